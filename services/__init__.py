@@ -1,0 +1,1 @@
+"""The three FastTree services, and what they share."""

@@ -1,0 +1,1 @@
+"""Tracks node leases and elects the primary."""

@@ -1,0 +1,1 @@
+"""What more than one service needs: settings, serving, errors, the host file, log records, file chunks."""

@@ -1,0 +1,1 @@
+"""Holds the tree, applies updates in order, answers reports."""
