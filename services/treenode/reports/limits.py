@@ -1,0 +1,24 @@
+"""What one node's reports may take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportLimits:
+    """Bounds on time and memory. The node's settings fill it; the defaults suit a node of ten million members."""
+
+    #: Streams (StreamDownline) at the same time; one more is refused with RESOURCE_EXHAUSTED. Each keeps a copy of the
+    #: rows that it streams, about 45 bytes a member with the default columns, until its client has them.
+    streams_max: int = 8
+    #: Threads that encode rows for streams and sort pages, besides the gate's own copying threads.
+    threads: int = 2
+    #: A report over at most so many members is scanned on the event loop, where it costs less than a thread's hop.
+    loop_rows_max: int = 150_000
+    #: Longest wait for min_position when the call has no deadline of its own, in seconds.
+    position_wait_s_max: float = 30.0
+    #: Size of a stream's messages, in bytes; the last row may go over it.
+    message_bytes: int = 768 * 1024
+    #: Rows in an Arrow record batch.
+    batch_rows: int = 16_384
