@@ -98,16 +98,16 @@ class ApplyUpdatesRequest(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    HELLO_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
+    HELLO_FIELD_NUMBER: _builtins.int
     LOG_END_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def hello(self) -> Global___PusherHello:
-        """First message: who speaks."""
-
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogRecord]:
         """Records in position order without gaps, following what the node said it has."""
+
+    @_builtins.property
+    def hello(self) -> Global___PusherHello:
+        """First message: who speaks."""
 
     @_builtins.property
     def log_end(self) -> Global___LogEnd:
@@ -116,8 +116,8 @@ class ApplyUpdatesRequest(_message.Message):
     def __init__(
         self,
         *,
-        hello: Global___PusherHello | None = ...,
         records: _abc.Iterable[Global___LogRecord] | None = ...,
+        hello: Global___PusherHello | None = ...,
         log_end: Global___LogEnd | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hello", b"hello", "log_end", b"log_end"]  # noqa: Y015

@@ -1,0 +1,39 @@
+"""gRPC channels and their options: the same keepalive and size limits at both ends."""
+
+from __future__ import annotations
+
+import grpc
+import grpc.aio
+
+MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
+_BOTH_ENDS: list[tuple[str, int]] = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+]
+CHANNEL_OPTIONS: list[tuple[str, int]] = [
+    *_BOTH_ENDS,
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A channel that lost its server looks again at once; who uses it backs off by its own rules.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # Each part has its own connection: a full stream to one can't hold up another.
+    ("grpc.use_local_subchannel_pool", 1),
+]
+SERVER_OPTIONS: list[tuple[str, int]] = [
+    *_BOTH_ENDS,
+    # Two processes on one port would share its connections in silence.
+    ("grpc.so_reuseport", 0),
+    # Clients may ping more often than the default of every 5 minutes without being cut off.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+]
+
+
+def open_channel(address: str) -> grpc.aio.Channel:
+    """A channel to `host:port`."""
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)

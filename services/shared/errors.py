@@ -1,0 +1,130 @@
+"""Named errors, and the one place where they become gRPC statuses.
+
+A servicer raises; the interceptor in `services.shared.serving` answers with the status and a `google.rpc.ErrorInfo`
+that names the reason, the field and the value, so that a program can act on it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import grpc
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+DOMAIN = "fasttree"
+VALUE_LENGTH_MAX = 100
+
+
+class FastTreeError(Exception):
+    """Something that a caller can act on.
+
+    Args:
+        message: One line that names the place and the mend.
+        reason: UPPER_SNAKE_CASE, the same for each case of one kind; the class's own where empty.
+        field: The request's field that is wrong, if one is.
+        value: Its value, cut to a length that is safe to send.
+    """
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    default_reason: ClassVar[str] = "INTERNAL"
+
+    def __init__(self, message: str, *, reason: str = "", field: str = "", value: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.field = field
+        self.value = value[:VALUE_LENGTH_MAX]
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class NotFoundError(FastTreeError):
+    """What the request names does not exist."""
+
+    code = grpc.StatusCode.NOT_FOUND
+    default_reason = "NOT_FOUND"
+
+
+class InvalidArgumentError(FastTreeError):
+    """The request is malformed, or names what can't be."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+    default_reason = "INVALID_ARGUMENT"
+
+
+class FailedPreconditionError(FastTreeError):
+    """Not in this state; a retry alone does not help."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    default_reason = "FAILED_PRECONDITION"
+
+
+class UnavailableError(FastTreeError):
+    """Not now, or not here: try again, or another server."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+    default_reason = "UNAVAILABLE"
+
+
+class OutOfRangeError(FastTreeError):
+    """Past an end: no longer there, or not yet."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+    default_reason = "OUT_OF_RANGE"
+
+
+class DataLossError(FastTreeError):
+    """Bytes that are not what was written."""
+
+    code = grpc.StatusCode.DATA_LOSS
+    default_reason = "DATA_LOSS"
+
+
+class ResourceExhaustedError(FastTreeError):
+    """A limit, or the disk, is full."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+    default_reason = "RESOURCE_EXHAUSTED"
+
+
+class AlreadyExistsError(FastTreeError):
+    """The name is taken, with other content."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+    default_reason = "ALREADY_EXISTS"
+
+
+class DeadlineExceededError(FastTreeError):
+    """Waited as long as the caller allowed."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+    default_reason = "DEADLINE_EXCEEDED"
+
+
+class AbortedError(FastTreeError):
+    """Ended for a newer one."""
+
+    code = grpc.StatusCode.ABORTED
+    default_reason = "ABORTED"
+
+
+def to_rpc_status(error: FastTreeError) -> status_pb2.Status:
+    """The error as `google.rpc.Status`, with its details."""
+    status = status_pb2.Status(code=error.code.value[0], message=error.message)
+    metadata = {key: value for key, value in (("field", error.field), ("value", error.value)) if value}
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
+    if error.code is grpc.StatusCode.INVALID_ARGUMENT and error.field:
+        violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)
+        status.details.add().Pack(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.code is grpc.StatusCode.NOT_FOUND and error.value:
+        resource = error_details_pb2.ResourceInfo(
+            resource_type=error.field, resource_name=error.value, description=error.message
+        )
+        status.details.add().Pack(resource)
+    return status
+
+
+def code_name(number: int) -> str:
+    """Name of a `google.rpc.Code`, such as "NOT_FOUND"."""
+    return code_pb2.Code.Name(number) if number in code_pb2.Code.values() else str(number)

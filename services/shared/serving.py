@@ -1,0 +1,156 @@
+"""What every server has: health, reflection, limits, one way from an exception to a status, one way to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+import grpc.aio
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from services.shared.channels import SERVER_OPTIONS
+from services.shared.errors import FastTreeError, to_rpc_status
+
+LIVE = ""
+READY = "ready"
+PRIMARY = "primary"
+
+logger = logging.getLogger(__name__)
+
+AddServicer = Callable[[Any, grpc.aio.Server], None]
+
+
+class GrpcServer:
+    """A grpc.aio server with health and reflection.
+
+    Args:
+        address: host:port to listen on; port 0 takes a free one.
+        services: Each a generated `add_…Servicer_to_server` with its servicer.
+        service_names: Full names for reflection, such as "fasttree.v1.ReportService".
+        health_names: Names that grpc.health.v1 knows; LIVE serves from the start, the others not until told.
+        options: Further channel options.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        services: Sequence[tuple[AddServicer, Any]],
+        service_names: Sequence[str],
+        health_names: Sequence[str] = (LIVE, READY, PRIMARY),
+        options: Sequence[tuple[str, int]] = (),
+    ) -> None:
+        self._address = address
+        self._server = grpc.aio.server(
+            interceptors=[ErrorInterceptor()], options=[*SERVER_OPTIONS, *options], maximum_concurrent_rpcs=10_000
+        )
+        for add, servicer in services:
+            add(servicer, self._server)
+        self._health = health.aio.HealthServicer()
+        self._health_names = health_names
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+        )
+        self.port = 0
+
+    async def start(self) -> int:
+        """Listens; returns the port.
+
+        Raises:
+            OSError: The address is taken or can't be listened on; names it.
+        """
+        for name in self._health_names:
+            await self.set_health(name, name == LIVE)
+        try:
+            self.port = self._server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise OSError(f"can't listen on {self._address}: is it in use? set another port") from error
+        await self._server.start()
+        return self.port
+
+    async def set_health(self, name: str, serving: bool) -> None:
+        """Sets what grpc.health.v1 answers (and tells its watchers) for one name."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Not serving to every health check; no new calls; ends those that outlive the grace, in seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Answers a FastTreeError with its status and details, and anything else with INTERNAL and a line in the log."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """Wraps the handler of one call."""
+        handler: Any = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or not method.startswith("/fasttree."):
+            return handler
+        serializers = (handler.request_deserializer, handler.response_serializer)
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), *serializers)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), *serializers)
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), *serializers)
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), *serializers)
+
+
+def _unary(behavior: Any, method: str) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            return await behavior(request, context)
+        except Exception as error:
+            await _abort(error, method, context)
+
+    return call
+
+
+def _stream(behavior: Any, method: str) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            async for response in behavior(request, context):
+                yield response
+        except Exception as error:
+            await _abort(error, method, context)
+
+    return call
+
+
+async def _abort(error: Exception, method: str, context: Any) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, FastTreeError):
+        await context.abort_with_status(rpc_status.to_status(to_rpc_status(error)))
+    logger.error("%s failed", method, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, f"{method} failed: {type(error).__name__}; the server's log has more")
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs a service until SIGTERM or SIGINT, on uvloop.
+
+    Args:
+        main: Gets the event that the signal sets; drains and returns after it.
+    """
+
+    async def body() -> None:
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        await main(stop)
+
+    uvloop.run(body())

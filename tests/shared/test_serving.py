@@ -1,0 +1,121 @@
+"""A server's health, reflection and errors, as a stock client sees them."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_status import rpc_status
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.shared.channels import open_channel
+from services.shared.errors import NotFoundError
+from services.shared.serving import PRIMARY, READY, GrpcServer
+
+SERVICE = "fasttree.v1.CoordinatorService"
+
+
+class Failing(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    async def Switchover(self, request, context):
+        raise NotFoundError("no node n9; `fasttree status` lists them", field="to_node", value="n9")
+
+    async def Pause(self, request, context):
+        raise KeyError("a secret")
+
+    async def WatchCluster(self, request, context):
+        yield coordinator_pb2.WatchClusterResponse()
+        raise NotFoundError("gone", reason="GONE")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[GrpcServer]:
+    server = GrpcServer(
+        "127.0.0.1:0",
+        [(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, Failing())],
+        [SERVICE],
+    )
+    await server.start()
+    yield server
+    await server.stop(0)
+
+
+async def test_health_by_name(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+
+        async def status(name: str) -> int:
+            response = await stub.Check(health_pb2.HealthCheckRequest(service=name))
+            return int(response.status)
+
+        serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+        assert await status("") == serving
+        assert await status(READY) == not_serving
+        await server.set_health(READY, True)
+        assert await status(READY) == serving
+        assert await status(PRIMARY) == not_serving
+
+
+async def test_reflection_lists_the_service(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
+        assert SERVICE in [service.name for service in answers[0].list_services_response.service]
+
+
+async def test_a_named_error_has_details(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Switchover(coordinator_pb2.SwitchoverRequest(to_node="n9"))
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        status = rpc_status.from_call(raised.value)
+        info, resource = error_details_pb2.ErrorInfo(), error_details_pb2.ResourceInfo()
+        assert status.details[0].Unpack(info)
+        assert status.details[1].Unpack(resource)
+        assert dict(info.metadata) == {"field": "to_node", "value": "n9"}
+        assert resource.resource_name == "n9"
+
+
+async def test_a_stream_ends_with_the_error(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        seen = 0
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            async for _ in stub.WatchCluster(coordinator_pb2.WatchClusterRequest()):
+                seen += 1
+        assert seen == 1
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_fault_of_ours_tells_no_secret(server: GrpcServer, caplog: pytest.LogCaptureFixture) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        with caplog.at_level(logging.ERROR), pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.Pause(coordinator_pb2.PauseRequest())
+        assert raised.value.code() is grpc.StatusCode.INTERNAL
+        assert "secret" not in str(raised.value.details())
+        assert "Pause failed" in caplog.text
+
+
+async def test_a_taken_port_is_named(server: GrpcServer) -> None:
+    second = GrpcServer(f"127.0.0.1:{server.port}", [], [])
+    with pytest.raises(OSError, match=str(server.port)):
+        await second.start()
+    await second.stop(0)
+
+
+async def test_stop_turns_health_off_for_watchers(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service=""))
+        answers = aiter(watch)
+        assert (await anext(answers)).status == health_pb2.HealthCheckResponse.SERVING
+        stopping = asyncio.create_task(server.stop(2))
+        assert (await anext(answers)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        watch.cancel()
+        await stopping
