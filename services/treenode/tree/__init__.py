@@ -1,0 +1,1 @@
+"""The tree engine: two trees over the same members, as columns, without I/O."""
