@@ -7,14 +7,14 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run system lock gen test check demo bench clean
+.PHONY: help setup setup-run lock gen test check released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.run: requirements/run.txt pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is missing: apt-get install python3.11 python3.11-venv" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@tools/need $(PYTHON)=python3.11
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { tools/need no-venv=python3.11-venv && $(PYTHON) -m venv --clear $(VENV); }
 	$(BIN)/pip install --quiet --requirement requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
@@ -33,3 +33,21 @@ lock: ## Pins requirements/*.txt anew from pyproject.toml.
 
 gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 	bash tools/gen gen
+
+test: $(VENV)/.dev ## Installs, then runs all tests.
+	@tools/need haproxy=haproxy ip=iproute2
+	$(BIN)/pytest
+
+node_modules/.bin/buf: package.json
+	@tools/need npm=npm
+	npm install --no-save --no-package-lock --no-audit --no-fund --silent
+	touch $@
+
+check: $(VENV)/.dev node_modules/.bin/buf ## Style, types, the API's rules, fresh stubs.
+	tools/check
+
+released-api: node_modules/.bin/buf ## Records today's API as the one that later changes must not break.
+	cd proto && ../node_modules/.bin/buf build --output released.binpb
+
+clean: ## Removes what was installed and made here (not .demo/).
+	rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
