@@ -1,0 +1,1 @@
+"""Programs that measure a cluster or the tree engine; each prints one JSON line last."""

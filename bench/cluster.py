@@ -1,0 +1,209 @@
+"""A whole cluster on this machine, as `fasttree up` starts it: for benches, chaos and end-to-end tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
+from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
+from services.shared.channels import open_channel
+
+START_TIMEOUT_S = 120.0
+POLL_S = 0.02
+
+
+class ClusterError(Exception):
+    """The cluster did not come to where it should be; says what it was like instead."""
+
+
+def free_port() -> int:
+    """A TCP port of the loopback address that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def wait_for(condition: Callable[[], Awaitable[Any]], timeout_s: float, what: str) -> Any:
+    """Asks again and again until the answer is true; returns it.
+
+    A call that fails because a server is away counts as not yet.
+
+    Raises:
+        ClusterError: Not within `timeout_s` seconds.
+    """
+    deadline = time.monotonic() + timeout_s
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            last = await condition()
+            if last:
+                return last
+        except grpc.aio.AioRpcError as error:
+            last = f"{error.code().name}: {error.details()}"
+        await asyncio.sleep(POLL_S)
+    raise ClusterError(f"waited {timeout_s:.0f} s for {what}; last answer: {last}")
+
+
+class RunningCluster:
+    """A running `fasttree up`, driven from outside.
+
+    Attributes:
+        folder: The cluster's state.
+        log: What `up` and all its processes wrote.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, folder: Path, log: Path) -> None:
+        self._process = process
+        self.folder = folder
+        self.log = log
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    @classmethod
+    async def start(cls, folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = ()) -> RunningCluster:
+        """Starts a cluster and waits until it is ready.
+
+        Raises:
+            ClusterError: It did not start; with the end of its log.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "endpoints.json").unlink(missing_ok=True)
+        log = folder / "up.log"
+        command = [sys.executable, "-m", "fasttree.command", "up", "--nodes", str(nodes), "--dir", str(folder)]
+        with log.open("ab") as output:
+            process = await asyncio.create_subprocess_exec(
+                *command, "--vip-port", str(free_port()), *arguments, stdout=output, stderr=output
+            )
+        cluster = cls(process, folder, log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not (folder / "endpoints.json").exists():
+            if process.returncode is not None or time.monotonic() > deadline:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                raise ClusterError(f"the cluster did not start; {log} ends with:\n{log.read_text()[-3000:]}")
+            await asyncio.sleep(POLL_S)
+        return cluster
+
+    @property
+    def pid(self) -> int:
+        """Process id of `fasttree up` itself."""
+        return self._process.pid
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """What endpoints.json says now."""
+        content: dict[str, Any] = json.loads((self.folder / "endpoints.json").read_text())
+        return content
+
+    def node(self, name: str) -> dict[str, Any]:
+        """One node's entry of endpoints.json."""
+        entry: dict[str, Any] = next(node for node in self.endpoints["nodes"] if node["name"] == name)
+        return entry
+
+    @property
+    def node_names(self) -> list[str]:
+        """In the order of endpoints.json."""
+        return [node["name"] for node in self.endpoints["nodes"]]
+
+    def pid_of(self, part: str) -> int:
+        """Process id of "coordinator", "pusher", "vip", or a node."""
+        endpoints = self.endpoints
+        return int(endpoints["pids"][part] if part in endpoints["pids"] else self.node(part)["pid"])
+
+    def kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> int:
+        """Sends a signal to one process; returns its id."""
+        pid = self.pid_of(part)
+        os.kill(pid, number)
+        return pid
+
+    def channel(self, address: str) -> grpc.aio.Channel:
+        """A channel to an address, opened once."""
+        if address not in self._channels:
+            self._channels[address] = open_channel(address)
+        return self._channels[address]
+
+    async def cluster(self) -> coordinator_pb2.Cluster:
+        """The cluster as the coordinator sees it."""
+        stub = coordinator_pb2_grpc.CoordinatorServiceStub(self.channel(self.endpoints["coordinator"]))
+        return (await stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=5)).cluster
+
+    async def pusher(self) -> pusher_pb2.GetPusherResponse:
+        """Where the pusher stands."""
+        stub = pusher_pb2_grpc.PusherServiceStub(self.channel(self.endpoints["pusher"]))
+        return await stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=5)
+
+    async def node_status(self, name: str) -> GetNodeResponse:
+        """Where a node stands, by its own word."""
+        stub = treenode_pb2_grpc.TreeNodeServiceStub(self.channel(self.node(name)["instant"]))
+        return await stub.GetNode(GetNodeRequest(), timeout=5)
+
+    async def digest(self, name: str, position: int) -> GetDigestResponse:
+        """A node's digest at a position."""
+        stub = treenode_pb2_grpc.TreeNodeServiceStub(self.channel(self.node(name)["instant"]))
+        return await stub.GetDigest(GetDigestRequest(position=position), timeout=30)
+
+    async def wait_primary(self, *, other_than: str = "", timeout_s: float = 30.0) -> str:
+        """Waits for a primary (another one than the named); returns its name."""
+
+        async def elected() -> str:
+            primary = (await self.cluster()).primary
+            return primary if primary != other_than else ""
+
+        return str(await wait_for(elected, timeout_s, f"a primary other than {other_than or 'none'}"))
+
+    async def wait_ready(self, *, timeout_s: float = 60.0) -> None:
+        """Waits until every node is ready and one of them primary."""
+        ready = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY)
+
+        async def all_ready() -> bool:
+            cluster = await self.cluster()
+            states = {node.address.name: node.status.state for node in cluster.nodes if node.alive}
+            return bool(cluster.primary) and all(states.get(name) in ready for name in self.node_names)
+
+        await wait_for(all_ready, timeout_s, "every node to be ready")
+
+    async def wait_applied(self, position: int, *, import_id: int = 0, timeout_s: float = 60.0) -> None:
+        """Waits until every node has applied a position, on an import (or a later one)."""
+
+        async def all_there() -> bool:
+            answers = [(await self.node_status(name)).status for name in self.node_names]
+            return all(answer.position >= position and answer.import_id >= import_id for answer in answers)
+
+        await wait_for(all_there, timeout_s, f"every node at position {position} of import {import_id}")
+
+    async def close_channels(self) -> None:
+        """Closes what `channel` opened."""
+        for channel in self._channels.values():
+            await channel.close()
+        self._channels.clear()
+
+    async def stop(self, timeout_s: float = 60.0) -> int:
+        """Ctrl-C, then waits; returns the exit code."""
+        await self.close_channels()
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self._process.wait(), timeout_s)
+
+
+@contextlib.asynccontextmanager
+async def running_cluster(
+    folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = ()
+) -> AsyncIterator[RunningCluster]:
+    """A cluster for the length of a `with` block; ended whatever happens in it."""
+    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments)
+    try:
+        yield cluster
+    finally:
+        await cluster.stop()
