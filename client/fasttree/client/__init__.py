@@ -1,0 +1,61 @@
+"""The Python client of HA FastTree (asyncio): push updates, import files, read reports, operate a cluster.
+
+Start with `Client`. Messages are those of fasttree.v1; errors are named in `fasttree.client.errors`.
+"""
+
+from fasttree.client.amounts import from_hundredths, to_hundredths
+from fasttree.client.client import Client
+from fasttree.client.endpoints import Endpoints, NodeEndpoint
+from fasttree.client.errors import (
+    AbortedError,
+    AlreadyExistsError,
+    CallError,
+    DataLossError,
+    DeadlineExceededError,
+    EndpointsError,
+    FailedPreconditionError,
+    FastTreeClientError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    ResourceExhaustedError,
+    StreamInterruptedError,
+    UnavailableError,
+    UpdateFormatError,
+)
+from fasttree.client.imports import FINAL_STATES, ImportFileError, UploadOptions
+from fasttree.client.push import PushOptions
+from fasttree.client.reports import Reports
+from fasttree.client.retries import Retries
+from fasttree.client.update_json import update_from_json, update_to_json
+
+__all__ = [
+    "FINAL_STATES",
+    "AbortedError",
+    "AlreadyExistsError",
+    "CallError",
+    "Client",
+    "DataLossError",
+    "DeadlineExceededError",
+    "Endpoints",
+    "EndpointsError",
+    "FailedPreconditionError",
+    "FastTreeClientError",
+    "ImportFileError",
+    "InvalidArgumentError",
+    "NodeEndpoint",
+    "NotFoundError",
+    "OutOfRangeError",
+    "PushOptions",
+    "Reports",
+    "ResourceExhaustedError",
+    "Retries",
+    "StreamInterruptedError",
+    "UnavailableError",
+    "UpdateFormatError",
+    "UploadOptions",
+    "from_hundredths",
+    "to_hundredths",
+    "update_from_json",
+    "update_to_json",
+]

@@ -1,0 +1,25 @@
+"""Volumes: exact integers in hundredths inside, decimals with two places for people."""
+
+from __future__ import annotations
+
+import re
+
+from fasttree.client.errors import UpdateFormatError
+
+_AMOUNT = re.compile(r"([+-]?)(\d{1,17})(?:\.(\d{1,2}))?")
+
+
+def to_hundredths(text: str) -> int:
+    """12.5, "12.50" or "-3" as hundredths. Raises UpdateFormatError for more than two places: nothing is rounded."""
+    match = _AMOUNT.fullmatch(text.strip())
+    if match is None:
+        raise UpdateFormatError(f"{text!r} is not an amount: write a number with at most two decimals, such as 12.50")
+    sign, whole, places = match.groups()
+    hundredths = int(whole) * 100 + int((places or "").ljust(2, "0"))
+    return -hundredths if sign == "-" else hundredths
+
+
+def from_hundredths(hundredths: int) -> str:
+    """1250 as "12.50"."""
+    whole, places = divmod(abs(hundredths), 100)
+    return f"{'-' if hundredths < 0 else ''}{whole}.{places:02d}"

@@ -1,0 +1,37 @@
+"""Connections, one to each address, opened when first used."""
+
+from __future__ import annotations
+
+import grpc
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 64 << 20),
+    ("grpc.max_send_message_length", 64 << 20),
+    # A dead peer is found within seconds, on streams too. The servers allow pings this often.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 3_000),
+    # Reconnect quickly: the calls above have their own deadline and back-off.
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+class Channels:
+    """Opens a channel to an address once and keeps it until `close`."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, grpc.aio.Channel] = {}
+
+    def to(self, address: str) -> grpc.aio.Channel:
+        """The channel to a host:port."""
+        channel = self._open.get(address)
+        if channel is None:
+            channel = self._open[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        return channel
+
+    async def close(self) -> None:
+        """Closes them all."""
+        channels, self._open = list(self._open.values()), {}
+        for channel in channels:
+            await channel.close()

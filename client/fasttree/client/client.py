@@ -1,0 +1,226 @@
+"""The client: one object for a cluster.
+
+async with Client.from_endpoints_file(Path(".demo/endpoints.json")) as client:
+    async for receipt in client.push([update]):
+        print(receipt.position)
+    answer = await client.reports.get_member("7")
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import grpc
+from fasttree.client.channels import Channels
+from fasttree.client.cluster import watch_cluster
+from fasttree.client.endpoints import Endpoints
+from fasttree.client.errors import EndpointsError, call_error
+from fasttree.client.imports import Upload, UploadOptions, watch_import
+from fasttree.client.push import Push, PushOptions, Updates
+from fasttree.client.reports import PositionSeen, Reports
+from fasttree.client.retries import Retries, with_retries
+from fasttree.v1 import (
+    coordinator_pb2,
+    coordinator_pb2_grpc,
+    pusher_pb2,
+    pusher_pb2_grpc,
+    treenode_pb2,
+    treenode_pb2_grpc,
+    types_pb2,
+)
+
+
+class Client:
+    """Talks to one cluster. Use it as an async context manager, in one event loop.
+
+    With `read_your_writes` every report waits until the node that answers has what this client has pushed so far.
+    """
+
+    def __init__(self, endpoints: Endpoints, *, retries: Retries | None = None, read_your_writes: bool = False) -> None:
+        self.endpoints = endpoints
+        self._retries = retries or Retries()
+        self._channels = Channels()
+        self._seen = PositionSeen(read_your_writes=read_your_writes)
+
+    @classmethod
+    def from_endpoints_file(
+        cls, path: Path | str, *, retries: Retries | None = None, read_your_writes: bool = False
+    ) -> Client:
+        """The cluster that an endpoints file names. Raises EndpointsError."""
+        return cls(Endpoints.read(Path(path)), retries=retries, read_your_writes=read_your_writes)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._channels.close()
+
+    # Reports
+
+    @property
+    def reports(self) -> Reports:
+        """Reports through the VIP."""
+        return self._reports_at(self._address("vip"))
+
+    def reports_at(self, node: str) -> Reports:
+        """Reports from one node, by its name. Raises EndpointsError."""
+        return self._reports_at(self.endpoints.node(node).report)
+
+    @property
+    def position(self) -> int:
+        """The newest position among this client's receipts."""
+        return self._seen.position
+
+    # Updates and imports
+
+    async def push(self, updates: Updates, options: PushOptions | None = None) -> AsyncIterator[pusher_pb2.Receipt]:
+        """Pushes updates and yields their receipts in order; see fasttree.client.push. Raises a CallError."""
+        address = self._address("pusher")
+        push = Push(self._pusher(), address, updates, options or PushOptions(), self._retries)
+        async for receipt in push.receipts():
+            self._seen.saw(receipt.position)
+            yield receipt
+
+    async def upload_import(
+        self,
+        path: Path,
+        options: UploadOptions | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> types_pb2.ImportManifest:
+        """Uploads an import file; `progress(sent bytes, bytes)` is called on the way. The rollout follows."""
+        upload = Upload(self._pusher(), self._address("pusher"), path, options or UploadOptions(), progress)
+        return await upload.run(self._retries)
+
+    def watch_import(self, import_id: int = 0, *, patience_s: float = 60.0) -> AsyncIterator[pusher_pb2.ImportStatus]:
+        """An import's rollout (0: the newest) until it is over."""
+        return watch_import(self._pusher(), self._address("pusher"), import_id, self._retries, patience_s)
+
+    async def rollback_import(self) -> types_pb2.ImportManifest:
+        """Goes back to the import before the current one: its file under a new id."""
+        address = self._address("pusher")
+        try:
+            answer = await self._pusher().RollbackImport(
+                pusher_pb2.RollbackImportRequest(), timeout=self._retries.timeout_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error, "RollbackImport", address) from error
+        return answer.manifest
+
+    async def get_pusher(self) -> pusher_pb2.GetPusherResponse:
+        """The log's ends, how far each node is, the newest imports."""
+        return await with_retries(
+            lambda left_s: self._pusher().GetPusher(pusher_pb2.GetPusherRequest(), timeout=left_s),
+            self._retries,
+            called="GetPusher",
+            address=self._address("pusher"),
+        )
+
+    async def read_log(self, first_position: int = 1, last_position: int = 0) -> AsyncIterator[treenode_pb2.LogRecord]:
+        """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError."""
+        request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)
+        try:
+            async for response in self._pusher().ReadLog(request):
+                for record in response.records:
+                    yield record
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error, "ReadLog", self._address("pusher")) from error
+
+    # The cluster
+
+    async def get_cluster(self) -> coordinator_pb2.Cluster:
+        """The cluster as the coordinator sees it."""
+        answer = await with_retries(
+            lambda left_s: self._coordinator().GetCluster(coordinator_pb2.GetClusterRequest(), timeout=left_s),
+            self._retries,
+            called="GetCluster",
+            address=self._address("coordinator"),
+        )
+        return answer.cluster
+
+    def watch_cluster(self) -> AsyncIterator[coordinator_pb2.Cluster]:
+        """The cluster now and after each change; never ends by itself, and comes back after a break."""
+        return watch_cluster(self._coordinator(), self._address("coordinator"), self._retries)
+
+    async def switchover(self, to_node: str = "", *, timeout_s: float = 30.0) -> coordinator_pb2.SwitchoverResponse:
+        """Makes another node primary; empty: the best. Not retried: a second one would switch back."""
+        request = coordinator_pb2.SwitchoverRequest(to_node=to_node)
+        try:
+            return await self._coordinator().Switchover(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error, "Switchover", self._address("coordinator")) from error
+
+    async def pause(self) -> None:
+        """No elections until `resume`."""
+        await with_retries(
+            lambda left_s: self._coordinator().Pause(coordinator_pb2.PauseRequest(), timeout=left_s),
+            self._retries,
+            called="Pause",
+            address=self._address("coordinator"),
+        )
+
+    async def resume(self) -> None:
+        """Elections go on."""
+        await with_retries(
+            lambda left_s: self._coordinator().Resume(coordinator_pb2.ResumeRequest(), timeout=left_s),
+            self._retries,
+            called="Resume",
+            address=self._address("coordinator"),
+        )
+
+    # One node
+
+    async def get_node(self, instant_address: str) -> treenode_pb2.GetNodeResponse:
+        """Where a node stands, by its instant port's address."""
+        return await with_retries(
+            lambda left_s: self._node(instant_address).GetNode(treenode_pb2.GetNodeRequest(), timeout=left_s),
+            self._retries,
+            called="GetNode",
+            address=instant_address,
+        )
+
+    async def get_digest(self, instant_address: str, position: int = 0) -> treenode_pb2.GetDigestResponse:
+        """A node's digest at an exact position (0: where it is); waits until it is there. OutOfRangeError: too old."""
+        request = treenode_pb2.GetDigestRequest(position=position)
+        return await with_retries(
+            lambda left_s: self._node(instant_address).GetDigest(request, timeout=left_s),
+            self._retries,
+            called="GetDigest",
+            address=instant_address,
+        )
+
+    async def list_leg_digests(self, instant_address: str, member_id: str = "") -> treenode_pb2.ListLegDigestsResponse:
+        """Digests of a member and its legs (empty: the roots)."""
+        request = treenode_pb2.ListLegDigestsRequest(member_id=member_id)
+        return await with_retries(
+            lambda left_s: self._node(instant_address).ListLegDigests(request, timeout=left_s),
+            self._retries,
+            called="ListLegDigests",
+            address=instant_address,
+        )
+
+    def _address(self, part: str) -> str:
+        address = str(getattr(self.endpoints, part))
+        if not address:
+            raise EndpointsError(f"the endpoints file names no {part}: add it as host:port")
+        return address
+
+    def _reports_at(self, address: str) -> Reports:
+        return Reports(self._channels.to(address), address, self._retries, self._seen)
+
+    def _pusher(self) -> pusher_pb2_grpc.PusherServiceAsyncStub:
+        return pusher_pb2_grpc.PusherServiceStub(self._channels.to(self._address("pusher")))
+
+    def _coordinator(self) -> coordinator_pb2_grpc.CoordinatorServiceAsyncStub:
+        return coordinator_pb2_grpc.CoordinatorServiceStub(self._channels.to(self._address("coordinator")))
+
+    def _node(self, instant_address: str) -> treenode_pb2_grpc.TreeNodeServiceAsyncStub:
+        return treenode_pb2_grpc.TreeNodeServiceStub(self._channels.to(instant_address))

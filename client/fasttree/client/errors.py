@@ -1,0 +1,149 @@
+"""What can go wrong, by name.
+
+Every error is one line that says where it happened and what to do. `reason`, `field` and `value` come from the server's
+google.rpc.ErrorInfo where it sent one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+class FastTreeClientError(Exception):
+    """Any error of this library."""
+
+    def __init__(self, message: str, *, reason: str = "", field: str = "", value: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.field = field
+        self.value = value
+
+
+class EndpointsError(FastTreeClientError):
+    """The endpoints file is missing, damaged, or lacks what was asked for."""
+
+
+class UpdateFormatError(FastTreeClientError):
+    """An update as text that can't be read."""
+
+
+class CallError(FastTreeClientError):
+    """A call that ended with a gRPC status other than OK."""
+
+    code: ClassVar[grpc.StatusCode] = grpc.StatusCode.UNKNOWN
+
+
+class NotFoundError(CallError):
+    """No such member, import or node."""
+
+    code = grpc.StatusCode.NOT_FOUND
+
+
+class InvalidArgumentError(CallError):
+    """The request names what does not exist, or is malformed."""
+
+    code = grpc.StatusCode.INVALID_ARGUMENT
+
+
+class FailedPreconditionError(CallError):
+    """Right as a request, but not now: the cluster is not in a state for it."""
+
+    code = grpc.StatusCode.FAILED_PRECONDITION
+
+
+class UnavailableError(CallError):
+    """Nobody answered, or only "not now", until the deadline."""
+
+    code = grpc.StatusCode.UNAVAILABLE
+
+
+class DeadlineExceededError(CallError):
+    """No answer in time."""
+
+    code = grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+class OutOfRangeError(CallError):
+    """A position that is not in the log any more, or not yet."""
+
+    code = grpc.StatusCode.OUT_OF_RANGE
+
+
+class DataLossError(CallError):
+    """Bytes that do not fit their checksum."""
+
+    code = grpc.StatusCode.DATA_LOSS
+
+
+class ResourceExhaustedError(CallError):
+    """Too much: a full disk, a message or a file over its limit."""
+
+    code = grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class AlreadyExistsError(CallError):
+    """Other content under the same id."""
+
+    code = grpc.StatusCode.ALREADY_EXISTS
+
+
+class AbortedError(CallError):
+    """Another caller took the place."""
+
+    code = grpc.StatusCode.ABORTED
+
+
+class StreamInterruptedError(UnavailableError):
+    """A streamed report broke off after its first rows: what came so far is not whole. Ask again."""
+
+
+_BY_CODE: dict[grpc.StatusCode, type[CallError]] = {
+    kind.code: kind
+    for kind in (
+        NotFoundError,
+        InvalidArgumentError,
+        FailedPreconditionError,
+        UnavailableError,
+        DeadlineExceededError,
+        OutOfRangeError,
+        DataLossError,
+        ResourceExhaustedError,
+        AlreadyExistsError,
+        AbortedError,
+    )
+}
+
+
+def has_details(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server wrote the status itself. Without details it may be a broken transport's or a proxy's."""
+    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
+
+
+def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallError:
+    """The named error for a gRPC status; `called` and `address` say what was asked of whom."""
+    kind = _BY_CODE.get(error.code(), CallError)
+    text = _one_line(error.details() or "")
+    reason = field = value = ""
+    if has_details(error):
+        status = rpc_status.from_call(error)
+        for detail in status.details if status is not None else ():
+            info = error_details_pb2.ErrorInfo()
+            if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+                reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
+    if kind is UnavailableError and not has_details(error):
+        text = f"nobody answers at {address} ({text or 'no connection'}); is the cluster up?"
+    elif kind is DeadlineExceededError and not has_details(error):
+        text = f"no answer from {address} in time; ask again, or allow more with a longer timeout"
+    elif kind is CallError:
+        text = f"{called} at {address} failed with {error.code().name}: {text or 'no reason given'}"
+    return kind(text or f"{called} at {address}: {error.code().name}", reason=reason, field=field, value=value)
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()

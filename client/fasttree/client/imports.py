@@ -1,0 +1,160 @@
+"""Import files: upload, progress, the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from fasttree.client.errors import FastTreeClientError, InvalidArgumentError, call_error
+from fasttree.client.retries import Retries, Waits, may_retry
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
+
+CHUNK_BYTES = 512 * 1024
+
+#: An import whose rollout is over.
+FINAL_STATES = frozenset(
+    {pusher_pb2.IMPORT_STATE_DONE, pusher_pb2.IMPORT_STATE_REFUSED, pusher_pb2.IMPORT_STATE_SUPERSEDED}
+)
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+class ImportFileError(FastTreeClientError):
+    """The file can't be read, or changed while it was sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadOptions:
+    """What goes with the file."""
+
+    #: The log position that the export began at (see `Client.get_pusher`); None: the log's end when the upload begins.
+    as_of_position: int | None = None
+    #: Take it in spite of the reconciliation's thresholds.
+    force: bool = False
+    #: How long to keep trying.
+    patience_s: float = 60.0
+
+
+class Upload:
+    """One upload: header, chunks with a CRC each, SHA-256 of the whole."""
+
+    def __init__(
+        self,
+        stub: pusher_pb2_grpc.PusherServiceAsyncStub,
+        address: str,
+        path: Path,
+        options: UploadOptions,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._stub = stub
+        self._address = address
+        self._path = path
+        self._options = options
+        self._progress = progress or (lambda sent_bytes, size_bytes: None)
+        self._header = pusher_pb2.UploadImportHeader()
+
+    async def run(self, retries: Retries) -> types_pb2.ImportManifest:
+        """Uploads until the pusher has it whole. Raises a CallError, or ImportFileError.
+
+        Whether a broken attempt arrived after all is asked before the next one: an import newer than those that were
+        there at first, with the same checksum, is ours.
+        """
+        self._header = await asyncio.to_thread(self._read_header)
+        waits = Waits(retries)
+        deadline = time.monotonic() + self._options.patience_s
+        newest_before: int | None = None
+        while True:
+            try:
+                imports = (await self._stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=10.0)).imports
+                if newest_before is None:
+                    newest_before = max((status.manifest.import_id for status in imports), default=0)
+                for status in imports:
+                    manifest = status.manifest
+                    if manifest.import_id > newest_before and manifest.sha256 == self._header.sha256:
+                        return manifest
+                return await self._attempt()
+            except grpc.aio.AioRpcError as error:
+                wait_s = waits.next_s()
+                if not may_retry(error) or time.monotonic() + wait_s > deadline:
+                    raise call_error(error, "UploadImport", self._address) from error
+                await asyncio.sleep(wait_s)
+
+    def _read_header(self) -> pusher_pb2.UploadImportHeader:
+        if not _FILE_NAME.fullmatch(self._path.name):
+            raise InvalidArgumentError(
+                f"{self._path.name!r} can't be an import's name: use 1 to 128 of A-Z a-z 0-9 . _ -", field="file_name"
+            )
+        try:
+            with self._path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+            size_bytes = self._path.stat().st_size
+        except OSError as error:
+            raise ImportFileError(f"{self._path} can't be read: {error.strerror}") from None
+        return pusher_pb2.UploadImportHeader(
+            file_name=self._path.name,
+            size_bytes=size_bytes,
+            sha256=digest.digest(),
+            as_of_position=self._options.as_of_position,
+            force=self._options.force,
+        )
+
+    async def _attempt(self) -> types_pb2.ImportManifest:
+        """One try. The chunks are written from a task of their own: a pusher that refuses ends the call early."""
+        call = self._stub.UploadImport()
+        sender = asyncio.create_task(self._send(call))
+        try:
+            response: pusher_pb2.UploadImportResponse = await call
+            return response.manifest
+        finally:
+            failure = sender.exception() if sender.done() and not sender.cancelled() else None
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            if isinstance(failure, ImportFileError):
+                raise failure
+
+    async def _send(
+        self, call: grpc.aio.StreamUnaryCall[pusher_pb2.UploadImportRequest, pusher_pb2.UploadImportResponse]
+    ) -> None:
+        try:
+            await call.write(pusher_pb2.UploadImportRequest(header=self._header))
+            with self._path.open("rb") as file:
+                offset = 0
+                while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                    chunk = types_pb2.Chunk(offset=offset, data=data, crc32=zlib.crc32(data))
+                    await call.write(pusher_pb2.UploadImportRequest(chunk=chunk))
+                    offset += len(data)
+                    self._progress(offset, self._header.size_bytes)
+            await call.done_writing()
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            return  # the call is over; its answer says why
+        except OSError as error:
+            call.cancel()
+            raise ImportFileError(f"{self._path} can't be read: {error.strerror}") from None
+
+
+async def watch_import(
+    stub: pusher_pb2_grpc.PusherServiceAsyncStub, address: str, import_id: int, retries: Retries, patience_s: float
+) -> AsyncIterator[pusher_pb2.ImportStatus]:
+    """An import's progress until its rollout is over. A broken stream is opened again; gives up after `patience_s`
+    without a word (CallError)."""
+    waits = Waits(retries)
+    heard_at = time.monotonic()
+    while True:
+        try:
+            async for response in stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id)):
+                heard_at = time.monotonic()
+                waits.reset()
+                yield response.status
+                if response.status.state in FINAL_STATES:
+                    return
+        except grpc.aio.AioRpcError as error:
+            if not may_retry(error) or time.monotonic() - heard_at > patience_s:
+                raise call_error(error, "WatchImport", address) from error
+        await asyncio.sleep(waits.next_s())

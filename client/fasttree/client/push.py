@@ -1,0 +1,211 @@
+"""Pushing updates: batches, a window of unacknowledged ones, and the way back after a broken stream.
+
+What is sent but not acknowledged is kept. When the stream breaks, it is sent again under the same update ids, in the
+same order, before anything new: the pusher takes an id once, so a re-sent update gets the position that it had, and
+nothing is lost or counted twice. Receipts come out in the order in which the updates went in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from dataclasses import dataclass
+from itertools import islice
+
+import grpc
+from fasttree.client.errors import CallError, call_error
+from fasttree.client.retries import Retries, Waits, may_retry
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
+
+Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PushOptions:
+    """How updates travel."""
+
+    #: What a receipt means: on disk (default), on one node, on every healthy node.
+    ack_level: pusher_pb2.AckLevel.ValueType = pusher_pb2.ACK_LEVEL_DURABLE
+    #: Most updates in one message; 1,000 is the API's limit.
+    batch_updates_max: int = 500
+    #: Most updates without a receipt.
+    window_updates: int = 5_000
+    #: Gives up when no receipt has come for so long.
+    patience_s: float = 30.0
+
+
+class _Source:
+    """Turns what the caller gives into batches: whatever is there, up to a limit, without waiting for a full one."""
+
+    def __init__(self, updates: Updates, batch_updates_max: int) -> None:
+        self._updates = updates
+        self._limit = batch_updates_max
+        self._ready: deque[types_pb2.Update] = deque()
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ended = False
+        self.error: BaseException | None = None
+
+    async def pump(self) -> None:
+        """Runs beside the stream, so that a broken stream never takes an update with it."""
+        try:
+            if isinstance(self._updates, AsyncIterable):
+                async for update in self._updates:
+                    await self._put([update])
+            else:
+                iterator = iter(self._updates)
+                while batch := list(islice(iterator, self._limit)):
+                    await self._put(batch)
+        except Exception as error:  # the caller's iterator failed: its error is raised after the last receipt
+            self.error = error
+        finally:
+            self._ended = True
+            self._changed.set()
+
+    async def _put(self, updates: list[types_pb2.Update]) -> None:
+        self._ready.extend(updates)
+        self._changed.set()
+        while len(self._ready) >= 2 * self._limit:
+            self._room.clear()
+            await self._room.wait()
+
+    async def batch(self, updates_max: int) -> list[types_pb2.Update]:
+        """The next updates; empty at the end. Nothing is taken while it waits, so it may be cancelled."""
+        while not self._ready:
+            if self._ended:
+                return []
+            self._changed.clear()
+            await self._changed.wait()
+        self._room.set()
+        return [self._ready.popleft() for _ in range(min(updates_max, self._limit, len(self._ready)))]
+
+
+class Push:
+    """One push: `receipts()` yields a Receipt for each update."""
+
+    def __init__(
+        self,
+        stub: pusher_pb2_grpc.PusherServiceAsyncStub,
+        address: str,
+        updates: Updates,
+        options: PushOptions,
+        retries: Retries,
+    ) -> None:
+        self._stub = stub
+        self._address = address
+        self._options = options
+        self._source = _Source(updates, min(options.batch_updates_max, 1_000))
+        self._waits = Waits(retries)
+        #: Sent or about to be, without a receipt; in order.
+        self._unacknowledged: deque[types_pb2.Update] = deque()
+        self._acknowledged = asyncio.Event()
+        #: When the last receipt came, or the first update after a pause went out.
+        self._progress_at = time.monotonic()
+        #: How often the stream was opened again.
+        self.reconnects = 0
+
+    async def receipts(self) -> AsyncIterator[pusher_pb2.Receipt]:
+        """Receipts in the order of the updates. Raises a CallError when the pusher stays silent for `patience_s`."""
+        pump = asyncio.create_task(self._source.pump())
+        try:
+            while True:
+                try:
+                    async for receipt in self._one_stream():
+                        yield receipt
+                    break
+                except grpc.aio.AioRpcError as error:
+                    await self._wait_or_raise(error)
+            if self._source.error is not None:
+                raise self._source.error
+        finally:
+            pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+
+    async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
+        retryable = may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        if not retryable or self._silent_s() > self._options.patience_s:
+            failure: CallError = call_error(error, "PushUpdates", self._address)
+            failure.message += f" ({len(self._unacknowledged)} updates without a receipt: push them again, same ids)"
+            failure.args = (failure.message,)
+            raise failure from error
+        self.reconnects += 1
+        await asyncio.sleep(self._waits.next_s())
+
+    async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
+        call = self._stub.PushUpdates()
+        sender = asyncio.create_task(self._send(call))
+        try:
+            while True:
+                response = await self._read(call)
+                if response is None:
+                    break
+                self._progress_at = time.monotonic()
+                self._waits.reset()
+                for receipt in response.receipts:
+                    self._check_next(receipt)
+                    self._unacknowledged.popleft()
+                    self._acknowledged.set()
+                    yield receipt
+            await asyncio.wait({sender}, timeout=1.0)
+            if self._unacknowledged or not sender.done():
+                raise _broken("the pusher ended the stream before the last receipt")
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            call.cancel()
+
+    async def _read(self, call: _Call) -> pusher_pb2.PushUpdatesResponse | None:
+        """The next message, None at the end. A pusher that owes receipts and stays silent too long counts as gone."""
+        reading = asyncio.ensure_future(call.read())
+        try:
+            while not (await asyncio.wait({reading}, timeout=self._options.patience_s / 4))[0]:
+                if self._silent_s() > self._options.patience_s:
+                    raise _broken(f"no receipt for {self._options.patience_s:g} s")
+            response = reading.result()
+        finally:
+            reading.cancel()
+        return response if isinstance(response, pusher_pb2.PushUpdatesResponse) else None
+
+    def _silent_s(self) -> float:
+        """How long the pusher has owed a receipt. Waiting for the caller's next update is not its silence."""
+        return time.monotonic() - self._progress_at if self._unacknowledged else 0.0
+
+    def _check_next(self, receipt: pusher_pb2.Receipt) -> None:
+        expected = self._unacknowledged[0].update_id if self._unacknowledged else "none"
+        if receipt.update_id != expected:
+            raise CallError(
+                f"the pusher at {self._address} answered {receipt.update_id!r} where {expected!r} was next: "
+                "its version may not fit; push again with the same ids"
+            )
+
+    async def _send(self, call: _Call) -> None:
+        try:
+            again = list(self._unacknowledged)
+            for first in range(0, len(again), self._options.batch_updates_max):
+                await self._write(call, again[first : first + self._options.batch_updates_max])
+            while True:
+                while (room := self._options.window_updates - len(self._unacknowledged)) <= 0:
+                    self._acknowledged.clear()
+                    await self._acknowledged.wait()
+                batch = await self._source.batch(room)
+                if not batch:
+                    await call.done_writing()
+                    return
+                if not self._unacknowledged:
+                    self._progress_at = time.monotonic()
+                self._unacknowledged.extend(batch)
+                await self._write(call, batch)
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            return  # the stream is over; the reader sees why
+
+    async def _write(self, call: _Call, batch: list[types_pb2.Update]) -> None:
+        await call.write(pusher_pb2.PushUpdatesRequest(updates=batch, ack_level=self._options.ack_level))
+
+
+_Call = grpc.aio.StreamStreamCall[pusher_pb2.PushUpdatesRequest, pusher_pb2.PushUpdatesResponse]
+
+
+def _broken(details: str) -> grpc.aio.AioRpcError:
+    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)

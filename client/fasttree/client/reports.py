@@ -1,0 +1,166 @@
+"""Reports: every question that a tree node answers, through the VIP or from one node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from fasttree.client.errors import DeadlineExceededError, StreamInterruptedError, call_error
+from fasttree.client.retries import Retries, may_retry, with_retries
+from fasttree.v1 import report_pb2, report_pb2_grpc
+
+Request = TypeVar("Request", contravariant=True)
+Answer = TypeVar("Answer", covariant=True)
+
+
+class _Unary(Protocol[Request, Answer]):
+    def __call__(self, request: Request, /, *, timeout: float | None = None) -> Awaitable[Answer]: ...
+
+
+class PositionSeen:
+    """The newest position that the client pushed: with `read_your_writes`, every report waits for it."""
+
+    def __init__(self, *, read_your_writes: bool) -> None:
+        self.position = 0
+        self._read_your_writes = read_your_writes
+
+    def saw(self, position: int) -> None:
+        self.position = max(self.position, position)
+
+    def min_position(self, asked: int) -> int:
+        """What to ask a node to wait for."""
+        return asked or (self.position if self._read_your_writes else 0)
+
+
+class Reports:
+    """The ReportService behind one address. Options that all take: fasttree.v1.ReportOptions.
+
+    Each call is retried while that is safe and its deadline allows (see `retries`), and raises a CallError.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, address: str, retries: Retries, seen: PositionSeen) -> None:
+        self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
+        self._address = address
+        self._retries = retries
+        self._seen = seen
+
+    async def get_member(
+        self, member_id: str, *, options: report_pb2.ReportOptions | None = None
+    ) -> report_pb2.GetMemberResponse:
+        """One member. NotFoundError: there is none of that id."""
+        request = report_pb2.GetMemberRequest(member_id=member_id, options=self._options(options))
+        return await self._call(self._stub.GetMember, request, "GetMember")
+
+    async def batch_get_members(
+        self, member_ids: Iterable[str], *, options: report_pb2.ReportOptions | None = None
+    ) -> report_pb2.BatchGetMembersResponse:
+        """Up to 10,000 members in the order asked; unknown ones apart."""
+        request = report_pb2.BatchGetMembersRequest(member_ids=member_ids, options=self._options(options))
+        return await self._call(self._stub.BatchGetMembers, request, "BatchGetMembers")
+
+    async def list_upline(
+        self, member_id: str, *, to_member_id: str = "", options: report_pb2.ReportOptions | None = None
+    ) -> report_pb2.ListUplineResponse:
+        """Everyone above, nearest first."""
+        request = report_pb2.ListUplineRequest(
+            member_id=member_id, to_member_id=to_member_id, options=self._options(options)
+        )
+        return await self._call(self._stub.ListUpline, request, "ListUpline")
+
+    async def list_front_line(self, request: report_pb2.ListFrontLineRequest) -> report_pb2.ListFrontLineResponse:
+        """One page of direct children, each with its leg's totals."""
+        return await self._ask(self._stub.ListFrontLine, request, "ListFrontLine")
+
+    async def summarize_downline(
+        self, request: report_pb2.SummarizeDownlineRequest
+    ) -> report_pb2.SummarizeDownlineResponse:
+        """Members and volume by level, status, rank, kind."""
+        return await self._ask(self._stub.SummarizeDownline, request, "SummarizeDownline")
+
+    async def list_downline(self, request: report_pb2.ListDownlineRequest) -> report_pb2.ListDownlineResponse:
+        """One page of a filtered, sorted downline."""
+        return await self._ask(self._stub.ListDownline, request, "ListDownline")
+
+    async def search_members(
+        self, prefix: str, *, limit: int = 0, options: report_pb2.ReportOptions | None = None
+    ) -> report_pb2.SearchMembersResponse:
+        """Members whose id begins so."""
+        request = report_pb2.SearchMembersRequest(prefix=prefix, limit=limit, options=self._options(options))
+        return await self._call(self._stub.SearchMembers, request, "SearchMembers")
+
+    async def list_holding_tank(self, request: report_pb2.ListHoldingTankRequest) -> report_pb2.ListHoldingTankResponse:
+        """One page of members without a placement."""
+        return await self._ask(self._stub.ListHoldingTank, request, "ListHoldingTank")
+
+    async def list_held_updates(self, *, limit: int = 0, min_position: int = 0) -> report_pb2.ListHeldUpdatesResponse:
+        """Updates that wait for a member."""
+        request = report_pb2.ListHeldUpdatesRequest(limit=limit, min_position=self._seen.min_position(min_position))
+        return await self._call(self._stub.ListHeldUpdates, request, "ListHeldUpdates")
+
+    async def list_rejected_updates(
+        self, *, limit: int = 0, min_position: int = 0
+    ) -> report_pb2.ListRejectedUpdatesResponse:
+        """Updates that were refused."""
+        request = report_pb2.ListRejectedUpdatesRequest(limit=limit, min_position=self._seen.min_position(min_position))
+        return await self._call(self._stub.ListRejectedUpdates, request, "ListRejectedUpdates")
+
+    async def describe_tree(self, *, min_position: int = 0) -> report_pb2.DescribeTreeResponse:
+        """Columns, volume types, periods, counts."""
+        request = report_pb2.DescribeTreeRequest(min_position=self._seen.min_position(min_position))
+        return await self._call(self._stub.DescribeTree, request, "DescribeTree")
+
+    async def stream_downline(
+        self, request: report_pb2.StreamDownlineRequest
+    ) -> AsyncIterator[report_pb2.StreamDownlineResponse]:
+        """A whole downline in tree order, as of one position.
+
+        It is asked again as long as nothing has come yet; once rows have come, a break raises StreamInterruptedError,
+        because another attempt would be as of another position. The deadline holds for the first rows only.
+        """
+        request.options.CopyFrom(self._options(request.options))
+        call, first = await with_retries(
+            lambda left_s: self._first(request, left_s), self._retries, called="StreamDownline", address=self._address
+        )
+        if first is None:
+            return
+        yield first
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            cause = call_error(error, "StreamDownline", self._address)
+            if not may_retry(error):
+                raise cause from error
+            raise StreamInterruptedError(f"the report broke off before its end ({cause}); run it again") from error
+
+    async def _first(
+        self, request: report_pb2.StreamDownlineRequest, left_s: float
+    ) -> tuple[Any, report_pb2.StreamDownlineResponse | None]:
+        """The call, and its first message (None where it ended without one)."""
+        call = self._stub.StreamDownline(request)
+        try:
+            first = await asyncio.wait_for(call.read(), left_s)
+        except TimeoutError:
+            call.cancel()
+            raise DeadlineExceededError(
+                f"no first row from {self._address} in time; ask again, or allow more with a longer timeout"
+            ) from None
+        return call, first if isinstance(first, report_pb2.StreamDownlineResponse) else None
+
+    def _options(self, options: report_pb2.ReportOptions | None) -> report_pb2.ReportOptions:
+        made = report_pb2.ReportOptions()
+        if options is not None:
+            made.CopyFrom(options)
+        made.min_position = self._seen.min_position(made.min_position)
+        return made
+
+    async def _ask(self, method: _Unary[Any, Answer], request: Any, called: str) -> Answer:
+        request.options.CopyFrom(self._options(request.options))
+        return await self._call(method, request, called)
+
+    async def _call(self, method: _Unary[Request, Answer], request: Request, called: str) -> Answer:
+        return await with_retries(
+            lambda left_s: method(request, timeout=left_s), self._retries, called=called, address=self._address
+        )

@@ -1,0 +1,80 @@
+"""When a call may be made again, and how long to wait before.
+
+Reports are reads: making one again changes nothing, so each is retried on UNAVAILABLE, and on what a reset stream looks
+like (UNKNOWN, INTERNAL or CANCELLED that no server wrote), until the call's deadline. A status that a server wrote with
+details is final. The wait doubles and is spread at random, so that many clients do not come back at one moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import grpc
+from fasttree.client.errors import call_error, has_details
+
+Answer = TypeVar("Answer")
+
+#: What a cut connection, a killed server or a proxy without a backend looks like, where no server wrote the status.
+_TRANSPORT_CODES = frozenset(
+    {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retries:
+    """How patient calls are."""
+
+    #: For a call with all its attempts.
+    timeout_s: float = 10.0
+    #: First wait.
+    wait_s: float = 0.02
+    #: Longest wait.
+    wait_s_max: float = 1.0
+
+
+def may_retry(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a read may be made again after this."""
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return True
+    return error.code() in _TRANSPORT_CODES and not has_details(error)
+
+
+class Waits:
+    """The waits between attempts: doubling, each spread between half and whole; back to the first by `reset`."""
+
+    def __init__(self, retries: Retries) -> None:
+        self._retries = retries
+        self._next_s = retries.wait_s
+
+    def reset(self) -> None:
+        self._next_s = self._retries.wait_s
+
+    def next_s(self) -> float:
+        wait_s = self._next_s * random.uniform(0.5, 1.0)
+        self._next_s = min(self._next_s * 2, self._retries.wait_s_max)
+        return wait_s
+
+
+async def with_retries(
+    attempt: Callable[[float], Awaitable[Answer]], retries: Retries, *, called: str, address: str
+) -> Answer:
+    """Calls `attempt(seconds left)` until it answers, fails for good, or the deadline passes. Raises a CallError."""
+    deadline = time.monotonic() + retries.timeout_s
+    waits = Waits(retries)
+    unavailable: grpc.aio.AioRpcError | None = None
+    while True:
+        try:
+            return await attempt(max(deadline - time.monotonic(), 0.001))
+        except grpc.aio.AioRpcError as error:
+            # When the last attempt merely ran out of time, what went wrong before it is the better story.
+            story = unavailable if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and unavailable else error
+            wait_s = waits.next_s()
+            if not may_retry(error) or time.monotonic() + wait_s >= deadline:
+                raise call_error(story, called, address) from error
+            unavailable = error
+            await asyncio.sleep(wait_s)

@@ -1,0 +1,86 @@
+"""Updates as JSON lines.
+
+The form is the proto3 JSON form of fasttree.v1.Update, with three liberties for people:
+
+* field names as in the .proto file (`update_id`); camelCase is taken too;
+* `amount` ("12.50" or 12.5) in place of `amount_hundredths`;
+* `kind`, `tree` and `mode` by short name ("customer", "placement", "compress").
+
+    {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+from fasttree.client.amounts import from_hundredths, to_hundredths
+from fasttree.client.errors import UpdateFormatError
+from fasttree.v1 import types_pb2
+from google.protobuf import json_format
+
+#: Short names: field -> prefix of the enum's values.
+_ENUM_PREFIXES = {"kind": "MEMBER_KIND_", "tree": "TREE_", "mode": "REMOVAL_MODE_"}
+
+CHANGES = ("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted")
+
+
+def update_from_json(text: str) -> types_pb2.Update:
+    """One line as an Update. Raises UpdateFormatError, which says what does not fit."""
+    try:
+        content = json.loads(text, parse_float=Decimal)
+    except ValueError as error:
+        raise UpdateFormatError(f"not JSON ({error}): write one object a line") from None
+    if not isinstance(content, dict):
+        raise UpdateFormatError('not a JSON object: write {"update_id": …, "volume_posted": {…}}')
+    try:
+        update = json_format.ParseDict({key: _plain(value) for key, value in content.items()}, types_pb2.Update())
+    except json_format.ParseError as error:
+        raise UpdateFormatError(str(error).replace("\n", " ")) from None
+    if not update.update_id:
+        raise UpdateFormatError(
+            'update_id is missing: give each change the name that its source has for it, such as "order-1"'
+        )
+    if update.WhichOneof("change") is None:
+        raise UpdateFormatError(f"no change in it: add one of {', '.join(CHANGES)}")
+    return update
+
+
+def update_to_json(update: types_pb2.Update) -> str:
+    """The line that `update_from_json` reads: short names, amounts as decimals, default values left out."""
+    content: dict[str, Any] = json_format.MessageToDict(update, preserving_proto_field_name=True)
+    for change in content.values():
+        if not isinstance(change, dict):
+            continue
+        if "amount_hundredths" in change:
+            change["amount"] = from_hundredths(int(change.pop("amount_hundredths")))
+        for field, prefix in _ENUM_PREFIXES.items():
+            if field in change:
+                change[field] = str(change[field]).removeprefix(prefix).lower()
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    """The change in protobuf's own JSON form."""
+    if not isinstance(value, dict):
+        return value
+    plain: dict[str, Any] = {}
+    for key, entry in value.items():
+        prefix = _ENUM_PREFIXES.get(key)
+        if key == "amount":
+            plain["amount_hundredths"] = to_hundredths(_amount_text(entry))
+        elif prefix is not None and isinstance(entry, str) and not entry.startswith(prefix):
+            plain[key] = prefix + entry.upper()
+        elif isinstance(entry, Decimal):
+            # A Decimal is only there so that amounts stay exact; whole fields take whole numbers as 5.0 too.
+            plain[key] = float(entry)
+        else:
+            plain[key] = entry
+    return plain
+
+
+def _amount_text(entry: Any) -> str:
+    if isinstance(entry, bool) or not isinstance(entry, (str, int, Decimal)):
+        raise UpdateFormatError(f"amount is {entry!r}: write a number with at most two decimals, such as 12.50")
+    return f"{entry:f}" if isinstance(entry, Decimal) else str(entry)
