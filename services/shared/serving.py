@@ -136,7 +136,9 @@ async def _abort(error: Exception, method: str, context: Any) -> None:
     if isinstance(error, FastTreeError):
         await context.abort_with_status(rpc_status.to_status(to_rpc_status(error)))
     logger.error("%s failed", method, exc_info=error)
-    await context.abort(grpc.StatusCode.INTERNAL, f"{method} failed: {type(error).__name__}; the server's log has more")
+    # With details, so that a client can tell a server's fault from a broken connection, which it may try again.
+    fault = FastTreeError(f"{method} failed: {type(error).__name__}; the server's log has more")
+    await context.abort_with_status(rpc_status.to_status(to_rpc_status(fault)))
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ import re
 
 from fasttree.client.errors import UpdateFormatError
 
-_AMOUNT = re.compile(r"([+-]?)(\d{1,17})(?:\.(\d{1,2}))?")
+_AMOUNT = re.compile(r"([+-]?)([0-9]{1,17})(?:\.([0-9]{1,2}))?")
 
 
 def to_hundredths(text: str) -> int:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import grpc
+
 from fasttree.client.channels import Channels
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints

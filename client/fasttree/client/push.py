@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 import grpc
+
 from fasttree.client.errors import CallError, call_error
 from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2

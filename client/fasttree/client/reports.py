@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Any, Protocol, TypeVar
 
 import grpc
+
 from fasttree.client.errors import DeadlineExceededError, StreamInterruptedError, call_error
 from fasttree.client.retries import Retries, may_retry, with_retries
 from fasttree.v1 import report_pb2, report_pb2_grpc
@@ -120,15 +121,15 @@ class Reports:
         because another attempt would be as of another position. The deadline holds for the first rows only.
         """
         request.options.CopyFrom(self._options(request.options))
-        call, first = await with_retries(
+        answers, first = await with_retries(
             lambda left_s: self._first(request, left_s), self._retries, called="StreamDownline", address=self._address
         )
         if first is None:
             return
         yield first
         try:
-            async for response in call:
-                yield response
+            async for answer in answers:
+                yield answer
         except grpc.aio.AioRpcError as error:
             cause = call_error(error, "StreamDownline", self._address)
             if not may_retry(error):
@@ -137,17 +138,17 @@ class Reports:
 
     async def _first(
         self, request: report_pb2.StreamDownlineRequest, left_s: float
-    ) -> tuple[Any, report_pb2.StreamDownlineResponse | None]:
-        """The call, and its first message (None where it ended without one)."""
+    ) -> tuple[AsyncIterator[report_pb2.StreamDownlineResponse], report_pb2.StreamDownlineResponse | None]:
+        """The answers, and the first of them (None where there is none)."""
         call = self._stub.StreamDownline(request)
+        answers = aiter(call)
         try:
-            first = await asyncio.wait_for(call.read(), left_s)
+            return answers, await asyncio.wait_for(anext(answers, None), left_s)
         except TimeoutError:
             call.cancel()
             raise DeadlineExceededError(
                 f"no first row from {self._address} in time; ask again, or allow more with a longer timeout"
             ) from None
-        return call, first if isinstance(first, report_pb2.StreamDownlineResponse) else None
 
     def _options(self, options: report_pb2.ReportOptions | None) -> report_pb2.ReportOptions:
         made = report_pb2.ReportOptions()

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import grpc
+
 from fasttree.client.errors import call_error, has_details
 
 Answer = TypeVar("Answer")

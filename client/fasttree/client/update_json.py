@@ -15,10 +15,11 @@ import json
 from decimal import Decimal
 from typing import Any
 
+from google.protobuf import json_format
+
 from fasttree.client.amounts import from_hundredths, to_hundredths
 from fasttree.client.errors import UpdateFormatError
 from fasttree.v1 import types_pb2
-from google.protobuf import json_format
 
 #: Short names: field -> prefix of the enum's values.
 _ENUM_PREFIXES = {"kind": "MEMBER_KIND_", "tree": "TREE_", "mode": "REMOVAL_MODE_"}

@@ -1,0 +1,70 @@
+"""Import files: upload, progress, and what a broken upload leads to."""
+
+from pathlib import Path
+
+import pytest
+
+from fasttree.client import (
+    FINAL_STATES,
+    Client,
+    FailedPreconditionError,
+    ImportFileError,
+    InvalidArgumentError,
+    UploadOptions,
+)
+from fasttree.v1 import pusher_pb2
+from tests.client.fake_cluster import fake_cluster
+
+
+async def test_a_file_arrives_whole_with_progress(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_bytes(bytes(range(256)) * 6_000)
+    seen: list[tuple[int, int]] = []
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        options = UploadOptions(as_of_position=5, force=True)
+        manifest = await client.upload_import(path, options, lambda sent, size: seen.append((sent, size)))
+        assert cluster.pusher.uploaded == [path.read_bytes()]
+        assert (manifest.file_name, manifest.as_of_position, manifest.force) == ("members.csv", 5, True)
+        assert seen[-1] == (1_536_000, 1_536_000)
+        assert len(seen) == 3
+
+
+async def test_an_upload_whose_answer_was_lost_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_text("member_id\n1\n")
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        first = await client.upload_import(path)
+        cluster.pusher.break_uploads = 1
+        again = await client.upload_import(path)
+        assert (first.import_id, again.import_id) == (1, 2)
+        assert len(cluster.pusher.uploaded) == 2
+
+
+async def test_the_rollout_is_watched_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_text("member_id\n1\n")
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        manifest = await client.upload_import(path)
+        states = [status.state async for status in client.watch_import(manifest.import_id)]
+        assert states[0] == pusher_pb2.IMPORT_STATE_WAITING
+        assert states[-1] == pusher_pb2.IMPORT_STATE_DONE
+        assert states[-1] in FINAL_STATES
+
+
+async def test_a_missing_file_and_a_bad_name(tmp_path: Path) -> None:
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        with pytest.raises(ImportFileError, match="No such file"):
+            await client.upload_import(tmp_path / "nothing.csv")
+        with pytest.raises(InvalidArgumentError, match="A-Z a-z 0-9"):
+            await client.upload_import(tmp_path / "with space.csv")
+
+
+async def test_rollback(tmp_path: Path) -> None:
+    path = tmp_path / "members.csv"
+    path.write_text("member_id\n1\n")
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        with pytest.raises(FailedPreconditionError, match="no import before"):
+            await client.rollback_import()
+        await client.upload_import(path)
+        await client.upload_import(path)
+        assert (await client.rollback_import()).import_id == 3

@@ -1,0 +1,90 @@
+"""Updates and amounts as text."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttree.client import UpdateFormatError, from_hundredths, to_hundredths, update_from_json, update_to_json
+from fasttree.v1 import types_pb2
+
+
+@given(st.integers(-(10**17) + 1, 10**17 - 1))
+def test_amounts_are_exact(hundredths: int) -> None:
+    assert to_hundredths(from_hundredths(hundredths)) == hundredths
+
+
+@pytest.mark.parametrize(
+    ("text", "hundredths"), [("12.5", 1250), ("12.50", 1250), ("-3", -300), ("+0.01", 1), ("-0.07", -7), ("0", 0)]
+)
+def test_amounts_as_people_write_them(text: str, hundredths: int) -> None:
+    assert to_hundredths(text) == hundredths
+
+
+@pytest.mark.parametrize("text", ["", "1.234", "1,5", "1e3", "x", ".5", "١", "9" * 18])
+def test_what_is_no_amount(text: str) -> None:
+    with pytest.raises(UpdateFormatError, match="at most two decimals"):
+        to_hundredths(text)
+
+
+def test_the_friendly_form() -> None:
+    update = update_from_json('{"update_id": "o-1", "volume_posted": {"member_id": "7", "amount": 12.50}}')
+    assert update.volume_posted.amount_hundredths == 1250
+    assert update_to_json(update) == '{"update_id": "o-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}'
+    exact = update_from_json('{"update_id": "o-1", "volume_posted": {"member_id": "7", "amount": 90071992547409.93}}')
+    assert exact.volume_posted.amount_hundredths == 9007199254740993
+
+
+def test_the_proto3_json_form() -> None:
+    update = update_from_json('{"updateId": "o-1", "volumePosted": {"memberId": "7", "amountHundredths": "-5"}}')
+    assert (update.update_id, update.volume_posted.amount_hundredths) == ("o-1", -5)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ('{"update_id":"a","member_enrolled":{"member_id":"1","kind":"customer"}}', "kind", 2),
+        ('{"update_id":"a","member_enrolled":{"member_id":"1","kind":"MEMBER_KIND_CUSTOMER"}}', "kind", 2),
+        ('{"update_id":"a","member_moved":{"member_id":"1","new_parent_id":"2","tree":"placement"}}', "tree", 2),
+        ('{"update_id":"a","member_removed":{"member_id":"1","mode":"leave_empty"}}', "mode", 2),
+    ],
+)
+def test_short_names(text: str, field: str, value: int) -> None:
+    update = update_from_json(text)
+    change = getattr(update, str(update.WhichOneof("change")))
+    assert getattr(change, field) == value
+    assert update_from_json(update_to_json(update)) == update
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nonsense", "not JSON"),
+        ("[1]", "not a JSON object"),
+        ('{"update_id": "a"}', "no change"),
+        ('{"volume_posted": {"member_id": "7"}}', "update_id is missing"),
+        ('{"update_id": "a", "volume_posted": {"member": "7"}}', "member"),
+        ('{"update_id": "a", "volume_posted": {"amount": "12.345"}}', "two decimals"),
+        ('{"update_id": "a", "volume_posted": {"amount": true}}', "two decimals"),
+        ('{"update_id": "a", "volume_posted": {"amount": NaN}}', "decimals"),
+        ('{"update_id": "a", "volume_posted": 3}', "volume"),
+        ('{"update_id": "a", "member_enrolled": {"kind": "king"}}', "KING"),
+        ('{"update_id": "a", "member_removed": {}, "volume_posted": {}}', "oneof"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(text: str, says: str) -> None:
+    with pytest.raises(UpdateFormatError) as raised:
+        update_from_json(text)
+    assert says in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_kind_survives_the_way_through_text() -> None:
+    updates = [
+        types_pb2.Update(
+            update_id="1", member_enrolled=types_pb2.MemberEnrolled(member_id="1", rank=3, columns={"c": "é"})
+        ),
+        types_pb2.Update(update_id="2", member_changed=types_pb2.MemberChanged(member_id="1", rank=0, status="")),
+        types_pb2.Update(update_id="3", volume_posted=types_pb2.VolumePosted(member_id="1", amount_hundredths=-1)),
+    ]
+    for update in updates:
+        assert update_from_json(update_to_json(update)) == update
