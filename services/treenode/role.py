@@ -1,0 +1,203 @@
+"""A node's own view of its lease: whether it may call itself primary.
+
+The rules:
+
+1. The lease runs from when *this node sent* the heartbeat that the coordinator answers, by this node's own monotonic
+   clock. The coordinator counts from when it *received* that heartbeat, which is later; so the node's lease is over
+   first, whatever the two wall clocks say.
+2. The node ends its lease `margin_s` before that: time to tell the VIP's health checks and to end streams, and room
+   for clocks that run at slightly different speeds. At that time it demotes itself, without asking anyone.
+3. Epochs never go back. An answer of a lower epoch comes from a coordinator that lost its memory, or was overtaken:
+   nothing of it is believed.
+4. An answer to a heartbeat that the node does not remember can't be dated. It may take the role away, never give it.
+5. Answers are taken in the order of the heartbeats; a late answer to an earlier one changes nothing. Several answers
+   to the same heartbeat (the coordinator speaks unasked when a role changes) are taken in the order they arrive.
+6. Only a ready node is primary. One that is told PRIMARY while it is not ready stays passive and says so in its next
+   heartbeat; one that stops being ready demotes itself at once.
+7. Each change of role is told to the coordinator at once (`HeartbeatNow`), not at the next beat: a switchover waits
+   for it.
+"""
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+
+#: Heartbeats remembered while unanswered; older ones can't give a lease any more.
+HEARTBEATS_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class RoleSettings:
+    """What a lease is held by."""
+
+    #: Subtracted from every lease, in seconds.
+    margin_s: float = 0.1
+
+
+@dataclass(frozen=True)
+class HeartbeatSent:
+    """A heartbeat is about to leave; must come before it does, or the lease would seem longer than it is."""
+
+    sequence: int
+
+
+@dataclass(frozen=True)
+class LeaseAnswered:
+    """The coordinator's answer to a heartbeat."""
+
+    sequence: int
+    primary: bool
+    epoch: int
+    lease_s: float
+
+
+@dataclass(frozen=True)
+class ReadyChanged:
+    """Whether the node is ready to serve reports."""
+
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """The node is primary from now on, until `Demoted`."""
+
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Demoted:
+    """The node is not primary any more."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class HeartbeatNow:
+    """Tell the coordinator at once."""
+
+
+@dataclass(frozen=True)
+class AnswerRefused:
+    """An answer that was not believed: for the log."""
+
+    reason: str
+
+
+RoleEvent = HeartbeatSent | LeaseAnswered | ReadyChanged
+RoleAction = Promoted | Demoted | HeartbeatNow | AnswerRefused
+
+
+class RoleCore:
+    """Holds the lease. No clock inside: `now` is seconds of the node's monotonic clock."""
+
+    def __init__(self, settings: RoleSettings) -> None:
+        if not 0 <= settings.margin_s < math.inf:
+            raise ValueError("role: margin_s must be a length of time in seconds, 0 or more")
+        self._margin_s = settings.margin_s
+        #: When each unanswered heartbeat was sent; sequences rise.
+        self._sent_at_s: OrderedDict[int, float] = OrderedDict()
+        #: The newest heartbeat that was answered; never falls.
+        self._answered_sequence = 0
+        #: The highest epoch heard; never falls.
+        self.epoch = 0
+        #: Set while primary, and only then: when the node demotes itself.
+        self.lease_until_s: float | None = None
+        #: Whether the node serves reports.
+        self.ready = False
+        self._now_s = -math.inf
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` has to be called; None while there is nothing to wait for."""
+        return self.lease_until_s
+
+    @property
+    def primary_epoch(self) -> int:
+        """The epoch in which the node is primary; 0 while it is not. Only true right after `tick`."""
+        return self.epoch if self.lease_until_s is not None else 0
+
+    def is_primary(self, now: float) -> bool:
+        """Whether the node may call itself primary at this very moment, even if `tick` comes late."""
+        return self.lease_until_s is not None and now < self.lease_until_s
+
+    def handle(self, event: RoleEvent, now: float) -> list[RoleAction]:
+        """Takes the event and returns what is to be done, in order."""
+        actions = self.tick(now)
+        match event:
+            case HeartbeatSent():
+                self._note_sent(event.sequence, now)
+            case ReadyChanged():
+                self.ready = event.ready
+                if not event.ready:
+                    actions += self._demote("the node is not ready")
+            case LeaseAnswered():
+                actions += self._take_answer(event, now)
+        return actions
+
+    def tick(self, now: float) -> list[RoleAction]:
+        """Ends a lease whose time is over."""
+        if now < self._now_s:
+            raise ValueError(f"role: the clock went back from {self._now_s} to {now}; pass a monotonic one")
+        self._now_s = now
+        if self.lease_until_s is not None and now >= self.lease_until_s:
+            return self._demote(f"no answer of the coordinator in time; the lease of epoch {self.epoch} is over")
+        return []
+
+    def _note_sent(self, sequence: int, now: float) -> None:
+        newest = next(reversed(self._sent_at_s), self._answered_sequence)
+        if sequence <= newest:
+            raise ValueError(f"role: heartbeat {sequence} after {newest}; sequences must rise")
+        self._sent_at_s[sequence] = now
+        if len(self._sent_at_s) > HEARTBEATS_REMEMBERED:
+            self._sent_at_s.popitem(last=False)
+
+    def _take_answer(self, answer: LeaseAnswered, now: float) -> list[RoleAction]:
+        if answer.epoch < self.epoch:
+            text = f"an answer of epoch {answer.epoch} after epoch {self.epoch}: a coordinator without its memory?"
+            return [AnswerRefused(text)]
+        if answer.sequence < self._answered_sequence:
+            return []
+        if not answer.primary:
+            if answer.sequence in self._sent_at_s:
+                self._note_answered(answer.sequence)
+            self.epoch = answer.epoch
+            return self._demote(f"passive by the coordinator's word in epoch {answer.epoch}")
+        sent_at_s = self._sent_at_s.get(answer.sequence)
+        if sent_at_s is None:
+            return [AnswerRefused(f"a lease for heartbeat {answer.sequence}, which this node did not send lately")]
+        self._note_answered(answer.sequence)
+        new_term = answer.epoch > self.epoch
+        self.epoch = answer.epoch
+        lease_until_s = sent_at_s + answer.lease_s - self._margin_s
+        if not self.ready:
+            return [AnswerRefused("made primary while not ready")]
+        if not now < lease_until_s:  # also refuses a lease of NaN
+            return [AnswerRefused("a lease that was over when it came")]
+        was_primary = self.lease_until_s is not None
+        self.lease_until_s = lease_until_s
+        return [] if was_primary and not new_term else [Promoted(self.epoch), HeartbeatNow()]
+
+    def _note_answered(self, sequence: int) -> None:
+        # The answered heartbeat itself is kept: the coordinator may answer it again when a role changes (rule 5).
+        self._answered_sequence = sequence
+        while self._sent_at_s and next(iter(self._sent_at_s)) < sequence:
+            self._sent_at_s.popitem(last=False)
+
+    def _demote(self, reason: str) -> list[RoleAction]:
+        if self.lease_until_s is None:
+            return []
+        self.lease_until_s = None
+        return [Demoted(reason), HeartbeatNow()]
+
+    def validate(self) -> None:
+        """Raises AssertionError on a broken invariant."""
+        if self.lease_until_s is not None and not (self.ready and self.epoch >= 0):
+            raise AssertionError("a lease is held by a node that is not ready")
+        if self.lease_until_s is not None and self._now_s >= self.lease_until_s:
+            raise AssertionError("a lease is held past its end")
+        sequences = list(self._sent_at_s)
+        if sequences != sorted(sequences) or any(sequence < self._answered_sequence for sequence in sequences):
+            raise AssertionError(f"heartbeats out of order: {sequences} after {self._answered_sequence}")
+        if len(sequences) > HEARTBEATS_REMEMBERED:
+            raise AssertionError("more heartbeats are remembered than allowed")

@@ -1,0 +1,290 @@
+"""The order in which a node takes updates: one log, one position after another, each once.
+
+The rules:
+
+1. A node's state is one of (log_id, import_id, position). It takes the record at position + 1 and no other. A record
+   at or before its position is a repeat: skipped without a look. A record further on is a gap: an error of the
+   sender, nothing from there on is taken.
+2. Positions of two logs can't be compared. A pusher that speaks of another log makes the node set its state aside and
+   start empty. A node without any state takes the log_id that it hears first.
+3. A log that ends before the node's position has lost what it had acknowledged. The node refuses it (`RefusePusher`)
+   and serves on: dropping the node's state could drop the last copy of those updates.
+4. A node that the log can't bring on by records alone needs a base: a peer's snapshot or an import. That is one whose
+   next record is no longer kept, and an empty one in a cluster with an import in force. It takes no records until it
+   has the base (`FindBase`), since they would all be held or be replayed again.
+5. A tree that is taken (a snapshot or an import) may be further on than the node, never further back; the records up
+   to its position are then repeats.
+6. The node has caught up when its import is the newest in force, when it is where the log ended as the pusher
+   introduced itself, and when no more than `caught_up_lag_updates` are missing now: under load the end runs ahead all
+   the time.
+7. Fresh at T means: at T, by the pusher's clock, the node lacked nothing. A log end heard at T counts when the node's
+   position gets there, however late that is.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: Log ends that wait for the node's position to get there. When there are more, the newer ones wait their turn.
+PENDING_ENDS_MAX = 64
+
+
+@dataclass(frozen=True)
+class LogEnd:
+    """How far a log goes, as a pusher said at `sent_at_s` (seconds since 1970 by the pusher's clock; 0 unknown)."""
+
+    first_position: int
+    position: int
+    import_id: int
+    sent_at_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class PusherHello:
+    """A pusher introduces itself."""
+
+    log_id: str
+    log_end: LogEnd
+
+
+@dataclass(frozen=True)
+class LogEndHeard:
+    """A later word on how far the log goes."""
+
+    log_end: LogEnd
+
+
+@dataclass(frozen=True)
+class RecordsReceived:
+    """Records at hand, whose checksums were found good."""
+
+    positions: Sequence[int]
+
+
+@dataclass(frozen=True)
+class RecordsApplied:
+    """The engine has every record up to this position."""
+
+    position: int
+
+
+@dataclass(frozen=True)
+class TreeTaken:
+    """The tree was replaced as a whole, by a snapshot's or an import's.
+
+    `log_id` is empty where the tree does not know its log (an import before the first contact).
+    """
+
+    log_id: str
+    import_id: int
+    position: int
+
+
+@dataclass(frozen=True)
+class ApplyRecords:
+    """Apply the records [first, first + count) of those received; the ones before are repeats."""
+
+    first: int
+    count: int
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Keep the state's files out of the way and go on with an empty tree of this log; before any further record."""
+
+    reason: str
+    log_id: str
+
+
+@dataclass(frozen=True)
+class FindBase:
+    """Look for a snapshot or an import to start from."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class RefusePusher:
+    """End the pusher's stream with FAILED_PRECONDITION."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class AnswerStatus:
+    """Tell the pusher where the node stands: it goes on from there."""
+
+
+SequenceEvent = PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken
+SequenceAction = ApplyRecords | SetAside | FindBase | RefusePusher | AnswerStatus
+
+
+class PositionGapError(Exception):
+    """Records that do not follow what the node has. The text names both positions."""
+
+
+class SequenceCore:
+    """Where the node stands in its log, and what it may take next. No clock and no tree inside."""
+
+    def __init__(self, *, caught_up_lag_updates: int = 0) -> None:
+        self._caught_up_lag_updates = caught_up_lag_updates
+        #: The log that `position` counts in; empty until the first contact.
+        self.log_id = ""
+        #: The import under the tree; 0 for the empty one.
+        self.import_id = 0
+        #: Everything up to here was applied, held or rejected. Falls only when the state is set aside.
+        self.position = 0
+        #: The newest word on the log's end; None before the first.
+        self.log_end: LogEnd | None = None
+        #: When the node last lacked nothing, by the pusher's clock; None if it never heard so.
+        self.fresh_at_s: float | None = None
+        #: Why records can't bring the node on (rule 4); None while they can.
+        self.base_wanted: str | None = None
+        #: Where the log ended when the pusher last introduced itself (rule 6).
+        self._target_position = 0
+        #: Log ends beyond `position`, rising.
+        self._pending_ends: deque[tuple[int, float]] = deque()
+
+    @property
+    def empty(self) -> bool:
+        """Whether the node has nothing at all: no import and no update."""
+        return self.import_id == 0 and self.position == 0
+
+    @property
+    def lag_updates(self) -> int:
+        """How many updates the log has that the node lacks, as far as it knows."""
+        return max(0, self.log_end.position - self.position) if self.log_end else 0
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether the node lacks nothing (rule 6)."""
+        return (
+            self.log_end is not None
+            and self.base_wanted is None
+            and self.import_id >= self.log_end.import_id
+            and self.position >= self._target_position
+            and self.lag_updates <= self._caught_up_lag_updates
+        )
+
+    def handle(self, event: SequenceEvent, now: float) -> list[SequenceAction]:
+        """Takes the event and returns what is to be done, in order. `now` (seconds) is not looked at.
+
+        Raises PositionGapError for records that can't be taken, ValueError for events that can't be true.
+        """
+        match event:
+            case RecordsReceived():
+                return self._admit(event.positions)
+            case RecordsApplied():
+                self._advance(event.position)
+                return []
+            case PusherHello():
+                return self._meet(event)
+            case LogEndHeard():
+                return self._hear(event.log_end)
+            case TreeTaken():
+                return self._take_tree(event)
+
+    def tick(self, now: float) -> list[SequenceAction]:
+        """Nothing here waits for time; there so that every core has the same face."""
+        return []
+
+    def _admit(self, positions: Sequence[int]) -> list[SequenceAction]:
+        if not positions or self.base_wanted is not None:
+            return []
+        first, last = positions[0], positions[-1]
+        if last - first != len(positions) - 1 or list(positions) != list(range(first, last + 1)):
+            raise PositionGapError(f"records from {first} to {last} are not one after another")
+        if first > self.position + 1:
+            raise PositionGapError(f"record {first} after {self.position}; {self.position + 1} is next")
+        repeats = min(len(positions), self.position + 1 - first)
+        count = len(positions) - repeats
+        return [ApplyRecords(repeats, count)] if count else []
+
+    def _advance(self, position: int) -> None:
+        if position < self.position:
+            raise ValueError(f"sequence: applied up to {position} after {self.position}")
+        self.position = position
+        while self._pending_ends and self._pending_ends[0][0] <= position:
+            self.fresh_at_s = self._later(self.fresh_at_s, self._pending_ends.popleft()[1])
+
+    def _meet(self, hello: PusherHello) -> list[SequenceAction]:
+        if not hello.log_id:
+            return [RefusePusher("the pusher's hello has no log_id")]
+        if self.log_id and self.log_id != hello.log_id:
+            reason = f"its state is of log {self.log_id}, the pusher's is {hello.log_id}"
+            self._forget(hello.log_id)
+            return [SetAside(reason, hello.log_id), *self._begin(hello.log_end)]
+        if self.position > hello.log_end.position:
+            return [
+                RefusePusher(
+                    f"the log ends at {hello.log_end.position}, but this node has updates up to {self.position}: the "
+                    "log has lost updates; restore it, or start the node with an empty state folder"
+                )
+            ]
+        self.log_id = hello.log_id
+        return self._begin(hello.log_end)
+
+    def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
+        self._target_position = log_end.position
+        actions = self._hear(log_end)
+        if self.base_wanted is not None and not actions:
+            actions = [FindBase(self.base_wanted)]
+        return [*actions, AnswerStatus()]
+
+    def _hear(self, log_end: LogEnd) -> list[SequenceAction]:
+        self.log_end = log_end
+        if log_end.sent_at_s > 0 and self.import_id >= log_end.import_id:
+            if log_end.position <= self.position:
+                self.fresh_at_s = self._later(self.fresh_at_s, log_end.sent_at_s)
+            elif len(self._pending_ends) < PENDING_ENDS_MAX and log_end.position >= self._newest_pending_position():
+                self._pending_ends.append((log_end.position, log_end.sent_at_s))
+        before = self.base_wanted
+        self.base_wanted = self._why_base(log_end)
+        return [FindBase(self.base_wanted)] if self.base_wanted and before is None else []
+
+    def _why_base(self, log_end: LogEnd) -> str | None:
+        if self.empty and log_end.import_id > 0:
+            return f"the node is empty, and import {log_end.import_id} is in force"
+        if self.position + 1 < log_end.first_position:
+            return f"update {self.position + 1} is next, but the log begins at {log_end.first_position}"
+        return None
+
+    def _take_tree(self, tree: TreeTaken) -> list[SequenceAction]:
+        if tree.log_id and self.log_id and tree.log_id != self.log_id:
+            raise ValueError(f"sequence: a tree of log {tree.log_id} in a node of log {self.log_id}")
+        if tree.position < self.position:
+            raise ValueError(f"sequence: a tree at {tree.position} in a node at {self.position}")
+        self.log_id = tree.log_id or self.log_id
+        self.import_id = tree.import_id
+        self._advance(tree.position)
+        if self.log_end is None:
+            return []
+        return [*self._hear(self.log_end), AnswerStatus()]
+
+    def _forget(self, log_id: str) -> None:
+        self.log_id = log_id
+        self.import_id = 0
+        self.position = 0
+        self.log_end = None
+        self.fresh_at_s = None
+        self.base_wanted = None
+        self._pending_ends.clear()
+
+    def _newest_pending_position(self) -> int:
+        return self._pending_ends[-1][0] if self._pending_ends else 0
+
+    @staticmethod
+    def _later(one_s: float | None, other_s: float) -> float:
+        return other_s if one_s is None else max(one_s, other_s)
+
+    def validate(self) -> None:
+        """Raises AssertionError on a broken invariant."""
+        ends = [position for position, _ in self._pending_ends]
+        if len(ends) > PENDING_ENDS_MAX or ends != sorted(ends) or (ends and ends[0] <= self.position):
+            raise AssertionError(f"log ends {ends} wait for position {self.position}")
+        if self.position < 0 or self.import_id < 0:
+            raise AssertionError(f"position {self.position} or import {self.import_id} below 0")
+        if self.position > 0 and self.log_end is not None and not self.log_id:
+            raise AssertionError("updates of no log")
+        if self.caught_up and self.base_wanted is not None:
+            raise AssertionError("caught up without a base")
