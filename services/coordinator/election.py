@@ -1,0 +1,499 @@
+"""Who is primary: the election core. No I/O, no clock: events and `now` in, actions out.
+
+Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switchover: handover.py):
+1. **Epochs.** Each election has a number of its own, higher than any that this core, its store or any heartbeat has
+   known. It is durable before it is told: the winner is written down (`Persist`) in ELECTING, and every answer goes
+   on with the old epoch and PASSIVE until `PersistDone`. A write that failed may have happened: its number is never
+   used again.
+2. **After a start** an earlier coordinator's grant may run for up to one lease. Only the recorded primary's own
+   process can hold it. So for one lease time nobody else is elected; that process, if it says that it is primary in
+   the recorded epoch, simply goes on (no election), and if it is ready but stepped down meanwhile, is elected anew at
+   once.
+3. **The seat empties** when the holder's lease has run out, or when it says that it is not primary any more. The
+   second is believed only from a holder that had said before that it *was* primary in this epoch: a heartbeat on its
+   way while the grant was on its way says "not primary" too. For this, heartbeats of a process only count upwards,
+   and a node that stepped down takes no grant that answers a heartbeat from before that (its own rule). A stream that
+   ends empties nothing.
+4. **Who wins**: ready nodes with a live lease; the process that held the seat last, if it is still good; else the
+   furthest (import, position); else the first in the host file; else the first name. A process that was elected and
+   for one whole lease did not take the role lets the others go first for a while.
+5. **The holder has to be ready.** One that is draining, or fell back to loading, is told PASSIVE at once, and another
+   is elected as soon as it confirms.
+6. **Switchover**: the target has the primary's position before anything changes; then the old primary is told,
+   confirms, and the new one is elected, each pushed at once instead of at the next heartbeat.
+7. **Pause** is durable before it is confirmed. While paused nobody is elected and no switchover begins; the holder
+   goes on being renewed for as long as its lease does not run out. A handover that has begun to change roles ends
+   first.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from services.coordinator.handover import Handover, Phase
+from services.coordinator.leases import LeaseTable, NodeLease, Verdict
+from services.coordinator.messages import (
+    Action,
+    Answer,
+    ClusterChanged,
+    Event,
+    Heartbeat,
+    HostsChanged,
+    NodeState,
+    PauseAsked,
+    PauseDone,
+    PauseFailed,
+    Persist,
+    PersistDone,
+    PersistFailed,
+    Recorded,
+    Refuse,
+    ResumeAsked,
+    Role,
+    StreamEnded,
+    SwitchoverAsked,
+    SwitchoverDone,
+    SwitchoverFailed,
+    SwitchoverProblem,
+)
+from services.coordinator.seat import ElectionError, Holder, Move, Seat, SeatState
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElectionSettings:
+    """Times of the election, in seconds."""
+
+    #: How long a node is taken for alive after a heartbeat, and how long a grant runs.
+    lease_s: float = 1.0
+    #: How long a switchover's target may take to catch up.
+    switchover_timeout_s: float = 30.0
+    #: How long the seat is kept free for the target once the old primary is gone.
+    closing_s: float = 1.0
+    #: How often nodes are asked for a heartbeat at once while a switchover waits for them.
+    probe_interval_s: float = 0.02
+    #: A write that failed is tried again after this long.
+    write_again_s: float = 0.25
+    #: How long a process that did not take the role lets others go first.
+    shun_s: float = 10.0
+    #: How long a dead node that is not in the host file stays listed.
+    forget_s: float = 600.0
+
+
+class ElectionCore:
+    """Leases, election, switchover and pause of one cluster. `view.py` shows it to others."""
+
+    def __init__(self, settings: ElectionSettings, recorded: Recorded, hosts_order: Iterable[str], now: float) -> None:
+        self.settings = settings
+        #: What is durable.
+        self.recorded = recorded
+        #: Names of nodes, or `host:port` of their report ports, first choice first.
+        self.hosts_order = tuple(hosts_order)
+        self.leases = LeaseTable(settings.lease_s)
+        self.seat = Seat()
+        #: The switchover under way.
+        self.handover: Handover | None = None
+        #: What is being written: an election in ELECTING, else a pause or resume.
+        self.writing: Recorded | None = None
+        #: Until then only the recorded process may be elected (rule 2).
+        self.others_from = now + settings.lease_s
+        #: Why the last write failed; empty once one succeeded.
+        self.write_problem = ""
+        self._write_again_at = now
+        self._pause_requests: list[PauseAsked | ResumeAsked] = []
+        #: Every epoch up to here was used or heard of (rule 1).
+        self._epoch_floor = recorded.epoch
+        self._now = now
+        self._shown: object = None
+
+    # ---- in and out --------------------------------------------------------------------------------------------------
+
+    def handle(self, event: Event, now: float) -> list[Action]:
+        """Takes an event in; returns what to do, in this order. Raises ElectionError on an event out of order."""
+        self._now = now = max(now, self._now)
+        self.seat.tell(f"{now:.3f} {event}")
+        actions: list[Action] = []
+        match event:
+            case Heartbeat():
+                self._take_heartbeat(event, now, actions)
+            case StreamEnded():
+                held = self._may_hold_role(event.node, now)
+                self.leases.end_stream(event.node, event.incarnation, now, may_hold_role=held)
+            case SwitchoverAsked():
+                self._begin_switchover(event, now, actions)
+            case PauseAsked() | ResumeAsked():
+                self._pause_requests.append(event)
+            case PersistDone():
+                self._end_write(event.recorded, now, actions)
+            case PersistFailed():
+                self._fail_write(event, now, actions)
+            case HostsChanged():
+                self.hosts_order = event.hosts_order
+        self._settle(now, actions)
+        return actions
+
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed. Due at `wakes_at()` at the latest; more often does no harm."""
+        self._now = now = max(now, self._now)
+        listed = set(self.hosts_order)
+        for lease in [*self.leases]:
+            known = lease.node in listed or lease.last.address in listed
+            if not known and now >= lease.ends_at + self.settings.forget_s:
+                self.leases.forget(lease.node)
+        actions: list[Action] = []
+        self._settle(now, actions)
+        return actions
+
+    def wakes_at(self) -> float | None:
+        """When `tick` has something to do, if nothing happens before; None: nothing to wait for."""
+        times = [lease.ends_at for lease in self.leases]
+        times += [self.others_from, self._write_again_at]
+        if (holder := self.seat.holder) is not None:
+            times.append(holder.right_until)
+            if not holder.acknowledged:
+                times.append(holder.elected_at + self.settings.lease_s)
+        if (handover := self.handover) is not None:
+            times += [handover.deadline_at, handover.closing_until, handover.probe_at]
+        return min((time for time in times if self._now < time < float("inf")), default=None)
+
+    # ---- heartbeats --------------------------------------------------------------------------------------------------
+
+    def _take_heartbeat(self, heartbeat: Heartbeat, now: float, actions: list[Action]) -> None:
+        held = self._may_hold_role(heartbeat.node, now)
+        verdict = self.leases.take(heartbeat, now, may_hold_role=held)
+        if verdict is Verdict.REFUSED:
+            message = f"another process holds the name {heartbeat.node}: end it, or give this node another name"
+            actions.append(Refuse(node=heartbeat.node, incarnation=heartbeat.incarnation, message=message))
+        lease = self.leases.process(heartbeat.node, heartbeat.incarnation)
+        if verdict is not Verdict.TAKEN or lease is None:
+            return
+        self._epoch_floor = max(self._epoch_floor, heartbeat.primary_epoch, heartbeat.known_epoch)
+        self._hear_of_role(lease, now)
+        self._settle(now, actions)
+        if not any(isinstance(action, Answer) and action.node == heartbeat.node for action in actions):
+            self._answer(lease, actions, pushed=False)
+
+    def _hear_of_role(self, lease: NodeLease, now: float) -> None:
+        """What the heartbeat says about the seat (rules 2 and 3)."""
+        said, holder = lease.last.primary_epoch, self.seat.holder
+        if holder is None:
+            goes_on = said == self.recorded.epoch > 0 and lease.last.state is NodeState.PRIMARY
+            vacant = self.seat.state is SeatState.VACANT and self.handover is None
+            if vacant and goes_on and self._is_recorded(lease):
+                holder = Holder(lease.node, lease.incarnation, said, now, lease.ends_at, acknowledged=True)
+                self.seat.move(Move.RENEWED, holder)
+            return
+        if not holder.is_process(lease):
+            return
+        if self.seat.state is SeatState.HELD:
+            holder.right_until = lease.ends_at
+        if said == holder.epoch:
+            holder.acknowledged = True
+        elif holder.acknowledged:
+            self._empty_seat(now)
+
+    def _may_hold_role(self, node: str, now: float) -> bool:
+        """Whether some process of that name may hold a good grant."""
+        if self.seat.holder is not None and self.seat.holder.node == node:
+            return True
+        return now < self.others_from and node == self.recorded.primary
+
+    def _is_recorded(self, lease: NodeLease) -> bool:
+        recorded = self.recorded
+        return (lease.node, lease.incarnation) == (recorded.primary, recorded.primary_incarnation)
+
+    def _answer(self, lease: NodeLease, actions: list[Action], *, pushed: bool) -> None:
+        """The only place where grants leave: PRIMARY goes to the holder in HELD and to nobody else."""
+        granted = self.seat.is_granted_to(lease)
+        actions.append(
+            Answer(
+                node=lease.node,
+                incarnation=lease.incarnation,
+                sequence=lease.last.sequence,
+                role=Role.PRIMARY if granted else Role.PASSIVE,
+                epoch=self.recorded.epoch,
+                lease_s=self.settings.lease_s,
+                primary=self.seat.primary,
+                pushed=pushed,
+            )
+        )
+
+    # ---- what follows from the state and the time --------------------------------------------------------------------
+
+    def _settle(self, now: float, actions: list[Action]) -> None:
+        """Takes every step that is due."""
+        steps = (self._check_holder, self._check_handover, self._write_pause, self._elect)
+        for _ in range(16):
+            if not any(step(now, actions) for step in steps):
+                break
+        else:
+            raise ElectionError(self.seat.with_story("the rules do not come to rest"))
+        nodes = [(lease.last.node, lease.incarnation, lease.is_alive(now), lease.last.state) for lease in self.leases]
+        imports = [lease.last.import_id for lease in self.leases]
+        shown = (self.recorded, self.seat.primary, nodes, imports, self.handover and self.handover.phase)
+        if shown != self._shown:
+            self._shown = shown
+            actions.append(ClusterChanged())
+
+    def _check_holder(self, now: float, actions: list[Action]) -> bool:
+        """Rules 3 to 5: whether the holder still holds the seat, and may."""
+        holder = self.seat.holder
+        if holder is None:
+            return False
+        if now >= holder.right_until:
+            self._empty_seat(now)
+            return True
+        if self.seat.state is not SeatState.HELD:
+            return False
+        lease = self.leases.process(holder.node, holder.incarnation)
+        if not holder.acknowledged and now >= holder.elected_at + self.settings.lease_s:
+            if lease is not None:
+                lease.shunned_until = now + self.settings.shun_s
+            self._tell_holder_to_stop(now, actions)
+            return True
+        if lease is not None and not lease.is_ready(now):
+            self._tell_holder_to_stop(now, actions)
+            return True
+        return False
+
+    def _tell_holder_to_stop(self, now: float, actions: list[Action]) -> None:
+        self.seat.move(Move.TOLD)
+        if self.handover is not None and self.handover.phase is Phase.CATCHING_UP:
+            self.handover.leave(now)
+        if (holder := self.seat.holder) and (lease := self.leases.process(holder.node, holder.incarnation)):
+            self._answer(lease, actions, pushed=True)
+
+    def _empty_seat(self, now: float) -> None:
+        holder = self.seat.holder
+        self.seat.move(Move.EMPTIED)
+        if self.handover is None or holder is None:
+            return
+        if self.handover.phase is Phase.CATCHING_UP:
+            self.handover.phase = Phase.OVERTAKEN
+        elif self.handover.phase is Phase.LEAVING:
+            lease = self.leases.get(holder.node)
+            self.handover.close(lease.standing if lease else (0, 0), now + self.settings.closing_s)
+
+    def _elect(self, now: float, actions: list[Action]) -> bool:
+        """Rules 1, 2, 4: chooses a winner for a vacant seat, and has it written down."""
+        if self.seat.state is not SeatState.VACANT or self.writing is not None or now < self._write_again_at:
+            return False
+        handover = self.handover
+        if handover is not None and handover.phase is Phase.CLOSING:
+            winner = self.leases.get(handover.target)
+            if winner is None or not self._has_reached_floor(handover, winner, now):
+                return False
+        elif self.recorded.paused or (winner := self._best(now)) is None:
+            return False
+        self.seat.move(Move.CHOSEN)
+        self._epoch_floor += 1
+        self.writing = replace(
+            self.recorded, epoch=self._epoch_floor, primary=winner.node, primary_incarnation=winner.incarnation
+        )
+        actions.append(Persist(recorded=self.writing))
+        return True
+
+    def _best(self, now: float, without: str = "") -> NodeLease | None:
+        """The ready node that goes first (rules 2 and 4), None if there is none."""
+        ready = [lease for lease in self.leases if lease.is_ready(now) and lease.node != without]
+        if now < self.others_from:
+            ready = [lease for lease in ready if self._is_recorded(lease)]
+        return min(ready, key=lambda lease: self._preference(lease, now), default=None)
+
+    def _preference(self, lease: NodeLease, now: float) -> tuple[object, ...]:
+        """Sorts candidates, the best first."""
+        import_id, position = lease.standing
+        rank = self.host_rank(lease)
+        shunned = now < lease.shunned_until
+        return (shunned, not self._is_recorded(lease), -import_id, -position, rank, lease.node)
+
+    def host_rank(self, lease: NodeLease) -> int:
+        """The node's place in the host file, from 0; behind all others where it is not in it."""
+        order = self.hosts_order
+        places = [order.index(name) for name in (lease.node, lease.last.address) if name in order]
+        return min(places, default=len(order))
+
+    # ---- writing down ------------------------------------------------------------------------------------------------
+
+    def _end_write(self, recorded: Recorded, now: float, actions: list[Action]) -> None:
+        if recorded != self.writing:
+            raise ElectionError(self.seat.with_story(f"told that {recorded} is durable, asked for {self.writing}"))
+        self.recorded, self.writing, self.write_problem = recorded, None, ""
+        if self.seat.state is SeatState.ELECTING:
+            self._enthrone(now, actions)
+        self._answer_pause_requests(actions)
+
+    def _enthrone(self, now: float, actions: list[Action]) -> None:
+        """The winner is durable: tells it, unless it was lost meanwhile."""
+        recorded = self.recorded
+        lease = self.leases.process(recorded.primary, recorded.primary_incarnation)
+        if lease is None or not lease.is_ready(now):
+            self.seat.move(Move.DROPPED)
+            return
+        self.seat.move(Move.WRITTEN, Holder(lease.node, lease.incarnation, recorded.epoch, now, lease.ends_at))
+        self._answer(lease, actions, pushed=True)
+        if (handover := self.handover) is None:
+            return
+        if lease.node == handover.target:
+            self.handover = None
+            actions.append(
+                SwitchoverDone(
+                    request=handover.request,
+                    from_node=handover.from_node,
+                    to_node=lease.node,
+                    epoch=recorded.epoch,
+                    took_s=now - (handover.asked_at if handover.demoted_at is None else handover.demoted_at),
+                )
+            )
+        else:
+            self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, f"{lease.node} was further and is primary now", actions)
+
+    def _fail_write(self, event: PersistFailed, now: float, actions: list[Action]) -> None:
+        if event.recorded != self.writing:
+            raise ElectionError(self.seat.with_story(f"told that {event.recorded} failed, asked for {self.writing}"))
+        self.writing, self.write_problem = None, event.reason
+        self._write_again_at = now + self.settings.write_again_s
+        if self.seat.state is SeatState.ELECTING:
+            self.seat.move(Move.DROPPED)
+            return
+        message = f"the coordinator cannot write its state: {event.reason}"
+        actions += [PauseFailed(request=asked.request, message=message) for asked in self._pause_requests]
+        self._pause_requests.clear()
+
+    def _write_pause(self, now: float, actions: list[Action]) -> bool:
+        """Rule 7: has the oldest open wish written down, once nothing else is being written."""
+        if not self._pause_requests or self.writing is not None:
+            return False
+        if self.handover is not None and self.handover.phase in (Phase.LEAVING, Phase.CLOSING):
+            return False
+        wanted = isinstance(self._pause_requests[0], PauseAsked)
+        if wanted and self.handover is not None:
+            self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "elections were paused meanwhile", actions)
+        if wanted == self.recorded.paused:
+            self._answer_pause_requests(actions)
+            return True
+        if now < self._write_again_at:
+            return False
+        self.writing = replace(self.recorded, paused=wanted)
+        actions.append(Persist(recorded=self.writing))
+        return True
+
+    def _answer_pause_requests(self, actions: list[Action]) -> None:
+        """Answers those at the head of the queue whose wish is durable now."""
+        paused = self.recorded.paused
+        while self._pause_requests and isinstance(self._pause_requests[0], PauseAsked) == paused:
+            actions.append(PauseDone(request=self._pause_requests.pop(0).request, paused=paused))
+
+    # ---- switchover --------------------------------------------------------------------------------------------------
+
+    def _begin_switchover(self, asked: SwitchoverAsked, now: float, actions: list[Action]) -> None:
+        holder = self.seat.holder
+        if self.seat.primary and asked.to_node == self.seat.primary:
+            done = SwitchoverDone(
+                request=asked.request,
+                from_node=asked.to_node,
+                to_node=asked.to_node,
+                epoch=self.recorded.epoch,
+                took_s=0.0,
+            )
+            actions.append(done)
+            return
+        best = self._best(now, without=self.seat.primary)
+        target = self.leases.get(asked.to_node) if asked.to_node else best
+        problem, message = SwitchoverProblem.NOT_POSSIBLE, ""
+        if asked.to_node and target is None:
+            problem, message = SwitchoverProblem.NO_SUCH_NODE, f"no node {asked.to_node}: `fasttree status` lists them"
+        elif self.recorded.paused or self._pause_requests:
+            message = "elections are paused: resume them first"
+        elif self.handover is not None:
+            message = f"a switchover to {self.handover.target} is under way: wait for it"
+        elif holder is None or self.seat.state is not SeatState.HELD:
+            message = "there is no primary to take over from now: try again when `fasttree status` shows one"
+        elif target is None or not target.is_ready(now):
+            message = f"{asked.to_node or 'no other node'} is {'not ' if asked.to_node else ''}ready"
+            message += ": see `fasttree status`"
+        if message or target is None or holder is None:
+            actions.append(SwitchoverFailed(request=asked.request, problem=problem, message=message))
+            return
+        deadline_at = now + self.settings.switchover_timeout_s
+        self.handover = Handover(asked.request, target.node, holder.node, now, deadline_at)
+
+    def _fail_handover(self, problem: SwitchoverProblem, why: str, actions: list[Action]) -> None:
+        handover, self.handover = self.handover, None
+        if handover is not None:
+            message = f"no switchover to {handover.target}: {why}"
+            actions.append(SwitchoverFailed(request=handover.request, problem=problem, message=message))
+
+    def _check_handover(self, now: float, actions: list[Action]) -> bool:
+        """Rule 6: takes the switchover's next step, or gives it up."""
+        handover, holder = self.handover, self.seat.holder
+        if handover is None or handover.phase in (Phase.LEAVING, Phase.OVERTAKEN):
+            return False
+        target = self.leases.get(handover.target)
+        if target is None or not target.is_ready(now):
+            self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "it is not ready any more", actions)
+            return True
+        if handover.phase is Phase.CLOSING:
+            if now < handover.closing_until or self.seat.state is not SeatState.VACANT:
+                self._probe(handover, [target], now, actions)
+                return False
+            import_id, position = handover.floor
+            why = f"it has not reached position {position} of import {import_id} in {self.settings.closing_s:g} s"
+            self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
+            return True
+        if now >= handover.deadline_at:
+            why = f"it has not caught up within {self.settings.switchover_timeout_s:g} s; {handover.from_node} stays"
+            self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
+            return True
+        primary = self.leases.process(holder.node, holder.incarnation) if holder is not None else None
+        if holder is None or primary is None:
+            return False
+        fresh = min(target.heard_at, primary.heard_at) > handover.asked_at and holder.acknowledged
+        if fresh and target.standing >= primary.standing:
+            self._tell_holder_to_stop(now, actions)
+            return True
+        self._probe(handover, [primary, target], now, actions)
+        return False
+
+    def _has_reached_floor(self, handover: Handover, target: NodeLease, now: float) -> bool:
+        return target.is_ready(now) and target.standing >= handover.floor
+
+    def _probe(self, handover: Handover, leases: list[NodeLease], now: float, actions: list[Action]) -> None:
+        """Asks for heartbeats at once: each pushed answer is answered with one."""
+        if now < handover.probe_at:
+            return
+        handover.probe_at = now + self.settings.probe_interval_s
+        for lease in leases:
+            self._answer(lease, actions, pushed=True)
+
+    # ---- invariants --------------------------------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raises ElectionError (or LeaseError) where the state breaks a rule."""
+        self.leases.validate()
+        self.seat.validate()
+        state, holder, handover, writing = self.seat.state, self.seat.holder, self.handover, self.writing
+        electing = writing is not None and writing.epoch != self.recorded.epoch
+        broken = {
+            "ELECTING without its write": (state is SeatState.ELECTING) != electing,
+            "a write that lowers the epoch": writing is not None and writing.epoch < self.recorded.epoch,
+            "an epoch above all known ones": max(self.recorded.epoch, writing.epoch if writing else 0)
+            > self._epoch_floor,
+            "a holder of another epoch than the recorded one": holder is not None
+            and (holder.epoch, holder.node, holder.incarnation)
+            != (self.recorded.epoch, self.recorded.primary, self.recorded.primary_incarnation),
+            "a grant that outlives the holder's lease": holder is not None
+            and (lease := self.leases.process(holder.node, holder.incarnation)) is not None
+            and holder.right_until > lease.ends_at,
+            "a live holder whose name another process has": holder is not None
+            and self._now < holder.right_until
+            and self.leases.process(holder.node, holder.incarnation) is None,
+            "a switchover that waits for nobody": handover is not None
+            and handover.phase is Phase.LEAVING
+            and state is not SeatState.LEAVING,
+            "a switchover to the primary": handover is not None and handover.target == self.seat.primary,
+            "a switchover that catches up with nobody": handover is not None
+            and handover.phase is Phase.CATCHING_UP
+            and state is not SeatState.HELD,
+        }
+        for what, is_broken in broken.items():
+            if is_broken:
+                raise ElectionError(self.seat.with_story(what))

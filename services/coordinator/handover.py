@@ -1,0 +1,73 @@
+"""One planned switchover: what it waits for, phase by phase. The election core drives it and owns the seat.
+
+| phase | what holds | ends when |
+|---|---|---|
+| CATCHING_UP | the old primary serves | the target is where the primary is, both heard since the operator asked |
+| LEAVING | the old primary was told PASSIVE, its lease is not renewed | it confirms, or its lease ends |
+| CLOSING | there is no primary; the old one's last position is the floor | the target has reached the floor |
+| OVERTAKEN | the primary failed before it was told; the ordinary rules elect | somebody was elected |
+
+So a switchover never steps back: the new primary starts at or after the last position that the old one served as
+primary. In every phase the VIP has ready nodes to fall back to.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Phase(Enum):
+    """Where a switchover is."""
+
+    CATCHING_UP = "catching up"
+    LEAVING = "leaving"
+    CLOSING = "closing"
+    OVERTAKEN = "overtaken"
+
+
+@dataclass
+class Handover:
+    """A switchover under way."""
+
+    #: The operator's request, answered exactly once.
+    request: int
+    #: Who is to be primary, and who was when the operator asked.
+    target: str
+    from_node: str
+    asked_at: float
+    #: CATCHING_UP ends then without a switchover.
+    deadline_at: float
+    phase: Phase = Phase.CATCHING_UP
+    #: When both nodes are next asked for a heartbeat at once.
+    probe_at: float = float("-inf")
+    #: When the old primary was told; None before LEAVING.
+    demoted_at: float | None = None
+    #: Where the old primary stood when it was gone: (import, position). Set in CLOSING.
+    floor: tuple[int, int] = (0, 0)
+    #: CLOSING ends then, and the ordinary rules elect.
+    closing_until: float = float("inf")
+
+    @property
+    def holds_seat(self) -> bool:
+        """Whether the seat is being emptied, or kept free, for the target."""
+        return self.phase in (Phase.LEAVING, Phase.CLOSING)
+
+    def leave(self, now: float) -> None:
+        """The old primary was told to stop."""
+        self.phase = Phase.LEAVING
+        self.demoted_at = now
+
+    def close(self, floor: tuple[int, int], until: float) -> None:
+        """The old primary is gone; `floor` is where it stood."""
+        self.phase = Phase.CLOSING
+        self.floor = floor
+        self.closing_until = until
+        self.probe_at = float("-inf")
+
+    def note(self) -> str:
+        """What it waits for, in one line."""
+        return {
+            Phase.CATCHING_UP: f"switchover to {self.target}: waits until it has caught up with {self.from_node}",
+            Phase.LEAVING: f"switchover to {self.target}: waits until {self.from_node} has stepped down",
+            Phase.CLOSING: f"switchover to {self.target}: waits until it has {self.from_node}'s last update",
+            Phase.OVERTAKEN: f"switchover to {self.target}: {self.from_node} failed first, an election is under way",
+        }[self.phase]

@@ -1,0 +1,126 @@
+"""The lease table: which process speaks for each node, and until when the coordinator takes it for alive.
+
+Rules:
+1. A lease ends `lease_s` after its newest heartbeat was *received*. The node counts from when it *sent* that one,
+   which was earlier: so the node always stops first, by its own clock, and nothing depends on the two clocks
+   agreeing.
+2. A stream that ends says nothing: the lease runs on. Only a node that said goodbye (DRAINING, and no longer primary)
+   is taken for gone when its stream ends.
+3. Heartbeats of a process count upwards. One that is not above the newest is late or repeated: no lease grows from
+   it, and what it says about the role is history.
+4. Two processes with one name: the one with a live lease keeps the name, and the other is refused. The newcomer takes
+   over as soon as the lease has ended; and at once where the stream has ended and the old process can hold no role,
+   so that a passive node that restarts is back without a wait.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from services.coordinator.messages import READY_STATES, Heartbeat, NodeState
+
+
+class LeaseError(AssertionError):
+    """The table broke one of its own rules."""
+
+
+class Verdict(Enum):
+    """What became of a heartbeat."""
+
+    TAKEN = "taken"
+    STALE = "stale"
+    REFUSED = "refused"
+
+
+@dataclass
+class NodeLease:
+    """One node: its process, what its newest heartbeat said, and how long it is taken for alive."""
+
+    #: The newest heartbeat of the process that holds the name.
+    last: Heartbeat
+    #: When that one was received.
+    heard_at: float
+    #: `heard_at + lease_s`, or earlier after a goodbye.
+    ends_at: float
+    #: Whether the newest stream of the process still stands.
+    connected: bool = True
+    #: Until then other nodes go first in elections: it was elected and did not take the role.
+    shunned_until: float = float("-inf")
+
+    @property
+    def node(self) -> str:
+        """The node's name."""
+        return self.last.node
+
+    @property
+    def incarnation(self) -> str:
+        """The process that holds the name."""
+        return self.last.incarnation
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """How far its tree is: (import, position). Greater is further."""
+        return (self.last.import_id, self.last.position)
+
+    def is_alive(self, now: float) -> bool:
+        """Whether the lease runs."""
+        return now < self.ends_at
+
+    def is_ready(self, now: float) -> bool:
+        """Whether it is alive and answers reports."""
+        return self.is_alive(now) and self.last.state in READY_STATES
+
+
+class LeaseTable:
+    """All nodes that were heard of, by name."""
+
+    def __init__(self, lease_s: float) -> None:
+        self._lease_s = lease_s
+        self._leases: dict[str, NodeLease] = {}
+
+    def __iter__(self) -> Iterator[NodeLease]:
+        return iter(self._leases.values())
+
+    def get(self, node: str) -> NodeLease | None:
+        """The node's lease, alive or not; None if it was never heard of."""
+        return self._leases.get(node)
+
+    def process(self, node: str, incarnation: str) -> NodeLease | None:
+        """The lease of exactly this process; None if another one holds the name now."""
+        lease = self._leases.get(node)
+        return lease if lease is not None and lease.incarnation == incarnation else None
+
+    def take(self, heartbeat: Heartbeat, now: float, *, may_hold_role: bool) -> Verdict:
+        """Takes a heartbeat in (rules 1, 3, 4). `may_hold_role`: the process that has the name now may be primary."""
+        lease = self._leases.get(heartbeat.node)
+        if lease is not None and lease.incarnation == heartbeat.incarnation:
+            if heartbeat.sequence <= lease.last.sequence:
+                return Verdict.STALE
+            lease.last, lease.connected = heartbeat, True
+            lease.heard_at, lease.ends_at = now, now + self._lease_s
+            return Verdict.TAKEN
+        if lease is not None and lease.is_alive(now) and (lease.connected or may_hold_role):
+            return Verdict.REFUSED
+        self._leases[heartbeat.node] = NodeLease(last=heartbeat, heard_at=now, ends_at=now + self._lease_s)
+        return Verdict.TAKEN
+
+    def end_stream(self, node: str, incarnation: str, now: float, *, may_hold_role: bool) -> None:
+        """Notes that the process's stream has ended (rule 2)."""
+        lease = self.process(node, incarnation)
+        if lease is None:
+            return
+        lease.connected = False
+        if lease.last.state is NodeState.DRAINING and not may_hold_role:
+            lease.ends_at = min(lease.ends_at, now)
+
+    def forget(self, node: str) -> None:
+        """Drops a node that is long gone."""
+        del self._leases[node]
+
+    def validate(self) -> None:
+        """Raises LeaseError where a rule is broken."""
+        for name, lease in self._leases.items():
+            if lease.node != name:
+                raise LeaseError(f"the lease of {lease.node} is filed under {name}")
+            if lease.ends_at > lease.heard_at + self._lease_s:
+                raise LeaseError(f"the lease of {name} outlives its newest heartbeat by more than {self._lease_s} s")
