@@ -132,6 +132,7 @@ class NodeStatus(_message.Message):
     PRIMARY_EPOCH_FIELD_NUMBER: _builtins.int
     LOADING_IMPORT_ID_FIELD_NUMBER: _builtins.int
     LOADING_PERCENT_FIELD_NUMBER: _builtins.int
+    KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -148,6 +149,8 @@ class NodeStatus(_message.Message):
     """Import that it is loading now, 0 for none."""
     loading_percent: _builtins.int
     """Share of that import done, 0 to 100."""
+    known_epoch: _builtins.int
+    """The highest epoch that it has heard of, so that a coordinator that lost its state goes on above it."""
     def __init__(
         self,
         *,
@@ -159,10 +162,11 @@ class NodeStatus(_message.Message):
         primary_epoch: _builtins.int = ...,
         loading_import_id: _builtins.int = ...,
         loading_percent: _builtins.int = ...,
+        known_epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
