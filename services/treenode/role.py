@@ -12,10 +12,12 @@ The rules:
 4. An answer to a heartbeat that the node does not remember can't be dated. It may take the role away, never give it.
 5. Answers are taken in the order of the heartbeats; a late answer to an earlier one changes nothing. Several answers
    to the same heartbeat (the coordinator speaks unasked when a role changes) are taken in the order they arrive.
+   After it stepped down, a node takes no grant of that epoch that answers a heartbeat from before: the coordinator may
+   have sent it before it heard of the step, and given the role to another since.
 6. Only a ready node is primary. One that is told PRIMARY while it is not ready stays passive and says so in its next
    heartbeat; one that stops being ready demotes itself at once.
 7. Each change of role is told to the coordinator at once (`HeartbeatNow`), not at the next beat: a switchover waits
-   for it.
+   for it. So is each answer that came unasked: the coordinator wants to know where the node stands now.
 """
 
 import math
@@ -99,6 +101,8 @@ class RoleCore:
         self._sent_at_s: OrderedDict[int, float] = OrderedDict()
         #: The newest heartbeat that was answered; never falls.
         self._answered_sequence = 0
+        #: Where it stepped down in the current epoch: the first heartbeat whose answer may give the role back.
+        self._grants_from_sequence = 0
         #: The highest epoch heard; never falls.
         self.epoch = 0
         #: Set while primary, and only then: when the node demotes itself.
@@ -158,11 +162,15 @@ class RoleCore:
             return [AnswerRefused(text)]
         if answer.sequence < self._answered_sequence:
             return []
+        unasked = answer.sequence == self._answered_sequence
         if not answer.primary:
             if answer.sequence in self._sent_at_s:
                 self._note_answered(answer.sequence)
             self.epoch = answer.epoch
-            return self._demote(f"passive by the coordinator's word in epoch {answer.epoch}")
+            demotion = self._demote(f"passive by the coordinator's word in epoch {answer.epoch}")
+            return demotion or ([HeartbeatNow()] if unasked else [])
+        if answer.epoch == self.epoch and answer.sequence < self._grants_from_sequence:
+            return [AnswerRefused(f"a grant of epoch {answer.epoch} from before this node stepped down in it")]
         sent_at_s = self._sent_at_s.get(answer.sequence)
         if sent_at_s is None:
             return [AnswerRefused(f"a lease for heartbeat {answer.sequence}, which this node did not send lately")]
@@ -176,7 +184,9 @@ class RoleCore:
             return [AnswerRefused("a lease that was over when it came")]
         was_primary = self.lease_until_s is not None
         self.lease_until_s = lease_until_s
-        return [] if was_primary and not new_term else [Promoted(self.epoch), HeartbeatNow()]
+        if was_primary and not new_term:
+            return [HeartbeatNow()] if unasked else []
+        return [Promoted(self.epoch), HeartbeatNow()]
 
     def _note_answered(self, sequence: int) -> None:
         # The answered heartbeat itself is kept: the coordinator may answer it again when a role changes (rule 5).
@@ -188,6 +198,7 @@ class RoleCore:
         if self.lease_until_s is None:
             return []
         self.lease_until_s = None
+        self._grants_from_sequence = next(reversed(self._sent_at_s), self._answered_sequence) + 1
         return [Demoted(reason), HeartbeatNow()]
 
     def validate(self) -> None:
