@@ -1,0 +1,354 @@
+"""How far each node is, and what it is sent next: the fan-out of the log, without any I/O.
+
+The rules
+---------
+A node is known by the address of its instant port. It is in one of six states (`TRANSITIONS` below):
+
+- *away*: no stream. A `Connect` goes out when its back-off has passed; every stream has a session number of its own,
+  and events of an older session are ignored: they are late, not wrong.
+- *connecting*: the stream was asked for, and a hello was sent. The node has `connect_timeout_s` to say where it stands.
+- *streaming*: records flow from `next_position` on. This is the only state in which records are sent.
+- *behind_log*: the log no longer keeps what the node lacks. It hears heartbeats, which tell it where the log begins,
+  and takes a snapshot or an import; then it says anew where it stands.
+- *other_log*: the node counts positions of another log. It hears heartbeats, sets its state aside, and says so.
+- *ahead_of_log*: the node has updates that the log lacks, so the log has lost some. Nothing is sent: new updates
+  under the positions that the node has taken already would make it differ from the others in silence. It stays so
+  while the log grows past it, until it stands at or before the log's end of that time.
+
+What binds them:
+
+1. A node is sent positions in order, without gaps, each once a session. Only durable positions: `Appended` comes after
+   the disk has them.
+2. At most one `Send` is under way for a node. The shell answers it with `Sent` as soon as it knows which records it
+   hands to the transport, before it does so, and with `Writable` once the transport has taken them. So a node that
+   doesn't read costs one message, whatever it lacks. A `Send` that is no longer the node's `sending` once its records
+   are read (the node stood anew meanwhile) is dropped: only `Writable` follows.
+3. At most `window_updates` updates and `window_bytes` bytes (and one more batch) are sent and not yet applied. The
+   window is the node's own: a slow node holds up nobody else.
+4. A stream on which something is owed (an answer, or room to write) and nothing moves for `stall_timeout_s` is ended.
+5. Back-off doubles with each failure in a row. It starts again from the bottom once the node has applied something, or
+   when the stream stood for `steady_after_s`. Jitter comes from outside, so that a run can be repeated from its seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from services.pusher.node_progress import (
+    TRANSITIONS,
+    NodeReplication,
+    NodeStream,
+    ReplicationBrokenError,
+    ReplicationSettings,
+)
+from services.pusher.replication_events import (
+    Appended,
+    Applied,
+    Connect,
+    EndStream,
+    LogEndChanged,
+    NodeAppeared,
+    NodeChanged,
+    NodesKnown,
+    ReadFailed,
+    ReplicationAction,
+    ReplicationEvent,
+    Send,
+    SendLogEnd,
+    Sent,
+    Stood,
+    StreamEnded,
+    Trimmed,
+    Writable,
+)
+
+
+class Replication:
+    """The fan-out core: events in (`handle`, `tick`), actions out, in the order in which they are to be done."""
+
+    def __init__(
+        self,
+        settings: ReplicationSettings,
+        *,
+        log_id: str,
+        first_position: int,
+        position: int,
+        jitter: Callable[[], float],
+    ) -> None:
+        """`position`: the newest durable one; `first_position`: the oldest kept one; `jitter()`: 0.0 up to 1.0."""
+        self.settings = settings
+        self.log_id = log_id
+        self.first_position = first_position
+        self.position = position
+        self.nodes: dict[str, NodeReplication] = {}
+        self._jitter = jitter
+
+    def handle(self, event: ReplicationEvent, now: float) -> list[ReplicationAction]:
+        """Takes one event; `now` in seconds, never less than before."""
+        match event:
+            case Appended(position):
+                return self._appended(position, now)
+            case NodesKnown(nodes):
+                return self._nodes_known(nodes, now)
+            case Trimmed(first_position):
+                self.first_position = max(self.first_position, first_position)
+                return []
+            case LogEndChanged():
+                return self._heartbeats(self.nodes.values(), now)
+            case NodeAppeared(address):
+                known = self.nodes.get(address)
+                return [] if known is None or known.state is not NodeStream.AWAY else self._connect(known, now)
+        node = self.nodes.get(event.node)
+        if node is None or event.session != node.session or node.state is NodeStream.AWAY:
+            return []
+        match event:
+            case Applied(position=position):
+                return self._applied(node, position, now)
+            case Sent(last_position=last_position, size_bytes=size_bytes):
+                return self._sent(node, last_position, size_bytes, now)
+            case Writable():
+                node.writing = False
+                node.progress_at = now
+                return self._feed(node, now)
+            case Stood():
+                return self._stood(node, event, now)
+            case ReadFailed(reason=reason):
+                return self._read_failed(node, reason, now)
+            case StreamEnded(reason=reason):
+                return self._lost(node, reason, now)
+
+    def tick(self, now: float) -> list[ReplicationAction]:
+        """Reconnects, heartbeats, time-outs. Call it a few times in `backoff_initial_s`."""
+        actions: list[ReplicationAction] = []
+        for node in list(self.nodes.values()):
+            if node.state is NodeStream.AWAY:
+                if now >= node.retry_at:
+                    actions += self._connect(node, now)
+                continue
+            reason = self._overdue(node, now)
+            if reason:
+                actions.append(EndStream(node.node, node.session, reason))
+                actions += self._lost(node, reason, now)
+                continue
+            actions += self._feed(node, now)
+            if now - node.written_at >= self.settings.heartbeat_s:
+                actions += self._heartbeats([node], now)
+        return actions
+
+    # -- nodes come and go
+
+    def _nodes_known(self, nodes: tuple[str, ...], now: float) -> list[ReplicationAction]:
+        actions: list[ReplicationAction] = []
+        for address in [known for known in self.nodes if known not in nodes]:
+            gone = self.nodes.pop(address)
+            if gone.state is not NodeStream.AWAY:
+                actions.append(EndStream(address, gone.session, "the node is no longer in the cluster"))
+            actions.append(NodeChanged(address))
+        for address in nodes:
+            if address not in self.nodes:
+                self.nodes[address] = NodeReplication(address)
+                actions += self._connect(self.nodes[address], now)
+        return actions
+
+    def _connect(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
+        self._move(node, NodeStream.CONNECTING, "back-off is over")
+        node.session += 1
+        node.connected_at = node.progress_at = node.written_at = node.retry_at = now
+        return [Connect(node.node, node.session)]
+
+    def _lost(self, node: NodeReplication, reason: str, now: float) -> list[ReplicationAction]:
+        if node.connected and now - node.connected_at >= self.settings.steady_after_s:
+            node.failures = 0
+        self._move(node, NodeStream.AWAY, reason)
+        node.note = reason
+        node.in_step = node.writing = False
+        self._forget_sent(node)
+        node.retry_at = now + self._backoff(node)
+        return [NodeChanged(node.node)]
+
+    def _backoff(self, node: NodeReplication) -> float:
+        """Seconds to wait: half of it fixed, half of it jitter, so that nodes don't come back in step."""
+        longest = self.settings.backoff_initial_s * float(2 ** min(node.failures, 30))
+        node.failures += 1
+        return min(longest, self.settings.backoff_max_s) * (0.5 + 0.5 * self._jitter())
+
+    def _overdue(self, node: NodeReplication, now: float) -> str:
+        """Why the stream has to end; empty if it may go on."""
+        if node.state is NodeStream.CONNECTING:
+            if now - node.connected_at >= self.settings.connect_timeout_s:
+                return f"no answer to the hello for {self.settings.connect_timeout_s:g} s"
+            return ""
+        owed = node.writing or bool(node.in_flight)
+        if owed and now - node.progress_at >= self.settings.stall_timeout_s:
+            return f"nothing applied for {self.settings.stall_timeout_s:g} s"
+        return ""
+
+    # -- a node speaks
+
+    def _stood(self, node: NodeReplication, event: Stood, now: float) -> list[ReplicationAction]:
+        first_word = node.state is NodeStream.CONNECTING
+        node.ever_stood = True
+        node.import_id = event.import_id
+        node.seen_at = node.progress_at = now
+        state, note = self._where(node, event)
+        if state is not node.state:
+            self._move(node, state, note or f"stands at {event.position}")
+        node.note = note
+        kept = not first_word and node.applied_position <= event.position < node.next_position
+        node.applied_position = event.position
+        if kept:
+            # Records on their way are still good: the node goes on from the same place.
+            self._settle_window(node)
+        else:
+            node.next_position = event.position + 1
+            self._forget_sent(node)
+        if state is not NodeStream.STREAMING:
+            node.in_step = False
+        self._mark_in_step(node)
+        return [NodeChanged(node.node), *self._feed(node, now)]
+
+    def _forget_sent(self, node: NodeReplication) -> None:
+        node.sending = None
+        node.in_flight.clear()
+        node.in_flight_bytes = 0
+
+    def _where(self, node: NodeReplication, event: Stood) -> tuple[NodeStream, str]:
+        """The state that a node's word about itself puts it in, and the note that explains it."""
+        if event.position and event.log_id != self.log_id:
+            return NodeStream.OTHER_LOG, f"holds the state of another log ({event.log_id or 'unnamed'})"
+        fork = self.position if node.forked_at is None else node.forked_at
+        node.forked_at = fork if event.position > fork else None
+        if node.forked_at is not None:
+            return (
+                NodeStream.AHEAD_OF_LOG,
+                f"has updates up to {event.position}, but the log ended at {fork}: the log has lost some",
+            )
+        if event.position + 1 < self.first_position:
+            return (
+                NodeStream.BEHIND_LOG,
+                f"needs updates from {event.position + 1}, but the log begins at {self.first_position}",
+            )
+        return NodeStream.STREAMING, ""
+
+    def _applied(self, node: NodeReplication, position: int, now: float) -> list[ReplicationAction]:
+        if position >= node.next_position and node.state is NodeStream.STREAMING:
+            # A confirmation of what was never sent: the two disagree about what the log is. Start over.
+            reason = f"confirmed {position}, but was sent only up to {node.next_position - 1}"
+            return [EndStream(node.node, node.session, reason), *self._lost(node, reason, now)]
+        node.seen_at = now
+        if position <= node.applied_position or node.state is not NodeStream.STREAMING:
+            return []
+        node.applied_position = position
+        node.progress_at = now
+        node.failures = 0
+        self._settle_window(node)
+        changed: list[ReplicationAction] = [NodeChanged(node.node)] if self._mark_in_step(node) else []
+        return changed + self._feed(node, now)
+
+    def _settle_window(self, node: NodeReplication) -> None:
+        while node.in_flight and node.in_flight[0][0] <= node.applied_position:
+            node.in_flight_bytes -= node.in_flight.popleft()[1]
+
+    def _mark_in_step(self, node: NodeReplication) -> bool:
+        """True when the node has just come into step."""
+        if node.in_step or node.state is not NodeStream.STREAMING or node.applied_position < self.position:
+            return False
+        node.in_step = True
+        return True
+
+    # -- sending
+
+    def _appended(self, position: int, now: float) -> list[ReplicationAction]:
+        self.position = max(self.position, position)
+        actions: list[ReplicationAction] = []
+        for node in self.nodes.values():
+            actions += self._feed(node, now)
+        return actions
+
+    def _feed(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
+        """The next `Send`, if the node may have one now."""
+        if node.state is not NodeStream.STREAMING or node.writing or node.next_position > self.position:
+            return []
+        if now < node.retry_at:
+            return []
+        if node.next_position < self.first_position:
+            self._move(node, NodeStream.BEHIND_LOG, "the log was trimmed")
+            node.note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
+            node.in_step = False
+            self._forget_sent(node)
+            return [NodeChanged(node.node)]
+        in_flight = node.next_position - 1 - node.applied_position
+        room = self.settings.window_updates - in_flight
+        if room <= 0 or node.in_flight_bytes >= self.settings.window_bytes:
+            return []
+        if not node.in_flight:
+            node.progress_at = now  # from here on, an answer is owed
+        last = min(self.position, node.next_position - 1 + min(room, self.settings.batch_updates_max))
+        node.writing = True
+        node.sending = Send(node.node, node.session, node.next_position, last, self.settings.batch_bytes_max)
+        return [node.sending]
+
+    def _sent(self, node: NodeReplication, last_position: int, size_bytes: int, now: float) -> list[ReplicationAction]:
+        sending = node.sending
+        if sending is None:
+            return []  # the node stood anew while the records were read
+        node.sending = None
+        if not sending.first_position <= last_position <= sending.last_position:
+            raise ReplicationBrokenError(f"{node.node}: asked to send {sending}, but {last_position} was sent last")
+        node.written_at = now
+        if sending.first_position == node.next_position:
+            node.next_position = last_position + 1
+            node.in_flight.append((last_position, size_bytes))
+            node.in_flight_bytes += size_bytes
+        return []
+
+    def _read_failed(self, node: NodeReplication, reason: str, now: float) -> list[ReplicationAction]:
+        node.writing = False
+        node.sending = None
+        node.note = reason
+        node.retry_at = now + self._backoff(node)
+        return [NodeChanged(node.node)]
+
+    def _heartbeats(self, nodes: Iterable[NodeReplication], now: float) -> list[ReplicationAction]:
+        """A log end for each node that can take one; a batch under way brings its own."""
+        actions: list[ReplicationAction] = []
+        for node in nodes:
+            if node.connected and not node.writing:
+                node.writing = True
+                node.written_at = now
+                if not node.in_flight:
+                    node.progress_at = now
+                actions.append(SendLogEnd(node.node, node.session))
+        return actions
+
+    # -- rules
+
+    def _move(self, node: NodeReplication, state: NodeStream, why: str) -> None:
+        if state is not node.state and state not in TRANSITIONS[node.state]:
+            story = "; ".join(node.story)
+            raise ReplicationBrokenError(f"{node.node}: {node.state} cannot become {state} ({why}); before: {story}")
+        node.story.append(f"{node.state} -> {state}: {why}")
+        node.state = state
+
+    def validate(self) -> None:
+        """Raises `ReplicationBrokenError` if a rule of this file does not hold."""
+        for node in self.nodes.values():
+            problems = [text for broken, text in self._checks(node) if broken]
+            if problems:
+                raise ReplicationBrokenError(f"{node.node}: {'; '.join(problems)}; before: {'; '.join(node.story)}")
+
+    def _checks(self, node: NodeReplication) -> list[tuple[bool, str]]:
+        window = node.next_position - 1 - node.applied_position
+        return [
+            (node.in_flight_bytes != sum(size for _, size in node.in_flight), "bytes in flight do not add up"),
+            (node.state is NodeStream.AWAY and bool(node.in_flight or node.writing), "away, yet something is sent"),
+            (node.in_step and node.state is not NodeStream.STREAMING, "in step without a stream"),
+            (node.sending is not None and not node.writing, "sends without writing"),
+            (node.state is NodeStream.STREAMING and window < 0, "applied beyond what was sent"),
+            (node.state is NodeStream.STREAMING and node.next_position > self.position + 1, "sent beyond the log"),
+            (bool(node.in_flight) and window > self.settings.window_updates, "more in flight than the window"),
+            (
+                bool(node.in_flight) and node.in_flight[-1][0] != node.next_position - 1,
+                "the last batch is another",
+            ),
+        ]

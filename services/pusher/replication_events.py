@@ -1,0 +1,158 @@
+"""What the fan-out core is told (events) and what it asks for (actions): see `services/pusher/replication.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class NodesKnown:
+    """The nodes to feed, by address: all and only those."""
+
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAppeared:
+    """A node was heard of (the coordinator sees it): its back-off is over."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Everything up to `position` is durable."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The log begins at `first_position` now."""
+
+    first_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogEndChanged:
+    """What heartbeats say has changed otherwise (a new import is in force): every node hears it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stood:
+    """The node said where it stands: after the hello, or after it took an import or a snapshot."""
+
+    node: str
+    session: int
+    log_id: str
+    position: int
+    import_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """Every update up to `position` is in the node's tree, held or rejected."""
+
+    node: str
+    session: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A `Send` hands records up to `last_position` to the transport now. Comes before the node can have seen them."""
+
+    node: str
+    session: int
+    last_position: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Writable:
+    """The transport took what the last `Send` or `SendLogEnd` gave it."""
+
+    node: str
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFailed:
+    """The records of the last `Send` could not be read from the log. Tried again after a back-off."""
+
+    node: str
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The stream is over, or could not be opened."""
+
+    node: str
+    session: int
+    reason: str
+
+
+ReplicationEvent = (
+    NodesKnown
+    | NodeAppeared
+    | Appended
+    | Trimmed
+    | LogEndChanged
+    | Stood
+    | Applied
+    | Sent
+    | Writable
+    | ReadFailed
+    | StreamEnded
+)
+
+
+# --- actions --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open a stream and send the hello with the log's end."""
+
+    node: str
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """End this stream. The core has done with it: its events are ignored from now on."""
+
+    node: str
+    session: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send records from `first_position`, to `last_position` or to `bytes_max` (at least one), with the log's end."""
+
+    node: str
+    session: int
+    first_position: int
+    last_position: int
+    bytes_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendLogEnd:
+    """Send the log's end alone (a heartbeat). Answer with `Writable`."""
+
+    node: str
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeChanged:
+    """The node's state, or whether it is in step, is another one now."""
+
+    node: str
+
+
+ReplicationAction = Connect | EndStream | Send | SendLogEnd | NodeChanged
