@@ -28,8 +28,8 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
     *_BOTH_ENDS,
     # Two processes on one port would share its connections in silence.
     ("grpc.so_reuseport", 0),
-    # Clients may ping more often than the default of every 5 minutes without being cut off.
-    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    # Clients may ping more often than the default of every 5 minutes without being cut off; Envoy pings twice a second.
+    ("grpc.http2.min_ping_interval_without_data_ms", 200),
     ("grpc.keepalive_permit_without_calls", 1),
 ]
 

@@ -1,0 +1,122 @@
+"""Configuration files of the VIP, made from the shipped ones in `deploy/`: the same text with other hosts and ports.
+
+The shipped files mark the lines that an operator edits (`… begin` to `… end`, and one trailing comment for each
+address); the same marks are filled in here, so that what tests and `fasttree up` run is what production runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+#: Beside the package in a checkout; inside it in an installed wheel.
+_FOLDERS = (Path(__file__).parents[2] / "deploy", Path(__file__).parent / "deploy")
+
+
+class VipError(Exception):
+    """A shipped file that is missing, or has lost a mark: one line that names it."""
+
+
+def deploy_file(name: str) -> Path:
+    """The shipped file `envoy/…` or `haproxy/…`.
+
+    Raises:
+        VipError: It is not there.
+    """
+    for folder in _FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise VipError(f"{_FOLDERS[0] / name} is missing: restore it from the repository")
+
+
+def render_envoy(nodes: Sequence[str], vip_address: str | int, admin_address: str | int) -> str:
+    """Envoy's configuration, as text.
+
+    Args:
+        nodes: Report addresses `host:port` of all nodes.
+        vip_address: `host:port` to listen on, or a port on loopback.
+        admin_address: `host:port` of Envoy's own page, or a port on loopback.
+
+    Raises:
+        VipError: The shipped file is damaged.
+        ValueError: No nodes, or a malformed address.
+    """
+    endpoints = [f"- endpoint: {{address: {_socket(node)}}}" for node in _checked(nodes)]
+    text = deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8")
+    text = _replace_block(text, "nodes", endpoints)
+    text = _replace_marked(text, "VIP address", f"socket_address: {_host_and_port(vip_address)}")
+    return _replace_marked(text, "admin address", f"socket_address: {_host_and_port(admin_address)}")
+
+
+def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> str:
+    """HAProxy's configuration, as text. Start HAProxy with any working folder: hold.lua is named by its full path.
+
+    Args:
+        nodes: Report and HTTP address (`host:port` each, on the same host) of all nodes.
+        vip_address: `host:port` to listen on, or a port on loopback.
+
+    Raises:
+        VipError: The shipped file is damaged.
+        ValueError: No nodes, or a malformed address.
+    """
+    _checked([report for report, _ in nodes])
+    primaries, backups, ready = [], [], []
+    for number, (report, http) in enumerate(nodes, 1):
+        http_port = _split(http)[1]
+        checked = f"server node{number} {report} check port {http_port} init-addr last,libc,none"
+        primaries.append(checked)
+        ready.append(checked)
+        backups.append(f"server node{number}-ready {report} track ready/node{number} backup init-addr last,libc,none")
+    text = deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8")
+    for name, lines in (("primaries", primaries), ("backups", backups), ("ready", ready)):
+        text = _replace_block(text, name, lines)
+    text = _replace_marked(text, "VIP address", f"bind {':'.join(map(str, _split(vip_address)))} proto h2")
+    return text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}")
+
+
+def _checked(nodes: Sequence[str]) -> Sequence[str]:
+    if not nodes:
+        raise ValueError("a VIP needs at least one node")
+    for node in nodes:
+        _split(node)
+    return nodes
+
+
+def _split(address: str | int) -> tuple[str, int]:
+    if isinstance(address, int):
+        return "127.0.0.1", address
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isdecimal() and re.fullmatch(r"[A-Za-z0-9_.-]+", host)):
+        raise ValueError(f"{address!r} is no address: expected host:port")
+    return host, int(port)
+
+
+def _host_and_port(address: str | int) -> str:
+    host, port = _split(address)
+    return f"{{address: {host}, port_value: {port}}}"
+
+
+def _socket(address: str) -> str:
+    return f"{{socket_address: {_host_and_port(address)}}}"
+
+
+def _replace_block(text: str, name: str, lines: Sequence[str]) -> str:
+    """Puts the lines between `# NAME begin` and `# NAME end`, with the marks' own indent."""
+    pattern = re.compile(rf"^( *)# {name} begin\n.*?^ *# {name} end$", re.MULTILINE | re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise VipError(f"the shipped file has no lines from `# {name} begin` to `# {name} end`: restore them")
+
+    def block(match: re.Match[str]) -> str:
+        indent = match[1]
+        return "\n".join(f"{indent}{line}" for line in (f"# {name} begin", *lines, f"# {name} end"))
+
+    return pattern.sub(block, text)
+
+
+def _replace_marked(text: str, name: str, content: str) -> str:
+    """Replaces what stands before the trailing comment `# NAME`."""
+    pattern = re.compile(rf"^( *)\S.*(  # {name})$", re.MULTILINE)
+    if len(pattern.findall(text)) != 1:
+        raise VipError(f"the shipped file has no line with the comment `# {name}`: restore it")
+    return pattern.sub(lambda match: f"{match[1]}{content}{match[2]}", text)
