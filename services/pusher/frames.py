@@ -1,0 +1,141 @@
+"""Runs of log records as bytes: encoded once when they are appended, then only copied, cut and checked.
+
+A frame is one record as `services.shared.records` defines it. A `Run` is the frames of consecutive positions, one after
+another: exactly the `records` of an `ApplyUpdatesRequest` or a `ReadLogResponse`, encoded.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from zlib import crc32
+
+from google.protobuf.message import DecodeError
+
+from fasttree.v1 import treenode_pb2
+from services.shared.records import RecordDamagedError, check_record
+
+_POSITION = struct.Struct("<Q").pack
+_CHECKSUM = struct.Struct("<I").pack
+_SMALL_VARINTS = 1 << 15
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number >= 0x80:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+_VARINTS = [_varint(number) for number in range(_SMALL_VARINTS)]
+
+
+def _length(number: int) -> bytes:
+    return _VARINTS[number] if number < _SMALL_VARINTS else _varint(number)
+
+
+def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]:
+    """Frames of consecutive records: what `encode_frame` makes of each, without a message object for each."""
+    frames: list[bytes] = []
+    position = first_position
+    for content in contents:
+        checksum = _CHECKSUM(crc32(content, crc32(_POSITION(position))))
+        body = b"".join((b"\x08", _varint(position), b"\x12", _length(len(content)), content, b"\x1d", checksum))
+        frames.append(b"\x0a" + _length(len(body)) + body)
+        position += 1
+    return frames
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Frames of consecutive positions.
+
+    Attributes:
+        first_position: Of the first record.
+        ends: Offset in `data` behind each record's frame, ascending; one for each record, so never empty.
+        data: The frames.
+    """
+
+    first_position: int
+    ends: tuple[int, ...]
+    data: bytes
+
+    @property
+    def last_position(self) -> int:
+        """Position of the last record."""
+        return self.first_position + len(self.ends) - 1
+
+    def cut(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        """The part from `first_position` to `last_position`, at most `bytes_max` long but at least one record."""
+        begin = first_position - self.first_position
+        end = min(last_position - self.first_position + 1, len(self.ends))
+        start = self.ends[begin - 1] if begin else 0
+        if self.ends[end - 1] - start > bytes_max:
+            end = max(bisect_right(self.ends, start + bytes_max, begin, end), begin + 1)
+        if begin == 0 and end == len(self.ends):
+            return self
+        ends = tuple(offset - start for offset in self.ends[begin:end])
+        return Run(first_position, ends, self.data[start : self.ends[end - 1]])
+
+
+def run_of(first_position: int, frames: Sequence[bytes]) -> Run:
+    """Consecutive frames as a run."""
+    return Run(first_position, tuple(accumulate(map(len, frames))), b"".join(frames))
+
+
+def join_runs(runs: Sequence[Run]) -> Run:
+    """Runs that follow each other, as one."""
+    if len(runs) == 1:
+        return runs[0]
+    ends: list[int] = []
+    offset = 0
+    for run in runs:
+        ends += [offset + end for end in run.ends] if offset else run.ends
+        offset += len(run.data)
+    return Run(runs[0].first_position, tuple(ends), b"".join(run.data for run in runs))
+
+
+def check_run(first_position: int, data: bytes) -> Run:
+    """Frames as they came from a disk, as a run: every checksum verified, and that positions follow each other.
+
+    Raises:
+        RecordDamagedError: A record is damaged, missing or out of order. Names its position.
+    """
+    try:
+        records = treenode_pb2.ApplyUpdatesRequest.FromString(data).records
+    except DecodeError as error:
+        raise RecordDamagedError(f"log records from position {first_position} on are damaged: {error}") from error
+    ends: list[int] = []
+    offset, position = 0, first_position
+    for record in records:
+        if record.position != position:
+            raise RecordDamagedError(f"log record at position {position} is damaged: it says it is {record.position}")
+        check_record(record)
+        size = record.ByteSize()
+        offset += 1 + len(_length(size)) + size
+        ends.append(offset)
+        position += 1
+    if offset != len(data):
+        raise RecordDamagedError(
+            f"log record at position {position} is damaged: {len(data) - offset} bytes are no record"
+        )
+    return Run(first_position, tuple(ends), data)
+
+
+def update_bytes(position: int, frame: bytes) -> bytes:
+    """The encoded update in one frame.
+
+    Raises:
+        RecordDamagedError: The frame is damaged.
+    """
+    run = check_run(position, frame)
+    if len(run.ends) != 1:
+        raise RecordDamagedError(
+            f"log record at position {position} is damaged: its frame holds {len(run.ends)} records"
+        )
+    return treenode_pb2.ApplyUpdatesRequest.FromString(frame).records[0].update

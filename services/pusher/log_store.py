@@ -1,0 +1,143 @@
+"""The log and the list of imports, as an interface that several engines can meet.
+
+All methods block; call them from one writer thread (`append`, `trim`, `save_import`) or from any thread (the rest).
+`tests/pusher/test_store_conformance.py` holds every engine to what is written here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from fasttree.v1 import pusher_pb2
+from services.pusher.frames import Run
+
+
+class LogStoreError(Exception):
+    """The store can't do what was asked; one line that says what to do."""
+
+
+class StoreFullError(LogStoreError):
+    """The disk (or the store's own limit) is full, or can't be written. Nothing was stored; it may work later."""
+
+
+class LogDamagedError(LogStoreError):
+    """Bytes on the disk are not those that were stored. Names the position (or the import). Never passed over."""
+
+
+class NotInLogError(LogStoreError):
+    """The position is no longer in the log, or not yet."""
+
+
+class LogEnds(NamedTuple):
+    """The oldest kept position and the newest durable one; `last == first - 1` while the log is empty."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the updates of one `append`, by their index in it.
+
+    Attributes:
+        run: The new records, or None if there were none.
+        positions: The position of each update: new, or the first one of a duplicate; 0 for a conflict.
+        duplicates: Indexes of those taken before with the same content (in this call, or in an earlier one).
+        conflicts: Index → position of the record that has the same id with other content.
+    """
+
+    run: Run | None
+    positions: Sequence[int]
+    duplicates: frozenset[int] = frozenset()
+    conflicts: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImport:
+    """An import as it is kept. `taken`: a node serves from it; the manifest's carried positions are that node's."""
+
+    status: pusher_pb2.ImportStatus
+    taken: bool
+
+
+class LogStore(ABC):
+    """One cluster's log: updates by position (1, 2, 3, … without gaps), each update_id once; and the imports beside it.
+
+    Duties of every engine:
+
+    - *Atomic*: an `append` is stored whole or not at all, whatever happens in between, a power failure included.
+    - *Durable*: what `append`, `trim` or `save_import` returned from is on disk (fsync).
+    - *Gap-free*: new updates of an append get `last + 1` on, in their order; a failed append uses up no position.
+    - *Once*: an update_id that is in the log is never stored again.
+    - *Checked*: `read` and the comparison of duplicates verify checksums; damage is an error that names the position.
+    """
+
+    #: The log's own id: positions of another log mean nothing. Made once, kept with the log.
+    log_id: str
+
+    @abstractmethod
+    def ends(self) -> LogEnds:
+        """The ends of the log. Never waits for the disk."""
+
+    @abstractmethod
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        """Stores updates; both sequences have one entry for each.
+
+        Raises:
+            StoreFullError: No room, or the disk fails; nothing was stored.
+            LogDamagedError: A record with one of the ids is damaged, so it can't be compared; nothing was stored.
+        """
+
+    @abstractmethod
+    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        """Records from `first_position` to at most `last_position`; at least one, and about `bytes_max` at most.
+
+        Raises:
+            NotInLogError: `first_position` is not in the log.
+            LogDamagedError: A record is damaged or missing.
+        """
+
+    @abstractmethod
+    def trim(self, first_position: int, count_max: int) -> int:
+        """Deletes at most `count_max` records before `first_position`, the oldest first; returns how many it deleted.
+
+        The newest record stays always, so that positions are never given out again.
+
+        Raises:
+            StoreFullError: The disk fails; nothing was deleted.
+        """
+
+    @abstractmethod
+    def save_import(self, stored: StoredImport) -> None:
+        """Stores an import, or replaces the one with its id.
+
+        Raises:
+            StoreFullError: No room, or the disk fails; nothing was stored.
+        """
+
+    @abstractmethod
+    def imports(self) -> list[StoredImport]:
+        """Every import, oldest first.
+
+        Raises:
+            LogDamagedError: One can't be read.
+        """
+
+    @abstractmethod
+    def position_at(self, seconds: float) -> int:
+        """The newest position known to have been stored before that time (seconds since 1970); 0 if none is."""
+
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """What the store takes on disk, about."""
+
+    @abstractmethod
+    def tend(self) -> None:
+        """Housekeeping that the writer thread offers between two appends; short."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends it. Nothing may be called afterwards."""

@@ -1,0 +1,141 @@
+"""A log in memory: an engine of its own for tests, held to the same conformance suite as the real one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from threading import Lock
+
+from fasttree.v1 import pusher_pb2
+from services.pusher.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log_store import (
+    Appended,
+    LogDamagedError,
+    LogEnds,
+    LogStore,
+    NotInLogError,
+    StoredImport,
+    StoreFullError,
+)
+from services.shared.records import RecordDamagedError
+
+
+class MemoryLog(LogStore):
+    """The log as a dict. `updates_max` limits how many it takes, so that a full disk can be played."""
+
+    def __init__(self, log_id: str = "memory", clock: Callable[[], float] = time.time) -> None:
+        self.log_id = log_id
+        self.updates_max = 1 << 62
+        #: Position → frame. Tests may damage it.
+        self.frames: dict[int, bytes] = {}
+        self._ids: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._times: dict[int, float] = {}
+        self._imports: dict[int, tuple[bytes, bool]] = {}
+        self._first, self._last = 1, 0
+        self._lock = Lock()
+        self._clock = clock
+
+    def ends(self) -> LogEnds:
+        """See `LogStore`."""
+        return LogEnds(self._first, self._last)
+
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        """See `LogStore`."""
+        with self._lock:
+            positions, duplicates, conflicts = [0] * len(update_ids), set(), {}
+            fresh: dict[str, tuple[int, bytes]] = {}
+            for index, (update_id, content) in enumerate(zip(update_ids, contents, strict=True)):
+                if update_id in fresh:
+                    at, known = fresh[update_id]
+                elif update_id in self._ids:
+                    at = self._ids[update_id]
+                    known = self._content(at)
+                else:
+                    at, known = self._last + 1 + len(fresh), content
+                    fresh[update_id] = at, content
+                    positions[index] = at
+                    continue
+                if known == content:
+                    positions[index] = at
+                    duplicates.add(index)
+                else:
+                    conflicts[index] = at
+            if len(self.frames) + len(fresh) > self.updates_max:
+                raise StoreFullError("the log is full: allow it more updates")
+            run = self._store(fresh) if fresh else None
+            return Appended(run, positions, frozenset(duplicates), conflicts)
+
+    def _store(self, fresh: dict[str, tuple[int, bytes]]) -> Run:
+        first = self._last + 1
+        frames = encode_frames(first, [content for _, content in fresh.values()])
+        for update_id, (position, _) in fresh.items():
+            self._ids[update_id] = position
+            self._names[position] = update_id
+            self._times[position] = self._clock()
+            self.frames[position] = frames[position - first]
+        self._last += len(fresh)
+        return run_of(first, frames)
+
+    def _content(self, position: int) -> bytes:
+        try:
+            return update_bytes(position, self.frames[position])
+        except RecordDamagedError as error:
+            raise LogDamagedError(str(error)) from error
+
+    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        """See `LogStore`."""
+        with self._lock:
+            if not self._first <= first_position <= self._last:
+                raise NotInLogError(f"position {first_position} is not in the log ({self._first} to {self._last})")
+            frames: list[bytes] = []
+            size_bytes = 0
+            for position in range(first_position, min(last_position, self._last) + 1):
+                frame = self.frames.get(position)
+                if frame is None:
+                    raise LogDamagedError(f"log record at position {position} is missing")
+                size_bytes += len(frame)
+                if frames and size_bytes > bytes_max:
+                    break
+                frames.append(frame)
+            try:
+                return check_run(first_position, b"".join(frames))
+            except RecordDamagedError as error:
+                raise LogDamagedError(str(error)) from error
+
+    def trim(self, first_position: int, count_max: int) -> int:
+        """See `LogStore`."""
+        with self._lock:
+            end = min(first_position, self._last, self._first + count_max)
+            gone = range(self._first, end)
+            for position in gone:
+                self.frames.pop(position, None)
+                self._times.pop(position, None)
+                self._ids.pop(self._names.pop(position, ""), None)
+            self._first = max(self._first, end)
+            return len(gone)
+
+    def save_import(self, stored: StoredImport) -> None:
+        """See `LogStore`."""
+        self._imports[stored.status.manifest.import_id] = (stored.status.SerializeToString(), stored.taken)
+
+    def imports(self) -> list[StoredImport]:
+        """See `LogStore`."""
+        return [
+            StoredImport(pusher_pb2.ImportStatus.FromString(status), taken)
+            for _, (status, taken) in sorted(self._imports.items())
+        ]
+
+    def position_at(self, seconds: float) -> int:
+        """See `LogStore`."""
+        return max((position for position, at in self._times.items() if at < seconds), default=0)
+
+    def size_bytes(self) -> int:
+        """See `LogStore`."""
+        return sum(map(len, self.frames.values()))
+
+    def tend(self) -> None:
+        """See `LogStore`: there is nothing to tend."""
+
+    def close(self) -> None:
+        """See `LogStore`."""

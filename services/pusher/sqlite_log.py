@@ -1,0 +1,362 @@
+"""The log in one SQLite file: the embedded engine.
+
+Why it is fast enough: one multi-row statement instead of one a row (the interpreter lock is let go once, for all of
+SQLite's work), one fsync for a group of pushes, and no look-up of ids beforehand: a duplicate fails the statement on
+the unique index, and only then is looked up. Checkpoints run on a connection of their own (`wal_checkpointer.py`).
+
+Why it is safe: WAL with synchronous=FULL (an fsync of the WAL a commit). SQLite cuts off a damaged end of a WAL in
+silence when it opens one; `end_mark.py` keeps, outside of SQLite, up to which position was promised, so that such a
+loss is an error here.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from fasttree.v1 import pusher_pb2
+from services.pusher.end_mark import EndMark
+from services.pusher.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log_store import (
+    Appended,
+    LogDamagedError,
+    LogEnds,
+    LogStore,
+    LogStoreError,
+    NotInLogError,
+    StoredImport,
+    StoreFullError,
+)
+from services.pusher.wal_checkpointer import WalCheckpointer
+from services.shared.records import RecordDamagedError
+
+logger = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE log (position INTEGER PRIMARY KEY, update_id TEXT NOT NULL UNIQUE, frame BLOB NOT NULL);
+CREATE TABLE time_marks (position INTEGER PRIMARY KEY, stored_at REAL NOT NULL);
+CREATE TABLE imports (import_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL, status BLOB NOT NULL);
+"""
+#: Rows a statement; a group is cut into these, so that few different statements are ever prepared.
+_ROWS = (500, 100, 10, 1)
+_INSERTS = {rows: "INSERT INTO log VALUES " + ",".join(["(?,?,?)"] * rows) for rows in _ROWS}
+_FINDS = {
+    rows: f"SELECT position, update_id, frame FROM log WHERE update_id IN ({','.join('?' * rows)})" for rows in _ROWS
+}
+#: One step for a whole run of rows: a step a row would let go of the interpreter lock, and wait for it, each time.
+_READ = """
+SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
+FROM (SELECT position, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
+"""
+_READ_ROWS = 1000
+_TIME_MARK_S = 30.0
+_NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _pieces(count: int) -> Iterator[tuple[int, int]]:
+    """(offset, rows) that cut `count` rows into statements of `_ROWS`."""
+    offset = 0
+    for rows in _ROWS:
+        while count - offset >= rows:
+            yield offset, rows
+            offset += rows
+
+
+class SqliteLog(LogStore):
+    """The log in `folder/log.db`.
+
+    Args:
+        folder: Exists, and is this process's own (a lock on it is the caller's duty).
+        cache_mib: Page cache of the writer; the index of ids should fit.
+        pages_max: Most pages of 4 KiB that the file may have; 0: no limit.
+        clock: Seconds since 1970.
+
+    Raises:
+        LogDamagedError: The file is no log, or has lost its end.
+        LogStoreError: The file is a log of a newer version.
+        StoreFullError: It can't be created or opened.
+    """
+
+    def __init__(
+        self, folder: Path, *, cache_mib: int = 128, pages_max: int = 0, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.path = folder / "log.db"
+        self._clock = clock
+        self._cache_mib, self._pages_max = cache_mib, pages_max
+        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        with self._told():
+            self._writer = self._connect()
+            self._prepare()
+            self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
+            first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
+            marked = self._writer.execute("SELECT max(stored_at) FROM time_marks").fetchone()[0]
+        self._ends = LogEnds(first or 1, last or 0)
+        self._marked_at: float = marked or 0.0
+        self._mark = EndMark(folder / "log.end", self.log_id)
+        promised = self._mark.read()
+        if promised > self._ends.last:
+            raise LogDamagedError(
+                f"{self.path} ends at position {self._ends.last}, but {promised} was acknowledged: its end is lost; "
+                f"bring back a whole copy, or move {folder} away to begin a new log"
+            )
+        self._mark.write(self._ends.last)
+        self._checkpointer = WalCheckpointer(self.path)
+        self._checkpointer.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64
+        )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+        connection.execute(f"PRAGMA cache_size = -{self._cache_mib * 1024}")
+        if self._pages_max:
+            connection.execute(f"PRAGMA max_page_count = {self._pages_max}")
+        return connection
+
+    def _prepare(self) -> None:
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise LogStoreError(
+                f"{self.path} has version {version}, this program knows {SCHEMA_VERSION}: use a newer one"
+            )
+        if version == 0:
+            self._writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
+            self._writer.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
+            self._writer.execute("COMMIT")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turns SQLite's errors into the store's."""
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in _NO_ROOM:
+                raise StoreFullError(f"can't write {self.path}: {error}; make room on its disk") from error
+            if code in _DAMAGED:
+                raise LogDamagedError(f"{self.path} is damaged: {error}; bring back a whole copy") from error
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the body's writes, or none; on disk when it is left."""
+        with self._told():
+            try:
+                self._writer.execute("BEGIN IMMEDIATE")
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+
+    def _roll_back(self) -> None:
+        if not self._writer.in_transaction:
+            return
+        try:
+            self._writer.execute("ROLLBACK")
+        except sqlite3.Error:
+            # A connection that can't roll back can't be trusted: a new one starts from what is on disk.
+            logger.exception("can't roll back; opens %s anew", self.path)
+            self._writer.close()
+            self._writer = self._connect()
+
+    # -- the log
+
+    def ends(self) -> LogEnds:
+        """See `LogStore`."""
+        return self._ends
+
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        """See `LogStore`."""
+        try:
+            run = self._insert(update_ids, contents)
+        except sqlite3.IntegrityError:
+            return self._append_unknown(update_ids, contents)
+        return Appended(run, range(run.first_position, run.last_position + 1))
+
+    def _insert(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Run:
+        """Stores updates that should all be new.
+
+        Raises:
+            sqlite3.IntegrityError: One is not; nothing was stored.
+        """
+        first = self._ends.last + 1
+        frames = encode_frames(first, contents)
+        values: list[Any] = [None] * (3 * len(frames))
+        values[0::3] = range(first, first + len(frames))
+        values[1::3] = update_ids
+        values[2::3] = frames
+        now = self._clock()
+        with self._transaction() as writer:
+            for offset, rows in _pieces(len(frames)):
+                writer.execute(_INSERTS[rows], values[3 * offset : 3 * (offset + rows)])
+            if now - self._marked_at >= _TIME_MARK_S:
+                writer.execute("INSERT OR REPLACE INTO time_marks VALUES (?, ?)", (first + len(frames) - 1, now))
+        if now - self._marked_at >= _TIME_MARK_S:
+            self._marked_at = now
+        run = run_of(first, frames)
+        self._ends = LogEnds(self._ends.first, run.last_position)
+        self._mark.write(run.last_position)
+        return run
+
+    def _append_unknown(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        """Stores those updates that are new, after a look-up of all."""
+        known = self._find(update_ids)
+        fresh: dict[str, bytes] = {}
+        duplicates, conflicts = set(), {}
+        next_position = self._ends.last + 1
+        for index, (update_id, content) in enumerate(zip(update_ids, contents, strict=True)):
+            if update_id not in known:
+                known[update_id] = (next_position + len(fresh), content)
+                fresh[update_id] = content
+            elif known[update_id][1] == content:
+                duplicates.add(index)
+            else:
+                conflicts[index] = known[update_id][0]
+        run = self._insert(list(fresh), list(fresh.values())) if fresh else None
+        positions = [0 if index in conflicts else known[update_id][0] for index, update_id in enumerate(update_ids)]
+        return Appended(run, positions, frozenset(duplicates), conflicts)
+
+    def _find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        """Position and content of those ids that are in the log."""
+        found: dict[str, tuple[int, bytes]] = {}
+        with self._told():
+            for offset, rows in _pieces(len(update_ids)):
+                for position, update_id, frame in self._writer.execute(
+                    _FINDS[rows], update_ids[offset : offset + rows]
+                ):
+                    try:
+                        found[update_id] = (position, update_bytes(position, frame))
+                    except RecordDamagedError as error:
+                        raise LogDamagedError(str(error)) from error
+        return found
+
+    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        """See `LogStore`."""
+        ends = self._ends
+        if not ends.first <= first_position <= ends.last:
+            raise NotInLogError(f"position {first_position} is not in the log ({ends.first} to {ends.last})")
+        last_position = min(last_position, ends.last, first_position + _READ_ROWS - 1)
+        with self._reader() as reader:
+            try:
+                count, data = reader.execute(_READ, (first_position, last_position)).fetchone()
+                if count != last_position - first_position + 1:
+                    raise RecordDamagedError("a record is missing")
+                run = check_run(first_position, data)
+                if len(run.ends) != count:
+                    raise RecordDamagedError("a record holds more than one")
+            except (RecordDamagedError, sqlite3.DatabaseError) as error:
+                raise self._damage(reader, first_position, last_position, error) from error
+        return run.cut(first_position, last_position, bytes_max)
+
+    def _damage(self, reader: sqlite3.Connection, first: int, last: int, error: Exception) -> LogStoreError:
+        """What exactly is wrong between two positions, after something was."""
+        if self._ends.first > first:
+            return NotInLogError(f"position {first} is no longer in the log: it begins at {self._ends.first}")
+        for position in range(first, last + 1):
+            try:
+                row = reader.execute("SELECT frame FROM log WHERE position = ?", (position,)).fetchone()
+                if row is None:
+                    return LogDamagedError(f"log record at position {position} is missing from {self.path}")
+                update_bytes(position, row[0])
+            except RecordDamagedError as damage:
+                return LogDamagedError(f"{damage} in {self.path}")
+            except sqlite3.DatabaseError as damage:
+                return LogDamagedError(f"log record at position {position} can't be read from {self.path}: {damage}")
+        return LogDamagedError(f"log records at positions {first} to {last} can't be read from {self.path}: {error}")
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one read, from any thread."""
+        try:
+            connection = self._readers.get_nowait()
+        except queue.Empty:
+            with self._told():
+                connection = self._connect()
+                connection.execute("PRAGMA cache_size = -2048")
+        try:
+            yield connection
+        finally:
+            self._readers.put(connection)
+
+    def trim(self, first_position: int, count_max: int) -> int:
+        """See `LogStore`."""
+        first, last = self._ends
+        end = min(first_position, last, first + count_max)
+        if end <= first:
+            return 0
+        with self._transaction() as writer:
+            writer.execute("DELETE FROM log WHERE position < ?", (end,))
+            writer.execute("DELETE FROM time_marks WHERE position < ?", (end,))
+        self._ends = LogEnds(end, last)
+        return end - first
+
+    def position_at(self, seconds: float) -> int:
+        """See `LogStore`. Known to about half a minute."""
+        with self._reader() as reader, self._told():
+            found = reader.execute("SELECT max(position) FROM time_marks WHERE stored_at < ?", (seconds,)).fetchone()
+        return found[0] or 0
+
+    # -- imports
+
+    def save_import(self, stored: StoredImport) -> None:
+        """See `LogStore`."""
+        row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
+        with self._transaction() as writer:
+            writer.execute("INSERT OR REPLACE INTO imports VALUES (?, ?, ?)", row)
+
+    def imports(self) -> list[StoredImport]:
+        """See `LogStore`."""
+        found: list[StoredImport] = []
+        with self._reader() as reader, self._told():
+            for import_id, taken, status in reader.execute("SELECT * FROM imports ORDER BY import_id"):
+                try:
+                    found.append(StoredImport(pusher_pb2.ImportStatus.FromString(status), bool(taken)))
+                except DecodeError as error:
+                    raise LogDamagedError(
+                        f"the entry of import {import_id} in {self.path} is damaged: {error}"
+                    ) from error
+        return found
+
+    # -- housekeeping
+
+    def size_bytes(self) -> int:
+        """See `LogStore`: the file and its WAL."""
+        wal = self.path.with_name("log.db-wal")
+        return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
+
+    def tend(self) -> None:
+        """Finishes a checkpoint whose bulk is done, so that the WAL starts again from its beginning."""
+        self._checkpointer.finish(self._writer)
+
+    def close(self) -> None:
+        """See `LogStore`."""
+        self._checkpointer.stop()
+        while not self._readers.empty():
+            self._readers.get_nowait().close()
+        self._writer.close()
+        self._mark.close()

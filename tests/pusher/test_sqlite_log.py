@@ -1,0 +1,132 @@
+"""What only a log on a disk can suffer: restarts, a full disk, flipped bytes, a lost end."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from services.pusher.log_store import LogDamagedError, LogEnds, StoreFullError
+from services.pusher.sqlite_log import SqliteLog
+from tests.pusher.updates import ids_and_contents, order, orders
+
+
+def filled(folder: Path, count: int = 3000) -> SqliteLog:
+    store = SqliteLog(folder)
+    for begin in range(0, count, 500):
+        store.append(*ids_and_contents(orders(begin, 500)))
+    return store
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    first = filled(tmp_path)
+    log_id = first.log_id
+    first.close()
+    second = SqliteLog(tmp_path)
+    assert second.log_id == log_id
+    assert second.ends() == LogEnds(1, 3000)
+    assert second.append(*ids_and_contents([order(17)])).duplicates == {0}
+    assert list(second.append(*ids_and_contents([order(99_999)])).positions) == [3001]
+    second.close()
+
+
+def test_a_copy_taken_while_it_runs_holds_what_was_returned(tmp_path: Path) -> None:
+    """Copies of the files without a close: what a crash leaves behind."""
+    (tmp_path / "a").mkdir()
+    store = filled(tmp_path / "a")
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    copy = SqliteLog(tmp_path / "b")
+    assert copy.ends() == store.ends()
+    copy.close()
+    store.close()
+
+
+def test_a_full_disk_stores_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    store = SqliteLog(tmp_path, pages_max=40)
+    taken = 0
+    with pytest.raises(StoreFullError, match="make room"):
+        for begin in range(0, 100_000, 100):
+            store.append(*ids_and_contents(orders(begin, 100)))
+            taken += 100
+    assert taken > 0
+    assert store.ends() == LogEnds(1, taken)
+    with pytest.raises(StoreFullError):
+        store.append(*ids_and_contents(orders(taken, 100)))
+    store.close()
+    roomy = SqliteLog(tmp_path)
+    assert roomy.ends() == LogEnds(1, taken)
+    assert list(roomy.append(*ids_and_contents(orders(taken, 100))).positions) == list(range(taken + 1, taken + 101))
+    roomy.close()
+
+
+def damage(folder: Path, needle: bytes, offset: int) -> None:
+    """Flips a bit of the file, `offset` bytes behind the only place where `needle` stands in a frame."""
+    path = folder / "log.db"
+    data = bytearray(path.read_bytes())
+    at = data.rindex(needle)
+    data[at + offset] ^= 0x10
+    path.write_bytes(data)
+
+
+def test_a_flipped_byte_is_found_and_its_position_named(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    frame_of_1234 = SqliteLog(tmp_path)
+    content = frame_of_1234.read(1234, 1234, 1).data
+    frame_of_1234.close()
+    damage(tmp_path, content, len(content) - 8)
+    store = SqliteLog(tmp_path)
+    assert store.read(1, 1233, 1 << 20).first_position == 1
+    with pytest.raises(LogDamagedError, match="position 1234"):
+        store.read(1000, 3000, 1 << 20)
+    with pytest.raises(LogDamagedError, match="position 1234"):
+        store.append(*ids_and_contents([order(1233)]))
+    assert store.read(1235, 3000, 1 << 20).first_position == 1235
+    store.close()
+
+
+def test_every_flipped_byte_of_a_record_is_an_error_never_another_update(tmp_path: Path) -> None:
+    filled(tmp_path, 500).close()
+    probe = SqliteLog(tmp_path)
+    content = probe.read(250, 250, 1).data
+    probe.close()
+    whole = (tmp_path / "log.db").read_bytes()
+    for offset in range(len(content)):
+        (tmp_path / "log.db").write_bytes(whole)
+        damage(tmp_path, content, offset)
+        store = SqliteLog(tmp_path)
+        with pytest.raises(LogDamagedError, match="position 250"):
+            store.read(240, 260, 1 << 20)
+        store.close()
+
+
+def test_a_record_that_is_gone_is_found(tmp_path: Path) -> None:
+    store = filled(tmp_path)
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("DELETE FROM log WHERE position = 77")
+    other.close()
+    with pytest.raises(LogDamagedError, match="position 77 is missing"):
+        store.read(1, 100, 1 << 20)
+    store.close()
+
+
+def test_a_log_that_lost_its_end_is_not_opened(tmp_path: Path) -> None:
+    """SQLite itself passes over a damaged WAL in silence: the updates in it would be gone."""
+    (tmp_path / "a").mkdir()
+    store = filled(tmp_path / "a", 500)
+    store.append(*ids_and_contents(orders(500, 1)))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    store.close()
+    wal = tmp_path / "b" / "log.db-wal"
+    data = bytearray(wal.read_bytes())
+    data[-2000] ^= 0x10
+    wal.write_bytes(data)
+    with pytest.raises(LogDamagedError, match="501 was acknowledged"):
+        SqliteLog(tmp_path / "b")
+
+
+def test_a_file_that_is_no_log_is_told(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"no database at all, but long enough to be looked at " * 100)
+    with pytest.raises(LogDamagedError, match=r"log\.db"):
+        SqliteLog(tmp_path)

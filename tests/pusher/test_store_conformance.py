@@ -1,0 +1,159 @@
+"""What every log engine must do: the same tests for each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
+from services.pusher.log_store import LogEnds, LogStore, NotInLogError, StoredImport
+from services.pusher.memory_log import MemoryLog
+from services.pusher.sqlite_log import SqliteLog
+from services.shared.records import check_record, content_bytes, encode_frame
+from tests.pusher.updates import ids_and_contents, order, orders
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogStore]:
+    made: LogStore = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path)
+    yield made
+    made.close()
+
+
+def put(store: LogStore, first: int, count: int) -> None:
+    store.append(*ids_and_contents(orders(first, count)))
+
+
+def read_all(store: LogStore, first_position: int = 1) -> list[treenode_pb2.LogRecord]:
+    """Every record from a position on."""
+    records: list[treenode_pb2.LogRecord] = []
+    while first_position <= store.ends().last:
+        run = store.read(first_position, store.ends().last, 1 << 20)
+        records += treenode_pb2.ApplyUpdatesRequest.FromString(run.data).records
+        first_position = run.last_position + 1
+    return records
+
+
+def test_a_new_log_is_empty_and_has_an_id(store: LogStore) -> None:
+    assert store.ends() == LogEnds(1, 0)
+    assert store.log_id
+    assert store.imports() == []
+
+
+def test_positions_follow_each_other_from_one(store: LogStore) -> None:
+    first = store.append(*ids_and_contents(orders(0, 3)))
+    second = store.append(*ids_and_contents(orders(3, 2)))
+    assert list(first.positions) == [1, 2, 3]
+    assert list(second.positions) == [4, 5]
+    assert store.ends() == LogEnds(1, 5)
+    assert second.run is not None
+    assert (second.run.first_position, second.run.last_position) == (4, 5)
+
+
+def test_records_come_back_as_they_were_pushed_with_a_checksum_each(store: LogStore) -> None:
+    updates = orders(0, 2345)
+    for begin in range(0, 2345, 700):
+        store.append(*ids_and_contents(updates[begin : begin + 700]))
+    records = read_all(store)
+    assert [record.position for record in records] == list(range(1, 2346))
+    for record, update in zip(records, updates, strict=True):
+        check_record(record)
+        assert types_pb2.Update.FromString(record.update) == update
+
+
+def test_frames_are_those_of_the_contract(store: LogStore) -> None:
+    appended = store.append(*ids_and_contents([order(7)]))
+    assert appended.run is not None
+    assert appended.run.data == encode_frame(1, content_bytes(order(7)))
+    assert store.read(1, 1, 1).data == appended.run.data
+
+
+def test_the_same_update_again_gets_its_first_position(store: LogStore) -> None:
+    put(store, 0, 5)
+    again = store.append(*ids_and_contents([order(3), order(9), order(0)]))
+    assert list(again.positions) == [4, 6, 1]
+    assert again.duplicates == {0, 2}
+    assert store.ends().last == 6
+
+
+def test_only_duplicates_store_nothing(store: LogStore) -> None:
+    put(store, 0, 1200)
+    again = store.append(*ids_and_contents(orders(0, 1200)))
+    assert list(again.positions) == list(range(1, 1201))
+    assert len(again.duplicates) == 1200
+    assert again.run is None
+
+
+def test_other_content_under_a_known_id_is_a_conflict(store: LogStore) -> None:
+    put(store, 0, 5)
+    appended = store.append(*ids_and_contents([order(8), order(2, 999), order(9)]))
+    assert list(appended.positions) == [6, 0, 7]
+    assert appended.conflicts == {1: 3}
+    assert store.ends().last == 7
+
+
+def test_an_id_twice_in_one_append(store: LogStore) -> None:
+    appended = store.append(*ids_and_contents([order(1), order(1), order(1, 5), order(2)]))
+    assert list(appended.positions) == [1, 1, 0, 2]
+    assert appended.duplicates == {1}
+    assert appended.conflicts == {2: 1}
+
+
+def test_reads_are_limited_in_bytes_but_give_at_least_one_record(store: LogStore) -> None:
+    put(store, 0, 50)
+    one = store.read(10, 50, 1)
+    assert (one.first_position, one.last_position) == (10, 10)
+    few = store.read(10, 50, 3 * len(one.data) + 6)
+    assert few.last_position == 12
+    assert store.read(10, 12, 1 << 20).last_position == 12
+
+
+@pytest.mark.parametrize("position", [0, 4, 100])
+def test_a_position_that_is_not_there_is_an_error(store: LogStore, position: int) -> None:
+    put(store, 0, 3)
+    with pytest.raises(NotInLogError, match=str(position)):
+        store.read(position, position + 10, 1000)
+
+
+def test_trimming_takes_the_oldest_and_never_the_newest(store: LogStore) -> None:
+    put(store, 0, 100)
+    assert store.trim(11, 4) == 4
+    assert store.ends() == LogEnds(5, 100)
+    assert store.trim(11, 1000) == 6
+    with pytest.raises(NotInLogError):
+        store.read(10, 20, 1000)
+    assert store.read(11, 11, 1000).first_position == 11
+    assert store.trim(1000, 1000) == 89
+    assert store.ends() == LogEnds(100, 100)
+    assert store.trim(1000, 1000) == 0
+    put(store, 500, 1)
+    assert store.ends() == LogEnds(100, 101)
+
+
+def test_an_id_is_known_for_as_long_as_its_record_is_kept(store: LogStore) -> None:
+    put(store, 0, 10)
+    store.trim(6, 100)
+    again = store.append(*ids_and_contents([order(4), order(5)]))
+    assert list(again.positions) == [11, 6]
+    assert again.duplicates == {1}
+
+
+def test_imports_are_kept_and_replaced(store: LogStore) -> None:
+    status = pusher_pb2.ImportStatus(state=pusher_pb2.IMPORT_STATE_WAITING)
+    for import_id in (2, 1):
+        status.manifest.import_id = import_id
+        store.save_import(StoredImport(status, taken=False))
+    status.manifest.carried_positions.extend([3, 4])
+    store.save_import(StoredImport(status, taken=True))
+    stored = store.imports()
+    assert [entry.status.manifest.import_id for entry in stored] == [1, 2]
+    assert [entry.taken for entry in stored] == [True, False]
+    assert stored[0].status.manifest.carried_positions == [3, 4]
+
+
+def test_old_positions_are_found_by_time(store: LogStore) -> None:
+    put(store, 0, 10)
+    assert store.position_at(0.0) == 0
+    assert store.position_at(1e12) in range(1, 11)
