@@ -1,0 +1,1 @@
+"""The `fasttree` command: a cluster on this machine, and everything an operator does with one anywhere."""

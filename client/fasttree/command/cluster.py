@@ -1,0 +1,319 @@
+"""Commands on the cluster: status, switchover, pause, resume, follow."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+import click
+
+from fasttree.client import CallError, Client, EndpointsError, UnavailableError, update_to_json
+from fasttree.command.output import print_json, print_json_line, print_table
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, types_pb2
+
+#: Status is asked in trouble too: a part that is away should not hold the answer up for long.
+STATUS_TIMEOUT_S = 3.0
+
+
+def _name(enum: Any, value: int) -> str:
+    """NODE_STATE_CATCHING_UP as "catching up"."""
+    prefixes = ("NODE_STATE_", "ROLE_", "IMPORT_STATE_", "IMPORT_PHASE_")
+    name = str(enum.Name(value))
+    for prefix in prefixes:
+        name = name.removeprefix(prefix)
+    return "" if name == "UNSPECIFIED" else name.lower().replace("_", " ")
+
+
+@click.command()
+@common_options
+def status(session: Session) -> None:
+    """Nodes with role, state, epoch, import, position and lag; the log; imports."""
+    view, pusher, problems = run(_look(session))
+    content = _status_json(view, pusher)
+    if session.json:
+        print_json({**content, "problems": problems})
+    else:
+        _print_status(content, view is not None, pusher is not None)
+    if problems:
+        raise CommandError("; ".join(problems))
+
+
+async def _look(
+    session: Session,
+) -> tuple[coordinator_pb2.Cluster | None, pusher_pb2.GetPusherResponse | None, list[str]]:
+    """What coordinator and pusher say, and what is wrong with one that does not answer."""
+    problems: list[str] = []
+    async with session.client(timeout_s=min(session.timeout_s, STATUS_TIMEOUT_S)) as client:
+        answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
+    for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
+        if isinstance(answer, (CallError, EndpointsError)):
+            problems.append(f"{part}: {answer}")
+        elif isinstance(answer, BaseException):
+            raise answer
+    view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
+    return view, pusher, problems  # type: ignore[return-value]  # gather's two types, told apart above
+
+
+def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
+    end = pusher.log_end.position if pusher is not None else None
+    progress = {node.node: node for node in pusher.nodes} if pusher is not None else {}
+    nodes = [_node_json(node, end) for node in view.nodes] if view is not None else []
+    known = {node["node"] for node in nodes}
+    nodes += [_streamed_json(node) for name, node in progress.items() if name not in known]
+    for node in nodes:
+        node["connected"] = progress[node["node"]].connected if node["node"] in progress else None
+        node["note"] = progress[node["node"]].note if node["node"] in progress else ""
+    return {
+        "cluster": view.name if view is not None else pusher.cluster if pusher is not None else "",
+        "epoch": view.epoch if view is not None else None,
+        "primary": view.primary if view is not None else None,
+        "paused": view.paused if view is not None else None,
+        "note": view.note if view is not None else "",
+        "log": None
+        if pusher is None
+        else {"log_id": pusher.log_id, "first_position": pusher.log_end.first_position, "position": end},
+        "nodes": nodes,
+        "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
+    }
+
+
+def _node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
+    return {
+        "node": node.address.name,
+        "role": _name(coordinator_pb2.Role, node.role),
+        "state": _name(coordinator_pb2.NodeState, node.status.state) if node.alive else "silent",
+        "epoch": node.status.primary_epoch,
+        "import_id": node.status.import_id,
+        "position": node.status.position,
+        "lag": max(end - node.status.position, 0) if end is not None else None,
+        "digest": f"{node.status.digest:016x}",
+        "alive": node.alive,
+        "silent_ms": node.silent_ms,
+        "loading_import_id": node.status.loading_import_id,
+        "loading_percent": node.status.loading_percent,
+        "report": node.address.report,
+        "instant": node.address.instant,
+        "http": node.address.http,
+    }
+
+
+def _streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
+    """A node that only the pusher knows."""
+    return {
+        "node": node.node,
+        "role": "",
+        "state": "unknown",
+        "epoch": 0,
+        "import_id": node.import_id,
+        "position": node.applied_position,
+        "lag": node.lag_updates,
+        "alive": None,
+        "instant": node.instant_address,
+    }
+
+
+def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
+    """An import and how far each node is with it."""
+    return {
+        "import_id": status.manifest.import_id,
+        "file_name": status.manifest.file_name,
+        "size_bytes": status.manifest.size_bytes,
+        "as_of_position": status.manifest.as_of_position,
+        "state": _name(pusher_pb2.ImportState, status.state),
+        "nodes": [
+            {
+                "node": node.node,
+                "phase": _name(treenode_pb2.ImportPhase, node.progress.phase),
+                "percent": node.progress.percent,
+                "rows": node.progress.rows,
+                "reason": node.progress.reason,
+            }
+            for node in status.nodes
+        ],
+    }
+
+
+def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> None:
+    title = content["cluster"] or "cluster unknown"
+    if has_view:
+        title += f" · epoch {content['epoch']} · primary {content['primary'] or 'none'}"
+        title += " · paused" if content["paused"] else ""
+    if has_pusher:
+        title += f" · log at {content['log']['position']}"
+    click.echo(title)
+    columns = ["node", "role", "state", "epoch", "import", "position", "lag"]
+    rows = []
+    for node in content["nodes"]:
+        state = node["state"]
+        if node.get("loading_import_id"):
+            state += f" (import {node['loading_import_id']}: {node['loading_percent']} %)"
+        lag = "" if node["lag"] is None else node["lag"]
+        rows.append([node["node"], node["role"], state, node["epoch"] or "", node["import_id"], node["position"], lag])
+    print_table(columns, rows)
+    for node in content["nodes"]:
+        if node.get("note"):
+            click.echo(f"{node['node']}: {node['note']}")
+    if content["note"]:
+        click.echo(f"note: {content['note']}")
+    for entry in content["imports"][:3]:
+        done = ", ".join(
+            f"{node['node']} {node['phase'] if node['phase'] in ('done', 'refused') else _phase(node)}"
+            for node in entry["nodes"]
+        )
+        reason = next((f": {node['reason']}" for node in entry["nodes"] if node["reason"]), "")
+        click.echo(
+            f"import {entry['import_id']} {entry['file_name']}: {entry['state']} ({done or 'no node yet'}){reason}"
+        )
+
+
+def _phase(node: dict[str, Any]) -> str:
+    return f"{node['phase']} {node['percent']} %"
+
+
+@click.command()
+@click.option("--to", "to_node", default="", metavar="NODE", help="The new primary; the best ready node if not given.")
+@common_options
+def switchover(session: Session, to_node: str) -> None:
+    """Makes another node primary, once it has caught up to the exact position."""
+
+    async def body() -> coordinator_pb2.SwitchoverResponse:
+        async with session.client() as client:
+            return await client.switchover(to_node, timeout_s=session.timeout_s)
+
+    answer = run(body())
+    if session.json:
+        print_json(
+            {
+                "from_node": answer.from_node,
+                "to_node": answer.to_node,
+                "epoch": answer.epoch,
+                "took_ms": answer.took_ms,
+            }
+        )
+    else:
+        click.echo(
+            f"{answer.to_node} is primary (before: {answer.from_node or 'none'}), epoch {answer.epoch}, "
+            f"took {answer.took_ms} ms"
+        )
+
+
+@click.command()
+@common_options
+def pause(session: Session) -> None:
+    """No elections until `fasttree resume`: a primary that fails is not replaced."""
+    _set_paused(session, True)
+
+
+@click.command()
+@common_options
+def resume(session: Session) -> None:
+    """Elections go on."""
+    _set_paused(session, False)
+
+
+def _set_paused(session: Session, paused: bool) -> None:
+    async def body() -> None:
+        async with session.client() as client:
+            await (client.pause() if paused else client.resume())
+
+    run(body())
+    if session.json:
+        print_json({"paused": paused})
+    else:
+        click.echo("elections are paused; `fasttree resume` ends that" if paused else "elections go on")
+
+
+@click.command()
+@click.option(
+    "--from", "first_position", type=click.IntRange(min=1), help="First update shown; new ones only if not given."
+)
+@click.option("--count", type=click.IntRange(min=1), help="Ends after so many lines.")
+@common_options
+def follow(session: Session, first_position: int | None, count: int | None) -> None:
+    """Updates as they enter the log, and changes of the cluster, line by line until Ctrl-C."""
+
+    async def body() -> None:
+        shown = 0
+        async with session.client() as client, contextlib.aclosing(_events(client, first_position)) as events:
+            async for event in events:
+                _print_event(event, as_json=session.json)
+                shown += 1
+                if shown == count:
+                    return
+
+    run(body())
+
+
+def _print_event(event: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json_line(event)
+    elif event["event"] == "update":
+        click.echo(f"{event['position']:>8}  {json.dumps(event['update'], ensure_ascii=False)}")
+    else:
+        click.echo(f"{'cluster':>8}  {event['text']}")
+
+
+async def _events(client: Client, first_position: int | None) -> AsyncGenerator[dict[str, Any], None]:
+    """Updates and changes of the cluster, as they come."""
+    queue: asyncio.Queue[dict[str, Any] | BaseException] = asyncio.Queue(1_000)
+
+    async def pump(source: AsyncIterator[dict[str, Any]]) -> None:
+        try:
+            async for event in source:
+                await queue.put(event)
+        except Exception as error:
+            await queue.put(error)
+
+    if first_position is None:
+        first_position = (await client.get_pusher()).log_end.position + 1
+    tasks = [
+        asyncio.create_task(pump(_update_events(client, first_position))),
+        asyncio.create_task(pump(_cluster_events(client))),
+    ]
+    try:
+        while True:
+            event = await queue.get()
+            if isinstance(event, BaseException):
+                raise event
+            yield event
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _update_events(client: Client, position: int) -> AsyncIterator[dict[str, Any]]:
+    """The log from a position on and on; a pusher that is away is waited for."""
+    away_since: float | None = None
+    while True:
+        try:
+            async for record in client.read_log(position):
+                away_since = None
+                update = types_pb2.Update.FromString(record.update)
+                yield {"event": "update", "position": record.position, "update": json.loads(update_to_json(update))}
+                position = record.position + 1
+        except UnavailableError as error:
+            if away_since is None:
+                away_since = time.monotonic()
+                yield {"event": "cluster", "text": f"the pusher does not answer; waiting ({error})"}
+        await asyncio.sleep(0.5)
+
+
+async def _cluster_events(client: Client) -> AsyncIterator[dict[str, Any]]:
+    """A line for each change of primary, epoch, pause, or a node's state."""
+    before: dict[str, str] = {}
+    async for view in client.watch_cluster():
+        now = {
+            node.address.name: _name(coordinator_pb2.NodeState, node.status.state) if node.alive else "silent"
+            for node in view.nodes
+        }
+        now["primary"] = f"{view.primary or 'none'} (epoch {view.epoch}{', paused' if view.paused else ''})"
+        for key, value in now.items():
+            if before.get(key) != value:
+                yield {"event": "cluster", "subject": key, "value": value, "text": f"{key}: {value}"}
+        before = now

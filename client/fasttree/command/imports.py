@@ -1,0 +1,172 @@
+"""`fasttree import`: upload an import file, watch its rollout, go back to the one before."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from fasttree.client import Client, UploadOptions
+from fasttree.command.cluster import import_json
+from fasttree.command.output import Progress, print_json
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import pusher_pb2, treenode_pb2
+
+_REJECTED_ROWS_SHOWN = 20
+
+_PHASES = {
+    treenode_pb2.IMPORT_PHASE_DOWNLOADING: "downloads",
+    treenode_pb2.IMPORT_PHASE_CHECKING: "checks",
+    treenode_pb2.IMPORT_PHASE_BUILDING: "builds",
+    treenode_pb2.IMPORT_PHASE_REPLAYING: "replays",
+    treenode_pb2.IMPORT_PHASE_DONE: "done",
+    treenode_pb2.IMPORT_PHASE_REFUSED: "refused",
+}
+
+
+class _FileOrCommand(click.Group):
+    """`fasttree import FILE` beside `fasttree import rollback`; a file of that name is ./rollback."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        names = [argument for argument in args if not argument.startswith("-")]
+        if args and not (names and names[0] in self.commands) and not {"-h", "--help"} & set(args):
+            args.insert(0, "file")
+        return super().parse_args(context, args)
+
+
+@click.group("import", cls=_FileOrCommand, invoke_without_command=False)
+@common_options
+def import_group(session: Session) -> None:
+    """Uploads an import file: fasttree import FILE [--wait].
+
+    The file replaces the whole tree: CSV, gzipped CSV or Parquet. It is checked whole before anything changes; the
+    old tree serves until the new one is complete.
+
+    \b
+    --wait                 wait until every node serves it; exit code 1 if it is refused
+    --as-of-position N     the log position that the export began at
+    --force                take it in spite of the reconciliation's thresholds
+    """
+
+
+@import_group.command("file", hidden=True)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--wait", is_flag=True, help="Wait until every node serves it.")
+@click.option("--as-of-position", type=click.IntRange(min=0), help="The log position that the export began at.")
+@click.option("--force", is_flag=True, help="Take it in spite of the reconciliation's thresholds.")
+@common_options
+def import_file(session: Session, file: Path, wait: bool, as_of_position: int | None, force: bool) -> None:
+    """Uploads an import file."""
+    run(_import(session, file, UploadOptions(as_of_position=as_of_position, force=force), wait))
+
+
+@import_group.command("rollback")
+@click.option("--wait", is_flag=True, help="Wait until every node serves it.")
+@common_options
+def rollback(session: Session, wait: bool) -> None:
+    """Goes back to the import before the current one, with every update since its position."""
+
+    async def body() -> None:
+        async with session.client() as client:
+            manifest = await client.rollback_import()
+            Progress(quiet=session.json).line(f"going back to {manifest.file_name}, as import {manifest.import_id}")
+            status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
+            _tell(session, await _watch(client, session, manifest.import_id) if wait else status)
+
+    run(body())
+
+
+@import_group.command("list")
+@common_options
+def list_imports(session: Session) -> None:
+    """The newest imports."""
+
+    async def body() -> pusher_pb2.GetPusherResponse:
+        async with session.client() as client:
+            return await client.get_pusher()
+
+    imports = run(body()).imports
+    if session.json:
+        print_json([import_json(status) for status in imports])
+        return
+    for status in imports:
+        click.echo(_summary(status))
+
+
+async def _import(session: Session, file: Path, options: UploadOptions, wait: bool) -> None:
+    progress = Progress(quiet=session.json)
+    async with session.client() as client:
+        manifest = await client.upload_import(
+            file, options, lambda sent, size: progress.percent(f"uploading {file.name}", sent, size)
+        )
+        progress.line(f"uploaded {manifest.file_name} as import {manifest.import_id}")
+        status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
+        _tell(session, await _watch(client, session, manifest.import_id) if wait else status)
+
+
+async def _watch(client: Client, session: Session, import_id: int) -> pusher_pb2.ImportStatus:
+    """Shows each node's steps until the rollout is over."""
+    progress = Progress(quiet=session.json)
+    phases: dict[str, int] = {}
+    status = pusher_pb2.ImportStatus()
+    async for status in client.watch_import(import_id):
+        for node in status.nodes:
+            phase = node.progress.phase
+            if phase not in _PHASES:
+                continue
+            text = f"{node.node} {_PHASES[phase]}"
+            if phases.get(node.node) != phase:
+                phases[node.node] = phase
+                progress.line(text)
+            else:
+                progress.renew(f"{text} {node.progress.percent} %")
+    progress.clear()
+    return status
+
+
+def _tell(session: Session, status: pusher_pb2.ImportStatus) -> None:
+    """The outcome; a refusal with its rows, as an error."""
+    content = import_json(status)
+    refusals = [node for node in status.nodes if node.progress.phase == treenode_pb2.IMPORT_PHASE_REFUSED]
+    content["rejected_rows"] = [
+        {"line": row.line, "column": row.column, "reason": row.reason}
+        for node in refusals[:1]
+        for row in node.progress.rejected_rows
+    ]
+    content["rejected_count"] = max((node.progress.rejected_count for node in refusals), default=0)
+    if session.json:
+        print_json(content)
+    elif status.state == pusher_pb2.IMPORT_STATE_DONE:
+        click.echo(_summary(status))
+    if status.state == pusher_pb2.IMPORT_STATE_REFUSED:
+        raise CommandError(_refusal(session, status, refusals))
+    if status.state == pusher_pb2.IMPORT_STATE_SUPERSEDED:
+        raise CommandError(f"import {content['import_id']}: a newer one took its place; `fasttree import list`")
+    if not session.json and status.state != pusher_pb2.IMPORT_STATE_DONE:
+        click.echo(f"import {content['import_id']} rolls out now; `fasttree status` shows how far it is")
+
+
+def _refusal(session: Session, status: pusher_pb2.ImportStatus, refusals: list[pusher_pb2.NodeImport]) -> str:
+    number = status.manifest.import_id
+    if not refusals:
+        return f"import {number} was refused; `fasttree import list` may say more"
+    progress = refusals[0].progress
+    if not session.json:
+        for row in progress.rejected_rows[:_REJECTED_ROWS_SHOWN]:
+            place = f"line {row.line}" + (f", column {row.column}" if row.column else "") if row.line else "file"
+            sys.stderr.write(f"{place}: {row.reason}\n")
+        if progress.rejected_count > _REJECTED_ROWS_SHOWN:
+            sys.stderr.write(f"… and {progress.rejected_count - _REJECTED_ROWS_SHOWN} more\n")
+    return (
+        f"import {number} was refused by {refusals[0].node}: {progress.reason}; "
+        "the tree before serves on; mend the file and import it again"
+    )
+
+
+def _summary(status: pusher_pb2.ImportStatus) -> str:
+    content = import_json(status)
+    rows = max((node["rows"] for node in content["nodes"]), default=0)
+    nodes = ", ".join(f"{node['node']} {node['phase']}" for node in content["nodes"]) or "no node yet"
+    counted = f", {rows} rows" if rows else ""
+    return f"import {content['import_id']} {content['file_name']}: {content['state']}{counted} ({nodes})"

@@ -1,0 +1,94 @@
+"""`fasttree log`: read the log as text, check it."""
+
+from __future__ import annotations
+
+import json
+import zlib
+
+import click
+
+from fasttree.client import update_to_json
+from fasttree.command.output import Progress, print_json, print_json_line
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import treenode_pb2, types_pb2
+
+_from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")
+_to_option = click.option("--to", "last", type=click.IntRange(min=1), help="Last position; the log's last now.")
+
+
+@click.group()
+def log() -> None:
+    """The pusher's log: dump it, verify it."""
+
+
+@log.command()
+@_from_option
+@_to_option
+@common_options
+def dump(session: Session, first: int | None, last: int | None) -> None:
+    """Updates as JSON lines that `fasttree push` takes; --json adds their positions."""
+
+    async def body() -> None:
+        async with session.client() as client:
+            end = (await client.get_pusher()).log_end
+            stop = min(last or end.position, end.position)
+            start = max(first or end.first_position, 1)
+            if start > stop:
+                return
+            async for record in client.read_log(start, stop):
+                text = update_to_json(types_pb2.Update.FromString(record.update))
+                if session.json:
+                    print_json_line({"position": record.position, "update": json.loads(text)})
+                else:
+                    click.echo(text)
+
+    run(body())
+
+
+@log.command()
+@_from_option
+@_to_option
+@common_options
+def verify(session: Session, first: int | None, last: int | None) -> None:
+    """Reads every record and checks position, checksum and content."""
+
+    async def body() -> tuple[int, int]:
+        progress = Progress(quiet=session.json)
+        async with session.client() as client:
+            end = (await client.get_pusher()).log_end
+            stop = min(last or end.position, end.position)
+            start = max(first or end.first_position, 1)
+            position = start - 1
+            if start <= stop:
+                async for record in client.read_log(start, stop):
+                    check_record(record, position + 1)
+                    position = record.position
+                    if position % 1_000 == 0:
+                        progress.percent("verifying", position - start + 1, stop - start + 1)
+            progress.clear()
+            if position < stop:
+                raise CommandError(
+                    f"the log ends at {position}, not at {stop}: its end is missing; see docs/operations.md"
+                )
+            return start, position
+
+    start, position = run(body())
+    if session.json:
+        print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
+    else:
+        click.echo(f"{position - start + 1} records, positions {start} to {position}: sound")
+
+
+def check_record(record: treenode_pb2.LogRecord, expected: int) -> None:
+    """Raises CommandError for a gap, a wrong checksum, or an update that can't be read."""
+    mend = "do not push to this log before you have read docs/operations.md, `A damaged log`"
+    if record.position != expected:
+        raise CommandError(f"position {record.position} stands where {expected} should: a record is missing; {mend}")
+    if zlib.crc32(record.position.to_bytes(8, "little") + record.update) != record.crc32:
+        raise CommandError(f"position {record.position}: the checksum is wrong; {mend}")
+    try:
+        update = types_pb2.Update.FromString(record.update)
+    except Exception as error:
+        raise CommandError(f"position {record.position}: can't be read ({error}); {mend}") from None
+    if not update.update_id:
+        raise CommandError(f"position {record.position}: has no update_id; {mend}")

@@ -1,0 +1,78 @@
+"""The command itself, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from fasttree.client import FastTreeClientError
+from fasttree.command import cluster, imports, log, push, reports
+from fasttree.command.session import CommandError, Session, common_options
+
+EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@common_options
+def cli(session: Session) -> None:
+    """A direct-selling genealogy in memory on two or more servers.
+
+    Where the cluster is: --endpoints FILE, or FASTTREE_ENDPOINTS, or .fasttree/ or .demo/ here. Exit code: 0 done,
+    1 not done, 2 wrong use.
+    """
+
+
+COMMANDS = (
+    cluster.status,
+    cluster.switchover,
+    cluster.pause,
+    cluster.resume,
+    cluster.follow,
+    imports.import_group,
+    push.push,
+    reports.member,
+    reports.upline,
+    reports.frontline,
+    reports.summary,
+    reports.downline,
+    reports.top,
+    reports.search,
+    reports.describe,
+    reports.held,
+    reports.rejected,
+    log.log,
+)
+for command in COMMANDS:
+    cli.add_command(command)
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs the command and ends the process: errors are one line on standard error, never a traceback."""
+    try:
+        outcome = cli.main(args=arguments, prog_name="fasttree", standalone_mode=False, obj=Session())
+        sys.stdout.flush()
+        sys.exit(outcome if isinstance(outcome, int) else 0)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx is not None else "fasttree"
+        _say(f"{error.format_message()} Try `{path} --help`.")
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _say(error.format_message())
+        sys.exit(error.exit_code)
+    except (FastTreeClientError, CommandError) as error:
+        _say(str(error))
+        sys.exit(EXIT_FAILED)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has enough; nothing may be written at exit any more either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")

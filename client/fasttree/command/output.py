@@ -1,0 +1,126 @@
+"""What a command prints: tables, JSON, lines of progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO
+
+import click
+
+from fasttree.v1 import types_pb2
+
+
+def print_json(value: Any) -> None:
+    """One JSON document."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_json_line(value: Any) -> None:
+    """One JSON document on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+class Table:
+    """A plain table. Columns whose cells are all numbers stand to the right."""
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Widths come from these rows; `line` keeps them for further ones."""
+        self._widths = [
+            max(len(column), *(len(row[index]) for row in rows)) if rows else len(column)
+            for index, column in enumerate(columns)
+        ]
+        self._right = [bool(rows) and all(_is_number(row[index]) for row in rows) for index in range(len(columns))]
+        self.header = self.line(columns)
+        self.lines = [self.line(row) for row in rows]
+
+    def line(self, cells: Sequence[str]) -> str:
+        """One row as text."""
+        padded = (
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(cells, self._widths, self._right, strict=True)
+        )
+        return "  ".join(padded).rstrip()
+
+    def text(self) -> str:
+        """Header and rows."""
+        return "\n".join([self.header, *self.lines])
+
+
+def _is_number(cell: str) -> bool:
+    return cell == "" or cell.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints rows under their columns."""
+    click.echo(Table(columns, [[str(cell) for cell in row] for row in rows]).text())
+
+
+def as_of_text(as_of: types_pb2.AsOf) -> str:
+    """What an answer is as of, for people."""
+    text = f"as of import {as_of.import_id}, position {as_of.position}"
+    if as_of.node:
+        text += f" ({as_of.node})"
+    if as_of.HasField("fresh_at"):
+        age_s = time.time() - as_of.fresh_at.ToNanoseconds() / 1e9
+        if age_s > 10:
+            text += f"; the pusher was last heard {age_s:.0f} s ago"
+    return text
+
+
+def as_of_json(as_of: types_pb2.AsOf) -> dict[str, Any]:
+    """What an answer is as of, for programs."""
+    return {
+        "import_id": as_of.import_id,
+        "position": as_of.position,
+        "epoch": as_of.epoch,
+        "fresh_at": as_of.fresh_at.ToJsonString() if as_of.HasField("fresh_at") else None,
+        "node": as_of.node,
+    }
+
+
+class Progress:
+    """Progress of long work on standard error: one line that renews itself on a terminal, else a line for each step."""
+
+    def __init__(self, stream: TextIO | None = None, *, quiet: bool = False) -> None:
+        self._stream = stream or sys.stderr
+        self._quiet = quiet
+        self._terminal = self._stream.isatty()
+        self._width = 0
+        self._step = -1
+
+    def percent(self, what: str, done: int, whole: int) -> None:
+        """So much of so much; without a terminal, a line for every 25 %."""
+        percent = 100 * done // whole if whole else 100
+        if self._terminal:
+            self._renew(f"{what} {percent} %")
+        elif percent // 25 != self._step:
+            self._step = percent // 25
+            self.line(f"{what} {percent} %")
+
+    def renew(self, text: str) -> None:
+        """A line that takes the place of the one before, on a terminal; nothing elsewhere."""
+        if self._terminal:
+            self._renew(text)
+
+    def _renew(self, text: str) -> None:
+        if not self._quiet:
+            self._stream.write("\r" + text.ljust(self._width))
+            self._stream.flush()
+            self._width = len(text)
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if self._quiet:
+            return
+        self.clear()
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def clear(self) -> None:
+        """Takes the renewing line away."""
+        if self._width:
+            self._stream.write("\r" + " " * self._width + "\r")
+            self._width = 0

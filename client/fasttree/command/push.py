@@ -1,0 +1,169 @@
+"""`fasttree push`: updates from JSON lines."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+from collections import deque
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fasttree.client import PushOptions, UpdateFormatError, update_from_json
+from fasttree.command.output import Progress, print_json_line
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import pusher_pb2, types_pb2
+
+_LEVELS = {
+    "durable": pusher_pb2.ACK_LEVEL_DURABLE,
+    "one": pusher_pb2.ACK_LEVEL_ONE_NODE,
+    "all": pusher_pb2.ACK_LEVEL_ALL_NODES,
+}
+_OUTCOMES = {
+    types_pb2.OUTCOME_APPLIED: "applied",
+    types_pb2.OUTCOME_HELD: "held",
+    types_pb2.OUTCOME_REJECTED: "rejected",
+}
+_LINE_BYTES_MAX = 1 << 20
+
+
+@click.command()
+@click.argument("source", metavar="FILE|-", type=click.Path(path_type=Path, allow_dash=True))
+@click.option(
+    "--ack",
+    type=click.Choice(list(_LEVELS)),
+    default="durable",
+    show_default=True,
+    help="A receipt means: on the pusher's disk, on one node, on every healthy node.",
+)
+@common_options
+def push(session: Session, source: Path, ack: str) -> None:
+    """Pushes updates from JSON lines, one a line.
+
+    \b
+    {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
+
+    Pushing the same file again is safe: an update_id is taken once. --json prints a receipt for each update.
+    """
+    lines = Lines(source)
+    count = run(_push(session, lines, PushOptions(ack_level=_LEVELS[ack])))
+    if not session.json:
+        click.echo(count.text())
+    if lines.problem:
+        raise CommandError(
+            f"{lines.problem} (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
+        )
+    if count.refused:
+        raise CommandError(f"{count.refused} of {count.all} updates were refused; the reasons stand above")
+
+
+class Count:
+    """What became of the updates."""
+
+    def __init__(self) -> None:
+        self.all = 0
+        self.duplicates = 0
+        self.refused = 0
+        self.outcomes: dict[str, int] = {}
+        self.first = 0
+        self.last = 0
+
+    def add(self, receipt: pusher_pb2.Receipt) -> None:
+        self.all += 1
+        self.refused += receipt.code != 0
+        if receipt.position:
+            self.duplicates += receipt.duplicate
+            self.first = min(self.first or receipt.position, receipt.position)
+            self.last = max(self.last, receipt.position)
+        outcome = _OUTCOMES.get(receipt.outcome)
+        if outcome:
+            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def text(self) -> str:
+        text = f"pushed {self.all} {'update' if self.all == 1 else 'updates'}"
+        parts = [f"{self.all - self.duplicates - self.refused} new"]
+        parts += [f"{self.duplicates} known already"] if self.duplicates else []
+        parts += [f"{self.refused} refused"] if self.refused else []
+        parts += [f"{number} {outcome}" for outcome, number in sorted(self.outcomes.items())]
+        where = f"; position {self.first}" if self.first == self.last else f"; positions {self.first} to {self.last}"
+        return f"{text}: {', '.join(parts)}{where if self.last else ''}"
+
+
+async def _push(session: Session, lines: Lines, options: PushOptions) -> Count:
+    count = Count()
+    progress = Progress(quiet=session.json)
+    async with session.client() as client:
+        async for receipt in client.push(lines.updates(), options):
+            line = lines.numbers.popleft()
+            count.add(receipt)
+            if session.json:
+                print_json_line(receipt_json(receipt))
+            elif receipt.code:
+                progress.line(f"error: {lines.name}, line {line} ({receipt.update_id}): {receipt.message}")
+            if count.all % 1_000 == 0:
+                progress.renew(f"pushed {count.all}")
+    progress.clear()
+    return count
+
+
+def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
+    """A receipt for programs."""
+    return {
+        "update_id": receipt.update_id,
+        "position": receipt.position,
+        "duplicate": receipt.duplicate,
+        "outcome": _OUTCOMES.get(receipt.outcome, ""),
+        "code": receipt.code,
+        "message": receipt.message,
+    }
+
+
+class Lines:
+    """Updates from a file or standard input. Reading ends at the first malformed line, which `problem` names."""
+
+    def __init__(self, source: Path) -> None:
+        self._source = source
+        self.name = "standard input" if str(source) == "-" else str(source)
+        #: The line of each update that has no receipt yet, in order.
+        self.numbers: deque[int] = deque()
+        self.problem = ""
+
+    async def updates(self) -> AsyncIterator[types_pb2.Update]:
+        """One for each line that is not blank."""
+        number = 0
+        try:
+            async for line in self._lines():
+                number += 1
+                if not line.strip():
+                    continue
+                update = update_from_json(line.decode("utf-8"))
+                self.numbers.append(number)
+                yield update
+        except (UpdateFormatError, UnicodeDecodeError) as error:
+            self.problem = f"{self.name}, line {number}: {error}"
+        except ValueError:
+            self.problem = f"{self.name}, line {number + 1}: longer than {_LINE_BYTES_MAX} bytes; one update a line"
+        except OSError as error:
+            self.problem = f"{self.name} can't be read: {error.strerror or error}"
+
+    async def _lines(self) -> AsyncIterator[bytes]:
+        file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
+        with file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                for line in file:
+                    yield line
+                return
+            # A pipe or a terminal is read as its lines come, so that each is pushed at once.
+            reader = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
+            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+                lambda: asyncio.StreamReaderProtocol(reader), file
+            )
+            try:
+                while line := await reader.readline():
+                    yield line
+            finally:
+                transport.close()

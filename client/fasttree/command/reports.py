@@ -1,0 +1,382 @@
+"""Commands that ask the tree: member, upline, frontline, summary, downline, top, search, held, rejected, describe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from fasttree.client import Client, Reports, from_hundredths
+from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.command.rows import (
+    DEFAULT_COLUMNS,
+    KNOWN_COLUMNS,
+    Batches,
+    parse_columns,
+    print_members,
+    stream_csv,
+    stream_json,
+    stream_table,
+)
+from fasttree.command.session import Session, common_options, run
+from fasttree.v1 import report_pb2, types_pb2
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_TREES = {"sponsor": types_pb2.TREE_SPONSOR, "placement": types_pb2.TREE_PLACEMENT}
+_DIMENSIONS = {
+    report_pb2.SUMMARY_DIMENSION_LEVEL: "level",
+    report_pb2.SUMMARY_DIMENSION_STATUS: "status",
+    report_pb2.SUMMARY_DIMENSION_RANK: "rank",
+    report_pb2.SUMMARY_DIMENSION_KIND: "kind",
+}
+
+
+class Asked:
+    """The options that reports share, as the command line gave them."""
+
+    def __init__(self, tree: str, volume_type: str, period: str, min_position: int, node: str) -> None:
+        self._tree = tree
+        self._volume_type = volume_type
+        self._period = period
+        self._min_position = min_position
+        self._node = node
+
+    def options(self, columns: Sequence[str] = ()) -> report_pb2.ReportOptions:
+        """As the API takes them."""
+        return report_pb2.ReportOptions(
+            min_position=self._min_position,
+            tree=_TREES[self._tree],
+            volume_type=self._volume_type,
+            period=self._period,
+            columns=columns,
+        )
+
+    def reports(self, client: Client) -> Reports:
+        """The VIP, or the node that was named."""
+        return client.reports_at(self._node) if self._node else client.reports
+
+    @property
+    def min_position(self) -> int:
+        return self._min_position
+
+
+def report_options(command: Command) -> Command:
+    """Adds what every report takes; the command gets it as `asked`."""
+
+    def gathered(
+        *args: Any, tree: str, volume_type: str, period: str, min_position: int, node: str, **further: Any
+    ) -> Any:
+        return command(*args, asked=Asked(tree, volume_type, period, min_position, node), **further)
+
+    gathered.__name__ = command.__name__
+    gathered.__doc__ = command.__doc__
+    gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    options = [
+        click.option("--tree", type=click.Choice(list(_TREES)), default="sponsor", help="Which tree to walk."),
+        click.option("--volume-type", default="", help="Type of pv and gv; the cluster's first where not given."),
+        click.option("--period", default="", help='Period of pv and gv, "YYYY-MM"; the current one where not given.'),
+        click.option(
+            "--min-position", type=click.IntRange(min=0), default=0, help="Wait until this position is applied."
+        ),
+        click.option("--node", default="", help="Ask this node instead of the VIP."),
+    ]
+    for option in reversed(options):
+        option(gathered)
+    return gathered  # type: ignore[return-value]
+
+
+columns_option = click.option(
+    "--columns",
+    callback=parse_columns,
+    metavar="A,B,…",
+    help=f"Columns; default {','.join(DEFAULT_COLUMNS)}. Further ones: `fasttree describe`; * for all.",
+)
+
+
+async def _resolved(reports: Reports, columns: Sequence[str]) -> tuple[str, ...]:
+    """Columns with `*` spelled out."""
+    if "*" not in columns:
+        return tuple(columns)
+    described = await reports.describe_tree()
+    return (*KNOWN_COLUMNS, *(column.name for column in described.columns))
+
+
+@click.command()
+@click.argument("member_ids", nargs=-1, required=True, metavar="ID…")
+@columns_option
+@common_options
+@report_options
+def member(session: Session, member_ids: tuple[str, ...], columns: tuple[str, ...], asked: Asked) -> None:
+    """Members by id, in the order asked."""
+
+    async def body() -> report_pb2.BatchGetMembersResponse:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns)
+            return await reports.batch_get_members(member_ids, options=asked.options(columns))
+
+    answer = run(body())
+    unknown = list(answer.unknown_member_ids)
+    further = {"unknown_member_ids": unknown} if session.json else {}
+    if answer.members or session.json:
+        print_members(columns, answer.as_of, answer.members, as_json=session.json, **further)
+    if unknown:
+        click.echo(f"error: no member {', '.join(unknown)}; `fasttree search PREFIX` finds ids", err=True)
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("member_id", metavar="ID")
+@click.option("--to", "to_member_id", default="", metavar="ID", help="The last one wanted.")
+@columns_option
+@common_options
+@report_options
+def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[str, ...], asked: Asked) -> None:
+    """Everyone above a member, nearest first."""
+
+    async def body() -> report_pb2.ListUplineResponse:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns)
+            return await reports.list_upline(member_id, to_member_id=to_member_id, options=asked.options(columns))
+
+    answer = run(body())
+    print_members(columns, answer.as_of, answer.members, as_json=session.json)
+
+
+@click.command()
+@click.argument("member_id", metavar="[ID]", default="")
+@click.option("--sort", default="", metavar="COLUMN", help="Sort by this column; -COLUMN: largest first.")
+@columns_option
+@common_options
+@report_options
+def frontline(session: Session, member_id: str, sort: str, columns: tuple[str, ...], asked: Asked) -> None:
+    """A member's direct children, each with its leg's totals; no ID: the roots."""
+
+    async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns)
+            request = report_pb2.ListFrontLineRequest(
+                member_id=member_id, options=asked.options(columns), sort=_sort_key(sort), page_size=10_000
+            )
+            members: list[types_pb2.Member] = []
+            while True:
+                answer = await reports.list_front_line(request)
+                members += answer.members
+                request.page_token = answer.next_page_token
+                if not request.page_token:
+                    return answer.as_of, members
+
+    as_of, members = run(body())
+    print_members(columns, as_of, members, as_json=session.json)
+
+
+def _sort_key(text: str) -> report_pb2.SortKey | None:
+    return report_pb2.SortKey(column=text.lstrip("-"), descending=text.startswith("-")) if text else None
+
+
+@click.command()
+@click.argument("member_id", metavar="[ID]", default="")
+@click.option("--levels", type=click.IntRange(min=0), default=0, help="Only this many levels below; 0: all.")
+@common_options
+@report_options
+def summary(session: Session, member_id: str, levels: int, asked: Asked) -> None:
+    """Members and personal volume of a downline by level, status, rank and kind; no ID: every root's."""
+
+    async def body() -> report_pb2.SummarizeDownlineResponse:
+        async with session.client() as client:
+            request = report_pb2.SummarizeDownlineRequest(
+                member_id=member_id, options=asked.options(), filter=report_pb2.DownlineFilter(max_level=levels)
+            )
+            return await asked.reports(client).summarize_downline(request)
+
+    answer = run(body())
+    if session.json:
+        content: dict[str, Any] = {"as_of": as_of_json(answer.as_of), "total": _group(answer.total)}
+        for part in answer.summaries:
+            name = _DIMENSIONS[part.dimension]
+            content[f"by_{name}"] = [{name: group.key, **_group(group)} for group in part.groups]
+        print_json(content)
+        return
+    for part in answer.summaries:
+        name = _DIMENSIONS[part.dimension]
+        print_table(
+            [name, "members", "pv"],
+            [[group.key, group.members, from_hundredths(group.pv_hundredths)] for group in part.groups],
+        )
+        click.echo()
+    total = _group(answer.total)
+    click.echo(f"{total['members']} members, pv {total['pv']}, {as_of_text(answer.as_of)}")
+
+
+def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:
+    return {"members": group.members, "pv": from_hundredths(group.pv_hundredths)}
+
+
+@click.command()
+@click.argument("member_id", metavar="[ID]", default="")
+@click.option("--levels", type=click.IntRange(min=0), default=0, help="Only this many levels below; 0: all.")
+@click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How rows are written.")
+@columns_option
+@common_options
+@report_options
+def downline(
+    session: Session, member_id: str, levels: int, form: str | None, columns: tuple[str, ...], asked: Asked
+) -> None:
+    """A whole downline in tree order, the member itself first; no ID: every root's."""
+
+    async def batches(reports: Reports, wanted: Sequence[str]) -> Batches:
+        request = report_pb2.StreamDownlineRequest(
+            member_id=member_id, options=asked.options(wanted), filter=report_pb2.DownlineFilter(max_level=levels)
+        )
+        async for answer in reports.stream_downline(request):
+            yield answer.as_of if answer.HasField("as_of") else None, answer.members
+
+    async def body() -> None:
+        async with session.client() as client:
+            reports = asked.reports(client)
+            wanted = await _resolved(reports, columns)
+            write = {"csv": stream_csv, "json": stream_json, "table": stream_table}
+            await write[form or ("json" if session.json else "table")](wanted, batches(reports, wanted))
+
+    run(body())
+
+
+@click.command()
+@click.argument("member_id", metavar="[ID]", default="")
+@click.option("--by", "column", default="gv", show_default=True, metavar="COLUMN", help="The largest of this column.")
+@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True)
+@columns_option
+@common_options
+@report_options
+def top(session: Session, member_id: str, column: str, count: int, columns: tuple[str, ...], asked: Asked) -> None:
+    """The members of a downline with the most of a column; no ID: of the whole tree."""
+
+    async def body() -> report_pb2.ListDownlineResponse:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns)
+            request = report_pb2.ListDownlineRequest(
+                member_id=member_id,
+                options=asked.options(columns),
+                sort=report_pb2.SortKey(column=column, descending=True),
+                page_size=count,
+            )
+            return await reports.list_downline(request)
+
+    answer = run(body())
+    print_members(columns, answer.as_of, answer.members, as_json=session.json, total_count=answer.total_count)
+
+
+@click.command()
+@click.argument("prefix")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@columns_option
+@common_options
+@report_options
+def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], asked: Asked) -> None:
+    """Members whose id begins so."""
+
+    async def body() -> report_pb2.SearchMembersResponse:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns)
+            return await reports.search_members(prefix, limit=limit, options=asked.options(columns))
+
+    answer = run(body())
+    print_members(columns, answer.as_of, answer.members, as_json=session.json)
+
+
+def _print_outcomes(
+    session: Session,
+    answer: report_pb2.ListHeldUpdatesResponse | report_pb2.ListRejectedUpdatesResponse,
+    what: str,
+) -> None:
+    rows = [
+        {
+            "position": update.position,
+            "update_id": update.update_id,
+            "reason": update.reason,
+            "waits_for": update.waits_for_member_id,
+        }
+        for update in answer.updates
+    ]
+    if session.json:
+        print_json({"as_of": as_of_json(answer.as_of), "total_count": answer.total_count, "updates": rows})
+        return
+    if rows:
+        print_table(list(rows[0]), [list(row.values()) for row in rows])
+    click.echo(f"{answer.total_count} {what}, {as_of_text(answer.as_of)}")
+
+
+_limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=1_000, show_default=True)
+
+
+@click.command()
+@_limit_option
+@common_options
+@report_options
+def held(session: Session, limit: int, asked: Asked) -> None:
+    """Updates that wait for a member who is not known yet."""
+
+    async def body() -> report_pb2.ListHeldUpdatesResponse:
+        async with session.client() as client:
+            return await asked.reports(client).list_held_updates(limit=limit, min_position=asked.min_position)
+
+    _print_outcomes(session, run(body()), "held")
+
+
+@click.command()
+@_limit_option
+@common_options
+@report_options
+def rejected(session: Session, limit: int, asked: Asked) -> None:
+    """Updates that could never be taken, with the reason."""
+
+    async def body() -> report_pb2.ListRejectedUpdatesResponse:
+        async with session.client() as client:
+            return await asked.reports(client).list_rejected_updates(limit=limit, min_position=asked.min_position)
+
+    _print_outcomes(session, run(body()), "rejected")
+
+
+@click.command()
+@common_options
+@report_options
+def describe(session: Session, asked: Asked) -> None:
+    """What the tree has: counts, volume types, periods, columns."""
+
+    async def body() -> report_pb2.DescribeTreeResponse:
+        async with session.client() as client:
+            return await asked.reports(client).describe_tree(min_position=asked.min_position)
+
+    answer = run(body())
+    columns = {
+        column.name: report_pb2.ColumnType.Name(column.type).removeprefix("COLUMN_TYPE_").lower()
+        for column in answer.columns
+    }
+    content: dict[str, Any] = {
+        "members": answer.members,
+        "roots": answer.roots,
+        "holding_tank": answer.holding_tank,
+        "volume_types": list(answer.volume_types),
+        "periods": list(answer.periods),
+        "further_columns": columns,
+    }
+    if session.json:
+        print_json({"as_of": as_of_json(answer.as_of), **content})
+        return
+    content["further_columns"] = [f"{name} ({kind})" for name, kind in columns.items()] or ["none"]
+    for name, value in content.items():
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        click.echo(f"{name.replace('_', ' '):16}{text}")
+    click.echo(as_of_text(answer.as_of))

@@ -1,0 +1,185 @@
+"""Members as rows: chosen columns, volumes as decimals with two places, streamed as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any
+
+import click
+
+from fasttree.client import from_hundredths
+from fasttree.command.output import Table, as_of_json, as_of_text
+from fasttree.v1 import types_pb2
+
+DEFAULT_COLUMNS = (
+    "member_id",
+    "sponsor_id",
+    "level",
+    "status",
+    "rank",
+    "joined_on",
+    "pv",
+    "gv",
+    "downline_count",
+)
+
+#: Every column that each tree has; further ones come from its import.
+KNOWN_COLUMNS = (
+    "member_id",
+    "sponsor_id",
+    "placement_id",
+    "placement_leg",
+    "kind",
+    "status",
+    "rank",
+    "joined_on",
+    "level",
+    "pv",
+    "gv",
+    "downline_count",
+)
+
+#: A table's widths come from its first rows; later, wider cells only shift their own line.
+_TABLE_ROWS_AHEAD = 1_000
+
+Member = types_pb2.Member
+Cell = Callable[[Member], Any]
+
+_KINDS = {types_pb2.MEMBER_KIND_DISTRIBUTOR: "distributor", types_pb2.MEMBER_KIND_CUSTOMER: "customer"}
+
+
+def parse_columns(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """A click callback: `--columns a,b,c`."""
+    if value is None:
+        return DEFAULT_COLUMNS
+    columns = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not columns:
+        raise click.BadParameter("name at least one column, such as member_id,pv")
+    if len(set(columns)) != len(columns):
+        raise click.BadParameter("a column stands there twice")
+    return columns
+
+
+def _cell(column: str) -> Cell:
+    if column == "pv":
+        return lambda member: from_hundredths(member.pv_hundredths)
+    if column == "gv":
+        return lambda member: from_hundredths(member.gv_hundredths)
+    if column == "kind":
+        return lambda member: _KINDS.get(member.kind, "")
+    if column == "volumes":
+        return _volumes
+    if column in KNOWN_COLUMNS:
+        return lambda member: getattr(member, column)
+    return lambda member: member.columns.get(column, "")
+
+
+def _volumes(member: Member) -> list[dict[str, str]]:
+    return [
+        {
+            "volume_type": volume.volume_type,
+            "period": volume.period,
+            "personal": from_hundredths(volume.personal_hundredths),
+            "group": from_hundredths(volume.group_hundredths),
+        }
+        for volume in member.volumes
+    ]
+
+
+def _volumes_text(member: Member) -> str:
+    return " ".join(
+        f"{volume['volume_type']}:{volume['period']}={volume['personal']}/{volume['group']}"
+        for volume in _volumes(member)
+    )
+
+
+class Rows:
+    """Turns members into rows of some columns."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = tuple(columns)
+        self._cells = [_cell(column) for column in columns]
+        self._text_cells = [_volumes_text if column == "volumes" else _cell(column) for column in columns]
+
+    def text(self, member: Member) -> list[Any]:
+        """One cell a column, for tables and CSV."""
+        return [cell(member) for cell in self._text_cells]
+
+    def json(self, member: Member) -> dict[str, Any]:
+        """Column to value; volumes are texts, so that no reader makes floats of them."""
+        return {column: cell(member) for column, cell in zip(self.columns, self._cells, strict=True)}
+
+
+def print_members(
+    columns: Sequence[str], as_of: types_pb2.AsOf, members: Iterable[Member], *, as_json: bool, **further: Any
+) -> None:
+    """Members of one answer: as a table with a line that says what it is as of, or as one JSON object."""
+    rows = Rows(columns)
+    if as_json:
+        content = {"as_of": as_of_json(as_of), "members": [rows.json(member) for member in members], **further}
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    lines = [[str(cell) for cell in rows.text(member)] for member in members]
+    click.echo(Table(columns, lines).text())
+    notes = "".join(f"; {name.replace('_', ' ')} {value}" for name, value in further.items() if isinstance(value, int))
+    click.echo(f"{len(lines)} {'member' if len(lines) == 1 else 'members'}, {as_of_text(as_of)}{notes}")
+
+
+Batches = AsyncIterator[tuple[types_pb2.AsOf | None, Sequence[Member]]]
+
+
+async def stream_csv(columns: Sequence[str], batches: Batches) -> None:
+    """CSV with a header line, written as rows come."""
+    rows = Rows(columns)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(columns)
+    async for as_of, members in batches:
+        if as_of is not None and sys.stderr.isatty():
+            click.echo(as_of_text(as_of), err=True)
+        writer.writerows([rows.text(member) for member in members])
+    sys.stdout.flush()
+
+
+async def stream_json(columns: Sequence[str], batches: Batches) -> None:
+    """One JSON object with "as_of" and "members", a member a line, written as rows come."""
+    rows = Rows(columns)
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    separator = "\n"
+    begun = False
+    async for as_of, members in batches:
+        if not begun:
+            sys.stdout.write(f'{{"as_of": {encode(as_of_json(as_of or types_pb2.AsOf()))}, "members": [')
+            begun = True
+        for member in members:
+            sys.stdout.write(separator + encode(rows.json(member)))
+            separator = ",\n"
+    sys.stdout.write("\n]}\n" if begun else '{"as_of": null, "members": []}\n')
+    sys.stdout.flush()
+
+
+async def stream_table(columns: Sequence[str], batches: Batches) -> None:
+    """A table whose widths come from its first rows, and a last line with the count."""
+    rows = Rows(columns)
+    ahead: list[list[str]] | None = []
+    table = Table(columns, [])
+    seen = types_pb2.AsOf()
+    count = 0
+    async for as_of, members in batches:
+        seen = as_of or seen
+        count += len(members)
+        lines = [[str(cell) for cell in rows.text(member)] for member in members]
+        if ahead is None:
+            sys.stdout.writelines(table.line(line) + "\n" for line in lines)
+            continue
+        ahead += lines
+        if len(ahead) >= _TABLE_ROWS_AHEAD:
+            table = Table(columns, ahead)
+            sys.stdout.write(table.text() + "\n")
+            ahead = None
+    if ahead is not None:
+        sys.stdout.write(Table(columns, ahead).text() + "\n")
+    sys.stdout.write(f"{count} {'member' if count == 1 else 'members'}, {as_of_text(seen)}\n")
+    sys.stdout.flush()

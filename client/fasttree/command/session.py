@@ -1,0 +1,103 @@
+"""What every command shares: where the cluster is, whether JSON is wanted, and how a coroutine is run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import uvloop
+
+from fasttree.client import Client, Endpoints, Retries
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
+
+#: Where to look when neither --endpoints nor FASTTREE_ENDPOINTS says: `fasttree up` and `make demo` started here.
+DEFAULT_PLACES = (Path(".fasttree/endpoints.json"), Path(".demo/endpoints.json"))
+
+
+class CommandError(Exception):
+    """Why a command can't do its job: one line with the way out."""
+
+
+@dataclass
+class Session:
+    """One run of the command.
+
+    An option may stand before or after the command's name (`fasttree --json status`, `fasttree status --json`).
+    """
+
+    endpoints_path: Path | None = None
+    json: bool = False
+    timeout_s: float = 30.0
+
+    def endpoints(self) -> Endpoints:
+        """Where the cluster is. Raises EndpointsError."""
+        named = self.endpoints_path or os.environ.get("FASTTREE_ENDPOINTS")
+        return Endpoints.read(Path(named) if named else self._default_place())
+
+    def client(self, *, timeout_s: float | None = None) -> Client:
+        """A client of that cluster."""
+        return Client(self.endpoints(), retries=Retries(timeout_s=timeout_s or self.timeout_s))
+
+    @staticmethod
+    def _default_place() -> Path:
+        for place in DEFAULT_PLACES:
+            if place.exists():
+                return place
+        raise CommandError(
+            "no cluster named: give --endpoints FILE, set FASTTREE_ENDPOINTS, or start one here with `fasttree up`"
+        )
+
+
+def run(body: Awaitable[Result]) -> Result:
+    """Runs a coroutine to its end on uvloop."""
+
+    async def awaited() -> Result:
+        return await body
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(awaited())
+
+
+def common_options(command: Command) -> Command:
+    """Adds --endpoints, --json and --timeout; the command gets the Session as its first argument."""
+
+    def endpoints_given(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            context.ensure_object(Session).endpoints_path = value
+
+    def json_given(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.ensure_object(Session).json = True
+
+    def timeout_given(context: click.Context, _: click.Parameter, value: float | None) -> None:
+        if value is not None:
+            context.ensure_object(Session).timeout_s = value
+
+    options = [
+        click.option(
+            "--endpoints",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=endpoints_given,
+            help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
+        ),
+        click.option("--json", is_flag=True, expose_value=False, callback=json_given, help="Print JSON."),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0.1),
+            metavar="SECONDS",
+            expose_value=False,
+            callback=timeout_given,
+            help="For each call, with all its retries; 30 where not given.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return click.pass_obj(command)  # type: ignore[return-value]
