@@ -11,6 +11,7 @@ import click
 from fasttree.client import FastTreeClientError
 from fasttree.command import cluster, imports, log, push, reports
 from fasttree.command.session import CommandError, Session, common_options
+from fasttree.command.up import up
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -27,6 +28,7 @@ def cli(session: Session) -> None:
 
 
 COMMANDS = (
+    up,
     cluster.status,
     cluster.switchover,
     cluster.pause,

@@ -1,0 +1,69 @@
+"""The folder of a cluster that runs on this machine: settings, host file, state, logs, endpoints.
+
+cluster.toml       settings, written at the first start, yours to edit from then on
+hosts.50201        the host file, written at each start
+endpoints.json     where everything is, written once all is ready, removed at the end
+upload/            an import file that is put here is taken
+logs/              what each process wrote
+state/             log, import files, trees: what must not be lost
+envoy.yaml         the VIP's configuration
+"""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import IO
+
+from fasttree.command.session import CommandError
+from services.shared.startup import StartupError, lock_folder
+
+_SETTINGS = """\
+# Settings of this cluster, written by `fasttree up` at its first start; edit them and start again.
+# Every setting with its default: docs/configuration.md. Ports, folders and addresses are given by `fasttree up` itself.
+
+[cluster]
+name = "dot-local"
+# Volume types, the default first.
+volume_types = ["PV"]
+# Open commission periods, the current one first.
+periods = ["{period}"]
+"""
+
+
+class ClusterFolder:
+    """Paths in the folder, and its lock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.settings = self.path / "cluster.toml"
+        self.hosts = self.path / "hosts.50201"
+        self.endpoints = self.path / "endpoints.json"
+        self.upload = self.path / "upload"
+        self.envoy = self.path / "envoy.yaml"
+        self._lock: IO[str] | None = None
+
+    def take(self) -> None:
+        """Makes the folder ours until this process ends, and lays out what is missing. Raises CommandError."""
+        try:
+            self._lock = lock_folder(self.path)
+        except StartupError as error:
+            raise CommandError(f"{error} (another `fasttree up`? give this one its own --dir)") from None
+        self.endpoints.unlink(missing_ok=True)
+        self.upload.mkdir(exist_ok=True)
+        if not self.settings.exists():
+            period = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m")
+            self.settings.write_text(_SETTINGS.format(period=period), encoding="utf-8")
+
+    def write_hosts(self, lines: list[str]) -> None:
+        """Writes the host file."""
+        header = "# host report-port instant-port; written by `fasttree up` at each start\n"
+        self.hosts.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def log(self, name: str) -> Path:
+        """A process's log file."""
+        return self.path / "logs" / f"{name}.log"
+
+    def state(self, name: str) -> Path:
+        """A process's own state."""
+        return self.path / "state" / name

@@ -1,0 +1,32 @@
+"""Free TCP ports on this machine."""
+
+from __future__ import annotations
+
+import random
+import socket
+
+#: Below the range that Linux takes for outgoing connections: such a connection could otherwise hold the port of a node
+#: while it is down, and keep it from coming back.
+_FIRST, _LAST = 20_000, 32_000
+
+
+def free_ports(host: str, count: int) -> list[int]:
+    """That many different ports that nobody listens on now. Raises OSError where there are none."""
+    found: list[int] = []
+    for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
+        if is_free(host, port):
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise OSError(f"no {count} free ports between {_FIRST} and {_LAST} on {host}")
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True

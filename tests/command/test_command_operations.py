@@ -1,0 +1,191 @@
+"""Commands that change or watch the cluster: push, import, status, switchover, follow, log."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fasttree.v1 import types_pb2
+from tests.client.fake_cluster import FakeCluster, fake_cluster
+from tests.command.fasttree_command import FastTree
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
+    return FastTree(tmp_path, cluster.endpoints)
+
+
+def order(update_id: str, amount: str = "12.50") -> str:
+    return f'{{"update_id": "{update_id}", "volume_posted": {{"member_id": "m1", "amount": "{amount}"}}}}\n'
+
+
+async def test_push_from_a_file_twice(fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "updates.jsonl").write_text(order("o-1") + "\n" + order("o-2"))
+    first = await fasttree("push", "updates.jsonl")
+    assert (first.code, first.out) == (0, "pushed 2 updates: 2 new; positions 1 to 2\n")
+    again = await fasttree("push", "updates.jsonl")
+    assert (again.code, again.out) == (0, "pushed 2 updates: 0 new, 2 known already; positions 1 to 2\n")
+
+
+async def test_push_from_a_pipe_with_receipts(cluster: FakeCluster, fasttree: FastTree) -> None:
+    ran = await fasttree("push", "-", "--json", "--ack", "all", stdin=order("o-1") + order("o-2", "-3"))
+    assert [(line["update_id"], line["position"], line["code"]) for line in ran.json_lines] == [
+        ("o-1", 1, 0),
+        ("o-2", 2, 0),
+    ]
+    assert cluster.pusher.log[1].volume_posted.amount_hundredths == -300
+
+
+async def test_push_sends_a_line_of_a_pipe_at_once(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    import sys
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "fasttree.command", "--endpoints", str(fasttree.endpoints_path), "push", "-", "--json"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(order("o-1").encode())
+    await process.stdin.drain()
+    receipt = await asyncio.wait_for(process.stdout.readline(), 30)
+    assert b'"position": 1' in receipt
+    process.stdin.close()
+    assert await process.wait() == 0
+
+
+async def test_a_malformed_line_is_named_and_nothing_after_it_is_pushed(
+    cluster: FakeCluster, fasttree: FastTree, tmp_path: Path
+) -> None:
+    (tmp_path / "updates.jsonl").write_text(order("o-1") + '{"update_id": "o-2"}\n' + order("o-3"))
+    ran = await fasttree("push", "updates.jsonl")
+    assert ran.code == 1
+    assert ran.out == "pushed 1 update: 1 new; position 1\n"
+    assert ran.err.startswith("error: updates.jsonl, line 2: no change in it")
+    assert ran.err.count("\n") == 1
+    assert [update.update_id for update in cluster.pusher.log] == ["o-1"]
+
+
+async def test_a_refused_update_is_named_with_its_line(fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "updates.jsonl").write_text("\n" + order("o-1") + order("o-1", "99"))
+    ran = await fasttree("push", "updates.jsonl")
+    assert ran.code == 1
+    assert "error: updates.jsonl, line 3 (o-1): other content under this id" in ran.err
+    assert "1 of 2 updates were refused" in ran.err
+
+
+async def test_a_missing_file(fasttree: FastTree) -> None:
+    ran = await fasttree("push", "nothing.jsonl")
+    assert ran.code == 1
+    assert "nothing.jsonl can't be read: No such file" in ran.err
+
+
+async def test_import_and_wait(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    ran = await fasttree("import", "members.csv", "--wait", "--as-of-position", "0", "--force")
+    assert ran.code == 0
+    assert ran.out == "import 1 members.csv: done, 3 rows (n1 done)\n"
+    assert "uploading members.csv 100 %" in ran.err
+    assert "n1 downloads" in ran.err
+    assert cluster.pusher.imports[0].manifest.force
+    listed = await fasttree("import", "list", "--json")
+    assert listed.json[0]["state"] == "done"
+
+
+async def test_import_without_waiting(fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    ran = await fasttree("import", "members.csv")
+    assert (ran.code, ran.out) == (0, "import 1 rolls out now; `fasttree status` shows how far it is\n")
+
+
+async def test_a_refused_import_names_its_rows(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    cluster.pusher.refuse_reason = "1 of 3 rows can't be taken"
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    ran = await fasttree("import", "--wait", "members.csv")
+    assert ran.code == 1
+    assert "line 3, column sponsor_id: '9' is no member of this file" in ran.err
+    assert "error: import 1 was refused by n1: 1 of 3 rows can't be taken; the tree before serves on" in ran.err
+    as_json = await fasttree("import", "--wait", "members.csv", "--json")
+    assert as_json.json["rejected_rows"][0]["line"] == 3
+
+
+async def test_import_rollback(fasttree: FastTree, tmp_path: Path) -> None:
+    refused = await fasttree("import", "rollback")
+    assert (refused.code, "no import before" in refused.err) == (1, True)
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    for _ in range(2):
+        await fasttree("import", "members.csv")
+    ran = await fasttree("import", "rollback")
+    assert ran.code == 0
+    assert "going back to before.csv, as import 3" in ran.err
+
+
+async def test_status(fasttree: FastTree) -> None:
+    ran = await fasttree("status")
+    lines = ran.out.splitlines()
+    assert lines[0] == "dot-test · epoch 4 · primary n1 · log at 0"
+    assert lines[1].split() == ["node", "role", "state", "epoch", "import", "position", "lag"]
+    assert lines[2].split() == ["n1", "primary", "primary", "4", "1", "7", "0"]
+    assert lines[3].split() == ["n2", "passive", "passive", "1", "7", "0"]
+    as_json = await fasttree("status", "--json")
+    assert [node["role"] for node in as_json.json["nodes"]] == ["primary", "passive"]
+    assert as_json.json["problems"] == []
+
+
+async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster, tmp_path: Path) -> None:
+    import dataclasses
+
+    fasttree = FastTree(tmp_path, dataclasses.replace(cluster.endpoints, coordinator="127.0.0.1:1"))
+    ran = await fasttree("status", "--timeout", "1")
+    assert ran.code == 1
+    assert ran.out.splitlines()[0] == "dot-test · log at 0"
+    assert ran.err.startswith("error: coordinator: nobody answers at 127.0.0.1:1")
+
+
+async def test_switchover_pause_resume(cluster: FakeCluster, fasttree: FastTree) -> None:
+    ran = await fasttree("switchover", "--to", "n2")
+    assert ran.out == "n2 is primary (before: n1), epoch 5, took 12 ms\n"
+    back = await fasttree("switchover", "--json")
+    assert back.json == {"from_node": "n2", "to_node": "n1", "epoch": 6, "took_ms": 12}
+    unknown = await fasttree("switchover", "--to", "n7")
+    assert (unknown.code, unknown.err) == (1, "error: no node n7; `fasttree status` lists them\n")
+    assert (await fasttree("pause")).code == 0
+    assert cluster.coordinator.paused
+    assert (await fasttree("resume", "--json")).json == {"paused": False}
+    assert not cluster.coordinator.paused
+
+
+async def test_follow_shows_updates_and_the_cluster(fasttree: FastTree) -> None:
+    await fasttree("push", "-", stdin=order("o-1") + order("o-2"))
+    ran = await fasttree("follow", "--from", "1", "--count", "5", "--json")
+    updates = [line for line in ran.json_lines if line["event"] == "update"]
+    cluster = {line["subject"]: line["value"] for line in ran.json_lines if line["event"] == "cluster"}
+    assert [(line["position"], line["update"]["update_id"]) for line in updates[:2]] == [(1, "o-1"), (2, "o-2")]
+    assert cluster["primary"] == "n1 (epoch 4)"
+
+
+async def test_the_log_dumps_what_push_takes(cluster: FakeCluster, fasttree: FastTree) -> None:
+    pushed = order("o-1") + order("o-2", "-3.00")
+    await fasttree("push", "-", stdin=pushed)
+    dumped = await fasttree("log", "dump")
+    assert dumped.out == pushed
+    again = await fasttree("push", "-", stdin=dumped.out)
+    assert "2 known already" in again.out
+    assert (await fasttree("log", "dump", "--json", "--from", "2")).json_lines[0]["position"] == 2
+
+
+async def test_the_log_is_verified(cluster: FakeCluster, fasttree: FastTree) -> None:
+    await fasttree("push", "-", stdin=order("o-1") + order("o-2"))
+    sound = await fasttree("log", "verify")
+    assert (sound.code, sound.out) == (0, "2 records, positions 1 to 2: sound\n")
+    cluster.pusher.log[1] = types_pb2.Update()
+    damaged = await fasttree("log", "verify")
+    assert damaged.code == 1
+    assert "position 2: has no update_id" in damaged.err

@@ -1,0 +1,174 @@
+"""Report commands against a small cluster in this process."""
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from fasttree.v1 import report_pb2, types_pb2
+from tests.client.fake_cluster import FakeCluster, FakeReports, fake_cluster
+from tests.command.fasttree_command import FastTree
+
+DEFAULT = "member_id,sponsor_id,level,status,rank,joined_on,pv,gv,downline_count"
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
+    return FastTree(tmp_path, cluster.endpoints)
+
+
+async def test_members_in_the_order_asked(fasttree: FastTree) -> None:
+    ran = await fasttree("member", "m2", "m1")
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert lines[0].split() == DEFAULT.split(",")
+    assert lines[1].split() == ["m2", "m1", "2", "A", "3", "2026-01-02", "2.00", "1.50", "2"]
+    assert lines[2].split()[0] == "m1"
+    assert lines[3] == "2 members, as of import 1, position 7 (n1)"
+
+
+async def test_an_unknown_member_is_named_beside_those_found(fasttree: FastTree) -> None:
+    ran = await fasttree("member", "m1", "x9", "--json")
+    assert ran.code == 1
+    assert [row["member_id"] for row in ran.json["members"]] == ["m1"]
+    assert ran.json["unknown_member_ids"] == ["x9"]
+    assert ran.err == "error: no member x9; `fasttree search PREFIX` finds ids\n"
+
+
+async def test_json_says_what_it_is_as_of(fasttree: FastTree) -> None:
+    ran = await fasttree("--json", "member", "m1", "--columns", "member_id,pv,kind,country")
+    assert ran.json == {
+        "as_of": {"import_id": 1, "position": 7, "epoch": 2, "fresh_at": None, "node": "n1"},
+        "members": [{"member_id": "m1", "pv": "1.00", "kind": "distributor", "country": "CH"}],
+        "unknown_member_ids": [],
+    }
+
+
+async def test_upline_and_front_line(fasttree: FastTree) -> None:
+    upline = await fasttree("upline", "m3", "--json")
+    assert [row["member_id"] for row in upline.json["members"]] == ["m2", "m1", "m0"]
+    front = await fasttree("frontline", "m1", "--json")
+    assert [row["member_id"] for row in front.json["members"]] == ["m2"]
+    roots = await fasttree("frontline", "--json")
+    assert [row["member_id"] for row in roots.json["members"]] == ["m0"]
+    missing = await fasttree("upline", "x")
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err == "error: no member x; search by its beginning\n"
+
+
+async def test_summary(fasttree: FastTree) -> None:
+    ran = await fasttree("summary", "m0", "--json")
+    assert ran.json["total"] == {"members": 5, "pv": "10.00"}
+    assert ran.json["by_level"][1] == {"level": "1", "members": 1, "pv": "1.00"}
+    text = await fasttree("summary")
+    assert text.out.splitlines()[0].split() == ["level", "members", "pv"]
+    assert text.out.splitlines()[-1].startswith("5 members, pv 10.00, as of import 1")
+
+
+async def test_downline_as_csv(fasttree: FastTree) -> None:
+    ran = await fasttree("downline", "m0", "--format", "csv")
+    rows = list(csv.reader(io.StringIO(ran.out)))
+    assert rows[0] == DEFAULT.split(",")
+    assert rows[1] == ["m0", "", "0", "A", "3", "2026-01-02", "0.00", "1.50", "4"]
+    assert len(rows) == 6
+    assert ran.err == ""
+
+
+async def test_downline_as_json_and_table(fasttree: FastTree) -> None:
+    ran = await fasttree("downline", "--format", "json", "--columns", "member_id,gv")
+    assert ran.json["as_of"]["position"] == 7
+    assert ran.json["members"][4] == {"member_id": "m4", "gv": "1.50"}
+    assert (await fasttree("downline", "--json", "--columns", "member_id,gv")).out == ran.out
+    table = await fasttree("downline", "--levels", "3", "--columns", "member_id")
+    assert table.out.splitlines() == [
+        "member_id",
+        "m0",
+        "m1",
+        "m2",
+        "m3",
+        "m4",
+        "5 members, as of import 1, position 7 (n1)",
+    ]
+
+
+async def test_options_reach_the_request(cluster: FakeCluster, fasttree: FastTree) -> None:
+    await fasttree(
+        *("downline", "m1", "--levels", "2", "--tree", "placement", "--volume-type", "CV", "--period", "2026-10"),
+        *("--min-position", "5", "--columns", "*"),
+    )
+    request = cluster.reports.last_request
+    assert isinstance(request, report_pb2.StreamDownlineRequest)
+    assert (request.member_id, request.filter.max_level) == ("m1", 2)
+    options = request.options
+    assert (options.tree, options.volume_type, options.period) == (types_pb2.TREE_PLACEMENT, "CV", "2026-10")
+    assert options.min_position == 5
+    assert "country" in options.columns
+
+
+async def test_a_wide_table_keeps_its_columns(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.reports.members = FakeReports(2_500).members
+    lines = (await fasttree("downline", "--columns", "member_id,pv")).out.splitlines()
+    assert len(lines) == 2_502
+    assert lines[1] == "m0           0.00"
+    assert lines[2_500] == "m2499      2499.00"
+
+
+async def test_a_reader_that_has_enough_is_no_error(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    cluster.reports.members = FakeReports(20_000).members
+    import asyncio
+    import sys
+
+    command = (
+        f"{sys.executable} -m fasttree.command --endpoints {fasttree.endpoints_path} downline --format csv | head -1"
+    )
+    process = await asyncio.create_subprocess_shell(
+        command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    out, err = await process.communicate()
+    assert out.decode().strip() == DEFAULT
+    assert err == b""
+
+
+async def test_what_is_small(fasttree: FastTree) -> None:
+    held = await fasttree("held", "--json")
+    assert held.json["updates"] == [
+        {"position": 3, "update_id": "o-3", "reason": "no member 99 yet", "waits_for": "99"}
+    ]
+    assert (await fasttree("rejected")).out == "0 rejected, as of import 1, position 7 (n1)\n"
+    assert (await fasttree("search", "m", "--json")).json["members"][0]["member_id"] == "m0"
+    top = await fasttree("top", "--by", "pv", "--count", "2", "--json")
+    assert [row["member_id"] for row in top.json["members"]] == ["m4", "m3"]
+    described = await fasttree("describe", "--json")
+    assert described.json["further_columns"] == {"country": "text"}
+    assert "volume types    PV" in (await fasttree("describe")).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["downline", "--columns", "nonsense"], 1, "no column 'nonsense'; see `fasttree describe`"),
+        (["downline", "--columns", ","], 2, "at least one column"),
+        (["downline", "--columns", "pv,pv"], 2, "twice"),
+        (["downline", "--format", "xml"], 2, "Try `fasttree downline --help`"),
+        (["member"], 2, "Missing argument"),
+        (["nonsense"], 2, "No such command"),
+        (["member", "m1", "--node", "n9"], 1, "n1, n2"),
+        (["member", "m1", "--endpoints", "nowhere.json"], 1, "nowhere.json does not exist"),
+    ],
+)
+async def test_errors_are_one_line_with_the_way_out(
+    fasttree: FastTree, arguments: list[str], code: int, says: str
+) -> None:
+    ran = await fasttree(*arguments)
+    assert ran.code == code
+    assert ran.err.startswith("error: ")
+    assert ran.err.count("\n") == 1
+    assert says in ran.err
