@@ -1,0 +1,157 @@
+"""The coordinator as a process: store, core, gRPC, HTTP, host file; drains on SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.coordinator.election import ElectionCore
+from services.coordinator.messages import HostsChanged
+from services.coordinator.monitoring import Monitoring
+from services.coordinator.runner import CoreRunner
+from services.coordinator.service import CoordinatorServicer
+from services.coordinator.settings import CoordinatorSettings, election_settings
+from services.coordinator.sqlite_store import SqliteStore
+from services.coordinator.store import ClusterStore, StoreError
+from services.shared import serving
+from services.shared.hosts_file import read_hosts_file
+from services.shared.serving import GrpcServer
+from services.shared.settings import ClusterSettings, SettingsError, load_settings
+from services.shared.startup import StartupError, lock_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Coordinator:
+    """A running coordinator. `start` makes one.
+
+    Attributes:
+        port, http_port: Where it listens.
+    """
+
+    runner: CoreRunner
+    servicer: CoordinatorServicer
+    server: GrpcServer
+    monitoring: Monitoring
+    store: ClusterStore
+    settings: CoordinatorSettings
+    port: int
+    http_port: int
+
+    @classmethod
+    async def start(cls, cluster: ClusterSettings, settings: CoordinatorSettings, store: ClusterStore) -> Coordinator:
+        """Loads what is recorded, and listens.
+
+        Raises:
+            StoreError: The store can't be read.
+            SettingsError: The host file, or a setting, is malformed.
+            OSError: A port is taken.
+        """
+        recorded = await store.load()
+        order = hosts_order(cluster)
+        core = ElectionCore(election_settings(settings), recorded, order, time.monotonic())
+        runner = CoreRunner(core, store, time.monotonic)
+        servicer = CoordinatorServicer(runner, cluster.name, settings.watch_interval_s)
+        server = GrpcServer(
+            f"{settings.listen_host}:{settings.port}",
+            services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)],
+            service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
+            health_names=(serving.LIVE, serving.READY),
+        )
+        monitoring = Monitoring(runner, servicer)
+        port = await server.start()
+        http_port = await monitoring.start(settings.listen_host, settings.http_port)
+        runner.start()
+        await server.set_health(serving.READY, True)
+        logger.info(
+            "cluster %s, epoch %d, recorded primary %s%s: listens on %s:%d, HTTP %d",
+            cluster.name,
+            recorded.epoch,
+            recorded.primary or "none",
+            ", paused" if recorded.paused else "",
+            settings.listen_host,
+            port,
+            http_port,
+        )
+        return cls(runner, servicer, server, monitoring, store, settings, port, http_port)
+
+    async def stop(self) -> None:
+        """Drains: not ready, every stream ended with UNAVAILABLE, what is being written finished."""
+        self.monitoring.stopping = True
+        await self.server.set_health(serving.READY, False)
+        self.servicer.stop()
+        await self.runner.close()
+        await self.server.stop(self.settings.drain_grace_s)
+        await self.monitoring.stop()
+        await self.store.close()
+
+
+def hosts_order(cluster: ClusterSettings) -> tuple[str, ...]:
+    """Report addresses in the host file's order; empty without one. Raises SettingsError."""
+    if not cluster.hosts_file:
+        return ()
+    return tuple(host.report_address for host in read_hosts_file(Path(cluster.hosts_file)))
+
+
+async def follow_hosts_file(cluster: ClusterSettings, runner: CoreRunner, interval_s: float) -> None:
+    """Tells the core whenever the host file's order has changed; keeps the last good one while the file is bad."""
+    known, told = runner.core.hosts_order, ""
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            order = hosts_order(cluster)
+        except SettingsError as error:
+            if str(error) != told:
+                logger.error("%s; the order from before stays", error)
+            told = str(error)
+            continue
+        told = ""
+        if order != known:
+            known = order
+            logger.info("host file: %s", ", ".join(order) or "empty")
+            runner.feed(HostsChanged(hosts_order=order))
+
+
+async def serve(cluster: ClusterSettings, settings: CoordinatorSettings, stop: asyncio.Event) -> None:
+    """Runs the coordinator until `stop`, or until it must not go on.
+
+    Raises:
+        StartupError: The store can't be used, or another coordinator has taken over.
+        ElectionError: A defect: the core found one of its rules broken.
+    """
+    folder = settings.state_path
+    lock = lock_folder(folder)
+    try:
+        store = SqliteStore(folder / "coordinator.sqlite", cluster.name)
+        coordinator = await Coordinator.start(cluster, settings, store)
+    except StoreError as error:
+        raise StartupError(str(error)) from error
+    following = asyncio.create_task(follow_hosts_file(cluster, coordinator.runner, settings.hosts_file_interval_s))
+    fatal = coordinator.runner.fatal
+    fatal.add_done_callback(lambda _: stop.set())
+    await stop.wait()
+    following.cancel()
+    await coordinator.stop()
+    lock.close()
+    if fatal.done():
+        try:
+            fatal.result()
+        except StoreError as error:
+            raise StartupError(str(error)) from error
+
+
+def start(config: Path | None, overrides: dict[str, str]) -> None:
+    """Runs the service until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError, StartupError, OSError: It can't start; one line.
+    """
+    cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+    settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
+    election_settings(settings)
+    serving.run(lambda stop: serve(cluster, settings, stop))

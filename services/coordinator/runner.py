@@ -1,0 +1,273 @@
+"""Performs what the election core asks for: writes, answers, timers. One event loop, one core, one store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from services.coordinator.election import ElectionCore
+from services.coordinator.leases import LeaseError
+from services.coordinator.messages import (
+    Action,
+    Answer,
+    ClusterChanged,
+    Event,
+    PauseAsked,
+    PauseDone,
+    PauseFailed,
+    Persist,
+    PersistDone,
+    PersistFailed,
+    Recorded,
+    Refuse,
+    ResumeAsked,
+    Role,
+    StreamEnded,
+    SwitchoverAsked,
+    SwitchoverDone,
+    SwitchoverFailed,
+    SwitchoverProblem,
+)
+from services.coordinator.seat import ElectionError
+from services.coordinator.store import ClusterStore, StoreConflictError, StoreError
+from services.shared.errors import (
+    AlreadyExistsError,
+    DeadlineExceededError,
+    FailedPreconditionError,
+    FastTreeError,
+    NotFoundError,
+    UnavailableError,
+)
+
+logger = logging.getLogger(__name__)
+
+_SWITCHOVER_ERRORS: dict[SwitchoverProblem, type[FastTreeError]] = {
+    SwitchoverProblem.NO_SUCH_NODE: NotFoundError,
+    SwitchoverProblem.NOT_POSSIBLE: FailedPreconditionError,
+    SwitchoverProblem.TOO_LATE: DeadlineExceededError,
+}
+
+
+class NodeSink(Protocol):
+    """Where answers to one heartbeat stream go."""
+
+    def answer(self, answer: Answer) -> None:
+        """Sends an answer; never waits."""
+
+    def end(self, error: FastTreeError) -> None:
+        """Ends the stream with this error."""
+
+
+class CoreRunner:
+    """The core and what surrounds it.
+
+    Args:
+        core: The election core, as recorded in the store.
+        store: What `Persist` writes to.
+        clock: The core's clock, in seconds.
+    """
+
+    def __init__(self, core: ElectionCore, store: ClusterStore, clock: Callable[[], float]) -> None:
+        self.core = core
+        self._store = store
+        self._clock = clock
+        self._sinks: dict[tuple[str, str], NodeSink] = {}
+        self._asked: dict[int, asyncio.Future[SwitchoverDone | PauseDone]] = {}
+        self._requests = itertools.count(1)
+        self._timer: asyncio.TimerHandle | None = None
+        self._write: asyncio.Task[None] | None = None
+        #: What failed writes may have left in the store.
+        self._possibly_stored: list[Recorded] = []
+        #: Counts changes of the cluster.
+        self.changes = 0
+        self._changed = asyncio.Event()
+        self._closed = False
+        #: Set when the coordinator must not go on: another one is active, or a rule is broken.
+        self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        #: Elections, refused heartbeats and failed writes since the start.
+        self.counts = {"elections": 0, "refusals": 0, "write_failures": 0}
+
+    def start(self) -> None:
+        """Begins to watch the time."""
+        self._tick()
+
+    async def close(self) -> None:
+        """Ends the timer, waits for a write under way, and fails whoever still waits."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._write is not None:
+            await asyncio.gather(self._write, return_exceptions=True)
+        ending = UnavailableError("the coordinator is ending: ask again in a moment")
+        for sink in self._sinks.values():
+            sink.end(ending)
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(ending)
+        self._notify()
+
+    # ---- events in ---------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The core's clock."""
+        return self._clock()
+
+    def feed(self, event: Event) -> None:
+        """Hands an event to the core and performs what it asks for."""
+        self._run(lambda: self.core.handle(event, self._clock()))
+
+    def attach(self, node: str, incarnation: str, sink: NodeSink) -> NodeSink | None:
+        """Sends this process's answers to `sink` from now on; returns the sink of an older stream, if there is one."""
+        older = self._sinks.get((node, incarnation))
+        self._sinks[node, incarnation] = sink
+        return older if older is not sink else None
+
+    def detach(self, node: str, incarnation: str, sink: NodeSink) -> None:
+        """Notes that the stream has ended, unless a newer one of the same process took its place."""
+        if self._sinks.get((node, incarnation)) is sink:
+            del self._sinks[node, incarnation]
+            self.feed(StreamEnded(node=node, incarnation=incarnation))
+
+    async def switch_over(self, to_node: str) -> SwitchoverDone:
+        """Makes another node primary; returns when it is. Raises a FastTreeError that says why not."""
+        done = await self._ask(lambda request: SwitchoverAsked(request=request, to_node=to_node))
+        assert isinstance(done, SwitchoverDone)
+        return done
+
+    async def pause(self, paused: bool) -> None:
+        """Pauses or resumes elections; returns when that is durable. Raises a FastTreeError that says why not."""
+        await self._ask(lambda request: PauseAsked(request=request) if paused else ResumeAsked(request=request))
+
+    async def wait_changed(self, seen: int, timeout_s: float) -> None:
+        """Returns once `changes` is above `seen`, or when the time is over."""
+        if self.changes == seen and not self._closed:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+
+    async def _ask(self, make: Callable[[int], Event]) -> SwitchoverDone | PauseDone:
+        if self._closed:
+            raise UnavailableError("the coordinator is ending: ask again in a moment")
+        request = next(self._requests)
+        future: asyncio.Future[SwitchoverDone | PauseDone] = asyncio.get_running_loop().create_future()
+        self._asked[request] = future
+        try:
+            self.feed(make(request))
+            return await future
+        finally:
+            del self._asked[request]
+
+    # ---- actions out -------------------------------------------------------------------------------------------------
+
+    def _run(self, step: Callable[[], list[Action]]) -> None:
+        if self._closed or self.fatal.done():
+            return
+        try:
+            actions = step()
+            self.core.validate()
+        except (ElectionError, LeaseError) as error:
+            self._die(error)
+            return
+        for action in actions:
+            self._perform(action)
+        self._arm()
+
+    def _die(self, error: Exception) -> None:
+        if not self.fatal.done():
+            self.fatal.set_exception(error)
+
+    def _tick(self) -> None:
+        self._run(lambda: self.core.tick(self._clock()))
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        wakes_at = self.core.wakes_at()
+        if wakes_at is not None:
+            wait_s = max(0.0, wakes_at - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Persist():
+                self._write = asyncio.create_task(self._persist(action.recorded))
+            case Answer():
+                if action.pushed and action.role is Role.PRIMARY:
+                    logger.info("epoch %d: %s is primary", action.epoch, action.node)
+                elif action.pushed and not action.primary:
+                    logger.info("epoch %d: %s is passive", action.epoch, action.node)
+                if sink := self._sinks.get((action.node, action.incarnation)):
+                    sink.answer(action)
+            case Refuse():
+                self.counts["refusals"] += 1
+                logger.warning("%s", action.message)
+                if sink := self._sinks.get((action.node, action.incarnation)):
+                    sink.end(AlreadyExistsError(action.message, field="node.name", value=action.node))
+            case SwitchoverDone() | PauseDone():
+                self._settle_request(action.request, action)
+            case SwitchoverFailed():
+                self._settle_request(action.request, _SWITCHOVER_ERRORS[action.problem](action.message))
+            case PauseFailed():
+                self._settle_request(action.request, UnavailableError(action.message))
+            case ClusterChanged():
+                self._notify()
+
+    def _settle_request(self, request: int, result: SwitchoverDone | PauseDone | FastTreeError) -> None:
+        future = self._asked.get(request)
+        if future is None or future.done():
+            return  # the caller did not wait
+        if isinstance(result, FastTreeError):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    def _notify(self) -> None:
+        self.changes += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    # ---- writing -----------------------------------------------------------------------------------------------------
+
+    async def _persist(self, recorded: Recorded) -> None:
+        """Writes, and tells the core what came of it; whatever was answered, the store is asked what it has."""
+        before = self.core.recorded
+        try:
+            problem = await self._save(recorded, before)
+        except StoreConflictError as error:
+            self._die(error)
+            return
+        if problem:
+            self.counts["write_failures"] += 1
+            logger.error("can't write epoch %d: %s", recorded.epoch, problem)
+            self.feed(PersistFailed(recorded=recorded, reason=problem))
+            return
+        self._possibly_stored.clear()
+        if recorded.epoch != before.epoch:
+            self.counts["elections"] += 1
+        self.feed(PersistDone(recorded=recorded))
+
+    async def _save(self, recorded: Recorded, before: Recorded) -> str:
+        """Why it is not known to be stored; empty when it is. Raises StoreConflictError where another one writes."""
+        expected = before
+        for _ in range(2):
+            try:
+                await self._store.save(recorded, expected)
+            except StoreError as error:
+                self._possibly_stored.append(recorded)
+                try:
+                    found = await self._store.load()
+                except StoreError:
+                    return str(error)
+                if found == recorded:
+                    return ""
+                if found != before and found not in self._possibly_stored:
+                    raise StoreConflictError(f"another coordinator is active: {error}") from error
+                if not isinstance(error, StoreConflictError):
+                    return str(error)
+                expected = found  # an earlier write of ours that seemed to have failed
+            else:
+                return ""
+        return "the store keeps changing"

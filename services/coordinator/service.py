@@ -1,0 +1,199 @@
+"""CoordinatorService over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.coordinator.messages import Answer, Heartbeat, NodeState
+from services.coordinator.runner import CoreRunner
+from services.coordinator.view import cluster_message
+from services.shared.errors import (
+    AbortedError,
+    FailedPreconditionError,
+    FastTreeError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+)
+
+#: Answers that wait for a node that does not read; a node answers within milliseconds or is gone.
+ANSWERS_WAITING_MAX = 256
+_NAME = re.compile(r"[!-~]{1,64}")
+
+
+class NodeStream:
+    """One heartbeat stream's way back: answers, then perhaps an error."""
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[coordinator_pb2.KeepAliveResponse | FastTreeError | None] = asyncio.Queue()
+
+    def answer(self, answer: Answer) -> None:
+        """Sends an answer; ends the stream of a node that does not read them."""
+        if self._waiting.qsize() >= ANSWERS_WAITING_MAX:
+            self.end(ResourceExhaustedError(f"{answer.node} does not read the answers to its heartbeats"))
+            return
+        message = coordinator_pb2.KeepAliveResponse(
+            sequence=answer.sequence,
+            role=coordinator_pb2.Role.ValueType(answer.role),
+            epoch=answer.epoch,
+            lease_ms=round(answer.lease_s * 1000),
+            primary=answer.primary,
+        )
+        self._waiting.put_nowait(message)
+
+    def end(self, error: FastTreeError | None) -> None:
+        """Ends the stream with this error, or without one, after what is waiting."""
+        self._waiting.put_nowait(error)
+
+    async def next(self) -> coordinator_pb2.KeepAliveResponse | None:
+        """The next answer; None at the end. Raises the error that ends the stream."""
+        item = await self._waiting.get()
+        if isinstance(item, FastTreeError):
+            raise item
+        return item
+
+
+class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Heartbeats in, roles out; the cluster for whoever watches; an operator's wishes.
+
+    Args:
+        runner: The election core and its surroundings.
+        cluster: The cluster's name.
+        watch_interval_s: Watchers hear at least this often.
+    """
+
+    def __init__(self, runner: CoreRunner, cluster: str, watch_interval_s: float) -> None:
+        self._runner = runner
+        self._cluster = cluster
+        self._watch_interval_s = watch_interval_s
+        #: Each node's newest heartbeat that was taken, by name.
+        self._heartbeats: dict[str, coordinator_pb2.KeepAliveRequest] = {}
+        self._stopping = False
+        #: Heartbeats received since the start.
+        self.heartbeats_received = 0
+
+    def stop(self) -> None:
+        """Ends every watch at the next change."""
+        self._stopping = True
+
+    def view(self) -> coordinator_pb2.Cluster:
+        """The cluster now."""
+        known = {lease.node for lease in self._runner.core.leases}
+        self._heartbeats = {node: heartbeat for node, heartbeat in self._heartbeats.items() if node in known}
+        return cluster_message(self._runner.core, self._cluster, self._heartbeats, self._runner.now(), time.time())
+
+    # ---- heartbeats --------------------------------------------------------------------------------------------------
+
+    async def KeepAlive(
+        self, request_iterator: AsyncIterator[coordinator_pb2.KeepAliveRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.KeepAliveResponse]:
+        """See coordinator.proto."""
+        stream = NodeStream()
+        reader = asyncio.create_task(self._read(request_iterator, stream))
+        # The generator may be left where it stands when the call ends; the callback always comes.
+        context.add_done_callback(lambda _: reader.cancel())
+        try:
+            while (answer := await stream.next()) is not None:
+                yield answer
+        finally:
+            reader.cancel()
+
+    async def _read(self, requests: AsyncIterator[coordinator_pb2.KeepAliveRequest], stream: NodeStream) -> None:
+        process: tuple[str, str] | None = None
+        try:
+            async for request in requests:
+                self._check(request, process)
+                if process is None:
+                    process = request.node.name, request.incarnation
+                    if older := self._runner.attach(*process, stream):
+                        older.end(AbortedError(f"a newer stream of {request.node.name} took this one's place"))
+                self._take(request)
+            stream.end(None)
+        except FastTreeError as error:
+            stream.end(error)
+        finally:
+            if process is not None:
+                self._runner.detach(*process, stream)
+
+    def _check(self, request: coordinator_pb2.KeepAliveRequest, process: tuple[str, str] | None) -> None:
+        if request.cluster != self._cluster:
+            raise FailedPreconditionError(
+                f"this is the coordinator of cluster {self._cluster}, and the node is of {request.cluster}: "
+                "set [cluster] name and coordinator to match",
+                field="cluster",
+                value=request.cluster,
+            )
+        for field, text in (("node.name", request.node.name), ("incarnation", request.incarnation)):
+            if not _NAME.fullmatch(text):
+                raise InvalidArgumentError(
+                    f"{field} must be 1 to 64 printable ASCII characters without blanks", field=field, value=text
+                )
+        if request.sequence == 0:
+            raise InvalidArgumentError("sequence counts from 1", field="sequence", value="0")
+        if process is not None and process != (request.node.name, request.incarnation):
+            raise InvalidArgumentError(
+                "a stream belongs to one process: name and incarnation stay", field="node.name", value=request.node.name
+            )
+
+    def _take(self, request: coordinator_pb2.KeepAliveRequest) -> None:
+        self.heartbeats_received += 1
+        status = request.status
+        known_states = {state.value for state in NodeState}
+        self._runner.feed(
+            Heartbeat(
+                node=request.node.name,
+                incarnation=request.incarnation,
+                sequence=request.sequence,
+                state=NodeState(status.state) if status.state in known_states else NodeState.UNSPECIFIED,
+                import_id=status.import_id,
+                position=status.position,
+                primary_epoch=status.primary_epoch,
+                known_epoch=status.known_epoch,
+                address=request.node.report,
+            )
+        )
+        lease = self._runner.core.leases.process(request.node.name, request.incarnation)
+        if lease is not None and lease.last.sequence == request.sequence:
+            self._heartbeats[request.node.name] = request
+
+    # ---- those who look ----------------------------------------------------------------------------------------------
+
+    async def GetCluster(
+        self, request: coordinator_pb2.GetClusterRequest, context: Any
+    ) -> coordinator_pb2.GetClusterResponse:
+        """See coordinator.proto."""
+        return coordinator_pb2.GetClusterResponse(cluster=self.view())
+
+    async def WatchCluster(
+        self, request: coordinator_pb2.WatchClusterRequest, context: Any
+    ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
+        """See coordinator.proto."""
+        while not self._stopping:
+            seen = self._runner.changes
+            yield coordinator_pb2.WatchClusterResponse(cluster=self.view())
+            await self._runner.wait_changed(seen, self._watch_interval_s)
+
+    # ---- an operator's wishes ----------------------------------------------------------------------------------------
+
+    async def Switchover(
+        self, request: coordinator_pb2.SwitchoverRequest, context: Any
+    ) -> coordinator_pb2.SwitchoverResponse:
+        """See coordinator.proto."""
+        done = await self._runner.switch_over(request.to_node)
+        return coordinator_pb2.SwitchoverResponse(
+            from_node=done.from_node, to_node=done.to_node, epoch=done.epoch, took_ms=round(done.took_s * 1000)
+        )
+
+    async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
+        """See coordinator.proto."""
+        await self._runner.pause(True)
+        return coordinator_pb2.PauseResponse()
+
+    async def Resume(self, request: coordinator_pb2.ResumeRequest, context: Any) -> coordinator_pb2.ResumeResponse:
+        """See coordinator.proto."""
+        await self._runner.pause(False)
+        return coordinator_pb2.ResumeResponse()

@@ -1,0 +1,109 @@
+"""The coordinator's store in one SQLite file: for a cluster with one coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from pathlib import Path
+
+from services.coordinator.messages import Recorded
+from services.coordinator.store import StoreConflictError, StoreError, check_epoch
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS recorded (
+    cluster TEXT PRIMARY KEY NOT NULL,
+    epoch INTEGER NOT NULL CHECK (epoch >= 0),
+    primary_node TEXT NOT NULL,
+    primary_incarnation TEXT NOT NULL,
+    paused INTEGER NOT NULL CHECK (paused IN (0, 1))
+) STRICT
+"""
+_UPDATE = """
+UPDATE recorded SET epoch = ?, primary_node = ?, primary_incarnation = ?, paused = ?
+WHERE cluster = ? AND epoch = ? AND primary_node = ? AND primary_incarnation = ? AND paused = ?
+"""
+
+
+class SqliteStore:
+    """See ClusterStore. Every save is one transaction, on disk (fsync) when it returns.
+
+    Args:
+        path: The file; made where it is missing.
+        cluster: The cluster's name.
+
+    Raises:
+        StoreError: The file can't be opened, is damaged, or is another cluster's.
+    """
+
+    def __init__(self, path: Path, cluster: str) -> None:
+        self._path = path
+        self._cluster = cluster
+        # Saves run in a thread; a caller that stops waiting must not let two of them overlap.
+        self._lock = threading.Lock()
+        try:
+            self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+            # A rollback journal with FULL: each save is synced before it returns, and one file is all there is.
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+            self._connection.execute("PRAGMA synchronous = EXTRA")
+            problem = self._connection.execute("PRAGMA quick_check").fetchone()[0]
+            if problem != "ok":
+                raise sqlite3.DatabaseError(problem)
+            self._connection.execute(_SCHEMA)
+            owners = [row[0] for row in self._connection.execute("SELECT cluster FROM recorded")]
+            if owners not in ([], [cluster]):
+                raise StoreError(
+                    f"{path} belongs to cluster {owners[0]}, not {cluster}: set another [coordinator] state_folder"
+                )
+            self._connection.execute("INSERT OR IGNORE INTO recorded VALUES (?, 0, '', '', 0)", (cluster,))
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}; {self._mend(error)}") from error
+
+    def _mend(self, error: sqlite3.Error) -> str:
+        if isinstance(error, sqlite3.OperationalError):
+            return "check the folder's rights and the disk's free space"
+        # Safe: nodes tell the highest epoch that they have heard of, and elections go on above it.
+        return "move the file away and start again: the epoch goes on above what the nodes know"
+
+    async def load(self) -> Recorded:
+        """See ClusterStore."""
+        return await asyncio.to_thread(self._load)
+
+    async def save(self, recorded: Recorded, expected: Recorded) -> None:
+        """See ClusterStore."""
+        check_epoch(recorded, expected)
+        await asyncio.to_thread(self._save, recorded, expected)
+
+    async def close(self) -> None:
+        """See ClusterStore."""
+        with self._lock:
+            self._connection.close()
+
+    def _load(self) -> Recorded:
+        columns = "epoch, primary_node, primary_incarnation, paused"
+        with self._lock:
+            try:
+                row = self._connection.execute(
+                    f"SELECT {columns} FROM recorded WHERE cluster = ?", (self._cluster,)
+                ).fetchone()
+            except sqlite3.Error as error:
+                raise StoreError(f"{self._path}: {error}; {self._mend(error)}") from error
+        if row is None:
+            raise StoreError(f"{self._path} has lost its record of {self._cluster}: move the file away and start again")
+        return Recorded(epoch=row[0], primary=row[1], primary_incarnation=row[2], paused=bool(row[3]))
+
+    def _save(self, recorded: Recorded, expected: Recorded) -> None:
+        new, old = _row(recorded), _row(expected)
+        with self._lock:
+            try:
+                changed = self._connection.execute(_UPDATE, (*new, self._cluster, *old)).rowcount
+            except sqlite3.Error as error:
+                raise StoreError(f"{self._path}: {error}; {self._mend(error)}") from error
+        if changed != 1:
+            raise StoreConflictError(
+                f"{self._path} was changed by another coordinator: only one may run with this folder"
+            )
+
+
+def _row(recorded: Recorded) -> tuple[int, str, str, int]:
+    return recorded.epoch, recorded.primary, recorded.primary_incarnation, int(recorded.paused)

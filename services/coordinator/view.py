@@ -1,0 +1,85 @@
+"""The cluster as the coordinator sees it, for those who ask and watch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fasttree.v1 import coordinator_pb2
+from services.coordinator.election import ElectionCore
+from services.coordinator.leases import NodeLease
+from services.coordinator.messages import Role
+
+
+def cluster_message(
+    core: ElectionCore,
+    cluster: str,
+    heartbeats: Mapping[str, coordinator_pb2.KeepAliveRequest],
+    now: float,
+    wall_time_s: float,
+) -> coordinator_pb2.Cluster:
+    """The whole view.
+
+    Args:
+        core: Who is alive and primary.
+        cluster: The cluster's name.
+        heartbeats: Each node's newest heartbeat, by name: what the core does not keep.
+        now: The core's clock, in seconds.
+        wall_time_s: Seconds since 1970.
+    """
+    nodes = sorted(core.leases, key=lambda lease: (core.host_rank(lease), lease.node))
+    observed_at = Timestamp()
+    observed_at.FromMicroseconds(int(wall_time_s * 1e6))
+    return coordinator_pb2.Cluster(
+        name=cluster,
+        epoch=core.recorded.epoch,
+        primary=core.seat.primary,
+        paused=core.recorded.paused,
+        nodes=[_node(core, lease, heartbeats[lease.node], now) for lease in nodes if lease.node in heartbeats],
+        observed_at=observed_at,
+        note=note(core, now),
+    )
+
+
+def _node(
+    core: ElectionCore, lease: NodeLease, heartbeat: coordinator_pb2.KeepAliveRequest, now: float
+) -> coordinator_pb2.ClusterNode:
+    role = Role.PRIMARY if core.seat.is_granted_to(lease) else Role.PASSIVE
+    return coordinator_pb2.ClusterNode(
+        address=heartbeat.node,
+        status=heartbeat.status,
+        role=coordinator_pb2.Role.ValueType(role),
+        alive=lease.is_alive(now),
+        silent_ms=max(0, min(int((now - lease.heard_at) * 1000), 2**32 - 1)),
+    )
+
+
+def note(core: ElectionCore, now: float) -> str:
+    """Why there is no primary, or what the coordinator waits for, in one line; empty where all is well."""
+    parts = []
+    if core.write_problem:
+        parts.append(f"cannot write its state: {core.write_problem}")
+    if core.recorded.paused:
+        parts.append("elections are paused")
+    if core.handover is not None:
+        parts.append(core.handover.note())
+    elif not core.seat.primary:
+        parts.append(_why_vacant(core, now))
+    return "; ".join(part for part in parts if part)
+
+
+def _why_vacant(core: ElectionCore, now: float) -> str:
+    if core.seat.holder is not None:
+        return f"waits until {core.seat.holder.node} has stepped down or its lease has run out"
+    if core.recorded.paused:
+        return "the primary is gone and is not replaced until elections are resumed"
+    if core.writing is not None:
+        return f"elects {core.writing.primary}"
+    if now < core.others_from:
+        wait_s = core.others_from - now
+        waits_for = f"{core.recorded.primary}'s" if core.recorded.primary else "an earlier"
+        return f"started just now: {waits_for} lease may run for another {wait_s:.1f} s"
+    if any(lease.is_ready(now) for lease in core.leases):
+        return "an election is due"
+    return "no node is ready"
