@@ -64,6 +64,8 @@ class NodeReplication:
     session: int = 0
     #: Next position to send. Beyond `applied_position` in every state but away and connecting.
     next_position: int = 1
+    #: Newest position sent on this stream; 0 before the first. Never falls while the stream stands.
+    sent_position: int = 0
     #: The node's last word, kept while it is away.
     applied_position: int = 0
     import_id: int = 0

@@ -17,15 +17,18 @@ A node is known by the address of its instant port. It is in one of six states (
 
 What binds them:
 
-1. A node is sent positions in order, without gaps, each once a session. Only durable positions: `Appended` comes after
-   the disk has them.
+1. A node is sent positions in order, without gaps, each once between two of its words about where it stands: after each
+   word it is sent what follows that. (A node drops records while it looks for a base, so what was on its way before the
+   word may be gone; what is not gone is a repeat to it.) Only durable positions: `Appended` comes after the disk has
+   them.
 2. At most one `Send` is under way for a node. The shell answers it with `Sent` as soon as it knows which records it
    hands to the transport, before it does so, and with `Writable` once the transport has taken them. So a node that
    doesn't read costs one message, whatever it lacks. A `Send` that is no longer the node's `sending` once its records
    are read (the node stood anew meanwhile) is dropped: only `Writable` follows.
 3. At most `window_updates` updates and `window_bytes` bytes (and one more batch) are sent and not yet applied. The
    window is the node's own: a slow node holds up nobody else.
-4. A stream on which something is owed (an answer, or room to write) and nothing moves for `stall_timeout_s` is ended.
+4. A stream on which something is owed (an answer, or room to write) and nothing moves for `stall_timeout_s` is ended. A
+   heartbeat that leaves is no answer to records.
 5. Back-off doubles with each failure in a row. It starts again from the bottom once the node has applied something, or
    when the stream stood for `steady_after_s`. Jitter comes from outside, so that a run can be repeated from its seed.
 """
@@ -108,7 +111,8 @@ class Replication:
                 return self._sent(node, last_position, size_bytes, now)
             case Writable():
                 node.writing = False
-                node.progress_at = now
+                if not node.in_flight:
+                    node.progress_at = now
                 return self._feed(node, now)
             case Stood():
                 return self._stood(node, event, now)
@@ -153,6 +157,7 @@ class Replication:
     def _connect(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
         self._move(node, NodeStream.CONNECTING, "back-off is over")
         node.session += 1
+        node.sent_position = 0
         node.connected_at = node.progress_at = node.written_at = node.retry_at = now
         return [Connect(node.node, node.session)]
 
@@ -186,7 +191,6 @@ class Replication:
     # -- a node speaks
 
     def _stood(self, node: NodeReplication, event: Stood, now: float) -> list[ReplicationAction]:
-        first_word = node.state is NodeStream.CONNECTING
         node.ever_stood = True
         node.import_id = event.import_id
         node.seen_at = node.progress_at = now
@@ -194,14 +198,9 @@ class Replication:
         if state is not node.state:
             self._move(node, state, note or f"stands at {event.position}")
         node.note = note
-        kept = not first_word and node.applied_position <= event.position < node.next_position
         node.applied_position = event.position
-        if kept:
-            # Records on their way are still good: the node goes on from the same place.
-            self._settle_window(node)
-        else:
-            node.next_position = event.position + 1
-            self._forget_sent(node)
+        node.next_position = event.position + 1
+        self._forget_sent(node)
         if state is not NodeStream.STREAMING:
             node.in_step = False
         self._mark_in_step(node)
@@ -231,14 +230,15 @@ class Replication:
         return NodeStream.STREAMING, ""
 
     def _applied(self, node: NodeReplication, position: int, now: float) -> list[ReplicationAction]:
-        if position >= node.next_position and node.state is NodeStream.STREAMING:
+        if position > max(node.sent_position, node.next_position - 1) and node.state is NodeStream.STREAMING:
             # A confirmation of what was never sent: the two disagree about what the log is. Start over.
-            reason = f"confirmed {position}, but was sent only up to {node.next_position - 1}"
+            reason = f"confirmed {position}, but was sent only up to {node.sent_position}"
             return [EndStream(node.node, node.session, reason), *self._lost(node, reason, now)]
         node.seen_at = now
         if position <= node.applied_position or node.state is not NodeStream.STREAMING:
             return []
         node.applied_position = position
+        node.next_position = max(node.next_position, position + 1)  # it had them from before its last word
         node.progress_at = now
         node.failures = 0
         self._settle_window(node)
@@ -296,6 +296,7 @@ class Replication:
         if not sending.first_position <= last_position <= sending.last_position:
             raise ReplicationBrokenError(f"{node.node}: asked to send {sending}, but {last_position} was sent last")
         node.written_at = now
+        node.sent_position = max(node.sent_position, last_position)
         if sending.first_position == node.next_position:
             node.next_position = last_position + 1
             node.in_flight.append((last_position, size_bytes))

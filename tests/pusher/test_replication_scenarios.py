@@ -228,3 +228,31 @@ def test_a_shell_that_sends_what_was_not_asked_is_found_out() -> None:
     stand(replication, 0)
     with pytest.raises(ReplicationBrokenError, match="asked to send"):
         replication.handle(Sent(NODE, 1, 6, 10), 0.0)
+
+
+def test_after_each_word_of_the_node_it_is_sent_what_follows_that() -> None:
+    """A node that looked for a base dropped what it was sent, whatever was on its way when it stood anew."""
+    replication = core(position=20)
+    finish(replication, only_send(stand(replication, 0)))
+    replication.handle(Stood(NODE, 1, "log", 8, 3), 0.2)
+    assert sends(replication.handle(Writable(NODE, 1), 0.2)) == [(9, 18)]
+    replication.validate()
+
+
+def test_records_that_arrived_before_a_new_word_are_not_sent_again_once_they_are_confirmed() -> None:
+    replication = core(position=20)
+    finish(replication, only_send(stand(replication, 0)))  # 1 to 10 are on their way, 11 to 20 are asked for
+    replication.handle(Stood(NODE, 1, "log", 5, 0), 0.2)
+    replication.handle(Applied(NODE, 1, 10), 0.3)
+    replication.validate()
+    assert sends(replication.handle(Writable(NODE, 1), 0.3)) == [(11, 20)]
+
+
+def test_heartbeats_do_not_keep_a_stream_whose_records_are_never_applied() -> None:
+    replication = core(position=5)
+    finish(replication, only_send(stand(replication, 0)))
+    actions: list[ReplicationAction] = []
+    for beat in range(1, 12):
+        actions += replication.tick(float(beat))
+        replication.handle(Writable(NODE, 1), float(beat))
+    assert [action.reason for action in actions if isinstance(action, EndStream)] == ["nothing applied for 10 s"]
