@@ -31,6 +31,8 @@ class Endpoints:
     pusher: str = ""
     coordinator: str = ""
     nodes: tuple[NodeEndpoint, ...] = ()
+    #: host:port of the HTTP ports (health, metrics) of what is not a node.
+    http: dict[str, str] = field(default_factory=dict)
     #: Process ids of what is not a node: coordinator, pusher, vip, up. Empty for a cluster elsewhere.
     pids: dict[str, int] = field(default_factory=dict)
 
@@ -60,7 +62,7 @@ class Endpoints:
             for node in content.get("nodes", [])
         )
         addresses = {key: str(content.get(key, "")) for key in ("vip", "pusher", "coordinator")}
-        return cls(**addresses, nodes=nodes, pids=dict(content.get("pids", {})))
+        return cls(**addresses, nodes=nodes, http=dict(content.get("http", {})), pids=dict(content.get("pids", {})))
 
     def write(self, path: Path) -> None:
         """Writes the file in one step: a reader sees the old one or the new one, never a half."""

@@ -12,6 +12,7 @@ from fasttree.client import FastTreeClientError
 from fasttree.command import cluster, imports, log, push, reports
 from fasttree.command.session import CommandError, Session, common_options
 from fasttree.command.up import up
+from fasttree.command.verify import verify
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -47,6 +48,7 @@ COMMANDS = (
     reports.held,
     reports.rejected,
     log.log,
+    verify,
 )
 for command in COMMANDS:
     cli.add_command(command)

@@ -37,8 +37,10 @@ class ClusterPlan:
         self._host = host
         self._vip_port = vip_port
         self._assignments = assignments
-        ports = iter(free_ports(host, 3 + 3 * nodes))
-        self._coordinator_port, self._pusher_port, self._admin_port = next(ports), next(ports), next(ports)
+        ports = iter(free_ports(host, 5 + 3 * nodes))
+        self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
+        self._pusher_port, self._pusher_http_port = next(ports), next(ports)
+        self._admin_port = next(ports)
         self._nodes = [_Node(f"n{number}", next(ports), next(ports), next(ports)) for number in range(1, nodes + 1)]
         #: What a start waits for now.
         self.unready = ""
@@ -63,6 +65,7 @@ class ClusterPlan:
             "services.coordinator",
             f"coordinator.listen_host={self._host}",
             f"coordinator.port={self._coordinator_port}",
+            f"coordinator.http_port={self._coordinator_http_port}",
             f"coordinator.state_folder={self._home.state(COORDINATOR)}",
         )
         for node in self._nodes:
@@ -80,9 +83,9 @@ class ClusterPlan:
         yield self._service(
             PUSHER,
             "services.pusher",
-            f"pusher.listen_host={self._host}",
-            f"pusher.port={self._pusher_port}",
-            f"pusher.state_folder={self._home.state(PUSHER)}",
+            f"pusher.listen={self._at(self._pusher_port)}",
+            f"pusher.http_listen={self._at(self._pusher_http_port)}",
+            f"pusher.folder={self._home.state(PUSHER)}",
             f"pusher.upload_folder={self._home.upload}",
         )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
@@ -119,6 +122,7 @@ class ClusterPlan:
                 )
                 for node in self._nodes
             ),
+            http={COORDINATOR: self._at(self._coordinator_http_port), PUSHER: self._at(self._pusher_http_port)},
             pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP)}},
         )
 

@@ -1,0 +1,221 @@
+"""`fasttree verify`: do all nodes hold the same, and where not, which members differ?
+
+Two nodes at the same (import, position) must have the same digest: a sum of one hash for each member's facts, each held
+and each rejected update. Where digests differ, the tree is descended: a leg's digest is the sum over the member and its
+downline, so only legs whose digests differ are looked into, down to the members themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from fasttree.client import CallError, Client, NodeEndpoint, NotFoundError
+from fasttree.command.output import Progress, print_json, print_table
+from fasttree.command.rows import KNOWN_COLUMNS, Rows
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import report_pb2, treenode_pb2
+
+#: How often two nodes are asked for legs until both answers are as of one position.
+_ATTEMPTS = 50
+
+
+@dataclass(frozen=True)
+class NodeDigest:
+    """What a node holds, in 64 bits; or why it did not say."""
+
+    node: str
+    import_id: int = 0
+    position: int = 0
+    digest: int = 0
+    problem: str = ""
+
+    @property
+    def state(self) -> tuple[int, int, int]:
+        return self.import_id, self.position, self.digest
+
+
+@click.command()
+@click.option("--position", type=click.IntRange(min=1), help="Compare there; where the log ends now if not given.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most members listed.")
+@common_options
+def verify(session: Session, position: int | None, limit: int) -> None:
+    """Compares the digests of all nodes at one position; where they differ, finds the members."""
+    digests, differences = run(_verify(session, position, limit))
+    answered = [digest for digest in digests if not digest.problem]
+    equal = len({digest.state for digest in answered}) == 1
+    if session.json:
+        print_json(
+            {
+                "equal": equal and len(answered) == len(digests),
+                "nodes": [_digest_json(digest) for digest in digests],
+                "differences": differences,
+            }
+        )
+    else:
+        _print(digests, differences)
+    problems = [f"{digest.node}: {digest.problem}" for digest in digests if digest.problem]
+    if problems:
+        raise CommandError("; ".join(problems))
+    if not equal:
+        first = f"{len(differences)} differences listed" if differences else "no member found that differs"
+        raise CommandError(
+            f"the nodes do not hold the same ({first}); take the node that is wrong out, see docs/operations.md, "
+            "`Two nodes differ`"
+        )
+    if not session.json:
+        import_id, at, _ = answered[0].state
+        click.echo(f"{len(answered)} nodes hold the same at import {import_id}, position {at}")
+
+
+def _digest_json(digest: NodeDigest) -> dict[str, Any]:
+    return {
+        "node": digest.node,
+        "import_id": digest.import_id,
+        "position": digest.position,
+        "digest": f"{digest.digest:016x}",
+        "problem": digest.problem,
+    }
+
+
+def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> None:
+    print_table(
+        ["node", "import", "position", "digest"],
+        [
+            [digest.node, digest.import_id, digest.position, "" if digest.problem else f"{digest.digest:016x}"]
+            for digest in digests
+        ],
+    )
+    for difference in differences:
+        click.echo(f"{difference['what']} {difference['id']}: {difference['text']}")
+
+
+async def _verify(session: Session, position: int | None, limit: int) -> tuple[list[NodeDigest], list[dict[str, Any]]]:
+    async with session.client() as client:
+        nodes = client.endpoints.nodes
+        if not nodes:
+            raise CommandError("the endpoints file names no nodes; add them, each with name, report and instant")
+        if position is None:
+            position = (await client.get_pusher()).log_end.position
+        digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
+        answered = [digest for digest in digests if not digest.problem]
+        differences: list[dict[str, Any]] = []
+        majority = Counter(digest.state for digest in answered).most_common(1)
+        for digest in answered:
+            if digest.state != majority[0][0]:
+                other = next(one for one in answered if one.state == majority[0][0])
+                descent = Descent(client, client.endpoints.node(other.node), client.endpoints.node(digest.node), limit)
+                differences += await descent.run()
+        return list(digests), differences
+
+
+async def _digest(client: Client, node: NodeEndpoint, position: int) -> NodeDigest:
+    try:
+        answer = await client.get_digest(node.instant, position)
+    except CallError as error:
+        return NodeDigest(node=node.name, problem=str(error))
+    return NodeDigest(
+        node=node.name, import_id=answer.as_of.import_id, position=answer.as_of.position, digest=answer.digest
+    )
+
+
+class Descent:
+    """Finds where two nodes differ."""
+
+    def __init__(self, client: Client, left: NodeEndpoint, right: NodeEndpoint, limit: int) -> None:
+        self._client = client
+        self._left = left
+        self._right = right
+        self._limit = limit
+        self._found: list[dict[str, Any]] = []
+        self._progress = Progress(stream=sys.stderr)
+
+    async def run(self) -> list[dict[str, Any]]:
+        """Differences in tree order, `limit` at most: members, then held and rejected updates."""
+        waiting = [""]
+        while waiting and len(self._found) < self._limit:
+            member_id = waiting.pop()
+            left, right = await self._legs(member_id)
+            for leg in sorted(left.keys() | right.keys(), reverse=True):
+                if leg not in left or leg not in right:
+                    here, there = (self._left, self._right) if leg in left else (self._right, self._left)
+                    self._add("member", leg, f"below {member_id or 'no sponsor'} on {here.name}, not on {there.name}")
+                    continue
+                if left[leg].leg_digest == right[leg].leg_digest:
+                    continue
+                if left[leg].member_digest != right[leg].member_digest:
+                    self._add("member", leg, await self._facts(leg))
+                waiting.append(leg)
+            self._progress.renew(
+                f"comparing {self._left.name} and {self._right.name}: below {member_id or 'the roots'}"
+            )
+        self._progress.clear()
+        await self._compare_outcomes()
+        return self._found[: self._limit]
+
+    def _add(self, what: str, name: str, text: str) -> None:
+        nodes = [self._left.name, self._right.name]
+        self._found.append({"what": what, "id": name, "nodes": nodes, "text": text})
+
+    async def _legs(
+        self, member_id: str
+    ) -> tuple[dict[str, treenode_pb2.LegDigest], dict[str, treenode_pb2.LegDigest]]:
+        """The legs below a member on both nodes, as of one position."""
+        for _ in range(_ATTEMPTS):
+            left, right = await asyncio.gather(*(self._legs_of(node, member_id) for node in (self._left, self._right)))
+            if (left.as_of.import_id, left.as_of.position) == (right.as_of.import_id, right.as_of.position):
+                return {leg.member_id: leg for leg in left.legs}, {leg.member_id: leg for leg in right.legs}
+        raise CommandError(
+            f"{self._left.name} and {self._right.name} differ, but updates come too fast to see where: "
+            "stop pushing for a moment and run `fasttree verify` again"
+        )
+
+    async def _legs_of(self, node: NodeEndpoint, member_id: str) -> treenode_pb2.ListLegDigestsResponse:
+        try:
+            return await self._client.list_leg_digests(node.instant, member_id)
+        except NotFoundError:
+            # It went away between two questions; what stands above it differs and is listed.
+            answer = treenode_pb2.ListLegDigestsResponse()
+            answer.as_of.CopyFrom((await self._client.get_digest(node.instant)).as_of)
+            return answer
+
+    async def _facts(self, member_id: str) -> str:
+        """How a member differs, field by field."""
+        options = report_pb2.ReportOptions(columns=["*", "volumes"])
+        members = []
+        for node in (self._left, self._right):
+            try:
+                answer = await self._client.reports_at(node.name).get_member(member_id, options=options)
+            except CallError as error:
+                return f"differs; {node.name} could not say how: {error}"
+            rows = Rows([*KNOWN_COLUMNS, "volumes"]).json(answer.member)
+            members.append({**rows, **answer.member.columns})
+        left, right = members
+        differing = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
+        texts = [
+            f"{key} {left.get(key)!r} on {self._left.name}, {right.get(key)!r} on {self._right.name}"
+            for key in sorted(differing)
+        ]
+        return "; ".join(texts) or "differs in a fact that reports do not show"
+
+    async def _compare_outcomes(self) -> None:
+        """Held and rejected updates are part of the digest, and of no leg."""
+        left, right = (self._client.reports_at(node.name) for node in (self._left, self._right))
+        for what, answers in (
+            ("held update", [await left.list_held_updates(limit=10_000), await right.list_held_updates(limit=10_000)]),
+            (
+                "rejected update",
+                [await left.list_rejected_updates(limit=10_000), await right.list_rejected_updates(limit=10_000)],
+            ),
+        ):
+            ids = [{update.position: update.update_id for update in answer.updates} for answer in answers]
+            for position in sorted(ids[0].keys() ^ ids[1].keys()):
+                node = self._left if position in ids[0] else self._right
+                update_id = ids[0].get(position) or ids[1].get(position) or ""
+                self._add(what, update_id, f"position {position}, only on {node.name}")

@@ -1,0 +1,51 @@
+"""`fasttree verify`: equal nodes, and the exact members where they differ."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.client.fake_cluster import FakeCluster, fake_cluster
+from tests.command.fasttree_command import FastTree
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[FakeCluster]:
+    async with fake_cluster() as started:
+        yield started
+
+
+@pytest.fixture
+def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
+    return FastTree(tmp_path, cluster.endpoints)
+
+
+async def test_equal_nodes(fasttree: FastTree) -> None:
+    ran = await fasttree("verify")
+    assert ran.code == 0
+    assert ran.out.splitlines()[-1] == "2 nodes hold the same at import 1, position 7"
+    assert (await fasttree("verify", "--json")).json["equal"] is True
+
+
+async def test_a_member_that_differs_is_found(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.nodes[1].tree["m2"] = ("m1", 34)
+    ran = await fasttree("verify", "--json")
+    assert ran.code == 1
+    assert ran.json["equal"] is False
+    assert [(one["what"], one["id"]) for one in ran.json["differences"]] == [("member", "m2")]
+    assert "the nodes do not hold the same (1 differences listed)" in ran.err
+
+
+async def test_a_member_that_only_one_node_has(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.nodes[0].tree["m9"] = ("m3", 5)
+    ran = await fasttree("verify")
+    assert ran.code == 1
+    there = {"n1": "n2", "n2": "n1"}
+    assert any(f"member m9: below m3 on n1, not on {there['n1']}" in line for line in ran.out.splitlines())
+
+
+async def test_a_node_that_is_behind_is_named(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.nodes[1].position = 3
+    ran = await fasttree("verify", "--position", "7", "--timeout", "1")
+    assert ran.code == 1
+    assert ran.err.startswith("error: n2: position 7 is not there yet")
