@@ -49,5 +49,8 @@ check: $(VENV)/.dev node_modules/.bin/buf ## Style, types, the API's rules, fres
 released-api: node_modules/.bin/buf ## Records today's API as the one that later changes must not break.
 	cd proto && ../node_modules/.bin/buf build --output released.binpb
 
+demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, until Ctrl-C.
+	$(BIN)/fasttree up --dir .demo --sample $(DEMO_FLAGS)
+
 clean: ## Removes what was installed and made here (not .demo/).
 	rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,11 +16,18 @@ from fasttree.client import Endpoints
 from fasttree.client.channels import Channels
 from fasttree.command.cluster_folder import ClusterFolder
 from fasttree.command.free_ports import is_free
+from fasttree.command.import_sample import import_sample
 from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.supervisor import Supervisor
 
 _POLL_S = 0.05
+_TRY_NEXT = """\
+In another terminal, in this folder:
+  .venv/bin/fasttree status
+  .venv/bin/fasttree frontline 10000
+  .venv/bin/fasttree downline 10420 --levels 2
+README.md goes on from there. Ctrl-C here ends the cluster; `make demo` starts it again where it was."""
 _LOG_LINES_SHOWN = 5
 
 
@@ -37,6 +43,7 @@ _LOG_LINES_SHOWN = 5
 )
 @click.option("--vip-port", type=click.IntRange(1, 65535), default=50100, show_default=True, help="Reports.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
+@click.option("--sample", is_flag=True, help="At the first start, import a sample tree of 800 members.")
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
 @click.option(
@@ -54,6 +61,7 @@ def up(
     folder: Path,
     vip_port: int,
     host: str,
+    sample: bool,
     no_restart: bool,
     assignments: tuple[str, ...],
     start_timeout: float,
@@ -67,7 +75,8 @@ def up(
     if not is_free(host, vip_port):
         raise CommandError(f"port {vip_port} on {host} is in use; give another one with --vip-port")
     plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=nodes, assignments=assignments)
-    run(LocalCluster(home, plan, restart=not no_restart, as_json=session.json).serve(start_timeout))
+    cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
+    run(cluster.serve(start_timeout))
 
 
 class LocalCluster:
@@ -80,12 +89,12 @@ class LocalCluster:
         *,
         restart: bool,
         as_json: bool = False,
-        on_ready: Callable[[Endpoints], Awaitable[None]] | None = None,
+        sample: bool = False,
     ) -> None:
         self._home = home
         self._plan = plan
         self._as_json = as_json
-        self._on_ready = on_ready
+        self._sample = sample
         self._supervisor = Supervisor(self._pids_changed, self._say, restart=restart)
         self._ready = False
 
@@ -128,15 +137,17 @@ class LocalCluster:
             raise CommandError(f"not ready after {timeout_s:g} s: {self._plan.unready}{self._log_end()}") from None
         finally:
             await channels.close()
+        endpoints = self._endpoints()
+        if self._sample:
+            await import_sample(endpoints, self._home.path / "sample", self._say)
         self._ready = True
         self._write_endpoints()
-        endpoints = self._endpoints()
         if self._as_json:
             click.echo(json.dumps(asdict(endpoints)))
         else:
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
-        if self._on_ready is not None:
-            await self._on_ready(endpoints)
+            if self._sample:
+                self._say(_TRY_NEXT)
 
     async def _wait_healthy(self, channels: Channels, name: str, address: str, service: str) -> None:
         """Until the health service there says SERVING; a part that dies meanwhile ends the start."""
