@@ -1,0 +1,93 @@
+"""Parts put together into the columns of the whole file, each part given up as soon as it is copied."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.treenode.importing.batch import Part, Texts
+from services.treenode.importing.limits import ImportLimits
+from services.treenode.importing.refusal import RejectedRow, refuse_file
+from services.treenode.tree.kernel import AnyArray, Int64s
+
+_INT64_MAX = 2**63 - 1
+
+
+class Assembly:
+    """Takes parts in order; columns are taken out of it once."""
+
+    def __init__(self, limits: ImportLimits) -> None:
+        self._limits = limits
+        self.row_count = 0
+        #: Different statuses, by code.
+        self.status_names: list[str] = [""]
+        self._status_codes: dict[str, int] = {"": 0}
+        self._values: dict[int, list[AnyArray]] = {}
+        self._texts: dict[int, list[Texts]] = {}
+        self._absolute_sums: dict[int, int] = {}
+        self._wrong_rows: list[Int64s] = []
+        #: Rows that are wrong by themselves, the first of them by line.
+        self.rejected: list[RejectedRow] = []
+
+    def add(self, part: Part, status_place: int) -> None:
+        """Takes a part; `status_place`: the index of the status column, or -1. Raises ImportRefused above a limit."""
+        self.row_count += part.row_count
+        if self.row_count > self._limits.rows:
+            raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members")
+        if status_place >= 0:
+            codes = np.array([self._status_code(name) for name in part.status_names], np.int16)
+            part.values[status_place] = codes[part.values[status_place]]
+        for place, values in part.values.items():
+            self._values.setdefault(place, []).append(values)
+        for place, texts in part.texts.items():
+            self._texts.setdefault(place, []).append(texts)
+        for place, total in part.absolute_sums.items():
+            self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
+        if len(part.wrong_rows):
+            self._wrong_rows.append(part.wrong_rows)
+            self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
+
+    def _status_code(self, name: str) -> int:
+        code = self._status_codes.setdefault(name, len(self.status_names))
+        if code == len(self.status_names):
+            if code >= self._limits.statuses:
+                raise refuse_file(
+                    f"it holds more than {self._limits.statuses:,} different statuses: a status is a short code",
+                    column="status",
+                )
+            self.status_names.append(name)
+        return code
+
+    def overflows(self, place: int) -> bool:
+        """Whether the volumes of a column, added up without their signs, do not fit int64."""
+        return self._absolute_sums.get(place, 0) > _INT64_MAX
+
+    def wrong_rows(self) -> Int64s:
+        """All rows that are wrong by themselves, ascending."""
+        return np.concatenate([np.empty(0, np.int64), *self._wrong_rows])
+
+    def take_values(self, place: int) -> AnyArray:
+        """A column's values, (rows,)."""
+        parts = self._values.pop(place)
+        out = np.empty(self.row_count, parts[0].dtype)
+        begin = 0
+        while parts:
+            values = parts.pop(0)
+            out[begin : begin + len(values)] = values
+            begin += len(values)
+        return out
+
+    def take_ids(self, place: int) -> AnyArray:
+        """A column of ids, (rows,) of dtype S as wide as the longest needs."""
+        parts = self._values.pop(place)
+        width = max(part.shape[1] for part in parts)
+        out = np.zeros((self.row_count, width), np.uint8)
+        begin = 0
+        while parts:
+            ids = parts.pop(0)
+            out[begin : begin + len(ids), : ids.shape[1]] = ids
+            begin += len(ids)
+        return out.view(f"S{width}").ravel()
+
+    def take_texts(self, place: int) -> list[Texts]:
+        """A further column's batches."""
+        return self._texts.pop(place)

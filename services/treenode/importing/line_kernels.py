@@ -1,0 +1,130 @@
+"""Splits lines into fields. One line is one row: a field may be quoted, but not hold a line break.
+
+The rule keeps each row's line number certain, whatever is wrong with the rows before it: a quote that somebody forgot
+costs its own line, never the rest of the file.
+"""
+
+from __future__ import annotations
+
+from services.treenode.importing.faults import (
+    EMPTY_LINE,
+    FIELD_TOO_LONG,
+    QUOTE_IN_FIELD,
+    QUOTE_NOT_CLOSED,
+    TEXT_AFTER_QUOTE,
+    TOO_FEW_FIELDS,
+    TOO_MANY_FIELDS,
+)
+from services.treenode.tree.kernel import Int16s, Int32s, UInt8s, kernel
+
+_NEWLINE = 10
+_RETURN = 13
+_QUOTE = 34
+_COMMA = 44
+
+
+@kernel
+def _unquote(data: UInt8s, begin: int) -> tuple[int, int]:
+    """Reads the quoted field that opens at `begin`, undoubling its quotes in place.
+
+    Returns (length of the text, which starts at begin + 1; position after the closing quote, or -1 if it is missing).
+    """
+    write = begin + 1
+    position = begin + 1
+    while data[position] != _NEWLINE:
+        if data[position] == _QUOTE:
+            if data[position + 1] != _QUOTE:
+                return write - begin - 1, position + 1
+            position += 1
+        data[write] = data[position]
+        write += 1
+        position += 1
+    return 0, -1
+
+
+@kernel
+def _is_line_end(data: UInt8s, position: int) -> bool:
+    """Whether a line ends at `position`, with or without a carriage return."""
+    return bool(data[position] == _NEWLINE or (data[position] == _RETURN and data[position + 1] == _NEWLINE))
+
+
+@kernel
+def _split_line(
+    data: UInt8s,
+    position: int,
+    row: int,
+    field_bytes: int,
+    starts: Int32s,
+    lengths: Int32s,
+) -> tuple[int, int, int]:
+    """Splits the line at `position` into row `row` of `starts` and `lengths`, shape (columns, rows).
+
+    Returns (fault or 0, its column or -1 for the whole line, a position not after the line's newline).
+    """
+    column_count = starts.shape[0]
+    column = 0
+    while True:
+        if data[position] == _QUOTE:
+            length, after = _unquote(data, position)
+            if after < 0:
+                return QUOTE_NOT_CLOSED, min(column, column_count - 1), position
+            start = position + 1
+            position = after
+            if data[position] != _COMMA and not _is_line_end(data, position):
+                return TEXT_AFTER_QUOTE, min(column, column_count - 1), position
+        else:
+            start = position
+            byte = data[position]
+            while byte != _COMMA and byte != _NEWLINE:
+                if byte == _QUOTE:
+                    return QUOTE_IN_FIELD, min(column, column_count - 1), position
+                position += 1
+                byte = data[position]
+            length = position - start
+            if byte == _NEWLINE and length > 0 and data[position - 1] == _RETURN:
+                length -= 1
+        if column == column_count:
+            return TOO_MANY_FIELDS, -1, position
+        if length > field_bytes:
+            return FIELD_TOO_LONG, column, position
+        starts[column, row] = start
+        lengths[column, row] = length
+        column += 1
+        if data[position] != _COMMA:
+            break
+        position += 1
+    if column == column_count:
+        return 0, -1, position
+    if column == 1 and length == 0:
+        return EMPTY_LINE, -1, position
+    return TOO_FEW_FIELDS, -1, position
+
+
+@kernel
+def split_lines(
+    data: UInt8s,
+    field_bytes: int,
+    starts: Int32s,
+    lengths: Int32s,
+    fault: UInt8s,
+    fault_column: Int16s,
+) -> None:
+    """Splits a block of whole lines.
+
+    data: the block, its last byte a newline; doubled quotes are undoubled in place. starts, lengths: (columns, rows),
+    filled with each field's place in data; a faulty row's fields are all empty. fault, fault_column: (rows), filled
+    with the row's fault or 0, and its column or -1.
+    """
+    column_count, row_count = starts.shape
+    position = 0
+    for row in range(row_count):
+        code, column, position = _split_line(data, position, row, field_bytes, starts, lengths)
+        fault[row] = code
+        fault_column[row] = column
+        if code != 0:
+            for each in range(column_count):
+                starts[each, row] = 0
+                lengths[each, row] = 0
+        while data[position] != _NEWLINE:
+            position += 1
+        position += 1

@@ -1,0 +1,138 @@
+"""From a file to a checked table, or to a refusal that names every wrong row.
+
+First each row by itself, block after block, in threads; then what rows say of each other: ids, links, legs. A wrong row
+is told once, by its first fault. Everything is read and checked before the first fault is raised, except where reading
+on makes no sense (a damaged file, a header that lacks a column, a limit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from services.treenode.importing import faults
+from services.treenode.importing.assembly import Assembly
+from services.treenode.importing.batch import FIRST_LINE, BatchReader
+from services.treenode.importing.csv_reader import CsvFile
+from services.treenode.importing.further import further_column
+from services.treenode.importing.header import Column, Role, plan_columns
+from services.treenode.importing.limits import ImportLimits
+from services.treenode.importing.parquet_reader import ParquetFile
+from services.treenode.importing.refusal import RejectedRow, refuse_file, refuse_rows
+from services.treenode.importing.source import FileFormat, Progress, find_format
+from services.treenode.importing.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
+from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.table import NO_DAY, ImportTable
+
+#: Share of the time that reading takes; the rest is checking the trees.
+_READING_SHARE = 0.8
+
+
+def read_import(
+    path: Path,
+    file_format: FileFormat = FileFormat.DETECT,
+    volume_types: Sequence[str] = ("PV",),
+    periods: Sequence[str] = ("2026-11",),
+    limits: ImportLimits | None = None,
+    progress: Progress = lambda share: None,
+) -> ImportTable:
+    """Reads and checks an import file.
+
+    `volume_types`, `periods`: the cluster's, the default first; the file may open more. `progress` is told 0.0 to 1.0,
+    in this thread; what it raises ends the reading. Blocks for seconds on large files: call it in a thread.
+    Raises ImportRefused for a file that is not wholly right, OSError where it can't be read at all.
+    """
+    limits = limits or ImportLimits()
+    found = find_format(path, file_format, limits)
+    opened = ParquetFile if found is FileFormat.PARQUET else CsvFile
+    file = opened(path, found, limits, lambda share: progress(share * _READING_SHARE))
+    columns = plan_columns(file.names, volume_types, periods, limits)
+    places = {column.role: place for place, column in enumerate(columns)}
+    assembly = Assembly(limits)
+    for part in file.parts(BatchReader(columns, limits)):
+        assembly.add(part, places.get(Role.STATUS, -1))
+    if assembly.row_count == 0:
+        raise refuse_file("it holds a header and no members: a tree needs one at least")
+    progress(_READING_SHARE)
+    table = _Checked(columns, places, assembly, limits).table()
+    progress(1.0)
+    return table
+
+
+class _Checked:
+    """Makes the table of an assembly, or refuses it."""
+
+    def __init__(
+        self, columns: Sequence[Column], places: dict[Role, int], assembly: Assembly, limits: ImportLimits
+    ) -> None:
+        self._columns = columns
+        self._places = places
+        self._assembly = assembly
+        self._limits = limits
+
+    def table(self) -> ImportTable:
+        """Raises ImportRefused."""
+        legs = self._values(Role.PLACEMENT_LEG, np.dtype(np.int32), 0)
+        with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
+            members = Members(self._assembly.take_ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
+            sponsor_ids = self._assembly.take_ids(self._places[Role.SPONSOR_ID])
+            sponsor = members.find(sponsor_ids)
+            wrong = [*wrong_ids(members), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
+            placement = np.full(len(sponsor), -1, np.int32)
+            if Role.PLACEMENT_ID in self._places:
+                placement_ids = self._assembly.take_ids(self._places[Role.PLACEMENT_ID])
+                placement = members.find(placement_ids)
+                wrong += wrong_links(members, placement_ids, placement, Role.PLACEMENT_ID)
+                wrong += wrong_legs(placement, placement_ids, legs)
+        self._refuse_wrong(wrong, members)
+        volumes, further = {}, {}
+        for place, column in enumerate(self._columns):
+            if column.role is Role.VOLUME:
+                if self._assembly.overflows(place):
+                    raise refuse_file("the sum of its volumes is out of range: correct them", column=column.name)
+                volumes[column.volume] = self._assembly.take_values(place)
+            elif column.role is Role.FURTHER:
+                further[column.name] = further_column(self._assembly.take_texts(place))
+        return ImportTable(
+            member_ids=members.ids,
+            sponsor=sponsor,
+            placement=placement,
+            placement_leg=legs,
+            kind=self._values(Role.KIND, np.dtype(np.uint8), 1),
+            status=self._values(Role.STATUS, np.dtype(np.int16), 0),
+            status_names=self._assembly.status_names,
+            rank=self._values(Role.RANK, np.dtype(np.int16), 0),
+            joined_on=self._values(Role.JOINED_ON, np.dtype(np.int32), NO_DAY),
+            volumes=volumes,
+            further=further,
+        )
+
+    def _values(self, role: Role, dtype: np.dtype[np.generic], otherwise: int) -> AnyArray:
+        """The column of a role, or `otherwise` in every row where the file has none."""
+        if role in self._places:
+            return self._assembly.take_values(self._places[role])
+        return np.full(self._assembly.row_count, otherwise, dtype)
+
+    def _refuse_wrong(self, wrong: Sequence[WrongLink], members: Members) -> None:
+        rows = self._assembly.wrong_rows()
+        if not wrong and not len(rows):
+            return
+        is_wrong = np.zeros(len(members.ids), np.bool_)
+        is_wrong[rows] = True
+        rejected = list(self._assembly.rejected)
+        for link in wrong:
+            fresh = link.rows[~is_wrong[link.rows]]
+            is_wrong[fresh] = True
+            rejected += self._told(link, fresh[: self._limits.reported_rows].tolist())
+        remark = "unknown sponsors and placements are looked for once every id can be read"
+        first = sorted(rejected)[: self._limits.reported_rows]
+        raise refuse_rows(first, int(is_wrong.sum()), remark if members.incomplete else "")
+
+    def _told(self, link: WrongLink, rows: Sequence[int]) -> Iterator[RejectedRow]:
+        name = self._columns[self._places[link.role]].name
+        for row in rows:
+            reason = faults.reason(link.code, value=link.value(row), detail=link.detail(row))
+            yield RejectedRow(row + FIRST_LINE, name, reason)

@@ -1,0 +1,85 @@
+"""How this package compiles its kernels, and the few scalars that all of them share.
+
+A kernel takes arrays, scalars and named tuples of arrays, and nothing else; it never allocates per member and never
+recurses. Kernels release the GIL, so a long one may run in a thread. They also run as plain Python
+(NUMBA_DISABLE_JIT=1), which the tests do once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Int16s = NDArray[np.int16]
+Int32s = NDArray[np.int32]
+Int64s = NDArray[np.int64]
+UInt8s = NDArray[np.uint8]
+UInt32s = NDArray[np.uint32]
+UInt64s = NDArray[np.uint64]
+Float64s = NDArray[np.float64]
+AnyArray = NDArray[Any]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _source_digest() -> str:
+    """Digest of every file of this service that holds kernels."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+        source = path.read_bytes()
+        if b"@kernel" in source:
+            digest.update(path.name.encode() + b"\0" + source)
+    return digest.hexdigest()[:16]
+
+
+# Numba keeps a compiled kernel until the kernel's own file changes, not until a kernel that it calls in another file
+# changes. So each state of the sources gets a folder of its own, and a stale kernel can't be run.
+_config: Any = numba.config
+if _config.CACHE_DIR:
+    _config.CACHE_DIR = str(Path(_config.CACHE_DIR) / _source_digest())
+
+
+#: Numba's own name for leaving reference counts out; its type information does not know it.
+_UNCOUNTED: dict[str, Any] = {"_nrt": False}
+
+
+def kernel(function: Function) -> Function:
+    """Compiles `function` on its first call with each set of types; the result is kept on disk (NUMBA_CACHE_DIR).
+
+    Without numba's reference counts (`_nrt`): else every call from one kernel to another counts each array in and out
+    with two locked instructions, 17 ns a call where the rest takes 2, and many times that with two threads on one
+    array. So a kernel can't make arrays: the caller passes them in.
+    """
+    return cast(Function, numba.njit(nogil=True, cache=True, **_UNCOUNTED)(function))
+
+
+@kernel
+def whole(value: Any) -> int:
+    """A scalar as int64: sums of narrower ones must not wrap, and an int64 mixed with a uint64 would become a float."""
+    return np.int64(value)  # type: ignore[return-value]
+
+
+_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX_2 = np.uint64(0x94D049BB133111EB)
+_SHIFT_30 = np.uint64(30)
+_SHIFT_27 = np.uint64(27)
+_SHIFT_31 = np.uint64(31)
+
+
+@kernel
+def mixed(value: np.uint64) -> np.uint64:
+    """A bijection of 64-bit numbers in which every bit of the argument moves half of the result's (splitmix64)."""
+    value = (value ^ (value >> _SHIFT_30)) * _MIX_1
+    value = (value ^ (value >> _SHIFT_27)) * _MIX_2
+    return value ^ (value >> _SHIFT_31)
+
+
+def text_hash(text: str) -> int:
+    """A 64-bit hash of a short text, the same in every process: for names in digests."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
