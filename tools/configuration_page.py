@@ -1,0 +1,99 @@
+"""Makes docs/configuration.md: every setting of every service in one place.
+
+A service reads its settings by `load_settings(Class, "section", …)`; each such call in services/ is found, and each
+field of the class is listed with its default and the `#:` comment above it. So a setting that exists is listed.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+ROOT = Path(__file__).parents[1]
+
+_HEAD = """\
+# Configuration
+
+Every setting with its default. This page is made from the code by `tools/configuration`; a test keeps it fresh.
+
+A service takes its settings, the last one winning, from
+
+1. the file given by `--config FILE` (TOML, one table a section; one file can serve a whole cluster),
+2. the environment: `FASTTREE_<SECTION>_<FIELD>`, such as `FASTTREE_TREENODE_REPORT_PORT=50100`,
+3. the command line: `--set section.field=value`, as often as needed.
+
+In the environment and on the command line, a list is written with commas (`--set cluster.periods=2026-11,2026-10`). An
+unknown section or field, or a value of the wrong type, is an error at the start: one line that names it.
+
+`fasttree up` gives each process its ports, folders and addresses itself and leaves the rest to `DIR/cluster.toml`.
+"""
+
+
+def found_sections() -> dict[str, list[type[msgspec.Struct]]]:
+    """Section name to the classes that are read from it, in the order of their modules."""
+    sections: dict[str, list[type[msgspec.Struct]]] = {}
+    for path in sorted((ROOT / "services").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_settings"):
+                continue
+            name, section = node.args[0], node.args[1]
+            if not (isinstance(name, ast.Name) and isinstance(section, ast.Constant)):
+                raise SystemExit(f'{path}:{node.lineno}: write load_settings(Class, "section", …), both literally')
+            module = importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+            known = sections.setdefault(str(section.value), [])
+            if getattr(module, name.id) not in known:
+                known.append(getattr(module, name.id))
+    return sections
+
+
+def field_comments(settings: type[msgspec.Struct]) -> dict[str, str]:
+    """Field name to the text of the `#:` lines above it."""
+    comments: dict[str, str] = {}
+    gathered: list[str] = []
+    for line in inspect.getsource(settings).splitlines():
+        if match := re.match(r"\s*#: ?(.*)", line):
+            gathered.append(match[1])
+        elif match := re.match(r"    (\w+): ", line):
+            comments[match[1]] = " ".join(gathered)
+            gathered = []
+    return comments
+
+
+def page() -> str:
+    """The page's text."""
+    sections = found_sections()
+    parts = [_HEAD]
+    order = ["cluster", "coordinator", "pusher", "treenode"]
+    for section in [*order, *sorted(sections.keys() - set(order))]:
+        parts += [_table(section, settings) for settings in sections.get(section, [])]
+    return "\n".join(parts)
+
+
+def _table(section: str, settings: type[msgspec.Struct]) -> str:
+    about = (inspect.getdoc(settings) or "").splitlines()[0]
+    lines = [f"## [{section}]", "", about, "", "| field | default | what it is |", "|---|---|---|"]
+    comments = field_comments(settings)
+    for field in msgspec.structs.fields(settings):
+        text = comments[field.name].replace("|", "\\|")
+        lines.append(f"| `{field.name}` | `{_toml(_default(field))}` | {text} |")
+    return "\n".join([*lines, ""])
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
