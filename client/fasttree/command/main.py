@@ -10,6 +10,7 @@ import click
 
 from fasttree.client import FastTreeClientError
 from fasttree.command import cluster, imports, log, push, reports
+from fasttree.command.drill import drill
 from fasttree.command.session import CommandError, Session, common_options
 from fasttree.command.up import up
 from fasttree.command.verify import verify
@@ -49,6 +50,7 @@ COMMANDS = (
     reports.rejected,
     log.log,
     verify,
+    drill,
 )
 for command in COMMANDS:
     cli.add_command(command)

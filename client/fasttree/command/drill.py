@@ -1,0 +1,299 @@
+"""`fasttree drill`: the two-server testing procedure on a live cluster.
+
+Under reads through the VIP and pushed orders:
+1. all nodes are ready and hold the same;
+2. a planned switchover to a passive node;
+3. the primary is killed: how long until it is noticed, another one is elected, and a read is good again;
+4. the killed node comes back and catches up;
+5. every order with a receipt counts once on every node; all nodes hold the same;
+6. undone: the primary of before is primary again, the drill's own member is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from fasttree.client import CallError, Client, Endpoints
+from fasttree.command.drill_load import Orders, Reads
+from fasttree.command.output import Progress, print_json, print_table
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import coordinator_pb2, types_pb2
+
+_READY = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY)
+_SETTLE_S = 1.0
+
+
+@dataclass
+class Step:
+    """One line of the drill's receipt."""
+
+    name: str
+    good: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+class DrillError(CommandError):
+    """A step that did not go as it should."""
+
+
+@click.command()
+@click.option(
+    "--kill-command", metavar="COMMAND", help="Kills a node elsewhere, such as 'ssh {node} systemctl kill …'."
+)
+@click.option("--no-kill", is_flag=True, help="Only the planned switchover.")
+@click.option("--reads", "reads_per_s", type=click.FloatRange(1, 2_000), default=200.0, show_default=True)
+@click.option("--orders", "orders_per_s", type=click.FloatRange(1, 2_000), default=100.0, show_default=True)
+@click.option("--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Patience a step.")
+@common_options
+def drill(
+    session: Session, kill_command: str | None, no_kill: bool, reads_per_s: float, orders_per_s: float, wait_s: float
+) -> None:
+    """Tests failover on a live cluster, measures it, and undoes what it did.
+
+    The primary is killed for real: its process where the endpoints file names it on this machine (`fasttree up` starts
+    it again), else by --kill-command.
+    """
+    drill = Drill(session, kill_command, kill=not no_kill, rates=(reads_per_s, orders_per_s), wait_s=wait_s)
+    steps = run(drill.run())
+    good = all(step.good for step in steps)
+    if session.json:
+        content = [{"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps]
+        print_json({"good": good, "steps": content})
+    else:
+        print_table(
+            ["step", "result", "figures"],
+            [
+                [
+                    step.name,
+                    "good" if step.good else "BAD",
+                    ", ".join(f"{name} {value:g}" for name, value in step.figures.items()),
+                ]
+                for step in steps
+            ],
+        )
+    if not good:
+        bad = next(step for step in steps if not step.good)
+        raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}")
+
+
+class Drill:
+    """One drill. Each step is recorded; after a bad one only the undoing follows."""
+
+    def __init__(
+        self, session: Session, kill_command: str | None, *, kill: bool, rates: tuple[float, float], wait_s: float
+    ) -> None:
+        self._session = session
+        self._kill_command = kill_command
+        self._kill = kill
+        self._reads_per_s, self._orders_per_s = rates
+        self._wait_s = wait_s
+        self._steps: list[Step] = []
+        self._progress = Progress(quiet=session.json)
+        self._name = f"drill-{secrets.token_hex(6)}"
+        self._primary_before = ""
+
+    async def run(self) -> list[Step]:
+        """Runs the steps; returns the receipt."""
+        async with self._session.client() as client:
+            self._client = client
+            try:
+                async with self._step("ready and equal") as step:
+                    await self._begin(step)
+                await self._with_load()
+            except (DrillError, CallError):
+                pass  # it is in its step
+            finally:
+                if self._primary_before:
+                    await self._undo()
+        return self._steps
+
+    @asynccontextmanager
+    async def _step(self, name: str) -> AsyncIterator[Step]:
+        step = Step(name)
+        self._steps.append(step)
+        self._progress.line(f"drill: {name}")
+        try:
+            yield step
+            step.good = not step.problem
+        except (CommandError, CallError) as error:
+            step.problem = str(error)
+            raise
+
+    async def _begin(self, step: Step) -> None:
+        view = await self._client.get_cluster()
+        ready = [node.address.name for node in view.nodes if node.alive and node.status.state in _READY]
+        if view.paused:
+            raise DrillError("elections are paused; `fasttree resume` first")
+        if not view.primary or len(ready) < 2:
+            raise DrillError("a drill needs a primary and another ready node; `fasttree status` shows what is missing")
+        if self._kill and self._kill_command is None and not self._pid(view.primary):
+            raise DrillError("the nodes are on other machines: say how to kill one with --kill-command, or --no-kill")
+        self._primary_before = view.primary
+        enrolled = types_pb2.MemberEnrolled(member_id=self._name[:32])
+        await self._push(types_pb2.Update(update_id=f"{self._name}-enrol", member_enrolled=enrolled))
+        await self._equal(self._client.position)
+        step.figures["nodes"] = len(ready)
+
+    async def _with_load(self) -> None:
+        member = self._name[:32]
+        reads = Reads(self._client.endpoints.vip, member, self._reads_per_s)
+        orders = Orders(self._client, member, self._name, self._orders_per_s)
+        async with reads, orders:
+            await asyncio.sleep(_SETTLE_S)
+            async with self._step("planned switchover") as step:
+                await self._switchover(step, reads)
+            if self._kill:
+                async with self._step("primary killed") as step:
+                    killed, pid = await self._kill_primary(step, reads)
+                async with self._step("killed node back") as step:
+                    await self._back(step, killed, pid)
+            async with self._step("nothing lost, nothing twice") as step:
+                await orders.finish()
+                await self._count(step, orders)
+            async with self._step("reads") as step:
+                step.figures.update(good=len(reads.good), failed=sum(reads.failures.values()))
+                if reads.failures:
+                    raise DrillError(f"reads failed: {reads.failures.most_common(1)[0][0]}")
+
+    async def _switchover(self, step: Step, reads: Reads) -> None:
+        begun = time.monotonic()
+        answer = await self._client.switchover(timeout_s=self._wait_s)
+        await asyncio.sleep(_SETTLE_S)
+        step.figures.update(switchover_ms=answer.took_ms, longest_gap_ms=round(reads.longest_gap_ms(begun), 1))
+
+    async def _kill_primary(self, step: Step, reads: Reads) -> tuple[str, int]:
+        view = await self._client.get_cluster()
+        killed = view.primary
+        pid = self._pid(killed)
+        begun = asyncio.Event()
+        watching = asyncio.create_task(self._watch_election(killed, begun))
+        await asyncio.wait_for(begun.wait(), self._wait_s)
+        killed_at = time.monotonic()
+        if self._kill_command is not None:
+            process = await asyncio.create_subprocess_shell(self._kill_command.replace("{node}", killed))
+            if await process.wait() != 0:
+                watching.cancel()
+                raise DrillError(f"--kill-command ended with {process.returncode}")
+        else:
+            os.kill(pid, signal.SIGKILL)
+        try:
+            noticed_at, elected_at = await asyncio.wait_for(watching, self._wait_s)
+        except TimeoutError:
+            raise DrillError(f"no new primary within {self._wait_s:g} s; `fasttree status` says why") from None
+        await asyncio.sleep(_SETTLE_S)
+        step.figures.update(
+            detection_ms=round((noticed_at - killed_at) * 1e3, 1),
+            election_ms=round((elected_at - killed_at) * 1e3, 1),
+            longest_gap_ms=round(reads.longest_gap_ms(killed_at - 0.5), 1),
+        )
+        first = reads.first_after_ms(killed_at)
+        if first is None:
+            raise DrillError("no read was answered after the kill")
+        step.figures["first_good_read_ms"] = round(first, 1)
+        return killed, pid
+
+    async def _watch_election(self, killed: str, begun: asyncio.Event) -> tuple[float, float]:
+        """When the coordinator gave the killed primary up, and when it had another."""
+        noticed_at = 0.0
+        async for view in self._client.watch_cluster():
+            begun.set()
+            if view.primary != killed and not noticed_at:
+                noticed_at = time.monotonic()
+            if view.primary not in ("", killed):
+                return noticed_at, time.monotonic()
+        raise AssertionError("a watch of the cluster never ends by itself")
+
+    async def _back(self, step: Step, killed: str, pid: int) -> None:
+        begun = time.monotonic()
+
+        async def is_back() -> bool:
+            view = await self._client.get_cluster()
+            node = next((node for node in view.nodes if node.address.name == killed), None)
+            restarted = self._kill_command is not None or self._pid(killed) != pid
+            return node is not None and node.alive and node.status.state in _READY and restarted
+
+        await self._until(is_back, f"{killed} is not back; is it started again by `fasttree up` or by its service?")
+        step.figures["back_s"] = round(time.monotonic() - begun, 2)
+
+    async def _count(self, step: Step, orders: Orders) -> None:
+        """Every acknowledged order is one hundredth on the drill's member, on every node."""
+        step.figures.update(acknowledged=orders.acknowledged, refused=orders.refused)
+        await self._equal(orders.position)
+        lost = twice = 0
+        for node in self._client.endpoints.nodes:
+            answer = await self._client.reports_at(node.name).get_member(self._name[:32])
+            lost = max(lost, orders.acknowledged - answer.member.pv_hundredths)
+            twice = max(twice, answer.member.pv_hundredths - orders.acknowledged)
+        step.figures.update(lost=lost, twice=twice)
+        if lost or twice:
+            raise DrillError(f"{lost} orders with a receipt are missing, {twice} count twice; keep all logs and state")
+
+    async def _equal(self, position: int) -> None:
+        """All nodes at a position with the same digest."""
+        digests = await asyncio.gather(
+            *(self._client.get_digest(node.instant, position) for node in self._client.endpoints.nodes)
+        )
+        if len({(answer.as_of.import_id, answer.as_of.position, answer.digest) for answer in digests}) != 1:
+            raise DrillError("the nodes do not hold the same; `fasttree verify` shows where they differ")
+
+    async def _undo(self) -> None:
+        """The drill's member goes, and the primary of before comes back."""
+        try:
+            async with self._step("undone") as step:
+                removed = types_pb2.MemberRemoved(member_id=self._name[:32])
+                taken = await self._pv()
+                back = types_pb2.VolumePosted(member_id=self._name[:32], amount_hundredths=-taken)
+                if taken:
+                    await self._push(types_pb2.Update(update_id=f"{self._name}-return", volume_posted=back))
+                await self._push(types_pb2.Update(update_id=f"{self._name}-remove", member_removed=removed))
+
+                async def is_primary() -> bool:
+                    if (await self._client.get_cluster()).primary != self._primary_before:
+                        await self._client.switchover(self._primary_before, timeout_s=self._wait_s)
+                    return (await self._client.get_cluster()).primary == self._primary_before
+
+                await self._until(is_primary, f"{self._primary_before} did not become primary again")
+                await self._equal(self._client.position)
+                step.figures["orders_returned"] = taken
+        except (CommandError, CallError):
+            pass  # it is in its step
+
+    async def _pv(self) -> int:
+        """What the drill's member has, with all that was pushed."""
+        async with Client(self._client.endpoints) as client:
+            node = client.endpoints.nodes[0].name if client.endpoints.nodes else ""
+            reports = client.reports_at(node) if node else client.reports
+            return (await reports.get_member(self._name[:32])).member.pv_hundredths
+
+    async def _push(self, update: types_pb2.Update) -> None:
+        async for receipt in self._client.push([update]):
+            if receipt.code:
+                raise DrillError(f"{receipt.update_id} was refused: {receipt.message}")
+
+    def _pid(self, node: str) -> int:
+        """A node's process on this machine, by the newest endpoints file; 0 where it has none."""
+        endpoints: Endpoints = self._session.endpoints()
+        return next((one.pid for one in endpoints.nodes if one.name == node), 0)
+
+    async def _until(self, condition: Callable[[], Awaitable[Any]], problem: str) -> None:
+        deadline = time.monotonic() + self._wait_s
+        last = ""
+        while time.monotonic() < deadline:
+            try:
+                if await condition():
+                    return
+            except CallError as error:
+                last = f" ({error})"
+            await asyncio.sleep(0.05)
+        raise DrillError(f"{problem}; waited {self._wait_s:g} s{last}")
