@@ -33,7 +33,7 @@ def _source_digest() -> str:
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
         source = path.read_bytes()
-        if b"@kernel" in source:
+        if b"@kernel" in source or b"@inlined" in source:
             digest.update(path.name.encode() + b"\0" + source)
     return digest.hexdigest()[:16]
 
@@ -59,7 +59,16 @@ def kernel(function: Function) -> Function:
     return cast(Function, numba.njit(nogil=True, cache=True, **_UNCOUNTED)(function))
 
 
-@kernel
+def inlined(function: Function) -> Function:
+    """Compiles a small function into each kernel that calls it.
+
+    A named tuple of arrays is handed over as seven numbers for each array: a call with a whole store costs more than
+    most of what such functions do.
+    """
+    return cast(Function, numba.njit(nogil=True, cache=True, forceinline=True, **_UNCOUNTED)(function))
+
+
+@inlined
 def whole(value: Any) -> int:
     """A scalar as int64: sums of narrower ones must not wrap, and an int64 mixed with a uint64 would become a float."""
     return np.int64(value)  # type: ignore[return-value]
@@ -72,7 +81,7 @@ _SHIFT_27 = np.uint64(27)
 _SHIFT_31 = np.uint64(31)
 
 
-@kernel
+@inlined
 def mixed(value: np.uint64) -> np.uint64:
     """A bijection of 64-bit numbers in which every bit of the argument moves half of the result's (splitmix64)."""
     value = (value ^ (value >> _SHIFT_30)) * _MIX_1

@@ -1,0 +1,232 @@
+"""Takes updates in, in the order of the log, and decides what becomes of each.
+
+Rules, the same on every node since they depend on the state alone:
+
+- An update is *applied*, *held* (it names a member that is not known: one that never was, or whose place is empty) or
+  *rejected* (it can never be taken). Held and rejected ones change nothing; both are in the digest.
+- What is wrong with an update in itself is found first, then whether it must be held, then whether the tree refuses
+  it.
+- When a member arrives, the held updates that wait for it are tried again at once, at the position of its arrival,
+  lowest position first; those that this releases join them.
+
+Runs of orders and of enrolments go through kernels by the batch; whatever these stop at is looked at alone.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fasttree.v1 import types_pb2
+from services.treenode.tree.changes import MAX_LEG, MAX_RANK, Refusal, attempt
+from services.treenode.tree.further import day_of
+from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.ids import MAX_ID_LENGTH, words_of
+from services.treenode.tree.kernel import Int32s, UInt32s
+from services.treenode.tree.postings import enrol_members, post_volumes
+from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
+
+if TYPE_CHECKING:
+    from services.treenode.tree.tree import Tree
+
+#: While updates wait for members, this many enrolments are compared with them before a kernel takes them in.
+_PLAIN_AT_ONCE = 64
+
+
+def apply_updates(tree: Tree, first_position: int, updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+    """See Tree.apply."""
+    if first_position != tree.position + 1:
+        raise ValueError(f"the tree is at position {tree.position}: update {first_position} is not the next one")
+    not_applied: list[NotApplied] = []
+    kinds = [update.WhichOneof("change") for update in updates]
+    begin = 0
+    while begin < len(updates):
+        end = begin + 1
+        while end < len(updates) and kinds[end] == kinds[begin]:
+            end += 1
+        run = updates[begin:end] if len(kinds) != end - begin else updates
+        if kinds[begin] == "volume_posted":
+            _post_run(tree, run, not_applied)
+        elif kinds[begin] == "member_enrolled":
+            _enrol_run(tree, run, not_applied)
+        else:
+            for update in run:
+                _apply_next(tree, update, not_applied)
+        begin = end
+    return not_applied
+
+
+def offer_carried(tree: Tree, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+    """See Tree.offer_carried."""
+    not_applied: list[NotApplied] = []
+    for position, update in zip(positions, updates, strict=True):
+        _settle(tree, position, update, not_applied)
+    tree.restart_ring()
+    return not_applied
+
+
+def _post_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
+    orders = [update.volume_posted for update in updates]
+    member_ids = [order.member_id for order in orders]
+    if not _plain_ids(member_ids):
+        for update in updates:
+            _apply_next(tree, update, not_applied)
+        return
+    asked = words_of(member_ids)
+    slots = np.array([tree.slot(order.volume_type, order.period) for order in orders], dtype=np.int32)
+    amounts = np.array([order.amount_hundredths for order in orders], dtype=np.int64)
+    done = 0
+    while True:
+        done = int(post_volumes(tree.store, asked, slots, amounts, done, 1))
+        if done == len(updates):
+            return
+        _apply_next(tree, updates[done], not_applied)
+        done += 1
+
+
+def _enrol_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
+    batch = _enrolments(tree, [update.member_enrolled for update in updates])
+    waiting = tree.held_updates.waiting
+    begin = 0
+    while begin < len(updates):
+        if batch is not None:
+            end = begin
+            limit = min(len(updates), begin + _PLAIN_AT_ONCE) if waiting else len(updates)
+            while end < limit and not updates[end].member_enrolled.columns and batch.member_ids[end] not in waiting:
+                end += 1
+            done = _enrol_plain(tree, batch, begin, end) if end > begin else begin
+            if done == end > begin:
+                begin = end
+                continue
+            begin = done
+        _apply_next(tree, updates[begin], not_applied)
+        begin += 1
+
+
+@dataclass(frozen=True)
+class _Enrolments:
+    """A run of enrolments as enrol_members takes them."""
+
+    member_ids: list[str]
+    asked: UInt32s
+    sponsors: UInt32s
+    placements: UInt32s
+    legs: Int32s
+    profile: Int32s
+
+
+def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolments | None:
+    """The run as columns; None where some value in it is not plain: then each is looked at alone."""
+    member_ids = [member.member_id for member in members]
+    sponsor_ids = [member.sponsor_id for member in members]
+    placement_ids = [member.placement_id for member in members]
+    legs = [member.placement_leg for member in members]
+    plain = all(member_ids) and all(map(_plain_ids, (member_ids, sponsor_ids, placement_ids)))
+    if not plain or max(legs) > MAX_LEG:
+        return None
+    try:
+        profile = np.array(
+            [
+                (member.kind or DISTRIBUTOR, tree.status_code(member.status), member.rank, day_of(member.joined_on))
+                for member in members
+            ],
+            dtype=np.int32,
+        )
+    except ValueError:
+        return None
+    kind, rank = profile[:, 0], profile[:, 2]
+    if kind.min() < DISTRIBUTOR or kind.max() > CUSTOMER or rank.min() < 0 or rank.max() > MAX_RANK:
+        return None
+    return _Enrolments(
+        member_ids,
+        words_of(member_ids),
+        words_of(sponsor_ids),
+        words_of(placement_ids),
+        np.array(legs, dtype=np.int32),
+        profile,
+    )
+
+
+def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
+    """Takes the enrolments from `begin` on in; the index of the first that must be looked at alone, or `end`."""
+    tree.make_room(end - begin, batch.asked[begin:end])
+    rows = np.empty(end, dtype=np.int32)
+    done = enrol_members(
+        tree.store,
+        batch.asked[:end],
+        batch.sponsors,
+        batch.placements,
+        batch.legs,
+        batch.profile,
+        rows,
+        begin,
+        1,
+    )
+    tree.further.clear(rows[begin:done])
+    return int(done)
+
+
+def _plain_ids(member_ids: list[str]) -> bool:
+    joined = "".join(member_ids)
+    return max(map(len, member_ids)) <= MAX_ID_LENGTH and joined.isascii() and joined.isprintable()
+
+
+def _apply_next(tree: Tree, update: types_pb2.Update, not_applied: list[NotApplied]) -> None:
+    """Takes one update in at the next position."""
+    tree.store.counters[POSITION] += 1
+    _settle(tree, tree.position, update, not_applied)
+    tree.add_to_digest(0)
+
+
+def _settle(tree: Tree, position: int, update: types_pb2.Update, not_applied: list[NotApplied]) -> None:
+    """Applies, holds or rejects an update of `position`, then those that it releases."""
+    refusal = attempt(tree, update)
+    if refusal is not None:
+        if refusal.waits_for:
+            _hold(tree, position, update, refusal, not_applied)
+        else:
+            _reject(tree, position, update, refusal, not_applied)
+        return
+    if update.HasField("member_enrolled"):
+        _release(tree, update.member_enrolled.member_id, not_applied)
+
+
+def _release(tree: Tree, member_id: str, not_applied: list[NotApplied]) -> None:
+    """Tries again what waits for a member that has just arrived."""
+    held_updates = tree.held_updates
+    ready = held_updates.take_waiting(member_id)
+    heapq.heapify(ready)
+    while ready:
+        position = heapq.heappop(ready)
+        held = held_updates.by_position[position]
+        refusal = attempt(tree, held.update)
+        if refusal is not None and refusal.waits_for:
+            held_updates.hold(HeldUpdate(position, held.update, refusal.waits_for, refusal.reason))
+            continue
+        held_updates.resolve(position, tree.position)
+        tree.add_to_digest(-HeldUpdates.digest_of(position, held.update.update_id))
+        if refusal is not None:
+            _reject(tree, position, held.update, refusal, not_applied)
+        elif held.update.HasField("member_enrolled"):
+            for released in held_updates.take_waiting(held.update.member_enrolled.member_id):
+                heapq.heappush(ready, released)
+
+
+def _hold(tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal, not_applied: list[NotApplied]) -> None:
+    held = HeldUpdate(position, update, refusal.waits_for, refusal.reason)
+    tree.held_updates.hold(held)
+    tree.add_to_digest(HeldUpdates.digest_of(position, update.update_id))
+    not_applied.append(held.not_applied())
+
+
+def _reject(
+    tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal, not_applied: list[NotApplied]
+) -> None:
+    rejected = NotApplied(position, update.update_id, types_pb2.OUTCOME_REJECTED, refusal.reason)
+    tree.rejected_updates.add(rejected)
+    tree.add_to_digest(RejectedUpdates.digest_of(rejected))
+    not_applied.append(rejected)

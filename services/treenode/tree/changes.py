@@ -1,0 +1,288 @@
+"""What one update does to the tree, or why it is not taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fasttree.v1 import types_pb2
+from services.treenode.tree.further import day_of
+from services.treenode.tree.ids import MAX_ID_LENGTH, find_row, key_of, packed_id
+from services.treenode.tree.legs import leg_is_taken, leg_to_take
+from services.treenode.tree.links import TOP, is_below
+from services.treenode.tree.moves import (
+    move_fits,
+    move_placement,
+    move_sponsor,
+    removal_fits,
+    remove_member,
+    set_profile,
+)
+from services.treenode.tree.postings import enrol_members, post_volumes
+from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, NOBODY
+from services.treenode.tree.table import NO_DAY
+
+if TYPE_CHECKING:
+    from services.treenode.tree.tree import Tree
+
+MAX_RANK = 32_767
+MAX_LEG = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why an update is not taken; nothing was changed."""
+
+    #: In one line.
+    reason: str
+    #: The member that it waits for: then it is held. Empty: it is rejected.
+    waits_for: str = ""
+
+
+class _RefusedError(Exception):
+    """Carries a refusal out of the checks of an update."""
+
+    def __init__(self, reason: str, waits_for: str = "") -> None:
+        super().__init__(reason)
+        self.refusal = Refusal(reason, waits_for)
+
+
+def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
+    """Applies an update at the tree's position, or says why not."""
+    change = update.WhichOneof("change")
+    if change is None:
+        return Refusal("it changes nothing: no change is set")
+    try:
+        _CHANGES[change](tree, getattr(update, change))
+    except _RefusedError as refused:
+        return refused.refusal
+    return None
+
+
+def find_place(tree: Tree, member_id: str) -> int:
+    """The row of a place, be it empty; -1 where none has the id."""
+    return int(find_row(tree.store.ids, packed_id(member_id), 0))
+
+
+def _checked_id(member_id: str, what: str) -> str:
+    if not 0 < len(member_id) <= MAX_ID_LENGTH or not member_id.isascii() or not member_id.isprintable():
+        raise _RefusedError(f"{what} is no id: 1 to {MAX_ID_LENGTH} printable ASCII characters")
+    return member_id
+
+
+def _member_row(tree: Tree, member_id: str, what: str) -> int:
+    row = find_place(tree, member_id)
+    if row < 0 or tree.store.kind[row] == NOBODY:
+        raise _RefusedError(f"{what} {member_id} is not known yet", waits_for=member_id)
+    return row
+
+
+def _row_above(tree: Tree, member_id: str, what: str) -> int:
+    return _member_row(tree, member_id, what) if member_id else TOP
+
+
+def _seat(tree: Tree, row: int) -> int:
+    return int(tree.placement.seat_of[row]) if row >= 0 else TOP
+
+
+def _parsed_day(text: str) -> int:
+    try:
+        return day_of(text)
+    except ValueError as error:
+        raise _RefusedError(f"joined_on: {error}") from None
+
+
+def _parsed_columns(tree: Tree, columns: Mapping[str, str]) -> dict[str, int]:
+    try:
+        return tree.further.parsed(columns)
+    except ValueError as error:
+        raise _RefusedError(str(error)) from None
+
+
+def _checked_kind(kind: int) -> int:
+    if kind not in (0, DISTRIBUTOR, CUSTOMER):
+        raise _RefusedError(f"kind {kind} is none: 1 distributor, 2 customer")
+    return kind or DISTRIBUTOR
+
+
+def _checked_rank(rank: int) -> int:
+    if not 0 <= rank <= MAX_RANK:
+        raise _RefusedError(f"rank {rank} is none: 0 to {MAX_RANK}")
+    return rank
+
+
+def _checked_leg(leg: int) -> int:
+    if leg > MAX_LEG:
+        raise _RefusedError(f"leg {leg} is none: 1 to {MAX_LEG}")
+    return leg
+
+
+def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
+    member_id = _checked_id(enrolled.member_id, "member_id")
+    for above, what in ((enrolled.sponsor_id, "sponsor_id"), (enrolled.placement_id, "placement_id")):
+        if above and _checked_id(above, what) == member_id:
+            raise _RefusedError(f"{what} is the member itself")
+    kind, rank = _checked_kind(enrolled.kind), _checked_rank(enrolled.rank)
+    leg, joined_on = _checked_leg(enrolled.placement_leg), _parsed_day(enrolled.joined_on)
+    columns = _parsed_columns(tree, enrolled.columns)
+    row = find_place(tree, member_id)
+    if row >= 0 and tree.store.kind[row] != NOBODY:
+        raise _RefusedError(f"member {member_id} is enrolled already")
+    sponsor = _row_above(tree, enrolled.sponsor_id, "sponsor")
+    placement = _row_above(tree, enrolled.placement_id, "placement")
+    if row >= 0:
+        _check_move(tree, row, sponsor, "sponsor")
+        leg = _check_placement(tree, row, placement, leg)
+        move_sponsor(tree.store, row, sponsor)
+        move_placement(tree.store, row, placement, leg)
+        status = tree.status_code(enrolled.status)
+        set_profile(tree.store, row, kind, status, rank, joined_on)
+    else:
+        if placement >= 0 and leg and leg_is_taken(tree.store, _seat(tree, placement), leg):
+            raise _RefusedError(f"leg {leg} of {enrolled.placement_id} is taken")
+        row = _enrol_new(tree, enrolled, (kind, tree.status_code(enrolled.status), rank, joined_on))
+    _set_columns(tree, row, member_id, columns)
+
+
+def _enrol_new(tree: Tree, enrolled: types_pb2.MemberEnrolled, profile: tuple[int, int, int, int]) -> int:
+    """Makes a new place; everything is checked."""
+    asked = packed_id(enrolled.member_id)
+    tree.make_room(1, asked)
+    rows = np.empty(1, dtype=np.int32)
+    legs = np.array([enrolled.placement_leg], dtype=np.int32)
+    done = enrol_members(
+        tree.store,
+        asked,
+        packed_id(enrolled.sponsor_id),
+        packed_id(enrolled.placement_id),
+        legs,
+        np.array([profile], dtype=np.int32),
+        rows,
+        0,
+        0,
+    )
+    if done != 1:
+        raise AssertionError(f"a checked enrolment of {enrolled.member_id} was not taken")
+    tree.further.clear(rows)
+    return int(rows[0])
+
+
+def _set_columns(tree: Tree, row: int, member_id: str, columns: Mapping[str, int]) -> None:
+    if not columns:
+        return
+    key = key_of(member_id)
+    difference = 0
+    for name, value in columns.items():
+        column = tree.further[name]
+        difference += column.fact_of(key, value) - column.fact_of(key, int(column.values[row]))
+        column.values[row] = value
+    tree.add_to_digest(difference)
+
+
+def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
+    member_id = _checked_id(changed.member_id, "member_id")
+    kind = _checked_kind(changed.kind) if changed.HasField("kind") else None
+    rank = _checked_rank(changed.rank) if changed.HasField("rank") else None
+    joined_on = _parsed_day(changed.joined_on) if changed.HasField("joined_on") else None
+    columns = _parsed_columns(tree, changed.columns)
+    row = _member_row(tree, member_id, "member")
+    status = tree.status_code(changed.status) if changed.HasField("status") else None
+    store = tree.store
+    set_profile(
+        store,
+        row,
+        int(store.kind[row]) if kind is None else kind,
+        int(store.status[row]) if status is None else status,
+        int(store.rank[row]) if rank is None else rank,
+        int(store.joined_on[row]) if joined_on is None else joined_on,
+    )
+    _set_columns(tree, row, member_id, columns)
+
+
+def _check_move(tree: Tree, row: int, above: int, what: str) -> None:
+    if above >= 0 and is_below(tree.sponsor, above, row):
+        raise _RefusedError(f"the new {what} is in the member's own downline")
+    if not move_fits(tree.store, tree.sponsor, row, above):
+        raise _RefusedError("a group total would not fit 64 bits")
+
+
+def _check_placement(tree: Tree, row: int, above: int, leg: int) -> int:
+    """The leg to take below the row `above`; 0 at the top."""
+    seat = _seat(tree, row)
+    above_seat = _seat(tree, above)
+    if above >= 0 and is_below(tree.placement, above_seat, seat):
+        raise _RefusedError("the new placement is in the member's own downline")
+    if not move_fits(tree.store, tree.placement, seat, above_seat):
+        raise _RefusedError("a group total would not fit 64 bits")
+    if above < 0:
+        return 0
+    own_leg = int(tree.store.leg[row])
+    if tree.placement.parent[seat] == above_seat and leg in (0, own_leg):
+        return own_leg
+    taken = int(leg_to_take(tree.store, above_seat, leg))
+    if taken < 0:
+        raise _RefusedError(f"leg {leg} of the new placement is taken")
+    return taken
+
+
+def _move(tree: Tree, moved: types_pb2.MemberMoved) -> None:
+    member_id = _checked_id(moved.member_id, "member_id")
+    if moved.new_parent_id and _checked_id(moved.new_parent_id, "new_parent_id") == member_id:
+        raise _RefusedError("new_parent_id is the member itself")
+    if moved.tree not in (types_pb2.TREE_UNSPECIFIED, types_pb2.TREE_SPONSOR, types_pb2.TREE_PLACEMENT):
+        raise _RefusedError(f"tree {moved.tree} is none: 1 sponsor, 2 placement")
+    leg = _checked_leg(moved.placement_leg)
+    row = _member_row(tree, member_id, "member")
+    above = _row_above(tree, moved.new_parent_id, "new parent")
+    if moved.tree == types_pb2.TREE_PLACEMENT:
+        move_placement(tree.store, row, above, _check_placement(tree, row, above, leg))
+    else:
+        _check_move(tree, row, above, "sponsor")
+        move_sponsor(tree.store, row, above)
+
+
+def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
+    member_id = _checked_id(removed.member_id, "member_id")
+    if removed.mode not in (0, types_pb2.REMOVAL_MODE_COMPRESS, types_pb2.REMOVAL_MODE_LEAVE_EMPTY):
+        raise _RefusedError(f"removal mode {removed.mode} is none: 1 compress, 2 leave empty")
+    row = _member_row(tree, member_id, "member")
+    emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
+    if not emptied and not removal_fits(tree.store, row):
+        raise _RefusedError("a group total would not fit 64 bits")
+    unknown = {name: column.unknown for name, column in tree.further.items()}
+    _set_columns(tree, row, member_id, unknown)
+    if emptied:
+        no_status = tree.status_code("")
+        set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
+    else:
+        remove_member(tree.store, row)
+
+
+def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
+    member_id = _checked_id(posted.member_id, "member_id")
+    slot = tree.slot(posted.volume_type, posted.period)
+    if slot < 0:
+        raise _RefusedError(_why_no_slot(tree, posted.volume_type, posted.period))
+    _member_row(tree, member_id, "member")
+    slots = np.array([slot], dtype=np.int32)
+    amounts = np.array([posted.amount_hundredths], dtype=np.int64)
+    if post_volumes(tree.store, packed_id(member_id), slots, amounts, 0, 0) != 1:
+        raise _RefusedError("a total would not fit 64 bits")
+
+
+def _why_no_slot(tree: Tree, volume_type: str, period: str) -> str:
+    if volume_type and volume_type not in tree.volume_types:
+        return f"there is no volume type {volume_type!r}: {', '.join(tree.volume_types)}"
+    return f"period {period!r} is not open: {', '.join(tree.periods)}"
+
+
+_CHANGES: dict[str, Callable[[Tree, Any], None]] = {
+    "member_enrolled": _enrol,
+    "member_changed": _change,
+    "member_moved": _move,
+    "member_removed": _remove,
+    "volume_posted": _post,
+}

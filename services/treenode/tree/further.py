@@ -1,0 +1,168 @@
+"""Further columns: what the import file has beyond the columns that the tree gives a meaning."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+
+import numpy as np
+
+from services.treenode.tree.digest import add_further_digests, further_fact
+from services.treenode.tree.kernel import AnyArray, UInt64s, text_hash
+from services.treenode.tree.names import Names
+from services.treenode.tree.store import Store, widened
+from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER, FurtherColumn, FurtherKind
+
+_EPOCH = datetime.date(1970, 1, 1).toordinal()
+_DTYPES: dict[FurtherKind, type[np.generic]] = {
+    "text": np.int32,
+    "integer": np.int64,
+    "decimal": np.int64,
+    "date": np.int32,
+}
+_LIMIT = 2**63
+
+
+@lru_cache(maxsize=65_536)
+def day_of(text: str) -> int:
+    """Days since 1970-01-01 of "YYYY-MM-DD"; NO_DAY for the empty text. Raises ValueError for anything else."""
+    if not text:
+        return NO_DAY
+    if len(text) != 10:
+        raise ValueError(f"{text!r} is no day: write YYYY-MM-DD")
+    try:
+        return datetime.date.fromisoformat(text).toordinal() - _EPOCH
+    except ValueError:
+        raise ValueError(f"{text!r} is no day: write YYYY-MM-DD") from None
+
+
+def text_of_day(day: int) -> str:
+    """ "YYYY-MM-DD"; empty for NO_DAY."""
+    return "" if day == NO_DAY else datetime.date.fromordinal(int(day) + _EPOCH).isoformat()
+
+
+def number_of(kind: FurtherKind, text: str) -> int:
+    """An integer, or a decimal in millionths; NO_NUMBER for the empty text. Raises ValueError for what is none."""
+    if not text:
+        return NO_NUMBER
+    try:
+        value = Decimal(text)
+        scaled = value.scaleb(DECIMAL_SCALE) if kind == "decimal" else value
+        number = int(scaled)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no number") from None
+    if number != scaled or not -_LIMIT < number < _LIMIT:
+        raise ValueError(f"{text!r} has more digits than a column of kind {kind} takes")
+    return number
+
+
+def text_of_number(kind: FurtherKind, number: int) -> str:
+    """A number as text, without idle zeros; empty for NO_NUMBER."""
+    if number == NO_NUMBER:
+        return ""
+    if kind == "integer":
+        return str(number)
+    whole, part = divmod(abs(int(number)), 10**DECIMAL_SCALE)
+    sign = "-" if number < 0 else ""
+    return f"{sign}{whole}" if not part else f"{sign}{whole}.{part:0{DECIMAL_SCALE}d}".rstrip("0")
+
+
+class Column:
+    """One further column: its kind, its values by row, and the texts of a text column."""
+
+    def __init__(self, name: str, kind: FurtherKind, values: AnyArray, names: Names) -> None:
+        self.name = name
+        self.kind = kind
+        #: (capacity,) as FurtherColumn.values has it.
+        self.values = values
+        self.names = names
+        #: Hash of the name, for the digest.
+        self.tag = np.uint64(text_hash("column\0" + name))
+
+    @property
+    def unknown(self) -> int:
+        """The value of a row without one."""
+        if self.kind == "text":
+            return self.names.code("")
+        return NO_DAY if self.kind == "date" else NO_NUMBER
+
+    def value_of(self, text: str) -> int:
+        """The value that stands for a text. Raises ValueError, naming the column, where there is none."""
+        if self.kind == "text":
+            return self.names.code(text)
+        try:
+            return day_of(text) if self.kind == "date" else number_of(self.kind, text)
+        except ValueError as error:
+            raise ValueError(f"column {self.name}: {error}") from None
+
+    def text_at(self, row: int) -> str:
+        """The value of a row as text; empty where it has none."""
+        value = int(self.values[row])
+        if self.kind == "text":
+            return self.names.texts[value]
+        return text_of_day(value) if self.kind == "date" else text_of_number(self.kind, value)
+
+    def fact_of(self, key: int, value: int) -> int:
+        """The digest of one value; 0 where it is unknown."""
+        if value == self.unknown:
+            return 0
+        number = int(self.names.hashes[value]) if self.kind == "text" else value % 2**64
+        return int(further_fact(np.uint64(key), self.tag, np.uint64(number)))
+
+    def add_digests(self, store: Store, out: UInt64s) -> None:
+        """Adds this column's facts to the digests of the rows, (used,) uint64."""
+        coded = self.kind == "text"
+        hashes = self.names.hashes if coded else np.array([self.unknown % 2**64], dtype=np.uint64)
+        add_further_digests(store, len(out), self.tag, self.values, coded, hashes, out)
+
+
+class FurtherColumns(Mapping[str, Column]):
+    """The further columns by name."""
+
+    def __init__(self, columns: Mapping[str, Column] | None = None) -> None:
+        self._columns: dict[str, Column] = dict(columns or {})
+
+    def __getitem__(self, name: str) -> Column:
+        return self._columns[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    @classmethod
+    def from_table(cls, columns: Mapping[str, FurtherColumn], file_row: AnyArray, capacity: int) -> FurtherColumns:
+        """Columns in row order: row r has the values of the table's row file_row[r]."""
+        taken = {}
+        for name, column in columns.items():
+            values = np.empty(capacity, dtype=_DTYPES[column.kind])
+            np.take(column.values, file_row, out=values[: len(file_row)], mode="clip")
+            taken[name] = Column(name, column.kind, values, Names(column.names))
+        return cls(taken)
+
+    def clear(self, rows: AnyArray | int) -> None:
+        """Makes every value of the rows unknown."""
+        for column in self._columns.values():
+            column.values[rows] = column.unknown
+
+    def grow(self, used: int, capacity: int) -> None:
+        """Makes room for more rows."""
+        for column in self._columns.values():
+            column.values = widened(column.values, used, capacity)
+
+    def parsed(self, texts: Mapping[str, str]) -> dict[str, int]:
+        """Values for the texts, by column. Raises ValueError, naming the column, for an unknown one or a bad text."""
+        values = {}
+        for name, text in texts.items():
+            column = self._columns.get(name)
+            if column is None:
+                raise ValueError(f"there is no column {name!r}")
+            values[name] = column.value_of(text)
+        return values
+
+    def facts_of(self, row: int, key: int) -> int:
+        """The digest of all further columns of a row, modulo 2^64."""
+        return sum(column.fact_of(key, int(column.values[row])) for column in self._columns.values()) % 2**64

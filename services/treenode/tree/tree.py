@@ -1,0 +1,333 @@
+"""The tree: its columns, what it knows beside them, and the ways in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fasttree.v1 import types_pb2
+from services.treenode.tree import apply, postings, state
+from services.treenode.tree.build import build_store
+from services.treenode.tree.further import FurtherColumns
+from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
+from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt32s, UInt64s, text_hash
+from services.treenode.tree.links import Genealogy
+from services.treenode.tree.names import Names
+from services.treenode.tree.reconcile import Reconciliation, reconcile
+from services.treenode.tree.store import (
+    CHANGES,
+    DISTRIBUTOR,
+    HOLDING,
+    MEMBERS,
+    PLACES,
+    POSITION,
+    RING,
+    ROOTS,
+    Store,
+    empty_store,
+    room_for,
+    with_capacity,
+    with_id_words,
+    with_slots,
+)
+from services.treenode.tree.table import NO_DAY, ImportTable
+from services.treenode.tree.validate import validate
+
+
+@dataclass(frozen=True)
+class TreeConfig:
+    """What the cluster's configuration says about every tree; an import may open more of both."""
+
+    #: The default one first.
+    volume_types: tuple[str, ...]
+    #: "YYYY-MM", the current one first.
+    periods: tuple[str, ...]
+
+
+class Tree:
+    """One cluster's genealogy at one (import_id, position). Not safe for threads: one user at a time.
+
+    Readers take the columns from `store`, `sponsor`, `placement` and `further` (their meaning stands there), best by
+    the functions in queries.py. Arrays are replaced when they must grow, never resized: whoever holds one keeps it.
+    """
+
+    def __init__(
+        self, volume_types: Sequence[str], periods: Sequence[str], import_id: int, names: Names, store: Store
+    ) -> None:
+        """For `empty`, `from_table` and `from_state`."""
+        self.volume_types = tuple(volume_types)
+        self.periods = tuple(periods)
+        self.import_id = import_id
+        self.statuses = names
+        self.store = store
+        self.further = FurtherColumns()
+        self.held_updates = HeldUpdates()
+        self.rejected_updates = RejectedUpdates()
+        #: The digest is known from this position on, and RING positions back at most.
+        self.ring_start = self.position
+        self._slots = _slot_names(self.volume_types, self.periods)
+
+    @classmethod
+    def empty(cls, config: TreeConfig) -> Tree:
+        """A tree without members, at import 0, position 0."""
+        names = Names([""])
+        tags = _slot_tags(slot_keys(config.volume_types, config.periods))
+        return cls(config.volume_types, config.periods, 0, names, empty_store(room_for(0), 4, tags, names.hashes))
+
+    @classmethod
+    def from_table(cls, table: ImportTable, config: TreeConfig, import_id: int, position: int) -> Tree:
+        """The tree of an import file that holds the effect of every update up to `position`.
+
+        Raises OverflowError where a group total does not fit 64 bits.
+        """
+        types = _with_more(config.volume_types, [key[0] for key in table.volumes])
+        periods = _with_more(config.periods, [key[1] for key in table.volumes])
+        keys = slot_keys(types, periods)
+        names = Names(table.status_names)
+        store, file_row = build_store(table, keys, _slot_tags(keys), names.hashes)
+        store.counters[POSITION] = position
+        tree = cls(types, periods, import_id, names, store)
+        tree.further = FurtherColumns.from_table(table.further, file_row, store.capacity)
+        if tree.further:
+            store.digests[0] += tree.further_digests().sum(dtype=np.uint64)
+        tree.restart_ring()
+        return tree
+
+    @classmethod
+    def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Tree:
+        """The tree whose state() gave these; the arrays are copied. Raises StateError where they do not fit."""
+        if meta.get("format") != state.FORMAT:
+            raise state.StateError(f"the state has format {meta.get('format')}, not {state.FORMAT}")
+        names = Names(meta["statuses"])
+        keys = slot_keys(meta["volume_types"], meta["periods"])
+        store = state.store_from(arrays, _slot_tags(keys), names.hashes)
+        tree = cls(meta["volume_types"], meta["periods"], meta["import_id"], names, store)
+        tree.further = state.further_from(meta, arrays, store.capacity)
+        tree.held_updates = state.held_from(meta, arrays)
+        tree.rejected_updates = state.rejected_from(meta)
+        tree.ring_start = meta["ring_start"]
+        if (tree.position, tree.digest) != (meta["position"], meta["digest"]):
+            raise state.StateError("the state's columns are of another position than it says")
+        return tree
+
+    def state(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+        """The whole tree: a JSON-able dict, and arrays by name, which are views of the columns as they are now."""
+        return state.state_of(self)
+
+    def validate(self) -> None:
+        """Raises InvariantError, naming the invariant, where one does not hold. Takes a few scans of everything."""
+        validate(self)
+
+    def reconcile(self, other: Tree) -> Reconciliation:
+        """How `other`, a new tree at the same position, differs from this one."""
+        return reconcile(self, other)
+
+    # --- where it stands
+
+    @property
+    def position(self) -> int:
+        """The last update in it."""
+        return int(self.store.counters[POSITION])
+
+    @property
+    def digest(self) -> int:
+        """Digest of its base facts, held and rejected updates."""
+        return int(self.store.digests[0])
+
+    def digest_at(self, position: int) -> int | None:
+        """The digest at an earlier position since this tree began, RING positions back at most; else None."""
+        if position > self.position or position < self.ring_start or position <= self.position - RING:
+            return None
+        return int(self.store.digests[1 + position % RING])
+
+    @property
+    def member_count(self) -> int:
+        """Members, without empty places."""
+        return int(self.store.counters[MEMBERS])
+
+    @property
+    def empty_place_count(self) -> int:
+        """Places that a removed member left empty."""
+        return int(self.store.counters[PLACES] - self.store.counters[MEMBERS])
+
+    @property
+    def root_count(self) -> int:
+        """Members without a sponsor."""
+        return int(self.store.counters[ROOTS])
+
+    @property
+    def holding_count(self) -> int:
+        """Members in the holding tank: with a sponsor and without a placement."""
+        return int(self.store.counters[HOLDING])
+
+    @property
+    def change_count(self) -> int:
+        """Changes to links since the layout: the more, the more a relay brings."""
+        return int(self.store.counters[CHANGES])
+
+    @property
+    def sponsor(self) -> Genealogy:
+        """The sponsor tree's columns, by row."""
+        return self.store.sponsor
+
+    @property
+    def placement(self) -> Genealogy:
+        """The placement tree's columns, by seat."""
+        return self.store.placement
+
+    # --- volumes and names
+
+    def slot(self, volume_type: str = "", period: str = "") -> int:
+        """The slot of a volume type in a period, defaults where empty; -1 where it is not open."""
+        return self._slots.get((volume_type, period), -1)
+
+    def slot_keys(self) -> list[tuple[str, str]]:
+        """(volume type, period) of every slot."""
+        return slot_keys(self.volume_types, self.periods)
+
+    def status_code(self, status: str) -> int:
+        """The code of a status, which is taken in if it is new. Replaces `store` then: take that afterwards."""
+        code = self.statuses.code(status)
+        if len(self.statuses.hashes) != len(self.store.status_hashes):
+            self.store = self.store._replace(status_hashes=self.statuses.hashes)
+        return code
+
+    # --- updates
+
+    def apply(self, first_position: int, updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+        """Takes updates in, the first of them at `first_position`, which must be the next one (else ValueError).
+
+        Those that were held or rejected are returned, held ones from before that were rejected now among them.
+        """
+        return apply.apply_updates(self, first_position, updates)
+
+    def offer_carried(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+        """Offers updates at or before this tree's position that were held when its import file was taken."""
+        return apply.offer_carried(self, positions, updates)
+
+    def carried_positions(self, as_of_position: int) -> list[int]:
+        """Positions of updates that were held when this tree was at `as_of_position`, in order."""
+        return self.held_updates.held_at(as_of_position)
+
+    def post_volumes(self, member_ids: AnyArray, amounts: Int64s, slots: Int32s | None = None) -> int:
+        """Orders by the array, each at the next position: how many were plain. It stops at the first that is not.
+
+        `member_ids`: (n,) dtype S; `amounts`: (n,) hundredths; `slots`: (n,), the default one where None.
+        """
+        taken = np.zeros(len(amounts), dtype=np.int32) if slots is None else slots
+        return int(postings.post_volumes(self.store, words_of(member_ids), taken, amounts, 0, 1))
+
+    def enrol(
+        self,
+        member_ids: AnyArray,
+        sponsor_ids: AnyArray,
+        placement_ids: AnyArray | None = None,
+        legs: Int32s | None = None,
+        profile: Int32s | None = None,
+    ) -> int:
+        """Enrolments by the array, each at the next position: how many were plain. It stops at the first that is not.
+
+        All ids (n,) dtype S, empty where there is none; `legs`: (n,), 0 for the first free one; `profile`: (n, 4)
+        int32: kind, status code, rank, joined day.
+        """
+        count = len(member_ids)
+        asked = words_of(member_ids)
+        self.make_room(count, asked)
+        placed = np.zeros((count, 1), dtype=np.uint32) if placement_ids is None else words_of(placement_ids)
+        if profile is None:
+            profile = np.array([[DISTRIBUTOR, self.status_code(""), 0, NO_DAY]], dtype=np.int32).repeat(count, axis=0)
+        taken_legs = np.zeros(count, dtype=np.int32) if legs is None else legs
+        rows = np.empty(count, dtype=np.int32)
+        done = int(
+            postings.enrol_members(self.store, asked, words_of(sponsor_ids), placed, taken_legs, profile, rows, 0, 1)
+        )
+        self.further.clear(rows[:done])
+        return done
+
+    def held(self) -> list[NotApplied]:
+        """The held updates, by position."""
+        by_position = self.held_updates.by_position
+        return [by_position[position].not_applied() for position in sorted(by_position)]
+
+    def rejected(self) -> list[NotApplied]:
+        """The newest rejected updates since the import, by position."""
+        return sorted(self.rejected_updates.newest, key=lambda rejected: rejected.position)
+
+    @property
+    def held_count(self) -> int:
+        """Held updates."""
+        return len(self.held_updates)
+
+    @property
+    def rejected_count(self) -> int:
+        """Updates rejected since the import."""
+        return self.rejected_updates.total
+
+    # --- for this package
+
+    def restart_ring(self) -> None:
+        """Forgets the digests of earlier positions, and notes the one now."""
+        self.ring_start = self.position
+        self.store.digests[1 + self.position % RING] = self.store.digests[0]
+
+    def add_to_digest(self, difference: int) -> None:
+        """Adds to the digest, modulo 2^64, and notes it for the position."""
+        digest = (self.digest + difference) % 2**64
+        self.store.digests[0] = np.uint64(digest)
+        self.store.digests[1 + self.position % RING] = self.store.digests[0]
+
+    def further_digests(self) -> UInt64s:
+        """The digest of every row's further columns, (used,) uint64."""
+        out = np.zeros(self.store.used, dtype=np.uint64)
+        for column in self.further.values():
+            column.add_digests(self.store, out)
+        return out
+
+    def make_room(self, places: int, asked: UInt32s) -> None:
+        """Makes room for more places with these ids, before a kernel takes them in."""
+        store = self.store
+        used_words = asked.shape[1]
+        while used_words > store.ids.words.shape[1] and not asked[:, used_words - 1].any():
+            used_words -= 1
+        if used_words > store.ids.words.shape[1]:
+            store = with_id_words(store, used_words)
+        needed = store.used + places
+        if needed > store.capacity:
+            store = with_capacity(store, room_for(needed))
+            self.further.grow(store.used, store.capacity)
+        entries = int(store.counters[PLACES]) + places
+        if entries > len(store.ids.slots) * MAX_LOAD:
+            store = with_slots(store, entries + entries // 4)
+        self.store = store
+
+
+def slot_keys(volume_types: Sequence[str], periods: Sequence[str]) -> list[tuple[str, str]]:
+    """(volume type, period) of every slot: period by period, so that the default of both is slot 0."""
+    return [(volume_type, period) for period in periods for volume_type in volume_types]
+
+
+def _slot_tags(keys: list[tuple[str, str]]) -> UInt64s:
+    return np.array([text_hash(f"volume\0{volume_type}\0{period}") for volume_type, period in keys], dtype=np.uint64)
+
+
+def _slot_names(volume_types: Sequence[str], periods: Sequence[str]) -> dict[tuple[str, str], int]:
+    slots = {key: slot for slot, key in enumerate(slot_keys(volume_types, periods))}
+    for volume_type in volume_types:
+        slots[volume_type, ""] = slots[volume_type, periods[0]]
+    for period in periods:
+        slots["", period] = slots[volume_types[0], period]
+    slots["", ""] = 0
+    return slots
+
+
+def _with_more(names: Sequence[str], further: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*names, *further)))
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be a member's id."""
+    return 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()
