@@ -44,6 +44,7 @@ async def test_a_killed_child_comes_back_with_another_pid(tmp_path: Path) -> Non
     said: list[str] = []
     supervisor = Supervisor(lambda: changes.append(1), said.append, restart=True)
     await supervisor.start(child(tmp_path, SLEEPER))
+    supervisor.all_started()
     first = supervisor.pid("part")
     os.kill(first, signal.SIGKILL)
     await wait_until(lambda: supervisor.pid("part") != first)
@@ -57,6 +58,7 @@ async def test_a_killed_child_comes_back_with_another_pid(tmp_path: Path) -> Non
 async def test_without_restart_it_stays_down(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(lambda: None, said.append, restart=False)
+    supervisor.all_started()
     await supervisor.start(child(tmp_path, "raise SystemExit(3)"))
     pid = supervisor.pid("part")
     await wait_until(lambda: bool(said))
@@ -68,10 +70,18 @@ async def test_without_restart_it_stays_down(tmp_path: Path) -> None:
 async def test_one_that_dies_at_once_is_tried_more_and_more_seldom(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(lambda: None, said.append, restart=True)
+    supervisor.all_started()
     await supervisor.start(child(tmp_path, "raise SystemExit(1)"))
     await wait_until(lambda: len(said) >= 3)
     await supervisor.stop([["part"]])
     assert [line.split("starts again in ")[1].split(" s")[0] for line in said[:3]] == ["0.1", "0.2", "0.4"]
+
+
+async def test_one_that_dies_while_all_start_is_told_and_left(tmp_path: Path) -> None:
+    supervisor = Supervisor(lambda: None, print, restart=True)
+    await supervisor.start(child(tmp_path, "raise SystemExit(1)"))
+    await wait_until(lambda: supervisor.failed == ["part"])
+    await supervisor.stop([["part"]])
 
 
 async def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:

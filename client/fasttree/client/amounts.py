@@ -21,5 +21,5 @@ def to_hundredths(text: str) -> int:
 
 def from_hundredths(hundredths: int) -> str:
     """1250 as "12.50"."""
-    whole, places = divmod(abs(hundredths), 100)
-    return f"{'-' if hundredths < 0 else ''}{whole}.{places:02d}"
+    text = f"{hundredths:03d}" if hundredths >= 0 else f"{hundredths:04d}"
+    return f"{text[:-2]}.{text[-2:]}"

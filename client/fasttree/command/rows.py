@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import click
@@ -46,7 +47,7 @@ KNOWN_COLUMNS = (
 _TABLE_ROWS_AHEAD = 1_000
 
 Member = types_pb2.Member
-Cell = Callable[[Member], Any]
+Values = Callable[[Sequence[Member]], list[Any]]
 
 _KINDS = {types_pb2.MEMBER_KIND_DISTRIBUTOR: "distributor", types_pb2.MEMBER_KIND_CUSTOMER: "customer"}
 
@@ -63,18 +64,19 @@ def parse_columns(_context: click.Context, _parameter: click.Parameter, value: s
     return columns
 
 
-def _cell(column: str) -> Cell:
-    if column == "pv":
-        return lambda member: from_hundredths(member.pv_hundredths)
-    if column == "gv":
-        return lambda member: from_hundredths(member.gv_hundredths)
+def _values(column: str) -> Values:
+    """A column's values for many members at once: one pass a column is what makes a million rows quick."""
+    if column in ("pv", "gv"):
+        hundredths = attrgetter(f"{column}_hundredths")
+        return lambda members: [from_hundredths(value) for value in map(hundredths, members)]
     if column == "kind":
-        return lambda member: _KINDS.get(member.kind, "")
+        return lambda members: [_KINDS.get(member.kind, "") for member in members]
     if column == "volumes":
-        return _volumes
+        return lambda members: [_volumes(member) for member in members]
     if column in KNOWN_COLUMNS:
-        return lambda member: getattr(member, column)
-    return lambda member: member.columns.get(column, "")
+        field = attrgetter(column)
+        return lambda members: list(map(field, members))
+    return lambda members: [member.columns.get(column, "") for member in members]
 
 
 def _volumes(member: Member) -> list[dict[str, str]]:
@@ -89,11 +91,11 @@ def _volumes(member: Member) -> list[dict[str, str]]:
     ]
 
 
-def _volumes_text(member: Member) -> str:
-    return " ".join(
-        f"{volume['volume_type']}:{volume['period']}={volume['personal']}/{volume['group']}"
-        for volume in _volumes(member)
-    )
+def _volumes_texts(members: Sequence[Member]) -> list[str]:
+    return [
+        " ".join(f"{one['volume_type']}:{one['period']}={one['personal']}/{one['group']}" for one in _volumes(member))
+        for member in members
+    ]
 
 
 class Rows:
@@ -101,28 +103,29 @@ class Rows:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = tuple(columns)
-        self._cells = [_cell(column) for column in columns]
-        self._text_cells = [_volumes_text if column == "volumes" else _cell(column) for column in columns]
+        self._values = [_values(column) for column in columns]
+        self._text_values = [_volumes_texts if column == "volumes" else _values(column) for column in columns]
 
-    def text(self, member: Member) -> list[Any]:
-        """One cell a column, for tables and CSV."""
-        return [cell(member) for cell in self._text_cells]
+    def texts(self, members: Sequence[Member]) -> Iterable[tuple[Any, ...]]:
+        """A row for each member, for tables and CSV."""
+        return zip(*(values(members) for values in self._text_values), strict=True)
 
-    def json(self, member: Member) -> dict[str, Any]:
-        """Column to value; volumes are texts, so that no reader makes floats of them."""
-        return {column: cell(member) for column, cell in zip(self.columns, self._cells, strict=True)}
+    def json(self, members: Sequence[Member]) -> Iterable[dict[str, Any]]:
+        """Column to value for each member; volumes are texts, so that no reader makes floats of them."""
+        for row in zip(*(values(members) for values in self._values), strict=True):
+            yield dict(zip(self.columns, row, strict=True))
 
 
 def print_members(
-    columns: Sequence[str], as_of: types_pb2.AsOf, members: Iterable[Member], *, as_json: bool, **further: Any
+    columns: Sequence[str], as_of: types_pb2.AsOf, members: Sequence[Member], *, as_json: bool, **further: Any
 ) -> None:
     """Members of one answer: as a table with a line that says what it is as of, or as one JSON object."""
     rows = Rows(columns)
     if as_json:
-        content = {"as_of": as_of_json(as_of), "members": [rows.json(member) for member in members], **further}
+        content = {"as_of": as_of_json(as_of), "members": list(rows.json(members)), **further}
         click.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    lines = [[str(cell) for cell in rows.text(member)] for member in members]
+    lines = [[str(cell) for cell in row] for row in rows.texts(members)]
     click.echo(Table(columns, lines).text())
     notes = "".join(f"; {name.replace('_', ' ')} {value}" for name, value in further.items() if isinstance(value, int))
     click.echo(f"{len(lines)} {'member' if len(lines) == 1 else 'members'}, {as_of_text(as_of)}{notes}")
@@ -139,7 +142,7 @@ async def stream_csv(columns: Sequence[str], batches: Batches) -> None:
     async for as_of, members in batches:
         if as_of is not None and sys.stderr.isatty():
             click.echo(as_of_text(as_of), err=True)
-        writer.writerows([rows.text(member) for member in members])
+        writer.writerows(rows.texts(members))
     sys.stdout.flush()
 
 
@@ -153,8 +156,8 @@ async def stream_json(columns: Sequence[str], batches: Batches) -> None:
         if not begun:
             sys.stdout.write(f'{{"as_of": {encode(as_of_json(as_of or types_pb2.AsOf()))}, "members": [')
             begun = True
-        for member in members:
-            sys.stdout.write(separator + encode(rows.json(member)))
+        if members:
+            sys.stdout.write(separator + ",\n".join(map(encode, rows.json(members))))
             separator = ",\n"
     sys.stdout.write("\n]}\n" if begun else '{"as_of": null, "members": []}\n')
     sys.stdout.flush()
@@ -170,7 +173,7 @@ async def stream_table(columns: Sequence[str], batches: Batches) -> None:
     async for as_of, members in batches:
         seen = as_of or seen
         count += len(members)
-        lines = [[str(cell) for cell in rows.text(member)] for member in members]
+        lines = [[str(cell) for cell in row] for row in rows.texts(members)]
         if ahead is None:
             sys.stdout.writelines(table.line(line) + "\n" for line in lines)
             continue

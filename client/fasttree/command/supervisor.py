@@ -65,8 +65,9 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        #: How often each child died; while a cluster starts, a death is a failure.
-        self.deaths: dict[str, int] = {}
+        #: Children that died before `all_started`: a start that fails is told, not tried again.
+        self.failed: list[str] = []
+        self._all_started = False
 
     def pid(self, name: str) -> int:
         """The newest process of a child, dead or alive; 0 before its start."""
@@ -76,9 +77,12 @@ class Supervisor:
     async def start(self, child: Child) -> None:
         """Starts a child and watches it from then on. Raises OSError where its program can't be run."""
         self._children[child.name] = child
-        self.deaths[child.name] = 0
         await self._spawn(child)
         self._watchers[child.name] = asyncio.create_task(self._watch(child))
+
+    def all_started(self) -> None:
+        """From now on, a child that dies is started again."""
+        self._all_started = True
 
     async def _spawn(self, child: Child) -> None:
         child.log.parent.mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,9 @@ class Supervisor:
             code = await self._processes[child.name].wait()
             if self._stopping:
                 return
-            self.deaths[child.name] += 1
+            if not self._all_started:
+                self.failed.append(child.name)
+                return
             if time.monotonic() - started_at >= LIVED_S:
                 wait_s = WAIT_S_FIRST
             if not self._restart:

@@ -140,6 +140,7 @@ class LocalCluster:
         endpoints = self._endpoints()
         if self._sample:
             await import_sample(endpoints, self._home.path / "sample", self._say)
+        self._supervisor.all_started()
         self._ready = True
         self._write_endpoints()
         if self._as_json:
@@ -154,9 +155,8 @@ class LocalCluster:
         self._plan.unready = f"{name} at {address} does not say {service or 'live'}"
         stub = health_pb2_grpc.HealthStub(channels.to(address))
         while True:
-            for part, deaths in self._supervisor.deaths.items():
-                if deaths:
-                    raise CommandError(f"{part} ended while it started{self._log_end(part)}")
+            for part in self._supervisor.failed:
+                raise CommandError(f"{part} ended while it started{self._log_end(part)}")
             try:
                 answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=1.0)
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:

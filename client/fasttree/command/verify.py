@@ -194,8 +194,8 @@ class Descent:
                 answer = await self._client.reports_at(node.name).get_member(member_id, options=options)
             except CallError as error:
                 return f"differs; {node.name} could not say how: {error}"
-            rows = Rows([*KNOWN_COLUMNS, "volumes"]).json(answer.member)
-            members.append({**rows, **answer.member.columns})
+            (row,) = Rows([*KNOWN_COLUMNS, "volumes"]).json([answer.member])
+            members.append({**row, **answer.member.columns})
         left, right = members
         differing = [key for key in left.keys() | right.keys() if left.get(key) != right.get(key)]
         texts = [
