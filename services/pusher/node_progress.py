@@ -20,21 +20,19 @@ class NodeStream(StrEnum):
     CONNECTING = "connecting"
     STREAMING = "streaming"
     BEHIND_LOG = "behind_log"
+    NEEDS_IMPORT = "needs_import"
     OTHER_LOG = "other_log"
     AHEAD_OF_LOG = "ahead_of_log"
 
 
 #: The states in which the node has said where it stands.
-STOOD = frozenset({NodeStream.STREAMING, NodeStream.BEHIND_LOG, NodeStream.OTHER_LOG, NodeStream.AHEAD_OF_LOG})
+STOOD = frozenset(set(NodeStream) - {NodeStream.AWAY, NodeStream.CONNECTING})
 
 #: From each state, the states that may follow it. A node that has said where it stands may say so again at any time.
 TRANSITIONS: dict[NodeStream, frozenset[NodeStream]] = {
     NodeStream.AWAY: frozenset({NodeStream.CONNECTING}),
     NodeStream.CONNECTING: STOOD | {NodeStream.AWAY},
-    NodeStream.STREAMING: STOOD | {NodeStream.AWAY},
-    NodeStream.BEHIND_LOG: STOOD | {NodeStream.AWAY},
-    NodeStream.OTHER_LOG: STOOD | {NodeStream.AWAY},
-    NodeStream.AHEAD_OF_LOG: STOOD | {NodeStream.AWAY},
+    **{state: STOOD | {NodeStream.AWAY} for state in STOOD},
 }
 
 
@@ -60,11 +58,11 @@ class NodeReplication:
 
     node: str
     state: NodeStream = NodeStream.AWAY
-    #: Number of the newest stream; grows with each `Connect`.
+    #: Number of the newest stream; no two streams of any nodes have the same.
     session: int = 0
     #: Next position to send. Beyond `applied_position` in every state but away and connecting.
     next_position: int = 1
-    #: Newest position sent on this stream; 0 before the first. Never falls while the stream stands.
+    #: The highest position that was ever sent, or that the node had, in this session.
     sent_position: int = 0
     #: The node's last word, kept while it is away.
     applied_position: int = 0

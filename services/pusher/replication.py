@@ -2,7 +2,7 @@
 
 The rules
 ---------
-A node is known by the address of its instant port. It is in one of six states (`TRANSITIONS` below):
+A node is known by the address of its instant port. It is in one of seven states (`TRANSITIONS` below):
 
 - *away*: no stream. A `Connect` goes out when its back-off has passed; every stream has a session number of its own,
   and events of an older session are ignored: they are late, not wrong.
@@ -10,6 +10,8 @@ A node is known by the address of its instant port. It is in one of six states (
 - *streaming*: records flow from `next_position` on. This is the only state in which records are sent.
 - *behind_log*: the log no longer keeps what the node lacks. It hears heartbeats, which tell it where the log begins,
   and takes a snapshot or an import; then it says anew where it stands.
+- *needs_import*: the node is empty, and an import is in force: it takes no records before it has that, or a peer's
+  snapshot, since it could only hold them all. It hears heartbeats.
 - *other_log*: the node counts positions of another log. It hears heartbeats, sets its state aside, and says so.
 - *ahead_of_log*: the node has updates that the log lacks, so the log has lost some. Nothing is sent: new updates
   under the positions that the node has taken already would make it differ from the others in silence. It stays so
@@ -77,14 +79,18 @@ class Replication:
         first_position: int,
         position: int,
         jitter: Callable[[], float],
+        import_id: int = 0,
     ) -> None:
-        """`position`: the newest durable one; `first_position`: the oldest kept one; `jitter()`: 0.0 up to 1.0."""
+        """`position`: newest durable; `first_position`: oldest kept; `import_id`: in force; `jitter()`: from 0 to 1."""
         self.settings = settings
         self.log_id = log_id
         self.first_position = first_position
         self.position = position
+        self.import_id = import_id
         self.nodes: dict[str, NodeReplication] = {}
         self._jitter = jitter
+        #: Over all nodes, so that a node that leaves and comes back never has the number of an old stream again.
+        self._sessions = 0
 
     def handle(self, event: ReplicationEvent, now: float) -> list[ReplicationAction]:
         """Takes one event; `now` in seconds, never less than before."""
@@ -96,8 +102,8 @@ class Replication:
             case Trimmed(first_position):
                 self.first_position = max(self.first_position, first_position)
                 return []
-            case LogEndChanged():
-                return self._heartbeats(self.nodes.values(), now)
+            case LogEndChanged(import_id):
+                return self._log_end_changed(import_id, now)
             case NodeAppeared(address):
                 known = self.nodes.get(address)
                 return [] if known is None or known.state is not NodeStream.AWAY else self._connect(known, now)
@@ -156,7 +162,8 @@ class Replication:
 
     def _connect(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
         self._move(node, NodeStream.CONNECTING, "back-off is over")
-        node.session += 1
+        self._sessions += 1
+        node.session = self._sessions
         node.sent_position = 0
         node.connected_at = node.progress_at = node.written_at = node.retry_at = now
         return [Connect(node.node, node.session)]
@@ -200,6 +207,7 @@ class Replication:
         node.note = note
         node.applied_position = event.position
         node.next_position = event.position + 1
+        node.sent_position = max(node.sent_position, event.position)
         self._forget_sent(node)
         if state is not NodeStream.STREAMING:
             node.in_step = False
@@ -227,10 +235,12 @@ class Replication:
                 NodeStream.BEHIND_LOG,
                 f"needs updates from {event.position + 1}, but the log begins at {self.first_position}",
             )
+        if not event.position and not event.import_id and self.import_id:
+            return NodeStream.NEEDS_IMPORT, f"is empty, and import {self.import_id} is in force"
         return NodeStream.STREAMING, ""
 
     def _applied(self, node: NodeReplication, position: int, now: float) -> list[ReplicationAction]:
-        if position > max(node.sent_position, node.next_position - 1) and node.state is NodeStream.STREAMING:
+        if position > node.sent_position and node.state is NodeStream.STREAMING:
             # A confirmation of what was never sent: the two disagree about what the log is. Start over.
             reason = f"confirmed {position}, but was sent only up to {node.sent_position}"
             return [EndStream(node.node, node.session, reason), *self._lost(node, reason, now)]
@@ -238,7 +248,7 @@ class Replication:
         if position <= node.applied_position or node.state is not NodeStream.STREAMING:
             return []
         node.applied_position = position
-        node.next_position = max(node.next_position, position + 1)  # it had them from before its last word
+        node.next_position = max(node.next_position, position + 1)  # it had some from before it stood anew
         node.progress_at = now
         node.failures = 0
         self._settle_window(node)
@@ -297,7 +307,7 @@ class Replication:
             raise ReplicationBrokenError(f"{node.node}: asked to send {sending}, but {last_position} was sent last")
         node.written_at = now
         node.sent_position = max(node.sent_position, last_position)
-        if sending.first_position == node.next_position:
+        if node.next_position <= last_position:
             node.next_position = last_position + 1
             node.in_flight.append((last_position, size_bytes))
             node.in_flight_bytes += size_bytes
@@ -321,6 +331,18 @@ class Replication:
                     node.progress_at = now
                 actions.append(SendLogEnd(node.node, node.session))
         return actions
+
+    def _log_end_changed(self, import_id: int, now: float) -> list[ReplicationAction]:
+        self.import_id = max(self.import_id, import_id)
+        actions: list[ReplicationAction] = []
+        for node in self.nodes.values():
+            idle = node.state is NodeStream.STREAMING and node.next_position == 1 and not node.sending
+            if idle and not node.import_id and self.import_id:
+                self._move(node, NodeStream.NEEDS_IMPORT, "an import is in force")
+                node.note = f"is empty, and import {self.import_id} is in force"
+                node.in_step = False
+                actions.append(NodeChanged(node.node))
+        return actions + self._heartbeats(self.nodes.values(), now)
 
     # -- rules
 

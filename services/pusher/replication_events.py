@@ -35,7 +35,9 @@ class Trimmed:
 
 @dataclass(frozen=True, slots=True)
 class LogEndChanged:
-    """What heartbeats say has changed otherwise (a new import is in force): every node hears it now."""
+    """Another import is in force: every node hears it now."""
+
+    import_id: int
 
 
 @dataclass(frozen=True, slots=True)

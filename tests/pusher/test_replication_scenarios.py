@@ -202,10 +202,31 @@ def test_records_that_cannot_be_read_are_tried_again_and_said() -> None:
 
 
 def test_a_new_import_in_force_is_told_to_every_idle_node_at_once() -> None:
+    replication = core(position=3)
+    stand(replication, 3)
+    assert replication.handle(LogEndChanged(1), 0.0) == [SendLogEnd(NODE, 1)]
+    assert replication.handle(LogEndChanged(1), 0.0) == []  # the first one is not written yet
+
+
+def test_an_empty_node_hears_heartbeats_only_once_an_import_is_in_force() -> None:
     replication = core()
     stand(replication, 0)
-    assert replication.handle(LogEndChanged(), 0.0) == [SendLogEnd(NODE, 1)]
-    assert replication.handle(LogEndChanged(), 0.0) == []  # the first one is not written yet
+    replication.handle(LogEndChanged(1), 0.0)
+    replication.handle(Writable(NODE, 1), 0.0)
+    assert replication.nodes[NODE].state is NodeStream.NEEDS_IMPORT
+    assert sends(replication.handle(Appended(3), 0.0)) == []
+    assert sends(stand(replication, 2)) == [(3, 3)]
+    replication.validate()
+
+
+def test_what_was_on_its_way_is_sent_again_to_a_node_that_stands_anew() -> None:
+    replication = core(position=8)
+    finish(replication, only_send(stand(replication, 0)))
+    assert sends(stand(replication, 3)) == [(4, 8)]
+    replication.handle(Applied(NODE, 1, 6), 0.0)  # it had taken some of the first ones after all
+    replication.handle(Sent(NODE, 1, 8, 10), 0.0)
+    replication.validate()
+    assert replication.nodes[NODE].next_position == 9
 
 
 def test_a_node_that_leaves_the_cluster_is_forgotten() -> None:

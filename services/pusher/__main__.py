@@ -1,0 +1,54 @@
+"""`python -m services.pusher`: runs the pusher."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+from services.pusher.app import Pusher
+from services.pusher.log_store import LogStoreError
+from services.pusher.settings import PusherSettings
+from services.pusher.sqlite_log import SqliteLog
+from services.shared.serving import run
+from services.shared.settings import ClusterSettings, load_settings
+from services.shared.startup import StartupError, lock_folder, service_command
+
+logger = logging.getLogger(__name__)
+
+
+def start(config: Path | None, overrides: dict[str, str]) -> None:
+    """Runs until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError, StartupError, OSError: Why it can't; one line each.
+    """
+    cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+    settings = load_settings(PusherSettings, "pusher", config, overrides)
+    folder = Path(settings.folder)
+    lock = lock_folder(folder)
+
+    async def body(stop: asyncio.Event) -> None:
+        try:
+            store = SqliteLog(folder, cache_mib=settings.log_cache_mib, pages_max=settings.log_pages_max)
+            pusher = Pusher(settings, cluster, store)
+        except LogStoreError as error:
+            raise StartupError(str(error)) from error
+        await pusher.start()
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(pusher.background.failed.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        logger.info("stops")
+        await pusher.stop()
+        if pusher.background.error is not None:
+            raise StartupError(f"ended by a fault of its own: {pusher.background.error}") from pusher.background.error
+
+    with lock:
+        run(body)
+
+
+command = service_command("pusher", start)
+
+if __name__ == "__main__":
+    command()

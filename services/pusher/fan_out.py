@@ -1,0 +1,260 @@
+"""Streams the log to every node: performs what the fan-out core (`replication.py`) asks for.
+
+One task a stream reads what the node says, one writes. A batch is the stored bytes of its records with the log's end
+behind them; no message object is made for it, and nodes in step share the same bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fasttree.v1 import pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.pusher.acks import KnownOutcome
+from services.pusher.background import Background
+from services.pusher.frames import Run
+from services.pusher.log_store import LogStoreError
+from services.pusher.log_tail import LogTail
+from services.pusher.node_progress import NodeReplication, ReplicationSettings
+from services.pusher.replication import Replication
+from services.pusher.replication_events import (
+    Appended,
+    Applied,
+    Connect,
+    EndStream,
+    LogEndChanged,
+    NodeChanged,
+    ReadFailed,
+    ReplicationEvent,
+    Send,
+    SendLogEnd,
+    Sent,
+    Stood,
+    StreamEnded,
+    Writable,
+)
+from services.shared.channels import open_channel
+
+logger = logging.getLogger(__name__)
+
+_METHOD = "/fasttree.v1.TreeNodeService/ApplyUpdates"
+_TICK_S = 0.02
+_OUTCOMES = {types_pb2.OUTCOME_HELD: KnownOutcome.HELD, types_pb2.OUTCOME_REJECTED: KnownOutcome.REJECTED}
+
+
+_Call: TypeAlias = grpc.aio.StreamStreamCall[bytes, treenode_pb2.ApplyUpdatesResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutListeners:
+    """Who is told what, on the event loop."""
+
+    #: A node's stream or its being in step has changed; None: the node is no longer in the cluster.
+    node_changed: Callable[[str, NodeReplication | None], None]
+    #: A node confirmed everything up to a position; what it held or rejected of it.
+    confirmed: Callable[[str, int, tuple[tuple[int, KnownOutcome], ...]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PusherIdentity:
+    """What the hello says."""
+
+    cluster: str
+    #: host:port at which nodes reach the pusher, once it listens.
+    address: Callable[[], str]
+
+
+@dataclass(slots=True)
+class _Link:
+    """One stream to one node."""
+
+    node: str
+    session: int
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    #: What is to be written next. The core asks for one thing at a time.
+    outbox: asyncio.Queue[Send | SendLogEnd] = field(default_factory=asyncio.Queue)
+
+
+class FanOut:
+    """The shell of the fan-out core. Everything on one event loop."""
+
+    def __init__(
+        self,
+        settings: ReplicationSettings,
+        identity: PusherIdentity,
+        log_id: str,
+        tail: LogTail,
+        import_id: int,
+        background: Background,
+    ) -> None:
+        """`import_id`: the import in force; 0 for none."""
+        first, last = tail.ends
+        self._background = background
+        self.core = Replication(
+            settings, log_id=log_id, first_position=first, position=last, jitter=random.random, import_id=import_id
+        )
+        #: Names of nodes by address, as they said themselves.
+        self.names: dict[str, str] = {}
+        self.listeners: FanOutListeners | None = None
+        self._identity = identity
+        self._tail = tail
+        self._import_id = import_id
+        self._links: dict[str, _Link] = {}
+
+    def added(self, run: Run) -> None:
+        """New records are durable, and in the tail."""
+        self.handle(Appended(run.last_position))
+
+    def announce(self, import_id: int) -> None:
+        """Another import is in force."""
+        self._import_id = import_id
+        self.handle(LogEndChanged(import_id))
+
+    def log_end(self) -> treenode_pb2.LogEnd:
+        """How far the log goes now."""
+        first, last = self._tail.ends
+        sent_at = Timestamp()
+        sent_at.GetCurrentTime()
+        return treenode_pb2.LogEnd(first_position=first, position=last, import_id=self._import_id, sent_at=sent_at)
+
+    def progress(self) -> list[pusher_pb2.NodeProgress]:
+        """How far every node is."""
+        return [
+            pusher_pb2.NodeProgress(
+                node=self.names.get(node.node, node.node),
+                instant_address=node.node,
+                connected=node.connected,
+                import_id=node.import_id,
+                applied_position=node.applied_position,
+                lag_updates=max(0, self.core.position - node.applied_position),
+                note=node.note,
+            )
+            for node in self.core.nodes.values()
+        ]
+
+    def handle(self, event: ReplicationEvent) -> None:
+        """Tells the core, and does what it asks for."""
+        for action in self.core.handle(event, time.monotonic()):
+            self._perform(action)
+
+    def _perform(self, action: Connect | EndStream | Send | SendLogEnd | NodeChanged) -> None:
+        match action:
+            case Send() | SendLogEnd():
+                self._links[action.node].outbox.put_nowait(action)
+            case Connect(node, session):
+                link = self._links[node] = _Link(node, session)
+                link.tasks.append(self._background.start(self._run_link(link), f"stream to {node}"))
+            case EndStream(node, session, reason):
+                logger.info("ends the stream to %s: %s", node, reason)
+                self._end_link(node, session)
+            case NodeChanged(node):
+                if node not in self.core.nodes:
+                    self._links.pop(node, None)
+                if self.listeners is not None:
+                    self.listeners.node_changed(node, self.core.nodes.get(node))
+
+    def _end_link(self, node: str, session: int) -> None:
+        link = self._links.get(node)
+        if link is not None and link.session == session:
+            for task in link.tasks:
+                task.cancel()
+
+    async def run(self) -> None:
+        """Keeps time for the core, for as long as the pusher runs. Nodes come by `handle(NodesKnown(…))`."""
+        while True:
+            await asyncio.sleep(_TICK_S)
+            for action in self.core.tick(time.monotonic()):
+                self._perform(action)
+
+    # -- one stream
+
+    async def _run_link(self, link: _Link) -> None:
+        reason = "the node ended the stream"
+        channel = open_channel(link.node)
+        try:
+            # Requests are bytes already; only responses are messages.
+            call: _Call = channel.stream_stream(
+                _METHOD, response_deserializer=treenode_pb2.ApplyUpdatesResponse.FromString
+            )()
+            await call.write(self._hello())
+            link.tasks.append(self._background.start(self._write(link, call), f"writes to {link.node}"))
+            async for response in call:
+                self._take(link, response, channel)
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
+            reason = f"the stream broke: {error}"
+        finally:
+            for task in link.tasks[1:]:
+                task.cancel()
+            await channel.close()
+            self.handle(StreamEnded(link.node, link.session, reason))
+
+    def _hello(self) -> bytes:
+        hello = treenode_pb2.PusherHello(
+            cluster=self._identity.cluster, log_id=self.core.log_id, pusher_address=self._identity.address()
+        )
+        return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
+
+    def _take(self, link: _Link, response: treenode_pb2.ApplyUpdatesResponse, channel: grpc.aio.Channel) -> None:
+        if response.HasField("status"):
+            status = response.status
+            self.handle(Stood(link.node, link.session, status.log_id, status.position, status.import_id))
+            if link.node not in self.names and len(link.tasks) < 3:
+                link.tasks.append(self._background.start(self._learn_name(link.node, channel), "learns a name"))
+        if response.applied_position:
+            self.handle(Applied(link.node, link.session, response.applied_position))
+            node = self.core.nodes.get(link.node)
+            if self.listeners is not None and node is not None and node.session == link.session and node.connected:
+                not_applied = tuple(
+                    (told.position, _OUTCOMES.get(told.outcome, KnownOutcome.UNKNOWN)) for told in response.outcomes
+                )
+                self.listeners.confirmed(link.node, response.applied_position, not_applied)
+
+    async def _learn_name(self, node: str, channel: grpc.aio.Channel) -> None:
+        try:
+            answer = await treenode_pb2_grpc.TreeNodeServiceStub(channel).GetNode(
+                treenode_pb2.GetNodeRequest(), timeout=5.0
+            )
+        except grpc.aio.AioRpcError as error:
+            logger.info("%s does not tell its name: %s", node, error.details())
+            return
+        if answer.address.name:
+            self.names[node] = answer.address.name
+
+    async def _write(self, link: _Link, call: _Call) -> None:
+        try:
+            while True:
+                action = await link.outbox.get()
+                records = await self._records(action) if isinstance(action, Send) else b""
+                if records is not None:
+                    end = treenode_pb2.ApplyUpdatesRequest(log_end=self.log_end()).SerializeToString()
+                    await call.write(records + end)
+                self.handle(Writable(link.node, link.session))
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+            return  # the reading side tells why
+
+    async def _records(self, send: Send) -> bytes | None:
+        """The bytes of a batch; None where it is not to be written any more, or could not be read."""
+        run = self._tail.recent(send.first_position, send.last_position, send.bytes_max)
+        if run is None:
+            try:
+                run = await self._tail.read(send.first_position, send.last_position, send.bytes_max)
+            except LogStoreError as error:
+                logger.error("can't read the log for %s: %s", send.node, error)
+                self.handle(ReadFailed(send.node, send.session, str(error)))
+                return None
+        node = self.core.nodes.get(send.node)
+        if node is None or node.sending is not send:
+            return None
+        self.handle(Sent(send.node, send.session, run.last_position, len(run.data)))
+        return run.data

@@ -1,0 +1,78 @@
+"""Import files in: uploaded, found in the watched folder, or taken again for a rollback."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.import_catalog import ImportCatalog
+from services.pusher.import_files import ImportFiles
+from services.pusher.log_store import LogStore
+from services.shared.errors import InvalidArgumentError
+
+logger = logging.getLogger(__name__)
+
+
+class ImportIntake:
+    """Every way by which an import comes to be. `added` is told each new id, once it is on disk."""
+
+    def __init__(
+        self, store: LogStore, files: ImportFiles, catalog: ImportCatalog, added: Callable[[int], None]
+    ) -> None:
+        self._store, self._files, self._catalog, self._added = store, files, catalog, added
+
+    async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
+        """Takes an uploaded file. Raises as UploadImport in the proto."""
+        first = await anext(requests, None)
+        if first is None or first.WhichOneof("part") != "header":
+            raise InvalidArgumentError("the first message must be the header", field="part")
+        header = first.header
+        # From the start of the upload: what is pushed while the bytes come is not in the file.
+        position = header.as_of_position if header.HasField("as_of_position") else self.position
+        part, manifest = await self._files.receive(header, requests)
+        manifest.as_of_position = position
+        return await self._add(part, manifest)
+
+    @property
+    def position(self) -> int:
+        """The position that a file is taken at when nobody says another."""
+        return self._store.ends().last
+
+    async def take(self, file: Path, file_name: str, as_of_position: int) -> types_pb2.ImportManifest:
+        """Takes a file of this machine. Raises OSError, and as UploadImport."""
+        part, manifest = await self._files.copy_in(file, file_name)
+        manifest.as_of_position = as_of_position
+        return await self._add(part, manifest)
+
+    async def roll_back(self) -> types_pb2.ImportManifest:
+        """Takes the import before the one in force again. Raises as RollbackImport in the proto."""
+        old = self._catalog.check_rollback()
+        renewed = types_pb2.ImportManifest()
+        renewed.CopyFrom(old)
+        renewed.uploaded_at.GetCurrentTime()
+        renewed.force = True  # asked for by a person who knows that it differs
+        manifest = await self._catalog.add(renewed, partial(self._files.link, old))
+        self._tell(manifest)
+        return manifest
+
+    async def _add(self, part: Path, received: types_pb2.ImportManifest) -> types_pb2.ImportManifest:
+        try:
+            manifest = await self._catalog.add(received, partial(self._files.keep, part))
+        finally:
+            await asyncio.to_thread(part.unlink, missing_ok=True)
+        self._tell(manifest)
+        return manifest
+
+    def _tell(self, manifest: types_pb2.ImportManifest) -> None:
+        logger.info(
+            "import %d: %s, %d bytes, as of position %d",
+            manifest.import_id,
+            manifest.file_name,
+            manifest.size_bytes,
+            manifest.as_of_position,
+        )
+        self._added(manifest.import_id)

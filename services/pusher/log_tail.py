@@ -1,0 +1,64 @@
+"""The newest records in memory, and one way to read the log from there or from the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from services.pusher.frames import Run, join_runs
+from services.pusher.log_store import LogEnds, LogStore
+
+
+class LogTail:
+    """The newest runs, up to `bytes_max` in all (and at least the newest one). What is older is read from the store."""
+
+    def __init__(self, store: LogStore, bytes_max: int) -> None:
+        self._store = store
+        self._bytes_max = bytes_max
+        self._runs: deque[Run] = deque()
+        self._bytes = 0
+        #: Reads that the tail could not answer.
+        self.disk_reads = 0
+
+    @property
+    def ends(self) -> LogEnds:
+        """The ends of the log."""
+        return self._store.ends()
+
+    @property
+    def size_bytes(self) -> int:
+        """What the tail holds."""
+        return self._bytes
+
+    def add(self, run: Run) -> None:
+        """The newest run, which follows the one before."""
+        self._runs.append(run)
+        self._bytes += len(run.data)
+        while self._bytes > self._bytes_max and len(self._runs) > 1:
+            self._bytes -= len(self._runs.popleft().data)
+
+    def recent(self, first_position: int, last_position: int, bytes_max: int) -> Run | None:
+        """Records from the tail, at least one; None where it does not reach back so far."""
+        if not self._runs or first_position < self._runs[0].first_position:
+            return None
+        parts: list[Run] = []
+        for run in reversed(self._runs):
+            if run.first_position <= last_position:
+                parts.append(run)
+            if run.first_position <= first_position:
+                break
+        parts.reverse()
+        parts[0] = parts[0].cut(first_position, last_position, bytes_max)
+        kept, size_bytes = 1, len(parts[0].data)
+        while kept < len(parts) and size_bytes + len(parts[kept].data) <= bytes_max:
+            size_bytes += len(parts[kept].data)
+            kept += 1
+        return join_runs(parts[:kept]).cut(first_position, last_position, bytes_max)
+
+    async def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        """Records from the tail or the disk, as `LogStore.read`."""
+        run = self.recent(first_position, last_position, bytes_max)
+        if run is not None:
+            return run
+        self.disk_reads += 1
+        return await asyncio.to_thread(self._store.read, first_position, last_position, bytes_max)

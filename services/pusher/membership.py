@@ -1,0 +1,145 @@
+"""Which nodes there are, and which one is primary: the host file, and the coordinator's view."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.shared.backoff import Backoff
+from services.shared.channels import open_channel
+from services.shared.hosts_file import Host, read_hosts_file
+from services.shared.settings import SettingsError
+
+logger = logging.getLogger(__name__)
+
+_HOSTS_POLL_S = 1.0
+#: The coordinator speaks at least every second; longer silence means that the stream is dead.
+_SILENCE_MAX_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """The nodes, in host-file order and then as the coordinator lists them."""
+
+    addresses: tuple[str, ...] = ()
+    #: Name by address, where the coordinator said it.
+    names: tuple[tuple[str, str], ...] = ()
+    primary: str | None = None
+    #: Addresses of nodes whose lease runs.
+    alive: frozenset[str] = frozenset()
+
+
+def merge(hosts: list[Host], cluster: coordinator_pb2.Cluster | None) -> Members:
+    """Host file and coordinator's view as one list.
+
+    A node that stands in both, under different addresses, must be fed once only: they are one where the instant or
+    report address is the same, or where the node is named like the host and has its instant port.
+    """
+    addresses = [host.instant_address for host in hosts]
+    names: dict[str, str] = {}
+    primary: str | None = None
+    alive: set[str] = set()
+    for node in cluster.nodes if cluster is not None else ():
+        address = next((host.instant_address for host in hosts if _same(host, node.address)), node.address.instant)
+        if not address:
+            continue
+        if address not in addresses:
+            addresses.append(address)
+        names[address] = node.address.name
+        if node.alive:
+            alive.add(address)
+        if cluster is not None and cluster.primary == node.address.name:
+            primary = address
+    return Members(tuple(addresses), tuple(names.items()), primary, frozenset(alive))
+
+
+def _same(host: Host, node: coordinator_pb2.NodeAddress) -> bool:
+    port = node.instant.rpartition(":")[2]
+    named = node.name == host.host and port == str(host.instant_port)
+    return host.instant_address == node.instant or host.report_address == node.report or named
+
+
+class Membership:
+    """Watches both; tells each change.
+
+    Args:
+        hosts_file: None where there is none.
+        coordinator: host:port, or "" where there is none.
+        changed: Gets the members before and now.
+
+    Raises:
+        SettingsError: The host file can't be used. (Later on, the last good one stays.)
+    """
+
+    def __init__(self, hosts_file: Path | None, coordinator: str, changed: Callable[[Members, Members], None]) -> None:
+        self._hosts_file = hosts_file
+        self._coordinator = coordinator
+        self._changed = changed
+        self._hosts = read_hosts_file(hosts_file) if hosts_file else []
+        self._cluster: coordinator_pb2.Cluster | None = None
+        self._problem = ""
+        self.members = Members()
+
+    async def run(self) -> None:
+        """For as long as the pusher runs."""
+        self._merge()
+        async with asyncio.TaskGroup() as tasks:
+            if self._hosts_file is not None:
+                tasks.create_task(self._watch_hosts(self._hosts_file))
+            if self._coordinator:
+                tasks.create_task(self._watch_cluster())
+
+    def _merge(self) -> None:
+        before, self.members = self.members, merge(self._hosts, self._cluster)
+        if self.members != before:
+            self._changed(before, self.members)
+
+    async def _watch_hosts(self, path: Path) -> None:
+        while True:
+            await asyncio.sleep(_HOSTS_POLL_S)
+            try:
+                hosts = await asyncio.to_thread(read_hosts_file, path)
+            except SettingsError as error:
+                if str(error) != self._problem:
+                    logger.error("%s; goes on with the hosts known before", error)
+                self._problem = str(error)
+                continue
+            self._problem = ""
+            if hosts != self._hosts:
+                logger.info("the host file has %d nodes now", len(hosts))
+                self._hosts = hosts
+                self._merge()
+
+    async def _watch_cluster(self) -> None:
+        """The coordinator's view, again and again; the last known one stays while it is away."""
+        backoff = Backoff(0.05, 1.0, random.random)
+        told = False
+        while True:
+            channel = open_channel(self._coordinator)
+            try:
+                stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+                call = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
+                while True:
+                    response = await asyncio.wait_for(call.read(), _SILENCE_MAX_S)
+                    if not isinstance(response, coordinator_pb2.WatchClusterResponse):
+                        break
+                    backoff.reset()
+                    told = False
+                    self._cluster = response.cluster
+                    self._merge()
+            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                if not told:
+                    why = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent for too long"
+                    logger.warning("coordinator %s: %s; goes on with what it said last", self._coordinator, why)
+                told = True
+            finally:
+                await channel.close()
+            await asyncio.sleep(backoff.next_s())

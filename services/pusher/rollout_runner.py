@@ -1,0 +1,167 @@
+"""Takes imports to the nodes: performs what the rollout core (`rollout.py`) asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import grpc
+import grpc.aio
+
+from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
+from services.pusher.background import Background
+from services.pusher.import_catalog import ImportCatalog
+from services.pusher.log_store import StoreFullError
+from services.pusher.rollout import Rollout, RolloutSettings
+from services.pusher.rollout_events import (
+    Announce,
+    CancelLoad,
+    ImportPlace,
+    Load,
+    LoadDone,
+    LoadFailed,
+    LoadProgress,
+    LoadRefused,
+    Recorded,
+    RecordPlace,
+    RecordTaken,
+    RolloutAction,
+    RolloutEvent,
+)
+from services.shared.channels import open_channel
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 0.25
+_RECORD_AGAIN_S = 1.0
+#: From here on, a node that fails may have failed because of the file.
+_BEGUN = {treenode_pb2.IMPORT_PHASE_CHECKING, treenode_pb2.IMPORT_PHASE_BUILDING, treenode_pb2.IMPORT_PHASE_REPLAYING}
+
+
+class RolloutRunner:
+    """The shell of the rollout core. Everything on one event loop."""
+
+    def __init__(
+        self,
+        settings: RolloutSettings,
+        catalog: ImportCatalog,
+        pusher_address: Callable[[], str],
+        background: Background,
+        announce: Callable[[int], None],
+    ) -> None:
+        """`pusher_address`: host:port for the nodes; `announce` gets each import that comes in force."""
+        self.core = Rollout(settings, catalog.known(), time.monotonic())
+        self._catalog = catalog
+        self._pusher_address = pusher_address
+        self._background = background
+        self._announce = announce
+        self._load: tuple[int, asyncio.Task[None]] | None = None
+        #: States to be recorded, in order.
+        self._records: asyncio.Queue[RecordPlace | RecordTaken] = asyncio.Queue()
+        #: Name by address, for what is told about nodes.
+        self.names: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Keeps time for the core, for as long as the pusher runs."""
+        self._background.start(self._record(), "records imports")
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self._perform(self.core.tick(time.monotonic()))
+
+    def handle(self, event: RolloutEvent) -> None:
+        """Tells the core, and does what it asks for."""
+        self._perform(self.core.handle(event, time.monotonic()))
+
+    def _perform(self, actions: list[RolloutAction]) -> None:
+        for action in actions:
+            match action:
+                case Load():
+                    task = self._background.start(self._run_load(action), f"import {action.import_id} on {action.node}")
+                    self._load = (action.attempt, task)
+                case CancelLoad(_, _, attempt):
+                    if self._load is not None and self._load[0] == attempt:
+                        self._load[1].cancel()
+                case RecordTaken() | RecordPlace():
+                    self._records.put_nowait(action)
+                case Announce(import_id):
+                    logger.info("import %d is in force", import_id)
+                    self._announce(import_id)
+
+    async def _record(self) -> None:
+        """Records states in order; tries each until there is room for it."""
+        while True:
+            action = await self._records.get()
+            while True:
+                try:
+                    await self._record_one(action)
+                    break
+                except StoreFullError as error:
+                    logger.error("import %d can't be recorded: %s; tries again", action.import_id, error)
+                    await asyncio.sleep(_RECORD_AGAIN_S)
+
+    async def _record_one(self, action: RecordPlace | RecordTaken) -> None:
+        if isinstance(action, RecordTaken):
+            await self._catalog.set_taken(action.import_id, action.carried_positions)
+            self.handle(Recorded(action.import_id))
+            return
+        level = logging.WARNING if action.place is ImportPlace.REFUSED else logging.INFO
+        logger.log(level, "import %d is %s %s", action.import_id, action.place, action.reason)
+        await self._catalog.set_place(action.import_id, action.place)
+
+    # -- one load
+
+    async def _run_load(self, load: Load) -> None:
+        manifest = self._catalog.status(load.import_id).manifest
+        address = self._pusher_address()
+        request = treenode_pb2.LoadImportRequest(
+            manifest=manifest, sources=[*load.sources, address], pusher_address=address
+        )
+        progress = treenode_pb2.LoadImportResponse()
+        over = False
+        channel = open_channel(load.node)
+        try:
+            logger.info("import %d goes to %s", load.import_id, load.node)
+            async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
+                self._tell(load, progress)
+                over = self._take(load, progress)
+            reason = "the node ended the load before it was done"
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+            if error.code() is grpc.StatusCode.INVALID_ARGUMENT and not over:
+                over = True
+                self._tell(load, _refused(progress, error.details() or "the file is bad"))
+                self.handle(LoadRefused(load.node, load.attempt, error.details() or "the file is bad"))
+        finally:
+            await channel.close()
+        if not over:
+            logger.warning("import %d on %s: %s", load.import_id, load.node, reason)
+            failed = treenode_pb2.LoadImportResponse(phase=progress.phase, percent=progress.percent, reason=reason)
+            self._tell(load, failed)
+            self.handle(LoadFailed(load.node, load.attempt, reason, progress.phase in _BEGUN))
+
+    def _take(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> bool:
+        """Tells the core of a node's word; true where it was the last one."""
+        if progress.phase == treenode_pb2.IMPORT_PHASE_DONE:
+            self.handle(LoadDone(load.node, load.attempt, tuple(progress.carried_positions)))
+            return True
+        if progress.phase == treenode_pb2.IMPORT_PHASE_REFUSED:
+            self.handle(LoadRefused(load.node, load.attempt, progress.reason))
+            return True
+        self.handle(LoadProgress(load.node, load.attempt))
+        return False
+
+    def _tell(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> None:
+        self._catalog.set_progress(load.import_id, self.names.get(load.node, load.node), progress)
+
+
+def _refused(last: treenode_pb2.LoadImportResponse, reason: str) -> treenode_pb2.LoadImportResponse:
+    """What the status alone says, where the node sent no last word of its own."""
+    return treenode_pb2.LoadImportResponse(
+        phase=treenode_pb2.IMPORT_PHASE_REFUSED,
+        rows=last.rows,
+        rejected_rows=last.rejected_rows,
+        rejected_count=last.rejected_count,
+        reason=last.reason or reason,
+    )

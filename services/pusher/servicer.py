@@ -1,0 +1,156 @@
+"""The pusher's gRPC face: PusherService and ImportSourceService. What they do is elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
+from services.pusher.fan_out import FanOut
+from services.pusher.import_catalog import ImportCatalog
+from services.pusher.import_files import ImportFiles
+from services.pusher.import_intake import ImportIntake
+from services.pusher.log_reading import LogReading
+from services.pusher.push import Pushing
+from services.shared.errors import OutOfRangeError, UnavailableError
+
+_Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
+_IMPORTS_TOLD_MAX = 20
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the calls are made of."""
+
+    cluster: str
+    started_at: Timestamp
+    pushing: Pushing
+    fan_out: FanOut
+    reading: LogReading
+    catalog: ImportCatalog
+    files: ImportFiles
+    intake: ImportIntake
+    draining: asyncio.Event
+
+
+class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
+    """See proto/fasttree/v1/pusher.proto."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def PushUpdates(
+        self, request_iterator: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: _Context
+    ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
+        """See the proto."""
+        self._check_open()
+        async for response in self._parts.pushing.stream(request_iterator, context.time_remaining()):
+            yield response
+
+    async def UploadImport(
+        self, request_iterator: AsyncIterator[pusher_pb2.UploadImportRequest], context: _Context
+    ) -> pusher_pb2.UploadImportResponse:
+        """See the proto."""
+        self._check_open()
+        return pusher_pb2.UploadImportResponse(manifest=await self._parts.intake.upload(request_iterator))
+
+    async def WatchImport(
+        self, request: pusher_pb2.WatchImportRequest, context: _Context
+    ) -> AsyncIterator[pusher_pb2.WatchImportResponse]:
+        """See the proto."""
+        async for status in until_drained(self._parts.catalog.watch(request.import_id), self._parts.draining):
+            yield pusher_pb2.WatchImportResponse(status=status)
+
+    async def RollbackImport(
+        self, request: pusher_pb2.RollbackImportRequest, context: _Context
+    ) -> pusher_pb2.RollbackImportResponse:
+        """See the proto."""
+        self._check_open()
+        return pusher_pb2.RollbackImportResponse(manifest=await self._parts.intake.roll_back())
+
+    async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: _Context) -> pusher_pb2.GetPusherResponse:
+        """See the proto."""
+        parts = self._parts
+        return pusher_pb2.GetPusherResponse(
+            cluster=parts.cluster,
+            log_id=parts.fan_out.core.log_id,
+            log_end=parts.fan_out.log_end(),
+            nodes=parts.fan_out.progress(),
+            imports=parts.catalog.newest(_IMPORTS_TOLD_MAX),
+            started_at=parts.started_at,
+        )
+
+    async def ReadLog(self, request: pusher_pb2.ReadLogRequest, context: _Context) -> AsyncIterator[Any]:
+        """See the proto. The answers are encoded already: frames as they are stored (`add_pusher_servicer`)."""
+        runs = self._parts.reading.follow(request.first_position, request.last_position)
+        async for data in until_drained(runs, self._parts.draining):
+            yield data
+
+    def _check_open(self) -> None:
+        if self._parts.draining.is_set():
+            raise UnavailableError("the pusher is stopping; try again")
+
+
+class ImportSourceServicer(import_source_pb2_grpc.ImportSourceServiceServicer):
+    """See proto/fasttree/v1/import_source.proto."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def DownloadImport(
+        self, request: import_source_pb2.DownloadImportRequest, context: _Context
+    ) -> AsyncIterator[import_source_pb2.DownloadImportResponse]:
+        """See the proto."""
+        manifest = self._parts.catalog.status(request.import_id).manifest
+        if request.offset > manifest.size_bytes:
+            raise OutOfRangeError(
+                f"import {manifest.import_id} has {manifest.size_bytes} bytes, byte {request.offset} is past its end",
+                field="offset",
+                value=str(request.offset),
+            )
+        chunks = self._parts.files.chunks(manifest, request.offset)
+        yield import_source_pb2.DownloadImportResponse(manifest=manifest)
+        async for chunk in chunks:
+            yield import_source_pb2.DownloadImportResponse(chunk=chunk)
+
+
+def add_pusher_servicer(servicer: PusherServicer, server: grpc.aio.Server) -> None:
+    """Adds the service, with ReadLog's answers sent as the bytes that they are."""
+    read_log: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
+        servicer.ReadLog, request_deserializer=pusher_pb2.ReadLogRequest.FromString
+    )
+    pusher_pb2_grpc.add_PusherServiceServicer_to_server(servicer, server)
+    # Takes the place of the generated handler, which would encode messages.
+    server.add_registered_method_handlers("fasttree.v1.PusherService", {"ReadLog": read_log})
+
+
+async def until_drained(items: AsyncIterator[Item], draining: asyncio.Event) -> AsyncIterator[Item]:
+    """The items, until the pusher is about to end. Raises UnavailableError then."""
+    drained = asyncio.create_task(draining.wait())
+    following: asyncio.Task[Item | None] | None = None
+    try:
+        while True:
+            following = asyncio.create_task(anext_or_none(items))
+            await asyncio.wait((following, drained), return_when=asyncio.FIRST_COMPLETED)
+            if not following.done():
+                raise UnavailableError("the pusher is stopping; try again")
+            item = following.result()
+            if item is None:
+                return
+            yield item
+    finally:
+        drained.cancel()
+        if following is not None:
+            following.cancel()
+
+
+async def anext_or_none(items: AsyncIterator[Item]) -> Item | None:
+    """The next item; None after the last one."""
+    return await anext(items, None)

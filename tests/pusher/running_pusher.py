@@ -1,0 +1,97 @@
+"""A pusher in this process, over real gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
+from services.pusher.app import Pusher
+from services.pusher.log_store import LogStore
+from services.pusher.settings import PusherSettings
+from services.pusher.sqlite_log import SqliteLog
+from services.shared.channels import open_channel
+from services.shared.settings import ClusterSettings
+from tests.pusher.fake_node import FakeNode
+
+DEADLINE_S = 20.0
+
+
+def write_hosts(folder: Path, nodes: Sequence[FakeNode]) -> Path:
+    """A host file of these nodes."""
+    lines = []
+    for node in nodes:
+        host, _, port = node.address.rpartition(":")
+        lines.append(f"{host} {int(port) - 1} {port}\n")
+    path = folder / "hosts.50201"
+    path.write_text("# host report-port instant-port\n" + "".join(lines))
+    return path
+
+
+@contextlib.asynccontextmanager
+async def running_pusher(
+    folder: Path, nodes: Sequence[FakeNode] = (), store: LogStore | None = None, coordinator: str = "", **settings: Any
+) -> AsyncIterator[Pusher]:
+    """A pusher that feeds these nodes, with fast patience."""
+    chosen: dict[str, Any] = {
+        "listen": "127.0.0.1:0",
+        "http_listen": "127.0.0.1:0",
+        "folder": str(folder),
+        "grace_s": 1.0,
+        "canary_patience_s": 0.5,
+        **settings,
+    }
+    cluster = ClusterSettings(name="test", hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
+    pusher = Pusher(PusherSettings(**chosen), cluster, store or SqliteLog(folder))
+    await pusher.start()
+    try:
+        yield pusher
+    finally:
+        await pusher.stop()
+        if pusher.background.error is not None:
+            raise pusher.background.error
+
+
+@contextlib.asynccontextmanager
+async def stub_of(pusher: Pusher) -> AsyncIterator[pusher_pb2_grpc.PusherServiceAsyncStub]:
+    """A client of it."""
+    async with open_channel(f"127.0.0.1:{pusher.server.port}") as channel:
+        yield pusher_pb2_grpc.PusherServiceStub(channel)
+
+
+async def push(
+    stub: pusher_pb2_grpc.PusherServiceAsyncStub,
+    updates: list[types_pb2.Update],
+    *,
+    batch: int = 100,
+    ack_level: pusher_pb2.AckLevel.ValueType = pusher_pb2.ACK_LEVEL_DURABLE,
+) -> list[pusher_pb2.Receipt]:
+    """Pushes on one stream; returns every receipt."""
+
+    async def requests() -> AsyncIterator[pusher_pb2.PushUpdatesRequest]:
+        for begin in range(0, len(updates), batch):
+            yield pusher_pb2.PushUpdatesRequest(updates=updates[begin : begin + batch], ack_level=ack_level)
+
+    receipts: list[pusher_pb2.Receipt] = []
+    async for response in stub.PushUpdates(requests()):
+        receipts += response.receipts
+    return receipts
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    """Waits for a condition; says what it waited for when that does not come."""
+    deadline = asyncio.get_running_loop().time() + DEADLINE_S
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, f"waited {DEADLINE_S:g} s for {what}"
+        await asyncio.sleep(0.01)
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """The status of a failed call."""
+    assert isinstance(error, grpc.aio.AioRpcError)
+    return error.code()
