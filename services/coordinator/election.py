@@ -4,7 +4,7 @@ Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switch
 1. **Epochs.** Each election has a number of its own, higher than any that this core, its store or any heartbeat has
    known. It is durable before it is told: the winner is written down (`Persist`) in ELECTING, and every answer goes
    on with the old epoch and PASSIVE until `PersistDone`. A write that failed may have happened: its number is never
-   used again.
+   used again, what is written next is above it, and until then nobody goes on in the epoch before (rule 2).
 2. **After a start** an earlier coordinator's grant may run for up to one lease. Only the recorded primary's own
    process can hold it. So for one lease time nobody else is elected; that process, if it says that it is primary in
    the recorded epoch, simply goes on (no election), and if it is ready but stepped down meanwhile, is elected anew at
@@ -95,6 +95,8 @@ class ElectionCore:
         self.writing: Recorded | None = None
         #: Until then only the recorded process may be elected (rule 2).
         self.others_from = now + settings.lease_s
+        #: An election's write failed and may have happened: the store may name a winner that nobody was told of.
+        self.unsure = False
         #: Why the last write failed; empty once one succeeded.
         self.write_problem = ""
         self._write_again_at = now
@@ -177,7 +179,7 @@ class ElectionCore:
         if holder is None:
             goes_on = said == self.recorded.epoch > 0 and lease.last.state is NodeState.PRIMARY
             vacant = self.seat.state is SeatState.VACANT and self.handover is None
-            if vacant and goes_on and self._is_recorded(lease):
+            if vacant and not self.unsure and goes_on and self._is_recorded(lease):
                 holder = Holder(lease.node, lease.incarnation, said, now, lease.ends_at, acknowledged=True)
                 self.seat.move(Move.RENEWED, holder)
             return
@@ -316,7 +318,7 @@ class ElectionCore:
     def _end_write(self, recorded: Recorded, now: float, actions: list[Action]) -> None:
         if recorded != self.writing:
             raise ElectionError(self.seat.with_story(f"told that {recorded} is durable, asked for {self.writing}"))
-        self.recorded, self.writing, self.write_problem = recorded, None, ""
+        self.recorded, self.writing, self.write_problem, self.unsure = recorded, None, "", False
         if self.seat.state is SeatState.ELECTING:
             self._enthrone(now, actions)
         self._answer_pause_requests(actions)
@@ -353,6 +355,7 @@ class ElectionCore:
         self._write_again_at = now + self.settings.write_again_s
         if self.seat.state is SeatState.ELECTING:
             self.seat.move(Move.DROPPED)
+            self.unsure = True
             return
         message = f"the coordinator cannot write its state: {event.reason}"
         actions += [PauseFailed(request=asked.request, message=message) for asked in self._pause_requests]
@@ -372,7 +375,9 @@ class ElectionCore:
             return True
         if now < self._write_again_at:
             return False
-        self.writing = replace(self.recorded, paused=wanted)
+        # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
+        epoch = self._epoch_floor if self.unsure else self.recorded.epoch
+        self.writing = replace(self.recorded, epoch=epoch, paused=wanted)
         actions.append(Persist(recorded=self.writing))
         return True
 
@@ -432,6 +437,8 @@ class ElectionCore:
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "it is not ready any more", actions)
             return True
         if handover.phase is Phase.CLOSING:
+            if self._has_reached_floor(handover, target, now):
+                return False
             if now < handover.closing_until or self.seat.state is not SeatState.VACANT:
                 self._probe(handover, [target], now, actions)
                 return False
@@ -471,9 +478,10 @@ class ElectionCore:
         self.leases.validate()
         self.seat.validate()
         state, holder, handover, writing = self.seat.state, self.seat.holder, self.handover, self.writing
-        electing = writing is not None and writing.epoch != self.recorded.epoch
         broken = {
-            "ELECTING without its write": (state is SeatState.ELECTING) != electing,
+            "ELECTING without its write": state is SeatState.ELECTING and writing is None,
+            "a new epoch beside a holder": holder is not None
+            and (self.unsure or (writing is not None and writing.epoch != self.recorded.epoch)),
             "a write that lowers the epoch": writing is not None and writing.epoch < self.recorded.epoch,
             "an epoch above all known ones": max(self.recorded.epoch, writing.epoch if writing else 0)
             > self._epoch_floor,
