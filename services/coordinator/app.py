@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,13 @@ class Coordinator:
     http_port: int
 
     @classmethod
-    async def start(cls, cluster: ClusterSettings, settings: CoordinatorSettings, store: ClusterStore) -> Coordinator:
+    async def start(
+        cls,
+        cluster: ClusterSettings,
+        settings: CoordinatorSettings,
+        store: ClusterStore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Coordinator:
         """Loads what is recorded, and listens.
 
         Raises:
@@ -54,8 +61,8 @@ class Coordinator:
         """
         recorded = await store.load()
         order = hosts_order(cluster)
-        core = ElectionCore(election_settings(settings), recorded, order, time.monotonic())
-        runner = CoreRunner(core, store, time.monotonic)
+        core = ElectionCore(election_settings(settings), recorded, order, clock())
+        runner = CoreRunner(core, store, clock)
         servicer = CoordinatorServicer(runner, cluster.name, settings.watch_interval_s)
         server = GrpcServer(
             f"{settings.listen_host}:{settings.port}",

@@ -1,0 +1,143 @@
+"""What every ClusterStore must do; each backend is held to the same tests."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from services.coordinator.messages import Recorded
+from services.coordinator.sqlite_store import SqliteStore
+from services.coordinator.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
+
+FIRST = Recorded(epoch=1, primary="a", primary_incarnation="a1")
+SECOND = Recorded(epoch=2, primary="b", primary_incarnation="b1", paused=True)
+
+#: Opens the same store again, as a process that starts does.
+Open = Callable[[], Awaitable[ClusterStore]]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+    memory = MemoryStore()
+
+    async def open_memory() -> ClusterStore:
+        return memory
+
+    async def open_sqlite() -> ClusterStore:
+        return SqliteStore(tmp_path / "coordinator.sqlite", "dot-test")
+
+    return {"memory": open_memory, "sqlite": open_sqlite}[request.param]
+
+
+async def test_a_new_store_has_nothing_recorded(open_store: Open) -> None:
+    store = await open_store()
+    assert await store.load() == Recorded()
+    await store.close()
+
+
+async def test_what_was_saved_is_there_after_a_restart(open_store: Open) -> None:
+    store = await open_store()
+    await store.save(FIRST, Recorded())
+    await store.save(SECOND, FIRST)
+    assert await store.load() == SECOND
+    await store.close()
+    again = await open_store()
+    assert await again.load() == SECOND
+    await again.close()
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        Recorded(),
+        Recorded(epoch=1, primary="b", primary_incarnation="a1"),
+        Recorded(epoch=1, primary="a", primary_incarnation="a2"),
+        Recorded(epoch=1, primary="a", primary_incarnation="a1", paused=True),
+        Recorded(epoch=2, primary="a", primary_incarnation="a1"),
+    ],
+    ids=lambda recorded: f"{recorded.epoch}{recorded.primary_incarnation}{'p' * recorded.paused}",
+)
+async def test_a_save_that_expects_something_else_changes_nothing(open_store: Open, expected: Recorded) -> None:
+    store = await open_store()
+    await store.save(FIRST, Recorded())
+    with pytest.raises(StoreConflictError):
+        await store.save(SECOND, expected)
+    assert await store.load() == FIRST
+    await store.close()
+
+
+async def test_of_two_coordinators_one_wins(open_store: Open) -> None:
+    one, other = await open_store(), await open_store()
+    outcomes = await asyncio.gather(one.save(FIRST, Recorded()), other.save(SECOND, Recorded()), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [StoreConflictError]
+    winner = FIRST if outcomes[0] is None else SECOND
+    assert await one.load() == await other.load() == winner
+    await one.close()
+    await other.close()
+
+
+async def test_the_epoch_never_goes_down(open_store: Open) -> None:
+    store = await open_store()
+    await store.save(SECOND, Recorded())
+    with pytest.raises(StoreConflictError):
+        await store.save(FIRST, SECOND)
+    assert await store.load() == SECOND
+    await store.close()
+
+
+async def test_odd_names_come_back_as_they_were(open_store: Open) -> None:
+    odd = Recorded(epoch=2**62, primary="'); DROP TABLE recorded; --", primary_incarnation="%s\\")
+    store = await open_store()
+    await store.save(odd, Recorded())
+    assert await store.load() == odd
+    await store.close()
+
+
+# ---- what only the file can do ---------------------------------------------------------------------------------------
+
+
+async def test_another_clusters_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    await SqliteStore(path, "dot-live").close()
+    with pytest.raises(StoreError, match="belongs to cluster dot-live, not dot-test"):
+        SqliteStore(path, "dot-test")
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all, but long enough to be one" * 40, b"SQLite format 3\0torn"])
+async def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    path.write_bytes(damage)
+    with pytest.raises(StoreError, match=r"coordinator\.sqlite: .* move the file away"):
+        SqliteStore(path, "dot-test")
+    assert path.read_bytes() == damage
+
+
+async def test_a_locked_file_is_a_problem_of_now(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    store = SqliteStore(path, "dot-test")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StoreError) as caught:
+        await store.save(FIRST, Recorded())
+    assert not isinstance(caught.value, StoreConflictError)
+    other.execute("ROLLBACK")
+    other.close()
+    await store.save(FIRST, Recorded())
+    assert await store.load() == FIRST
+    await store.close()
+
+
+# ---- what only the fake can do ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after_write", [False, True])
+async def test_a_fault_before_or_after_the_write(after_write: bool) -> None:
+    store = MemoryStore()
+    store.fault, store.fault_after_write = "disk full", after_write
+    with pytest.raises(StoreError, match="disk full"):
+        await store.save(FIRST, Recorded())
+    assert await store.load() == (FIRST if after_write else Recorded())
