@@ -12,8 +12,8 @@ The rules:
 4. An answer to a heartbeat that the node does not remember can't be dated. It may take the role away, never give it.
 5. Answers are taken in the order of the heartbeats; a late answer to an earlier one changes nothing. Several answers
    to the same heartbeat (the coordinator speaks unasked when a role changes) are taken in the order they arrive.
-   After it stepped down, a node takes no grant of that epoch that answers a heartbeat from before: the coordinator may
-   have sent it before it heard of the step, and given the role to another since.
+   After it stepped down, a node takes no grant of that epoch that answers a heartbeat from before: the coordinator
+   may have sent it before it heard of the step, and given the role to another since.
 6. Only a ready node is primary. One that is told PRIMARY while it is not ready stays passive and says so in its next
    heartbeat; one that stops being ready demotes itself at once.
 7. Each change of role is told to the coordinator at once (`HeartbeatNow`), not at the next beat: a switchover waits

@@ -192,7 +192,8 @@ class SequenceCore:
         if not positions or self.base_wanted is not None:
             return []
         first, last = positions[0], positions[-1]
-        if last - first != len(positions) - 1 or list(positions) != list(range(first, last + 1)):
+        one_by_one = range(first, last + 1)
+        if positions != one_by_one and list(positions) != list(one_by_one):
             raise PositionGapError(f"records from {first} to {last} are not one after another")
         if first > self.position + 1:
             raise PositionGapError(f"record {first} after {self.position}; {self.position + 1} is next")

@@ -1,0 +1,245 @@
+"""The tree node as a process: its parts, how they start, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from types import ModuleType
+from typing import IO
+
+from fasttree.v1 import (
+    coordinator_pb2,
+    import_source_pb2,
+    import_source_pb2_grpc,
+    report_pb2,
+    treenode_pb2,
+    treenode_pb2_grpc,
+)
+from services.shared.serving import PRIMARY, READY, GrpcServer, run
+from services.shared.settings import ClusterSettings, load_settings
+from services.shared.startup import lock_folder
+from services.treenode.applying import Applier
+from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
+from services.treenode.forked import ForkedWorkError
+from services.treenode.heartbeat import Heartbeat
+from services.treenode.http_port import HttpPort
+from services.treenode.import_files import ImportFiles, ImportSourceServicer
+from services.treenode.importing import ImportLimits
+from services.treenode.instant_service import TreeNodeServicer
+from services.treenode.live import LiveNode, now_s
+from services.treenode.loading import ImportLoader
+from services.treenode.metrics import NodeMetrics
+from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
+from services.treenode.peers import Bootstrap
+from services.treenode.reports import ReportServicer, add_report_service
+from services.treenode.saving import SnapshotWriter, restore_tree
+from services.treenode.settings import TreeNodeSettings, checked, state_folder
+from services.treenode.snapshots import SnapshotStore
+from services.treenode.tree import StateError
+from services.treenode.update_stream import UpdateStreams
+
+#: Exit code of a node that ended because its state could not be trusted any more.
+EXIT_FATAL = 70
+
+logger = logging.getLogger(__name__)
+
+
+class TreeNode:
+    """One node with its three ports. `start`, then `stop`."""
+
+    def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings, limits: ImportLimits) -> None:
+        """Locks the state folder and opens what is in it.
+
+        Raises:
+            SettingsError: A setting that can't be.
+            StartupError: Another process has the state folder.
+        """
+        self.settings = checked(settings)
+        self.cluster = cluster
+        folder = state_folder(self.settings)
+        self._lock: IO[str] = lock_folder(folder)
+        self.live = LiveNode(self.settings, cluster)
+        self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
+        self.writer = SnapshotWriter(self.live, self.store, [self._lock.fileno()])
+        self.files = ImportFiles(
+            folder / "imports",
+            kept=self.settings.imports_kept,
+            bytes_max=self.settings.import_bytes_max,
+            silence_s=self.settings.download_silence_s,
+        )
+        self.logs = {
+            name: DebugLog(folder / "logs" / name, self.settings.debug_log_bytes_max) for name in (NODE_LOG, PUSH_LOG)
+        }
+        self.echo = UpdateEcho(self.logs[PUSH_LOG], self.settings.push_log_lines_per_s)
+        self.applier = Applier(
+            self.live, lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied)
+        )
+        self.streams = UpdateStreams(self.live, self.applier)
+        self.loader = ImportLoader(self.live, self.files, limits, self.writer.want)
+        self.reports = ReportServicer(self.live)
+        self.metrics = NodeMetrics(self.live, self.applier, self.writer)
+        self.http = HttpPort(self.live, self.metrics, self.logs, self.echo)
+        #: Where the node is found; complete after `start`.
+        self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
+        self._servers: list[GrpcServer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._log_handler: LogHandler | None = None
+
+    async def start(self) -> None:
+        """Listens on the three ports, then loads the newest snapshot.
+
+        Raises:
+            OSError: A port is taken.
+        """
+        settings = self.settings
+        self._log_handler = LogHandler(self.logs[NODE_LOG], asyncio.get_running_loop())
+        logging.getLogger("services.treenode").addHandler(self._log_handler)
+        self.live.on_set_aside = self.store.set_all_aside
+        report = GrpcServer(
+            f"{settings.listen_host}:{settings.report_port}",
+            services=[(add_report_service, self.reports)],
+            service_names=[_full_name(report_pb2, "ReportService")],
+        )
+        servicer = TreeNodeServicer(self.live, self.streams, self.loader, self.store, self.writer, self.address)
+        instant = GrpcServer(
+            f"{settings.listen_host}:{settings.instant_port}",
+            services=[
+                (treenode_pb2_grpc.add_TreeNodeServiceServicer_to_server, servicer),
+                (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.files)),
+            ],
+            service_names=[
+                _full_name(treenode_pb2, "TreeNodeService"),
+                _full_name(import_source_pb2, "ImportSourceService"),
+            ],
+        )
+        self._servers = [report, instant]
+        self.address.report = f"{settings.host}:{await report.start()}"
+        self.address.instant = f"{settings.host}:{await instant.start()}"
+        self.address.http = f"{settings.host}:{await self.http.start(settings.listen_host, settings.http_port)}"
+        self._begin(self._announce())
+        if self.cluster.coordinator:
+            self._begin(Heartbeat(self.live, self.cluster.coordinator, self.address).run())
+        await self._restore()
+        # The pusher is answered only now: it would find an empty node else.
+        self.live.restored.set()
+        self._begin(self.writer.run())
+        self._begin(Bootstrap(self.live, self.store, self.writer, self.address.instant).run())
+        logger.info(
+            "node %s of cluster %s: reports on %s, instant on %s, HTTP on %s",
+            settings.name,
+            self.cluster.name,
+            self.address.report,
+            self.address.instant,
+            self.address.http,
+        )
+
+    async def stop(self) -> None:
+        """Drains: not ready, calls under way finish, streams end, a last snapshot. A node whose state can't be trusted
+        leaves none."""
+        live, settings = self.live, self.settings
+        fatal = live.fatal is not None
+        live.stop.set()
+        live.handle(DrainAsked("its state can't be trusted" if fatal else "asked to end"))
+        if not fatal:
+            # Load balancers look every 100 ms or so: until they have, calls still come and are answered.
+            await asyncio.sleep(settings.drain_notice_s)
+        self.streams.end("the node ends")
+        live.end_waits()
+        await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not fatal:
+            try:
+                await self.writer.save()
+            except (ForkedWorkError, OSError) as error:
+                logger.error("no last snapshot: %s", error)
+        await self.http.stop()
+        self._close()
+
+    def _close(self) -> None:
+        self.reports.close()
+        self.live.close()
+        self.metrics.close()
+        if self._log_handler is not None:
+            logging.getLogger("services.treenode").removeHandler(self._log_handler)
+        for log in self.logs.values():
+            log.close()
+        self._lock.close()
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        """Runs a part for as long as the node lives; its end is the node's."""
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:
+                self.live.fail(error)
+
+        self._tasks.append(asyncio.create_task(guarded()))
+
+    async def _announce(self) -> None:
+        while True:
+            health = await self.live.announcements.get()
+            for server in self._servers:
+                await server.set_health(READY, health.ready)
+                await server.set_health(PRIMARY, health.primary)
+
+    async def _restore(self) -> None:
+        """Starts from the newest snapshot that is good; from nothing where there is none."""
+        live = self.live
+        for _ in range(len(self.store.all())):
+            live.handle(LoadBegun("its own snapshot"))
+            state = await asyncio.to_thread(self.store.load_newest)
+            if state is None:
+                live.handle(LoadFailed("it has no snapshot that is good"))
+                return
+            label = state.label
+            try:
+                tree = await asyncio.to_thread(restore_tree, state)
+            except (ValueError, KeyError, IndexError, TypeError, StateError) as error:
+                snapshot = self.store.find(label["import_id"], label["position"])
+                logger.error("a snapshot is set aside: %s", error)
+                live.handle(LoadFailed(str(error)))
+                if snapshot is not None:
+                    await asyncio.to_thread(self.store.set_aside, snapshot, str(error))
+                continue
+            live.carried_positions = list(label["carried_positions"])
+            live.take_tree(tree, label["log_id"])
+            self.writer.restored(tree.import_id, tree.position)
+            logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
+            return
+
+
+def _full_name(module: ModuleType, service: str) -> str:
+    return str(module.DESCRIPTOR.services_by_name[service].full_name)
+
+
+def start(config: Path | None, overrides: dict[str, str]) -> None:
+    """Runs a node until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError, StartupError, OSError: It can't start; one line that names the mend.
+    """
+    node_settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
+    cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+    limits = load_settings(ImportLimits, "imports", config, overrides)
+    fatal = False
+
+    async def main(stop: asyncio.Event) -> None:
+        nonlocal fatal
+        node = TreeNode(node_settings, cluster, limits)
+        await node.start()
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.live.stop.wait())]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        await node.stop()
+        fatal = node.live.fatal is not None
+
+    run(main)
+    if fatal:
+        sys.exit(EXIT_FATAL)

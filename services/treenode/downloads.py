@@ -1,0 +1,116 @@
+"""Files in chunks, both ways: served from an open file, and fetched from the first source that has them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import grpc
+import grpc.aio
+
+from fasttree.v1 import types_pb2
+from services.shared.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
+from services.shared.errors import DataLossError, OutOfRangeError
+
+#: How often each source is asked: one that was cut off may go on, and a beginning of another file is gone by then.
+ROUNDS = 2
+
+logger = logging.getLogger(__name__)
+
+
+class DownloadFailedError(Exception):
+    """No source gave the file. One line that says what each of them did."""
+
+
+class Wanted(NamedTuple):
+    """A file as its manifest announces it."""
+
+    size_bytes: int
+    sha256: bytes
+
+
+#: Asks one source for the chunks from an offset on.
+OpenSource = Callable[[str, int], AsyncGenerator[types_pb2.Chunk, None]]
+#: Told the share that is there, 0.0 to 1.0.
+Progress = Callable[[float], None]
+
+
+async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterator[types_pb2.Chunk]:
+    """The file's chunks from `offset` on. The file may be removed meanwhile: it stays readable to the end.
+
+    Raises:
+        OutOfRangeError: The offset is past the end.
+        DataLossError: The file is shorter than it should be.
+    """
+    if offset > size_bytes:
+        raise OutOfRangeError(
+            f"offset {offset} is past the end of {size_bytes} bytes", field="offset", value=str(offset)
+        )
+    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+    try:
+        while offset < size_bytes:
+            data = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)
+            if not data:
+                raise DataLossError(f"{path.name} ends at byte {offset}, {size_bytes} were expected")
+            yield make_chunk(offset, data)
+            offset += len(data)
+    finally:
+        os.close(descriptor)
+
+
+async def fetch(
+    wanted: Wanted, part: Path, sources: Sequence[str], open_source: OpenSource, silence_s: float, progress: Progress
+) -> None:
+    """Downloads into `part`, going on where an earlier try stopped, from one source after another.
+
+    Returns once the whole is there, durable, and its SHA-256 is right.
+
+    Args:
+        wanted: Size and checksum.
+        part: The file; what it holds already must be the beginning of the same content.
+        sources: host:port of each, the best one first.
+        open_source: Asks one of them.
+        silence_s: A source that sends nothing for so long is given up, in seconds.
+        progress: Told how far it is.
+
+    Raises:
+        DownloadFailedError: Every source failed.
+        OSError: The disk.
+    """
+    failures: list[str] = []
+    for source in [*sources] * ROUNDS:
+        writer = await asyncio.to_thread(ChunkWriter, part, wanted.size_bytes)
+        try:
+            await _fetch_from(source, writer, wanted, open_source, silence_s, progress)
+            await asyncio.to_thread(writer.finish, wanted.sha256)
+            return
+        except (grpc.aio.AioRpcError, ChunkDamagedError, TimeoutError) as error:
+            failures.append(f"{source}: {_told(error, silence_s)}")
+            logger.warning("download of %s from %s failed: %s", part.name, source, failures[-1])
+        finally:
+            await asyncio.to_thread(writer.close)
+    raise DownloadFailedError("; ".join(failures) or "no source is known")
+
+
+async def _fetch_from(
+    source: str, writer: ChunkWriter, wanted: Wanted, open_source: OpenSource, silence_s: float, progress: Progress
+) -> None:
+    async with contextlib.aclosing(open_source(source, writer.offset)) as chunks:
+        while writer.offset < wanted.size_bytes:
+            async with asyncio.timeout(silence_s):
+                chunk = await anext(chunks, None)
+            if chunk is None:
+                raise ChunkDamagedError(f"it ended at byte {writer.offset} of {wanted.size_bytes}")
+            await asyncio.to_thread(writer.write, chunk)
+            progress(writer.offset / wanted.size_bytes)
+
+
+def _told(error: Exception, silence_s: float) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"silent for {silence_s:g} s" if isinstance(error, TimeoutError) else str(error)

@@ -1,0 +1,287 @@
+"""Takes an import: file, check, new tree, the updates since, reconciliation, and the step from the old tree to the new.
+
+The old tree serves and takes updates all the while. The new one is built in another process, then follows the log on
+its own until it is where the old one is. For the two moments that need both at one exact position (the comparison,
+and the swap) updates are held back, for as long as the last few thousand take to replay; reports never are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import grpc.aio
+
+from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.errors import FailedPreconditionError, UnavailableError
+from services.shared.records import RecordDamagedError
+from services.treenode.applying import Replayer
+from services.treenode.builder import BuildFailedError, ImportRefusedError, build_tree
+from services.treenode.downloads import DownloadFailedError
+from services.treenode.forked import ForkedWork, ForkedWorkError
+from services.treenode.import_files import ImportFiles
+from services.treenode.import_process import Building, BuildMessage, BuildRequest, Checking, Refused, Row
+from services.treenode.importing import ImportLimits
+from services.treenode.live import LiveNode
+from services.treenode.node import LoadBegun, LoadFailed
+from services.treenode.pusher_log import PusherLog
+from services.treenode.reconciliation import refusal
+from services.treenode.tree import Tree
+
+#: Updates may be held back once the new tree lacks no more than so many.
+HOLD_UPDATES_MAX = 5_000
+#: A node that is behind the file's position waits this long for its pusher to bring it there.
+POSITION_WAIT_S = 60.0
+RECONCILE_TIMEOUT_S = 300.0
+
+Response = treenode_pb2.LoadImportResponse
+_Phase = treenode_pb2.ImportPhase
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ImportTaken:
+    """The node serves from the import."""
+
+    rows: int
+    carried_positions: list[int]
+    reconciliation: treenode_pb2.Reconciliation | None
+
+
+class ImportLoader:
+    """Loads one import at a time."""
+
+    def __init__(self, live: LiveNode, files: ImportFiles, limits: ImportLimits, on_taken: Callable[[], None]) -> None:
+        self._live = live
+        self._files = files
+        self._limits = limits
+        self._on_taken = on_taken
+        self._turn = asyncio.Lock()
+
+    async def load(
+        self, request: treenode_pb2.LoadImportRequest, pusher_address: str, tell: Callable[[Response], None]
+    ) -> ImportTaken | None:
+        """Takes the import; None where the node serves from it already.
+
+        Raises:
+            ImportRefusedError: The file is bad, or too different; the old tree serves on.
+            FastTreeError: Anything else that kept the node from taking it; asked again, it may.
+        """
+        await self._live.restored.wait()
+        async with self._turn:
+            live, manifest = self._live, request.manifest
+            if live.core.sequence.import_id >= manifest.import_id:
+                return None
+            live.loading = (manifest.import_id, 0)
+            live.handle(LoadBegun(f"import {manifest.import_id}"))
+            try:
+                return await self._load(request, pusher_address, tell)
+            except (ImportRefusedError, BuildFailedError, DownloadFailedError, ForkedWorkError) as error:
+                logger.warning("import %d was not taken: %s", manifest.import_id, error)
+                live.handle(LoadFailed(str(error)))
+                if isinstance(error, ImportRefusedError):
+                    raise
+                raise UnavailableError(f"import {manifest.import_id}: {error}", reason="IMPORT_NOT_LOADED") from error
+            except (grpc.aio.AioRpcError, RecordDamagedError) as error:
+                text = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
+                live.handle(LoadFailed(str(text)))
+                raise UnavailableError(
+                    f"import {manifest.import_id}: can't read the updates after it: {text}", reason="LOG_NOT_READ"
+                ) from error
+            except BaseException as error:
+                live.handle(LoadFailed(repr(error)))
+                raise
+            finally:
+                live.loading = (0, 0)
+                live.applying.set()
+
+    async def _load(
+        self, request: treenode_pb2.LoadImportRequest, pusher_address: str, tell: Callable[[Response], None]
+    ) -> ImportTaken:
+        manifest = request.manifest
+        teller = _Teller(self._live, manifest.import_id, tell)
+        teller.tell(_Phase.IMPORT_PHASE_DOWNLOADING, 0.0)
+        path = await self._files.get(
+            manifest, list(request.sources), lambda share: teller.tell(_Phase.IMPORT_PHASE_DOWNLOADING, share)
+        )
+        teller.tell(_Phase.IMPORT_PHASE_CHECKING, 0.0)
+        build = BuildRequest(
+            path=str(path),
+            file_format=int(manifest.format),
+            import_id=manifest.import_id,
+            position=manifest.as_of_position,
+            volume_types=list(self._live.cluster.volume_types),
+            periods=list(self._live.cluster.periods),
+            limits=self._limits,
+        )
+        tree = await build_tree(build, teller.built)
+        succession = Succession(self._live, manifest, tree, request.pusher_address or pusher_address, teller.replaying)
+        carried = await succession.run()
+        self._live.carried_positions = carried
+        self._on_taken()
+        logger.info("serves from import %d: %d members", manifest.import_id, tree.member_count)
+        return ImportTaken(teller.rows, carried, succession.figures)
+
+
+class _Teller:
+    """Turns what happens into progress messages, a few a second at most."""
+
+    def __init__(self, live: LiveNode, import_id: int, tell: Callable[[Response], None]) -> None:
+        self._live = live
+        self._import_id = import_id
+        self._tell = tell
+        self._told = (-1, -1)
+        self.rows = 0
+
+    def tell(self, phase: treenode_pb2.ImportPhase.ValueType, share: float) -> None:
+        percent = max(0, min(100, int(share * 100)))
+        if (int(phase), percent) == self._told:
+            return
+        self._told = (int(phase), percent)
+        # Four phases before the import is done; each is taken for a quarter of the way.
+        self._live.loading = (self._import_id, (int(phase) - 1) * 25 + percent // 4)
+        self._tell(Response(phase=phase, percent=percent, rows=self.rows))
+
+    def built(self, message: BuildMessage) -> None:
+        if isinstance(message, Checking):
+            self.tell(_Phase.IMPORT_PHASE_CHECKING, message.share)
+        elif isinstance(message, Building):
+            self.rows = message.rows
+            self.tell(_Phase.IMPORT_PHASE_BUILDING, 0.0)
+
+    def replaying(self, share: float) -> None:
+        self.tell(_Phase.IMPORT_PHASE_REPLAYING, share)
+
+
+class Succession:
+    """Brings a new tree to where the live one is, compares the two, and puts it in the live one's place."""
+
+    def __init__(
+        self,
+        live: LiveNode,
+        manifest: types_pb2.ImportManifest,
+        tree: Tree,
+        pusher_address: str,
+        progress: Callable[[float], None],
+    ) -> None:
+        self._live = live
+        self._manifest = manifest
+        self._tree = tree
+        self._replayer = Replayer(tree, live.settings.apply_slice_ms)
+        self._pusher_address = pusher_address
+        self._progress = progress
+        self._log_id = live.core.sequence.log_id
+        #: How the new tree differs from the live one; None where there was nothing to compare it with.
+        self.figures: treenode_pb2.Reconciliation | None = None
+
+    @property
+    def _in_force(self) -> bool:
+        """Whether another node took the import before: it is to be taken here too, with the same carried updates."""
+        log_end = self._live.core.sequence.log_end
+        return log_end is not None and log_end.import_id >= self._manifest.import_id
+
+    async def run(self) -> list[int]:
+        """Returns the positions of the carried updates once the new tree is served.
+
+        Raises:
+            ImportRefusedError: It differs too much from the live tree.
+            UnavailableError, FailedPreconditionError: The node's own state or log moved away under it.
+            AioRpcError, RecordDamagedError, ForkedWorkError: The log could not be read, or the comparison died.
+        """
+        self._progress(0.0)
+        carried = await self._carried()
+        async with PusherLog(self._pusher_address) as log:
+            if carried:
+                self._tree.offer_carried(carried, await log.updates_at(carried))
+            if not self._in_force and self._live.core.sequence.base_wanted is None:
+                await self._compare(log)
+            while not await self._swap(log):
+                pass
+        return carried
+
+    async def _carried(self) -> list[int]:
+        given = list(self._manifest.carried_positions)
+        if given or self._in_force:
+            return given
+        live = self._live
+        try:
+            async with asyncio.timeout(POSITION_WAIT_S):
+                await live.wait_for_position(self._manifest.as_of_position)
+        except TimeoutError:
+            raise UnavailableError(
+                f"the node is at position {live.core.sequence.position}, the file at {self._manifest.as_of_position}: "
+                "it can't tell which updates were held then",
+                reason="NODE_BEHIND",
+            ) from None
+        return live.held_tree.carried_positions(self._manifest.as_of_position)
+
+    async def _compare(self, log: PusherLog) -> None:
+        """Refuses the tree where it differs from the live one by more than the thresholds allow."""
+        live = self._live
+        if live.held_tree.member_count == 0:
+            return
+        await self._follow(log, until_lag=HOLD_UPDATES_MAX)
+        with self._held():
+            while True:
+                await self._follow(log, until_lag=0)
+                async with live.gate.write():
+                    if self._tree.position == live.core.sequence.position:
+                        # As both are at this moment; they go on while the child compares them.
+                        work = ForkedWork(partial(live.held_tree.reconcile, self._tree))
+                        break
+                    if self._tree.position > live.core.sequence.position:
+                        raise UnavailableError("the node fell behind the new tree; ask again", reason="NODE_BEHIND")
+        found = await work.result(RECONCILE_TIMEOUT_S)
+        self.figures = treenode_pb2.Reconciliation(**dataclasses.asdict(found))
+        logger.info("import %d against the live tree: %s", self._manifest.import_id, str(found))
+        reason = None if self._manifest.force else refusal(self.figures, live.settings)
+        if reason is not None:
+            rows = [Row(line=0, column="", reason=reason)]
+            raise ImportRefusedError(Refused(reason=reason, rejected_count=1, rejected_rows=rows))
+
+    async def _swap(self, log: PusherLog) -> bool:
+        """Puts the new tree in place if it is as far as the live one; False where that has gone on."""
+        live = self._live
+        await self._follow(log, until_lag=HOLD_UPDATES_MAX)
+        with self._held():
+            await self._follow(log, until_lag=0)
+            async with live.gate.write():
+                self._check_log()
+                if self._tree.position < live.core.sequence.position:
+                    return False
+                live.take_tree(self._tree, "")
+        self._progress(1.0)
+        return True
+
+    async def _follow(self, log: PusherLog, *, until_lag: int) -> None:
+        """Replays until the new tree lacks no more than `until_lag` of what the live one has."""
+        while (behind := self._live.core.sequence.position - self._tree.position) > until_lag:
+            self._check_log()
+            first, last = self._tree.position + 1, self._live.core.sequence.position
+            async for records in log.read(first, last):
+                await self._replayer.apply(records)
+                self._progress(1.0 - (last - self._tree.position) / max(behind, 1))
+            if self._tree.position < last:
+                raise UnavailableError(f"the log ended at {self._tree.position}, before {last}", reason="LOG_NOT_READ")
+
+    def _check_log(self) -> None:
+        log_id = self._live.core.sequence.log_id
+        if log_id != self._log_id and self._log_id:
+            raise FailedPreconditionError(f"the node went over to log {log_id} meanwhile", reason="OTHER_LOG")
+        if self._live.stop.is_set():
+            raise UnavailableError("the node is asked to end")
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        """Updates wait (on the pusher's side of the stream), reports go on."""
+        self._live.applying.clear()
+        try:
+            yield
+        finally:
+            self._live.applying.set()

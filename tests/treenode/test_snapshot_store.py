@@ -1,0 +1,90 @@
+"""The folder of snapshots: newest first, damaged ones aside, a few kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.treenode.snapshots import ASIDE_KEPT, Snapshot, SnapshotStore
+from services.treenode.state_file import write_state
+
+
+def store_in(folder: Path) -> SnapshotStore:
+    return SnapshotStore(folder, kept=2, cluster="dot")
+
+
+def written(store: SnapshotStore, import_id: int, position: int, *, cluster: str = "dot") -> Snapshot:
+    path = store.path_of(import_id, position)
+    label = {"cluster": cluster, "import_id": import_id, "position": position}
+    write_state(path, label, {"from": position}, {"a": np.arange(position)})
+    return Snapshot(import_id, position, path)
+
+
+def test_newest_means_import_then_position(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    old, new = written(store, 2, 900), written(store, 10, 30)
+    middle = written(store, 10, 9)
+    assert store.all() == [new, middle, old]
+    assert store.find(0, 0) == new
+    assert store.find(10, 9) == middle
+    assert store.find(10, 10) is None
+    found = store.load_newest()
+    assert found is not None
+    assert found.meta == {"from": 30}
+
+
+@pytest.mark.parametrize("damage", ["flip", "tear", "empty", "other cluster", "renamed"])
+def test_a_damaged_one_is_set_aside_with_the_reason_and_the_one_before_is_taken(tmp_path: Path, damage: str) -> None:
+    store = store_in(tmp_path)
+    written(store, 1, 10)
+    newest = written(store, 1, 20, cluster="other" if damage == "other cluster" else "dot")
+    data = bytearray(newest.path.read_bytes())
+    if damage == "flip":
+        data[-100] ^= 1
+        newest.path.write_bytes(data)
+    elif damage == "tear":
+        newest.path.write_bytes(data[:-9])
+    elif damage == "empty":
+        newest.path.write_bytes(b"")
+    elif damage == "renamed":
+        newest.path.rename(store.path_of(1, 30))
+    found = store.load_newest()
+    assert found is not None
+    assert found.meta == {"from": 10}
+    aside = sorted(path.suffix for path in (tmp_path / "aside").iterdir())
+    assert aside == [".reason", ".snapshot"]
+    (reason,) = (tmp_path / "aside").glob("*.reason")
+    assert reason.read_text().strip()
+
+
+def test_an_empty_folder_has_none(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "new")
+    assert store.load_newest() is None
+    assert store.find(0, 0) is None
+
+
+def test_few_are_kept(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    for position in range(1, 6):
+        written(store, 1, position)
+    store.prune()
+    assert [snapshot.position for snapshot in store.all()] == [5, 4]
+    for position in range(10, 16):
+        store.set_aside(written(store, 1, position), "test")
+    assert len(list((tmp_path / "aside").glob("*.snapshot"))) == ASIDE_KEPT
+    assert len(list((tmp_path / "aside").glob("*.reason"))) == ASIDE_KEPT
+
+
+def test_what_was_not_finished_is_removed_but_for_downloads(tmp_path: Path) -> None:
+    for name in ("1-5.snapshot.part", "peer-1-5-abc.part"):
+        (tmp_path / name).write_bytes(b"half")
+    store_in(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["peer-1-5-abc.part"]
+
+
+def test_all_are_set_aside_for_another_log(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    written(store, 1, 1)
+    written(store, 1, 2)
+    store.set_all_aside("another log")
+    assert store.all() == []
