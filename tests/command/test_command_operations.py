@@ -116,6 +116,13 @@ async def test_a_refused_import_names_its_rows(cluster: FakeCluster, fasttree: F
     assert as_json.json["rejected_rows"][0]["line"] == 3
 
 
+async def test_without_arguments_there_is_help(fasttree: FastTree) -> None:
+    for arguments in ([], ["import"], ["log"]):
+        ran = await fasttree(*arguments)
+        assert ran.code == 2
+        assert ran.err.startswith("Usage: fasttree")
+
+
 async def test_import_rollback(fasttree: FastTree, tmp_path: Path) -> None:
     refused = await fasttree("import", "rollback")
     assert (refused.code, "no import before" in refused.err) == (1, True)

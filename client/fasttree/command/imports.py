@@ -29,8 +29,7 @@ class _FileOrCommand(click.Group):
     """`fasttree import FILE` beside `fasttree import rollback`; a file of that name is ./rollback."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        names = [argument for argument in args if not argument.startswith("-")]
-        if args and not (names and names[0] in self.commands) and not {"-h", "--help"} & set(args):
+        if args and not {*self.commands, "-h", "--help"} & set(args):
             args.insert(0, "file")
         return super().parse_args(context, args)
 

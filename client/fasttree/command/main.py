@@ -62,6 +62,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         outcome = cli.main(args=arguments, prog_name="fasttree", standalone_mode=False, obj=Session())
         sys.stdout.flush()
         sys.exit(outcome if isinstance(outcome, int) else 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "fasttree"
         _say(f"{error.format_message()} Try `{path} --help`.")
