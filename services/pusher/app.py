@@ -76,7 +76,12 @@ class Pusher:
         self.fan_out = FanOut(settings.replication(), identity, store.log_id, self.tail, in_force, self.background)
         self.fan_out.listeners = FanOutListeners(node_changed=self._node_changed, confirmed=self._confirmed)
         self.rollout = RolloutRunner(
-            settings.rollout(), self.catalog, self._address, self.background, self.fan_out.announce
+            settings.rollout(),
+            self.catalog,
+            self._address,
+            self.background,
+            self.fan_out.announce,
+            self.fan_out.names,
         )
         self.metrics = PusherMetrics(cluster.name)
         self.metrics.watch(store, self.writer, self.tail, self.pushing.counts, self.fan_out)
@@ -184,7 +189,6 @@ class Pusher:
 
     def _members_changed(self, before: Members, now: Members) -> None:
         self.fan_out.names.update(now.names)
-        self.rollout.names.update(now.names)
         if now.addresses != before.addresses:
             logger.info("the cluster has %d nodes: %s", len(now.addresses), ", ".join(now.addresses) or "none")
             # The rollout first: it must know a node before that says what it serves.

@@ -83,11 +83,11 @@ class ImportCatalog:
         last = b""
         while True:
             changed = self._changed
-            status = self.status(wanted)
-            encoded = status.SerializeToString()
+            encoded = self.status(wanted).SerializeToString()
+            status = pusher_pb2.ImportStatus.FromString(encoded)  # as it is now, whatever happens while it is sent
             if encoded != last:
                 last = encoded
-                yield pusher_pb2.ImportStatus.FromString(encoded)
+                yield status
             if status.state in _OVER:
                 return
             await changed.wait()
@@ -160,15 +160,17 @@ class ImportCatalog:
         self._entries[import_id] = StoredImport(status, taken=True)
         await self._save(self._entries[import_id])
 
-    def set_progress(self, import_id: int, node: str, progress: treenode_pb2.LoadImportResponse) -> None:
-        """A node's last word on an import. Not recorded by itself: it is with the import's next state."""
+    def set_progress(self, import_id: int, address: str, name: str, progress: treenode_pb2.LoadImportResponse) -> None:
+        """A node's last word on an import. Not recorded by itself: it is with the import's next state.
+
+        The node is told by its name, which may come to be known only while it loads: by its address until then.
+        """
         status = self._entries[import_id].status
-        for entry in status.nodes:
-            if entry.node == node:
-                entry.progress.CopyFrom(progress)
-                break
-        else:
-            status.nodes.add(node=node, progress=progress)
+        entry = next((known for known in status.nodes if known.node in (address, name)), None)
+        if entry is None:
+            entry = status.nodes.add()
+        entry.node = name
+        entry.progress.CopyFrom(progress)
         self._tell()
 
     async def _save(self, stored: StoredImport) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -12,9 +13,11 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.import_catalog import ImportCatalog
 from services.pusher.import_files import ImportFiles
 from services.pusher.log_store import LogStore
-from services.shared.errors import InvalidArgumentError
+from services.shared.errors import FastTreeError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
+
+_HEAR_OUT_S = 1.0
 
 
 class ImportIntake:
@@ -27,6 +30,17 @@ class ImportIntake:
 
     async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
         """Takes an uploaded file. Raises as UploadImport in the proto."""
+        try:
+            return await self._upload(requests)
+        except FastTreeError:
+            # A client that is still writing when the call ends sees that as a broken call, not the reason for it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HEAR_OUT_S):
+                    async for _ in requests:
+                        pass
+            raise
+
+    async def _upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidArgumentError("the first message must be the header", field="part")

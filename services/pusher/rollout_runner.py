@@ -50,18 +50,18 @@ class RolloutRunner:
         pusher_address: Callable[[], str],
         background: Background,
         announce: Callable[[int], None],
+        names: dict[str, str],
     ) -> None:
-        """`pusher_address`: host:port for the nodes; `announce` gets each import that comes in force."""
+        """`names`: by address, kept up to date elsewhere; `announce` gets each import that comes in force."""
         self.core = Rollout(settings, catalog.known(), time.monotonic())
         self._catalog = catalog
         self._pusher_address = pusher_address
         self._background = background
         self._announce = announce
+        self._names = names
         self._load: tuple[int, asyncio.Task[None]] | None = None
         #: States to be recorded, in order.
         self._records: asyncio.Queue[RecordPlace | RecordTaken] = asyncio.Queue()
-        #: Name by address, for what is told about nodes.
-        self.names: dict[str, str] = {}
 
     async def run(self) -> None:
         """Keeps time for the core, for as long as the pusher runs."""
@@ -153,7 +153,7 @@ class RolloutRunner:
         return False
 
     def _tell(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> None:
-        self._catalog.set_progress(load.import_id, self.names.get(load.node, load.node), progress)
+        self._catalog.set_progress(load.import_id, load.node, self._names.get(load.node, load.node), progress)
 
 
 def _refused(last: treenode_pb2.LoadImportResponse, reason: str) -> treenode_pb2.LoadImportResponse:
