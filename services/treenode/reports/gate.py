@@ -70,9 +70,14 @@ class ReadGate:
 
     async def read(self, work: Callable[[], T]) -> T:
         """Runs `work` in a thread with the tree held still; its result, or its exception."""
+        return await self.read_begun(lambda: work)
+
+    async def read_begun(self, begin: Callable[[], Callable[[], T]]) -> T:
+        """As `read`, with work that `begin` makes: it is called on the loop when the tree is held still already, so
+        what it notes there (the tree, its position) is what the work will see."""
         await self._enter_reader()
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._executor, work)
+            running = asyncio.get_running_loop().run_in_executor(self._executor, begin())
         except BaseException:
             self._leave_reader()
             raise
@@ -89,7 +94,7 @@ class ReadGate:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def validate(self) -> None:
-        """Raises GateBrokenError: readers and a writer inside together, or too many readers, or one that waits in vain."""
+        """Raises GateBrokenError: readers and a writer inside together, too many readers, or one who waits in vain."""
         if self._writing and self._readers:
             raise GateBrokenError(f"a writer and {self._readers} readers are inside together")
         if not 0 <= self._readers <= self._readers_max:

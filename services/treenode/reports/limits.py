@@ -14,11 +14,15 @@ class ReportLimits:
     streams_max: int = 8
     #: Threads that encode rows for streams and sort pages, besides the gate's own copying threads.
     threads: int = 2
-    #: A report over at most so many members is scanned on the event loop, where it costs less than a thread's hop.
-    loop_rows_max: int = 150_000
+    #: A summary or search over so many members, at most, runs on the event loop, where it costs less than a thread's
+    #: hop and a turn in the gate: about a millisecond.
+    loop_sum_rows_max: int = 150_000
+    #: The same for copying, filtering and sorting members, and for encoding them.
+    loop_copy_rows_max: int = 10_000
+    loop_encode_rows_max: int = 2_500
     #: Longest wait for min_position when the call has no deadline of its own, in seconds.
     position_wait_s_max: float = 30.0
     #: Size of a stream's messages, in bytes; the last row may go over it.
     message_bytes: int = 768 * 1024
-    #: Rows in an Arrow record batch.
-    batch_rows: int = 16_384
+    #: Rows in an Arrow record batch, at most.
+    batch_rows_max: int = 65_536

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from fasttree.v1 import report_pb2
 from google.protobuf import message_factory
 from google.protobuf.message import Message
+
+from fasttree.v1 import report_pb2
 
 if TYPE_CHECKING:
     from services.treenode.reports.servicer import ReportServicer

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from fasttree.v1 import types_pb2
-
 from services.treenode.reports.gate import ReadGate
 
 if TYPE_CHECKING:

@@ -1,0 +1,109 @@
+"""Cells of further columns as text, many at once: bytes, and where each cell's begin."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from services.treenode.reports.rows import FurtherValues
+from services.treenode.reports.scalars import Whole
+from services.treenode.reports.wire import put_day
+from services.treenode.tree.kernel import Int64s, UInt8s, kernel
+from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+
+#: Characters of a number at most: sign, 19 digits, point, and a zero before the point; one more to be even.
+NUMBER_LENGTH_MAX = 24
+DAY_LENGTH = 10
+
+
+class CellTexts(NamedTuple):
+    """Texts of n cells."""
+
+    #: uint8[…]
+    content: UInt8s
+    #: int64[n + 1]: where each cell's text begins.
+    offsets: Int64s
+
+
+@kernel
+def put_decimal(out: UInt8s, at: Whole, value: Whole, places: Whole) -> Whole:
+    """Writes value / 10 ** places without idle zeros; where it ends."""
+    # uint64 holds the absolute value of the smallest int64 too.
+    rest = np.uint64(value) if value >= 0 else np.uint64(0) - np.uint64(value)
+    if value < 0:
+        out[at] = 45
+        at += 1
+    digits = 1
+    power = np.uint64(10)
+    while digits < 20 and rest >= power:
+        digits += 1
+        if digits < 20:
+            power *= np.uint64(10)
+    length = max(digits, places + 1) + (1 if places else 0)
+    place = at + length - 1
+    for number in range(max(digits, places + 1)):
+        if places and number == places:
+            out[place] = 46
+            place -= 1
+        out[place] = 48 + np.int64(rest % np.uint64(10))
+        rest //= np.uint64(10)
+        place -= 1
+    at += length
+    if places:
+        while out[at - 1] == 48:
+            at -= 1
+        if out[at - 1] == 46:
+            at -= 1
+    return at
+
+
+@kernel
+def _numbers(values: Int64s, places: Whole, out: UInt8s, offsets: Int64s) -> None:
+    at = 0
+    for row in range(values.shape[0]):
+        if values[row] != NO_NUMBER:
+            at = put_decimal(out, at, values[row], places)
+        offsets[row + 1] = at
+
+
+@kernel
+def _days(values: Int64s, out: UInt8s, offsets: Int64s) -> None:
+    at = 0
+    for row in range(values.shape[0]):
+        if values[row] != NO_DAY:
+            put_day(out, at, values[row])
+            at += DAY_LENGTH
+        offsets[row + 1] = at
+
+
+@kernel
+def _named(codes: Int64s, names: UInt8s, starts: Int64s, out: UInt8s, offsets: Int64s) -> None:
+    at = 0
+    for row in range(codes.shape[0]):
+        code = codes[row]
+        for place in range(starts[code], starts[code + 1]):
+            out[at] = names[place]
+            at += 1
+        offsets[row + 1] = at
+
+
+def cell_texts(column: FurtherValues) -> CellTexts:
+    """The texts of a column's cells; an empty cell's is empty."""
+    values = column.values.astype(np.int64, copy=False)
+    offsets = np.zeros(len(values) + 1, np.int64)
+    if column.kind == "text":
+        encoded = [name.encode() for name in column.names]
+        lengths = np.array([len(name) for name in encoded], np.int64)
+        starts = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum(lengths, out=starts[1:])
+        out = np.empty(int(lengths[values].sum()) if len(values) else 0, np.uint8)
+        _named(values, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, out, offsets)
+    elif column.kind == "date":
+        out = np.empty(len(values) * DAY_LENGTH, np.uint8)
+        _days(values, out, offsets)
+    else:
+        out = np.empty(len(values) * NUMBER_LENGTH_MAX, np.uint8)
+        places = DECIMAL_SCALE if column.kind == "decimal" else 0
+        _numbers(values, places, out, offsets)
+    return CellTexts(out, offsets)

@@ -1,0 +1,211 @@
+"""Filters of a downline: from the request to a mask over rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fasttree.v1 import report_pb2, types_pb2
+from services.shared.errors import InvalidArgumentError
+from services.treenode.reports.columns import Catalogue, known_column
+from services.treenode.reports.days import day_number
+from services.treenode.reports.rows import FrozenRows
+from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+
+Mask = npt.NDArray[np.bool_]
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+#: Columns of ColumnRange that every tree has.
+RANGE_COLUMNS = ("pv", "gv", "downline_count")
+#: Values in one list, at most.
+ANY_OF_MAX = 10_000
+
+
+class Condition(Protocol):
+    """One thing that every row left must meet."""
+
+    @property
+    def column(self) -> str:
+        """The column that it reads."""
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+
+
+@dataclass(frozen=True)
+class NumberRange:
+    """low ≤ value ≤ high; an empty cell is in no range."""
+
+    column: str
+    low: int
+    high: int
+    #: What an empty cell holds; None where no cell is empty.
+    empty: int | None = None
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+        values = _numbers(rows, self.column)
+        bounds = np.iinfo(values.dtype)
+        if self.low > bounds.max or self.high < bounds.min or self.low > self.high:
+            return np.zeros(rows.count, np.bool_)
+        mask = np.ones(rows.count, np.bool_)
+        if self.low > bounds.min:
+            mask &= values >= self.low
+        if self.high < bounds.max:
+            mask &= values <= self.high
+        if self.empty is not None and self.low <= self.empty:
+            mask &= values != self.empty
+        return mask
+
+
+@dataclass(frozen=True)
+class NumberIn:
+    """The value is one of some."""
+
+    column: str
+    values: tuple[int, ...]
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+        return np.isin(_numbers(rows, self.column), np.array(self.values, np.int64))
+
+
+@dataclass(frozen=True)
+class TextMeets:
+    """The text passes a test, which is made once for each different text."""
+
+    column: str
+    test: Callable[[str], bool]
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+        if self.column == "status":
+            names, codes = rows.status_names, rows.plain["status"]
+        else:
+            names, codes = rows.further[self.column].names, rows.further[self.column].values
+        passes: Mask = np.fromiter((self.test(name) for name in names), np.bool_, len(names))
+        found: Mask = passes[codes]
+        return found
+
+
+@dataclass(frozen=True)
+class RowFilter:
+    """All conditions of a request."""
+
+    conditions: Sequence[Condition]
+    #: No deeper level is wanted; 0: any.
+    max_level: int = 0
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that it reads."""
+        return frozenset(condition.column for condition in self.conditions)
+
+    def mask(self, rows: FrozenRows) -> Mask | None:
+        """The rows that meet every condition; None: all."""
+        mask: Mask | None = None
+        for condition in self.conditions:
+            holds = condition.holds(rows)
+            mask = holds if mask is None else mask & holds
+        return mask
+
+
+#: No conditions.
+EVERYONE = RowFilter(())
+
+
+def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> RowFilter:
+    """The filter as conditions.
+
+    Raises:
+        InvalidArgumentError: A column, kind, day or number that can't be; names the field and the value.
+    """
+    conditions: list[Condition] = []
+    if message.min_level or message.max_level:
+        conditions.append(NumberRange("level", message.min_level, message.max_level or INT64_MAX))
+    if message.kinds and types_pb2.MEMBER_KIND_UNSPECIFIED not in message.kinds:
+        for kind in message.kinds:
+            if kind not in types_pb2.MemberKind.values():
+                raise _wrong("filter.kinds", str(kind), "KIND_UNKNOWN", "use DISTRIBUTOR or CUSTOMER")
+        conditions.append(NumberIn("kind", tuple(message.kinds)))
+    if message.statuses:
+        conditions.append(TextMeets("status", frozenset(message.statuses).__contains__))
+    if message.HasField("min_rank") or message.HasField("max_rank"):
+        high = message.max_rank if message.HasField("max_rank") else INT64_MAX
+        conditions.append(NumberRange("rank", message.min_rank if message.HasField("min_rank") else INT64_MIN, high))
+    if message.joined_from or message.joined_to:
+        low = day_number(message.joined_from, "filter.joined_from") if message.joined_from else INT64_MIN
+        high = day_number(message.joined_to, "filter.joined_to") if message.joined_to else INT64_MAX
+        conditions.append(NumberRange("joined_on", low, high, empty=NO_DAY))
+    for index, asked in enumerate(message.ranges):
+        conditions += _range_conditions(asked, catalogue, f"filter.ranges[{index}]")
+    return RowFilter(tuple(conditions), message.max_level)
+
+
+def _range_conditions(asked: report_pb2.ColumnRange, catalogue: Catalogue, field: str) -> list[Condition]:
+    column = known_column(asked.column, catalogue, f"{field}.column", RANGE_COLUMNS)
+    if len(asked.any_of) > ANY_OF_MAX:
+        raise _wrong(f"{field}.any_of", f"{len(asked.any_of)} values", "TOO_MANY_VALUES", f"send {ANY_OF_MAX} at most")
+    further = catalogue.further.get(column) if column not in RANGE_COLUMNS else None
+    if further == "text":
+        return _text_conditions(column, asked)
+    places = DECIMAL_SCALE if further == "decimal" else 0
+    is_day = further == "date"
+    empty = None if further is None else NO_DAY if is_day else NO_NUMBER
+
+    def bound(text: str, name: str, rounding: str) -> int:
+        return day_number(text, f"{field}.{name}") if is_day else _scaled(text, places, f"{field}.{name}", rounding)
+
+    conditions: list[Condition] = []
+    if asked.min or asked.max:
+        low = bound(asked.min, "min", ROUND_CEILING) if asked.min else INT64_MIN
+        high = bound(asked.max, "max", ROUND_FLOOR) if asked.max else INT64_MAX
+        conditions.append(NumberRange(column, low, high, empty))
+    if asked.any_of:
+        values = set()
+        for text in asked.any_of:
+            if not text and empty is not None:
+                values.add(empty)
+                continue
+            value = bound(text, "any_of", ROUND_FLOOR)
+            # What lies between two values of the column equals none of them.
+            if INT64_MIN <= value <= INT64_MAX and value == bound(text, "any_of", ROUND_CEILING):
+                values.add(value)
+        conditions.append(NumberIn(column, tuple(sorted(values))))
+    return conditions
+
+
+def _text_conditions(column: str, asked: report_pb2.ColumnRange) -> list[Condition]:
+    conditions: list[Condition] = []
+    low, high = asked.min, asked.max
+    if low or high:
+        conditions.append(TextMeets(column, lambda text: text != "" and low <= text and (not high or text <= high)))
+    if asked.any_of:
+        conditions.append(TextMeets(column, frozenset(asked.any_of).__contains__))
+    return conditions
+
+
+def _scaled(text: str, places: int, field: str, rounding: str) -> int:
+    """A number in units of 10 ** -places, rounded where it has more places."""
+    try:
+        with localcontext() as context:
+            context.prec = 120
+            number = Decimal(text)
+            # The length is bounded before the arithmetic: an exponent must not cost memory.
+            if not number.is_finite() or len(text) > 60 or number.adjusted() > 40 or number.adjusted() < -40:
+                raise InvalidOperation
+            return int(number.scaleb(places).to_integral_value(rounding))
+    except InvalidOperation as error:
+        raise _wrong(field, text, "NUMBER_INVALID", 'write a number such as "150" or "-2.5"') from error
+
+
+def _numbers(rows: FrozenRows, column: str) -> npt.NDArray[np.integer[Any]]:
+    return rows.plain[column] if column in rows.plain else rows.further[column].values
+
+
+def _wrong(field: str, value: str, reason: str, mend: str) -> InvalidArgumentError:
+    return InvalidArgumentError(f'{field} "{value}" can\'t be: {mend}', reason=reason, field=field, value=value)

@@ -1,0 +1,267 @@
+"""Copies the columns that a report needs out of the tree, in one go, so that updates wait as little as can be.
+
+The copy is one kernel call: a thread that runs it gives the interpreter up once and takes it back once, whatever the
+event loop does meanwhile. Ids are copied too, since a removal frees a row for another member. The parent of a row is
+kept as a place in the copy: within a clean range (see the tree's `links`) it is in the range itself; the first row of
+each range has its parent's id in the copy's tail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import numpy as np
+
+from services.treenode.reports.rows import PLAIN_DTYPES
+from services.treenode.reports.scalars import Whole
+from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, kernel
+from services.treenode.tree.links import Genealogy
+from services.treenode.tree.store import Store
+
+
+class Source(NamedTuple):
+    """The tree's columns, as they are now."""
+
+    words: UInt32s
+    kind: UInt8s
+    status: Int16s
+    rank: Int16s
+    joined_on: Int32s
+    leg: Int32s
+    #: The tree that the report walks, and the other one.
+    walked: Genealogy
+    other: Genealogy
+    #: int64 by row, and by seat of the tree walked: of the report's volume type and period.
+    personal: Int64s
+    group: Int64s
+
+
+class Target(NamedTuple):
+    """The copy; n rows in r ranges. A column that is not wanted is of length 0."""
+
+    #: uint32[n + r + m, words]: the members' ids, the parents' of each range's first row, and m = n ids of parents in
+    #: the other tree, or 0.
+    words: UInt32s
+    kind: UInt8s
+    status: Int16s
+    rank: Int16s
+    joined_on: Int32s
+    leg: Int32s
+    level: Int32s
+    downline_count: Int64s
+    personal: Int64s
+    group: Int64s
+    #: int32[n]: rows of `words`, or -1.
+    parent: Int32s
+    other_parent: Int32s
+
+
+@kernel
+def _copy_by_row(target: AnyArray, source: AnyArray, row_at: Int32s, ranges: Int64s) -> None:
+    """Copies a by-row column of the seats in the ranges."""
+    if target.shape[0] == 0:
+        return
+    mapped = row_at.shape[0] > 0
+    at = np.int64(0)
+    for index in range(ranges.shape[0]):
+        first = ranges[index, 0]
+        size = ranges[index, 1] - first
+        if mapped:
+            for step in range(size):
+                target[at + step] = source[row_at[first + step]]
+        else:
+            # Slices have indices that can't be negative: the compiler makes one wide copy of the loop.
+            to, of = target[at : at + size], source[first : first + size]
+            for step in range(size):
+                to[step] = of[step]
+        at += size
+
+
+@kernel
+def _copy_by_seat(target: AnyArray, source: AnyArray, ranges: Int64s, minus: Whole) -> None:
+    """Copies a by-seat column of the seats in the ranges."""
+    if target.shape[0] == 0:
+        return
+    at = np.int64(0)
+    for index in range(ranges.shape[0]):
+        first = ranges[index, 0]
+        size = ranges[index, 1] - first
+        to, of = target[at : at + size], source[first : first + size]
+        for step in range(size):
+            to[step] = of[step] - minus
+        at += size
+
+
+@kernel
+def _copy_ids(target: UInt32s, words: UInt32s, row_at: Int32s, ranges: Int64s) -> None:
+    if target.shape[0] == 0:
+        return
+    width = words.shape[1]
+    at = np.int64(0)
+    for index in range(ranges.shape[0]):
+        first = ranges[index, 0]
+        size = ranges[index, 1] - first
+        if row_at.shape[0] > 0:
+            for step in range(size):
+                row = np.int64(row_at[first + step])
+                for word in range(width):
+                    target[at + step, word] = words[row, word]
+        else:
+            to = target[at : at + size].reshape(size * width)
+            of = words[first : first + size].reshape(size * width)
+            for step in range(size * width):
+                to[step] = of[step]
+        at += size
+
+
+@kernel
+def _copy_parents(
+    target: Int32s, tail: UInt32s, words: UInt32s, parent: Int32s, row_at: Int32s, ranges: Int64s, tail_at: Whole
+) -> None:
+    """Parents of the ranges' seats. `tail`: the copy's words; from `tail_at` on it takes one id a range."""
+    if target.shape[0] == 0:
+        return
+    mapped = row_at.shape[0] > 0
+    at = np.int64(0)
+    for index in range(ranges.shape[0]):
+        first = ranges[index, 0]
+        size = ranges[index, 1] - first
+        for step in range(1, size):
+            seat = np.int64(parent[first + step])
+            # Roots that lie side by side are one range.
+            target[at + step] = seat - first + at if seat >= 0 else -1
+        above = np.int64(parent[first])
+        target[at] = tail_at + index if above >= 0 else -1
+        if above >= 0:
+            row = np.int64(row_at[above]) if mapped else above
+            for word in range(words.shape[1]):
+                tail[tail_at + index, word] = words[row, word]
+        at += size
+
+
+@kernel
+def _copy_other_parents(target: Int32s, tail: UInt32s, source: Source, ranges: Int64s, tail_at: Whole) -> None:
+    """Parents in the other tree; from `tail_at` on the copy's words take one id a seat."""
+    if target.shape[0] == 0:
+        return
+    words, row_at = source.words, source.walked.row_at
+    seat_of, other_row_at, parent = source.other.seat_of, source.other.row_at, source.other.parent
+    at = np.int64(0)
+    for index in range(ranges.shape[0]):
+        for seat in range(ranges[index, 0], ranges[index, 1]):
+            row = np.int64(row_at[seat]) if row_at.shape[0] else np.int64(seat)
+            above = np.int64(parent[seat_of[row] if seat_of.shape[0] else row])
+            target[at] = -1
+            if above >= 0:
+                target[at] = tail_at + at
+                above = np.int64(other_row_at[above]) if other_row_at.shape[0] else above
+                for word in range(words.shape[1]):
+                    tail[tail_at + at, word] = words[above, word]
+            at += 1
+
+
+@kernel
+def _freeze(source: Source, ranges: Int64s, count: Whole, base_level: Whole, target: Target) -> None:
+    """Copies the seats of all ranges, which hold `count` of them; column by column."""
+    row_at = source.walked.row_at
+    tail_at = count + ranges.shape[0]
+    _copy_ids(target.words, source.words, row_at, ranges)
+    _copy_parents(target.parent, target.words, source.words, source.walked.parent, row_at, ranges, count)
+    _copy_other_parents(target.other_parent, target.words, source, ranges, tail_at)
+    _copy_by_row(target.kind, source.kind, row_at, ranges)
+    _copy_by_row(target.status, source.status, row_at, ranges)
+    _copy_by_row(target.rank, source.rank, row_at, ranges)
+    _copy_by_row(target.joined_on, source.joined_on, row_at, ranges)
+    _copy_by_row(target.leg, source.leg, row_at, ranges)
+    _copy_by_row(target.personal, source.personal, row_at, ranges)
+    _copy_by_seat(target.group, source.group, ranges, 0)
+    _copy_by_seat(target.level, source.walked.level, ranges, base_level)
+    _copy_by_seat(target.downline_count, source.walked.members, ranges, 0)
+
+
+def frozen_columns(
+    store: Store, placement: bool, slot: int, ranges: Int64s, base_level: int, columns: Collection[str]
+) -> tuple[UInt8s, dict[str, AnyArray]]:
+    """The ids and the plain columns of `columns`, copied: what `FrozenRows` holds.
+
+    Args:
+        placement: The tree that the seats belong to.
+        slot: Whose volumes pv and gv are.
+        ranges: int64[k, 2]: seats from … to before, each a clean range or a single seat.
+        base_level: Subtracted from each level.
+    """
+    count = int((ranges[:, 1] - ranges[:, 0]).sum())
+    walked, other = (store.placement, store.sponsor) if placement else (store.sponsor, store.placement)
+    walked_name, other_name = ("placement_id", "sponsor_id") if placement else ("sponsor_id", "placement_id")
+
+    def room(name: str) -> AnyArray:
+        return np.empty(count if name in columns else 0, PLAIN_DTYPES[name])
+
+    id_rows = count + len(ranges) + (count if other_name in columns else 0)
+    wants_ids = not {"member_id", "sponsor_id", "placement_id"}.isdisjoint(columns)
+    target = Target(
+        words=np.empty((id_rows if wants_ids else 0, store.ids.words.shape[1]), np.uint32),
+        kind=room("kind"),
+        status=room("status"),
+        rank=room("rank"),
+        joined_on=room("joined_on"),
+        leg=room("placement_leg"),
+        level=room("level"),
+        downline_count=room("downline_count"),
+        personal=room("pv"),
+        group=room("gv"),
+        parent=room(walked_name),
+        other_parent=room(other_name),
+    )
+    source = Source(
+        words=store.ids.words,
+        kind=store.kind,
+        status=store.status,
+        rank=store.rank,
+        joined_on=store.joined_on,
+        leg=store.leg,
+        walked=walked,
+        other=other,
+        personal=store.personal[slot],
+        group=walked.group[slot],
+    )
+    _freeze(source, ranges, count, base_level, target)
+    copied: dict[str, AnyArray] = {
+        "member_id": np.arange(count, dtype=np.int32),
+        walked_name: target.parent,
+        other_name: target.other_parent,
+        "placement_leg": target.leg,
+        "kind": target.kind,
+        "status": target.status,
+        "rank": target.rank,
+        "joined_on": target.joined_on,
+        "level": target.level,
+        "pv": target.personal,
+        "gv": target.group,
+        "downline_count": target.downline_count,
+    }
+    ids = target.words.view(np.uint8).reshape(len(target.words), -1)
+    return ids, {name: copied[name] for name in PLAIN_DTYPES if name in columns}
+
+
+@kernel
+def _copy_volumes(personal: Int64s, group: Int64s, source: Int64s, walked: Genealogy, ranges: Int64s) -> None:
+    for slot in range(source.shape[0]):
+        _copy_by_row(personal[slot], source[slot], walked.row_at, ranges)
+        _copy_by_seat(group[slot], walked.group[slot], ranges, 0)
+
+
+def copied_column(source: AnyArray, walked: Genealogy, ranges: Int64s, count: int) -> AnyArray:
+    """A by-row column of the `count` seats in the ranges, copied."""
+    target = np.empty(count, source.dtype)
+    _copy_by_row(target, source, walked.row_at, ranges)
+    return target
+
+
+def copied_volumes(source: Int64s, walked: Genealogy, ranges: Int64s, count: int) -> tuple[Int64s, Int64s]:
+    """Personal and group volumes of every slot, int64[slots, count] each, copied. `source`: personal ones by row."""
+    personal = np.empty((len(source), count), np.int64)
+    group = np.empty((len(source), count), np.int64)
+    _copy_volumes(personal, group, source, walked, ranges)
+    return personal, group

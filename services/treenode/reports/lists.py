@@ -1,0 +1,140 @@
+"""Lists of members: from one state of the tree to copied rows. Each function runs on the loop or under the gate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from services.shared.errors import InvalidArgumentError
+from services.treenode.reports import walks
+from services.treenode.reports.columns import Choice
+from services.treenode.reports.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.page_tokens import PageKey
+from services.treenode.reports.pages import Page
+from services.treenode.reports.reading import (
+    Extent,
+    checked_id,
+    downline,
+    freeze,
+    genealogy,
+    of_rows,
+    place_of,
+    row_of_member,
+    without_empty_places,
+)
+from services.treenode.reports.rows import FrozenRows
+from services.treenode.reports.scalars import Whole
+from services.treenode.tree import Tree
+from services.treenode.tree.ids import find_rows, words_of
+from services.treenode.tree.kernel import Int32s, Int64s, UInt8s, kernel
+from services.treenode.tree.links import seat_at
+from services.treenode.tree.store import NOBODY, Store
+from services.treenode.tree.walks import upline_of
+
+BATCH_MAX = 10_000
+
+
+def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows, list[str]]:
+    """Members in the order asked, and the ids that nobody has.
+
+    Raises:
+        InvalidArgumentError: Too many, or one that is no id.
+    """
+    if len(member_ids) > BATCH_MAX:
+        raise InvalidArgumentError(
+            f"member_ids has {len(member_ids)}: send {BATCH_MAX} at most in a call",
+            reason="TOO_MANY_MEMBER_IDS",
+            field="member_ids",
+            value=str(len(member_ids)),
+        )
+    if not member_ids:
+        return freeze(tree, choice, of_rows(tree, choice, np.empty(0, np.int32)), ()), []
+    _check_ids(member_ids)
+    rows = np.empty(len(member_ids), np.int32)
+    find_rows(tree.store.ids, words_of(member_ids), rows)
+    known = rows >= 0
+    known &= tree.store.kind[rows] != NOBODY
+    if known.all():
+        return freeze(tree, choice, of_rows(tree, choice, rows), ()), []
+    unknown = [member_ids[index] for index in np.flatnonzero(~known).tolist()]
+    return freeze(tree, choice, of_rows(tree, choice, rows[known]), ()), unknown
+
+
+def _check_ids(member_ids: list[str]) -> None:
+    # One look at all of them together; the slow one only finds the culprit.
+    whole = "".join(member_ids)
+    if min(map(len, member_ids)) and max(map(len, member_ids)) <= 32 and whole.isascii() and whole.isprintable():
+        return
+    for index, member_id in enumerate(member_ids):
+        checked_id(member_id, f"member_ids[{index}]")
+
+
+def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> FrozenRows:
+    """Everyone above a member, nearest first; empty places are left out, but their levels count.
+
+    Raises:
+        InvalidArgumentError: `to_member_id` is not above it.
+        NotFoundError: One of the two is nobody's id.
+    """
+    walked = genealogy(tree, choice)
+    seats = upline_of(walked, place_of(tree, choice, member_id).seat)
+    if to_member_id:
+        last = np.flatnonzero(seats == place_of(tree, choice, to_member_id, "to_member_id").seat)
+        if not len(last):
+            raise InvalidArgumentError(
+                f'to_member_id "{to_member_id}" is not above "{member_id}": name a member of its upline, or nobody',
+                reason="NOT_IN_UPLINE",
+                field="to_member_id",
+                value=to_member_id,
+            )
+        seats = seats[: int(last[0]) + 1]
+    rows = freeze(tree, choice, Extent(walks.single_ranges(seats), 0), ())
+    if "level" in rows.plain:
+        levels = np.arange(1, rows.count + 1, dtype=np.int32)
+        rows = replace(rows, plain={**rows.plain, "level": levels})
+    return without_empty_places(rows)
+
+
+@kernel
+def _held_in_tank(store: Store, ranges: Int64s, rows: Int32s) -> Whole:
+    """Fills `rows` with the members of the ranges (of rows) that have a sponsor and no placement; how many."""
+    found = 0
+    for index in range(ranges.shape[0]):
+        for row in range(ranges[index, 0], ranges[index, 1]):
+            if (
+                store.kind[row] != NOBODY
+                and store.sponsor.parent[row] >= 0
+                and store.placement.parent[seat_at(store.placement, row)] < 0
+            ):
+                rows[found] = row
+                found += 1
+    return found
+
+
+def holding_tank(tree: Tree, choice: Choice, member_id: str, after: PageKey | None, size: int) -> Page:
+    """A page of the members who wait for a placement, by id: all, or those sponsored in a member's downline.
+
+    `choice` walks the sponsor tree. Raises as `row_of_member`.
+    """
+    store = tree.store
+    base_level, start = 0, -1
+    if member_id:
+        start = row_of_member(tree, member_id)
+        extent = downline(tree, choice, member_id)
+        ranges, base_level = extent.ranges, extent.base_level
+    else:
+        ranges = np.array([[0, store.used]], np.int64)
+    rows = np.empty(int((ranges[:, 1] - ranges[:, 0]).sum()), np.int32)
+    rows = rows[: int(_held_in_tank(store, ranges, rows))]
+    rows = rows[rows != start]
+    ids: UInt8s = store.ids.words.view(np.uint8).reshape(len(store.ids.words), -1)
+    point = no_point(ids.shape[1])
+    if after is not None:
+        point = point._replace(given=True, member=padded_id(after.member_id, ids.shape[1]))
+    chosen, more = first_rows(RowOrder(np.empty(0, np.int64), NO_IDS, False, rows, ids), point, size)
+    total = len(rows)
+    extent = replace(of_rows(tree, choice, rows[chosen]), base_level=base_level)
+    page = freeze(tree, choice, extent, ("member_id",))
+    last = PageKey(None, "", page.texts("member_id")[-1].decode()) if more else None
+    return Page(page, last, total)

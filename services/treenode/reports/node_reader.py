@@ -1,0 +1,149 @@
+"""How calls get at one state of the node's tree: at once on the loop, or in a thread under the gate."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import grpc.aio
+
+from fasttree.v1 import report_pb2
+from services.shared.errors import DeadlineExceededError, UnavailableError
+from services.treenode.reports.columns import Catalogue, Choice, choose
+from services.treenode.reports.limits import ReportLimits
+from services.treenode.reports.reading import catalogue_of
+from services.treenode.reports.view import NodeView
+from services.treenode.reports.wire import field_bytes
+
+if TYPE_CHECKING:
+    from services.treenode.tree import Tree
+
+T = TypeVar("T")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+AS_OF_TAG = 0x0A
+#: What is left to a call after a wait for its position, in seconds.
+ANSWER_MARGIN_S = 0.01
+#: Different options that are kept parsed.
+CHOICES_MAX = 256
+
+
+class NodeReader:
+    """The tree, its position and the threads, for the calls of one service."""
+
+    def __init__(self, view: NodeView, limits: ReportLimits) -> None:
+        self._view = view
+        self._limits = limits
+        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="report")
+        #: What `_catalogue` and `_choices` are about.
+        self._tree: Tree | None = None
+        self._catalogue = Catalogue((), (), {})
+        #: By serialized options.
+        self._choices: dict[bytes, Choice] = {}
+
+    def close(self) -> None:
+        """Ends the threads, once their work is done."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def as_of(self) -> bytes:
+        """What an answer of this moment is as of: field 1 of each answer."""
+        return field_bytes(AS_OF_TAG, self._view.as_of().SerializeToString())
+
+    def catalogue(self, tree: Tree) -> Catalogue:
+        """What the tree has; a tree's columns, volume types and periods stay as they are."""
+        if tree is not self._tree:
+            self._tree = tree
+            self._catalogue = catalogue_of(tree)
+            self._choices = {}
+        return self._catalogue
+
+    def choice(self, tree: Tree, options: report_pb2.ReportOptions) -> Choice:
+        """What the options ask for. Raises as `choose`."""
+        catalogue = self.catalogue(tree)
+        if options.min_position:
+            plain = report_pb2.ReportOptions()
+            plain.CopyFrom(options)
+            plain.ClearField("min_position")
+            options = plain
+        key = options.SerializeToString()
+        choice = self._choices.get(key)
+        if choice is None:
+            choice = choose(options, catalogue)
+            if len(self._choices) >= CHOICES_MAX:
+                self._choices.clear()
+            self._choices[key] = choice
+        return choice
+
+    async def tree_at(self, min_position: int, context: Context) -> Tree:
+        """The tree, once it is at the position; whole until the next await.
+
+        Raises:
+            UnavailableError: There is no tree yet.
+            DeadlineExceededError: It did not get there within the call's deadline.
+        """
+        tree = self._view.tree
+        if tree is None or min_position > tree.position:
+            await self._wait(min_position, context)
+        gate = self._view.gate
+        if gate.writing:
+            await gate.settled()
+        return self._present()
+
+    async def scan(
+        self,
+        min_position: int,
+        context: Context,
+        size: Callable[[Tree], int],
+        loop_rows_max: int,
+        begin: Callable[[Tree], Callable[[], T]],
+    ) -> tuple[bytes, T]:
+        """Reads many members of one state: `begin` checks the request, the work that it returns does the reading.
+
+        Args:
+            size: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
+
+        Returns:
+            What it is as of, and what the work returned.
+        """
+        tree = await self.tree_at(min_position, context)
+        if size(tree) <= loop_rows_max:
+            return self.as_of(), begin(tree)()
+        noted: list[bytes] = []
+
+        def begin_inside() -> Callable[[], T]:
+            work = begin(self._present())
+            noted.append(self.as_of())
+            return work
+
+        found = await self._view.gate.read_begun(begin_inside)
+        return noted[0], found
+
+    def in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Begins work on copied rows in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    def _present(self) -> Tree:
+        tree = self._view.tree
+        if tree is None:
+            raise UnavailableError("this node has no tree yet: ask another, or try again", reason="NO_TREE")
+        return tree
+
+    async def _wait(self, position: int, context: Context) -> None:
+        if not position:
+            return
+        left_s = context.time_remaining()
+        wait_s = self._limits.position_wait_s_max if left_s is None else left_s - ANSWER_MARGIN_S
+        try:
+            async with asyncio.timeout(max(0.0, wait_s)):
+                await self._view.wait_for_position(position)
+        except TimeoutError as error:
+            tree = self._view.tree
+            raise DeadlineExceededError(
+                f"min_position {position} was not reached in time: this node is at {tree.position if tree else 0}; "
+                "allow more time, or ask for less",
+                reason="POSITION_NOT_REACHED",
+                field="min_position",
+                value=str(position),
+            ) from error

@@ -1,0 +1,134 @@
+"""Sorted pages over copied rows."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fasttree.v1 import report_pb2
+from services.shared.errors import InvalidArgumentError
+from services.treenode.reports.columns import Catalogue, known_column
+from services.treenode.reports.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.page_tokens import PageKey
+from services.treenode.reports.rows import ID_COLUMNS, FrozenRows
+from services.treenode.tree.kernel import AnyArray, Int64s
+
+PAGE_SIZE = 1_000
+PAGE_SIZE_MAX = 10_000
+
+
+@dataclass(frozen=True)
+class Sort:
+    """What rows are sorted by; ties go by member_id."""
+
+    column: str = "member_id"
+    descending: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some rows in order."""
+
+    rows: FrozenRows
+    #: The last row's key, where more rows follow.
+    next_key: PageKey | None
+    #: All rows, on every page.
+    total_count: int
+
+
+def sort_of(key: report_pb2.SortKey, catalogue: Catalogue) -> Sort:
+    """The sort that a request asks for.
+
+    Raises:
+        InvalidArgumentError: No such column.
+    """
+    if not key.column:
+        return Sort(descending=key.descending)
+    return Sort(known_column(key.column, catalogue, "sort.column"), key.descending)
+
+
+def page_size(asked: int, most: int = PAGE_SIZE_MAX, default: int = PAGE_SIZE, field: str = "page_size") -> int:
+    """The rows of a page.
+
+    Raises:
+        InvalidArgumentError: More than `most`.
+    """
+    if asked > most:
+        raise InvalidArgumentError(
+            f"{field} {asked} is too large: ask for {most} at most, and for the rest by page or stream",
+            reason="PAGE_TOO_LARGE",
+            field=field,
+            value=str(asked),
+        )
+    return asked or default
+
+
+def first_page(rows: FrozenRows, sort: Sort, after: PageKey | None, size: int) -> Page:
+    """The first `size` rows after a key, in order. The rows must have member_id and the sort's column."""
+    width = rows.ids.shape[1]
+    if rows.count == 0:
+        return Page(rows, None, 0)
+    order = _order(rows, sort)
+    point = _point(rows, sort, after, width) if after is not None else no_point(width)
+    chosen, more = first_rows(order, point, size)
+    page = rows.take(chosen)
+    return Page(page, _key(page, page.count - 1, sort) if more else None, rows.count)
+
+
+def _names(rows: FrozenRows, column: str) -> Sequence[str] | None:
+    """The texts of a column that is coded; None for numbers."""
+    if column == "status":
+        return rows.status_names
+    further = rows.further.get(column)
+    return further.names if further is not None and further.kind == "text" else None
+
+
+def _values(rows: FrozenRows, column: str) -> AnyArray:
+    return rows.plain[column] if column in rows.plain else rows.further[column].values
+
+
+def _order(rows: FrozenRows, sort: Sort) -> RowOrder:
+    member = rows.plain["member_id"]
+    nothing: Int64s = np.empty(0, np.int64)
+    if sort.column in ID_COLUMNS:
+        named = NO_IDS if sort == Sort() else rows.plain[sort.column]
+        return RowOrder(nothing, named, sort.descending, member, rows.ids)
+    values = _values(rows, sort.column).astype(np.int64)
+    names = _names(rows, sort.column)
+    if names is not None:
+        places = np.empty(len(names), np.int64)
+        places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        values = places[values]
+    if sort.descending:
+        np.invert(values, out=values)  # ~v turns the order round for every int64; -v would not for the smallest.
+    return RowOrder(values, NO_IDS, False, member, rows.ids)
+
+
+def _point(rows: FrozenRows, sort: Sort, after: PageKey, width: int) -> Point:
+    member = padded_id(after.member_id, width)
+    if sort.column in ID_COLUMNS:
+        return Point(True, 0, padded_id(after.text, width), member)
+    names = _names(rows, sort.column)
+    if names is None:
+        value = after.number or 0
+    else:
+        ordered = sorted(names)
+        value = bisect_left(ordered, after.text)
+        if value == len(ordered) or ordered[value] != after.text:
+            # A text that no row here ever had: all rows of the next text come after it, whatever their id.
+            member = padded_id("", width)
+            value -= sort.descending
+    return Point(True, ~value if sort.descending else value, padded_id("", width), member)
+
+
+def _key(rows: FrozenRows, row: int, sort: Sort) -> PageKey:
+    part = rows.part(row, row + 1)
+    member_id = part.texts("member_id")[0].decode()
+    if sort.column in ID_COLUMNS:
+        return PageKey(None, part.texts(sort.column)[0].decode(), member_id)
+    value = int(_values(part, sort.column)[0])
+    names = _names(part, sort.column)
+    return PageKey(value, "", member_id) if names is None else PageKey(None, names[value], member_id)

@@ -1,0 +1,192 @@
+"""How reports take members out of a tree. Nothing here awaits: each function sees one state of the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fasttree.v1 import types_pb2
+from services.shared.errors import InvalidArgumentError, NotFoundError
+from services.treenode.reports import walks
+from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
+from services.treenode.reports.freeze import copied_column, copied_volumes, frozen_columns
+from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
+from services.treenode.tree import Tree
+from services.treenode.tree.ids import find_row, packed_id
+from services.treenode.tree.kernel import Int32s, Int64s
+from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.store import NOBODY
+from services.treenode.tree.walks import children_of, seats_within
+
+ID_LENGTH_MAX = 32
+#: Down to this level a walk by links beats reading whole ranges and leaving the deeper members out.
+SHALLOW_LEVELS_MAX = 6
+
+
+@dataclass(frozen=True)
+class Place:
+    """A member in one of the trees."""
+
+    row: int
+    seat: int
+
+
+def catalogue_of(tree: Tree) -> Catalogue:
+    """What the tree has."""
+    further = {name: column.kind for name, column in tree.further.items()}
+    return Catalogue(tuple(tree.volume_types), tuple(tree.periods), further)
+
+
+def genealogy(tree: Tree, choice: Choice) -> Genealogy:
+    """The tree that a report walks."""
+    return tree.placement if choice.tree == types_pb2.TREE_PLACEMENT else tree.sponsor
+
+
+def checked_id(member_id: str, field: str) -> str:
+    """`member_id`, if it can be one.
+
+    Raises:
+        InvalidArgumentError: It can't.
+    """
+    if 0 < len(member_id) <= ID_LENGTH_MAX and member_id.isascii() and member_id.isprintable():
+        return member_id
+    raise InvalidArgumentError(
+        f'{field} "{member_id}" is no member id: send 1 to {ID_LENGTH_MAX} printable ASCII characters',
+        reason="MEMBER_ID_INVALID",
+        field=field,
+        value=member_id,
+    )
+
+
+def row_of_member(tree: Tree, member_id: str, field: str = "member_id") -> int:
+    """The row of a member.
+
+    Raises:
+        InvalidArgumentError: It is no id.
+        NotFoundError: Nobody has it, or the member has left.
+    """
+    store = tree.store
+    row = int(find_row(store.ids, packed_id(checked_id(member_id, field)), 0))
+    if row < 0 or store.kind[row] == NOBODY:
+        raise NotFoundError(
+            f'{field} "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field=field, value=member_id
+        )
+    return row
+
+
+def seats_of_rows(walked: Genealogy, rows: Int32s) -> Int32s:
+    """The seats of rows."""
+    return walked.seat_of[rows] if len(walked.seat_of) else rows
+
+
+def place_of(tree: Tree, choice: Choice, member_id: str, field: str = "member_id") -> Place:
+    """Where a member is. Raises as `row_of_member`."""
+    row = row_of_member(tree, member_id, field)
+    walked = genealogy(tree, choice)
+    return Place(row, int(walked.seat_of[row]) if len(walked.seat_of) else row)
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The members that a report is about: seats of one tree, in the order of the report, empty places among them."""
+
+    ranges: Int64s
+    #: Subtracted from each level.
+    base_level: int
+
+    @property
+    def seat_count(self) -> int:
+        """Seats in the ranges."""
+        return int((self.ranges[:, 1] - self.ranges[:, 0]).sum())
+
+
+def downline(tree: Tree, choice: Choice, member_id: str, max_level: int = 0) -> Extent:
+    """A member with its downline, or every root with its own where the id is empty. Raises as `row_of_member`.
+
+    A small `max_level` (0: none) keeps the walk from going deeper; the extent may still have deeper members.
+    """
+    walked = genealogy(tree, choice)
+    if member_id:
+        seat = place_of(tree, choice, member_id).seat
+        if 0 < max_level <= SHALLOW_LEVELS_MAX:
+            seats = seats_within(walked, np.array([seat], np.int32), max_level)
+            return Extent(walks.single_ranges(seats), int(walked.level[seat]))
+        return Extent(walks.downline_ranges(walked, seat), int(walked.level[seat]))
+    hidden = np.empty(0, np.uint8)
+    if choice.tree == types_pb2.TREE_PLACEMENT and tree.holding_count:
+        hidden = walks.hidden_by_row(tree.sponsor, tree.store.used)
+    return Extent(walks.all_ranges(walked, hidden), 0)
+
+
+def downline_size(tree: Tree, choice: Choice, member_id: str) -> int:
+    """How many members `downline` will have, about; to choose where to scan them. Raises as `row_of_member`."""
+    if not member_id:
+        return tree.member_count
+    return int(genealogy(tree, choice).members[place_of(tree, choice, member_id).seat]) + 1
+
+
+def front_line_size(tree: Tree, choice: Choice, member_id: str) -> int:
+    """How many direct children there are. Raises as `row_of_member`."""
+    walked = genealogy(tree, choice)
+    seat = place_of(tree, choice, member_id).seat if member_id else TOP
+    return len(children_of(walked, seat))
+
+
+def upline_size(tree: Tree, choice: Choice, member_id: str) -> int:
+    """How many stand above a member. Raises as `row_of_member`."""
+    return int(genealogy(tree, choice).level[place_of(tree, choice, member_id).seat])
+
+
+def front_line(tree: Tree, choice: Choice, member_id: str) -> Extent:
+    """A member's direct children, or the roots where the id is empty. Raises as `row_of_member`."""
+    walked = genealogy(tree, choice)
+    if member_id:
+        seat = place_of(tree, choice, member_id).seat
+        return Extent(walks.single_ranges(children_of(walked, seat)), int(walked.level[seat]))
+    seats = children_of(walked, TOP)
+    if choice.tree == types_pb2.TREE_PLACEMENT and tree.holding_count:
+        seats = seats[walks.hidden_by_row(tree.sponsor, tree.store.used)[walked.row_at[seats]] == 0]
+    return Extent(walks.single_ranges(seats), 0)
+
+
+def of_rows(tree: Tree, choice: Choice, rows: Int32s) -> Extent:
+    """Members by their rows."""
+    return Extent(walks.single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
+
+
+def freeze(tree: Tree, choice: Choice, extent: Extent, columns: Collection[str], *, shown: bool = True) -> FrozenRows:
+    """Copies columns of the extent's members; needs nothing of the tree afterwards.
+
+    Args:
+        columns: Beyond those that the choice shows.
+        shown: False: `columns` only.
+    """
+    names = set(columns) | (set(choice.columns) if shown else set())
+    wanted = names & PLAIN_DTYPES.keys()
+    if tree.empty_place_count:
+        wanted.add("kind")
+    placement = choice.tree == types_pb2.TREE_PLACEMENT
+    slot = tree.slot(choice.volume_type, choice.period)
+    ids, plain = frozen_columns(tree.store, placement, slot, extent.ranges, extent.base_level, wanted)
+    walked = genealogy(tree, choice)
+    rows = FrozenRows(count=extent.seat_count, ids=ids, plain=plain, status_names=tuple(tree.statuses.texts))
+    if VOLUMES in names:
+        personal, group = copied_volumes(tree.store.personal, walked, extent.ranges, extent.seat_count)
+        rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
+    further = {}
+    for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
+        column = tree.further[name]
+        values = copied_column(column.values, walked, extent.ranges, extent.seat_count)
+        texts = tuple(column.names.texts) if column.kind == "text" else ()
+        further[name] = FurtherValues(column.kind, values, texts)
+    return replace(rows, further=further) if further else rows
+
+
+def without_empty_places(rows: FrozenRows) -> FrozenRows:
+    """The rows that are members."""
+    kinds = rows.plain.get("kind")
+    if kinds is None or kinds.all():
+        return rows
+    return rows.take(np.flatnonzero(kinds))
