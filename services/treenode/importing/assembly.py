@@ -25,6 +25,8 @@ class Assembly:
         self._texts: dict[int, list[Texts]] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
+        #: How many rows are wrong by themselves.
+        self.wrong_count = 0
         #: Rows that are wrong by themselves, the first of them by line.
         self.rejected: list[RejectedRow] = []
 
@@ -33,6 +35,9 @@ class Assembly:
         self.row_count += part.row_count
         if self.row_count > self._limits.rows:
             raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members")
+        self._add_wrong(part)
+        if self.is_hopeless:
+            return
         if status_place >= 0:
             codes = np.array([self._status_code(name) for name in part.status_names], np.int16)
             part.values[status_place] = codes[part.values[status_place]]
@@ -42,14 +47,25 @@ class Assembly:
             self._texts.setdefault(place, []).append(texts)
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
-        if len(part.wrong_rows):
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so many rows are wrong that the rest is only counted."""
+        return self.wrong_count > self._limits.checked_wrong_rows
+
+    def _add_wrong(self, part: Part) -> None:
+        self.wrong_count += len(part.wrong_rows)
+        self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
+        if self.is_hopeless:
+            for kept in (self._values, self._texts, self._wrong_rows):
+                kept.clear()
+        elif len(part.wrong_rows):
             self._wrong_rows.append(part.wrong_rows)
-            self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
 
     def _status_code(self, name: str) -> int:
         code = self._status_codes.setdefault(name, len(self.status_names))
         if code == len(self.status_names):
-            if code >= self._limits.statuses:
+            if code > self._limits.statuses:
                 raise refuse_file(
                     f"it holds more than {self._limits.statuses:,} different statuses: a status is a short code",
                     column="status",

@@ -124,7 +124,8 @@ class BatchReader:
         return codes, [bytes(text).decode("ascii") for text in texts]
 
     def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
-        packed = np.empty(int(cells.lengths.sum(dtype=np.int64)), np.uint8)
+        room = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
+        packed = np.empty(int(room), np.uint8)
         offsets = np.empty(len(fault) + 1, np.int64)
         pack_texts(
             cells.data,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,13 @@ from services.treenode.importing.batch import FIRST_LINE, BatchReader, Fields, P
 from services.treenode.importing.faults import shown
 from services.treenode.importing.limits import ImportLimits
 from services.treenode.importing.line_kernels import split_lines
+from services.treenode.importing.pipeline import read_in_order
 from services.treenode.importing.refusal import refuse_file
 from services.treenode.importing.source import FileFormat, Progress, read_blocks
+
+_NEWLINE = 10
+#: A block of good lines has fewer fields than bytes.
+_FIELDS_AT_A_TIME = 2 << 20
 
 
 class CsvFile:
@@ -30,18 +34,30 @@ class CsvFile:
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefused where the file can't be read on."""
-        waiting: deque[Future[Part]] = deque()
-        with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
-            for line, block in self._blocks:
-                row = line - FIRST_LINE
-                if row >= self._limits.rows:
-                    raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=line)
-                waiting.append(pool.submit(_read_block, reader, row, block, self._limits))
-                # One block more than there are threads keeps them all busy.
-                if len(waiting) > self._limits.threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+        return read_in_order(self._jobs(reader), self._limits.threads)
+
+    def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
+        for line, block in self._blocks:
+            row = line - FIRST_LINE
+            if row >= self._limits.rows:
+                raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=line)
+            for piece in _pieces(block, len(reader.columns)):
+                yield partial(_read_block, reader, row, piece, self._limits)
+                row += piece.count(b"\n")
+
+
+def _pieces(block: bytearray, column_count: int) -> Iterator[bytearray]:
+    """The block, or pieces of it where its lines are so many that they can't be right: every line asks for room."""
+    most_lines = max(1, _FIELDS_AT_A_TIME // column_count)
+    if block.count(b"\n") <= most_lines:
+        yield block
+        return
+    ends = np.flatnonzero(np.frombuffer(bytes(block), np.uint8) == _NEWLINE)[most_lines - 1 :: most_lines] + 1
+    begin = 0
+    for end in [*ends.tolist(), len(block)]:
+        if end > begin:
+            yield block[begin:end]
+        begin = end
 
 
 def _read_block(reader: BatchReader, first_row: int, block: bytearray, limits: ImportLimits) -> Part:

@@ -58,8 +58,11 @@ def plan_columns(
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
+    if len(names) == 1 and re.search(r"[;\t|]", names[0]):
+        reason = f"the header {shown(names[0].encode())} has no comma: separate columns by commas"
+        raise refuse_file(reason, line=1, column="member_id")
     columns = [_plan_column(name.strip(), place, volume_types, periods) for place, name in enumerate(names, start=1)]
-    _check_required(columns, limits.required_columns, names)
+    _check_required(columns, limits.required_columns)
     _check_once(columns)
     roles = {column.role for column in columns}
     if Role.PLACEMENT_LEG in roles and Role.PLACEMENT_ID not in roles:
@@ -90,16 +93,13 @@ def _plan_column(name: str, place: int, volume_types: Sequence[str], periods: Se
     return Column(name, Role.FURTHER)
 
 
-def _check_required(columns: Sequence[Column], required: Sequence[str], names: Sequence[str]) -> None:
+def _check_required(columns: Sequence[Column], required: Sequence[str]) -> None:
     present = {column.name.lower() for column in columns}
     if any(column.role is Role.VOLUME for column in columns):
         present.add("pv")
     for name in dict.fromkeys(("member_id", "sponsor_id", *required)):
         if name not in present:
-            reason = f"the column {name} is missing: add it to the header"
-            if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-                reason = f"the header {shown(names[0].encode())} has no comma: separate columns by commas"
-            raise refuse_file(reason, line=1, column=name)
+            raise refuse_file(f"the column {name} is missing: add it to the header", line=1, column=name)
 
 
 def _check_once(columns: Sequence[Column]) -> None:

@@ -30,6 +30,9 @@ class ImportLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Columns that the header must name: a file that lost one would silently set it to nothing for every member.
     #: A volume column of any type or period stands in for pv.
     required_columns: tuple[str, ...] = ("member_id", "sponsor_id", "status", "rank", "joined_on", "pv")
+    #: Wrong rows above which the rest is only counted: what rows say of each other is not checked any more, and
+    #: nothing of them is kept.
+    checked_wrong_rows: int = 1_000_000
     #: Rejected rows that are told one by one; the rest are counted.
     reported_rows: int = 100
     #: Bytes that one thread reads at a time: some tens of thousands of rows, whose fields stay in the cache.

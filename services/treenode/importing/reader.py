@@ -56,6 +56,8 @@ def read_import(
         assembly.add(part, places.get(Role.STATUS, -1))
     if assembly.row_count == 0:
         raise refuse_file("it holds a header and no members: a tree needs one at least")
+    if assembly.is_hopeless:
+        raise refuse_rows(assembly.rejected, assembly.wrong_count, "what rows say of each other was not checked")
     progress(_READING_SHARE)
     table = _Checked(columns, places, assembly, limits).table()
     progress(1.0)

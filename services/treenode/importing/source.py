@@ -177,8 +177,8 @@ def _cut(lines: bytes, first_line: int, limits: ImportLimits) -> tuple[bytes, by
         end = lines.rfind(b"\n", 0, filled) + 1
     whole, rest = lines[:end], lines[end:]
     if len(rest) > limits.line_bytes:
-        if not rest.strip(b"\r\n"):
-            return lines, b""
         line = first_line + whole.count(b"\n")
+        if not rest.strip(b"\r\n"):
+            raise refuse_file(f"more than {limits.line_bytes // 2:,} empty lines begin here: take them out", line=line)
         raise refuse_file(f"the line is longer than {limits.line_bytes:,} bytes: look for missing line ends", line=line)
     return whole, rest
