@@ -18,6 +18,19 @@ logger = logging.getLogger(__name__)
 _MARK = struct.Struct("<QII")  # position, CRC-32 of the log's id, CRC-32 of what stands before
 
 
+def _decode(mark: bytes) -> tuple[int, int]:
+    """Position and log of a mark; zeros where it is none."""
+    if len(mark) != _MARK.size:
+        return 0, 0
+    position, log, checksum = _MARK.unpack(mark)
+    return (position, log) if checksum == zlib.crc32(mark[:12]) else (0, 0)
+
+
+def promised_by(path: Path) -> int:
+    """What a mark's file says, of whichever log; 0 where there is none."""
+    return _decode(path.read_bytes())[0] if path.is_file() else 0
+
+
 class EndMark:
     """The mark in one file of 16 bytes.
 
@@ -33,11 +46,8 @@ class EndMark:
 
     def read(self) -> int:
         """The marked position; 0 where there is none, it is of another log, or it was torn by a power failure."""
-        mark = os.pread(self._file, _MARK.size, 0)
-        if len(mark) != _MARK.size:
-            return 0
-        position, log, checksum = _MARK.unpack(mark)
-        return int(position) if log == self._log and checksum == zlib.crc32(mark[:12]) else 0
+        position, log = _decode(os.pread(self._file, _MARK.size, 0))
+        return position if log == self._log else 0
 
     def write(self, position: int) -> None:
         """Marks a position. A failure is told once, and does not fail the commit: the update itself is on disk."""

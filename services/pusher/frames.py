@@ -109,7 +109,9 @@ def check_run(first_position: int, data: bytes) -> Run:
     try:
         records = treenode_pb2.ApplyUpdatesRequest.FromString(data).records
     except DecodeError as error:
-        raise RecordDamagedError(f"log records from position {first_position} on are damaged: {error}") from error
+        raise RecordDamagedError(
+            f"log record at position {first_position} is damaged, or one after it: {error}"
+        ) from error
     ends: list[int] = []
     offset, position = 0, first_position
     for record in records:

@@ -24,7 +24,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.end_mark import EndMark
+from services.pusher.end_mark import EndMark, promised_by
 from services.pusher.frames import Run, check_run, encode_frames, run_of, update_bytes
 from services.pusher.log_store import (
     Appended,
@@ -102,6 +102,12 @@ class SqliteLog(LogStore):
         self._clock = clock
         self._cache_mib, self._pages_max = cache_mib, pages_max
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        before = promised_by(folder / "log.end")
+        if before and not self.path.exists():
+            raise LogDamagedError(
+                f"{self.path} is gone, and updates up to {before} were acknowledged: bring it back, "
+                f"or move {folder} away to begin a new log"
+            )
         with self._told():
             self._writer = self._connect()
             self._prepare()

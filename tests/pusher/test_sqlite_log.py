@@ -126,6 +126,13 @@ def test_a_log_that_lost_its_end_is_not_opened(tmp_path: Path) -> None:
         SqliteLog(tmp_path / "b")
 
 
+def test_a_log_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
+    filled(tmp_path, 500).close()
+    (tmp_path / "log.db").unlink()
+    with pytest.raises(LogDamagedError, match="updates up to 500 were acknowledged"):
+        SqliteLog(tmp_path)
+
+
 def test_a_file_that_is_no_log_is_told(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(b"no database at all, but long enough to be looked at " * 100)
     with pytest.raises(LogDamagedError, match=r"log\.db"):

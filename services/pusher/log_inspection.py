@@ -1,0 +1,171 @@
+"""Looks into a log file from outside: verifies every record, or shows them (`fasttree log verify` and `dump`).
+
+Reads only, and may run beside the pusher that writes the log (SQLite keeps readers and the writer apart).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+
+from fasttree.v1 import treenode_pb2, types_pb2
+from services.pusher.end_mark import EndMark
+from services.pusher.frames import check_run, update_bytes
+from services.pusher.log_store import LogStoreError
+from services.shared.records import RecordDamagedError
+
+_ROWS = 1000
+_RUN = """
+SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
+FROM (SELECT frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
+"""
+
+
+@dataclass(slots=True)
+class LogVerification:
+    """What `verify_log` found.
+
+    Attributes:
+        log_id: The log's own id.
+        first_position, last_position: Its ends.
+        records: How many records were found good.
+        problems: What is wrong, one line each, in the order of positions; empty where all is well.
+    """
+
+    log_id: str = ""
+    first_position: int = 1
+    last_position: int = 0
+    records: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def log_path(place: Path) -> Path:
+    """The log file in a pusher's folder, or the file itself. Raises LogStoreError where there is none."""
+    path = place / "log.db" if place.is_dir() else place
+    if not path.is_file():
+        raise LogStoreError(f"{path}: there is no log; name the pusher's folder or its log.db")
+    return path
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    connection.execute("PRAGMA cell_size_check = ON")
+    return connection
+
+
+def verify_log(place: Path) -> LogVerification:
+    """Checks the checksum, position and id of every record, the index of ids, and that the log has not lost its end.
+
+    Args:
+        place: The pusher's folder, or the log file.
+
+    Raises:
+        LogStoreError: There is no log there, or it can't be opened at all.
+    """
+    path = log_path(place)
+    found = LogVerification()
+    try:
+        with closing(_open(path)) as connection:
+            found.log_id = str(connection.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
+            first, last = connection.execute("SELECT min(position), max(position) FROM log").fetchone()
+            found.first_position, found.last_position = first or 1, last or 0
+            for begin in range(found.first_position, found.last_position + 1, _ROWS):
+                _verify_rows(connection, begin, min(begin + _ROWS - 1, found.last_position), found)
+            _verify_index(connection, found)
+    except sqlite3.DatabaseError as error:
+        if not found.log_id:
+            raise LogStoreError(f"{path} can't be opened as a log: {error}") from error
+        found.problems.append(f"{path}: {error}")
+    mark = path.with_name("log.end")
+    if mark.is_file():
+        promised = _promised(mark, found.log_id)
+        if promised > found.last_position:
+            found.problems.append(f"the log ends at {found.last_position}, but {promised} was acknowledged")
+    return found
+
+
+def _promised(mark_path: Path, log_id: str) -> int:
+    mark = EndMark(mark_path, log_id)
+    try:
+        return mark.read()
+    finally:
+        mark.close()
+
+
+def _verify_rows(connection: sqlite3.Connection, first: int, last: int, found: LogVerification) -> None:
+    """A thousand records at once; one by one where something is wrong among them."""
+    try:
+        count, data = connection.execute(_RUN, (first, last)).fetchone()
+        ids = [row[0] for row in connection.execute(
+            "SELECT update_id FROM log WHERE position BETWEEN ? AND ? ORDER BY position", (first, last)
+        )]  # fmt: skip
+        if count == last - first + 1 and len(check_run(first, data).ends) == count:
+            records = treenode_pb2.ApplyUpdatesRequest.FromString(data).records
+            if ids == [types_pb2.Update.FromString(record.update).update_id for record in records]:
+                found.records += count
+                return
+    except (RecordDamagedError, sqlite3.DatabaseError, DecodeError):
+        pass  # told below, by position
+    for position in range(first, last + 1):
+        problem = _row_problem(connection, position)
+        if problem:
+            found.problems.append(problem)
+        else:
+            found.records += 1
+
+
+def _row_problem(connection: sqlite3.Connection, position: int) -> str:
+    """What is wrong with one record; empty where nothing is."""
+    try:
+        row = connection.execute("SELECT update_id, frame FROM log WHERE position = ?", (position,)).fetchone()
+        if row is None:
+            return f"log record at position {position} is missing"
+        update = _update(position, row[1])
+    except (RecordDamagedError, DecodeError) as error:
+        return str(error)
+    except sqlite3.DatabaseError as error:
+        return f"log record at position {position} can't be read: {error}"
+    if update.update_id != row[0]:
+        return f"log record at position {position} is kept under the id {row[0]!r}, but is {update.update_id!r}"
+    return ""
+
+
+def _update(position: int, frame: bytes) -> types_pb2.Update:
+    return types_pb2.Update.FromString(update_bytes(position, frame))
+
+
+def _verify_index(connection: sqlite3.Connection, found: LogVerification) -> None:
+    """SQLite's own check of its pages and of the index of ids."""
+    for (line,) in connection.execute("PRAGMA integrity_check(20)"):
+        if line != "ok":
+            found.problems.append(f"the file's structure: {line}")
+
+
+def dump_log(place: Path, first_position: int = 0, last_position: int = 0) -> Iterator[tuple[int, types_pb2.Update]]:
+    """Positions and updates, in order; 0 stands for the log's own first and last position.
+
+    Raises:
+        LogStoreError: There is no log there.
+        RecordDamagedError: A record is damaged or missing; those before it were given.
+    """
+    with closing(_open(log_path(place))) as connection:
+        first, last = connection.execute("SELECT min(position), max(position) FROM log").fetchone()
+        position = max(first_position, first or 1)
+        end = min(last_position or last or 0, last or 0)
+        while position <= end:
+            rows = connection.execute(
+                "SELECT position, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position",
+                (position, min(position + _ROWS - 1, end)),
+            ).fetchall()
+            if not rows:
+                raise RecordDamagedError(f"log record at position {position} is missing")
+            for at, frame in rows:
+                if at != position:
+                    raise RecordDamagedError(f"log record at position {position} is missing")
+                yield position, _update(position, frame)
+                position += 1

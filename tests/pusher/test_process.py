@@ -1,0 +1,139 @@
+"""The pusher as a process: killed, stopped, out of disk, started twice."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from google.rpc import code_pb2
+
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
+from services.pusher.log_inspection import dump_log, verify_log
+from services.shared.channels import open_channel
+from tests.pusher.pusher_process import PusherProcess
+from tests.pusher.running_pusher import push, until
+from tests.pusher.updates import orders
+
+
+async def push_until_broken(address: str, updates: list[types_pb2.Update], receipts: dict[str, int]) -> None:
+    """Pushes on one stream until it breaks (the process was killed) or all have receipts; notes each at once."""
+
+    async def requests() -> AsyncIterator[pusher_pb2.PushUpdatesRequest]:
+        for begin in range(0, len(updates), 40):
+            yield pusher_pb2.PushUpdatesRequest(updates=updates[begin : begin + 40])
+
+    async with open_channel(address) as channel:
+        try:
+            async for response in pusher_pb2_grpc.PusherServiceStub(channel).PushUpdates(requests()):
+                for receipt in response.receipts:
+                    assert receipt.code == code_pb2.OK
+                    assert receipts.setdefault(receipt.update_id, receipt.position) == receipt.position
+        except grpc.aio.AioRpcError:
+            return
+
+
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    """Clients push on with the same ids over several kills: every id is there once, at the position that was told."""
+    process = PusherProcess(tmp_path)
+    updates = orders(0, 20_000)
+    receipts: dict[str, int] = {}
+    draw = random.Random(20161108)
+    for _ in range(3):
+        await process.start()
+        before = len(receipts)
+        missing = [update for update in updates if update.update_id not in receipts]
+        pushing = asyncio.create_task(push_until_broken(process.address, missing, receipts))
+        goal = before + draw.randint(500, 3000)
+        await until(lambda goal=goal: len(receipts) >= goal, "receipts")  # type: ignore[misc]
+        await process.end(signal.SIGKILL)
+        await pushing
+        assert len(receipts) < len(updates)
+    await process.start()
+    await push_until_broken(process.address, updates, receipts)
+    assert await process.end() == 0
+    assert len(receipts) == len(updates)
+    stored = {update.update_id: position for position, update in dump_log(tmp_path / "state")}
+    assert stored == receipts
+    found = verify_log(tmp_path / "state")
+    assert (found.problems, found.records) == ([], len(updates))
+
+
+async def test_a_full_disk_refuses_with_a_clear_text_and_all_goes_on_afterwards(tmp_path: Path) -> None:
+    """The limit on file sizes makes every further write fail, as a full disk does."""
+    process = PusherProcess(tmp_path)
+    await process.start(("prlimit", "--fsize=600000:unlimited"))
+    async with open_channel(process.address) as channel:
+        stub = pusher_pb2_grpc.PusherServiceStub(channel)
+        receipts: list[pusher_pb2.Receipt] = []
+        for begin in range(0, 20_000, 500):
+            receipts += await push(stub, orders(begin, 500))
+        taken = [receipt for receipt in receipts if receipt.code == code_pb2.OK]
+        refused = [receipt for receipt in receipts if receipt.code == code_pb2.RESOURCE_EXHAUSTED]
+        assert taken
+        assert refused
+        assert len(taken) + len(refused) == len(receipts)
+        assert "make room" in refused[0].message
+        assert [receipt.position for receipt in taken] == list(range(1, len(taken) + 1))
+        # The same process goes on as soon as there is room.
+        limit = await asyncio.create_subprocess_exec("prlimit", f"--pid={process.pid}", "--fsize=unlimited")
+        assert await limit.wait() == 0
+        again = await push(stub, orders(0, 20_000), batch=500)
+        assert {receipt.code for receipt in again} == {code_pb2.OK}
+    assert await process.end() == 0
+    found = verify_log(tmp_path / "state")
+    assert (found.problems, found.records) == ([], 20_000)
+
+
+async def test_sigterm_ends_open_streams_and_exits_with_0(tmp_path: Path) -> None:
+    process = PusherProcess(tmp_path)
+    await process.start()
+    async with open_channel(process.address) as channel:
+        call = pusher_pb2_grpc.PusherServiceStub(channel).PushUpdates()
+        await call.write(pusher_pb2.PushUpdatesRequest(updates=orders(0, 10)))
+        first = await call.read()
+        assert isinstance(first, pusher_pb2.PushUpdatesResponse)
+        ended = asyncio.create_task(process.end())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call.read()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert await ended == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+async def test_a_second_pusher_on_the_same_folder_is_told_who_has_it(tmp_path: Path) -> None:
+    process = PusherProcess(tmp_path)
+    await process.start()
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.pusher", "--set", f"pusher.folder={tmp_path / 'state'}",
+        "--set", "pusher.listen=127.0.0.1:0", "--set", "pusher.http_listen=127.0.0.1:0",
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await asyncio.wait_for(second.communicate(), 30)
+    assert second.returncode == 1
+    assert f"in use by process {process.pid}" in errors.decode()
+    assert len(errors.decode().splitlines()) == 1
+    assert await process.end() == 0
+
+
+async def test_a_log_that_lost_its_end_is_told_in_one_line(tmp_path: Path) -> None:
+    process = PusherProcess(tmp_path)
+    await process.start()
+    async with open_channel(process.address) as channel:
+        await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 10))
+    await process.end()
+    change = sqlite3.connect(tmp_path / "state" / "log.db", isolation_level=None)
+    change.execute("DELETE FROM log WHERE position = 10")
+    change.close()
+    before = len(process.log.read_text().splitlines())
+    with pytest.raises(AssertionError, match="error: pusher"):
+        await process.start()
+    told = process.log.read_text().splitlines()[before:]
+    assert len(told) == 1
