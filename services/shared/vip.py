@@ -64,10 +64,12 @@ def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> 
     primaries, backups, ready = [], [], []
     for number, (report, http) in enumerate(nodes, 1):
         http_port = _split(http)[1]
-        checked = f"server node{number} {report} check port {http_port} init-addr last,libc,none"
+        check = f"check check-proto h1 port {http_port}"
+        checked = f"server node{number} {report} proto h2 {check} init-addr last,libc,none"
         primaries.append(checked)
         ready.append(checked)
-        backups.append(f"server node{number}-ready {report} track ready/node{number} backup init-addr last,libc,none")
+        track = f"track ready/node{number} backup"
+        backups.append(f"server node{number}-ready {report} proto h2 {track} init-addr last,libc,none")
     text = deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8")
     for name, lines in (("primaries", primaries), ("backups", backups), ("ready", ready)):
         text = _replace_block(text, name, lines)
