@@ -10,8 +10,8 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.treenode.tree.further import day_of
-from services.treenode.tree.ids import MAX_ID_LENGTH, find_row, key_of, packed_id
-from services.treenode.tree.legs import leg_is_taken, leg_to_take
+from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, key_of, packed_id
+from services.treenode.tree.legs import choose_leg
 from services.treenode.tree.links import TOP, is_below
 from services.treenode.tree.moves import (
     move_fits,
@@ -64,7 +64,7 @@ def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
 
 def find_place(tree: Tree, member_id: str) -> int:
     """The row of a place, be it empty; -1 where none has the id."""
-    return int(find_row(tree.store.ids, packed_id(member_id), 0))
+    return int(find_one(tree.store.ids, packed_id(member_id)))
 
 
 def _checked_id(member_id: str, what: str) -> str:
@@ -141,7 +141,7 @@ def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
         status = tree.status_code(enrolled.status)
         set_profile(tree.store, row, kind, status, rank, joined_on)
     else:
-        if placement >= 0 and leg and leg_is_taken(tree.store, _seat(tree, placement), leg):
+        if placement >= 0 and choose_leg(tree.store, _seat(tree, placement), leg) < 0:
             raise _RefusedError(f"leg {leg} of {enrolled.placement_id} is taken")
         row = _enrol_new(tree, enrolled, (kind, tree.status_code(enrolled.status), rank, joined_on))
     _set_columns(tree, row, member_id, columns)
@@ -222,7 +222,7 @@ def _check_placement(tree: Tree, row: int, above: int, leg: int) -> int:
     own_leg = int(tree.store.leg[row])
     if tree.placement.parent[seat] == above_seat and leg in (0, own_leg):
         return own_leg
-    taken = int(leg_to_take(tree.store, above_seat, leg))
+    taken = int(choose_leg(tree.store, above_seat, leg))
     if taken < 0:
         raise _RefusedError(f"leg {leg} of the new placement is taken")
     return taken

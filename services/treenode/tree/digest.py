@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.ids import key_at
+from services.treenode.tree.ids import key_at, keys_of
 from services.treenode.tree.kernel import AnyArray, Int32s, UInt64s, inlined, kernel, mixed, whole
 from services.treenode.tree.links import FREE, next_in_walk, row_of, seat_at
 from services.treenode.tree.store import RING, Store
@@ -47,13 +47,17 @@ def sponsor_fact(store: Store, row: int, key: np.uint64) -> np.uint64:
 
 
 @inlined
+def _placed(key: np.uint64, above_key: np.uint64, leg: int) -> np.uint64:
+    return fact(key, _PLACEMENT, above_key + np.uint64(leg) * _LEG)
+
+
+@inlined
 def placement_fact(store: Store, row: int, key: np.uint64) -> np.uint64:
     """Under whom it is placed, and on which leg."""
     above = whole(store.placement.parent[seat_at(store.placement, row)])
     if above < 0:
         return fact(key, _PLACEMENT, _ZERO)
-    head = key_at(store.ids.words, row_of(store.placement, above))
-    return fact(key, _PLACEMENT, head + np.uint64(store.leg[row]) * _LEG)
+    return _placed(key, key_at(store.ids.words, row_of(store.placement, above)), store.leg[row])
 
 
 @inlined
@@ -75,23 +79,59 @@ def place_digest(store: Store, row: int, key: np.uint64) -> np.uint64:
 
 
 @kernel
-def place_digests(store: Store, count: int, out: UInt64s) -> None:
-    """Fills `out`, (count,) uint64, with each row's place_digest; 0 for a free row."""
-    for row in range(count):
-        if store.sponsor.parent[row] == FREE:
-            out[row] = _ZERO
-        else:
-            out[row] = place_digest(store, row, key_at(store.ids.words, row))
+def _add_rows(store: Store, keys: UInt64s, out: UInt64s) -> np.uint64:
+    """The sum of all facts but placements; added to `out` by row too, unless that has length 0."""
+    total = _ZERO
+    apart = out.shape[0] > 0
+    for row in range(keys.shape[0]):
+        above = store.sponsor.parent[row]
+        if above == FREE:
+            continue
+        key = keys[row]
+        digest = profile_fact(store, row, key) + fact(key, _SPONSOR, keys[above] if above >= 0 else _ZERO)
+        for slot in range(store.personal.shape[0]):
+            digest += volume_fact(store, slot, row, key)
+        total += digest
+        if apart:
+            out[row] += digest
+    return total
 
 
 @kernel
-def all_digests(store: Store, count: int) -> np.uint64:
-    """The sum of place_digest over the rows 0 to count - 1."""
+def _add_placements(store: Store, keys: UInt64s, out: UInt64s) -> np.uint64:
+    """The sum of all placements, seat by seat; added to `out` by row too, unless that has length 0."""
     total = _ZERO
-    for row in range(count):
-        if store.sponsor.parent[row] != FREE:
-            total += place_digest(store, row, key_at(store.ids.words, row))
+    tree = store.placement
+    apart = out.shape[0] > 0
+    for seat in range(keys.shape[0]):
+        above = tree.parent[seat]
+        if above == FREE:
+            continue
+        row = tree.row_at[seat]
+        if above >= 0:
+            digest = _placed(keys[row], keys[tree.row_at[above]], store.leg[row])
+        else:
+            digest = fact(keys[row], _PLACEMENT, _ZERO)
+        total += digest
+        if apart:
+            out[row] += digest
     return total
+
+
+def place_digests(store: Store, count: int) -> UInt64s:
+    """The digest of each row from 0 to count - 1 without its further columns, (count,) uint64; 0 for a free row."""
+    keys = keys_of(store.ids.words[:count])
+    out = np.zeros(count, dtype=np.uint64)
+    _add_rows(store, keys, out)
+    _add_placements(store, keys, out)
+    return out
+
+
+def all_digests(store: Store, count: int) -> int:
+    """The sum of the digests of the rows 0 to count - 1 without their further columns, modulo 2^64."""
+    keys = keys_of(store.ids.words[:count])
+    nowhere = np.empty(0, dtype=np.uint64)
+    return (int(_add_rows(store, keys, nowhere)) + int(_add_placements(store, keys, nowhere))) % 2**64
 
 
 @kernel
@@ -101,25 +141,29 @@ def further_fact(key: np.uint64, tag: np.uint64, value: np.uint64) -> np.uint64:
 
 
 @kernel
+def digest_rows(store: Store, rows: Int32s, out: UInt64s) -> None:
+    """Sets out[row], uint64 by row, to the digest of each of `rows` without its further columns."""
+    for row in rows:
+        out[row] = place_digest(store, row, key_at(store.ids.words, row))
+
+
+@kernel
 def add_further_digests(
-    store: Store, count: int, tag: np.uint64, values: AnyArray, coded: bool, hashes: UInt64s, out: UInt64s
+    store: Store, rows: Int32s, tag: np.uint64, values: AnyArray, coded: bool, hashes: UInt64s, out: UInt64s
 ) -> None:
-    """Adds a further column's facts to `out`, (count,) uint64.
+    """Adds a further column's facts of `rows`, all of them places, to `out`, uint64 by row.
 
     `values`: by row; `coded`: they are codes of texts, whose `hashes` are by code, 0 for unknown; else hashes[0] is the
     value that stands for unknown.
     """
-    for row in range(count):
-        if store.sponsor.parent[row] == FREE:
-            continue
+    for row in rows:
         value = hashes[values[row]] if coded else np.uint64(values[row])
         if value != (_ZERO if coded else hashes[0]):
             out[row] += fact(key_at(store.ids.words, row), tag, value)
 
 
-@kernel
-def leg_digest(store: Store, head: int, digests: UInt64s) -> np.uint64:
-    """The sum of `digests`, by row, over `head` and its downline in the sponsor tree."""
+@inlined
+def _leg_sum(store: Store, head: int, digests: UInt64s) -> np.uint64:
     tree = store.sponsor
     total = _ZERO
     seat = whole(head)
@@ -136,10 +180,10 @@ def leg_digest(store: Store, head: int, digests: UInt64s) -> np.uint64:
 
 
 @kernel
-def leg_digests(store: Store, heads: Int32s, digests: UInt64s, out: UInt64s) -> None:
-    """Fills out[i] with the leg digest of heads[i]."""
+def sum_legs(store: Store, heads: Int32s, digests: UInt64s, out: UInt64s) -> None:
+    """Sets out[i] to the sum of `digests`, uint64 by row, over heads[i] and its downline in the sponsor tree."""
     for index in range(heads.shape[0]):
-        out[index] = leg_digest(store, heads[index], digests)
+        out[index] = _leg_sum(store, heads[index], digests)
 
 
 @inlined

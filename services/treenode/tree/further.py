@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from services.treenode.tree.digest import add_further_digests, further_fact
-from services.treenode.tree.kernel import AnyArray, UInt64s, text_hash
+from services.treenode.tree.kernel import AnyArray, Int32s, UInt64s, text_hash
 from services.treenode.tree.names import Names
 from services.treenode.tree.store import Store, widened
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER, FurtherColumn, FurtherKind
@@ -111,11 +111,11 @@ class Column:
         number = int(self.names.hashes[value]) if self.kind == "text" else value % 2**64
         return int(further_fact(np.uint64(key), self.tag, np.uint64(number)))
 
-    def add_digests(self, store: Store, out: UInt64s) -> None:
-        """Adds this column's facts to the digests of the rows, (used,) uint64."""
+    def add_digests(self, store: Store, rows: Int32s, out: UInt64s) -> None:
+        """Adds this column's facts of the rows, all of them places, to `out`, uint64 by row."""
         coded = self.kind == "text"
         hashes = self.names.hashes if coded else np.array([self.unknown % 2**64], dtype=np.uint64)
-        add_further_digests(store, len(out), self.tag, self.values, coded, hashes, out)
+        add_further_digests(store, rows, self.tag, self.values, coded, hashes, out)
 
 
 class FurtherColumns(Mapping[str, Column]):

@@ -63,6 +63,14 @@ class HeldUpdates:
     def __len__(self) -> int:
         return len(self.by_position)
 
+    def copy(self) -> HeldUpdates:
+        """The same held updates."""
+        copy = HeldUpdates()
+        copy.by_position = dict(self.by_position)
+        copy.waiting = {member_id: list(positions) for member_id, positions in self.waiting.items()}
+        copy.resolved = self.resolved.copy()
+        return copy
+
     def hold(self, held: HeldUpdate) -> None:
         """Takes an update in that is not held, or puts one that is off to another member."""
         self.by_position[held.position] = held
@@ -95,6 +103,13 @@ class RejectedUpdates:
     def __init__(self) -> None:
         self.newest: deque[NotApplied] = deque(maxlen=REJECTED_KEPT)
         self.total = 0
+
+    def copy(self) -> RejectedUpdates:
+        """The same rejected updates."""
+        copy = RejectedUpdates()
+        copy.newest = self.newest.copy()
+        copy.total = self.total
+        return copy
 
     def add(self, rejected: NotApplied) -> None:
         """Takes one in."""

@@ -94,6 +94,12 @@ def find_row(table: IdTable, asked: UInt32s, index: int) -> int:
 
 
 @kernel
+def find_one(table: IdTable, asked: UInt32s) -> int:
+    """The row of the id in asked[0]; -1 where no place has it."""
+    return find_row(table, asked, 0)
+
+
+@kernel
 def find_rows(table: IdTable, asked: UInt32s, rows: Int32s) -> None:
     """Fills `rows[i]` with the row of the id in `asked[i]`, or -1."""
     for index in range(asked.shape[0]):
@@ -201,7 +207,7 @@ class IdIndex:
 
 def key_of(member_id: str) -> int:
     """The 64-bit key of one id."""
-    return int(key_at(words_of([member_id]), 0))
+    return int(keys_of(packed_id(member_id))[0])
 
 
 def packed_id(member_id: str) -> UInt32s:

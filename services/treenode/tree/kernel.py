@@ -63,9 +63,9 @@ def inlined(function: Function) -> Function:
     """Compiles a small function into each kernel that calls it.
 
     A named tuple of arrays is handed over as seven numbers for each array: a call with a whole store costs more than
-    most of what such functions do.
+    most of what such functions do. For kernels only: from outside it would be compiled in every process.
     """
-    return cast(Function, numba.njit(nogil=True, cache=True, forceinline=True, **_UNCOUNTED)(function))
+    return cast(Function, numba.njit(nogil=True, forceinline=True, **_UNCOUNTED)(function))
 
 
 @inlined

@@ -117,6 +117,12 @@ def leg_to_take(store: Store, above: int, wanted: int) -> int:
 
 
 @kernel
+def choose_leg(store: Store, above: int, wanted: int) -> int:
+    """leg_to_take, for callers that are no kernels."""
+    return leg_to_take(store, above, wanted)
+
+
+@kernel
 def give_legs(store: Store, above: int, rows: Int32s, vacated: int, taken: UInt8s) -> None:
     """Gives legs of the seat `above` (or TOP: none) to `rows`, children of it now that came from another parent.
 

@@ -145,11 +145,28 @@ def sum_fits(left: int, right: int) -> bool:
     return ((left ^ total) & (right ^ total)) >= 0
 
 
+@inlined
+def difference_fits(left: int, right: int) -> bool:
+    """Whether left - right fits an int64."""
+    total = whole(left) - whole(right)
+    return ((left ^ right) & (left ^ total)) >= 0
+
+
 @kernel
-def volume_fits(tree: Genealogy, slot: int, seat: int, amount: int, until: int) -> bool:
+def can_be_added(tree: Genealogy, slot: int, seat: int, amount: int, until: int) -> bool:
     """Whether `amount` can be added to the group volumes from `seat` up to, but without, `until` (TOP: to the top)."""
     while seat >= 0 and seat != until:
         if not sum_fits(tree.group[slot, seat], amount):
+            return False
+        seat = whole(tree.parent[seat])
+    return True
+
+
+@kernel
+def can_be_taken(tree: Genealogy, slot: int, seat: int, amount: int, until: int) -> bool:
+    """Whether `amount` can be taken from the group volumes from `seat` up to, but without, `until` (TOP: all)."""
+    while seat >= 0 and seat != until:
+        if not difference_fits(tree.group[slot, seat], amount):
             return False
         seat = whole(tree.parent[seat])
     return True

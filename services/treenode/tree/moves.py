@@ -18,13 +18,14 @@ from services.treenode.tree.links import (
     Genealogy,
     add_counts,
     add_volume,
+    can_be_added,
+    can_be_taken,
     first_child,
     link_last,
     mark_dirty,
     seat_at,
     shift_levels,
     unlink,
-    volume_fits,
 )
 from services.treenode.tree.store import (
     CHANGES,
@@ -37,8 +38,6 @@ from services.treenode.tree.store import (
 )
 from services.treenode.tree.table import NO_DAY
 from services.treenode.tree.walks import children_of
-
-_LOWEST = -(2**63)
 
 
 @kernel
@@ -61,9 +60,7 @@ def move_fits(store: Store, tree: Genealogy, seat: int, above: int) -> bool:
         if store.magnitudes[slot] < SAFE_MAGNITUDE:
             continue
         amount = tree.group[slot, seat]
-        if amount == _LOWEST:
-            return False
-        if not volume_fits(tree, slot, before, -amount, common) or not volume_fits(tree, slot, above, amount, common):
+        if not can_be_taken(tree, slot, before, amount, common) or not can_be_added(tree, slot, above, amount, common):
             return False
     return True
 
@@ -71,16 +68,15 @@ def move_fits(store: Store, tree: Genealogy, seat: int, above: int) -> bool:
 @kernel
 def removal_fits(store: Store, row: int) -> bool:
     """Whether no group total would overflow if the row's personal volume went."""
-    seat = seat_at(store.placement, row)
+    sponsor = whole(store.sponsor.parent[row])
+    above = whole(store.placement.parent[seat_at(store.placement, row)])
     for slot in range(store.personal.shape[0]):
         if store.magnitudes[slot] < SAFE_MAGNITUDE:
             continue
         amount = store.personal[slot, row]
-        if amount == _LOWEST:
+        if not can_be_taken(store.sponsor, slot, sponsor, amount, TOP):
             return False
-        if not volume_fits(store.sponsor, slot, row, -amount, TOP):
-            return False
-        if not volume_fits(store.placement, slot, seat, -amount, TOP):
+        if not can_be_taken(store.placement, slot, above, amount, TOP):
             return False
     return True
 

@@ -22,6 +22,10 @@ class Names:
         #: Hashes by code; 0 for the empty text, which stands for unknown. A new array whenever a text is added.
         self.hashes: UInt64s = np.array([_hash(text) for text in self.texts], dtype=np.uint64)
 
+    def copy(self) -> Names:
+        """The same names with the same codes."""
+        return Names(self.texts)
+
     def code(self, text: str) -> int:
         """The code of a text, which is taken in if it is new."""
         code = self._codes.get(text)

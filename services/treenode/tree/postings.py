@@ -17,11 +17,11 @@ from services.treenode.tree.links import (
     Genealogy,
     add_counts,
     add_volume,
+    can_be_added,
     link_last,
     mark_dirty,
     seat_at,
     sum_fits,
-    volume_fits,
 )
 from services.treenode.tree.store import (
     CHANGES,
@@ -43,8 +43,8 @@ def volume_can_be_added(store: Store, slot: int, row: int, amount: int) -> bool:
         return True
     return (
         sum_fits(store.personal[slot, row], amount)
-        and volume_fits(store.sponsor, slot, row, amount, TOP)
-        and volume_fits(store.placement, slot, seat_at(store.placement, row), amount, TOP)
+        and can_be_added(store.sponsor, slot, row, amount, TOP)
+        and can_be_added(store.placement, slot, seat_at(store.placement, row), amount, TOP)
     )
 
 

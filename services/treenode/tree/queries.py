@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from services.treenode.tree.ids import MAX_ID_LENGTH, find_row, find_rows, ids_of, packed_id, words_of
+from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, find_rows, ids_of, packed_id, words_of
 from services.treenode.tree.kernel import AnyArray, Int32s, Int64s
 from services.treenode.tree.links import TOP, Genealogy
 from services.treenode.tree.store import NOBODY
@@ -56,7 +56,7 @@ def row_of_member(tree: Tree, member_id: str) -> int:
     """The row of a member; -1 where there is none (or the text is no id)."""
     if not 0 < len(member_id) <= MAX_ID_LENGTH or not member_id.isascii():
         return -1
-    row = int(find_row(tree.store.ids, packed_id(member_id), 0))
+    row = int(find_one(tree.store.ids, packed_id(member_id)))
     return row if row >= 0 and tree.store.kind[row] != NOBODY else -1
 
 

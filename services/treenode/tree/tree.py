@@ -15,9 +15,10 @@ from services.treenode.tree.further import FurtherColumns
 from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
 from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt32s, UInt64s, text_hash
-from services.treenode.tree.links import Genealogy
+from services.treenode.tree.links import FREE, Genealogy
 from services.treenode.tree.names import Names
 from services.treenode.tree.reconcile import Reconciliation, reconcile
+from services.treenode.tree.relay import relaid
 from services.treenode.tree.store import (
     CHANGES,
     DISTRIBUTOR,
@@ -93,7 +94,7 @@ class Tree:
         tree = cls(types, periods, import_id, names, store)
         tree.further = FurtherColumns.from_table(table.further, file_row, store.capacity)
         if tree.further:
-            store.digests[0] += tree.further_digests().sum(dtype=np.uint64)
+            tree.add_to_digest(int(tree.further_digests().sum(dtype=np.uint64)))
         tree.restart_ring()
         return tree
 
@@ -117,6 +118,18 @@ class Tree:
     def state(self) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         """The whole tree: a JSON-able dict, and arrays by name, which are views of the columns as they are now."""
         return state.state_of(self)
+
+    def relaid(self) -> Tree:
+        """This tree laid out anew (relay.py): a new one, to take this one's place. This one is only read."""
+        return relaid(self)
+
+    def like(self, store: Store) -> Tree:
+        """A tree with all of this one's knowledge, copied, but for the columns of its members."""
+        copy = Tree(self.volume_types, self.periods, self.import_id, self.statuses.copy(), store)
+        copy.held_updates = self.held_updates.copy()
+        copy.rejected_updates = self.rejected_updates.copy()
+        copy.ring_start = self.ring_start
+        return copy
 
     def validate(self) -> None:
         """Raises InvariantError, naming the invariant, where one does not hold. Takes a few scans of everything."""
@@ -283,8 +296,9 @@ class Tree:
     def further_digests(self) -> UInt64s:
         """The digest of every row's further columns, (used,) uint64."""
         out = np.zeros(self.store.used, dtype=np.uint64)
+        places = np.flatnonzero(self.sponsor.parent[: self.store.used] != FREE).astype(np.int32)
         for column in self.further.values():
-            column.add_digests(self.store, out)
+            column.add_digests(self.store, places, out)
         return out
 
     def make_room(self, places: int, asked: UInt32s) -> None:

@@ -160,12 +160,16 @@ def _parents_before(columns: Genealogy, walked: AnyArray) -> bool:
 
 
 def _validate_legs(tree: Tree, places: AnyArray) -> None:
-    legs = tree.store.leg[places]
+    store = tree.store
+    legs = store.leg[places]
     above = tree.placement.parent[tree.placement.seat_of[places]]
     _require((legs >= 0).all(), "legs are not negative")
     _require((legs[above == TOP] == 0).all(), "without a placement there is no leg")
-    pairs = np.stack([above[legs > 0], legs[legs > 0]], axis=1)
-    _require(len(np.unique(pairs, axis=0)) == len(pairs), "no leg of a member is headed by two")
+    pairs = (above[legs > 0].astype(np.int64) << 32) | legs[legs > 0]
+    _require(len(np.unique(pairs)) == len(pairs), "no leg of a member is headed by two")
+    for seat_after, next_leg in store.dense_legs[store.dense_legs[:, 0] > 0].tolist():
+        known = np.sort(legs[(above == seat_after - 1) & (legs > 0)])
+        _require(np.array_equal(known, np.arange(1, next_leg)), "remembered legs are without a gap")
 
 
 def _validate_counters(tree: Tree, places: AnyArray) -> None:
@@ -188,8 +192,7 @@ def _validate_counters(tree: Tree, places: AnyArray) -> None:
 
 
 def _validate_digest(tree: Tree) -> None:
-    digests = np.empty(tree.store.used, dtype=np.uint64)
-    place_digests(tree.store, tree.store.used, digests)
+    digests = place_digests(tree.store, tree.store.used)
     total = int((digests + tree.further_digests()).sum(dtype=np.uint64))
     held = tree.held_updates
     total += sum(HeldUpdates.digest_of(each.position, each.update.update_id) for each in held.by_position.values())

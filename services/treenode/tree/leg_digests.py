@@ -1,0 +1,49 @@
+"""Digests of a member and of each of its legs: to find where two nodes' trees differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from services.treenode.tree.digest import digest_rows, sum_legs
+from services.treenode.tree.kernel import UInt64s
+from services.treenode.tree.links import TOP
+from services.treenode.tree.queries import member_id
+from services.treenode.tree.tree import Tree
+from services.treenode.tree.walks import children_of, downline_seats
+
+
+@dataclass(frozen=True)
+class LegDigest:
+    """A place's own digest, and that of it and its whole downline in the sponsor tree."""
+
+    member_id: str
+    member_digest: int
+    leg_digest: int
+
+
+def leg_digests(tree: Tree, row: int) -> tuple[LegDigest | None, list[LegDigest]]:
+    """The digests of a row (None for TOP), and of each of its legs, or of the roots, sorted by id.
+
+    Empty places are among the legs, since they have facts too. Scans the row's downline.
+    """
+    heads = children_of(tree.sponsor, row)
+    rows = downline_seats(tree.sponsor, heads, tree.empty_place_count)
+    if row != TOP:
+        rows = np.append(rows, np.int32(row))
+    digests: UInt64s = np.zeros(tree.store.used, dtype=np.uint64)
+    digest_rows(tree.store, rows, digests)
+    for column in tree.further.values():
+        column.add_digests(tree.store, rows, digests)
+    sums = np.empty(len(heads), dtype=np.uint64)
+    sum_legs(tree.store, heads, digests, sums)
+    legs = [
+        LegDigest(member_id(tree, head), int(digests[head]), int(total))
+        for head, total in zip(heads.tolist(), sums, strict=True)
+    ]
+    legs.sort(key=lambda leg: leg.member_id)
+    if row == TOP:
+        return None, legs
+    own = int(digests[row])
+    return LegDigest(member_id(tree, row), own, (own + sum(leg.leg_digest for leg in legs)) % 2**64), legs
