@@ -23,7 +23,6 @@ from services.shared.settings import ClusterSettings, load_settings
 from services.shared.startup import lock_folder
 from services.treenode.applying import Applier
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
-from services.treenode.forked import ForkedWorkError
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.http_port import HttpPort
 from services.treenode.import_files import ImportFiles, ImportSourceServicer
@@ -63,7 +62,7 @@ class TreeNode:
         self._lock: IO[str] = lock_folder(folder)
         self.live = LiveNode(self.settings, cluster)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
-        self.writer = SnapshotWriter(self.live, self.store, [self._lock.fileno()])
+        self.writer = SnapshotWriter(self.live, self.store)
         self.files = ImportFiles(
             folder / "imports",
             kept=self.settings.imports_kept,
@@ -155,7 +154,7 @@ class TreeNode:
         if not fatal:
             try:
                 await self.writer.save()
-            except (ForkedWorkError, OSError) as error:
+            except OSError as error:
                 logger.error("no last snapshot: %s", error)
         await self.http.stop()
         self._close()

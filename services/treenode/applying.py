@@ -103,9 +103,10 @@ class Applier:
         self._admitted(positions)
         start = 0
         while start < count:
-            if not live.applying.is_set():
-                await live.applying.wait()
+            await live.applying.wait()
             async with live.gate.write():
+                if not live.applying.is_set():
+                    continue  # held back while this slice waited for its turn
                 # Asked for each slice: while this one waited, the tree may have been replaced by one further on.
                 admitted = self._admitted(range(positions[start], positions[start] + count - start))
                 if admitted is None or live.core.sequence.log_id != log_id:

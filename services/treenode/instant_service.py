@@ -10,7 +10,6 @@ from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_
 from services.shared.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.builder import ImportRefusedError
 from services.treenode.downloads import serve_chunks
-from services.treenode.forked import ForkedWorkError
 from services.treenode.leg_digests import LegDigest, leg_digests
 from services.treenode.live import LiveNode
 from services.treenode.loading import ImportLoader, ImportTaken
@@ -118,7 +117,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         if wanted and (found is None or found.import_id != self._live.core.sequence.import_id):
             try:
                 found = await self._writer.save()
-            except ForkedWorkError as error:
+            except OSError as error:
                 raise UnavailableError("the snapshot could not be written; ask another node") from error
         if found is None:
             raise NotFoundError(

@@ -2,7 +2,8 @@
 
 The old tree serves and takes updates all the while. The new one is built in another process, then follows the log on
 its own until it is where the old one is. For the two moments that need both at one exact position (the comparison,
-and the swap) updates are held back, for as long as the last few thousand take to replay; reports never are.
+and the swap) updates are held back, for as long as the last few thousand take to replay and the comparison takes;
+reports never are.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ from services.shared.records import RecordDamagedError
 from services.treenode.applying import Replayer
 from services.treenode.builder import BuildFailedError, ImportRefusedError, build_tree
 from services.treenode.downloads import DownloadFailedError
-from services.treenode.forked import ForkedWork, ForkedWorkError
 from services.treenode.import_files import ImportFiles
 from services.treenode.import_process import Building, BuildMessage, BuildRequest, Checking, Refused, Row
 from services.treenode.importing import ImportLimits
@@ -37,7 +37,6 @@ from services.treenode.tree import Tree
 HOLD_UPDATES_MAX = 5_000
 #: A node that is behind the file's position waits this long for its pusher to bring it there.
 POSITION_WAIT_S = 60.0
-RECONCILE_TIMEOUT_S = 300.0
 
 Response = treenode_pb2.LoadImportResponse
 _Phase = treenode_pb2.ImportPhase
@@ -82,7 +81,7 @@ class ImportLoader:
             live.handle(LoadBegun(f"import {manifest.import_id}"))
             try:
                 return await self._load(request, pusher_address, tell)
-            except (ImportRefusedError, BuildFailedError, DownloadFailedError, ForkedWorkError) as error:
+            except (ImportRefusedError, BuildFailedError, DownloadFailedError) as error:
                 logger.warning("import %d was not taken: %s", manifest.import_id, error)
                 live.handle(LoadFailed(str(error)))
                 if isinstance(error, ImportRefusedError):
@@ -192,7 +191,7 @@ class Succession:
         Raises:
             ImportRefusedError: It differs too much from the live tree.
             UnavailableError, FailedPreconditionError: The node's own state or log moved away under it.
-            AioRpcError, RecordDamagedError, ForkedWorkError: The log could not be read, or the comparison died.
+            AioRpcError, RecordDamagedError: The log could not be read.
         """
         self._progress(0.0)
         carried = await self._carried()
@@ -228,16 +227,12 @@ class Succession:
             return
         await self._follow(log, until_lag=HOLD_UPDATES_MAX)
         with self._held():
-            while True:
+            # Once nothing more can be applied, both stand still.
+            while self._tree.position != live.core.sequence.position:
                 await self._follow(log, until_lag=0)
-                async with live.gate.write():
-                    if self._tree.position == live.core.sequence.position:
-                        # As both are at this moment; they go on while the child compares them.
-                        work = ForkedWork(partial(live.held_tree.reconcile, self._tree))
-                        break
-                    if self._tree.position > live.core.sequence.position:
-                        raise UnavailableError("the node fell behind the new tree; ask again", reason="NODE_BEHIND")
-        found = await work.result(RECONCILE_TIMEOUT_S)
+                if self._tree.position > live.core.sequence.position:
+                    raise UnavailableError("the node fell behind the new tree; ask again", reason="NODE_BEHIND")
+            found = await live.gate.read(partial(live.held_tree.reconcile, self._tree))
         self.figures = treenode_pb2.Reconciliation(**dataclasses.asdict(found))
         logger.info("import %d against the live tree: %s", self._manifest.import_id, str(found))
         reason = None if self._manifest.force else refusal(self.figures, live.settings)

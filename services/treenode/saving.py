@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from services.shared.chunks import file_sha256
-from services.treenode.forked import ForkedWork, ForkedWorkError
+from services.treenode.background_write import BackgroundWrite
 from services.treenode.live import LiveNode, now_s
 from services.treenode.snapshots import Snapshot, SnapshotStore
-from services.treenode.state_file import StateFile, write_state
+from services.treenode.state_file import StateFile, StateLayout, sync_folder
 from services.treenode.tree import Tree
 
 CHECK_INTERVAL_S = 1.0
@@ -27,10 +28,9 @@ logger = logging.getLogger(__name__)
 class SnapshotWriter:
     """Writes the live tree's snapshots, one at a time."""
 
-    def __init__(self, live: LiveNode, store: SnapshotStore, lock_fds: Sequence[int]) -> None:
+    def __init__(self, live: LiveNode, store: SnapshotStore) -> None:
         self._live = live
         self._store = store
-        self._lock_fds = lock_fds
         self._turn = asyncio.Lock()
         self._wanted = asyncio.Event()
         #: (import_id, position) of the newest snapshot, and when it was written.
@@ -62,7 +62,7 @@ class SnapshotWriter:
             self._wanted.clear()
             try:
                 await self.save()
-            except (ForkedWorkError, OSError) as error:
+            except OSError as error:
                 logger.error("the snapshot could not be written; next try in %g s: %s", RETRY_S, error)
                 await asyncio.sleep(RETRY_S)
 
@@ -70,7 +70,7 @@ class SnapshotWriter:
         """Writes a snapshot of the tree as it is now, unless the newest one is just that; None for an empty tree.
 
         Raises:
-            ForkedWorkError: It could not be written; the ones before are untouched.
+            OSError: It could not be written; the ones before are untouched.
         """
         async with self._turn:
             live = self._live
@@ -83,14 +83,31 @@ class SnapshotWriter:
             if state == self._saved and path.exists():
                 return Snapshot(*state, path)
             began_s = time.perf_counter()
-            work = ForkedWork(lambda: write_state(path, label, *tree.state()), self._lock_fds)
-            self.fork_s = time.perf_counter() - began_s
-            size_bytes = await work.result(WRITE_TIMEOUT_S)
+            size_bytes = await self._write(path, label, tree)
             self.took_s = time.perf_counter() - began_s
             self._saved, self._saved_at_s = state, now_s()
             await asyncio.to_thread(self._store.prune)
             logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state, size_bytes, self.took_s)
             return Snapshot(*state, path)
+
+    async def _write(self, path: Path, label: dict[str, Any], tree: Tree) -> int:
+        """Writes the tree as it is when this is called. `path` is what it was before, or the whole new file."""
+        began_s = time.perf_counter()
+        unfinished = path.with_name(path.name + ".part")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            meta, arrays = tree.state()
+            layout = StateLayout(arrays)
+            writing = BackgroundWrite(descriptor, layout.pieces)
+            self.fork_s = time.perf_counter() - began_s
+            await writing.finished(WRITE_TIMEOUT_S)
+            size_bytes = await asyncio.to_thread(partial(layout.finish, descriptor, label, meta, durable=True))
+            await asyncio.to_thread(unfinished.rename, path)
+            await asyncio.to_thread(sync_folder, path.parent)
+            return size_bytes
+        finally:
+            os.close(descriptor)
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
     async def checksum(self, snapshot: Snapshot) -> bytes:
         """SHA-256 of a snapshot file."""

@@ -1,15 +1,13 @@
-"""A tree's whole state as one file: a header in JSON, then the arrays as they lie in memory.
+"""A tree's whole state as one file: the arrays as they lie in memory, and a header in JSON that says what they are.
 
 | bytes | what |
 |---|---|
-| 8 | `FTSTATE1` |
-| 8 | length of the header in bytes, little endian |
-| 4 | CRC-32 of the header |
-| … | header: JSON with `label` (who and where), `meta` (the engine's), `arrays` (name, dtype, shape, offset, CRC-32) |
-| … | each array at its offset, a multiple of 64 |
+| 0 to 27 | `FTSTATE1`, where the header begins, how long it is (8 bytes each, little endian), its CRC-32 (4 bytes) |
+| from 64 | each array at its offset, a multiple of 64 |
+| at the end | header: `label` (who and where), `meta` (the engine's), `arrays` (name, dtype, shape, offset, CRC-32) |
 
-Nothing of a file is believed before its checksum was found good, and nothing is allocated that the file's own length
-does not account for.
+The first bytes are written last, once all else is on disk. Nothing of a file is believed before its checksum was found
+good, and nothing is allocated that the file's own length does not account for.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,11 +28,11 @@ MAGIC = b"FTSTATE1"
 ALIGNMENT_BYTES = 64
 HEADER_BYTES_MAX = 512 * 1024**2
 ARRAYS_MAX = 10_000
-#: Piece of an array that one thread reads, checks or writes at a time.
+#: Piece of an array that one thread reads or checks at a time.
 PIECE_BYTES = 8 * 1024**2
 READER_THREADS = 2
 
-_PREFIX = struct.Struct("<8sQI")
+_PREFIX = struct.Struct("<8sQQI")
 
 AnyArray = npt.NDArray[Any]
 
@@ -54,48 +52,74 @@ class StateFile(NamedTuple):
     arrays: dict[str, AnyArray]
 
 
-def write_state(path: Path, label: Mapping[str, Any], meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> int:
-    """Writes a state file, durably and whole: `path` is either what it was before or the new file. Returns its size.
+class StateLayout:
+    """Where each array of a state goes in its file.
 
-    Only arrays, hashes and `os` calls: it may run in a forked child.
-
-    Raises:
-        OSError: The disk; the unfinished file is removed.
+    Attributes:
+        pieces: Contiguous arrays that together are the state, each with its offset in the file. They are views of the
+            given arrays wherever these are contiguous row by row.
+        header_offset: Where the header goes: behind them all.
     """
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("wb", buffering=0) as file:
-            size_bytes = write_state_to(file.fileno(), label, meta, arrays)
-            os.fsync(file.fileno())
-        os.rename(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-    return size_bytes
+
+    def __init__(self, arrays: Mapping[str, AnyArray]) -> None:
+        self._entries: list[dict[str, Any]] = []
+        self.pieces: list[tuple[AnyArray, int]] = []
+        offset = ALIGNMENT_BYTES
+        for name, array in arrays.items():
+            entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
+            self._entries.append(entry)
+            place = offset
+            for piece in _contiguous(array):
+                self.pieces.append((piece, place))
+                place += piece.nbytes
+            offset = _aligned(offset + array.nbytes)
+        self.header_offset = offset
+
+    def write_arrays(self, descriptor: int) -> None:
+        """Writes the pieces where they belong."""
+        for piece, offset in self.pieces:
+            for part in _parts(piece):
+                _write_all(descriptor, part, offset)
+                offset += len(part)
+
+    def finish(self, descriptor: int, label: Mapping[str, Any], meta: Mapping[str, Any], *, durable: bool) -> int:
+        """Adds checksums, header and beginning to a file that has its arrays. Returns its size. Blocks.
+
+        The checksums are of what the file has now, so they are good for every later reader.
+        """
+        entries = [{**entry, "crc32": self._checksum(descriptor, entry)} for entry in self._entries]
+        header = json.dumps({"label": label, "meta": meta, "arrays": entries}).encode()
+        _write_all(descriptor, header, self.header_offset)
+        size_bytes = self.header_offset + len(header)
+        os.ftruncate(descriptor, size_bytes)
+        if durable:
+            os.fsync(descriptor)
+        _write_all(descriptor, _PREFIX.pack(MAGIC, self.header_offset, len(header), zlib.crc32(header)), 0)
+        if durable:
+            os.fsync(descriptor)
+        return size_bytes
+
+    @staticmethod
+    def _checksum(descriptor: int, entry: Mapping[str, Any]) -> int:
+        offset, left_bytes, crc = entry["offset"], _size_bytes(entry), 0
+        room = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
+        while left_bytes:
+            part = room[: min(PIECE_BYTES, left_bytes)]
+            if not _read_into(descriptor, part, offset):
+                raise OSError(f"array {entry['name']} was not written whole")
+            crc = zlib.crc32(part, crc)
+            offset += len(part)
+            left_bytes -= len(part)
+        return crc
 
 
 def write_state_to(
     descriptor: int, label: Mapping[str, Any], meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]
 ) -> int:
-    """Writes a state into an empty open file, without making it durable. Returns its size."""
-    flat = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    entries: list[dict[str, Any]] = []
-    offset = 0
-    for name, array in flat.items():
-        place = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
-        entries.append({**place, "crc32": _checksum(_pieces(array))})
-        offset = _aligned(offset + array.nbytes)
-    header = json.dumps({"label": label, "meta": meta, "arrays": entries}).encode()
-    body_offset = _aligned(_PREFIX.size + len(header))
-    _write_all(descriptor, _PREFIX.pack(MAGIC, len(header), zlib.crc32(header)))
-    _write_all(descriptor, header)
-    for entry, array in zip(entries, flat.values(), strict=True):
-        os.lseek(descriptor, body_offset + entry["offset"], os.SEEK_SET)
-        for piece in _pieces(array):
-            _write_all(descriptor, piece)
-    os.ftruncate(descriptor, body_offset + offset)
-    return body_offset + offset
+    """Writes a state into an open file, without making it durable. Returns its size."""
+    layout = StateLayout(arrays)
+    layout.write_arrays(descriptor)
+    return layout.finish(descriptor, label, meta, durable=False)
 
 
 def read_label(path: Path) -> dict[str, Any]:
@@ -106,8 +130,7 @@ def read_label(path: Path) -> dict[str, Any]:
         OSError: The disk.
     """
     with path.open("rb", buffering=0) as file:
-        header, _ = _read_header(file.fileno(), path)
-    label: dict[str, Any] = header["label"]
+        label: dict[str, Any] = _read_header(file.fileno(), path)[0]["label"]
     return label
 
 
@@ -119,13 +142,11 @@ def read_state(path: Path) -> StateFile:
         OSError: The disk.
     """
     with path.open("rb", buffering=0) as file:
-        header, body_offset = _read_header(file.fileno(), path)
-        arrays = _allocate(header["arrays"], os.fstat(file.fileno()).st_size - body_offset, path)
+        header, header_offset = _read_header(file.fileno(), path)
+        entries = header["arrays"]
+        arrays = _allocate(entries, header_offset, path)
         with ThreadPoolExecutor(READER_THREADS, thread_name_prefix="read-state") as pool:
-            reads = [
-                pool.submit(_read_array, file.fileno(), body_offset, arrays[entry["name"]], entry, path)
-                for entry in header["arrays"]
-            ]
+            reads = [pool.submit(_read_array, file.fileno(), arrays[entry["name"]], entry, path) for entry in entries]
             for read in reads:
                 read.result()
     return StateFile(header["label"], header["meta"], arrays)
@@ -144,7 +165,24 @@ def _aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
 
-def _pieces(array: AnyArray) -> Iterable[memoryview]:
+def _contiguous(array: AnyArray) -> Iterator[AnyArray]:
+    """The array in C order as contiguous pieces: itself, its rows, or a copy."""
+    if array.flags.c_contiguous:
+        yield array
+    elif array.ndim > 1 and array[0].flags.c_contiguous:
+        yield from array
+    else:
+        yield np.ascontiguousarray(array)
+
+
+def _size_bytes(entry: Mapping[str, Any]) -> int:
+    size_bytes = int(np.dtype(entry["dtype"]).itemsize)
+    for length in entry["shape"]:
+        size_bytes *= int(length)
+    return size_bytes
+
+
+def _parts(array: AnyArray) -> Iterator[memoryview]:
     if not array.nbytes:
         return
     view = array.reshape(-1).view(np.uint8).data
@@ -152,64 +190,56 @@ def _pieces(array: AnyArray) -> Iterable[memoryview]:
         yield view[start : start + PIECE_BYTES]
 
 
-def _checksum(pieces: Iterable[memoryview]) -> int:
-    crc = 0
-    for piece in pieces:
-        crc = zlib.crc32(piece, crc)
-    return crc
-
-
-def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        count = os.pwrite(descriptor, view, offset)
+        view = view[count:]
+        offset += count
 
 
 def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
-    """The header, and where the arrays begin."""
+    """The header, and where it begins."""
+    size_bytes = os.fstat(descriptor).st_size
     prefix = os.pread(descriptor, _PREFIX.size, 0)
     if len(prefix) < _PREFIX.size:
         raise StateDamagedError(f"{path.name} ends after {len(prefix)} bytes")
-    magic, length, crc = _PREFIX.unpack(prefix)
+    magic, offset, length, crc = _PREFIX.unpack(prefix)
     if magic != MAGIC:
-        raise StateDamagedError(f"{path.name} does not begin with {MAGIC.decode()}")
-    if length > min(HEADER_BYTES_MAX, os.fstat(descriptor).st_size):
-        raise StateDamagedError(f"{path.name}: a header of {length} bytes does not fit")
+        raise StateDamagedError(
+            f"{path.name} does not begin with {MAGIC.decode()}: it was not finished, or is no state"
+        )
+    if length > HEADER_BYTES_MAX or offset + length != size_bytes:
+        raise StateDamagedError(f"{path.name} has {size_bytes} bytes, its header should end at {offset + length}")
     text = bytearray(length)
-    if not _read_into(descriptor, memoryview(text), _PREFIX.size) or zlib.crc32(text) != crc:
+    if not _read_into(descriptor, memoryview(text), offset) or zlib.crc32(text) != crc:
         raise StateDamagedError(f"{path.name}: the header's checksum is wrong")
     header: dict[str, Any] = json.loads(bytes(text))
-    return header, _aligned(_PREFIX.size + length)
+    return header, offset
 
 
-def _allocate(entries: list[dict[str, Any]], body_bytes: int, path: Path) -> dict[str, AnyArray]:
-    """Room for the arrays, which must be exactly what the file has behind its header."""
+def _allocate(entries: list[dict[str, Any]], header_offset: int, path: Path) -> dict[str, AnyArray]:
+    """Room for the arrays, which must be exactly what the file has before its header."""
     if len(entries) > ARRAYS_MAX:
         raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
-    offset = 0
-    planned: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = []
+    offset = ALIGNMENT_BYTES
     for entry in entries:
-        dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
-        size_bytes = dtype.itemsize
-        for length in shape:
-            size_bytes *= length
-        if dtype.hasobject or entry["offset"] != offset or size_bytes < 0:
+        size_bytes = _size_bytes(entry)
+        if np.dtype(entry["dtype"]).hasobject or entry["offset"] != offset or size_bytes < 0:
             raise StateDamagedError(f"{path.name}: array {entry['name']} is not where it should be")
         offset = _aligned(offset + size_bytes)
-        planned.append((entry["name"], dtype, shape))
-    if offset != body_bytes:
-        raise StateDamagedError(f"{path.name} has {body_bytes} bytes of arrays, {offset} were written")
-    return {name: np.empty(shape, dtype) for name, dtype, shape in planned}
+    if offset != header_offset:
+        raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
+    return {entry["name"]: np.empty(tuple(entry["shape"]), np.dtype(entry["dtype"])) for entry in entries}
 
 
-def _read_array(descriptor: int, body_offset: int, array: AnyArray, entry: Mapping[str, Any], path: Path) -> None:
-    crc = 0
-    offset = body_offset + int(entry["offset"])
-    for piece in _pieces(array):
-        if not _read_into(descriptor, piece, offset):
+def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path: Path) -> None:
+    crc, offset = 0, int(entry["offset"])
+    for part in _parts(array):
+        if not _read_into(descriptor, part, offset):
             raise StateDamagedError(f"{path.name} ends inside array {entry['name']}")
-        crc = zlib.crc32(piece, crc)
-        offset += len(piece)
+        crc = zlib.crc32(part, crc)
+        offset += len(part)
     if crc != entry["crc32"]:
         raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
 

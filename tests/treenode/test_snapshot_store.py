@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.treenode.snapshots import ASIDE_KEPT, Snapshot, SnapshotStore
-from services.treenode.state_file import write_state
+from services.treenode.state_file import write_state_to
 
 
 def store_in(folder: Path) -> SnapshotStore:
@@ -16,7 +16,8 @@ def store_in(folder: Path) -> SnapshotStore:
 def written(store: SnapshotStore, import_id: int, position: int, *, cluster: str = "dot") -> Snapshot:
     path = store.path_of(import_id, position)
     label = {"cluster": cluster, "import_id": import_id, "position": position}
-    write_state(path, label, {"from": position}, {"a": np.arange(position)})
+    with path.open("w+b") as file:
+        write_state_to(file.fileno(), label, {"from": position}, {"a": np.arange(position)})
     return Snapshot(import_id, position, path)
 
 

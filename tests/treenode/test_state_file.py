@@ -1,6 +1,8 @@
 """State files: what was written is read, and nothing else ever is."""
 
 import os
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.state_file import StateDamagedError, read_label, read_state, write_state, write_state_to
+from services.treenode.state_file import (
+    StateDamagedError,
+    StateLayout,
+    read_label,
+    read_state,
+    write_state_to,
+)
 
 LABEL = {"cluster": "dot", "position": 7}
 META = {"periods": ["2026-11"], "held": "für später"}
@@ -22,6 +30,14 @@ def arrays() -> dict[str, Any]:
         "empty": np.empty(0, dtype=np.int32),
         "flat": np.arange(1000, dtype=np.uint8),
     }
+
+
+def write_state(path: Path, label: dict[str, Any], meta: dict[str, Any], content: dict[str, Any]) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+    try:
+        return write_state_to(descriptor, label, meta, content)
+    finally:
+        os.close(descriptor)
 
 
 def test_a_state_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -81,43 +97,35 @@ def test_bytes_behind_the_end_are_found(tmp_path: Path) -> None:
     write_state(path, LABEL, META, arrays())
     with path.open("ab") as file:
         file.write(b"more")
-    with pytest.raises(StateDamagedError, match="were written"):
+    with pytest.raises(StateDamagedError, match="should end at"):
         read_state(path)
 
 
-def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_was_not_finished_is_found(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    monkeypatch.setattr(np, "ascontiguousarray", _Boasting)
-    write_state(path, LABEL, META, {"boast": np.zeros(8, dtype=np.int64)})
-    monkeypatch.undo()
-    with pytest.raises(StateDamagedError, match="were written"):
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    StateLayout(arrays()).write_arrays(descriptor)
+    os.close(descriptor)
+    with pytest.raises(StateDamagedError, match="not finished"):
         read_state(path)
 
 
-class _Boasting:
-    """Eight numbers that say they are 2**40."""
-
-    def __init__(self, array: Any) -> None:
-        self._array = array
-        self.dtype = array.dtype
-        self.shape = (2**40,)
-        self.nbytes = array.nbytes
-
-    def reshape(self, *shape: int) -> Any:
-        return self._array.reshape(*shape)
-
-
-def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_that_were_not_written_are_not_finished(tmp_path: Path) -> None:
     path = tmp_path / "state"
-    write_state(path, LABEL, META, arrays())
-    before = path.read_bytes()
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    with pytest.raises(OSError, match="was not written whole"):
+        StateLayout(arrays()).finish(descriptor, LABEL, META, durable=True)
+    os.close(descriptor)
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_state(path, {}, {}, arrays())
-    monkeypatch.undo()
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
+def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_state(path, LABEL, META, {"few": np.arange(8)})
+    good = path.read_bytes()
+    # A header that promises more, with a checksum of its own that is right.
+    header_offset = int.from_bytes(good[8:16], "little")
+    header = good[header_offset:].replace(b'"shape": [8]', b'"shape": [1000000000000]')
+    prefix = struct.pack("<8sQQI", good[:8], header_offset, len(header), zlib.crc32(header))
+    path.write_bytes(prefix + good[len(prefix) : header_offset] + header)
+    with pytest.raises(StateDamagedError, match="its header names them"):
+        read_state(path)
