@@ -241,7 +241,7 @@ def frozen_columns(
         "gv": target.group,
         "downline_count": target.downline_count,
     }
-    ids = target.words.view(np.uint8).reshape(len(target.words), -1)
+    ids = target.words.view(np.uint8).reshape(len(target.words), 4 * target.words.shape[1])
     return ids, {name: copied[name] for name in PLAIN_DTYPES if name in columns}
 
 
