@@ -67,9 +67,9 @@ def _sponsors(draws: Any, ways: Any, roots: int, exponent: float, parents: Any) 
             parents[member] = -1
         elif ways[member] < _STAR_SHARE:
             stars = member // _MEMBERS_A_STAR + 1
-            parents[member] = int(stars * draws[member] ** 3) * _MEMBERS_A_STAR
+            parents[member] = min(int(stars * draws[member] ** 3) * _MEMBERS_A_STAR, member - 1)
         else:
-            other = int(member * draws[member] ** exponent)
+            other = min(int(member * draws[member] ** exponent), member - 1)  # a draw near 1 may round up
             above = parents[other]
             parents[member] = above if ways[member] > 1 - _COPY_SHARE and above >= 0 else other
 
