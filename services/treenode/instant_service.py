@@ -10,11 +10,14 @@ from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_
 from services.shared.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.builder import ImportRefusedError
 from services.treenode.downloads import serve_chunks
-from services.treenode.leg_digests import LegDigest, leg_digests
 from services.treenode.live import LiveNode
 from services.treenode.loading import ImportLoader, ImportTaken
 from services.treenode.saving import SnapshotWriter
 from services.treenode.snapshots import Snapshot, SnapshotStore
+from services.treenode.tree import Tree
+from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, packed_id
+from services.treenode.tree.leg_digests import LegDigest, leg_digests
+from services.treenode.tree.links import TOP
 from services.treenode.update_stream import UpdateStreams
 
 #: A LoadImport that has nothing new to tell says so this often, in seconds: its caller sees that the node lives.
@@ -170,7 +173,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
 
         def compute() -> tuple[LegDigest | None, list[LegDigest]] | None:
             as_of.CopyFrom(live.as_of())
-            return leg_digests(live.held_tree, request.member_id)
+            row = _place(live.held_tree, request.member_id)
+            return None if row is None else leg_digests(live.held_tree, row)
 
         found = await live.gate.read(compute)
         if found is None:
@@ -180,6 +184,16 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         if member is not None:
             response.member.CopyFrom(_leg(member))
         return response
+
+
+def _place(tree: Tree, member_id: str) -> int | None:
+    """The row of a member or of the place that it left empty, which has facts too; TOP for ""; None where nobody is."""
+    if not member_id:
+        return TOP
+    if len(member_id) > MAX_ID_LENGTH or not member_id.isascii():
+        return None
+    row = int(find_one(tree.store.ids, packed_id(member_id)))
+    return row if row >= 0 else None
 
 
 def _leg(leg: LegDigest) -> treenode_pb2.LegDigest:
