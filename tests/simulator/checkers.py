@@ -1,0 +1,159 @@
+"""The promises, checked from outside: what processes did is reported here, and held against what may be.
+
+The checkers know nothing of the cores. They keep the one history that all reports must fit: which update has which
+position, which digest each (import, position) has, who was primary in which epoch. `Violation` says which promise is
+broken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tests.simulator.toy_tree import ImportFile, ToyTree, Update
+
+if TYPE_CHECKING:
+    from tests.simulator.pusher_process import StoredImport
+
+
+class Violation(Exception):  # noqa: N818 - a broken promise is what it is; nobody handles it as an error
+    """A promise was broken; the text names it."""
+
+
+class History:
+    """The log as the world saw it: each update's one position, and each state's one digest."""
+
+    def __init__(self) -> None:
+        #: Every update whose position somebody was told of, acknowledged or applied.
+        self.by_position: dict[int, Update] = {}
+        self.position_of: dict[str, int] = {}
+        #: Positions that were acknowledged to a client: these may never be lost.
+        self.acknowledged: set[int] = set()
+        #: Digest of each (import, position) that a node stood at.
+        self.digests: dict[tuple[int, int], int] = {}
+        #: Imports by id, as the pusher has them on disk.
+        self.imports: dict[int, StoredImport] = {}
+        #: Highest position that some node has applied.
+        self.applied_position = 0
+
+    def placed(self, position: int, update: Update, teller: str) -> None:
+        """Somebody said that the update has that position."""
+        known = self.by_position.get(position)
+        if known is None:
+            before = self.position_of.get(update.update_id, position)
+            if before != position:
+                raise Violation(f"twice: {teller} has {update.update_id} at {position}, it was at {before}")
+            self.by_position[position] = update
+            self.position_of[update.update_id] = position
+        elif known is not update and known != update:
+            raise Violation(f"order: {teller} has {update} at {position}, it was {known}")
+
+    def acknowledge(self, position: int, update: Update, client: str) -> None:
+        """A client got a receipt: from now on the update is never lost."""
+        self.placed(position, update, client)
+        self.acknowledged.add(position)
+
+    def applied(self, node: str, before: int, position: int, update: Update) -> None:
+        """A node applied an update to a tree that stood at `before`."""
+        if position != before + 1:
+            raise Violation(f"gap or repeat: {node} applied {position} to a tree at {before}")
+        known = self.by_position.get(position)
+        if known is not update:
+            self.placed(position, update, node)
+        if position > self.applied_position:
+            self.applied_position = position
+
+    def stands(self, node: str, import_id: int, position: int, digest: int) -> None:
+        """A node's tree stands there."""
+        key = (import_id, position)
+        known = self.digests.setdefault(key, digest)
+        if known != digest:
+            raise Violation(f"digest: {node} at import {import_id}, position {position} differs from what was there")
+
+    def took_import(self, node: str, import_id: int, file: ImportFile) -> None:
+        """A node swapped to the tree of an import."""
+        if not file.sound:
+            raise Violation(f"import: {node} serves from import {import_id}, whose file is bad")
+
+    def replay(self, import_id: int, position: int) -> ToyTree:
+        """The state at (import_id, position), made anew from file and log alone."""
+        return self._replay(self.by_position.__getitem__, import_id, position)
+
+    def replay_log(
+        self, log: Sequence[Update], imports: Mapping[int, StoredImport], import_id: int, position: int
+    ) -> ToyTree:
+        """The same from a log at hand."""
+        self.imports.update(imports)
+        return self._replay(lambda place: log[place - 1], import_id, position)
+
+    def _replay(self, update_at: Callable[[int], Update], import_id: int, position: int) -> ToyTree:
+        tree, first = ToyTree(), 1
+        if import_id:
+            stored = self.imports[import_id]
+            first = stored.as_of_position + 1
+            tree = ToyTree(import_id, stored.as_of_position, stored.file.members)
+            tree.offer_carried((held, update_at(held)) for held in stored.carried or ())
+        for place in range(first, position + 1):
+            tree.apply(place, update_at(place))
+        return tree
+
+    def check_log(self, log: Sequence[Update]) -> None:
+        """The log holds everything that was acknowledged, where it was, and each id once."""
+        for position, update in enumerate(log, 1):
+            self.placed(position, update, "the log")
+        lost = [position for position in self.acknowledged if position > len(log)]
+        if lost:
+            raise Violation(f"lost: the log ends at {len(log)}, but {sorted(lost)[:5]} were acknowledged")
+
+    def check_imports(self, imports: Mapping[int, StoredImport]) -> None:
+        """Each import in force carries exactly what was held when its file was taken, and bad files were refused."""
+        self.imports.update(imports)
+        for import_id, stored in imports.items():
+            if stored.taken and not stored.file.sound:
+                raise Violation(f"import: {import_id} is in force, but its file is bad")
+            if not stored.taken:
+                continue
+            before = [0, *(key for key, older in imports.items() if key < import_id and older.taken)]
+            possible = {
+                tuple(self.replay(key, stored.as_of_position).held)
+                for key in before
+                if key == 0 or imports[key].as_of_position <= stored.as_of_position
+            }
+            if stored.carried not in possible:
+                raise Violation(f"import: {import_id} carries {stored.carried}; held were {sorted(possible)}")
+
+
+class Reign:
+    """Who was primary when, by each node's own belief at real instants, and by whose election."""
+
+    def __init__(self) -> None:
+        #: The one node that each epoch belongs to.
+        self.primary_of: dict[int, str] = {}
+        #: Highest epoch that each process has seen, over restarts for the coordinator's store.
+        self.epoch_seen: dict[str, int] = {}
+        self.elections = 0
+
+    def elected(self, epoch: int, node: str) -> None:
+        """A node was told, or a store was given, that it is primary in that epoch."""
+        known = self.primary_of.get(epoch)
+        if known is None:
+            self.primary_of[epoch] = node
+            self.elections += 1
+        elif known != node:
+            raise Violation(f"epoch {epoch} was given to {known} and to {node}")
+
+    def saw_epoch(self, process: str, epoch: int) -> None:
+        """A process holds that epoch now."""
+        if epoch < self.epoch_seen.get(process, 0):
+            raise Violation(f"epoch: {process} went back from {self.epoch_seen[process]} to {epoch}")
+        self.epoch_seen[process] = epoch
+
+    def forget(self, process: str) -> None:
+        """The process began a new life: what it held in memory is gone."""
+        self.epoch_seen.pop(process, None)
+
+    @staticmethod
+    def alone(node: str, others: list[str]) -> None:
+        """A node begins to believe itself primary; `others` believe so at the same real instant."""
+        if others:
+            raise Violation(f"two primaries: {node} begins while {', '.join(others)} still is")

@@ -1,0 +1,131 @@
+"""Those who push: with ids of their own, again after a break, sometimes twice on purpose.
+
+A client keeps what it pushed until it has a receipt, and pushes that again, in order, on the next stream. Now and then
+it pushes an update that was acknowledged long ago (a spool folder restored from a backup), or a new one under an old
+id, which the pusher has to refuse.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.simulator.checkers import History, Violation
+from tests.simulator.messages import ALREADY_EXISTS, OK, PushRequest, Receipt
+from tests.simulator.network import End, Network
+from tests.simulator.toy_tree import BAN, ENROL, MARK, POST, Update
+from tests.simulator.world import Clock, Process, World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulator.pusher_process import PusherProcess
+
+MEMBERS = 30
+RECONNECT_S = (0.05, 0.8)
+#: What is acknowledged and kept to be pushed again.
+KEPT_MAX = 50
+
+
+class Client(Process):
+    """Pushes single updates and small batches over one stream."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        number: int,
+        pusher: PusherProcess,
+        history: History,
+        acknowledged: Callable[[int], None],
+    ) -> None:
+        super().__init__(world, f"client-{number}", Clock(world, 0.0, 1.0))
+        self._network = network
+        self._pusher = pusher
+        self._history = history
+        self._acknowledged = acknowledged
+        self._count = 0
+        self._end: End | None = None
+        self._connecting = False
+        #: Batches without receipts, oldest first: what the next stream begins with.
+        self.waiting: list[PushRequest] = []
+        #: How many of those were sent on this stream.
+        self._sent = 0
+        self._kept: list[tuple[int, Update]] = []
+        self.refused = 0
+
+    def push(self) -> None:
+        """Pushes a batch of fresh updates; now and then an old one again, or a forged one."""
+        random = self.world.random
+        updates = [self._fresh() for _ in range(random.choice((1, 1, 1, 2, 5)))]
+        if self._kept and random.random() < 0.15:
+            old = random.choice(self._kept)[1]
+            updates.append(old if random.random() < 0.8 else old._replace(value=old.value + 1))
+        self.waiting.append(PushRequest(tuple(updates), random.choice((1, 1, 1, 2, 3))))
+        self._pump()
+
+    def on_start(self) -> None:
+        """Nothing: it connects with its first push."""
+
+    def _fresh(self) -> Update:
+        random = self.world.random
+        self._count += 1
+        kind = random.choices((POST, MARK, ENROL, BAN), (70, 12, 15, 3))[0]
+        value = random.randint(1, 9999) if kind in (POST, MARK) else 0
+        return Update(f"{self.name}-{self._count}", kind, random.randrange(MEMBERS), value)
+
+    def _pump(self) -> None:
+        if self._end is None:
+            if not self._connecting and self.waiting:
+                self._connecting = True
+                self.world.after(self.world.random.uniform(*RECONNECT_S), self._connect)
+            return
+        for request in self.waiting[self._sent :]:
+            self._end.send(request)
+        self._sent = len(self.waiting)
+
+    def _connect(self) -> None:
+        self._connecting = False
+        self._sent = 0
+        self._end = self._network.connect(self, self._pusher, "push")
+        self._end.on_message = self._receipts
+        self._end.on_end = self._ended
+        self._pump()
+
+    def _ended(self, _reason: str) -> None:
+        self._end = None
+        self._pump()
+
+    def _receipts(self, receipts: tuple[Receipt, ...]) -> None:
+        request = self.waiting.pop(0)
+        self._sent -= 1
+        again: list[Update] = []
+        if len(receipts) != len(request.updates):
+            raise Violation(f"receipts: {self.name} pushed {len(request.updates)} updates and got {len(receipts)}")
+        for update, receipt in zip(request.updates, receipts, strict=True):
+            if receipt.update_id != update.update_id:
+                raise Violation(f"receipts: {self.name} got {receipt.update_id} for {update.update_id}")
+            if receipt.code == OK:
+                self._taken(update, receipt)
+            elif receipt.code == ALREADY_EXISTS:
+                self._check_refusal(update)
+            else:
+                again.append(update)
+        if again:
+            self.refused += len(again)
+            self.world.after(0.5, self._push_again, PushRequest(tuple(again), request.level))
+
+    def _push_again(self, request: PushRequest) -> None:
+        self.waiting.append(request)
+        self._pump()
+
+    def _taken(self, update: Update, receipt: Receipt) -> None:
+        self._history.acknowledge(receipt.position, update, self.name)
+        self._acknowledged(receipt.position)
+        if len(self._kept) < KEPT_MAX:
+            self._kept.append((receipt.position, update))
+        elif self.world.random.random() < 0.1:
+            self._kept[self.world.random.randrange(KEPT_MAX)] = (receipt.position, update)
+
+    def _check_refusal(self, update: Update) -> None:
+        if (update.update_id, update) in ((old.update_id, old) for _, old in self._kept):
+            raise Violation(f"twice: {self.name} was refused {update.update_id}, which it had pushed with that content")

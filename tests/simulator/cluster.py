@@ -1,0 +1,171 @@
+"""One simulated cluster, put together from a plan that a seed draws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from services.coordinator.election import ElectionSettings
+from services.coordinator.messages import SwitchoverDone
+from services.pusher.node_progress import ReplicationSettings
+from services.pusher.rollout import RolloutSettings
+from services.treenode.node import NodeSettings
+from services.treenode.role import RoleSettings
+from tests.simulator.checkers import History, Reign, Violation
+from tests.simulator.clients import Client
+from tests.simulator.company import Company
+from tests.simulator.coordinator_process import CoordinatorProcess
+from tests.simulator.disk import Service
+from tests.simulator.network import Network
+from tests.simulator.node_process import NodeProcess, NodeTimes
+from tests.simulator.pusher_process import PusherProcess
+from tests.simulator.vip import Vip
+from tests.simulator.world import Clock, World
+
+#: Clocks run up to this much too fast or too slow. With both at their worst, a lease less its margin at the node still
+#: ends before the coordinator's lease does: (1 - MARGIN_SHARE) / (1 - DRIFT_MAX) < 1 / (1 + DRIFT_MAX).
+DRIFT_MAX = 0.04
+#: The margin of a lease, as a share of it: the default settings' own.
+MARGIN_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a cluster is like: drawn once a seed, so that all sizes and speeds are met."""
+
+    nodes: int
+    clients: int
+    lease_s: float
+    batch_updates_max: int
+    window_updates: int
+    retry_s: float
+
+    @staticmethod
+    def draw(random: Random) -> Plan:
+        """Mostly two or three nodes with the default lease; sometimes slower, larger, or with tiny windows."""
+        return Plan(
+            nodes=random.choice((2, 2, 3, 3, 3, 4)),
+            clients=random.choice((1, 2, 3)),
+            lease_s=random.choice((1.0, 1.0, 2.0, 4.0)),
+            batch_updates_max=random.choice((2, 5, 2000)),
+            window_updates=random.choice((5, 20, 20_000)),
+            retry_s=random.choice((1.0, 3.0)),
+        )
+
+
+@dataclass
+class Parts:
+    """Which classes the cluster is made of; a planted bug exchanges one."""
+
+    node: type[NodeProcess] = NodeProcess
+    pusher: type[PusherProcess] = PusherProcess
+    coordinator: type[CoordinatorProcess] = CoordinatorProcess
+    #: Added to the coordinator's settings, the nodes' and so on.
+    lease_margin_share: float = MARGIN_SHARE
+
+
+class Cluster:
+    """All processes, and the history that they are checked against."""
+
+    def __init__(self, seed: int, parts: Parts | None = None, *, tracing: bool = False) -> None:
+        parts = parts or Parts()
+        self.world = world = World(seed, tracing=tracing)
+        self.plan = plan = Plan.draw(world.random)
+        self.network = network = Network(world)
+        self.history = History()
+        self.reign = Reign()
+        names = [f"node-{number}" for number in range(1, plan.nodes + 1)]
+        role = RoleSettings(margin_s=parts.lease_margin_share * plan.lease_s)
+        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0)
+        times = NodeTimes(heartbeat_s=plan.lease_s / 4)
+        self.nodes = [parts.node(world, network, name, self._clock(), node_settings, times) for name in names]
+        self.coordinator = parts.coordinator(
+            world, network, self._clock(), ElectionSettings(lease_s=plan.lease_s), names, self.reign
+        )
+        replication = ReplicationSettings(
+            batch_updates_max=plan.batch_updates_max, window_updates=plan.window_updates, stall_timeout_s=5.0
+        )
+        rollout = RolloutSettings(
+            canary_patience_s=3.0, load_stall_s=10.0, backoff_initial_s=0.5, backoff_max_s=plan.retry_s
+        )
+        self.pusher = parts.pusher(world, network, self._clock(), replication, rollout)
+        self.vip = Vip(world, network, self.nodes)
+        #: Highest position that some client has a receipt for.
+        self.acknowledged = 0
+        self.clients = [
+            Client(world, network, number, self.pusher, self.history, self._acknowledge)
+            for number in range(1, plan.clients + 1)
+        ]
+        self.company = Company(self)
+        #: Those with a disk, whom faults befall.
+        self.services: list[Service] = [self.coordinator, self.pusher, *self.nodes]
+        self.processes = {service.name: service for service in self.services}
+        for node in self.nodes:
+            node.join(self, self.history, self.reign)
+        self.pusher.join(self, self.history)
+        self.coordinator.check_switchover = self.check_switchover
+
+    def start(self) -> None:
+        """Starts everything."""
+        for process in (self.coordinator, self.pusher, *self.nodes, *self.clients, self.company):
+            process.start()
+
+    def process(self, name: str) -> Service:
+        """The process of that name."""
+        return self.processes[name]
+
+    def _clock(self) -> Clock:
+        random = self.world.random
+        return Clock(self.world, 1000.0 * random.random(), 1.0 + random.uniform(-DRIFT_MAX, DRIFT_MAX))
+
+    def _acknowledge(self, position: int) -> None:
+        self.acknowledged = max(self.acknowledged, position)
+
+    def check_switchover(self, done: SwitchoverDone) -> None:
+        """A planned switchover never steps back: the new primary is where the old one stood when it stepped down."""
+        old, new = (next(node for node in self.nodes if node.name == name) for name in (done.from_node, done.to_node))
+        at, floor = old.stepped_down
+        if old is not new and new.alive and self.world.now - at < done.took_s + 0.01:
+            standing = (new.tree.import_id, new.tree.position)
+            if standing < floor:
+                raise Violation(f"switchover: {new.name} is primary at {standing}, {old.name} stood at {floor}")
+
+    # ---- eventual progress
+
+    def unsettled(self) -> str:
+        """What still keeps the cluster from being whole, in one line; empty when nothing does."""
+        pusher = self.pusher
+        log_end, in_force = len(pusher.log), pusher.rollout.in_force
+        for node in self.nodes:
+            tree = node.tree
+            if not node.core.life.ready:
+                return f"{node.name} is {node.core.state.name}"
+            if (tree.position, tree.import_id) != (log_end, in_force):
+                return (
+                    f"{node.name} is at import {tree.import_id}, position {tree.position}; "
+                    f"the log ends at import {in_force}, position {log_end}"
+                )
+            if not pusher.replication.nodes[node.name].in_step:
+                return f"{node.name} is not in step: {pusher.replication.nodes[node.name]}"
+        open_imports = [key for key, each in pusher.rollout.imports.items() if each.place in ("waiting", "rolling_out")]
+        if open_imports:
+            return f"imports {open_imports} are not settled: {pusher.rollout.imports[open_imports[0]]}"
+        if self.company.pending:
+            return "an upload has no answer"
+        for client in self.clients:
+            if client.waiting:
+                return f"{client.name} has no receipts for {len(client.waiting)} batches"
+        reigning = [node.name for node in self.nodes if node.reigns()]
+        if len(reigning) != 1 or self.coordinator.core.seat.primary != reigning[0]:
+            return f"primary: the coordinator says {self.coordinator.core.seat.primary or 'none'}, nodes {reigning}"
+        return ""
+
+    def check_whole(self) -> None:
+        """Once all is settled: everything acknowledged is there, and every tree is what file and log make of it."""
+        self.history.check_log(self.pusher.log)
+        self.history.check_imports(self.pusher.imports)
+        log_end, in_force = len(self.pusher.log), self.pusher.rollout.in_force
+        expected = self.history.replay(in_force, log_end).digest
+        for node in self.nodes:
+            self.history.stands("the replay of the log", in_force, log_end, expected)
+            self.history.stands(node.name, node.tree.import_id, node.tree.position, node.tree.digest)

@@ -1,0 +1,88 @@
+"""What the simulated shells say to each other: the proto's messages, without their encoding."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from services.treenode.sequence import LogEnd
+from tests.simulator.toy_tree import ImportFile, Update
+
+#: Codes of receipts, those of google.rpc.Code.
+OK, ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNAVAILABLE = 0, 6, 8, 14
+#: Levels of acknowledgement.
+DURABLE, ONE_NODE, ALL_NODES = 1, 2, 3
+
+Record = tuple[int, Update]
+
+
+class PushRequest(NamedTuple):
+    """A batch of updates from a client."""
+
+    updates: tuple[Update, ...]
+    level: int
+
+
+class Receipt(NamedTuple):
+    """What became of one update."""
+
+    update_id: str
+    position: int
+    code: int
+
+
+class Status(NamedTuple):
+    """Where a node stands."""
+
+    log_id: str
+    import_id: int
+    position: int
+
+
+class Batch(NamedTuple):
+    """Records for a node, none in a heartbeat, and the log's end."""
+
+    records: tuple[Record, ...]
+    log_end: LogEnd
+
+
+class Applied(NamedTuple):
+    """A node has everything up to here."""
+
+    position: int
+
+
+class Manifest(NamedTuple):
+    """An import as the pusher keeps it. `carried` is None until the first node has loaded it."""
+
+    import_id: int
+    as_of_position: int
+    carried: tuple[int, ...] | None
+
+
+class LoadRequest(NamedTuple):
+    """Asks a node to take an import."""
+
+    manifest: Manifest
+    sources: tuple[str, ...]
+
+
+class LoadWord(NamedTuple):
+    """A word of the node that loads: progress, done (with carried positions), refused, or failed."""
+
+    phase: str
+    carried: tuple[int, ...] = ()
+    reason: str = ""
+
+
+class UploadRequest(NamedTuple):
+    """A file for a new import, and the position that it was taken at."""
+
+    file: ImportFile
+    as_of_position: int
+
+
+class ClusterSeen(NamedTuple):
+    """The cluster as a watcher is told of it."""
+
+    alive: tuple[str, ...]
+    primary: str

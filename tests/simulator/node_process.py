@@ -1,0 +1,409 @@
+"""A tree node's shell in the simulator: the real node core, a toy tree, streams, a snapshot on a disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from services.coordinator.messages import Answer, Heartbeat, Role
+from services.coordinator.messages import NodeState as HeartbeatState
+from services.treenode.lifecycle import EndWatches, SetHealth, StateChanged
+from services.treenode.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
+from services.treenode.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted
+from services.treenode.sequence import (
+    AnswerStatus,
+    ApplyRecords,
+    FindBase,
+    LogEndHeard,
+    PositionGapError,
+    PusherHello,
+    RecordsApplied,
+    RecordsReceived,
+    RefusePusher,
+    SetAside,
+    TreeTaken,
+)
+from tests.simulator.checkers import History, Reign
+from tests.simulator.disk import Service
+from tests.simulator.messages import Applied, Batch, Record, Status
+from tests.simulator.network import End, Network
+from tests.simulator.node_loading import Loader
+from tests.simulator.toy_tree import ToyTree
+from tests.simulator.vip import Health
+from tests.simulator.world import Clock, World
+
+if TYPE_CHECKING:
+    from tests.simulator.cluster import Cluster
+
+RECONNECT_S = (0.05, 0.5)
+
+
+class NodeTimes(NamedTuple):
+    """Times of a node's shell, in seconds."""
+
+    heartbeat_s: float = 0.25
+    apply_s: float = 0.004
+    load_s: float = 0.5
+    snapshot_s: float = 20.0
+
+
+class Snapshot(NamedTuple):
+    """A state on disk; `sound` is what its checksum says."""
+
+    log_id: str
+    tree: ToyTree
+    sound: bool = True
+
+
+class NodeProcess(Service):
+    """One tree node."""
+
+    core: NodeCore
+    tree: ToyTree
+    core_class = NodeCore
+
+    def __init__(
+        self, world: World, network: Network, name: str, clock: Clock, settings: NodeSettings, times: NodeTimes
+    ) -> None:
+        super().__init__(world, name, clock)
+        self.network = network
+        self.settings = settings
+        self.times = times
+        self.health = Health()
+        self.incarnation = ""
+        self.loader = Loader(self)
+        #: For the checker: when it last ceased to be primary, and where it stood then.
+        self.stepped_down = (0.0, (0, 0))
+        self._sequence = 0
+        self._coordinator: End | None = None
+        self._stream: End | None = None
+        #: Messages of the pusher's stream that wait for the one being applied.
+        self._inbox: deque[tuple[End, Any]] = deque()
+        self._applying = False
+        self._is_open = False
+        self._planned_at: float | None = None
+        self._batch: tuple[Record, ...] = ()
+        #: Reports that wait for a position: position and answer.
+        self._waiting_reads: list[tuple[int, Callable[[bool], None]]] = []
+
+    def join(self, cluster: Cluster, history: History, reign: Reign) -> None:
+        """Says who is who, once all are made."""
+        self.cluster = cluster
+        self.history = history
+        self.reign = reign
+
+    # ---- life
+
+    def on_start(self) -> None:
+        """A new process of this name: a core of its own, the snapshot if there is a sound one."""
+        self.incarnation = str(self.life)
+        self.reign.forget(self.name)
+        self.core = self.core_class(self.settings, self.clock.now())
+        self.tree = ToyTree()
+        self._sequence = 0
+        self._coordinator = self._stream = None
+        self._inbox.clear()
+        self._waiting_reads.clear()
+        self._applying = self._is_open = False
+        self._planned_at = None
+        self.loader.start()
+        self._load_snapshot()
+        self._connect_coordinator()
+        self._beat_again()
+        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save)
+
+    def on_crash(self) -> None:
+        """Memory is gone; health checks fail from now on."""
+        self.health.set(self.world.now, False, False)
+        self.disk.crash()
+        self.network.died(self, reset=self.world.random.random() < 0.7)
+
+    def drain(self) -> None:
+        """SIGTERM: drains, writes a snapshot, and ends."""
+        if self.alive and not self.frozen:
+            self.handle(DrainAsked())
+            self.timer(0.3, self.crash)
+
+    def _load_snapshot(self) -> None:
+        for name in ("snapshot", "snapshot-previous"):
+            saved: Snapshot | None = self.disk.read(name)
+            if saved is None:
+                continue
+            if not self.is_sound(saved):
+                self.tell(f"sets {name} aside: its checksum is wrong")
+                continue
+            self.handle(LoadBegun(f"own {name}"))
+            self.timer(self.times.load_s * self.world.random.random(), self._loaded, saved)
+            return
+        self._open()
+
+    def _open(self) -> None:
+        """Takes calls on the instant port: once the node knows what it has itself."""
+        self._is_open = True
+
+    def is_sound(self, saved: Snapshot) -> bool:
+        """The checksum of a snapshot's file."""
+        return saved.sound
+
+    def _loaded(self, saved: Snapshot) -> None:
+        self.take_tree(saved.tree.copy(), saved.log_id)
+        self._open()
+
+    def _save(self) -> None:
+        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save)
+        saved: Snapshot | None = self.disk.read("snapshot")
+        if not self.core.sequence.log_id or (saved is not None and saved.tree.digest == self.tree.digest):
+            return
+        self.disk.write("snapshot-previous", saved, lambda _: None)
+        self.disk.write("snapshot", Snapshot(self.core.sequence.log_id, self.tree.copy()), lambda _: None)
+
+    # ---- the core's events and actions
+
+    def handle(self, event: NodeEvent) -> None:
+        """Tells the core, performs what it asks, and plans its next deadline."""
+        core = self.core
+        actions = core.handle(event, self.clock.now())
+        if actions:
+            self.perform(actions)
+        core.validate()
+        deadline = core.deadline_s
+        if deadline is not None and (self._planned_at is None or deadline < self._planned_at):
+            self._plan(deadline)
+
+    def _plan(self, deadline: float) -> None:
+        self._planned_at = deadline
+        self.timer(deadline - self.clock.now() + 0.0005, self._tick, deadline)
+
+    def _tick(self, planned_at: float) -> None:
+        if self._planned_at != planned_at:
+            return
+        self._planned_at = None
+        now = self.clock.now()
+        deadline = self.core.deadline_s
+        if deadline is not None and now >= deadline:
+            self.perform(self.core.tick(now))
+            self.core.validate()
+            deadline = self.core.deadline_s
+        if deadline is not None and self._planned_at is None:
+            self._plan(max(deadline, now))
+
+    def perform(self, actions: list[NodeAction]) -> None:
+        """Does what the core asks, in order."""
+        for action in actions:
+            _PERFORM[type(action)](self, action)
+
+    def _set_health(self, action: SetHealth) -> None:
+        self.health.set(self.world.now, action.ready, action.primary)
+        if not action.ready:
+            self._answer_reads(False)
+
+    def _end_watches(self, _: EndWatches) -> None:
+        """Open reports end; the VIP model asks again by itself."""
+
+    def _state_changed(self, action: StateChanged) -> None:
+        self.tell(f"{action.before.name} -> {action.after.name}: {action.why}")
+
+    def _promoted(self, action: Promoted) -> None:
+        self.reign.elected(action.epoch, f"{self.name}/{self.incarnation}")
+        self.reign.alone(self.name, [node.name for node in self.cluster.nodes if node is not self and node.reigns()])
+
+    def reigns(self) -> bool:
+        """Whether this node believes itself primary at this real instant, by its own clock."""
+        return self.alive and self.core.role.is_primary(self.clock.now())
+
+    def _demoted(self, action: Demoted) -> None:
+        self.stepped_down = (self.world.now, (self.tree.import_id, self.tree.position))
+        self.tell(f"is not primary: {action.reason}")
+
+    def _answer_refused(self, action: AnswerRefused) -> None:
+        self.tell(f"refuses an answer: {action.reason}")
+
+    # ---- the coordinator
+
+    def _connect_coordinator(self) -> None:
+        end = self.network.connect(self, self.cluster.coordinator, "keepalive")
+        end.on_message = self._answered
+        end.on_end = self._coordinator_lost
+        self._coordinator = end
+        self.beat()
+
+    def _coordinator_lost(self, _reason: str) -> None:
+        self._coordinator = None
+        self.timer(self.world.random.uniform(*RECONNECT_S), self._connect_coordinator)
+
+    def _beat_again(self) -> None:
+        self.timer(self.times.heartbeat_s, self._beat_again)
+        self.beat()
+
+    def beat(self, _: object = None) -> None:
+        """One heartbeat; the core is told before it leaves."""
+        end = self._coordinator
+        if end is None:
+            return
+        self._sequence += 1
+        self.handle(HeartbeatSent(self._sequence))
+        core = self.core
+        end.send(
+            Heartbeat(
+                node=self.name,
+                incarnation=self.incarnation,
+                sequence=self._sequence,
+                state=HeartbeatState(core.state),
+                import_id=core.sequence.import_id,
+                position=core.sequence.position,
+                primary_epoch=core.role.primary_epoch,
+                known_epoch=core.role.epoch,
+            )
+        )
+
+    def _answered(self, answer: Answer) -> None:
+        self.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s))
+        self.reign.saw_epoch(self.name, self.core.role.epoch)
+
+    # ---- the pusher
+
+    def accept(self, kind: str, end: End, opening: Any) -> None:
+        """The pusher's stream, a load, or a peer that fetches something."""
+        if not self._is_open:
+            end.close("UNAVAILABLE")
+            return
+        if kind != "apply":
+            self.loader.accept(kind, end, opening)
+            return
+        if self._stream is not None:
+            self._stream.close("ABORTED: a newer stream")
+        self._stream = end
+        self._inbox.clear()
+        end.on_message = lambda message: self._receive(end, message)
+        end.on_end = lambda _: self._stream_ended(end)
+        self._receive(end, opening)
+
+    def _stream_ended(self, end: End) -> None:
+        if self._stream is end:
+            self._stream = None
+
+    def _receive(self, end: End, message: Any) -> None:
+        self._inbox.append((end, message))
+        if not self._applying:
+            self._next_message()
+
+    def _next_message(self) -> None:
+        while self._inbox and not self._applying:
+            end, message = self._inbox.popleft()
+            if end is not self._stream:
+                continue
+            if isinstance(message, PusherHello):
+                self.handle(message)
+            else:
+                self._take_batch(end, message)
+
+    def _take_batch(self, end: End, batch: Batch) -> None:
+        if batch.records:
+            self._batch = batch.records
+            try:
+                self.handle(RecordsReceived([position for position, _ in batch.records]))
+            except PositionGapError as gap:
+                self.tell(f"ends the pusher's stream: {gap}")
+                self._stream = None
+                end.close("DATA_LOSS")
+                return
+        self.handle(LogEndHeard(batch.log_end))
+
+    def _apply_records(self, action: ApplyRecords) -> None:
+        records = self._batch[action.first : action.first + action.count]
+        self._applying = True
+        self.timer(self.times.apply_s * self.world.random.random(), self._apply, self._stream, records)
+
+    def _apply(self, end: End | None, records: tuple[Record, ...]) -> None:
+        self._applying = False
+        for position, update in records:
+            self.apply_one(position, update)
+        tree = self.tree
+        self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
+        self.handle(RecordsApplied(tree.position))
+        if end is not None and end is self._stream:
+            end.send(Applied(tree.position))
+        self._answer_reads(True)
+        self.loader.live_moved()
+        self._next_message()
+
+    def apply_one(self, position: int, update: Any) -> None:
+        """One update into the live tree."""
+        tree = self.tree
+        self.history.applied(self.name, tree.position, position, update)
+        tree.apply(position, update)
+
+    def _answer_status(self, _: AnswerStatus) -> None:
+        if self._stream is not None:
+            sequence = self.core.sequence
+            self._stream.send(Status(sequence.log_id, sequence.import_id, sequence.position))
+
+    def _refuse_pusher(self, action: RefusePusher) -> None:
+        if self._stream is not None:
+            self.tell(f"refuses the pusher: {action.reason}")
+            self._stream.close("FAILED_PRECONDITION")
+            self._stream = None
+
+    def _set_aside(self, action: SetAside) -> None:
+        self.tell(f"sets its state aside: {action.reason}")
+        self.tree = ToyTree()
+        self.disk.forget("snapshot")
+        self.disk.forget("snapshot-previous")
+
+    @property
+    def applying(self) -> bool:
+        """Whether records were admitted that are not in the tree yet."""
+        return self._applying
+
+    def _find_base(self, action: FindBase) -> None:
+        self.loader.find_base(action.reason)
+
+    def take_tree(self, tree: ToyTree, log_id: str) -> None:
+        """Swaps to a whole new tree in one step."""
+        if tree.import_id and tree.import_id != self.tree.import_id:
+            self.history.took_import(self.name, tree.import_id, self.cluster.pusher.imports[tree.import_id].file)
+        self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
+        self.tree = tree
+        self.handle(TreeTaken(log_id, tree.import_id, tree.position))
+        self._answer_reads(True)
+
+    def fail_load(self, why: str) -> None:
+        """Nothing could be loaded."""
+        self.handle(LoadFailed(why))
+
+    # ---- reports
+
+    def serve_read(self, min_position: int, answer: Callable[[bool], None]) -> None:
+        """Answers when the tree is far enough; refuses while the node is not ready."""
+        if not self.core.life.ready:
+            answer(False)
+        elif self.tree.position >= min_position:
+            answer(True)
+        else:
+            self._waiting_reads.append((min_position, answer))
+
+    def _answer_reads(self, ok: bool) -> None:
+        if self._waiting_reads:
+            waiting, self._waiting_reads = self._waiting_reads, []
+            for position, answer in waiting:
+                if not ok or self.tree.position >= position:
+                    answer(ok)
+                else:
+                    self._waiting_reads.append((position, answer))
+
+
+_PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {
+    SetHealth: NodeProcess._set_health,
+    EndWatches: NodeProcess._end_watches,
+    StateChanged: NodeProcess._state_changed,
+    Promoted: NodeProcess._promoted,
+    Demoted: NodeProcess._demoted,
+    HeartbeatNow: NodeProcess.beat,
+    AnswerRefused: NodeProcess._answer_refused,
+    ApplyRecords: NodeProcess._apply_records,
+    SetAside: NodeProcess._set_aside,
+    FindBase: NodeProcess._find_base,
+    RefusePusher: NodeProcess._refuse_pusher,
+    AnswerStatus: NodeProcess._answer_status,
+}

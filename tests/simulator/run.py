@@ -1,0 +1,182 @@
+"""One seed, from an empty cluster through storms and calms to the last check."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.simulator.checkers import Violation
+from tests.simulator.cluster import Cluster, Parts
+from tests.simulator.faults import Storm
+
+#: When faults stop, the cluster has this long to be whole again, in seconds.
+SETTLE_S = 60.0
+SETTLE_STEP_S = 0.5
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a seed."""
+
+    seed: int
+    simulated_s: float
+    #: The part of it that was skipped because nothing but heartbeats happened.
+    skipped_s: float
+    steps: int
+    #: Why it failed, in words with the story; empty where it did not.
+    violation: str
+    acknowledged: int
+    elections: int
+    imports: int
+    reads: int
+    failed_reads: int
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How long a seed's life is."""
+
+    storms: tuple[int, int] = (1, 3)
+    storm_s: tuple[float, float] = (5.0, 25.0)
+    #: Quiet times between storms: heartbeats, a few updates and reads.
+    quiet_s: tuple[float, float] = (60.0, 1800.0)
+
+
+class Run:
+    """Drives one cluster by its seed."""
+
+    def __init__(self, seed: int, parts: Parts | None, weather: Weather, *, tracing: bool) -> None:
+        self._seed = seed
+        self.cluster = Cluster(seed, parts, tracing=tracing)
+        self._world = self.cluster.world
+        self._random = self._world.random
+        self._weather = weather
+        self._storm = Storm(self.cluster)
+
+    def go(self) -> Result:
+        """Runs to the end, or to the first violation."""
+        violation = ""
+        try:
+            self._live()
+        except Violation as broken:
+            violation = f"{broken}\n{self._story()}"
+        except Exception:  # a core's own rule, or a defect of the simulator: both have to be looked at
+            violation = f"{traceback.format_exc(limit=-6)}\n{self._story()}"
+        cluster = self.cluster
+        return Result(
+            seed=self._seed,
+            simulated_s=self._world.now,
+            skipped_s=self._world.skipped_s,
+            steps=self._world.steps,
+            violation=violation,
+            acknowledged=len(cluster.history.acknowledged),
+            elections=cluster.reign.elections,
+            imports=len(cluster.pusher.imports),
+            reads=cluster.vip.reads,
+            failed_reads=cluster.vip.failed,
+        )
+
+    def _story(self) -> str:
+        return "\n".join([f"at {self._world.now:.4f}; plan {self.cluster.plan}", *list(self._world.story)[-120:]])
+
+    def _live(self) -> None:
+        self.cluster.start()
+        self._calm()
+        for _ in range(self._random.randint(*self._weather.storms)):
+            self._rage()
+            self._calm()
+            self._quiet()
+
+    def _rage(self) -> None:
+        world, random = self._world, self._random
+        ends_at = world.now + random.uniform(*self._weather.storm_s)
+        self._load(ends_at, push_s=random.choice((0.1, 0.5)), read_s=0.5)
+        for _ in range(random.choice((0, 1, 1, 2, 3))):
+            world.at(random.uniform(world.now, ends_at), self._export)
+        for _ in range(random.choice((0, 1, 1, 3))):
+            world.at(random.uniform(world.now, ends_at), self._operate)
+        self._storm.begin()
+        world.run(ends_at)
+        self._storm.heal()
+        self.cluster.company.operate("resume")
+
+    def _load(self, ends_at: float, push_s: float, read_s: float) -> None:
+        for client in self.cluster.clients:
+            self._push(client.push, ends_at, push_s)
+        self._read(ends_at, read_s)
+
+    def _push(self, push: Callable[[], None], ends_at: float, push_s: float) -> None:
+        if self._world.now < ends_at:
+            push()
+            self._world.after(self._random.expovariate(1.0 / push_s), self._push, push, ends_at, push_s)
+
+    def _read(self, ends_at: float, read_s: float) -> None:
+        if self._world.now < ends_at:
+            self.cluster.vip.read(self.cluster.acknowledged if self._random.random() < 0.2 else 0)
+            self._world.after(self._random.expovariate(1.0 / read_s), self._read, ends_at, read_s)
+
+    def _export(self) -> None:
+        self.cluster.company.export(sound=self._random.random() < 0.75)
+
+    def _operate(self) -> None:
+        wish = self._random.choice(("switchover", "switchover", "switchover", "pause", "resume"))
+        node = self._random.choice(["", *(node.name for node in self.cluster.nodes)])
+        self.cluster.company.operate(wish, node if wish == "switchover" else "")
+
+    def _calm(self) -> None:
+        """No faults: within a bounded time everything is whole, and then everything is checked."""
+        limit = self._world.now + SETTLE_S
+        reason = "not looked at"
+        while reason:
+            if self._world.now >= limit:
+                raise Violation(f"progress: {SETTLE_S:g} s after the last fault, {reason}")
+            self._world.run(self._world.now + SETTLE_STEP_S)
+            if self.cluster.coordinator.core.recorded.paused:
+                self.cluster.company.operate("resume")
+            reason = self.cluster.unsettled()
+        self.cluster.check_whole()
+
+    def _quiet(self) -> None:
+        """A few things happen, none of them bad: the cluster has to stay whole throughout."""
+        world, random, company = self._world, self._random, self.cluster.company
+        began, ends_at = world.now, world.now + random.uniform(*self._weather.quiet_s)
+        elections = self.cluster.reign.elections
+        switchovers = self.cluster.coordinator.switchovers
+        plan: list[tuple[float, Callable[[], object]]] = [
+            (random.uniform(began, ends_at), self._light_load) for _ in range(random.randint(0, 3))
+        ]
+        if random.random() < 0.5:
+            plan.append((random.uniform(began, ends_at), self._export))
+        if random.random() < 0.3:
+            plan.append((random.uniform(began, ends_at), lambda: company.operate("switchover")))
+        for instant, call in sorted(plan, key=lambda planned: planned[0]):
+            self._pass_quietly(instant)
+            call()
+        self._pass_quietly(ends_at)
+        asked = self.cluster.coordinator.switchovers - switchovers
+        if self.cluster.reign.elections - elections > asked:
+            raise Violation("elections: the primary changed although nothing was wrong and nobody asked")
+        self._calm()
+
+    def _light_load(self) -> None:
+        self._load(self._world.now + 2.0, push_s=0.2, read_s=0.2)
+
+    def _pass_quietly(self, until: float) -> None:
+        """Steps until nothing but heartbeats has happened for a while, and skips the rest."""
+        world = self._world
+        watch_s = 3.0 * self.cluster.plan.lease_s
+        while world.now + watch_s < until:
+            told = world.told
+            world.run(world.now + watch_s)
+            if world.told == told and not self.cluster.unsettled() and not self.cluster.vip.under_way:
+                world.skip(max(0.0, until - world.now))
+        world.run(max(until, world.now))
+
+
+def run_seed(
+    seed: int, parts: Parts | None = None, weather: Weather | None = None, *, tracing: bool = False
+) -> tuple[Result, list[str]]:
+    """Runs a seed; returns its result and the story."""
+    run = Run(seed, parts, weather or Weather(), tracing=tracing)
+    return run.go(), list(run.cluster.world.story)
