@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check released-api clean
+.PHONY: sim help setup setup-run lock gen test check released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,11 @@ gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2
 	$(BIN)/pytest
+
+SEEDS ?= 2000
+
+sim: $(VENV)/.dev ## Simulates whole clusters from SEEDS=2000 seeds, then finds every planted bug; JSON last.
+	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
 
 node_modules/.bin/buf: package.json
 	@tools/need npm=npm
