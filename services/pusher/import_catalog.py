@@ -95,13 +95,18 @@ class ImportCatalog:
     # -- what changes
 
     async def add(
-        self, part_manifest: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], None]
+        self,
+        part_manifest: types_pb2.ImportManifest,
+        keep: Callable[[types_pb2.ImportManifest], None],
+        *,
+        may_be_older: bool = False,
     ) -> types_pb2.ImportManifest:
         """Gives an import its id, its file its place (`keep`, in a thread, with the whole manifest), and records it.
 
         Raises:
             InvalidArgumentError: as_of_position is not in the log yet.
-            FailedPreconditionError: Updates after it are no longer in the log.
+            FailedPreconditionError: Updates after it are no longer in the log; or it is before that of an import that
+                is here already, and not `may_be_older` (a rollback).
             ResourceExhaustedError: The disk is full.
         """
         ends = self._store.ends()
@@ -117,6 +122,8 @@ class ImportCatalog:
                 f"{ends.first}: take a newer file"
             )
         async with self._adding:
+            if not may_be_older:
+                self._check_not_overtaken(part_manifest.as_of_position)
             manifest = types_pb2.ImportManifest()
             manifest.CopyFrom(part_manifest)
             manifest.import_id = max(self._entries, default=0) + 1
@@ -129,6 +136,22 @@ class ImportCatalog:
             except (OSError, StoreFullError) as error:
                 raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
             return manifest
+
+    def _check_not_overtaken(self, as_of_position: int) -> None:
+        """Refuses a file that was taken before the one that it would replace.
+
+        What was held when it was taken may be in the newer tree by now, and that tree can no longer tell: it would be
+        neither in this file nor carried, and lost.
+        """
+        for import_id, entry in self._entries.items():
+            newer = entry.status.manifest.as_of_position > as_of_position
+            if newer and (import_id == self.in_force or entry.status.state in _OPEN):
+                raise FailedPreconditionError(
+                    f"as_of_position {as_of_position} is before {entry.status.manifest.as_of_position}, that of import "
+                    f"{import_id}: this export was overtaken; export again, or roll back",
+                    field="as_of_position",
+                    value=str(as_of_position),
+                )
 
     def check_rollback(self) -> types_pb2.ImportManifest:
         """The import that a rollback goes back to. Raises FailedPreconditionError."""

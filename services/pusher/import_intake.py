@@ -69,7 +69,7 @@ class ImportIntake:
         renewed.CopyFrom(old)
         renewed.uploaded_at.GetCurrentTime()
         renewed.force = True  # asked for by a person who knows that it differs
-        manifest = await self._catalog.add(renewed, partial(self._files.link, old))
+        manifest = await self._catalog.add(renewed, partial(self._files.link, old), may_be_older=True)
         self._tell(manifest)
         return manifest
 

@@ -87,7 +87,8 @@ class Retention:
         first = first_kept(
             self._store.ends(),
             old,
-            needed,
+            # An import that no node has taken yet may turn out bad: nothing can be built from it so far.
+            needed if self._catalog.in_force else [],
             list(self._replication.nodes.values()),
             away_since=time.monotonic() - self._settings.retention_away_s,
             started_at=self._started_at,

@@ -7,8 +7,9 @@ the file bad, or too many nodes died of it. *Superseded*: a newer one took its p
 1. One load at a time in the whole cluster: while one node builds a tree, every other one serves undisturbed.
 2. Passive nodes first, in host-file order; the primary last. Roles are looked at anew for each load.
 3. The first node is the *canary*. If it refuses the file, the import is refused, and no other node ever sees it; the
-   import in force stays. The primary is the canary only if no other node is known, or none was there for
-   `canary_patience_s`.
+   import in force stays. The canary serves the import in force: in an older tree other updates are held, and one that
+   is in the file already would be carried and count twice; a node with an older one takes the one in force first. The
+   primary is the canary only if no other node is known, or none was there for `canary_patience_s`.
 4. An import is *in force* once a node serves from it and that, with the node's carried positions, is on disk
    (`Record`, answered by `Recorded`). Only then the log's end names it and the next node begins: otherwise a pusher
    that starts again could give a later node other carried updates than the first one took. Where a node turns out to
@@ -341,7 +342,7 @@ class Rollout:
 
     def _canary(self, import_id: int, now: float) -> RolloutNode | None:
         """The first node for an import that none has taken, or None if it has to wait for one."""
-        ready = [node for node in self._connected(now) if node.import_id < import_id]
+        ready = [node for node in self._connected(now) if node.import_id == self.in_force]
         passive = [node for node in ready if node.node != self.primary]
         if passive:
             self._patient_since = None

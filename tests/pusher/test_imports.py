@@ -159,6 +159,19 @@ async def test_rollback_takes_the_file_before_with_the_updates_since(tmp_path: P
         assert nodes[1].files[3] == FILE
 
 
+async def test_an_export_that_was_overtaken_is_refused(tmp_path: Path, nodes: list[FakeNode]) -> None:
+    """What was held when it was taken may be in the newer tree by now, and would be lost."""
+    async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
+        await connected(pusher)
+        await push(stub, orders(0, 5))
+        await upload(stub, FILE, as_of_position=4)
+        await ended(stub)
+        with pytest.raises(grpc.aio.AioRpcError, match="overtaken") as caught:
+            await upload(stub, FILE, as_of_position=3)
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert (await upload(stub, FILE, as_of_position=4)).import_id == 2
+
+
 @pytest.mark.parametrize(
     ("name", "data", "header", "code"),
     [

@@ -207,3 +207,18 @@ def test_an_id_that_does_not_grow_is_a_fault_of_the_shell() -> None:
     rollout.handle(ImportAdded(2), 0.0)
     with pytest.raises(RolloutBrokenError, match="ids only grow"):
         rollout.handle(ImportAdded(2), 0.0)
+
+
+def test_a_node_with_an_older_import_takes_the_one_in_force_before_it_can_be_a_canary() -> None:
+    """What is held in an older tree may be in the file already: it must not say what the new import carries."""
+    rollout = cluster(A, B)
+    first = the_load(rollout.handle(ImportAdded(1), 0.0))
+    the_load(take(rollout, first))
+    rollout.handle(NodeDown(B), 1.0)
+    rollout.handle(LoadFailed(B, 2, "it died", True), 1.0)
+    rollout.handle(NodeDown(A), 2.0)
+    rollout.handle(NodeUp(B, 0), 3.0)
+    rollout.handle(LoadFailed(B, 3, "it died again", True), 3.0)
+    assert load_of(rollout.handle(ImportAdded(2), 3.5)) is None
+    assert the_load(rollout.tick(10.0)).import_id == 1
+    rollout.validate()
