@@ -92,7 +92,7 @@ class History:
             stored = self.imports[import_id]
             first = stored.as_of_position + 1
             tree = ToyTree(import_id, stored.as_of_position, stored.file.members)
-            tree.offer_carried((held, update_at(held)) for held in stored.carried or ())
+            tree.offer_carried((held, update_at(held)) for held in stored.carried)
         for place in range(first, position + 1):
             tree.apply(place, update_at(place))
         return tree
@@ -114,11 +114,15 @@ class History:
             if not stored.taken:
                 continue
             before = [0, *(key for key, older in imports.items() if key < import_id and older.taken)]
-            possible = {
-                tuple(self.replay(key, stored.as_of_position).held)
-                for key in before
-                if key == 0 or imports[key].as_of_position <= stored.as_of_position
-            }
+            if stored.file.in_force == before[-1]:
+                possible = {stored.file.held}
+            else:
+                # Exports overlapped: what was held then, in the eyes of any import that came before.
+                possible = {
+                    tuple(self.replay(key, stored.as_of_position).held)
+                    for key in before
+                    if key == 0 or imports[key].as_of_position <= stored.as_of_position
+                }
             if stored.carried not in possible:
                 raise Violation(f"import: {import_id} carries {stored.carried}; held were {sorted(possible)}")
 

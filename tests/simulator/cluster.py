@@ -39,6 +39,7 @@ class Plan:
     batch_updates_max: int
     window_updates: int
     retry_s: float
+    keeps_updates: int
 
     @staticmethod
     def draw(random: Random) -> Plan:
@@ -50,6 +51,7 @@ class Plan:
             batch_updates_max=random.choice((2, 5, 2000)),
             window_updates=random.choice((5, 20, 20_000)),
             retry_s=random.choice((1.0, 3.0)),
+            keeps_updates=random.choice((20, 200, 100_000)),
         )
 
 
@@ -88,7 +90,7 @@ class Cluster:
         rollout = RolloutSettings(
             canary_patience_s=3.0, load_stall_s=10.0, backoff_initial_s=0.5, backoff_max_s=plan.retry_s
         )
-        self.pusher = parts.pusher(world, network, self._clock(), replication, rollout)
+        self.pusher = parts.pusher(world, network, self._clock(), replication, rollout, plan.keeps_updates)
         self.vip = Vip(world, network, self.nodes)
         #: Highest position that some client has a receipt for.
         self.acknowledged = 0

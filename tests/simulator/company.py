@@ -47,7 +47,11 @@ class Company(Process):
         if members and random.random() < 0.3:
             del members[random.choice(sorted(members))]
         self.pending += 1
-        self.world.after(EXPORT_S * random.random(), self._upload, UploadRequest(ImportFile(members, sound), as_of))
+        self.world.after(
+            EXPORT_S * random.random(),
+            self._upload,
+            UploadRequest(ImportFile(members, sound, in_force, tuple(tree.held)), as_of),
+        )
 
     def _upload(self, request: UploadRequest) -> None:
         end = self._cluster.network.connect(self, self._cluster.pusher, "upload", request)

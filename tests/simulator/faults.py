@@ -26,6 +26,7 @@ FAULTS = (
     "drain",
     "restart_all",
     "crash_in_write",
+    "bad_read",
 )
 
 
@@ -55,6 +56,7 @@ class Storm:
         self._world.tell("storm", "ends")
         network = self._cluster.network
         network.late_chance = 0.0
+        self._cluster.pusher.bad_reads = 0.0
         for source, target in sorted(network.cuts):
             network.heal(source, target)
         for victim in self._victims:
@@ -87,6 +89,7 @@ class Storm:
                 "drain": self._drain,
                 "restart_all": self._restart_all,
                 "crash_in_write": self._crash_in_write,
+                "bad_read": self._bad_read,
             }
             strikes[self._random.choice(self._kinds)](self._random.choice(self._victims))
             self._next()
@@ -160,6 +163,9 @@ class Storm:
 
     def _disk_slow(self, victim: Service) -> None:
         victim.disk.stall_chance = self._random.choice((0.0, 0.1, 0.5))
+
+    def _bad_read(self, _: Service) -> None:
+        self._cluster.pusher.bad_reads = self._random.choice((0.0, 0.1, 0.5))
 
     def _damage(self, _: Service) -> None:
         node = self._random.choice(self._cluster.nodes)

@@ -45,18 +45,19 @@ class Batch(NamedTuple):
     log_end: LogEnd
 
 
-class Applied(NamedTuple):
-    """A node has everything up to here."""
+class Response(NamedTuple):
+    """A node's answer to a message: where it stands, if that is new to the pusher, and how far it is."""
 
+    status: Status | None
     position: int
 
 
 class Manifest(NamedTuple):
-    """An import as the pusher keeps it. `carried` is None until the first node has loaded it."""
+    """An import as the pusher keeps it. `carried` is empty until the first node has loaded it, and maybe then."""
 
     import_id: int
     as_of_position: int
-    carried: tuple[int, ...] | None
+    carried: tuple[int, ...]
 
 
 class LoadRequest(NamedTuple):
@@ -67,7 +68,7 @@ class LoadRequest(NamedTuple):
 
 
 class LoadWord(NamedTuple):
-    """A word of the node that loads: progress, done (with carried positions), refused, or failed."""
+    """A word of the node that loads: downloading, building, done (with carried positions), refused, or failed."""
 
     phase: str
     carried: tuple[int, ...] = ()

@@ -1,7 +1,8 @@
 """How a simulated node gets a tree: imports that the pusher asks it to take, and snapshots of peers.
 
-One load at a time; a newer one ends an older one. The live tree serves and takes updates until the swap, which is one
-step once the new tree stands where the live one does.
+As in `services/treenode/loading.py` and `peers.py`: one load at a time, the next ones wait for their turn. The live
+tree serves and takes updates until the swap; for the last few updates of the replay it is held back, and the swap is
+one step, once the new tree stands where the live one does.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ if TYPE_CHECKING:
 
 #: A file travels in that many chunks.
 CHUNKS = 3
-FIND_AGAIN_S = 1.0
+#: Updates are held back once the new tree lacks no more than so many.
+HOLD_UPDATES_MAX = 4
+#: A node that is behind the file's position waits this long to get there.
+POSITION_WAIT_S = 10.0
+BOOTSTRAP_BACKOFF_S = (0.2, 2.0)
 
 
 class Load:
     """An import on its way into the node."""
 
-    def __init__(self, asker: End, request: LoadRequest, sources: list[str]) -> None:
+    def __init__(self, asker: End, request: LoadRequest) -> None:
         self.asker = asker
         self.manifest: Manifest = request.manifest
-        self.sources = sources
+        self.sources = [*request.sources, "pusher"]
         self.chunks = 0
         self.fetching: End | None = None
         self.carried: tuple[int, ...] = ()
-        #: The tree that is being built; None before the file was checked.
+        #: The tree that is being built; None before the file was checked and what it carries is known.
         self.tree: ToyTree | None = None
         #: Whether records are being read from the pusher.
         self.reading = False
@@ -43,63 +48,69 @@ class Loader:
     def __init__(self, node: NodeProcess) -> None:
         self._node = node
         self._load: Load | None = None
+        self._turns: list[tuple[End, LoadRequest]] = []
         self._finding = False
-        #: The carried positions of the import under the live tree, for a pusher that asks again.
-        self.carried: dict[int, tuple[int, ...]] = {}
+        #: Whether updates wait for a swap.
+        self.holds_back = False
+        #: What the import under the live tree carried, for a pusher that asks again.
+        self.carried: tuple[int, ...] = ()
 
     def start(self) -> None:
         """A new life of the node."""
         self._load = None
-        self._finding = False
-        self.carried = self._node.disk.read("carried", {})
+        self._turns.clear()
+        self._finding = self.holds_back = False
+        self.carried = ()
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """A load that the pusher asks for, or a peer that fetches a file or a snapshot."""
         node = self._node
         if kind == "load_import":
-            self._begin(end, opening)
+            self._turns.append((end, opening))
+            self._next_turn()
         elif kind == "download_import":
             import_id, offset = opening
             send_file(end, node.disk.read(f"import-{import_id}"), offset)
         elif kind == "download_snapshot":
-            saved = node.disk.read("snapshot")
-            end.send(saved if saved is not None and saved.sound else None)
-            end.close()
+            self._send_snapshot(end)
         else:
             raise NotImplementedError(kind)
 
     # ---- an import
 
+    def _next_turn(self) -> None:
+        while self._load is None and self._turns:
+            end, request = self._turns.pop(0)
+            if end.open:
+                self._begin(end, request)
+
     def _begin(self, end: End, request: LoadRequest) -> None:
         node = self._node
-        import_id = request.manifest.import_id
-        if node.tree.import_id == import_id:
-            end.send(LoadWord("done", self.carried.get(import_id, ())))
+        import_id, serves = request.manifest.import_id, node.core.sequence.import_id
+        if serves >= import_id:
+            end.send(LoadWord("done", self.carried if serves == import_id else ()))
             end.close()
             return
-        load = Load(end, request, [*request.sources, "pusher"])
-        self._load = load
-        end.on_end = lambda _: self._asker_gone(load)
+        self._load = load = Load(end, request)
+        end.on_end = lambda _: self._fail(load, "the pusher's call ended")
         node.handle(LoadBegun(f"import {import_id}"))
-        end.send(LoadWord("progress"))
+        end.send(LoadWord("downloading"))
         file = node.disk.read(f"import-{import_id}")
         if file is not None:
             self._check(load, file)
         else:
             self._fetch(load)
 
-    def _asker_gone(self, load: Load) -> None:
-        if self._load is load:
-            self._fail(load, "the pusher's call ended")
-
     def _fail(self, load: Load, reason: str, phase: str = "failed") -> None:
         if self._load is not load:
             return
         self._load = None
+        self.holds_back = False
         self._node.tell(f"import {load.manifest.import_id}: {phase}: {reason}")
+        self._node.fail_load(reason)
         load.asker.send(LoadWord(phase, (), reason))
         load.asker.close()
-        self._node.fail_load(reason)
+        self._next_turn()
 
     def _fetch(self, load: Load) -> None:
         if self._load is not load:
@@ -117,7 +128,7 @@ class Loader:
         if self._load is not load:
             return
         load.chunks += 1
-        load.asker.send(LoadWord("progress"))
+        load.asker.send(LoadWord("downloading"))
         if chunk is not None:
             if load.fetching is not None:
                 load.fetching.close()
@@ -135,6 +146,7 @@ class Loader:
             self._fail(load, "the disk is full")
 
     def _check(self, load: Load, file: ImportFile) -> None:
+        load.asker.send(LoadWord("building"))
         times = self._node.times
         self._node.timer(times.load_s * self._node.world.random.random(), self._checked, load, file)
 
@@ -144,43 +156,61 @@ class Loader:
         if not self.is_sound(file):
             self._fail(load, "a row is bad", "refused")
             return
-        load.asker.send(LoadWord("progress"))
-        manifest, live = load.manifest, self._node.tree
-        if manifest.carried is None:
-            if live.position < manifest.as_of_position:
-                self._fail(load, f"stands at {live.position}, before the file's position {manifest.as_of_position}")
-                return
-            load.carried = live.carried_positions(manifest.as_of_position)
+        load.asker.send(LoadWord("building"))
+        manifest = load.manifest
+        if manifest.carried or self._in_force(load):
+            self._build(load, file, manifest.carried)
         else:
-            load.carried = manifest.carried
-        load.tree = ToyTree(manifest.import_id, manifest.as_of_position, file.members)
-        if load.carried:
-            self._read(load, load.carried[0], load.carried[-1])
-        else:
-            self.live_moved()
+            self._wait_for_position(load, file, self._node.clock.now() + POSITION_WAIT_S)
 
     def is_sound(self, file: ImportFile) -> bool:
         """The check of every row."""
         return file.sound
+
+    def _in_force(self, load: Load) -> bool:
+        """Whether another node took the import before."""
+        log_end = self._node.core.sequence.log_end
+        return log_end is not None and log_end.import_id >= load.manifest.import_id
+
+    def _wait_for_position(self, load: Load, file: ImportFile, until: float) -> None:
+        node, as_of = self._node, load.manifest.as_of_position
+        if self._load is not load:
+            return
+        if node.tree.position >= as_of:
+            self._build(load, file, node.tree.carried_positions(as_of))
+        elif node.clock.now() < until:
+            load.asker.send(LoadWord("building"))
+            node.timer(0.2, self._wait_for_position, load, file, until)
+        else:
+            self._fail(load, f"stands at {node.tree.position}, before the file's position {as_of}")
+
+    def _build(self, load: Load, file: ImportFile, carried: tuple[int, ...]) -> None:
+        load.carried = carried
+        load.tree = ToyTree(load.manifest.import_id, load.manifest.as_of_position, file.members)
+        if carried:
+            self._read(load, carried[0], carried[-1])
+        else:
+            self.live_moved()
 
     # ---- replay
 
     def _read(self, load: Load, first: int, last: int) -> None:
         load.reading = True
         end = self._node.network.connect(self._node, self._node.cluster.pusher, "read_log", (first, last))
-        end.on_message = lambda records: self._records(load, records, first)
+        offered = first <= load.manifest.as_of_position
+        end.on_message = lambda records: self._records(load, records, offered)
         end.on_end = lambda reason: self._read_ended(load, reason)
 
-    def _records(self, load: Load, records: tuple[Record, ...], _first: int) -> None:
+    def _records(self, load: Load, records: tuple[Record, ...], offered: bool) -> None:
         tree = load.tree
         if self._load is not load or tree is None:
             return
-        if records and records[0][0] <= load.manifest.as_of_position:
+        if offered:
             wanted = set(load.carried)
             tree.offer_carried(self.carried_records([record for record in records if record[0] in wanted]))
         else:
             self.replay(tree, records)
-        load.asker.send(LoadWord("progress"))
+        load.asker.send(LoadWord("building"))
 
     def carried_records(self, records: list[Record]) -> list[Record]:
         """The held updates that the new tree is offered first."""
@@ -206,8 +236,9 @@ class Loader:
     def live_moved(self) -> None:
         """The live tree has taken updates, or the new one has: swaps when both stand at one position."""
         load, live = self._load, self._node.tree
-        if load is None or load.tree is None or load.reading or self._node.applying:
+        if load is None or load.tree is None or load.reading:
             return
+        self.holds_back = live.position - load.tree.position <= HOLD_UPDATES_MAX
         if self.may_swap(load.tree, live):
             self._swap(load, load.tree)
         else:
@@ -220,47 +251,67 @@ class Loader:
     def _swap(self, load: Load, tree: ToyTree) -> None:
         node = self._node
         self._load = None
-        self.carried = {load.manifest.import_id: load.carried}
-        node.disk.write("carried", self.carried, lambda _: None)
-        node.take_tree(tree, node.core.sequence.log_id or node.cluster.pusher.log_id)
+        self.holds_back = False
+        self.carried = load.carried
+        node.take_tree(tree, "")
         node.tell(f"serves from import {tree.import_id} at {tree.position}")
+        node.timer(0.01, node.save)
         load.asker.send(LoadWord("done", load.carried))
         load.asker.close()
+        self._next_turn()
 
     # ---- a snapshot of a peer
+
+    def _send_snapshot(self, end: End) -> None:
+        """The newest one on disk; where that is of an older import, a new one is written first."""
+        node = self._node
+        saved: Snapshot | None = node.disk.read("snapshot")
+        if saved is None or saved.tree.import_id != node.tree.import_id:
+            node.save()
+            node.timer(0.5, self._send_written, end)
+        else:
+            self._send_written(end)
+
+    def _send_written(self, end: End) -> None:
+        saved: Snapshot | None = self._node.disk.read("snapshot")
+        end.send(saved if saved is not None and saved.sound else None)
+        end.close()
 
     def find_base(self, reason: str) -> None:
         """Records can't bring the node on: asks its peers for a snapshot, until something came."""
         if not self._finding:
             self._node.tell(f"looks for a base: {reason}")
             self._finding = True
-            self._ask_peers()
+            self._ask_peers(BOOTSTRAP_BACKOFF_S[0])
 
-    def _ask_peers(self) -> None:
+    def _ask_peers(self, backoff_s: float) -> None:
         node = self._node
         if node.core.sequence.base_wanted is None:
             self._finding = False
             return
-        node.timer(FIND_AGAIN_S, self._ask_peers)
+        node.timer(backoff_s, self._ask_peers, min(2 * backoff_s, BOOTSTRAP_BACKOFF_S[1]))
         peers = [peer for peer in node.cluster.nodes if peer is not node]
         if self._load is None and peers:
-            peer = node.world.random.choice(peers)
-            end = node.network.connect(node, peer, "download_snapshot")
-            end.on_message = lambda saved: self._take_snapshot(end, saved)
+            node.handle(LoadBegun("a peer's snapshot"))
+            end = node.network.connect(node, node.world.random.choice(peers), "download_snapshot")
+            taken: list[bool] = []
+            end.on_message = lambda saved: taken.append(self._take_snapshot(saved))
+            end.on_end = lambda _: None if any(taken) or self._load is not None else node.fail_load("no snapshot")
 
-    def _take_snapshot(self, end: End, saved: Snapshot | None) -> None:
-        end.close()
+    def _take_snapshot(self, saved: Snapshot | None) -> bool:
         node = self._node
         sequence = node.core.sequence
-        if saved is None or self._load is not None or sequence.base_wanted is None or node.applying:
-            return
+        if saved is None or sequence.base_wanted is None:
+            return False
         tree, log_end = saved.tree, sequence.log_end
-        usable = saved.log_id == sequence.log_id and tree.position > sequence.position
-        usable = usable and log_end is not None and tree.position + 1 >= log_end.first_position
-        if not usable or tree.import_id < sequence.import_id:
-            return
-        node.handle(LoadBegun("a peer's snapshot"))
+        fits = not sequence.log_id or saved.log_id == sequence.log_id
+        fits = fits and (log_end is None or tree.position + 1 >= log_end.first_position)
+        if not fits or tree.position < sequence.position or tree.import_id < sequence.import_id:
+            return False
+        self.carried = saved.carried
         node.take_tree(tree.copy(), saved.log_id)
+        node.tell(f"starts from a peer's snapshot: import {tree.import_id}, position {tree.position}")
+        return True
 
 
 def send_file(end: End, file: ImportFile | None, offset: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,24 +10,13 @@ from services.coordinator.messages import NodeState as HeartbeatState
 from services.treenode.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
 from services.treenode.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted
-from services.treenode.sequence import (
-    AnswerStatus,
-    ApplyRecords,
-    FindBase,
-    LogEndHeard,
-    PositionGapError,
-    PusherHello,
-    RecordsApplied,
-    RecordsReceived,
-    RefusePusher,
-    SetAside,
-    TreeTaken,
-)
+from services.treenode.sequence import AnswerStatus, ApplyRecords, FindBase, RefusePusher, SetAside, TreeTaken
 from tests.simulator.checkers import History, Reign
 from tests.simulator.disk import Service
-from tests.simulator.messages import Applied, Batch, Record, Status
+from tests.simulator.messages import Record
 from tests.simulator.network import End, Network
 from tests.simulator.node_loading import Loader
+from tests.simulator.node_stream import NodeStream
 from tests.simulator.toy_tree import ToyTree
 from tests.simulator.vip import Health
 from tests.simulator.world import Clock, World
@@ -36,7 +24,9 @@ from tests.simulator.world import Clock, World
 if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
 
-RECONNECT_S = (0.05, 0.5)
+RECONNECT_S = (0.05, 0.7)
+#: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
+UNANSWERED_MAX = 8
 
 
 class NodeTimes(NamedTuple):
@@ -53,6 +43,7 @@ class Snapshot(NamedTuple):
 
     log_id: str
     tree: ToyTree
+    carried: tuple[int, ...]
     sound: bool = True
 
 
@@ -77,13 +68,12 @@ class NodeProcess(Service):
         self.stepped_down = (0.0, (0, 0))
         self._sequence = 0
         self._coordinator: End | None = None
-        self._stream: End | None = None
-        #: Messages of the pusher's stream that wait for the one being applied.
-        self._inbox: deque[tuple[End, Any]] = deque()
-        self._applying = False
+        self._unanswered = 0
+        self._stream: NodeStream | None = None
+        #: Whether the pusher has to be told where the node stands, with the next answer.
+        self.status_wanted = False
         self._is_open = False
         self._planned_at: float | None = None
-        self._batch: tuple[Record, ...] = ()
         #: Reports that wait for a position: position and answer.
         self._waiting_reads: list[tuple[int, Callable[[bool], None]]] = []
 
@@ -103,15 +93,14 @@ class NodeProcess(Service):
         self.tree = ToyTree()
         self._sequence = 0
         self._coordinator = self._stream = None
-        self._inbox.clear()
         self._waiting_reads.clear()
-        self._applying = self._is_open = False
+        self._is_open = self.status_wanted = False
         self._planned_at = None
         self.loader.start()
         self._load_snapshot()
         self._connect_coordinator()
         self._beat_again()
-        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save)
+        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save_again)
 
     def on_crash(self) -> None:
         """Memory is gone; health checks fail from now on."""
@@ -123,6 +112,7 @@ class NodeProcess(Service):
         """SIGTERM: drains, writes a snapshot, and ends."""
         if self.alive and not self.frozen:
             self.handle(DrainAsked())
+            self.timer(0.2, self.save)
             self.timer(0.3, self.crash)
 
     def _load_snapshot(self) -> None:
@@ -147,21 +137,28 @@ class NodeProcess(Service):
         return saved.sound
 
     def _loaded(self, saved: Snapshot) -> None:
+        self.loader.carried = saved.carried
         self.take_tree(saved.tree.copy(), saved.log_id)
         self._open()
 
-    def _save(self) -> None:
-        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save)
+    def _save_again(self) -> None:
+        self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save_again)
+        self.save()
+
+    def save(self) -> None:
+        """Writes a snapshot of the tree as it is now; the one before is kept."""
         saved: Snapshot | None = self.disk.read("snapshot")
-        if not self.core.sequence.log_id or (saved is not None and saved.tree.digest == self.tree.digest):
+        state = (self.tree.import_id, self.tree.position)
+        if state == (0, 0) or (saved is not None and (saved.tree.import_id, saved.tree.position) == state):
             return
+        fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), self.loader.carried)
         self.disk.write("snapshot-previous", saved, lambda _: None)
-        self.disk.write("snapshot", Snapshot(self.core.sequence.log_id, self.tree.copy()), lambda _: None)
+        self.disk.write("snapshot", fresh, lambda _: None)
 
     # ---- the core's events and actions
 
-    def handle(self, event: NodeEvent) -> None:
-        """Tells the core, performs what it asks, and plans its next deadline."""
+    def handle(self, event: NodeEvent) -> list[NodeAction]:
+        """Tells the core, performs what it asks, and plans its next deadline; returns the actions for the rest."""
         core = self.core
         actions = core.handle(event, self.clock.now())
         if actions:
@@ -170,6 +167,7 @@ class NodeProcess(Service):
         deadline = core.deadline_s
         if deadline is not None and (self._planned_at is None or deadline < self._planned_at):
             self._plan(deadline)
+        return actions
 
     def _plan(self, deadline: float) -> None:
         self._planned_at = deadline
@@ -226,6 +224,7 @@ class NodeProcess(Service):
         end.on_message = self._answered
         end.on_end = self._coordinator_lost
         self._coordinator = end
+        self._unanswered = 0
         self.beat()
 
     def _coordinator_lost(self, _reason: str) -> None:
@@ -241,7 +240,12 @@ class NodeProcess(Service):
         end = self._coordinator
         if end is None:
             return
+        if self._unanswered >= UNANSWERED_MAX:
+            end.close()
+            self._coordinator_lost("no answer")
+            return
         self._sequence += 1
+        self._unanswered += 1
         self.handle(HeartbeatSent(self._sequence))
         core = self.core
         end.send(
@@ -258,6 +262,7 @@ class NodeProcess(Service):
         )
 
     def _answered(self, answer: Answer) -> None:
+        self._unanswered = 0
         self.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s))
         self.reign.saw_epoch(self.name, self.core.role.epoch)
 
@@ -267,66 +272,19 @@ class NodeProcess(Service):
         """The pusher's stream, a load, or a peer that fetches something."""
         if not self._is_open:
             end.close("UNAVAILABLE")
-            return
-        if kind != "apply":
+        elif kind == "apply":
+            if self._stream is not None:
+                self._stream.supersede()
+            self._stream = NodeStream(self, end, opening)
+        else:
             self.loader.accept(kind, end, opening)
-            return
-        if self._stream is not None:
-            self._stream.close("ABORTED: a newer stream")
-        self._stream = end
-        self._inbox.clear()
-        end.on_message = lambda message: self._receive(end, message)
-        end.on_end = lambda _: self._stream_ended(end)
-        self._receive(end, opening)
 
-    def _stream_ended(self, end: End) -> None:
-        if self._stream is end:
-            self._stream = None
-
-    def _receive(self, end: End, message: Any) -> None:
-        self._inbox.append((end, message))
-        if not self._applying:
-            self._next_message()
-
-    def _next_message(self) -> None:
-        while self._inbox and not self._applying:
-            end, message = self._inbox.popleft()
-            if end is not self._stream:
-                continue
-            if isinstance(message, PusherHello):
-                self.handle(message)
-            else:
-                self._take_batch(end, message)
-
-    def _take_batch(self, end: End, batch: Batch) -> None:
-        if batch.records:
-            self._batch = batch.records
-            try:
-                self.handle(RecordsReceived([position for position, _ in batch.records]))
-            except PositionGapError as gap:
-                self.tell(f"ends the pusher's stream: {gap}")
-                self._stream = None
-                end.close("DATA_LOSS")
-                return
-        self.handle(LogEndHeard(batch.log_end))
-
-    def _apply_records(self, action: ApplyRecords) -> None:
-        records = self._batch[action.first : action.first + action.count]
-        self._applying = True
-        self.timer(self.times.apply_s * self.world.random.random(), self._apply, self._stream, records)
-
-    def _apply(self, end: End | None, records: tuple[Record, ...]) -> None:
-        self._applying = False
+    def apply(self, records: tuple[Record, ...]) -> None:
+        """A slice of records into the live tree, in one step."""
         for position, update in records:
             self.apply_one(position, update)
         tree = self.tree
         self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
-        self.handle(RecordsApplied(tree.position))
-        if end is not None and end is self._stream:
-            end.send(Applied(tree.position))
-        self._answer_reads(True)
-        self.loader.live_moved()
-        self._next_message()
 
     def apply_one(self, position: int, update: Any) -> None:
         """One update into the live tree."""
@@ -334,27 +292,22 @@ class NodeProcess(Service):
         self.history.applied(self.name, tree.position, position, update)
         tree.apply(position, update)
 
-    def _answer_status(self, _: AnswerStatus) -> None:
-        if self._stream is not None:
-            sequence = self.core.sequence
-            self._stream.send(Status(sequence.log_id, sequence.import_id, sequence.position))
+    def moved(self) -> None:
+        """The live tree is further on."""
+        self._answer_reads(True)
+        self.loader.live_moved()
 
-    def _refuse_pusher(self, action: RefusePusher) -> None:
-        if self._stream is not None:
-            self.tell(f"refuses the pusher: {action.reason}")
-            self._stream.close("FAILED_PRECONDITION")
-            self._stream = None
+    def _answer_status(self, _: AnswerStatus) -> None:
+        self.status_wanted = True
+
+    def _to_the_caller(self, _: ApplyRecords | RefusePusher) -> None:
+        """The stream does it, which gave the event."""
 
     def _set_aside(self, action: SetAside) -> None:
         self.tell(f"sets its state aside: {action.reason}")
         self.tree = ToyTree()
         self.disk.forget("snapshot")
         self.disk.forget("snapshot-previous")
-
-    @property
-    def applying(self) -> bool:
-        """Whether records were admitted that are not in the tree yet."""
-        return self._applying
 
     def _find_base(self, action: FindBase) -> None:
         self.loader.find_base(action.reason)
@@ -366,7 +319,7 @@ class NodeProcess(Service):
         self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
         self.tree = tree
         self.handle(TreeTaken(log_id, tree.import_id, tree.position))
-        self._answer_reads(True)
+        self.moved()
 
     def fail_load(self, why: str) -> None:
         """Nothing could be loaded."""
@@ -401,9 +354,9 @@ _PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {
     Demoted: NodeProcess._demoted,
     HeartbeatNow: NodeProcess.beat,
     AnswerRefused: NodeProcess._answer_refused,
-    ApplyRecords: NodeProcess._apply_records,
+    ApplyRecords: NodeProcess._to_the_caller,
     SetAside: NodeProcess._set_aside,
     FindBase: NodeProcess._find_base,
-    RefusePusher: NodeProcess._refuse_pusher,
+    RefusePusher: NodeProcess._to_the_caller,
     AnswerStatus: NodeProcess._answer_status,
 }

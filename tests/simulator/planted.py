@@ -129,11 +129,11 @@ def _primary_as_canary(self: Rollout, import_id: int, now: float) -> RolloutNode
 # ---- the node --------------------------------------------------------------------------------------------------------
 
 
-def _swapped(self: NodeProcess, end: Any, records: tuple[Record, ...]) -> None:
-    _APPLY(self, end, (*records[-2:][::-1], *records[:-2][::-1]) if len(records) == 2 else records)
+def _swapped(self: NodeProcess, records: tuple[Record, ...]) -> None:
+    _APPLY(self, (*records[-2:][::-1], *records[:-2][::-1]) if len(records) == 2 else records)
 
 
-_APPLY = NodeProcess._apply
+_APPLY = NodeProcess.apply
 
 
 def _repeats_too(self: SequenceCore, positions: Any) -> list[Any]:
@@ -270,7 +270,7 @@ PLANTED = (
     plant("all-of-nobody", "'all nodes' is reached with no healthy node", Acks, "level", _count_nobody),
     plant("one-for-all", "'all nodes' is reached with the first", Acks, "level", _best_of_healthy),
     plant("primary-first", "an untried import goes to the primary", Rollout, "_canary", _primary_as_canary),
-    plant("out-of-order", "two records are applied in the wrong order", NodeProcess, "_apply", _swapped),
+    plant("out-of-order", "two records are applied in the wrong order", NodeProcess, "apply", _swapped),
     plant("repeats-applied", "records that came again are applied again", SequenceCore, "_admit", _repeats_too),
     plant("replay-off-by-one", "the update after an import's position is lost", Loader, "replay", _replay_late),
     plant("carried-dropped", "held updates don't survive an import", Loader, "carried_records", _no_records),

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fasttree.v1.types_pb2 import ImportManifest
 from services.pusher import replication_events as fan
 from services.pusher import rollout_events as roll
 from services.pusher.acks import AckRange, Acks, NodeConfirmed, NodeHealth, WaitBegun, WaitGivenUp, WaitOver
-from services.pusher.node_progress import NodeStream, ReplicationSettings
+from services.pusher.log_store import LogEnds
+from services.pusher.node_progress import ReplicationSettings
 from services.pusher.replication import Replication
+from services.pusher.retention import first_kept
 from services.pusher.rollout import KnownImport, Rollout, RolloutSettings
 from services.treenode.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History, Violation
@@ -24,7 +27,6 @@ from tests.simulator.messages import (
     OK,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
-    Applied,
     Batch,
     ClusterSeen,
     LoadRequest,
@@ -32,7 +34,7 @@ from tests.simulator.messages import (
     Manifest,
     PushRequest,
     Receipt,
-    Status,
+    Response,
     UploadRequest,
 )
 from tests.simulator.network import End, Network
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
 ACK_TIMEOUT_S = 3.0
 RECORD_BYTES = 200
 BUSY_TICK_S = 0.03
+RETENTION_POLL_S = 4.0
+#: A node that was away for longer takes a snapshot when it comes back.
+RETENTION_AWAY_S = 6.0
 
 #: The receipts of a batch; None while it waits.
 Slot = list[tuple[Receipt, ...] | None]
@@ -57,7 +62,7 @@ class StoredImport:
 
     file: ImportFile
     as_of_position: int
-    carried: tuple[int, ...] | None = None
+    carried: tuple[int, ...] = ()
     place: roll.ImportPlace = roll.ImportPlace.WAITING
     taken: bool = False
 
@@ -94,6 +99,7 @@ class PusherProcess(Service):
         clock: Clock,
         replication_settings: ReplicationSettings,
         rollout_settings: RolloutSettings,
+        keeps_updates: int,
     ) -> None:
         super().__init__(world, "pusher", clock)
         self.network = network
@@ -102,16 +108,26 @@ class PusherProcess(Service):
         self.log_id = "log-1"
         #: Durable: the update at each position, from 1.
         self.log: list[Update] = []
+        #: Durable: the oldest position that is kept; what came before is only remembered for the checkers.
+        self.first = 1
+        #: How many of the newest updates are young enough to stay.
+        self.keeps_updates = keeps_updates
         #: Durable: the position of each id.
         self.ids: dict[str, int] = {}
         #: Durable: imports by id.
         self.imports: dict[int, StoredImport] = {}
         #: What a crash takes back: only a planted bug writes without a sync.
         self.unsynced: list[Callable[[], None]] = []
+        #: Chance that the log can't be read.
+        self.bad_reads = 0.0
         self._queue: list[tuple[PushStream, PushRequest, Slot]] = []
         self._committing = False
         self._streams: dict[str, tuple[int, End]] = {}
         self._loads: dict[int, End] = {}
+        #: States of imports to be recorded, in order; the first is being written.
+        self._records: deque[roll.RecordTaken | roll.RecordPlace] = deque()
+        #: Carried positions that are known, and maybe not on disk yet.
+        self._carried: dict[int, tuple[int, ...]] = {}
         self._tickets = 0
         self._waits: dict[int, tuple[PushStream, Slot, tuple[Receipt, ...], AckRange]] = {}
         self._alive_nodes: frozenset[str] = frozenset()
@@ -137,14 +153,17 @@ class PusherProcess(Service):
         self.replication = self.replication_class(
             self._replication_settings,
             log_id=self.log_id,
-            first_position=1,
+            first_position=self.first,
             position=len(self.log),
             jitter=random.random,
+            import_id=max((key for key, each in self.imports.items() if each.taken), default=0),
         )
         self.rollout = self.rollout_class(self._rollout_settings, known, now)
         self.acks = self.acks_class(position=len(self.log))
         for volatile in (self._queue, self._streams, self._loads, self._waits, self._confirmed):
             volatile.clear()
+        self._records.clear()
+        self._carried.clear()
         self._in_step.clear()
         self._connected_since.clear()
         self._committing = False
@@ -154,6 +173,8 @@ class PusherProcess(Service):
         self._fan(fan.NodesKnown(names))
         self._watch()
         self._tick()
+        self._started_at = now
+        self.timer(RETENTION_POLL_S, self._trim)
 
     def on_crash(self) -> None:
         """Memory is gone."""
@@ -180,8 +201,7 @@ class PusherProcess(Service):
         end.on_end = lambda _: self._unwatched()
 
     def _unwatched(self) -> None:
-        self._primary = ""
-        self._roll(roll.PrimarySeen(None))
+        # What it said last stays.
         self.timer(0.2 + 0.3 * self.world.random.random(), self._watch)
 
     def _cluster_seen(self, seen: ClusterSeen) -> None:
@@ -333,16 +353,45 @@ class PusherProcess(Service):
 
     def log_end(self) -> LogEnd:
         """How far the log goes."""
-        return LogEnd(1, len(self.log), self.rollout.in_force, self.clock.wall())
+        return LogEnd(self.first, len(self.log), self.rollout.in_force, self.clock.wall())
 
     def _read_log(self, end: End, first: int, last: int) -> None:
-        if not 1 <= first <= last <= len(self.log):
+        if not self.first <= first <= last <= len(self.log):
             end.close("OUT_OF_RANGE")
             return
         records = [(position, self.log[position - 1]) for position in range(first, last + 1)]
         for start in range(0, len(records), 20):
             end.send(tuple(records[start : start + 20]))
         end.close("done")
+
+    def _trim(self) -> None:
+        """Forgets what nothing needs any more, as `services/pusher/retention.py` says."""
+        self.timer(RETENTION_POLL_S, self._trim)
+        first = first_kept(
+            LogEnds(self.first, len(self.log)),
+            len(self.log) - self.keeps_updates,
+            [
+                ImportManifest(as_of_position=each.as_of_position, carried_positions=each.carried)
+                for each in (self._needed_imports() if self.rollout.in_force else ())
+            ],
+            list(self.replication.nodes.values()),
+            away_since=self.clock.now() - RETENTION_AWAY_S,
+            started_at=self._started_at,
+        )
+        if first > self.first:
+            self.tell(f"the log begins at {first}")
+            self.disk.commit(partial(setattr, self, "first", first), self._trimmed)
+
+    def _trimmed(self, ok: bool) -> None:
+        if ok:
+            self._fan(fan.Trimmed(self.first))
+
+    def _needed_imports(self) -> list[StoredImport]:
+        taken = sorted((key for key, each in self.imports.items() if each.taken), reverse=True)
+        open_places = (roll.ImportPlace.WAITING, roll.ImportPlace.ROLLING_OUT)
+        wanted = set(taken[:2]) | {key for key, each in self.imports.items() if each.place in open_places}
+        wanted |= {key for key in self.imports if key > max(taken, default=0)}
+        return [self.imports[key] for key in sorted(wanted)]
 
     # ---- the fan-out
 
@@ -368,7 +417,7 @@ class PusherProcess(Service):
     def _connect(self, node: str, session: int) -> None:
         hello = PusherHello(self.log_id, self.log_end())
         end = self.network.connect(self, self.cluster.process(node), "apply", hello)
-        end.on_message = lambda word: self._heard(node, session, end, word)
+        end.on_message = lambda word: self._heard(node, session, word)
         end.on_end = lambda reason: self._stream_ended(node, session, reason)
         self._streams[node] = (session, end)
 
@@ -384,14 +433,17 @@ class PusherProcess(Service):
             self._lost_stream(node)
             known[1].close()
 
-    def _heard(self, node: str, session: int, end: End, word: Status | Applied) -> None:
-        if self._streams.get(node, (0,))[0] == session:
-            self._heard_position(node, word.position)
-        if isinstance(word, Status):
-            self._fan(fan.Stood(node, session, word.log_id, word.position, word.import_id))
-            return
-        self._fan(fan.Applied(node, session, word.position))
-        self._ack(NodeConfirmed(node, word.position))
+    def _heard(self, name: str, session: int, word: Response) -> None:
+        if self._streams.get(name, (0,))[0] == session:
+            self._heard_position(name, word.position)
+        if word.status is not None:
+            status = word.status
+            self._fan(fan.Stood(name, session, status.log_id, status.position, status.import_id))
+        if word.position:
+            self._fan(fan.Applied(name, session, word.position))
+            node = self.replication.nodes.get(name)
+            if node is not None and node.session == session and node.connected:
+                self._ack(NodeConfirmed(name, word.position))
 
     def _send(self, action: fan.Send) -> None:
         known = self._streams.get(action.node)
@@ -399,6 +451,9 @@ class PusherProcess(Service):
             return
         if self.replication.nodes[action.node].sending is not action:
             self._fan(fan.Writable(action.node, action.session))  # the node stood anew meanwhile
+            return
+        if self.bad_reads and self.world.random.random() < self.bad_reads:
+            self._fan(fan.ReadFailed(action.node, action.session, "the disk does not answer"))
             return
         count = min(action.last_position - action.first_position + 1, max(1, action.bytes_max // RECORD_BYTES))
         first = action.first_position
@@ -429,8 +484,7 @@ class PusherProcess(Service):
         else:
             self._connected_since.setdefault(name, self.clock.now())
             self._roll(roll.NodeUp(name, node.import_id))
-            healthy = node.in_step and node.state is NodeStream.STREAMING
-            self._ack(NodeHealth(name, healthy, node.applied_position))
+            self._ack(NodeHealth(name, node.in_step, node.applied_position))
 
     # ---- imports
 
@@ -443,8 +497,13 @@ class PusherProcess(Service):
             self.imports[import_id] = StoredImport(request.file, as_of)
             kept.append(import_id)
 
-        if as_of < max((each.as_of_position for each in self.imports.values()), default=0):
-            end.close("FAILED_PRECONDITION")  # an export that began before one that is here already
+        open_places = (roll.ImportPlace.WAITING, roll.ImportPlace.ROLLING_OUT)
+        before = [
+            each for key, each in self.imports.items() if key == self.rollout.in_force or each.place in open_places
+        ]
+        if as_of + 1 < self.first or as_of < max((each.as_of_position for each in before), default=0):
+            # The updates after it are no longer here; or a later export overtook this one.
+            end.close("FAILED_PRECONDITION")
         else:
             self.disk.commit(change, lambda ok: self._uploaded(end, kept, ok))
 
@@ -467,33 +526,44 @@ class PusherProcess(Service):
                     end = self._loads.pop(attempt, None)
                     if end is not None:
                         end.close()
-                case roll.RecordTaken(import_id, carried):
-                    self._record_taken(import_id, carried)
-                case roll.RecordPlace(import_id, place):
-                    stored = self.imports[import_id]
-                    self.tell(f"import {import_id} is {place}: {action.reason}")
-                    self.disk.commit(partial(setattr, stored, "place", place), _nothing)
-                case roll.Announce():
-                    self._fan(fan.LogEndChanged())
+                case roll.RecordTaken() | roll.RecordPlace():
+                    self._records.append(action)
+                    if len(self._records) == 1:
+                        self._record()
+                case roll.Announce(import_id):
+                    self._fan(fan.LogEndChanged(import_id))
 
-    def _record_taken(self, import_id: int, carried: tuple[int, ...]) -> None:
-        stored = self.imports[import_id]
+    def _record(self) -> None:
+        """Records states in order; tries each until there is room for it."""
+        action = self._records[0]
+        stored = self.imports[action.import_id]
+        if isinstance(action, roll.RecordPlace):
+            self.tell(f"import {action.import_id} is {action.place}: {action.reason}")
+            self.disk.commit(partial(setattr, stored, "place", action.place), self._recorded)
+        else:
+            # In memory at once, as in the real catalog; the disk follows.
+            self._carried[action.import_id] = action.carried_positions
 
-        def change() -> None:
-            stored.taken, stored.carried = True, carried
+            def change() -> None:
+                stored.taken, stored.carried = True, action.carried_positions
 
-        def done(ok: bool) -> None:
-            if ok:
-                self._roll(roll.Recorded(import_id))
-            else:  # the shell tries again until there is room: nothing else may follow
-                self.timer(0.5, self._record_taken, import_id, carried)
+            self.disk.commit(change, self._recorded)
 
-        self.disk.commit(change, done)
+    def _recorded(self, ok: bool) -> None:
+        if not ok:
+            self.timer(1.0, self._record)
+            return
+        action = self._records.popleft()
+        if self._records:
+            self._record()
+        if isinstance(action, roll.RecordTaken):
+            self._roll(roll.Recorded(action.import_id))
 
     def _load(self, action: roll.Load) -> None:
         stored = self.imports[action.import_id]
         self._check_passive_first(action, stored)
-        manifest = Manifest(action.import_id, stored.as_of_position, stored.carried)
+        carried = self._carried.get(action.import_id, stored.carried)
+        manifest = Manifest(action.import_id, stored.as_of_position, carried)
         self.tell(f"asks {action.node} to take import {action.import_id}")
         node = self.cluster.process(action.node)
         end = self.network.connect(self, node, "load_import", LoadRequest(manifest, action.sources))
@@ -517,20 +587,21 @@ class PusherProcess(Service):
         words.append(word)
         node, attempt = action.node, action.attempt
         match word.phase:
-            case "progress":
+            case "downloading" | "building":
                 self._roll(roll.LoadProgress(node, attempt))
             case "done":
                 self._roll(roll.LoadDone(node, attempt, word.carried))
             case "refused":
                 self._roll(roll.LoadRefused(node, attempt, word.reason))
             case _:
-                self._roll(roll.LoadFailed(node, attempt, word.reason, True))
+                self._roll(roll.LoadFailed(node, attempt, word.reason, _begun(words[:-1])))
 
     def _load_ended(self, action: roll.Load, words: list[LoadWord], reason: str) -> None:
         self._loads.pop(action.attempt, None)
-        if not words or words[-1].phase == "progress":
-            self._roll(roll.LoadFailed(action.node, action.attempt, reason, bool(words)))
+        if not words or words[-1].phase in ("downloading", "building"):
+            self._roll(roll.LoadFailed(action.node, action.attempt, reason, _begun(words)))
 
 
-def _nothing(_: bool) -> None:
-    """Nobody waits for it."""
+def _begun(words: list[LoadWord]) -> bool:
+    """Whether the node had the file, and may have died of it."""
+    return bool(words) and words[-1].phase == "building"

@@ -26,10 +26,16 @@ class Update(NamedTuple):
 
 
 class ImportFile(NamedTuple):
-    """What an import file holds: (volume, status) of each member, and whether its rows are sound."""
+    """What an import file holds: (volume, status) of each member, and whether its rows are sound.
+
+    For the checkers: the import that was in force when it was exported, and the updates that were held then, whose
+    effect is therefore not in it.
+    """
 
     members: Mapping[int, tuple[int, int]]
     sound: bool
+    in_force: int = 0
+    held: tuple[int, ...] = ()
 
 
 class ToyTree:
