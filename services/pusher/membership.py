@@ -85,7 +85,8 @@ class Membership:
         self._changed = changed
         self._hosts = read_hosts_file(hosts_file) if hosts_file else []
         self._cluster: coordinator_pb2.Cluster | None = None
-        self._problem = ""
+        #: What is wrong with the host file now; empty where nothing is.
+        self.problem = ""
         self.members = Members()
 
     async def run(self) -> None:
@@ -108,11 +109,11 @@ class Membership:
             try:
                 hosts = await asyncio.to_thread(read_hosts_file, path)
             except SettingsError as error:
-                if str(error) != self._problem:
+                if str(error) != self.problem:
                     logger.error("%s; goes on with the hosts known before", error)
-                self._problem = str(error)
+                self.problem = str(error)
                 continue
-            self._problem = ""
+            self.problem = ""
             if hosts != self._hosts:
                 logger.info("the host file has %d nodes now", len(hosts))
                 self._hosts = hosts

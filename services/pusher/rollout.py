@@ -67,7 +67,7 @@ TRANSITIONS: dict[ImportPlace, frozenset[ImportPlace]] = {
     ImportPlace.WAITING: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
     ImportPlace.ROLLING_OUT: frozenset({ImportPlace.DONE, ImportPlace.REFUSED, ImportPlace.SUPERSEDED}),
     ImportPlace.DONE: frozenset(),
-    ImportPlace.REFUSED: frozenset({ImportPlace.ROLLING_OUT}),
+    ImportPlace.REFUSED: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
     ImportPlace.SUPERSEDED: frozenset({ImportPlace.REFUSED}),
 }
 
@@ -305,7 +305,8 @@ class Rollout:
             return actions
         known = self.imports[import_id]
         if known.place in (ImportPlace.WAITING, ImportPlace.REFUSED):
-            actions += self._move(known, ImportPlace.ROLLING_OUT, f"{node.node} begins")
+            place = ImportPlace.SUPERSEDED if self.candidate > import_id else ImportPlace.ROLLING_OUT
+            actions += self._move(known, place, f"{node.node} begins")
         self._attempts += 1
         self.load = RunningLoad(node.node, import_id, self._attempts, now)
         self._story.append(f"load {self._attempts}: import {import_id} on {node.node}")
@@ -383,8 +384,7 @@ class Rollout:
             problems += (
                 [f"import {known.import_id} was refused, but is loaded"] if known.place is ImportPlace.REFUSED else []
             )
-        open_places = (ImportPlace.WAITING, ImportPlace.ROLLING_OUT)
-        still_open = [known.import_id for known in self.imports.values() if known.place in open_places]
+        still_open = [known.import_id for known in self.imports.values() if known.place in OPEN_PLACES]
         problems += [f"imports {still_open} roll out at once"] if len(still_open) > 1 else []
         problems += [
             f"import {known.import_id} is {known.place}, but no node took it"
