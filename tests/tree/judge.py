@@ -10,7 +10,6 @@ from services.treenode.tree.further import day_of, text_of_day
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
 from services.treenode.tree.kernel import Int32s
 from services.treenode.tree.queries import Which
-from services.treenode.tree.searches import holding_tank_rows
 from tests.tree.naive import NaiveTree
 
 VOLUME_TYPES = ["PV", "CV"]
@@ -73,7 +72,6 @@ def expect_same(tree: Tree, naive: NaiveTree) -> None:
     assert tree.member_count == len(members)
     assert tree.empty_place_count == len(naive.places) - len(members)
     assert tree.root_count == sum(not naive.places[each].sponsor for each in members)
-    assert set(_ids(tree, holding_tank_rows(tree))) == naive.holding()
     assert tree.holding_count == len(naive.holding())
     for member_id in naive.places:
         row = queries.row_of_member(tree, member_id)

@@ -14,7 +14,7 @@ from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
 from services.treenode.reports.freeze import copied_column, copied_volumes, frozen_columns
 from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
 from services.treenode.tree import Tree
-from services.treenode.tree.ids import find_row, packed_id
+from services.treenode.tree.ids import find_one, packed_id
 from services.treenode.tree.kernel import Int32s, Int64s
 from services.treenode.tree.links import TOP, Genealogy
 from services.treenode.tree.store import NOBODY
@@ -68,7 +68,7 @@ def row_of_member(tree: Tree, member_id: str, field: str = "member_id") -> int:
         NotFoundError: Nobody has it, or the member has left.
     """
     store = tree.store
-    row = int(find_row(store.ids, packed_id(checked_id(member_id, field)), 0))
+    row = int(find_one(store.ids, packed_id(checked_id(member_id, field))))
     if row < 0 or store.kind[row] == NOBODY:
         raise NotFoundError(
             f'{field} "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field=field, value=member_id
