@@ -69,6 +69,8 @@ class LiveNode:
         self.applying = asyncio.Event()
         self.applying.set()
         self._tree = Tree.empty(self.tree_config)
+        #: Counts the trees that the node has had: whoever follows it hears of a new one.
+        self.tree_number = 1
         self._as_of = types_pb2.AsOf(node=settings.name)
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiter_numbers = itertools.count()
@@ -135,6 +137,7 @@ class LiveNode:
     def take_tree(self, tree: Tree, log_id: str) -> list[NodeAction]:
         """Serves from another tree from now on, in one step. In the gate's write turn, or before anything is served."""
         self._tree = tree
+        self.tree_number += 1
         actions = self.handle(TreeTaken(log_id, tree.import_id, tree.position))
         self.applied()
         return actions
@@ -199,6 +202,7 @@ class LiveNode:
                 case SetAside():
                     logger.warning("starts empty: %s", action.reason)
                     self._tree = Tree.empty(self.tree_config)
+                    self.tree_number += 1
                     self.on_set_aside(action.reason)
                     self.applied()
                 case FindBase():

@@ -40,8 +40,8 @@ class UpdateStreams:
         self._ending: asyncio.Future[str] | None = None
         #: host:port of the pusher as it introduced itself; empty before.
         self.pusher_address = ""
-        #: The (log_id, import_id) that the pusher was last told; another one now means telling it.
-        self._told = ("", 0)
+        #: Number of the tree whose status the pusher was last told; another one now means telling it anew.
+        self._told_tree = 0
 
     async def serve(self, requests: _Requests) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
         """Answers the hello with the node's status, each batch with how far the node is.
@@ -122,14 +122,13 @@ class UpdateStreams:
             self._live.applied()
         if self._live.fatal is not None:
             raise UnavailableError("the node ends; its log says why")
-        sequence = self._live.core.sequence
-        return self._response(not_applied, with_status=self._told != (sequence.log_id, sequence.import_id))
+        return self._response(not_applied, with_status=self._told_tree != self._live.tree_number)
 
     def _response(self, not_applied: list[NotApplied], *, with_status: bool) -> treenode_pb2.ApplyUpdatesResponse:
         sequence = self._live.core.sequence
         response = treenode_pb2.ApplyUpdatesResponse(applied_position=sequence.position)
         if with_status:
-            self._told = (sequence.log_id, sequence.import_id)
+            self._told_tree = self._live.tree_number
             response.status.CopyFrom(self._live.status())
         for update in not_applied:
             response.outcomes.append(
