@@ -170,11 +170,12 @@ class LogWriter:
     # -- on the event loop
 
     def _tell(self, outcome: _Outcome) -> None:
-        if outcome.run is not None:
-            self._on_run(outcome.run)
+        # Callers go on in a later turn of the loop, after `on_run`; set first, they go on before the fan-out's tasks.
         for done, result in outcome.results:
             if not done.done():  # the caller may have gone
                 done.set_result(result)
+        if outcome.run is not None:
+            self._on_run(outcome.run)
         for done, error in outcome.errors:
             if not done.done():
                 done.set_exception(error)

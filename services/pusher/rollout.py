@@ -332,9 +332,14 @@ class Rollout:
         return self._next_of(self.in_force, now), self.in_force
 
     def _finish(self) -> list[RolloutAction]:
-        """Marks the import in force as done once every connected node serves it."""
+        """Marks the import in force as done once every connected node serves it, and no load of it is under way.
+
+        A node may serve it before its load is over: by a peer's snapshot.
+        """
         known = self.imports.get(self.in_force)
         if known is None or known.place is not ImportPlace.ROLLING_OUT:
+            return []
+        if self.load is not None and self.load.import_id == known.import_id:
             return []
         connected = [node for node in self.nodes.values() if node.connected]
         if not connected or any(node.import_id < known.import_id for node in connected):

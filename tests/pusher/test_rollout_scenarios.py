@@ -75,6 +75,13 @@ def test_passive_first_primary_last_one_at_a_time() -> None:
     assert RecordPlace(1, ImportPlace.DONE, "") in take(rollout, third)
 
 
+def test_an_import_is_not_done_while_a_node_still_loads_it() -> None:
+    rollout = cluster(A, B)
+    second = the_load(take(rollout, the_load(rollout.handle(ImportAdded(1), 0.0))))
+    assert rollout.handle(NodeUp(B, 1), 0.0) == []  # a peer's snapshot was faster
+    assert RecordPlace(1, ImportPlace.DONE, "") in take(rollout, second)
+
+
 def test_a_bad_file_stops_at_the_first_node() -> None:
     rollout = cluster(A, B)
     load = the_load(rollout.handle(ImportAdded(1), 0.0))
