@@ -66,10 +66,10 @@ def _sponsors(draws: Any, ways: Any, roots: int, exponent: float, parents: Any) 
         if member < roots:
             parents[member] = -1
         elif ways[member] < _STAR_SHARE:
-            stars = member // _MEMBERS_A_STAR + 1
-            parents[member] = min(int(stars * draws[member] ** 3) * _MEMBERS_A_STAR, member - 1)
+            stars = (member - 1) // _MEMBERS_A_STAR + 1
+            parents[member] = min(int(stars * draws[member] ** 3), stars - 1) * _MEMBERS_A_STAR
         else:
-            other = min(int(member * draws[member] ** exponent), member - 1)  # a draw near 1 may round up
+            other = min(int(member * draws[member] ** exponent), member - 1)
             above = parents[other]
             parents[member] = above if ways[member] > 1 - _COPY_SHARE and above >= 0 else other
 
