@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: sim help setup setup-run lock gen test check released-api clean
+.PHONY: sim help setup setup-run lock gen test check released-api clean bench-tree
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,12 @@ SEEDS ?= 2000
 
 sim: $(VENV)/.dev ## Simulates whole clusters from SEEDS=2000 seeds, then finds every planted bug; JSON last.
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
+
+MEMBERS ?= 1000000
+PEER ?= postgres
+
+bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreSQL 15 (PEER=none: alone); JSON last.
+	@$(BIN)/python -m bench.tree --members $(MEMBERS) --peer $(PEER)
 
 node_modules/.bin/buf: package.json
 	@tools/need npm=npm
