@@ -1,0 +1,83 @@
+"""The shipped files: valid, and the same text that tests and `fasttree up` run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from services.shared.vip import VipError, deploy_file, render_envoy, render_haproxy
+from tests.vip.fronts import envoy_program, haproxy_program
+
+SHIPPED_NODES = ["ftsp01.example.com", "ftsp02.example.com"]
+
+
+def validate_envoy(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [envoy_program(), "--mode", "validate", "--config-path", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def validate_haproxy(path: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [haproxy_program(), "-c", "-f", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
+
+
+def test_the_shipped_envoy_file_is_valid() -> None:
+    result = validate_envoy(deploy_file("envoy/envoy.yaml"))
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_shipped_haproxy_file_is_valid() -> None:
+    path = deploy_file("haproxy/haproxy.cfg")
+    result = validate_haproxy(path, path.parent)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+def test_rendered_files_are_valid(nodes: int, tmp_path: Path) -> None:
+    addresses = [(f"127.0.0.1:{7000 + number}", f"127.0.0.1:{7100 + number}") for number in range(nodes)]
+    envoy_file, haproxy_file = tmp_path / "envoy.yaml", tmp_path / "haproxy.cfg"
+    envoy_file.write_text(render_envoy([report for report, _ in addresses], 7200, 7201))
+    haproxy_file.write_text(render_haproxy(addresses, "127.0.0.1:7202"))
+    assert (result := validate_envoy(envoy_file)).returncode == 0, result.stderr
+    assert (result := validate_haproxy(haproxy_file, tmp_path)).returncode == 0, result.stderr
+    for report, http in addresses:
+        host, _, port = report.rpartition(":")
+        assert envoy_file.read_text().count(f"{{address: {host}, port_value: {port}}}") == 1
+        assert haproxy_file.read_text().count(f" {report} ") == 3
+        assert haproxy_file.read_text().count(f"port {http.rpartition(':')[2]} ") == 2
+
+
+def test_the_shipped_envoy_file_is_what_is_rendered() -> None:
+    rendered = render_envoy([f"{node}:50100" for node in SHIPPED_NODES], "0.0.0.0:50100", "127.0.0.1:9901")
+    assert rendered == deploy_file("envoy/envoy.yaml").read_text()
+
+
+def test_the_shipped_haproxy_file_is_what_is_rendered() -> None:
+    addresses = [(f"{node}:50100", f"{node}:50200") for node in SHIPPED_NODES]
+    rendered = render_haproxy(addresses, "0.0.0.0:50100")
+    for number, node in enumerate(SHIPPED_NODES, 1):
+        rendered = rendered.replace(f"node{number}", node.partition(".")[0])
+    rendered = rendered.replace(str(deploy_file("haproxy/hold.lua")), "hold.lua")
+    assert rendered == deploy_file("haproxy/haproxy.cfg").read_text()
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":1", "host:port", "ho st:1", "host:1\n", "a}:1"])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="expected host:port"):
+        render_envoy([address], 7200, 7201)
+    with pytest.raises(ValueError, match="expected host:port"):
+        render_haproxy([(address, "127.0.0.1:50200")], 7200)
+
+
+def test_a_vip_needs_nodes() -> None:
+    with pytest.raises(ValueError, match="at least one node"):
+        render_envoy([], 7200, 7201)
+    with pytest.raises(ValueError, match="at least one node"):
+        render_haproxy([], 7200)
+
+
+def test_a_missing_file_is_named() -> None:
+    with pytest.raises(VipError, match=r"envoy/none\.yaml is missing"):
+        deploy_file("envoy/none.yaml")

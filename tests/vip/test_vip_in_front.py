@@ -1,0 +1,144 @@
+"""Envoy and HAProxy in front of real nodes: reads go to the primary, and failovers cost no read.
+
+The gaps are printed, not judged: `make bench-failover` does that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import grpc.aio
+import pytest
+
+from bench.cluster import RunningCluster, running_cluster, wait_for
+from bench.read_load import ReadLoad
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, report_pb2, report_pb2_grpc
+from tests.vip.fronts import front, read_channel
+
+#: Of the sample tree.
+MEMBER = "10000"
+KINDS = ("envoy", "haproxy")
+#: Two answers and more from wherever they should come from.
+ANSWERS = 50
+
+
+class Stage:
+    """A cluster of real processes, a VIP of one kind before it, and reads through that."""
+
+    def __init__(self, kind: str, cluster: RunningCluster, load: ReadLoad) -> None:
+        self.kind = kind
+        self.cluster = cluster
+        self.load = load
+
+    async def answers_from(self, only: set[str]) -> None:
+        """Waits for a stretch of answers that come from exactly these nodes."""
+
+        before = Counter(self.load.answered_by)
+
+        async def reached() -> bool:
+            nonlocal before
+            since = self.load.answered_by - before
+            if since.total() < ANSWERS:
+                return False
+            before = Counter(self.load.answered_by)
+            return set(since) == only
+
+        await wait_for(reached, 60, f"answers from {only} alone")
+
+    def report(self, what: str, since_s: float) -> None:
+        gap_ms = self.load.longest_gap_ms(since_s)
+        print(f"{self.kind}, {what}: {self.load.reads} reads, longest gap {gap_ms:.0f} ms")
+        assert not self.load.failures
+
+
+@pytest.fixture(params=KINDS)
+async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with contextlib.AsyncExitStack() as stack:
+        arguments = ("--sample", "--no-restart")
+        cluster = await stack.enter_async_context(running_cluster(tmp_path / "cluster", arguments=arguments))
+        await cluster.wait_ready()
+        address = await stack.enter_async_context(front(request.param, cluster, tmp_path))
+        channel = await stack.enter_async_context(read_channel(request.param, address))
+        await wait_for(lambda: _answers(channel), 30, "the VIP to answer")
+        load = await stack.enter_async_context(ReadLoad(channel, [MEMBER]))
+        yield Stage(request.param, cluster, load)
+
+
+async def _answers(channel: grpc.aio.Channel) -> bool:
+    stub = report_pb2_grpc.ReportServiceStub(channel)
+    answer = await stub.GetMember(report_pb2.GetMemberRequest(member_id=MEMBER), timeout=2)
+    assert isinstance(answer, report_pb2.GetMemberResponse)
+    return answer.member.member_id == MEMBER
+
+
+async def _switch_over(cluster: RunningCluster) -> str:
+    stub = coordinator_pb2_grpc.CoordinatorServiceStub(cluster.channel(cluster.endpoints["coordinator"]))
+    answer = await stub.Switchover(coordinator_pb2.SwitchoverRequest(), timeout=60)
+    assert isinstance(answer, coordinator_pb2.SwitchoverResponse)
+    return answer.to_node
+
+
+async def test_reads_follow_the_primary_through_a_switchover_and_a_kill(stage: Stage) -> None:
+    primary = await stage.cluster.wait_primary()
+    await stage.answers_from({primary})
+
+    began = time.monotonic()
+    switched = await _switch_over(stage.cluster)
+    assert switched != primary
+    await stage.answers_from({switched})
+    stage.report("switchover", began)
+
+    began = time.monotonic()
+    stage.cluster.kill(switched)
+    elected = await stage.cluster.wait_primary(other_than=switched)
+    assert elected == primary
+    await stage.answers_from({elected})
+    stage.report("kill -9", began)
+
+
+async def test_without_a_primary_every_ready_node_serves(stage: Stage) -> None:
+    await stage.answers_from({await stage.cluster.wait_primary()})
+    began = time.monotonic()
+    stage.cluster.kill("coordinator")
+    await stage.answers_from(set(stage.cluster.node_names))
+    stage.report("no coordinator", began)
+
+
+async def test_a_drained_primary_hands_over_before_it_ends(stage: Stage) -> None:
+    primary = await stage.cluster.wait_primary()
+    await stage.answers_from({primary})
+    began = time.monotonic()
+    stage.cluster.kill(primary, signal.SIGTERM)
+    elected = await stage.cluster.wait_primary(other_than=primary)
+    await stage.answers_from({elected})
+    stage.report("drain", began)
+
+
+@pytest.mark.parametrize("stage", ["envoy"], indirect=True)
+async def test_a_frozen_primary_costs_no_read_behind_envoy(stage: Stage) -> None:
+    primary = await stage.cluster.wait_primary()
+    await stage.answers_from({primary})
+    began = time.monotonic()
+    stage.cluster.kill(primary, signal.SIGSTOP)
+    try:
+        elected = await stage.cluster.wait_primary(other_than=primary)
+        await stage.answers_from({elected})
+    finally:
+        stage.cluster.kill(primary, signal.SIGCONT)
+    await _until(stage, lambda: _is_passive(stage.cluster, primary))
+    await stage.answers_from({elected})
+    stage.report("frozen for a while", began)
+
+
+async def _is_passive(cluster: RunningCluster, name: str) -> bool:
+    return (await cluster.node_status(name)).status.state == coordinator_pb2.NODE_STATE_PASSIVE
+
+
+async def _until(stage: Stage, condition: Callable[[], Awaitable[bool]]) -> None:
+    await wait_for(condition, 60, f"{stage.kind}: the node that was frozen to step down")
