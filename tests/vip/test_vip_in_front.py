@@ -5,7 +5,6 @@ The gaps are printed, not judged: `make bench-failover` does that.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import time
