@@ -9,7 +9,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc.aio
@@ -66,11 +66,17 @@ class Stage:
         assert not self.load.failures
 
 
+@pytest.fixture
+def nodes() -> int:
+    """How many nodes the cluster has."""
+    return 2
+
+
 @pytest.fixture(params=KINDS)
-async def stage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stage]:
+async def stage(request: pytest.FixtureRequest, nodes: int, tmp_path: Path) -> AsyncIterator[Stage]:
     async with contextlib.AsyncExitStack() as stack:
-        arguments = ("--sample", "--no-restart")
-        cluster = await stack.enter_async_context(running_cluster(tmp_path / "cluster", arguments=arguments))
+        running = running_cluster(tmp_path / "cluster", nodes=nodes, arguments=("--sample", "--no-restart"))
+        cluster = await stack.enter_async_context(running)
         await cluster.wait_ready()
         address = await stack.enter_async_context(front(request.param, cluster, tmp_path))
         channel = await stack.enter_async_context(read_channel(request.param, address))
@@ -91,46 +97,30 @@ async def _switch_over(cluster: RunningCluster) -> None:
     await stub.Switchover(coordinator_pb2.SwitchoverRequest(), timeout=60)
 
 
-async def test_reads_follow_the_primary_through_a_switchover_and_a_kill(stage: Stage) -> None:
+async def test_switchover_and_no_coordinator(stage: Stage) -> None:
     primary = await stage.settled()
-
     began = time.monotonic()
     await _switch_over(stage.cluster)
     switched = await stage.settled(other_than=primary)
     stage.report("switchover", began)
 
-    began = time.monotonic()
-    stage.cluster.kill(switched)
-    assert await stage.settled(other_than=switched) == primary
-    stage.report("kill -9", began)
+    if stage.kind == "envoy":  # HAProxy does not notice that a connection leads to a frozen process
+        await _freeze(stage, switched)
 
-
-async def test_without_a_primary_every_ready_node_serves(stage: Stage) -> None:
-    await stage.settled()
     began = time.monotonic()
     stage.cluster.kill("coordinator")
     await stage.answers_from(set(stage.cluster.node_names))
-    stage.report("no coordinator", began)
+    stage.report("no coordinator: every ready node serves", began)
 
 
-async def test_a_drained_primary_hands_over_before_it_ends(stage: Stage) -> None:
-    primary = await stage.settled()
-    began = time.monotonic()
-    stage.cluster.kill(primary, signal.SIGTERM)
-    await stage.settled(other_than=primary)
-    stage.report("drain", began)
-
-
-@pytest.mark.parametrize("stage", ["envoy"], indirect=True)
-async def test_a_frozen_primary_costs_no_read_behind_envoy(stage: Stage) -> None:
-    primary = await stage.settled()
+async def _freeze(stage: Stage, primary: str) -> None:
     began = time.monotonic()
     stage.cluster.kill(primary, signal.SIGSTOP)
     try:
         await stage.settled(other_than=primary)
     finally:
         stage.cluster.kill(primary, signal.SIGCONT)
-    await _until(stage, lambda: _is_passive(stage.cluster, primary))
+    await wait_for(lambda: _is_passive(stage.cluster, primary), 60, f"{primary}, which was frozen, to step down")
     await stage.settled(other_than=primary)
     stage.report("frozen for a while", began)
 
@@ -139,5 +129,15 @@ async def _is_passive(cluster: RunningCluster, name: str) -> bool:
     return (await cluster.node_status(name)).status.state == coordinator_pb2.NODE_STATE_PASSIVE
 
 
-async def _until(stage: Stage, condition: Callable[[], Awaitable[bool]]) -> None:
-    await wait_for(condition, 60, f"{stage.kind}: the node that was frozen to step down")
+@pytest.mark.parametrize("nodes", [3])
+async def test_drain_and_kill(stage: Stage) -> None:
+    primary = await stage.settled()
+    began = time.monotonic()
+    stage.cluster.kill(primary, signal.SIGTERM)
+    successor = await stage.settled(other_than=primary)
+    stage.report("drain", began)
+
+    began = time.monotonic()
+    stage.cluster.kill(successor)
+    assert await stage.settled(other_than=successor) != primary
+    stage.report("kill -9", began)
