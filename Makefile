@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: sim help setup setup-run lock gen test check released-api clean bench-tree
+.PHONY: sim help setup setup-run lock gen test check released-api clean bench-tree bench-failover
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,3 +65,7 @@ demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, 
 
 clean: ## Removes what was installed and made here (not .demo/).
 	rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+ROUNDS ?= 20
+bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
+	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)
