@@ -33,6 +33,7 @@ from services.treenode.loading import ImportLoader
 from services.treenode.metrics import NodeMetrics
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.peers import Bootstrap
+from services.treenode.rehearsal import rehearse
 from services.treenode.reports import ReportServicer, add_report_service
 from services.treenode.saving import SnapshotWriter, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
@@ -121,7 +122,7 @@ class TreeNode:
         self._begin(self._announce())
         if self.cluster.coordinator:
             self._begin(Heartbeat(self.live, self.cluster.coordinator, self.address).run())
-        await self._restore()
+        await asyncio.gather(rehearse(self.live.tree_config), self._restore())
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
         self._begin(self.writer.run())
