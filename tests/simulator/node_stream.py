@@ -111,10 +111,11 @@ class NodeStream:
     def _respond(self) -> None:
         """How far the node is; where it stands, when it has not told that yet."""
         node, sequence = self._node, self._node.core.sequence
+        if self._superseded:
+            self._end.close("ABORTED")
+            return
         status = None
         if node.status_wanted:
             node.status_wanted = False
             status = Status(sequence.log_id, sequence.import_id, sequence.position)
         self._end.send(Response(status, sequence.position))
-        if self._superseded:
-            self._end.close("ABORTED")
