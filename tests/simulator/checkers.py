@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tests.simulator.toy_tree import ImportFile, ToyTree, Update
 
 if TYPE_CHECKING:
-    from tests.simulator.pusher_process import StoredImport
+    from tests.simulator.pusher_imports import StoredImport
 
 
 class Violation(Exception):  # noqa: N818 - a broken promise is what it is; nobody handles it as an error

@@ -25,7 +25,7 @@ from tests.simulator.coordinator_process import CoordinatorProcess
 from tests.simulator.messages import Record
 from tests.simulator.node_loading import Loader
 from tests.simulator.node_process import NodeProcess, Snapshot
-from tests.simulator.pusher_process import PusherProcess
+from tests.simulator.pusher_log import PushDesk
 from tests.simulator.run import Result, run_seed
 from tests.simulator.toy_tree import ImportFile, ToyTree, Update
 from tests.simulator.world import Clock
@@ -70,7 +70,7 @@ def find(bug: Planted, seeds_max: int = SEEDS_MAX) -> tuple[int, Result | None]:
 # ---- the pusher ------------------------------------------------------------------------------------------------------
 
 
-def _ack_before_sync(self: PusherProcess, change: Callable[[], None], done: Callable[[bool], None]) -> None:
+def _ack_before_sync(self: PushDesk, change: Callable[[], None], done: Callable[[bool], None]) -> None:
     """Done as soon as the page cache has it; the disk follows later, or never."""
     before = len(self.log)
     change()
@@ -82,17 +82,17 @@ def _ack_before_sync(self: PusherProcess, change: Callable[[], None], done: Call
             self.ids.pop(update.update_id, None)
 
     self.unsynced.append(undo)
-    self.world.after(0.2, lambda: self.unsynced.remove(undo) if undo in self.unsynced else None)
-    self.timer(0.0, done, True)
+    self.pusher.world.after(0.2, lambda: self.unsynced.remove(undo) if undo in self.unsynced else None)
+    self.pusher.timer(0.0, done, True)
 
 
-def _send_before_sync(self: PusherProcess, change: Callable[[], None], done: Callable[[bool], None]) -> None:
+def _send_before_sync(self: PushDesk, change: Callable[[], None], done: Callable[[bool], None]) -> None:
     """Nodes get records that are not durable yet; receipts wait."""
-    _ack_before_sync(self, change, lambda ok: self.timer(0.25, done, ok))
+    _ack_before_sync(self, change, lambda ok: self.pusher.timer(0.25, done, ok))
     self.spread()
 
 
-def _dedupe_window(self: PusherProcess, update_id: str) -> int | None:
+def _dedupe_window(self: PushDesk, update_id: str) -> int | None:
     position = self.ids.get(update_id)
     return position if position is not None and position > len(self.log) - 20 else None
 
@@ -263,9 +263,9 @@ def plant(name: str, breaks: str, owner: Any, attribute: str, instead: Any) -> P
 
 
 PLANTED = (
-    plant("ack-before-fsync", "a receipt leaves before the log is on disk", PusherProcess, "sync", _ack_before_sync),
-    plant("fan-out-before-fsync", "nodes get what is not durable", PusherProcess, "sync", _send_before_sync),
-    plant("dedupe-window", "ids are known for the last 20 updates", PusherProcess, "position_of", _dedupe_window),
+    plant("ack-before-fsync", "a receipt leaves before the log is on disk", PushDesk, "sync", _ack_before_sync),
+    plant("fan-out-before-fsync", "nodes get what is not durable", PushDesk, "sync", _send_before_sync),
+    plant("dedupe-window", "ids are known for the last 20 updates", PushDesk, "position_of", _dedupe_window),
     plant("own-place", "a node's word about where it stands is ignored", Replication, "_stood", _keep_own_place),
     plant("all-of-nobody", "'all nodes' is reached with no healthy node", Acks, "level", _count_nobody),
     plant("one-for-all", "'all nodes' is reached with the first", Acks, "level", _best_of_healthy),
