@@ -1,0 +1,1 @@
+"""Chaos on real processes: `make chaos SECONDS=60`."""
