@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: sim help setup setup-run lock gen test check released-api clean bench-tree bench-failover
+.PHONY: help setup setup-run lock gen test check demo sim chaos bench bench-tree bench-fanout bench-failover released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,15 @@ PEER ?= postgres
 
 bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreSQL 15 (PEER=none: alone); JSON last.
 	@$(BIN)/python -m bench.tree --members $(MEMBERS) --peer $(PEER)
+
+SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
+chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60.
+	@tools/need ip=iproute2 iptables=iptables
+	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS)
+
+bench-fanout: $(VENV)/.dev ## Orders to every node, beside PostgreSQL with two standbys.
+	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
+	$(BIN)/python -m bench.fanout --members $(MEMBERS) --peer $(PEER)
 
 node_modules/.bin/buf: package.json
 	@tools/need npm=npm

@@ -1,7 +1,7 @@
 """Kills, stops, cuts off, fills and damages a real cluster under load, and checks every promise at the end.
 
-As root it moves into a network and a mount namespace of its own first, where it can cut connections and fill a small disk
-without touching the machine; elsewhere those faults are left out, and the last line says so.
+As root it moves into a network and a mount namespace of its own first, where it can cut connections and fill a small
+disk without touching the machine; elsewhere those faults are left out, and the last line says so.
 
 The last line is JSON: reads, failed_reads, longest_gap_ms, pushed, lost, twice, digests_equal, elections, faults.
 """

@@ -1,7 +1,7 @@
 """Faults that a whole cluster on this machine can suffer, each with the way back.
 
-Rules that keep the verdict honest: a fault touches at most one tree node, and the next one begins only when the cluster is
-whole again, so that a ready node can be reached from the VIP at every moment, and no read has an excuse to fail.
+Rules that keep the verdict honest: a fault touches at most one tree node, and the next one begins only when the cluster
+is whole again, so that a ready node can be reached from the VIP at every moment, and no read has an excuse to fail.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ class Faults:
         port = address.rpartition(":")[2]
         rules = [["INPUT", "-i", "lo", "-p", "tcp", side, port, "-j", "DROP"] for side in ("--dport", "--sport")]
         for rule in rules:
-            subprocess.run(["iptables", "-I", *rule], check=True)
+            _iptables("-I", *rule)
         try:
             await asyncio.sleep(length_s)
         finally:
             for rule in rules:
-                subprocess.run(["iptables", "-D", *rule], check=True)
+                _iptables("-D", *rule)
 
     async def _fill_disk(self, length_s: float) -> None:
         assert self._pusher_disk is not None
@@ -138,3 +138,7 @@ class Faults:
             await asyncio.sleep(length_s)
         finally:
             ballast.unlink()
+
+
+def _iptables(*arguments: str) -> None:
+    subprocess.run(["iptables", *arguments], check=True)
