@@ -1,0 +1,49 @@
+"""Every bench and the chaos run work: a short run of each, its last line read as its users read it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+TREE_KEYS = (
+    "members answers_equal import_s import_ratio summary_100k_ratio_cte summary_100k_ratio_ltree summary_all_ratio_cte "
+    "orders_per_s enrolments_per_s batch_get_members_per_s stream_arrow_rows_per_s stream_rows_per_s "
+    "get_member_vs_empty update_delay_added_p99_ms import_peak_gb steady_gb restart_s"
+)
+FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
+FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
+CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice digests_equal elections faults"
+
+
+def last_line(*command: str) -> dict[str, object]:
+    """Runs a bench; returns its last line, with what it said on the way where it failed."""
+    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
+    figures = json.loads(done.stdout.splitlines()[-1])
+    assert isinstance(figures, dict)
+    return figures
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("command", "keys"),
+    [
+        (("bench.tree", "--members", "20000", "--peer", "none"), TREE_KEYS),
+        (("bench.fanout", "--members", "5000", "--orders", "5000", "--peer", "none"), FANOUT_KEYS),
+        (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
+    ],
+    ids=["tree", "fanout", "failover"],
+)
+def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None:
+    assert set(last_line(*command)) >= set(keys.split())
+
+
+@pytest.mark.timeout(600)
+def test_a_short_chaos_keeps_every_promise() -> None:
+    figures = last_line("bench.chaos", "--seconds", "10", "--members", "2000", "--seed", "1")
+    assert set(figures) >= set(CHAOS_KEYS.split())
+    assert figures["lost"] == 0
+    assert figures["twice"] == 0
+    assert figures["digests_equal"] is True
+    assert figures["failed_reads"] == 0
