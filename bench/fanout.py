@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.cluster import RunningCluster, running_cluster
-from bench.genealogy import generate, write_csv
+from bench.genealogy import make_genealogy, write_genealogy
 from bench.postgres_replicas import best_rate
 from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
@@ -130,16 +130,16 @@ async def measure(members: int, nodes: int, count: int) -> tuple[dict[str, Any],
     with tempfile.TemporaryDirectory(prefix="fasttree-fanout-") as name:
         folder = Path(name)
         say(f"{members:,} members, {nodes} nodes")
-        genealogy = generate(members, seed=1)
+        genealogy = make_genealogy(members, seed=1, roots=1)
         file = folder / "members.csv"
-        write_csv(genealogy, file)
+        write_genealogy(genealogy, file)
         async with running_cluster(folder / "cluster", nodes=nodes) as cluster:
             async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
                 manifest = await client.upload_import(file)
                 states = [status.state async for status in client.watch_import(manifest.import_id, patience_s=600)]
             if states[-1] != pusher_pb2.IMPORT_STATE_DONE:
                 raise RuntimeError("the import was refused")
-            member_ids = [text.decode() for text in genealogy.member_ids.tolist()]
+            member_ids = [text.decode() for text in genealogy.ids.tolist()]
             pusher = cluster.pid_of("pusher")
             before_s = cpu_s(pusher)
             rate = await orders_per_s(cluster, member_ids, count)

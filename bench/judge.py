@@ -10,7 +10,7 @@ from bench.cluster import RunningCluster
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.settings import ClusterSettings, load_settings
-from services.treenode.importing import ImportLimits, read_import
+from services.treenode.importing import read_import
 from services.treenode.tree import Tree, TreeConfig
 
 
@@ -71,9 +71,7 @@ def replay(
     if import_file is None:
         tree = Tree.empty(config)
     else:
-        table = read_import(
-            import_file, types_pb2.IMPORT_FORMAT_CSV, settings.volume_types, settings.periods, ImportLimits()
-        )
+        table = read_import(import_file, volume_types=settings.volume_types, periods=settings.periods)
         tree = Tree.from_table(table, config, import_id=import_id, position=as_of_position)
     for start in range(as_of_position, len(updates), 1_000):
         tree.apply(start + 1, updates[start : start + 1_000])

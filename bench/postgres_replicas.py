@@ -110,7 +110,7 @@ class ReplicatedPostgres:
         )
 
     def load(self, sponsor: NDArray[np.int32]) -> None:
-        """Loads members 0, 1, … by their sponsors' numbers (-1: a root), sponsors first, with their paths."""
+        """Loads members 0, 1, … by their sponsors' numbers (-1: the root, member 0), with their paths."""
         self.psql("SET synchronous_commit = off;" + SCHEMA)
         paths: list[str] = []
         text = ["SET synchronous_commit = off; COPY members FROM STDIN;\n"]
@@ -160,10 +160,23 @@ def replicated_postgres() -> Iterator[ReplicatedPostgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _sponsors_first(sponsor: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The same tree with members numbered by level, so that everyone comes after their sponsor."""
+    level = np.zeros(len(sponsor), np.int32)
+    above = sponsor.copy()
+    while (above >= 0).any():
+        level += above >= 0
+        above = np.where(above >= 0, sponsor[above], -1)
+    order = np.argsort(level, kind="stable")
+    number = np.empty(len(order), np.int32)
+    number[order] = np.arange(len(order), dtype=np.int32)
+    return np.where(sponsor[order] >= 0, number[sponsor[order]], -1).astype(np.int32)
+
+
 def best_rate(sponsor: NDArray[np.int32], clients: Sequence[int], seconds: int) -> dict[str, float]:
     """PostgreSQL's rates by number of clients ("clients_8": orders a second), and the best as "best"."""
     with replicated_postgres() as servers:
-        servers.load(sponsor)
+        servers.load(_sponsors_first(sponsor))
         rates = {f"clients_{count}": servers.orders_per_s(len(sponsor), count, seconds)[0] for count in clients}
         root = servers.psql(
             "SELECT group_volume = (SELECT sum(amount) FROM orders) FROM members WHERE id = 0", STANDBYS[0]

@@ -25,7 +25,7 @@ from typing import Any
 
 from bench.chaos.faults import Faults
 from bench.cluster import RunningCluster, running_cluster
-from bench.genealogy import generate, write_csv
+from bench.genealogy import make_genealogy, write_genealogy
 from bench.judge import differing_nodes, judge_log, replay
 from bench.read_load import ReadLoad
 from bench.update_mix import update_mix
@@ -103,10 +103,10 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
 
 async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path | None) -> dict[str, Any]:
     """One run; returns the figures of the last line."""
-    genealogy = generate(members, seed=seed)
+    genealogy = make_genealogy(members, seed=seed, roots=1)
     file = folder / "members.csv"
-    write_csv(genealogy, file)
-    member_ids = [text.decode() for text in genealogy.member_ids.tolist()]
+    write_genealogy(genealogy, file)
+    member_ids = [text.decode() for text in genealogy.ids.tolist()]
     root = member_ids[int((genealogy.sponsor < 0).argmax())]
     member_ids.remove(root)
     async with AsyncExitStack() as stack:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 import signal
 import subprocess
@@ -76,7 +77,7 @@ class Faults:
             "everyone from the pusher": cluster.endpoints["pusher"],
         }
         return [
-            Fault(f"cut off {who} for {length_s:.1f} s", lambda address=address: self._cut(address, length_s))
+            Fault(f"cut off {who} for {length_s:.1f} s", functools.partial(self._cut, address, length_s))
             for who, address in links.items()
         ]
 

@@ -65,9 +65,7 @@ async def haproxy(cluster: RunningCluster, folder: Path) -> AsyncIterator[str]:
     assert program, "haproxy is missing: apt-get install haproxy"
     port = free_port()
     config = folder / "haproxy.cfg"
-    config.write_text(
-        render_haproxy([(node["name"], node["report"], node["http"]) for node in cluster.endpoints["nodes"]], port)
-    )
+    config.write_text(render_haproxy([(node["report"], node["http"]) for node in cluster.endpoints["nodes"]], port))
     process = await asyncio.create_subprocess_exec(program, "-db", "-f", str(config))
     try:
         yield f"127.0.0.1:{port}"

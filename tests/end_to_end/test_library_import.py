@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.cluster import running_cluster
 from bench.judge import differing_nodes, replay
 from fasttree.client import Client
-from fasttree.v1 import pusher_pb2
+from fasttree.v1 import pusher_pb2, report_pb2
 from tests.end_to_end.library_tree import LibraryTree, Totals
 
 
@@ -23,7 +23,7 @@ async def test_every_total_is_right_on_each_node_and_through_the_vip(
         assert states[-1] == pusher_pb2.IMPORT_STATE_DONE
         for reports in (client.reports, *(client.reports_at(name) for name in cluster.node_names)):
             found: dict[str, Totals] = {}
-            async for answer in reports.stream_downline():
+            async for answer in reports.stream_downline(report_pb2.StreamDownlineRequest()):
                 for row in answer.members:
                     found[row.member_id] = Totals(row.level, row.downline_count, row.gv_hundredths)
             assert found == library.totals
