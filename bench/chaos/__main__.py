@@ -175,7 +175,7 @@ def main() -> None:
         folder = Path(name)
         disk = None
         if IN_NAMESPACE in os.environ:
-            disk = folder / "cluster" / "pusher"
+            disk = folder / "cluster" / "state" / "pusher"
             disk.mkdir(parents=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PUSHER_DISK_MB}m", "chaos", str(disk)], check=True)
         try:
