@@ -64,8 +64,8 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     import_removed_percent_max: float = 5.0
     #: The same for members that it moves.
     import_moved_percent_max: float = 5.0
-    #: The same for members whose volumes it changes.
-    import_volumes_changed_percent_max: float = 50.0
+    #: The same for members whose volumes it changes; 100: never refused, since a new period changes every volume.
+    import_volumes_changed_percent_max: float = 100.0
     #: Trees smaller than this are replaced without these thresholds: a share of few members says nothing.
     import_threshold_members_min: int = 1_000
 
