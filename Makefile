@@ -36,6 +36,7 @@ gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2
+	$(BIN)/python -m services.treenode.warm_up
 	$(BIN)/pytest
 
 SEEDS ?= 2000

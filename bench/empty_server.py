@@ -1,6 +1,6 @@
 """A server whose GetMember does nothing: what gRPC itself costs, to compare a real node with.
 
-    python -m bench.empty_server 127.0.0.1:50100
+python -m bench.empty_server 127.0.0.1:50100
 """
 
 from __future__ import annotations

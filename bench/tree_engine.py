@@ -1,6 +1,6 @@
 """The engine alone, in a process of its own: reading, building, orders, enrolments. Prints one JSON line.
 
-    python -m bench.tree_engine members.csv
+python -m bench.tree_engine members.csv
 """
 
 from __future__ import annotations

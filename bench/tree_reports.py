@@ -32,6 +32,7 @@ _PROBE_INTERVAL_S = 0.005
 #: Eight, as a back office lists them.
 _COLUMNS = ("member_id", "sponsor_id", "level", "status", "rank", "pv", "gv", "downline_count")
 
+
 def stub_of(channel: grpc.aio.Channel) -> Stub:
     """The report service behind a channel."""
     return report_pb2_grpc.ReportServiceStub(channel)
@@ -39,9 +40,7 @@ def stub_of(channel: grpc.aio.Channel) -> Stub:
 
 async def summarize(stub: Stub, member_id: str) -> tuple[Levels, float]:
     """A downline by level, and the time of the call."""
-    request = report_pb2.SummarizeDownlineRequest(
-        member_id=member_id, dimensions=[report_pb2.SUMMARY_DIMENSION_LEVEL]
-    )
+    request = report_pb2.SummarizeDownlineRequest(member_id=member_id, dimensions=[report_pb2.SUMMARY_DIMENSION_LEVEL])
     begin = time.perf_counter()
     answer = await stub.SummarizeDownline(request)
     taken_s = time.perf_counter() - begin

@@ -22,6 +22,7 @@ from services.shared.serving import PRIMARY, READY, GrpcServer, run
 from services.shared.settings import ClusterSettings, load_settings
 from services.shared.startup import lock_folder
 from services.treenode.applying import Applier
+from services.treenode.compiling import tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.http_port import HttpPort
@@ -33,13 +34,13 @@ from services.treenode.loading import ImportLoader
 from services.treenode.metrics import NodeMetrics
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.peers import Bootstrap
-from services.treenode.rehearsal import rehearse
 from services.treenode.reports import ReportServicer, add_report_service
 from services.treenode.saving import SnapshotWriter, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
 from services.treenode.snapshots import SnapshotStore
 from services.treenode.tree import StateError
 from services.treenode.update_stream import UpdateStreams
+from services.treenode.warm_up import warm_up_node
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70
@@ -122,7 +123,9 @@ class TreeNode:
         self._begin(self._announce())
         if self.cluster.coordinator:
             self._begin(Heartbeat(self.live, self.cluster.coordinator, self.address).run())
-        await asyncio.gather(rehearse(self.live.tree_config), self._restore())
+        tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
+        # No update and no report waits for a kernel to be loaded, or compiled.
+        await asyncio.gather(self._restore(), asyncio.to_thread(warm_up_node))
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
         self._begin(self.writer.run())

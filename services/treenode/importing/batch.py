@@ -111,15 +111,11 @@ class BatchReader:
             ]
         return part
 
-    def _statuses(
-        self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int
-    ) -> tuple[Int16s, list[str]]:
+    def _statuses(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> tuple[Int16s, list[str]]:
         names = np.zeros((self._limits.statuses, STATUS_BYTES), np.uint8)
         slots = np.full(2 * self._limits.statuses + 1, -1, np.int16)
         codes = np.empty(len(fault), np.int16)
-        used = read_statuses(
-            cells.data, cells.starts, cells.lengths, names, slots, codes, fault, fault_column, place
-        )
+        used = read_statuses(cells.data, cells.starts, cells.lengths, names, slots, codes, fault, fault_column, place)
         texts = names[: max(used, 1)].view(f"S{STATUS_BYTES}").ravel()
         return codes, [bytes(text).decode("ascii") for text in texts]
 
