@@ -111,7 +111,7 @@ class History:
         for import_id, stored in imports.items():
             if stored.taken and not stored.file.sound:
                 raise Violation(f"import: {import_id} is in force, but its file is bad")
-            if not stored.taken:
+            if not stored.taken or stored.again:
                 continue
             before = [0, *(key for key, older in imports.items() if key < import_id and older.taken)]
             if stored.file.in_force == before[-1]:

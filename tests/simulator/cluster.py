@@ -124,10 +124,15 @@ class Cluster:
         self.acknowledged = max(self.acknowledged, position)
 
     def check_switchover(self, done: SwitchoverDone) -> None:
-        """A planned switchover never steps back: the new primary is where the old one stood when it stepped down."""
+        """A planned switchover never steps back: the new primary is where the old one stood when it stepped down.
+
+        Where the old one was cut off before it could say so, its last heartbeat is all that anybody can go by.
+        """
         old, new = (next(node for node in self.nodes if node.name == name) for name in (done.from_node, done.to_node))
         at, floor = old.stepped_down
-        if old is not new and new.alive and self.world.now - at < done.took_s + 0.01:
+        lease = self.coordinator.core.leases.get(old.name)
+        confirmed = lease is not None and lease.last.primary_epoch == 0
+        if old is not new and new.alive and confirmed and self.world.now - at < done.took_s + 0.01:
             standing = (new.tree.import_id, new.tree.position)
             if standing < floor:
                 raise Violation(f"switchover: {new.name} is primary at {standing}, {old.name} stood at {floor}")

@@ -66,6 +66,10 @@ class Company(Process):
         else:
             self.world.after(0.3 + self.world.random.random(), self._upload, request)
 
+    def roll_back(self) -> None:
+        """Asks for the import before the one in force; asks once, whatever becomes of it."""
+        self._cluster.network.connect(self, self._cluster.pusher, "rollback")
+
     def operate(self, wish: str, node: str = "") -> End:
         """Asks the coordinator for a switchover, a pause, or to go on."""
         return self._cluster.network.connect(self, self._cluster.coordinator, "operate", (wish, node))

@@ -48,6 +48,7 @@ class CoordinatorProcess(Service):
         self, world: World, network: Network, clock: Clock, settings: ElectionSettings, hosts: list[str], reign: Reign
     ) -> None:
         super().__init__(world, "coordinator", clock)
+        self.disk.unsure_chance = 0.3
         self._network = network
         self.settings = settings
         self._hosts = hosts

@@ -25,6 +25,8 @@ class Disk:
         self.stall_chance = 0.0
         self.stall_s = 1.0
         self.full = False
+        #: Chance that a write which is said to have failed did happen (its last step alone failed).
+        self.unsure_chance = 0.0
         self._files: dict[str, Any] = {}
         #: Writes under way, by number.
         self._writing: dict[int, Change] = {}
@@ -79,7 +81,7 @@ class Disk:
         if change is None:
             return
         room = not self.full
-        if room:
+        if room or (self.unsure_chance and self._world.random.random() < self.unsure_chance):
             change()
         self._process.run(life, done, (room,))
 

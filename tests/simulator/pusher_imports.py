@@ -35,6 +35,8 @@ class StoredImport:
     carried: tuple[int, ...] = ()
     place: roll.ImportPlace = roll.ImportPlace.WAITING
     taken: bool = False
+    #: A rollback: what it carries was known before.
+    again: bool = False
 
 
 class ImportDesk:
@@ -110,21 +112,39 @@ class ImportDesk:
     def upload(self, end: End, request: UploadRequest) -> None:
         """Takes a file in, under the next id."""
         as_of = min(request.as_of_position, len(self._pusher.log))
+        before = [
+            each.as_of_position
+            for key, each in self.imports.items()
+            if key == self.rollout.in_force or each.place in OPEN_PLACES
+        ]
+        if as_of + 1 < self._pusher.desk.first or as_of < max(before, default=0):
+            # The updates after it are no longer here; or a later export overtook this one.
+            end.close("FAILED_PRECONDITION")
+        else:
+            self._keep(end, StoredImport(request.file, as_of))
+
+    def roll_back(self, end: End) -> None:
+        """Takes the import before the one in force again, with what it carried."""
+        taken = sorted((key for key, each in self.imports.items() if each.taken), reverse=True)
+        if len(taken) < 2:
+            end.close("FAILED_PRECONDITION")
+            return
+        old = self.imports[taken[1]]
+        if min([old.as_of_position + 1, *old.carried]) < self._pusher.desk.first:
+            end.close("FAILED_PRECONDITION")
+        else:
+            self._pusher.tell(f"rolls back to import {taken[1]}")
+            self._keep(end, StoredImport(old.file, old.as_of_position, old.carried, again=True))
+
+    def _keep(self, end: End, stored: StoredImport) -> None:
         kept: list[int] = []
 
         def change() -> None:
             import_id = max(self.imports, default=0) + 1
-            self.imports[import_id] = StoredImport(request.file, as_of)
+            self.imports[import_id] = stored
             kept.append(import_id)
 
-        before = [
-            each for key, each in self.imports.items() if key == self.rollout.in_force or each.place in OPEN_PLACES
-        ]
-        if as_of + 1 < self._pusher.desk.first or as_of < max((each.as_of_position for each in before), default=0):
-            # The updates after it are no longer here; or a later export overtook this one.
-            end.close("FAILED_PRECONDITION")
-        else:
-            self._pusher.disk.commit(change, lambda ok: self._uploaded(end, kept, ok))
+        self._pusher.disk.commit(change, lambda ok: self._uploaded(end, kept, ok))
 
     def _uploaded(self, end: End, kept: list[int], ok: bool) -> None:
         if ok:

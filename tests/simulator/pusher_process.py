@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
 
 RECORD_BYTES = 200
-BUSY_TICK_S = 0.03
+BUSY_TICK_S = 0.04
 RETENTION_POLL_S = 4.0
 #: A node that was away for longer takes a snapshot when it comes back.
 RETENTION_AWAY_S = 6.0
@@ -135,6 +135,8 @@ class PusherProcess(Service):
             self.desk.accept(end)
         elif kind == "upload":
             self.import_desk.upload(end, opening)
+        elif kind == "rollback":
+            self.import_desk.roll_back(end)
         elif kind == "read_log":
             self.desk.read_log(end, *opening)
         elif kind == "download_import":
