@@ -53,7 +53,12 @@ class UpdateStreams:
             raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
         await self._live.restored.wait()
         ending = self._take_over()
-        self._meet(request)
+        refusal = self._meet(request)
+        if refusal:
+            # Where the node stands goes out first: a pusher whose log lost updates must know which node has them, and
+            # keep it out once its log has grown past them with others.
+            yield self._response([], with_status=True)
+            raise FailedPreconditionError(refusal, reason="PUSHER_REFUSED")
         log_id = request.hello.log_id
         yield self._response([], with_status=True)
         following: asyncio.Future[treenode_pb2.ApplyUpdatesRequest | None] | None = None
@@ -85,7 +90,8 @@ class UpdateStreams:
         self._ending = ending
         return ending
 
-    def _meet(self, request: treenode_pb2.ApplyUpdatesRequest) -> None:
+    def _meet(self, request: treenode_pb2.ApplyUpdatesRequest) -> str:
+        """Takes the hello; says why the node refuses this pusher, if it does."""
         hello = request.hello
         ours = self._live.cluster.name
         if hello.cluster != ours:
@@ -99,10 +105,11 @@ class UpdateStreams:
             raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
         for action in self._live.handle(PusherHello(hello.log_id, _log_end(request.log_end))):
             if isinstance(action, RefusePusher):
-                raise FailedPreconditionError(action.reason, reason="PUSHER_REFUSED")
+                return action.reason
         self.pusher_address = hello.pusher_address
         self._live.applied()
         logger.info("pusher %s speaks: log %s", hello.pusher_address, hello.log_id)
+        return ""
 
     async def _take(self, log_id: str, request: treenode_pb2.ApplyUpdatesRequest) -> treenode_pb2.ApplyUpdatesResponse:
         if request.HasField("log_end"):
