@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import types_pb2
+from services.pusher.sqlite_log import SqliteLog
+from services.shared.records import content_bytes
 from tests.client.fake_cluster import FakeCluster, fake_cluster
 from tests.command.fasttree_command import FastTree
 
@@ -196,3 +198,26 @@ async def test_the_log_is_verified(cluster: FakeCluster, fasttree: FastTree) -> 
     damaged = await fasttree("log", "verify")
     assert damaged.code == 1
     assert "position 2: has no update_id" in damaged.err
+
+
+async def test_a_log_on_disk_is_shown_and_checked_without_a_pusher(fasttree: FastTree, tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = SqliteLog(folder)
+    updates = [
+        types_pb2.Update(update_id=f"o-{number}", volume_posted=types_pb2.VolumePosted(member_id="m1"))
+        for number in range(3)
+    ]
+    store.append([update.update_id for update in updates], [content_bytes(update) for update in updates])
+    store.close()
+    shown = await fasttree("log", "dump", "--folder", str(folder), "--from", "2", "--json")
+    assert [(line["position"], line["update"]["update_id"]) for line in shown.json_lines] == [(2, "o-1"), (3, "o-2")]
+    sound = await fasttree("log", "verify", "--folder", str(folder))
+    assert (sound.code, sound.out) == (0, "3 records, positions 1 to 3: sound\n")
+    (folder / "log.db").write_bytes((folder / "log.db").read_bytes().replace(b"\x0a\x03o-1", b"\x0a\x03o-9"))
+    damaged = await fasttree("log", "verify", "--folder", str(folder))
+    assert damaged.code == 1
+    assert "log record at position 2 is damaged" in damaged.out
+    assert len(damaged.err.splitlines()) == 1
+    nowhere = await fasttree("log", "verify", "--folder", str(tmp_path / "client"))
+    assert nowhere.code == 2

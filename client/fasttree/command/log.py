@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -11,8 +14,16 @@ from fasttree.client import update_to_json
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import treenode_pb2, types_pb2
+from services.pusher.log_inspection import dump_log, verify_log
+from services.pusher.log_store import LogStoreError
+from services.shared.records import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")
+_folder_option = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True),
+    help="The pusher's state folder, read from its disk: works while the pusher is down, too.",
+)
 _to_option = click.option("--to", "last", type=click.IntRange(min=1), help="Last position; the log's last now.")
 
 
@@ -24,9 +35,23 @@ def log() -> None:
 @log.command()
 @_from_option
 @_to_option
+@_folder_option
 @common_options
-def dump(session: Session, first: int | None, last: int | None) -> None:
+def dump(session: Session, first: int | None, last: int | None, folder: Path | None) -> None:
     """Updates as JSON lines that `fasttree push` takes; --json adds their positions."""
+
+    def show(position: int, update: types_pb2.Update) -> None:
+        text = update_to_json(update)
+        if session.json:
+            print_json_line({"position": position, "update": json.loads(text)})
+        else:
+            click.echo(text)
+
+    if folder is not None:
+        with _told():
+            for position, update in dump_log(folder, first or 0, last or 0):
+                show(position, update)
+        return
 
     async def body() -> None:
         async with session.client() as client:
@@ -36,11 +61,7 @@ def dump(session: Session, first: int | None, last: int | None) -> None:
             if start > stop:
                 return
             async for record in client.read_log(start, stop):
-                text = update_to_json(types_pb2.Update.FromString(record.update))
-                if session.json:
-                    print_json_line({"position": record.position, "update": json.loads(text)})
-                else:
-                    click.echo(text)
+                show(record.position, types_pb2.Update.FromString(record.update))
 
     run(body())
 
@@ -48,9 +69,16 @@ def dump(session: Session, first: int | None, last: int | None) -> None:
 @log.command()
 @_from_option
 @_to_option
+@_folder_option
 @common_options
-def verify(session: Session, first: int | None, last: int | None) -> None:
-    """Reads every record and checks position, checksum and content."""
+def verify(session: Session, first: int | None, last: int | None, folder: Path | None) -> None:
+    """Reads every record and checks position, checksum and content.
+
+    Through the pusher, the newest records come from its memory; with --folder, all of them from its disk.
+    """
+    if folder is not None:
+        _verify_folder(session, folder)
+        return
 
     async def body() -> tuple[int, int]:
         progress = Progress(quiet=session.json)
@@ -77,6 +105,39 @@ def verify(session: Session, first: int | None, last: int | None) -> None:
         print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
     else:
         click.echo(f"{position - start + 1} records, positions {start} to {position}: sound")
+
+
+def _verify_folder(session: Session, folder: Path) -> None:
+    """Checks the whole log in a folder; every damaged record is told."""
+    with _told():
+        found = verify_log(folder)
+    figures = {
+        "first_position": found.first_position,
+        "last_position": found.last_position,
+        "records": found.records,
+        "sound": not found.problems,
+    }
+    if session.json:
+        print_json({**figures, "problems": found.problems} if found.problems else figures)
+    else:
+        for problem in found.problems:
+            click.echo(problem)
+    if found.problems:
+        raise CommandError(
+            f"{len(found.problems)} faults in the log of {folder}, {found.records} records are sound; "
+            "see docs/operations.md, `A damaged log`"
+        )
+    if not session.json:
+        click.echo(f"{found.records} records, positions {found.first_position} to {found.last_position}: sound")
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """What is wrong with a log's files, as the command's own error."""
+    try:
+        yield
+    except (LogStoreError, RecordDamagedError, OSError) as error:
+        raise CommandError(str(error)) from None
 
 
 def check_record(record: treenode_pb2.LogRecord, expected: int) -> None:
