@@ -30,6 +30,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from services.coordinator.handover import Handover, Phase
+from services.coordinator.invariants import broken_rules
 from services.coordinator.leases import LeaseTable, NodeLease, Verdict
 from services.coordinator.messages import (
     Action,
@@ -101,16 +102,16 @@ class ElectionCore:
         self.write_problem = ""
         self._write_again_at = now
         self._pause_requests: list[PauseAsked | ResumeAsked] = []
-        #: Every epoch up to here was used or heard of (rule 1).
         self._epoch_floor = recorded.epoch
-        self._now = now
+        #: The newest time that it was told; never goes back.
+        self.now = now
         self._shown: object = None
 
     # ---- in and out --------------------------------------------------------------------------------------------------
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Takes an event in; returns what to do, in this order. Raises ElectionError on an event out of order."""
-        self._now = now = max(now, self._now)
+        self.now = now = max(now, self.now)
         self.seat.tell(f"{now:.3f} {event}")
         actions: list[Action] = []
         match event:
@@ -134,7 +135,7 @@ class ElectionCore:
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed. Due at `wakes_at()` at the latest; more often does no harm."""
-        self._now = now = max(now, self._now)
+        self.now = now = max(now, self.now)
         listed = set(self.hosts_order)
         for lease in [*self.leases]:
             known = lease.node in listed or lease.last.address in listed
@@ -154,7 +155,19 @@ class ElectionCore:
                 times.append(holder.elected_at + self.settings.lease_s)
         if (handover := self.handover) is not None:
             times += [handover.deadline_at, handover.closing_until, handover.probe_at]
-        return min((time for time in times if self._now < time < float("inf")), default=None)
+        return min((time for time in times if self.now < time < float("inf")), default=None)
+
+    @property
+    def epoch_floor(self) -> int:
+        """Every epoch up to here was used or heard of (rule 1)."""
+        return self._epoch_floor
+
+    def validate(self) -> None:
+        """Raises ElectionError (or LeaseError) where the state breaks a rule: see invariants.py."""
+        self.leases.validate()
+        self.seat.validate()
+        for what in broken_rules(self):
+            raise ElectionError(self.seat.with_story(what))
 
     # ---- heartbeats --------------------------------------------------------------------------------------------------
 
@@ -470,38 +483,3 @@ class ElectionCore:
         handover.probe_at = now + self.settings.probe_interval_s
         for lease in leases:
             self._answer(lease, actions, pushed=True)
-
-    # ---- invariants --------------------------------------------------------------------------------------------------
-
-    def validate(self) -> None:
-        """Raises ElectionError (or LeaseError) where the state breaks a rule."""
-        self.leases.validate()
-        self.seat.validate()
-        state, holder, handover, writing = self.seat.state, self.seat.holder, self.handover, self.writing
-        broken = {
-            "ELECTING without its write": state is SeatState.ELECTING and writing is None,
-            "a new epoch beside a holder": holder is not None
-            and (self.unsure or (writing is not None and writing.epoch != self.recorded.epoch)),
-            "a write that lowers the epoch": writing is not None and writing.epoch < self.recorded.epoch,
-            "an epoch above all known ones": max(self.recorded.epoch, writing.epoch if writing else 0)
-            > self._epoch_floor,
-            "a holder of another epoch than the recorded one": holder is not None
-            and (holder.epoch, holder.node, holder.incarnation)
-            != (self.recorded.epoch, self.recorded.primary, self.recorded.primary_incarnation),
-            "a grant that outlives the holder's lease": holder is not None
-            and (lease := self.leases.process(holder.node, holder.incarnation)) is not None
-            and holder.right_until > lease.ends_at,
-            "a live holder whose name another process has": holder is not None
-            and self._now < holder.right_until
-            and self.leases.process(holder.node, holder.incarnation) is None,
-            "a switchover that waits for nobody": handover is not None
-            and handover.phase is Phase.LEAVING
-            and state is not SeatState.LEAVING,
-            "a switchover to the primary": handover is not None and handover.target == self.seat.primary,
-            "a switchover that catches up with nobody": handover is not None
-            and handover.phase is Phase.CATCHING_UP
-            and state is not SeatState.HELD,
-        }
-        for what, is_broken in broken.items():
-            if is_broken:
-                raise ElectionError(self.seat.with_story(what))
