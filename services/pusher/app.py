@@ -164,7 +164,7 @@ class Pusher:
     def _not_ready(self) -> str:
         if self.draining.is_set():
             return "stopping"
-        return "" if self.server.port else "starting"
+        return self.pushing.full if self.server.port else "starting"
 
     # -- who tells whom
 

@@ -7,6 +7,7 @@ another: exactly the `records` of an `ApplyUpdatesRequest` or a `ReadLogResponse
 from __future__ import annotations
 
 import struct
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,12 +41,19 @@ def _length(number: int) -> bytes:
 
 
 def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]:
-    """Frames of consecutive records: what `encode_frame` makes of each, without a message object for each."""
+    """Frames of consecutive records: what `encode_frame` makes of each, without a message object for each.
+
+    Args:
+        first_position: Of the first record, at least 1.
+        contents: Encoded updates, none of them empty.
+    """
     frames: list[bytes] = []
     position = first_position
     for content in contents:
-        checksum = _CHECKSUM(crc32(content, crc32(_POSITION(position))))
-        body = b"".join((b"\x08", _varint(position), b"\x12", _length(len(content)), content, b"\x1d", checksum))
+        checksum = crc32(content, crc32(_POSITION(position)))
+        # proto3 leaves a zero out, and what is read back is measured as it would be encoded anew.
+        tail = b"\x1d" + _CHECKSUM(checksum) if checksum else b""
+        body = b"".join((b"\x08", _varint(position), b"\x12", _length(len(content)), content, tail))
         frames.append(b"\x0a" + _length(len(body)) + body)
         position += 1
     return frames
@@ -57,12 +65,12 @@ class Run:
 
     Attributes:
         first_position: Of the first record.
-        ends: Offset in `data` behind each record's frame, ascending; one for each record, so never empty.
+        ends: Offset in `data` behind each record's frame, ascending; uint32, one for each record, so never empty.
         data: The frames.
     """
 
     first_position: int
-    ends: tuple[int, ...]
+    ends: array[int]
     data: bytes
 
     @property
@@ -79,25 +87,27 @@ class Run:
             end = max(bisect_right(self.ends, start + bytes_max, begin, end), begin + 1)
         if begin == 0 and end == len(self.ends):
             return self
-        ends = tuple(offset - start for offset in self.ends[begin:end])
+        ends = self.ends[begin:end]
+        if start:
+            ends = array("I", [offset - start for offset in ends])
         return Run(first_position, ends, self.data[start : self.ends[end - 1]])
 
 
 def run_of(first_position: int, frames: Sequence[bytes]) -> Run:
     """Consecutive frames as a run."""
-    return Run(first_position, tuple(accumulate(map(len, frames))), b"".join(frames))
+    return Run(first_position, array("I", accumulate(map(len, frames))), b"".join(frames))
 
 
 def join_runs(runs: Sequence[Run]) -> Run:
     """Runs that follow each other, as one."""
     if len(runs) == 1:
         return runs[0]
-    ends: list[int] = []
+    ends = array("I")
     offset = 0
     for run in runs:
-        ends += [offset + end for end in run.ends] if offset else run.ends
+        ends.extend([offset + end for end in run.ends] if offset else run.ends)
         offset += len(run.data)
-    return Run(runs[0].first_position, tuple(ends), b"".join(run.data for run in runs))
+    return Run(runs[0].first_position, ends, b"".join(run.data for run in runs))
 
 
 def check_run(first_position: int, data: bytes) -> Run:
@@ -112,7 +122,7 @@ def check_run(first_position: int, data: bytes) -> Run:
         raise RecordDamagedError(
             f"log record at position {first_position} is damaged, or one after it: {error}"
         ) from error
-    ends: list[int] = []
+    ends = array("I")
     offset, position = 0, first_position
     for record in records:
         if record.position != position:
@@ -126,7 +136,7 @@ def check_run(first_position: int, data: bytes) -> Run:
         raise RecordDamagedError(
             f"log record at position {position} is damaged: {len(data) - offset} bytes are no record"
         )
-    return Run(first_position, tuple(ends), data)
+    return Run(first_position, ends, data)
 
 
 def update_bytes(position: int, frame: bytes) -> bytes:

@@ -39,7 +39,7 @@ class LogTail:
 
     def recent(self, first_position: int, last_position: int, bytes_max: int) -> Run | None:
         """Records from the tail, at least one; None where it does not reach back so far."""
-        if not self._runs or first_position < self._runs[0].first_position:
+        if not self._runs or not self._runs[0].first_position <= first_position <= self._runs[-1].last_position:
             return None
         parts: list[Run] = []
         for run in reversed(self._runs):

@@ -29,6 +29,10 @@ _OUTCOMES = {
 }
 
 
+#: An update that is longer than this takes the room of several, so that room bounds memory too.
+_ROOM_BYTES = 512
+
+
 class Room:
     """How many updates may be under way at once; who asks for more waits."""
 
@@ -73,6 +77,8 @@ class _Batch:
     contents: list[bytes]
     #: Index → what is wrong, of the others.
     problems: dict[int, str]
+    #: What it takes of a `Room`.
+    size: int
     appended: asyncio.Future[Appended] | None = None
 
 
@@ -108,7 +114,8 @@ def _prepare(request: pusher_pb2.PushUpdatesRequest) -> _Batch:
                 continue
             problem = f"the update has {len(content)} bytes, {UPDATE_BYTES_MAX} fit"
         problems[index] = problem
-    return _Batch(updates, _RANGES.get(request.ack_level), update_ids, contents, problems)
+    size = max(1, len(updates), sum(map(len, contents)) // _ROOM_BYTES)
+    return _Batch(updates, _RANGES.get(request.ack_level), update_ids, contents, problems, size)
 
 
 @dataclass(slots=True)
@@ -123,6 +130,8 @@ class Pushing:
     #: Set when the pusher is about to end.
     draining: asyncio.Event
     counts: PushCounts = field(default_factory=PushCounts)
+    #: Why the last push found no room in the log; empty where it did.
+    full: str = ""
 
     async def stream(
         self, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest], deadline_s: float | None
@@ -142,7 +151,7 @@ class Pushing:
                 if isinstance(batch, InvalidArgumentError):
                     raise batch
                 response = await self._answer(batch, deadline_s)
-                own_room.give(max(1, len(batch.updates)))
+                own_room.give(batch.size)
                 yield response
             if self.draining.is_set():
                 raise UnavailableError("the pusher is stopping; push what has no receipt again, under the same ids")
@@ -169,11 +178,11 @@ class Pushing:
         try:
             async for request in requests:
                 batch = _prepare(request)
-                await own_room.take(max(1, len(batch.updates)))
+                await own_room.take(batch.size)
                 if batch.update_ids:
-                    await self.room.take(len(batch.update_ids))
+                    await self.room.take(batch.size)
                     batch.appended = self.writer.append(batch.update_ids, batch.contents)
-                    batch.appended.add_done_callback(partial(self._stored, len(batch.update_ids)))
+                    batch.appended.add_done_callback(partial(self._stored, batch.size))
                 batches.put_nowait(batch)
         except InvalidArgumentError as error:
             batches.put_nowait(error)
@@ -183,10 +192,12 @@ class Pushing:
             raise
         batches.put_nowait(None)
 
-    def _stored(self, updates: int, appended: asyncio.Future[Appended]) -> None:
-        self.room.give(updates)
+    def _stored(self, size: int, appended: asyncio.Future[Appended]) -> None:
+        self.room.give(size)
         if not appended.cancelled():
-            appended.exception()  # looked at here, in case that the client went away meanwhile
+            # Looked at here in any case: the client may have gone meanwhile.
+            error = appended.exception()
+            self.full = str(error) if isinstance(error, StoreFullError) else ""
 
     # -- receipts
 

@@ -27,7 +27,8 @@ class PusherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     #: See `upload_poll_s`.
     upload_stable_s: float = 2.0
 
-    #: Updates of one stream that may wait for the disk; the client is held back beyond it.
+    #: Updates of one stream that may wait for the disk; the client is held back beyond it. (Long ones count several
+    #: times.)
     push_stream_updates_max: int = 10_000
     #: Updates of all streams together that may wait for the disk.
     push_updates_max: int = 50_000
