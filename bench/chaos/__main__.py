@@ -34,7 +34,7 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.channels import open_channel
 
 IN_NAMESPACE = "FASTTREE_CHAOS_NAMESPACE"
-PUSHER_DISK_MB = 256
+PUSHER_DISK_MB = 512
 UPDATES_PER_S = 300
 
 
