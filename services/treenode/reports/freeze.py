@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.treenode.reports.room import Room
 from services.treenode.reports.rows import PLAIN_DTYPES
 from services.treenode.reports.scalars import Whole
 from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, kernel
@@ -181,7 +182,7 @@ def _freeze(source: Source, ranges: Int64s, count: Whole, base_level: Whole, tar
 
 
 def frozen_columns(
-    store: Store, placement: bool, slot: int, ranges: Int64s, base_level: int, columns: Collection[str]
+    store: Store, placement: bool, slot: int, ranges: Int64s, base_level: int, columns: Collection[str], room: Room
 ) -> tuple[UInt8s, dict[str, AnyArray]]:
     """The ids and the plain columns of `columns`, copied: what `FrozenRows` holds.
 
@@ -190,29 +191,31 @@ def frozen_columns(
         slot: Whose volumes pv and gv are.
         ranges: int64[k, 2]: seats from … to before, each a clean range or a single seat.
         base_level: Subtracted from each level.
+        room: What the copy takes its memory from.
     """
     count = int((ranges[:, 1] - ranges[:, 0]).sum())
     walked, other = (store.placement, store.sponsor) if placement else (store.sponsor, store.placement)
     walked_name, other_name = ("placement_id", "sponsor_id") if placement else ("sponsor_id", "placement_id")
 
-    def room(name: str) -> AnyArray:
-        return np.empty(count if name in columns else 0, PLAIN_DTYPES[name])
+    def column(name: str) -> AnyArray:
+        return room.take(count if name in columns else 0, PLAIN_DTYPES[name])
 
     id_rows = count + len(ranges) + (count if other_name in columns else 0)
-    wants_ids = not {"member_id", "sponsor_id", "placement_id"}.isdisjoint(columns)
+    id_rows = 0 if {"member_id", "sponsor_id", "placement_id"}.isdisjoint(columns) else id_rows
+    width = store.ids.words.shape[1]
     target = Target(
-        words=np.empty((id_rows if wants_ids else 0, store.ids.words.shape[1]), np.uint32),
-        kind=room("kind"),
-        status=room("status"),
-        rank=room("rank"),
-        joined_on=room("joined_on"),
-        leg=room("placement_leg"),
-        level=room("level"),
-        downline_count=room("downline_count"),
-        personal=room("pv"),
-        group=room("gv"),
-        parent=room(walked_name),
-        other_parent=room(other_name),
+        words=room.take(id_rows * width, np.uint32).reshape(id_rows, width),
+        kind=column("kind"),
+        status=column("status"),
+        rank=column("rank"),
+        joined_on=column("joined_on"),
+        leg=column("placement_leg"),
+        level=column("level"),
+        downline_count=column("downline_count"),
+        personal=column("pv"),
+        group=column("gv"),
+        parent=column(walked_name),
+        other_parent=column(other_name),
     )
     source = Source(
         words=store.ids.words,
@@ -227,8 +230,10 @@ def frozen_columns(
         group=walked.group[slot],
     )
     _freeze(source, ranges, count, base_level, target)
+    member = column("member_id")
+    member[:] = np.arange(len(member), dtype=np.int32)
     copied: dict[str, AnyArray] = {
-        "member_id": np.arange(count, dtype=np.int32),
+        "member_id": member,
         walked_name: target.parent,
         other_name: target.other_parent,
         "placement_leg": target.leg,
@@ -241,7 +246,7 @@ def frozen_columns(
         "gv": target.group,
         "downline_count": target.downline_count,
     }
-    ids = target.words.view(np.uint8).reshape(len(target.words), 4 * target.words.shape[1])
+    ids = target.words.view(np.uint8).reshape(id_rows, 4 * width)
     return ids, {name: copied[name] for name in PLAIN_DTYPES if name in columns}
 
 
@@ -252,16 +257,16 @@ def _copy_volumes(personal: Int64s, group: Int64s, source: Int64s, walked: Genea
         _copy_by_seat(group[slot], walked.group[slot], ranges, 0)
 
 
-def copied_column(source: AnyArray, walked: Genealogy, ranges: Int64s, count: int) -> AnyArray:
+def copied_column(source: AnyArray, walked: Genealogy, ranges: Int64s, count: int, room: Room) -> AnyArray:
     """A by-row column of the `count` seats in the ranges, copied."""
-    target = np.empty(count, source.dtype)
+    target = room.take(count, source.dtype)
     _copy_by_row(target, source, walked.row_at, ranges)
     return target
 
 
-def copied_volumes(source: Int64s, walked: Genealogy, ranges: Int64s, count: int) -> tuple[Int64s, Int64s]:
+def copied_volumes(source: Int64s, walked: Genealogy, ranges: Int64s, count: int, room: Room) -> tuple[Int64s, Int64s]:
     """Personal and group volumes of every slot, int64[slots, count] each, copied. `source`: personal ones by row."""
-    personal = np.empty((len(source), count), np.int64)
-    group = np.empty((len(source), count), np.int64)
+    personal = room.take(len(source) * count, np.int64).reshape(len(source), count)
+    group = room.take(len(source) * count, np.int64).reshape(len(source), count)
     _copy_volumes(personal, group, source, walked, ranges)
     return personal, group

@@ -14,6 +14,7 @@ from services.shared.errors import DeadlineExceededError, UnavailableError
 from services.treenode.reports.columns import Catalogue, Choice, choose
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.reading import catalogue_of
+from services.treenode.reports.room import Room
 from services.treenode.reports.view import NodeView
 from services.treenode.reports.wire import field_bytes
 
@@ -97,23 +98,30 @@ class NodeReader:
         context: Context,
         size: Callable[[Tree], int],
         loop_rows_max: int,
-        begin: Callable[[Tree], Callable[[], T]],
+        begin: Callable[[Tree, Room | None], Callable[[], T]],
+        room_bytes: Callable[[Tree, int], int] | None = None,
     ) -> tuple[bytes, T]:
         """Reads many members of one state: `begin` checks the request, the work that it returns does the reading.
 
         Args:
             size: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
+            room_bytes: Memory that the work takes for that many, if it copies them; got ready outside the gate.
 
         Returns:
             What it is as of, and what the work returned.
         """
         tree = await self.tree_at(min_position, context)
-        if size(tree) <= loop_rows_max:
-            return self.as_of(), begin(tree)()
+        members = size(tree)
+        if members <= loop_rows_max:
+            return self.as_of(), begin(tree, None)()
+        room = None
+        if room_bytes is not None:
+            bytes_needed = room_bytes(tree, members + tree.empty_place_count)
+            room = await self.in_thread(lambda: Room(bytes_needed))
         noted: list[bytes] = []
 
         def begin_inside() -> Callable[[], T]:
-            work = begin(self._present())
+            work = begin(self._present(), room)
             noted.append(self.as_of())
             return work
 

@@ -12,6 +12,7 @@ from services.shared.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports import walks
 from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
 from services.treenode.reports.freeze import copied_column, copied_volumes, frozen_columns
+from services.treenode.reports.room import Room
 from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
 from services.treenode.tree import Tree
 from services.treenode.tree.ids import find_one, packed_id
@@ -156,29 +157,52 @@ def of_rows(tree: Tree, choice: Choice, rows: Int32s) -> Extent:
     return Extent(walks.single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
 
 
-def freeze(tree: Tree, choice: Choice, extent: Extent, columns: Collection[str], *, shown: bool = True) -> FrozenRows:
+def copy_bytes(tree: Tree, choice: Choice, columns: Collection[str], count: int, *, shown: bool = True) -> int:
+    """Memory that `freeze` of `count` members takes, about."""
+    names = set(columns) | (set(choice.columns) if shown else set())
+    width = 4 * tree.store.ids.words.shape[1]
+    cells = sum(np.dtype(PLAIN_DTYPES[name]).itemsize for name in names & PLAIN_DTYPES.keys())
+    further = 8 * len(names - PLAIN_DTYPES.keys())
+    volumes = 16 * len(tree.slot_keys()) if VOLUMES in names else 0
+    ids = width * (len(names & {"sponsor_id", "placement_id"}) or "member_id" in names)
+    # Beyond that: members who came since they were counted, parents outside, alignment.
+    row_bytes: int = cells + further + volumes + ids + 1
+    return (count + count // 64 + 1024) * row_bytes
+
+
+def freeze(
+    tree: Tree,
+    choice: Choice,
+    extent: Extent,
+    columns: Collection[str],
+    *,
+    shown: bool = True,
+    room: Room | None = None,
+) -> FrozenRows:
     """Copies columns of the extent's members; needs nothing of the tree afterwards.
 
     Args:
         columns: Beyond those that the choice shows.
         shown: False: `columns` only.
+        room: Memory that was got ready for the copy.
     """
+    room = room or Room()
     names = set(columns) | (set(choice.columns) if shown else set())
     wanted = names & PLAIN_DTYPES.keys()
     if tree.empty_place_count:
         wanted.add("kind")
     placement = choice.tree == types_pb2.TREE_PLACEMENT
     slot = tree.slot(choice.volume_type, choice.period)
-    ids, plain = frozen_columns(tree.store, placement, slot, extent.ranges, extent.base_level, wanted)
+    ids, plain = frozen_columns(tree.store, placement, slot, extent.ranges, extent.base_level, wanted, room)
     walked = genealogy(tree, choice)
     rows = FrozenRows(count=extent.seat_count, ids=ids, plain=plain, status_names=tuple(tree.statuses.texts))
     if VOLUMES in names:
-        personal, group = copied_volumes(tree.store.personal, walked, extent.ranges, extent.seat_count)
+        personal, group = copied_volumes(tree.store.personal, walked, extent.ranges, extent.seat_count, room)
         rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
     further = {}
     for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
         column = tree.further[name]
-        values = copied_column(column.values, walked, extent.ranges, extent.seat_count)
+        values = copied_column(column.values, walked, extent.ranges, extent.seat_count, room)
         texts = tuple(column.names.texts) if column.kind == "text" else ()
         further[name] = FurtherValues(column.kind, values, texts)
     return replace(rows, further=further) if further else rows

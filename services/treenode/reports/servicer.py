@@ -22,6 +22,7 @@ from services.treenode.reports.node_reader import Context, NodeReader
 from services.treenode.reports.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.reading import (
     checked_id,
+    copy_bytes,
     downline,
     downline_size,
     freeze,
@@ -31,6 +32,7 @@ from services.treenode.reports.reading import (
     row_of_member,
     upline_size,
 )
+from services.treenode.reports.room import Room
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.reports.search import rows_by_prefix
 from services.treenode.reports.single import member_at
@@ -92,7 +94,7 @@ class ReportServicer:
     async def ListUpline(self, request: report_pb2.ListUplineRequest, context: Context) -> bytes:
         """Everyone above a member."""
 
-        def begin(tree: Tree) -> Callable[[], Cut]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
             choice = self._reader.choice(tree, request.options)
             member_id, to_member_id = request.member_id, request.to_member_id
             return lambda: Cut(lists.upline(tree, choice, member_id, to_member_id), choice, EVERYONE, pages.Sort())
@@ -108,7 +110,7 @@ class ReportServicer:
         """A member's direct children."""
         after, page_size = _page_key(request), pages.page_size(request.page_size)
 
-        def begin(tree: Tree) -> Callable[[], Cut]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
             choice = self._reader.choice(tree, request.options)
             sort = pages.sort_of(request.sort, self._reader.catalogue(tree))
 
@@ -130,13 +132,14 @@ class ReportServicer:
         """Members and volume of a downline by level, status, rank and kind."""
         dimensions = summaries.dimensions_of(request.dimensions)
 
-        def begin(tree: Tree) -> Callable[[], report_pb2.SummarizeDownlineResponse]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], report_pb2.SummarizeDownlineResponse]:
             choice = self._reader.choice(tree, request.options)
             row_filter = compile_filter(request.filter, self._reader.catalogue(tree))
             status_names = list(tree.statuses.texts)
 
             def work() -> report_pb2.SummarizeDownlineResponse:
-                tables = summaries.summarize(tree, choice, downline(tree, choice, request.member_id), row_filter)
+                extent = downline(tree, choice, request.member_id)
+                tables = summaries.summarize(tree, choice, extent, row_filter, room)
                 return summaries.summary_answer(tables, dimensions, status_names)
 
             return work
@@ -184,7 +187,7 @@ class ReportServicer:
         prefix = checked_id(request.prefix, "prefix")
         limit = pages.page_size(request.limit, SEARCH_LIMIT_MAX, SEARCH_LIMIT, "limit")
 
-        def begin(tree: Tree) -> Callable[[], bytes]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], bytes]:
             choice = self._reader.choice(tree, request.options)
 
             def work() -> bytes:
@@ -201,7 +204,7 @@ class ReportServicer:
         """Members without a placement."""
         after, page_size = _page_key(request), pages.page_size(request.page_size)
 
-        def begin(tree: Tree) -> Callable[[], tuple[pages.Page, Choice]]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], tuple[pages.Page, Choice]]:
             choice = self._reader.choice(tree, request.options)
             return lambda: (lists.holding_tank(tree, choice, request.member_id, after, page_size), choice)
 
@@ -252,7 +255,7 @@ class ReportServicer:
     ) -> tuple[bytes, Cut]:
         """The rows of a downline, copied; and what they are as of."""
 
-        def begin(tree: Tree) -> Callable[[], Cut]:
+        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
             choice, catalogue = self._reader.choice(tree, request.options), self._reader.catalogue(tree)
             row_filter = compile_filter(request.filter, catalogue)
             sort = pages.Sort() if sort_key is None else pages.sort_of(sort_key, catalogue)
@@ -260,15 +263,20 @@ class ReportServicer:
 
             def work() -> Cut:
                 extent = downline(tree, choice, request.member_id, row_filter.max_level)
-                return Cut(freeze(tree, choice, extent, columns), choice, row_filter, sort)
+                return Cut(freeze(tree, choice, extent, columns, room=room), choice, row_filter, sort)
 
             return work
 
         def size(tree: Tree) -> int:
             return downline_size(tree, self._reader.choice(tree, request.options), request.member_id)
 
+        def room_bytes(tree: Tree, count: int) -> int:
+            choice, catalogue = self._reader.choice(tree, request.options), self._reader.catalogue(tree)
+            columns = {*compile_filter(request.filter, catalogue).columns, "member_id"}
+            return copy_bytes(tree, choice, columns, count)
+
         limit = self._limits.loop_copy_rows_max
-        return await self._reader.scan(request.options.min_position, context, size, limit, begin)
+        return await self._reader.scan(request.options.min_position, context, size, limit, begin, room_bytes)
 
     async def _page(self, cut: Cut, after: PageKey | None, size: int) -> pages.Page:
         """A page of a cut: a small one here, a large one in a thread."""

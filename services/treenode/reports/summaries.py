@@ -14,6 +14,7 @@ from services.treenode.reports.columns import Choice
 from services.treenode.reports.filters import RowFilter
 from services.treenode.reports.group_tables import GroupTables, MemberColumns, tabulate
 from services.treenode.reports.reading import Extent, freeze, genealogy
+from services.treenode.reports.room import Room
 from services.treenode.tree import Tree
 from services.treenode.tree.kernel import Int64s
 
@@ -43,7 +44,9 @@ def dimensions_of(asked: Iterable[Dimension]) -> tuple[Dimension, ...]:
     return chosen or EVERY
 
 
-def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter) -> GroupTables:
+def summarize(
+    tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter, room: Room | None = None
+) -> GroupTables:
     """The groups of an extent's members that the filter leaves. Sees one state of the tree.
 
     Raises:
@@ -52,7 +55,7 @@ def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter)
     store, walked = tree.store, genealogy(tree, choice)
     mask = np.empty(0, np.uint8)
     if row_filter.conditions:
-        rows = freeze(tree, choice, extent, row_filter.columns, shown=False)
+        rows = freeze(tree, choice, extent, row_filter.columns, shown=False, room=room)
         found = row_filter.mask(rows)
         if found is not None:
             mask = found.view(np.uint8)
