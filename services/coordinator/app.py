@@ -68,13 +68,12 @@ class Coordinator:
             f"{settings.listen_host}:{settings.port}",
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)],
             service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
-            health_names=(serving.LIVE, serving.READY),
         )
         monitoring = Monitoring(runner, servicer)
         port = await server.start()
         http_port = await monitoring.start(settings.listen_host, settings.http_port)
         runner.start()
-        await server.set_health(serving.READY, True)
+        await server.set_active(True)
         logger.info(
             "cluster %s, epoch %d, recorded primary %s%s: listens on %s:%d, HTTP %d",
             cluster.name,
@@ -90,7 +89,7 @@ class Coordinator:
     async def stop(self) -> None:
         """Drains: not ready, every stream ended with UNAVAILABLE, what is being written finished."""
         self.monitoring.stopping = True
-        await self.server.set_health(serving.READY, False)
+        await self.server.set_active(False)
         self.servicer.stop()
         await self.runner.close()
         await self.server.stop(self.settings.drain_grace_s)

@@ -35,7 +35,7 @@ from services.pusher.rollout_runner import RolloutRunner
 from services.pusher.servicer import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.pusher.upload_folder import UploadFolder
-from services.shared.serving import LIVE, READY, AddServicer, GrpcServer
+from services.shared.serving import AddServicer, GrpcServer
 from services.shared.settings import ClusterSettings
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Pusher:
             (add_pusher_servicer, PusherServicer(parts)),
             (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(parts)),
         ]
-        return GrpcServer(self.settings.listen, services, _SERVICES, health_names=(LIVE, READY))
+        return GrpcServer(self.settings.listen, services, _SERVICES)
 
     async def start(self) -> None:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""
@@ -116,7 +116,7 @@ class Pusher:
         await self.server.start()
         for coroutine, name in work:
             self.background.start(coroutine, name)
-        await self.server.set_health(READY, True)
+        await self.server.set_active(True)
         logger.info("log %s: takes pushes at %s, http on port %d", self.store.log_id, self._address(), self.http.port)
 
     def _work(self) -> list[tuple[Coroutine[Any, Any, None], str]]:
@@ -146,7 +146,7 @@ class Pusher:
     async def stop(self) -> None:
         """Ends: takes nothing more, gives the receipts that it owes, ends every stream, closes the log."""
         self.draining.set()
-        await self.server.set_health(READY, False)
+        await self.server.set_active(False)
         await self.server.stop(self.settings.grace_s)
         await self.background.stop()
         await self.writer.stop()

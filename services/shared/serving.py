@@ -34,7 +34,6 @@ class GrpcServer:
         address: host:port to listen on; port 0 takes a free one.
         services: Each a generated `add_…Servicer_to_server` with its servicer.
         service_names: Full names for reflection, such as "fasttree.v1.ReportService".
-        health_names: Names that grpc.health.v1 knows; LIVE serves from the start, the others not until told.
         options: Further channel options.
     """
 
@@ -43,7 +42,6 @@ class GrpcServer:
         address: str,
         services: Sequence[tuple[AddServicer, Any]],
         service_names: Sequence[str],
-        health_names: Sequence[str] = (LIVE, READY, PRIMARY),
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
         self._address = address
@@ -53,7 +51,6 @@ class GrpcServer:
         for add, servicer in services:
             add(servicer, self._server)
         self._health = health.aio.HealthServicer()
-        self._health_names = health_names
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
             [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
@@ -66,7 +63,8 @@ class GrpcServer:
         Raises:
             OSError: The address is taken or can't be listened on; names it.
         """
-        for name in self._health_names:
+        # LIVE serves from the start, the others not until told.
+        for name in (LIVE, READY, PRIMARY):
             await self.set_health(name, name == LIVE)
         try:
             self.port = self._server.add_insecure_port(self._address)
@@ -79,6 +77,11 @@ class GrpcServer:
         """Sets what grpc.health.v1 answers (and tells its watchers) for one name."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set(name, status)
+
+    async def set_active(self, active: bool) -> None:
+        """READY and PRIMARY in one, for a service of which a cluster has one."""
+        for name in (READY, PRIMARY):
+            await self.set_health(name, active)
 
     async def stop(self, grace_s: float) -> None:
         """Not serving to every health check; no new calls; ends those that outlive the grace, in seconds."""
