@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,6 +37,8 @@ from services.treenode.tree import Tree
 HOLD_UPDATES_MAX = 5_000
 #: A node that is behind the file's position waits this long for its pusher to bring it there.
 POSITION_WAIT_S = 60.0
+#: How often a load looks whether another way brought the import.
+HAD_CHECK_S = 0.1
 
 Response = treenode_pb2.LoadImportResponse
 _Phase = treenode_pb2.ImportPhase
@@ -62,6 +64,8 @@ class ImportLoader:
         self._limits = limits
         self._on_taken = on_taken
         self._turn = asyncio.Lock()
+        #: Whether the new tree is about to be, or is, in the live one's place.
+        self._swapping = False
 
     async def load(
         self, request: treenode_pb2.LoadImportRequest, pusher_address: str, tell: Callable[[Response], None]
@@ -80,8 +84,8 @@ class ImportLoader:
             live.loading = (manifest.import_id, 0)
             live.handle(LoadBegun(f"import {manifest.import_id}"))
             try:
-                return await self._load(request, pusher_address, tell)
-            except (ImportRefusedError, BuildFailedError, DownloadFailedError) as error:
+                return await self._unless_had(manifest.import_id, self._load(request, pusher_address, tell))
+            except (ImportRefusedError, BuildFailedError, DownloadFailedError, OSError) as error:
                 logger.warning("import %d was not taken: %s", manifest.import_id, error)
                 live.handle(LoadFailed(str(error)))
                 if isinstance(error, ImportRefusedError):
@@ -99,6 +103,23 @@ class ImportLoader:
             finally:
                 live.loading = (0, 0)
                 live.applying.set()
+
+    async def _unless_had(self, import_id: int, load: Coroutine[None, None, ImportTaken]) -> ImportTaken | None:
+        """What the load comes to; None where a peer's snapshot of that import was here first."""
+        self._swapping = False
+        loading = asyncio.ensure_future(load)
+        try:
+            while not loading.done():
+                await asyncio.wait({loading}, timeout=HAD_CHECK_S)
+                if not self._swapping and self._live.core.sequence.import_id >= import_id:
+                    return None
+            return loading.result()
+        finally:
+            loading.cancel()
+            await asyncio.wait({loading})
+
+    def _begin_swap(self) -> None:
+        self._swapping = True
 
     async def _load(
         self, request: treenode_pb2.LoadImportRequest, pusher_address: str, tell: Callable[[Response], None]
@@ -120,7 +141,8 @@ class ImportLoader:
             limits=self._limits,
         )
         tree = await build_tree(build, teller.built)
-        succession = Succession(self._live, manifest, tree, request.pusher_address or pusher_address, teller.replaying)
+        address = request.pusher_address or pusher_address
+        succession = Succession(self._live, manifest, tree, address, teller.replaying, self._begin_swap)
         carried = await succession.run()
         self._live.carried_positions = carried
         self._on_taken()
@@ -168,8 +190,10 @@ class Succession:
         tree: Tree,
         pusher_address: str,
         progress: Callable[[float], None],
+        on_swap: Callable[[], None],
     ) -> None:
         self._live = live
+        self._on_swap = on_swap
         self._manifest = manifest
         self._tree = tree
         self._replayer = Replayer(tree, live.settings.apply_slice_ms)
@@ -250,6 +274,7 @@ class Succession:
                 self._check_log()
                 if self._tree.position < live.core.sequence.position:
                     return False
+                self._on_swap()
                 live.take_tree(self._tree, "")
         self._progress(1.0)
         return True
