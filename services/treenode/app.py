@@ -34,7 +34,7 @@ from services.treenode.loading import ImportLoader
 from services.treenode.metrics import NodeMetrics
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.peers import Bootstrap
-from services.treenode.reports import ReportServicer, add_report_service
+from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.saving import SnapshotWriter, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
 from services.treenode.snapshots import SnapshotStore
@@ -80,7 +80,15 @@ class TreeNode:
         )
         self.streams = UpdateStreams(self.live, self.applier)
         self.loader = ImportLoader(self.live, self.files, limits, self.writer.want)
-        self.reports = ReportServicer(self.live)
+        self.reports = ReportServicer(
+            self.live,
+            ReportLimits(
+                streams_max=self.settings.report_streams_max,
+                threads=self.settings.report_threads,
+                message_bytes=self.settings.report_message_bytes,
+                position_wait_s_max=self.settings.report_position_wait_s_max,
+            ),
+        )
         self.metrics = NodeMetrics(self.live, self.applier, self.writer)
         self.http = HttpPort(self.live, self.metrics, self.logs, self.echo)
         #: Where the node is found; complete after `start`.

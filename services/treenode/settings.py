@@ -53,6 +53,16 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     #: Longest slice of updates applied at once, in milliseconds: reports wait no longer than that.
     apply_slice_ms: float = 2.0
+    #: Streams of downlines at the same time; one more is refused. Each has a copy of its rows until its client has
+    #: them, about 60 bytes a member with the default columns.
+    report_streams_max: int = 8
+    #: Threads that filter, sort and encode reports.
+    report_threads: int = 2
+    #: Size of a stream's messages, in bytes.
+    report_message_bytes: int = 768 * 1024
+    #: Longest wait for a request's min_position where its call has no deadline, in seconds.
+    report_position_wait_s_max: float = 30.0
+
     #: Largest import file, in bytes.
     import_bytes_max: int = 64 * 1024**3
     #: Import files kept for peers, the newest included.
@@ -88,6 +98,7 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
         if not getattr(settings, field) >= 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be 0 or more")
     minima = {"snapshots_kept": 2, "imports_kept": 1, "snapshot_updates": 1, "push_log_lines_per_s": 0}
+    minima |= {"report_streams_max": 1, "report_threads": 1, "report_message_bytes": 4096}
     for field, least in minima.items():
         if getattr(settings, field) < least:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be {least} or more")

@@ -10,7 +10,7 @@ class ReportLimits:
     """Bounds on time and memory. The node's settings fill it; the defaults suit a node of ten million members."""
 
     #: Streams (StreamDownline) at the same time; one more is refused with RESOURCE_EXHAUSTED. Each keeps a copy of the
-    #: rows that it streams, about 45 bytes a member with the default columns, until its client has them.
+    #: rows that it streams, about 60 bytes a member with the default columns, until its client has them.
     streams_max: int = 8
     #: Threads that encode rows for streams and sort pages, besides the gate's own copying threads.
     threads: int = 2
