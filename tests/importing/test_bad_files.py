@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from services.treenode.importing import ImportRefused, read_import
-from tests.importing.corpus import BadFile, bad_files
+from tests.importing.bad_file import BadFile
+from tests.importing.corpus import bad_files
 
 _CORPUS = list(bad_files())
 

@@ -13,7 +13,7 @@ import pytest
 from bench.genealogy import as_table, make_genealogy, write_genealogy
 from services.treenode.importing import FileFormat, ImportLimits, ImportRefused, read_import
 from services.treenode.tree.table import NO_DAY, NO_NUMBER, ImportTable
-from tests.importing.corpus import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
+from tests.importing.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 
 
 def _read(folder: Path, text: str, **options: object) -> ImportTable:

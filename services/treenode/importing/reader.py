@@ -25,10 +25,19 @@ from services.treenode.importing.refusal import RejectedRow, refuse_file, refuse
 from services.treenode.importing.source import FileFormat, Progress, find_format
 from services.treenode.importing.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
 from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.store import DISTRIBUTOR
 from services.treenode.tree.table import NO_DAY, ImportTable
 
 #: Share of the time that reading takes; the rest is checking the trees.
 _READING_SHARE = 0.8
+#: What a member has in a column that the file lacks, and the column's type.
+_DEFAULTS: tuple[tuple[Role, type[np.generic], int], ...] = (
+    (Role.PLACEMENT_LEG, np.int32, 0),
+    (Role.KIND, np.uint8, DISTRIBUTOR),
+    (Role.STATUS, np.int16, 0),
+    (Role.RANK, np.int16, 0),
+    (Role.JOINED_ON, np.int32, NO_DAY),
+)
 
 
 def read_import(
@@ -77,19 +86,22 @@ class _Checked:
 
     def table(self) -> ImportTable:
         """Raises ImportRefused."""
-        legs = self._values(Role.PLACEMENT_LEG, np.dtype(np.int32), 0)
         with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
+            # What doesn't wait for one another goes side by side: copying columns together, and checking links.
+            taking = pool.submit(self._assembly.take_ids, self._places[Role.SPONSOR_ID])
             members = Members(self._assembly.take_ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
-            sponsor_ids = self._assembly.take_ids(self._places[Role.SPONSOR_ID])
+            sponsor_ids = taking.result()
             sponsor = members.find(sponsor_ids)
+            columns = pool.submit(self._columns_by_role)
             wrong = [*wrong_ids(members), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
             placement = np.full(len(sponsor), -1, np.int32)
             if Role.PLACEMENT_ID in self._places:
                 placement_ids = self._assembly.take_ids(self._places[Role.PLACEMENT_ID])
                 placement = members.find(placement_ids)
                 wrong += wrong_links(members, placement_ids, placement, Role.PLACEMENT_ID)
-                wrong += wrong_legs(placement, placement_ids, legs)
+                wrong += wrong_legs(placement, placement_ids, columns.result()[Role.PLACEMENT_LEG])
         self._refuse_wrong(wrong, members)
+        by_role = columns.result()
         volumes, further = {}, {}
         for place, column in enumerate(self._columns):
             if column.role is Role.VOLUME:
@@ -102,21 +114,24 @@ class _Checked:
             member_ids=members.ids,
             sponsor=sponsor,
             placement=placement,
-            placement_leg=legs,
-            kind=self._values(Role.KIND, np.dtype(np.uint8), 1),
-            status=self._values(Role.STATUS, np.dtype(np.int16), 0),
+            placement_leg=by_role[Role.PLACEMENT_LEG],
+            kind=by_role[Role.KIND],
+            status=by_role[Role.STATUS],
             status_names=self._assembly.status_names,
-            rank=self._values(Role.RANK, np.dtype(np.int16), 0),
-            joined_on=self._values(Role.JOINED_ON, np.dtype(np.int32), NO_DAY),
+            rank=by_role[Role.RANK],
+            joined_on=by_role[Role.JOINED_ON],
             volumes=volumes,
             further=further,
         )
 
-    def _values(self, role: Role, dtype: np.dtype[np.generic], otherwise: int) -> AnyArray:
-        """The column of a role, or `otherwise` in every row where the file has none."""
-        if role in self._places:
-            return self._assembly.take_values(self._places[role])
-        return np.full(self._assembly.row_count, otherwise, dtype)
+    def _columns_by_role(self) -> dict[Role, AnyArray]:
+        """The columns that a file has once at most, each with its default where the file has none."""
+        return {
+            role: self._assembly.take_values(self._places[role])
+            if role in self._places
+            else np.full(self._assembly.row_count, default, dtype)
+            for role, dtype, default in _DEFAULTS
+        }
 
     def _refuse_wrong(self, wrong: Sequence[WrongLink], members: Members) -> None:
         rows = self._assembly.wrong_rows()
