@@ -1,16 +1,97 @@
-"""Builds a store from the checked rows of an import file."""
+"""Builds a store from the checked rows of an import file: the two trees in two threads, where they can.
+
+The sponsor tree's half also fills the columns by row and the id hash. What is random in memory is kept to one pass for
+each column: the numbering of either tree, and the gathering of columns from file order into row order. Once members are
+in pre-order, all that is derived is computed by passes from end to end.
+"""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
-from services.treenode.tree.digest import all_digests
-from services.treenode.tree.ids import IdTable, empty_slots, insert_rows, words_of
-from services.treenode.tree.kernel import AnyArray, Int32s, UInt64s
+from services.treenode.tree.digest import placements_digest, rows_digest
+from services.treenode.tree.ids import IdTable, empty_slots, insert_rows, keys_of, words_of
+from services.treenode.tree.kernel import AnyArray, Float64s, Int32s, Int64s, UInt32s, UInt64s, kernel
 from services.treenode.tree.layout import derive_links, pair_seats, place_all, preorder, roll_up
 from services.treenode.tree.links import TOP, Genealogy
-from services.treenode.tree.store import CHANGES, HOLDING, MEMBERS, PLACES, ROOTS, USED, Store, empty_store, room_for
+from services.treenode.tree.store import (
+    CHANGES,
+    HOLDING,
+    MEMBERS,
+    NARROW_MAX,
+    NARROW_MIN,
+    NOBODY,
+    PLACES,
+    ROOTS,
+    USED,
+    Store,
+    VolumeType,
+    empty_store,
+    room_for,
+)
 from services.treenode.tree.table import ImportTable
+
+
+class _Builder:
+    """The steps of one build; which of them may run side by side is in build_store."""
+
+    def __init__(self, table: ImportTable, slot_keys: list[tuple[str, str]], store: Store, words: UInt32s) -> None:
+        self.table = table
+        self.slot_keys = slot_keys
+        self.count = len(table)
+        self.words = words
+        self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(self.count)))
+        self.file_row = np.empty(self.count, dtype=np.int32)
+        self.row_of_file = np.empty(0, dtype=np.int32)
+        self.seat_of_file = np.empty(0, dtype=np.int32)
+
+    def number_sponsors(self) -> None:
+        """Gives each row of the file its row, and the rows their ids."""
+        self.row_of_file = preorder(self.table.sponsor)
+        place_all(self.file_row, self.row_of_file, self.table.sponsor, self.store.sponsor.parent)
+        _gather(self.words, self.file_row, self.store.ids.words)
+        _gather(self.table.kind, self.file_row, self.store.kind)
+
+    def number_placements(self) -> None:
+        """Gives each row of the file its seat in the placement tree."""
+        self.seat_of_file = preorder(self.table.placement)
+        file_at = np.empty(self.count, dtype=np.int32)
+        place_all(file_at, self.seat_of_file, self.table.placement, self.store.placement.parent)
+
+    def fill_rows(self) -> None:
+        """Gathers the columns by row, and rolls the sponsor tree up."""
+        store, table = self.store, self.table
+        for values, column in (
+            (table.status, store.status),
+            (table.rank, store.rank),
+            (table.joined_on, store.joined_on),
+            (table.placement_leg, store.leg),
+        ):
+            _gather(values, self.file_row, column)
+        for slot, slot_key in enumerate(self.slot_keys):
+            amounts = table.volumes.get(slot_key)
+            if amounts is None:
+                store.personal[slot, : self.count] = 0
+            else:
+                _gather_volumes(amounts, self.file_row, store.personal[slot])
+        derive_links(store.sponsor, self.count, store.kind)
+
+    def pair_placements(self) -> None:
+        """Pairs rows and seats, and lays the placement tree out."""
+        placement = self.store.placement
+        pair_seats(self.row_of_file, self.seat_of_file, placement.seat_of, placement.row_at)
+        derive_links(placement, self.count, self.store.kind)
+        insert_rows(self.store.ids, self.count)
+
+    def roll_up(self, tree: Genealogy) -> None:
+        """Fills a tree's group volumes. Raises OverflowError, naming type and period, where one does not fit."""
+        for slot, (volume_type, period) in enumerate(self.slot_keys):
+            if (volume_type, period) not in self.table.volumes:
+                tree.group[slot, : self.count] = 0
+            elif not roll_up(tree, slot, self.count, self.store.personal[slot]):
+                raise OverflowError(f"a group total of {volume_type} in {period} does not fit 64 bits")
 
 
 def build_store(
@@ -20,70 +101,73 @@ def build_store(
 
     Raises OverflowError where a group total does not fit 64 bits.
     """
-    count = len(table)
     words = words_of(table.member_ids)
-    store = empty_store(room_for(count), words.shape[1], slot_tags, status_hashes)
-    store = store._replace(ids=IdTable(store.ids.words, empty_slots(count)))
-    row_of_file = preorder(table.sponsor)
-    file_row = np.empty(count, dtype=np.int32)
-    place_all(file_row, row_of_file, table.sponsor, store.sponsor.parent)
-    _place_second(table, row_of_file, store.placement)
-    _gather(words, file_row, store.ids.words[:count])
-    for column, values in (
-        (store.kind, table.kind),
-        (store.status, table.status),
-        (store.rank, table.rank),
-        (store.joined_on, table.joined_on),
-        (store.leg, table.placement_leg),
-    ):
-        _gather(values, file_row, column[:count])
-    for slot, slot_key in enumerate(slot_keys):
-        amounts = table.volumes.get(slot_key)
-        if amounts is None:
-            store.personal[slot, :count] = 0
-        else:
-            _gather(amounts, file_row, store.personal[slot, :count])
-    finish_layout(store, count, slot_keys)
-    insert_rows(store.ids, count)
-    store.digests[0] = all_digests(store, count)
-    return store, file_row
+    store = empty_store(room_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
+    builder = _Builder(table, slot_keys, store, words)
+    store = builder.store
+    count = len(table)
+    with ThreadPoolExecutor(1) as beside:
+        numbered = beside.submit(builder.number_placements)
+        builder.number_sponsors()
+        numbered.result()
+        paired = beside.submit(builder.pair_placements)
+        builder.fill_rows()
+        paired.result()
+        rolled = beside.submit(builder.roll_up, store.placement)
+        builder.roll_up(store.sponsor)
+        set_magnitudes(store, count)
+        count_members(store, count)
+        rolled.result()
+        keys = keys_of(store.ids.words[:count])
+        placed = beside.submit(placements_digest, store, keys)
+        store.digests[0] = np.uint64((rows_digest(store, keys) + placed.result()) % 2**64)
+    return store, builder.file_row
 
 
-def _gather(values: AnyArray, file_row: Int32s, out: AnyArray) -> None:
-    np.take(values, file_row, axis=0, out=out, mode="clip")
+def _volume_dtype(table: ImportTable) -> VolumeType:
+    """The narrow one where every volume has room to double in it."""
+    for amounts in table.volumes.values():
+        if len(amounts) and (amounts.min() < NARROW_MIN // 2 or amounts.max() > NARROW_MAX // 2):
+            return np.int64
+    return np.int32
 
 
-def _place_second(table: ImportTable, row_of_file: Int32s, placement: Genealogy) -> None:
-    """Numbers the placement tree, and pairs its seats with the rows."""
-    seat_of_file = preorder(table.placement)
-    file_at = np.empty(len(table), dtype=np.int32)
-    place_all(file_at, seat_of_file, table.placement, placement.parent)
-    pair_seats(row_of_file, seat_of_file, placement.seat_of, placement.row_at)
+def _gather(values: AnyArray, file_row: Int32s, column: AnyArray) -> None:
+    np.take(values, file_row, axis=0, out=column[: len(file_row)], mode="clip")
 
 
-def finish_layout(store: Store, count: int, slot_keys: list[tuple[str, str]]) -> None:
-    """Derives links, levels, counts, group volumes and counters of rows 0 to count - 1, whose parents are in pre-order.
-
-    Raises OverflowError, naming type and period, where a group total does not fit 64 bits.
-    """
-    for tree in (store.sponsor, store.placement):
-        derive_links(tree, count, store.kind)
-        for slot, (volume_type, period) in enumerate(slot_keys):
-            if not roll_up(tree, slot, count, store.personal[slot]):
-                raise OverflowError(f"a group total of {volume_type} in {period} does not fit 64 bits")
-    for slot in range(len(slot_keys)):
-        store.magnitudes[slot] = np.abs(store.personal[slot, :count].astype(np.float64)).sum()
-    count_members(store, count)
+@kernel
+def _gather_volumes(amounts: Int64s, file_row: Int32s, personal: AnyArray) -> None:
+    for row in range(file_row.shape[0]):
+        personal[row] = amounts[file_row[row]]
 
 
+@kernel
+def _sum_magnitudes(personal: AnyArray, count: int, magnitudes: Float64s) -> None:
+    for slot in range(personal.shape[0]):
+        total = 0.0
+        for row in range(count):
+            total += abs(float(personal[slot, row]))
+        magnitudes[slot] = total
+
+
+def set_magnitudes(store: Store, count: int) -> None:
+    """Sets the magnitudes to the sums over the rows 0 to count - 1."""
+    _sum_magnitudes(store.personal, count, store.magnitudes)
+
+
+@kernel
 def count_members(store: Store, count: int) -> None:
     """Sets the counters of a store whose rows 0 to count - 1 are places, none of them free."""
-    present = store.kind[:count] != 0
-    rootless = store.sponsor.parent[:count] == TOP
-    unplaced = (store.placement.parent[:count] == TOP)[store.placement.seat_of[:count]]
+    for counter in (MEMBERS, ROOTS, HOLDING, CHANGES):
+        store.counters[counter] = 0
     store.counters[USED] = count
     store.counters[PLACES] = count
-    store.counters[MEMBERS] = np.count_nonzero(present)
-    store.counters[ROOTS] = np.count_nonzero(present & rootless)
-    store.counters[HOLDING] = np.count_nonzero(present & unplaced & ~rootless)
-    store.counters[CHANGES] = 0
+    for row in range(count):
+        if store.kind[row] == NOBODY:
+            continue
+        store.counters[MEMBERS] += 1
+        if store.sponsor.parent[row] == TOP:
+            store.counters[ROOTS] += 1
+        elif store.placement.parent[store.placement.seat_of[row]] == TOP:
+            store.counters[HOLDING] += 1

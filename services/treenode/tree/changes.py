@@ -266,7 +266,8 @@ def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
     slot = tree.slot(posted.volume_type, posted.period)
     if slot < 0:
         raise _RefusedError(_why_no_slot(tree, posted.volume_type, posted.period))
-    _member_row(tree, member_id, "member")
+    row = _member_row(tree, member_id, "member")
+    tree.make_volume_room(slot, row, posted.amount_hundredths)
     slots = np.array([slot], dtype=np.int32)
     amounts = np.array([posted.amount_hundredths], dtype=np.int64)
     if post_volumes(tree.store, packed_id(member_id), slots, amounts, 0, 0) != 1:

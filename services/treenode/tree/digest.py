@@ -63,7 +63,7 @@ def placement_fact(store: Store, row: int, key: np.uint64) -> np.uint64:
 @inlined
 def volume_fact(store: Store, slot: int, row: int, key: np.uint64) -> np.uint64:
     """Personal volume of one slot; 0 where it is 0."""
-    amount = store.personal[slot, row]
+    amount = whole(store.personal[slot, row])
     if amount == 0:
         return _ZERO
     return fact(key, store.slot_tags[slot], np.uint64(amount))
@@ -127,11 +127,14 @@ def place_digests(store: Store, count: int) -> UInt64s:
     return out
 
 
-def all_digests(store: Store, count: int) -> int:
-    """The sum of the digests of the rows 0 to count - 1 without their further columns, modulo 2^64."""
-    keys = keys_of(store.ids.words[:count])
-    nowhere = np.empty(0, dtype=np.uint64)
-    return (int(_add_rows(store, keys, nowhere)) + int(_add_placements(store, keys, nowhere))) % 2**64
+def rows_digest(store: Store, keys: UInt64s) -> int:
+    """The sum of all facts but placements and further columns, modulo 2^64. `keys`: (used,) of the ids by row."""
+    return int(_add_rows(store, keys, np.empty(0, dtype=np.uint64)))
+
+
+def placements_digest(store: Store, keys: UInt64s) -> int:
+    """The sum of all placements, modulo 2^64. `keys`: (used,) of the ids by row."""
+    return int(_add_placements(store, keys, np.empty(0, dtype=np.uint64)))
 
 
 @kernel

@@ -20,8 +20,8 @@ from services.treenode.tree.kernel import AnyArray, Int32s, UInt32s, UInt64s, in
 MAX_ID_LENGTH = 32
 FREE_SLOT = -1
 #: Share of the slots that may be in use, and share after the table was made anew.
-MAX_LOAD = 0.72
-NEW_LOAD = 0.58
+MAX_LOAD = 0.78
+NEW_LOAD = 0.66
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xD6E8FEB86659FD93)

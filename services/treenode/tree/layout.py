@@ -150,7 +150,7 @@ def derive_links(tree: Genealogy, count: int, present: AnyArray) -> None:
 
 
 @kernel
-def roll_up(tree: Genealogy, slot: int, count: int, personal: Int64s) -> bool:
+def roll_up(tree: Genealogy, slot: int, count: int, personal: AnyArray) -> bool:
     """Fills group volumes of a slot from personal ones (by row); seats are in pre-order. False: a total overflows."""
     group = tree.group[slot]
     if tree.row_at.shape[0] > 0:

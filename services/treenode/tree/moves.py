@@ -73,7 +73,7 @@ def removal_fits(store: Store, row: int) -> bool:
     for slot in range(store.personal.shape[0]):
         if store.magnitudes[slot] < SAFE_MAGNITUDE:
             continue
-        amount = store.personal[slot, row]
+        amount = whole(store.personal[slot, row])
         if not can_be_taken(store.sponsor, slot, sponsor, amount, TOP):
             return False
         if not can_be_taken(store.placement, slot, above, amount, TOP):
@@ -202,8 +202,9 @@ def _lift_out(store: Store, tree: Genealogy, seat: int, row: int) -> None:
     parent = whole(tree.parent[seat])
     mark_dirty(tree, seat)
     for slot in range(store.personal.shape[0]):
-        if store.personal[slot, row] != 0:
-            add_volume(tree, slot, parent, -store.personal[slot, row])
+        amount = whole(store.personal[slot, row])
+        if amount != 0:
+            add_volume(tree, slot, parent, -amount)
     add_counts(tree, parent, -1)
     _replace_by_children(tree, seat)
     tree.parent[seat] = FREE

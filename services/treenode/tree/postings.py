@@ -26,6 +26,8 @@ from services.treenode.tree.links import (
 from services.treenode.tree.store import (
     CHANGES,
     FREE_HEAD,
+    NARROW_MAX,
+    NARROW_MIN,
     NOBODY,
     PLACES,
     POSITION,
@@ -53,7 +55,7 @@ def post_volumes(store: Store, asked: UInt32s, slots: Int32s, amounts: Int64s, b
     """Takes orders in, from index `begin` on; the index of the first that is not plain, or their number.
 
     `asked`: (n, width) ids; `slots`: (n,), -1 for one that is not open; `amounts`: (n,) hundredths. Each order moves
-    the position by `step`. Not plain: no such member, no such slot, a total that would overflow.
+    the position by `step`. Not plain: no such member, no such slot, a total that would overflow or needs wider columns.
     """
     position = store.counters[POSITION]
     index = begin
@@ -64,6 +66,8 @@ def post_volumes(store: Store, asked: UInt32s, slots: Int32s, amounts: Int64s, b
         if row < 0 or slot < 0 or store.kind[row] == NOBODY:
             break
         amount = whole(amounts[index])
+        if store.personal.itemsize == 4 and not NARROW_MIN <= store.personal[slot, row] + amount <= NARROW_MAX:
+            break
         if not volume_can_be_added(store, slot, row, amount):
             break
         digest = store.digests[0] - volume_fact(store, slot, row, key)

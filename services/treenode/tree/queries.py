@@ -119,8 +119,7 @@ def downline_counts(tree: Tree, which: Which, rows: AnyArray | slice) -> Int32s:
 
 def personal_volumes(tree: Tree, slot: int, rows: AnyArray | slice) -> Int64s:
     """Personal volumes of the rows in one slot, (n,) int64 hundredths."""
-    volumes: Int64s = tree.store.personal[slot, rows]
-    return volumes
+    return tree.store.personal[slot, rows].astype(np.int64)
 
 
 def group_volumes(tree: Tree, which: Which, slot: int, rows: AnyArray | slice) -> Int64s:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.treenode.tree.build import set_magnitudes
 from services.treenode.tree.further import Column, FurtherColumns
 from services.treenode.tree.ids import IdTable
 from services.treenode.tree.kernel import AnyArray, Int32s, kernel
@@ -50,7 +51,8 @@ def relaid(tree: Tree) -> Tree:
     count = len(rows)
     number = np.empty(old.used, dtype=np.int32)
     _invert(rows, number)
-    new = empty_store(room_for(count), old.ids.words.shape[1], old.slot_tags, old.status_hashes)
+    volume_dtype = np.int32 if old.personal.dtype == np.int32 else np.int64
+    new = empty_store(room_for(count), old.ids.words.shape[1], old.slot_tags, old.status_hashes, volume_dtype)
     slots = old.ids.slots.copy()
     _renumber(slots, number)
     new = new._replace(ids=IdTable(new.ids.words, slots))
@@ -59,7 +61,7 @@ def relaid(tree: Tree) -> Tree:
         _take(getattr(old, name), rows, getattr(new, name))
     for slot in range(len(old.personal)):
         _take(old.personal[slot], rows, new.personal[slot])
-        new.magnitudes[slot] = np.abs(new.personal[slot, :count].astype(np.float64)).sum()
+    set_magnitudes(new, count)
     new.placement.row_at[:count] = number[old.placement.row_at[seats]]
     _invert(new.placement.row_at[:count], new.placement.seat_of)
     _lay_out(old.sponsor, rows, new.sponsor, new)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.treenode.tree.build import set_magnitudes
 from services.treenode.tree.further import Column, FurtherColumns
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernel import AnyArray
@@ -81,8 +82,7 @@ def fill_store(store: Store, arrays: Mapping[str, AnyArray]) -> Store:
         columns.top[:] = arrays[f"{label}.top"]
     store.placement.seat_of[:used] = arrays["placement.seat_of"]
     store.placement.row_at[:used] = arrays["placement.row_at"]
-    for slot, amounts in enumerate(store.personal):
-        store.magnitudes[slot] = np.abs(amounts[:used].astype(np.float64)).sum()
+    set_magnitudes(store, used)
     places = int(store.counters[PLACES])
     return with_slots(store, places + places // 8)
 
@@ -91,7 +91,8 @@ def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashe
     """A store with room to grow from a state. Raises StateError where columns are missing or differ in length."""
     try:
         used = len(arrays["kind"])
-        store = empty_store(room_for(used), arrays["ids"].shape[1], slot_tags, status_hashes)
+        volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
+        store = empty_store(room_for(used), arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
         return fill_store(store, arrays)
     except (KeyError, ValueError, IndexError) as error:
         raise StateError(f"the state does not fit together: {error!r}") from error

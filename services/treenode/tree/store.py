@@ -5,7 +5,7 @@ What binds the columns to each other is written in this package's docstring; `va
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -38,6 +38,11 @@ DENSE_LEGS = 4096
 SAFE_MAGNITUDE = float(2**62)
 
 
+#: Of personal volumes: few are large, and half their width is a tenth of all memory.
+VolumeType: TypeAlias = type[np.int32] | type[np.int64]
+NARROW_MIN, NARROW_MAX = -(2**31), 2**31 - 1
+
+
 class Store(NamedTuple):
     """Columns by row, two trees by seat, and the few numbers that kernels keep up to date."""
 
@@ -52,8 +57,8 @@ class Store(NamedTuple):
     joined_on: Int32s
     #: int32: leg of the placement, from 1; 0 without one.
     leg: Int32s
-    #: (slots, capacity) int64 hundredths; a slot is one volume type in one period.
-    personal: Int64s
+    #: (slots, capacity) hundredths; a slot is one volume type in one period. int32 until one does not fit, then int64.
+    personal: AnyArray
     sponsor: Genealogy
     placement: Genealogy
     #: (slots,) uint64: hash of the slot's type and period.
@@ -85,7 +90,9 @@ def room_for(places: int) -> int:
     return places + places // 4 + 4096
 
 
-def empty_store(capacity: int, id_words: int, slot_tags: UInt64s, status_hashes: UInt64s) -> Store:
+def empty_store(
+    capacity: int, id_words: int, slot_tags: UInt64s, status_hashes: UInt64s, volume_dtype: VolumeType = np.int32
+) -> Store:
     """A store without members."""
     slots = len(slot_tags)
     counters = np.zeros(COUNTERS, dtype=np.int64)
@@ -97,7 +104,7 @@ def empty_store(capacity: int, id_words: int, slot_tags: UInt64s, status_hashes:
         rank=np.empty(capacity, dtype=np.int16),
         joined_on=np.empty(capacity, dtype=np.int32),
         leg=np.empty(capacity, dtype=np.int32),
-        personal=np.empty((slots, capacity), dtype=np.int64),
+        personal=np.empty((slots, capacity), dtype=volume_dtype),
         sponsor=empty_genealogy(capacity, slots, mapped=False),
         placement=empty_genealogy(capacity, slots, mapped=True),
         slot_tags=slot_tags,
@@ -141,6 +148,11 @@ def with_capacity(store: Store, capacity: int) -> Store:
         sponsor=_grown_genealogy(store.sponsor, used, capacity),
         placement=_grown_genealogy(store.placement, used, capacity),
     )
+
+
+def with_wide_volumes(store: Store) -> Store:
+    """The same store with room for personal volumes of any size."""
+    return store._replace(personal=store.personal.astype(np.int64))
 
 
 def with_slots(store: Store, places: int) -> Store:

@@ -24,6 +24,8 @@ from services.treenode.tree.store import (
     DISTRIBUTOR,
     HOLDING,
     MEMBERS,
+    NARROW_MAX,
+    NARROW_MIN,
     PLACES,
     POSITION,
     RING,
@@ -34,6 +36,7 @@ from services.treenode.tree.store import (
     with_capacity,
     with_id_words,
     with_slots,
+    with_wide_volumes,
 )
 from services.treenode.tree.table import NO_DAY, ImportTable
 from services.treenode.tree.validate import validate
@@ -300,6 +303,12 @@ class Tree:
         for column in self.further.values():
             column.add_digests(self.store, places, out)
         return out
+
+    def make_volume_room(self, slot: int, row: int, amount: int) -> None:
+        """Widens personal volumes where this one would not fit any more."""
+        personal = self.store.personal
+        if personal.dtype == np.int32 and not NARROW_MIN <= int(personal[slot, row]) + amount <= NARROW_MAX:
+            self.store = with_wide_volumes(self.store)
 
     def make_room(self, places: int, asked: UInt32s) -> None:
         """Makes room for more places with these ids, before a kernel takes them in."""
