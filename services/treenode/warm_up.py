@@ -225,10 +225,22 @@ def warm_up_node() -> None:
     tree.reconcile(built)
     leg_digests(tree, TOP)
     tree.relaid()
+    warm_up_wide_volumes(tree, built)
     warm_up_writing()
     empty = Tree.empty(CONFIG)
     asyncio.run(ask_about_nobody(empty))
     empty.apply(1, updates("m"))
+
+
+def warm_up_wide_volumes(tree: Tree, built: Tree) -> None:
+    """The same once more after an order so large that personal volumes need eight bytes: kernels of their own."""
+    large = types_pb2.VolumePosted(member_id="m50", amount_hundredths=2**40)
+    tree.apply(tree.position + 1, [types_pb2.Update(update_id="large", volume_posted=large)])
+    tree.apply(tree.position + 1, updates("m"))
+    asyncio.run(ask_everything(tree, "m"))
+    tree.reconcile(built)
+    leg_digests(tree, TOP)
+    Tree.from_state(*tree.relaid().state())
 
 
 def warm_up_imports() -> None:

@@ -130,7 +130,7 @@ class TreeMachine(RuleBasedStateMachine):
 
 TestTreeMachine = TreeMachine.TestCase
 TestTreeMachine.settings = settings(
-    max_examples=30,
+    max_examples=60,
     stateful_step_count=15,
     deadline=None,
     derandomize=True,

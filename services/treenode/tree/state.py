@@ -1,12 +1,13 @@
 """A tree as a JSON-able dict and named arrays, for snapshots, and back.
 
 The arrays are views of the columns, cut to the rows in use: to be written before the next update, or by a forked child.
-What follows from other columns (the id hash, totals that only say how far overflow is) is made anew on the way back.
+Only what says how far overflow is, is made anew on the way back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,15 +16,16 @@ from fasttree.v1 import types_pb2
 from services.treenode.tree.build import set_magnitudes
 from services.treenode.tree.further import Column, FurtherColumns
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.ids import IdTable
 from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.names import Names
-from services.treenode.tree.store import PLACES, Store, empty_store, room_for, widened, with_slots
+from services.treenode.tree.store import Store, empty_store, room_for, widened
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
 
 #: Grows with each change of what state() gives; another one is refused.
-FORMAT = 1
+FORMAT = 2
 
 _COLUMNS = ("kind", "status", "rank", "joined_on", "leg", "personal")
 _SEATED = ("parent", "span", "following", "preceding", "level", "members", "group")
@@ -39,6 +41,7 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     store, used = tree.store, tree.store.used
     arrays: dict[str, AnyArray] = {name: getattr(store, name) for name in _WHOLE}
     arrays["ids"] = store.ids.words[:used]
+    arrays["slots"] = store.ids.slots
     arrays.update({name: getattr(store, name)[..., :used] for name in _COLUMNS})
     for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
         arrays.update({f"{label}.{name}": getattr(columns, name)[..., :used] for name in _SEATED})
@@ -69,33 +72,28 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
 
 
 def fill_store(store: Store, arrays: Mapping[str, AnyArray]) -> Store:
-    """The store with the columns of a state."""
+    """The store with the columns of a state, copied by two threads."""
     used = len(arrays["kind"])
-    store.ids.words[:used] = arrays["ids"]
-    for name in _WHOLE:
-        getattr(store, name)[:] = arrays[name]
-    for name in _COLUMNS:
-        getattr(store, name)[..., :used] = arrays[name]
+    pairs: list[tuple[AnyArray, AnyArray]] = [(store.ids.words[:used], arrays["ids"])]
+    pairs += [(getattr(store, name), arrays[name]) for name in _WHOLE]
+    pairs += [(getattr(store, name)[..., :used], arrays[name]) for name in _COLUMNS]
     for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
-        for name in _SEATED:
-            getattr(columns, name)[..., :used] = arrays[f"{label}.{name}"]
-        columns.top[:] = arrays[f"{label}.top"]
-    store.placement.seat_of[:used] = arrays["placement.seat_of"]
-    store.placement.row_at[:used] = arrays["placement.row_at"]
+        pairs += [(getattr(columns, name)[..., :used], arrays[f"{label}.{name}"]) for name in _SEATED]
+        pairs.append((columns.top, arrays[f"{label}.top"]))
+    pairs.append((store.placement.seat_of[:used], arrays["placement.seat_of"]))
+    pairs.append((store.placement.row_at[:used], arrays["placement.row_at"]))
+    with ThreadPoolExecutor(2) as copiers:
+        list(copiers.map(lambda pair: np.copyto(*pair), pairs))
     set_magnitudes(store, used)
-    places = int(store.counters[PLACES])
-    return with_slots(store, places + places // 8)
+    return store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
 
 
 def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashes: AnyArray) -> Store:
-    """A store with room to grow from a state. Raises StateError where columns are missing or differ in length."""
-    try:
-        used = len(arrays["kind"])
-        volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
-        store = empty_store(room_for(used), arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
-        return fill_store(store, arrays)
-    except (KeyError, ValueError, IndexError) as error:
-        raise StateError(f"the state does not fit together: {error!r}") from error
+    """A store with room to grow from a state. Raises KeyError or ValueError where columns are missing or differ."""
+    used = len(arrays["kind"])
+    volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
+    store = empty_store(room_for(used), arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
+    return fill_store(store, arrays)
 
 
 def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capacity: int) -> FurtherColumns:

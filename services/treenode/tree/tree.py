@@ -106,15 +106,19 @@ class Tree:
         """The tree whose state() gave these; the arrays are copied. Raises StateError where they do not fit."""
         if meta.get("format") != state.FORMAT:
             raise state.StateError(f"the state has format {meta.get('format')}, not {state.FORMAT}")
-        names = Names(meta["statuses"])
-        keys = slot_keys(meta["volume_types"], meta["periods"])
-        store = state.store_from(arrays, _slot_tags(keys), names.hashes)
-        tree = cls(meta["volume_types"], meta["periods"], meta["import_id"], names, store)
-        tree.further = state.further_from(meta, arrays, store.capacity)
-        tree.held_updates = state.held_from(meta, arrays)
-        tree.rejected_updates = state.rejected_from(meta)
-        tree.ring_start = meta["ring_start"]
-        if (tree.position, tree.digest) != (meta["position"], meta["digest"]):
+        try:
+            names = Names(meta["statuses"])
+            keys = slot_keys(meta["volume_types"], meta["periods"])
+            store = state.store_from(arrays, _slot_tags(keys), names.hashes)
+            tree = cls(meta["volume_types"], meta["periods"], meta["import_id"], names, store)
+            tree.further = state.further_from(meta, arrays, store.capacity)
+            tree.held_updates = state.held_from(meta, arrays)
+            tree.rejected_updates = state.rejected_from(meta)
+            tree.ring_start = meta["ring_start"]
+            position, digest = meta["position"], meta["digest"]
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise state.StateError(f"the state does not fit together: {error!r}") from error
+        if (tree.position, tree.digest) != (position, digest):
             raise state.StateError("the state's columns are of another position than it says")
         return tree
 
