@@ -1,4 +1,48 @@
-"""The genealogy engine: columns, kernels, updates. No I/O, no clock, no threads of its own."""
+"""The genealogy engine: columns, kernels, updates. No I/O, no clock; usable and measurable alone.
+
+    tree = Tree.from_table(table, TreeConfig(("PV",), ("2026-11",)), import_id=1, position=0)
+    tree.apply(1, updates)
+
+**Layout.** Two trees, by sponsor and by placement, over the same members, and no Python object for any of them. A
+member is a *row*: an index into the columns of `Store`. In each tree it has a *seat*, the index into that tree's
+columns (`Genealogy`). At an import both trees are numbered in pre-order, so a member's downline is one range of seats;
+rows are the sponsor tree's seats, and the placement tree has `seat_of` and `row_at` to go back and forth. Later members
+get the next row and the same seat number, at the end.
+
+| column | bytes | what it holds, and what binds it |
+|---|---|---|
+| `ids.words` | 4 for each 4 characters of the longest id | the id; all zeros for a free row |
+| `ids.slots` | about 6 | open addressing by the id's 64-bit key: all and only the places, each once |
+| `kind` | 1 | 1 distributor, 2 customer; 0: an empty place, or a free row |
+| `status`, `rank`, `joined_on`, `leg` | 12 | the member's own; `leg`: 0 unless placed, no two of a parent alike |
+| `personal` | 4 a slot (8 once needed) | own volume; a slot is one volume type in one period |
+| `parent` | 4 a tree | the parent's seat; TOP; FREE in both trees or in none |
+| `following`, `preceding` | 8 a tree | siblings; the first one's `preceding` is the last one: both ends are at hand |
+| `span` | 4 a tree | clean: the end of the range that is exactly the downline; dirty: the first child (links.py) |
+| `level` | 4 a tree | the parent's and one more; 0 at the top |
+| `members` | 4 a tree | members below, empty places not counted |
+| `group` | 8 a slot and tree | own volume and that of the whole downline, empty places included |
+| `seat_of`, `row_at` | 8 | inverse to each other |
+
+With two types, two periods and ids of 8 characters that is 164 bytes a member. `validate()` computes every derived
+column anew from `parent`, `personal`, `kind` and the ids, and compares.
+
+**Places and members.** A removed member's row becomes free (compress), or stays as an empty place: it keeps id, links,
+volume, and loses everything else. Whoever names an empty place names a member that is not known; an enrolment with its
+id takes the place again, and moves it where the enrolment says. Without a placement a member with a sponsor is in the
+holding tank; one without either is a root of both trees.
+
+**Updates.** Orders and enrolments go through kernels by the batch (postings.py), all else one by one (changes.py,
+moves.py); apply.py holds and rejects. An order walks the upline in both trees; an enrolment too, for `members`. A move
+costs both uplines, and its downline only where its level changes. Integers are int64 and never wrap: as long as the sum
+of all posted amounts is below 2**62 nothing can overflow, beyond that every walk is checked first.
+
+**Reads.** queries.py leads from ids to rows, uplines, front lines, downlines. After many changes to links walks get
+slower; `relaid()` gives the same tree in a fresh layout. Arrays are replaced, never resized, when they grow or widen.
+
+**Determinism.** What an update does depends on the state alone: not on its batch, row numbers, codes of texts, or when
+the tree was laid out anew. The digest (digest.py) holds all nodes to that.
+"""
 
 from services.treenode.tree.held import NotApplied
 from services.treenode.tree.ids import IdIndex
