@@ -129,10 +129,11 @@ def downline_size(tree: Tree, choice: Choice, member_id: str) -> int:
 
 
 def front_line_size(tree: Tree, choice: Choice, member_id: str) -> int:
-    """How many direct children there are. Raises as `row_of_member`."""
-    walked = genealogy(tree, choice)
-    seat = place_of(tree, choice, member_id).seat if member_id else TOP
-    return len(children_of(walked, seat))
+    """How many direct children there are, at most. Raises as `row_of_member`."""
+    if member_id:
+        return len(children_of(genealogy(tree, choice), place_of(tree, choice, member_id).seat))
+    # Whoever waits for a placement stands beside the roots of the placement tree.
+    return tree.root_count + tree.empty_place_count + tree.holding_count
 
 
 def upline_size(tree: Tree, choice: Choice, member_id: str) -> int:
