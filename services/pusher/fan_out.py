@@ -22,7 +22,7 @@ from fasttree.v1 import pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.pusher.acks import KnownOutcome
 from services.pusher.background import Background
 from services.pusher.frames import Run
-from services.pusher.log_store import LogStoreError
+from services.pusher.log_store import LogDamagedError, LogStoreError
 from services.pusher.log_tail import LogTail
 from services.pusher.node_progress import NodeReplication, ReplicationSettings
 from services.pusher.replication import Replication
@@ -121,7 +121,8 @@ class FanOut:
 
     def log_end(self) -> treenode_pb2.LogEnd:
         """How far the log goes now."""
-        first, last = self._tail.ends
+        ends = self._tail.ends
+        first, last = max(ends.first, self.core.first_position), ends.last
         sent_at = Timestamp()
         sent_at.GetCurrentTime()
         return treenode_pb2.LogEnd(first_position=first, position=last, import_id=self._import_id, sent_at=sent_at)
@@ -251,7 +252,8 @@ class FanOut:
                 run = await self._tail.read(send.first_position, send.last_position, send.bytes_max)
             except LogStoreError as error:
                 logger.error("can't read the log for %s: %s", send.node, error)
-                self.handle(ReadFailed(send.node, send.session, str(error)))
+                damaged = error.position if isinstance(error, LogDamagedError) else 0
+                self.handle(ReadFailed(send.node, send.session, str(error), damaged))
                 return None
         node = self.core.nodes.get(send.node)
         if node is None or node.sending is not send:

@@ -24,7 +24,15 @@ class StoreFullError(LogStoreError):
 
 
 class LogDamagedError(LogStoreError):
-    """Bytes on the disk are not those that were stored. Names the position (or the import). Never passed over."""
+    """Bytes on the disk are not those that were stored. Names the position (or the import). Never passed over.
+
+    Attributes:
+        position: Of the damaged record; 0 where it is not one record's damage.
+    """
+
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 class NotInLogError(LogStoreError):

@@ -81,7 +81,7 @@ class MemoryLog(LogStore):
         try:
             return update_bytes(position, self.frames[position])
         except RecordDamagedError as error:
-            raise LogDamagedError(str(error)) from error
+            raise LogDamagedError(str(error), position) from error
 
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
         """See `LogStore`."""
@@ -93,15 +93,13 @@ class MemoryLog(LogStore):
             for position in range(first_position, min(last_position, self._last) + 1):
                 frame = self.frames.get(position)
                 if frame is None:
-                    raise LogDamagedError(f"log record at position {position} is missing")
+                    raise LogDamagedError(f"log record at position {position} is missing", position)
                 size_bytes += len(frame)
                 if frames and size_bytes > bytes_max:
                     break
+                self._content(position)
                 frames.append(frame)
-            try:
-                return check_run(first_position, b"".join(frames))
-            except RecordDamagedError as error:
-                raise LogDamagedError(str(error)) from error
+            return check_run(first_position, b"".join(frames))
 
     def trim(self, first_position: int, count_max: int) -> int:
         """See `LogStore`."""

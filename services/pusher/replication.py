@@ -8,8 +8,9 @@ A node is known by the address of its instant port. It is in one of seven states
   and events of an older session are ignored: they are late, not wrong.
 - *connecting*: the stream was asked for, and a hello was sent. The node has `connect_timeout_s` to say where it stands.
 - *streaming*: records flow from `next_position` on. This is the only state in which records are sent.
-- *behind_log*: the log no longer keeps what the node lacks. It hears heartbeats, which tell it where the log begins,
-  and takes a snapshot or an import; then it says anew where it stands.
+- *behind_log*: the log no longer keeps what the node lacks, or a record among it is damaged. It hears heartbeats,
+  which tell it where the log begins (behind the damage), and takes a snapshot or an import; then it says anew where it
+  stands.
 - *needs_import*: the node is empty, and an import is in force: it takes no records before it has that, or a peer's
   snapshot, since it could only hold them all. It hears heartbeats.
 - *other_log*: the node counts positions of another log. It hears heartbeats, sets its state aside, and says so.
@@ -84,6 +85,7 @@ class Replication:
         """`position`: newest durable; `first_position`: oldest kept; `import_id`: in force; `jitter()`: from 0 to 1."""
         self.settings = settings
         self.log_id = log_id
+        #: The oldest position that can be sent: the log's beginning, or what follows the last damage found in it.
         self.first_position = first_position
         self.position = position
         self.import_id = import_id
@@ -122,8 +124,8 @@ class Replication:
                 return self._feed(node, now)
             case Stood():
                 return self._stood(node, event, now)
-            case ReadFailed(reason=reason):
-                return self._read_failed(node, reason, now)
+            case ReadFailed():
+                return self._read_failed(node, event, now)
             case StreamEnded(reason=reason):
                 return self._lost(node, reason, now)
 
@@ -282,11 +284,8 @@ class Replication:
         if now < node.retry_at:
             return []
         if node.next_position < self.first_position:
-            self._move(node, NodeStream.BEHIND_LOG, "the log was trimmed")
-            node.note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
-            node.in_step = False
-            self._forget_sent(node)
-            return [NodeChanged(node.node)]
+            note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
+            return self._fall_behind(node, note)
         in_flight = node.next_position - 1 - node.applied_position
         room = self.settings.window_updates - in_flight
         if room <= 0 or node.in_flight_bytes >= self.settings.window_bytes:
@@ -313,10 +312,21 @@ class Replication:
             node.in_flight_bytes += size_bytes
         return []
 
-    def _read_failed(self, node: NodeReplication, reason: str, now: float) -> list[ReplicationAction]:
+    def _fall_behind(self, node: NodeReplication, note: str) -> list[ReplicationAction]:
+        self._move(node, NodeStream.BEHIND_LOG, note)
+        node.note = note
+        node.in_step = False
+        self._forget_sent(node)
+        return [NodeChanged(node.node)]
+
+    def _read_failed(self, node: NodeReplication, event: ReadFailed, now: float) -> list[ReplicationAction]:
         node.writing = False
         node.sending = None
-        node.note = reason
+        node.note = event.reason
+        self.first_position = max(self.first_position, event.damaged_position + 1)
+        if node.state is NodeStream.STREAMING and node.next_position < self.first_position:
+            # No retry mends it: every node that still needs the record has to come by another way.
+            return [*self._fall_behind(node, event.reason), *self._heartbeats([node], now)]
         node.retry_at = now + self._backoff(node)
         return [NodeChanged(node.node)]
 

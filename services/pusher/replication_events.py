@@ -80,11 +80,15 @@ class Writable:
 
 @dataclass(frozen=True, slots=True)
 class ReadFailed:
-    """The records of the last `Send` could not be read from the log. Tried again after a back-off."""
+    """The records of the last `Send` could not be read from the log. Tried again after a back-off.
+
+    `damaged_position`: a record that is damaged for good; 0 where it was something else.
+    """
 
     node: str
     session: int
     reason: str
+    damaged_position: int = 0
 
 
 @dataclass(frozen=True, slots=True)

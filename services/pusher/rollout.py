@@ -133,8 +133,8 @@ class RunningLoad:
 class Rollout:
     """The rollout core: events in (`handle`, `tick`), actions out, in the order in which they are to be done."""
 
-    def __init__(self, settings: RolloutSettings, imports: tuple[KnownImport, ...], now: float) -> None:
-        """`imports`: everything recorded, in any order. `now`: seconds, from the clock that `handle` is given."""
+    def __init__(self, settings: RolloutSettings, imports: tuple[KnownImport, ...]) -> None:
+        """`imports`: everything recorded, in any order."""
         self.settings = settings
         self.imports = {
             known.import_id: RolloutImport(known.import_id, known.place, known.taken)
@@ -148,7 +148,6 @@ class Rollout:
         self._attempts = 0
         #: Since when a candidate has waited for a canary that is not the primary; None while none does.
         self._patient_since: float | None = None
-        self._started_at = now
         self._story: deque[str] = deque(maxlen=24)
 
     # -- what it knows
@@ -371,10 +370,8 @@ class Rollout:
 
     def _move(self, known: RolloutImport, place: ImportPlace, reason: str) -> list[RolloutAction]:
         if place not in TRANSITIONS[known.place]:
-            story = "; ".join(self._story)
-            raise RolloutBrokenError(
-                f"import {known.import_id}: {known.place} cannot become {place} ({reason}); before: {story}"
-            )
+            told = f"import {known.import_id}: {known.place} cannot become {place} ({reason})"
+            raise RolloutBrokenError(f"{told}; before: {'; '.join(self._story)}")
         self._story.append(f"import {known.import_id}: {known.place} -> {place}: {reason}")
         known.place, known.reason = place, reason
         return [RecordPlace(known.import_id, place, reason)]
@@ -385,10 +382,8 @@ class Rollout:
         if self.load is not None:
             problems += [] if self.load.node in self.nodes else [f"{self.load.node} loads, but is not known"]
             problems += ["a load runs while the first one is not on disk"] if self.recording is not None else []
-            known = self.imports[self.load.import_id]
-            problems += (
-                [f"import {known.import_id} was refused, but is loaded"] if known.place is ImportPlace.REFUSED else []
-            )
+            refused = self.imports[self.load.import_id].place is ImportPlace.REFUSED
+            problems += [f"import {self.load.import_id} was refused, but is loaded"] if refused else []
         still_open = [known.import_id for known in self.imports.values() if known.place in OPEN_PLACES]
         problems += [f"imports {still_open} roll out at once"] if len(still_open) > 1 else []
         problems += [

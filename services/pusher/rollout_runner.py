@@ -53,7 +53,7 @@ class RolloutRunner:
         names: dict[str, str],
     ) -> None:
         """`names`: by address, kept up to date elsewhere; `announce` gets each import that comes in force."""
-        self.core = Rollout(settings, catalog.known(), time.monotonic())
+        self.core = Rollout(settings, catalog.known())
         self._catalog = catalog
         self._pusher_address = pusher_address
         self._background = background

@@ -258,7 +258,7 @@ class SqliteLog(LogStore):
                     try:
                         found[update_id] = (position, update_bytes(position, frame))
                     except RecordDamagedError as error:
-                        raise LogDamagedError(str(error)) from error
+                        raise LogDamagedError(str(error), position) from error
         return found
 
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
@@ -287,12 +287,13 @@ class SqliteLog(LogStore):
             try:
                 row = reader.execute("SELECT frame FROM log WHERE position = ?", (position,)).fetchone()
                 if row is None:
-                    return LogDamagedError(f"log record at position {position} is missing from {self.path}")
+                    return LogDamagedError(f"log record at position {position} is missing from {self.path}", position)
                 update_bytes(position, row[0])
             except RecordDamagedError as damage:
-                return LogDamagedError(f"{damage} in {self.path}")
+                return LogDamagedError(f"{damage} in {self.path}", position)
             except sqlite3.DatabaseError as damage:
-                return LogDamagedError(f"log record at position {position} can't be read from {self.path}: {damage}")
+                text = f"log record at position {position} can't be read from {self.path}: {damage}"
+                return LogDamagedError(text, position)
         return LogDamagedError(f"log records at positions {first} to {last} can't be read from {self.path}: {error}")
 
     @contextmanager

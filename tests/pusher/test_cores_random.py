@@ -207,7 +207,7 @@ class RolloutMachine(RuleBasedStateMachine):
 
     def start(self) -> None:
         known = tuple(KnownImport(import_id, *rest) for import_id, rest in self.imports.items())
-        self.core = Rollout(RolloutSettings(), known, self.now)
+        self.core = Rollout(RolloutSettings(), known)
         self.load: Load | None = None
         self.unrecorded: list[int] = []
         self.up.clear()

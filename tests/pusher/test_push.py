@@ -156,6 +156,26 @@ async def test_a_node_that_lacks_more_than_the_tail_is_fed_from_the_disk(tmp_pat
     await node.stop()
 
 
+async def test_a_node_that_lacks_a_damaged_record_is_told_that_the_log_begins_behind_it(tmp_path: Path) -> None:
+    store = MemoryLog()
+    late = await FakeNode("late").start()
+    await late.stop()
+    async with running_pusher(tmp_path, [late], store=store, tail_mib=0) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(0, 2000), batch=1000)
+        await push(stub, orders(2000, 1000), batch=1000)  # a commit of its own: the only one that stays in memory
+        store.frames[1500] = store.frames[1500][:-1] + b"\x00"
+        await late.start()
+        await until(lambda: late.log_end.first_position == 1501, "the log's beginning behind the damage")
+        answer = await stub.GetPusher(pusher_pb2.GetPusherRequest())
+        assert "position 1500 is damaged" in answer.nodes[0].note
+        await late.stop()
+        late.position = 1600  # it took a snapshot
+        await late.start()
+        await until(lambda: late.position == 3000, "the rest")
+        assert late.update_ids == [update.update_id for update in orders(1600, 1400)]
+    await late.stop()
+
+
 async def test_a_node_that_does_not_read_costs_bounded_memory(tmp_path: Path, nodes: list[FakeNode]) -> None:
     async with (
         running_pusher(tmp_path, nodes, window_updates=500, batch_updates_max=100) as pusher,

@@ -201,6 +201,20 @@ def test_records_that_cannot_be_read_are_tried_again_and_said() -> None:
     assert sends(replication.tick(1.0)) == [(1, 5)]
 
 
+def test_a_damaged_record_sends_every_node_that_needs_it_for_a_snapshot() -> None:
+    replication = core(position=50, settings=replace(SETTINGS, heartbeat_s=100.0))
+    stand(replication, 0)
+    actions = replication.handle(ReadFailed(NODE, 1, "log record at position 7 is damaged", 7), 0.0)
+    assert actions == [NodeChanged(NODE), SendLogEnd(NODE, 1)]
+    assert replication.nodes[NODE].state is NodeStream.BEHIND_LOG
+    assert "position 7" in replication.nodes[NODE].note
+    assert replication.first_position == 8
+    replication.handle(Writable(NODE, 1), 0.0)
+    assert sends(stand(replication, 5)) == []
+    assert sends(stand(replication, 7)) == [(8, 17)]
+    replication.validate()
+
+
 def test_a_new_import_in_force_is_told_to_every_idle_node_at_once() -> None:
     replication = core(position=3)
     stand(replication, 3)

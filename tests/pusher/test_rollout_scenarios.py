@@ -30,7 +30,7 @@ A, B, C = "a:1", "b:1", "c:1"
 
 def cluster(*nodes: str, primary: str | None = None) -> Rollout:
     """A rollout with these nodes connected, none of them with an import."""
-    rollout = Rollout(RolloutSettings(), (), 0.0)
+    rollout = Rollout(RolloutSettings(), ())
     rollout.handle(HostsKnown(nodes), 0.0)
     rollout.handle(PrimarySeen(primary), 0.0)
     for node in nodes:
@@ -148,7 +148,7 @@ def test_nodes_that_cannot_be_reached_do_not_count_against_the_file() -> None:
 
 
 def test_a_newer_import_takes_the_place_of_a_waiting_one() -> None:
-    rollout = Rollout(RolloutSettings(), (), 0.0)
+    rollout = Rollout(RolloutSettings(), ())
     rollout.handle(HostsKnown((A,)), 0.0)
     rollout.handle(ImportAdded(1), 0.0)
     assert rollout.handle(ImportAdded(2), 0.0) == [RecordPlace(1, ImportPlace.SUPERSEDED, "import 2 is newer")]
@@ -175,7 +175,7 @@ def test_the_import_in_force_spreads_when_the_newer_one_was_bad() -> None:
 
 
 def test_a_node_that_took_it_before_it_was_recorded_is_asked_again_first() -> None:
-    rollout = Rollout(RolloutSettings(), (KnownImport(1, ImportPlace.ROLLING_OUT, False),), 0.0)
+    rollout = Rollout(RolloutSettings(), (KnownImport(1, ImportPlace.ROLLING_OUT, False),))
     rollout.handle(HostsKnown((A, B)), 0.0)
     load = the_load(rollout.handle(NodeUp(B, 1), 0.0))
     assert (load.node, load.import_id) == (B, 1)
@@ -184,7 +184,7 @@ def test_a_node_that_took_it_before_it_was_recorded_is_asked_again_first() -> No
 
 
 def test_an_import_refused_in_error_goes_on_when_a_node_turns_out_to_serve_it() -> None:
-    rollout = Rollout(RolloutSettings(), (KnownImport(1, ImportPlace.REFUSED, False),), 0.0)
+    rollout = Rollout(RolloutSettings(), (KnownImport(1, ImportPlace.REFUSED, False),))
     rollout.handle(HostsKnown((A,)), 0.0)
     actions = rollout.handle(NodeUp(A, 1), 0.0)
     assert actions[0] == RecordPlace(1, ImportPlace.ROLLING_OUT, "a:1 begins")

@@ -61,7 +61,7 @@ class ImportDesk:
     def start(self, names: tuple[str, ...]) -> None:
         """A new life of the pusher."""
         known = tuple(KnownImport(key, each.place, each.taken) for key, each in self.imports.items())
-        self.rollout = Rollout(self._settings, known, self._pusher.clock.now())
+        self.rollout = Rollout(self._settings, known)
         self._loads.clear()
         self._records.clear()
         self._carried.clear()
