@@ -223,13 +223,20 @@ class BenchNode:
 
 
 def memory_bytes(pid: int) -> int:
-    """Memory of a process and its children, pages that several of them share counted once."""
+    """Memory of a process and its children, pages that several of them share counted once; with what they keep in
+    files that are memory only.
+    """
     total = 0
+    files: dict[int, int] = {}
     with contextlib.suppress(OSError):
         for each in (pid, *_children(pid)):
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
             total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) << 10
-    return total
+            for descriptor in Path(f"/proc/{each}/fd").iterdir():
+                if str(descriptor.readlink()).startswith("/memfd:"):
+                    found = descriptor.stat()
+                    files[found.st_ino] = found.st_blocks * 512
+    return total + sum(files.values())
 
 
 def _children(pid: int) -> list[int]:

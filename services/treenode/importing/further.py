@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 
 from services.treenode.importing.batch import Texts
 from services.treenode.importing.text_kernels import (
@@ -53,6 +52,9 @@ def _fill(batches: Sequence[Texts], kernel: object, out: AnyArray) -> None:
 
 
 def _text_column(batches: Sequence[Texts]) -> FurtherColumn:
+    # Loaded where it is needed: that takes longer than many an import.
+    import pyarrow as pa
+
     # The empty text comes first, so it is code 0 whatever the file holds.
     chunks = [pa.array([""], pa.large_string())]
     for batch in batches:

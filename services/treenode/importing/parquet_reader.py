@@ -15,7 +15,7 @@ from services.treenode.importing.batch import BatchReader, Fields, Part
 from services.treenode.importing.limits import ImportLimits
 from services.treenode.importing.pipeline import read_in_order
 from services.treenode.importing.refusal import refuse_file
-from services.treenode.importing.source import FileFormat, Progress
+from services.treenode.importing.source import Progress
 from services.treenode.tree.kernel import AnyArray
 
 _ROWS_AT_A_TIME = 65_536
@@ -27,7 +27,7 @@ _DAMAGED = "its Parquet data is damaged or was cut off ({}): send it again"
 class ParquetFile:
     """A Parquet file, opened: its footer is read, its rows are not yet."""
 
-    def __init__(self, path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> None:
+    def __init__(self, path: Path, limits: ImportLimits, progress: Progress) -> None:
         """Raises ImportRefused where the footer can't be read, or promises more than the limits allow."""
         self._limits = limits
         self._progress = progress

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,13 +21,15 @@ from services.treenode.importing.csv_reader import CsvFile
 from services.treenode.importing.further import further_column
 from services.treenode.importing.header import Column, Role, plan_columns
 from services.treenode.importing.limits import ImportLimits
-from services.treenode.importing.parquet_reader import ParquetFile
 from services.treenode.importing.refusal import RejectedRow, refuse_file, refuse_rows
 from services.treenode.importing.source import FileFormat, Progress, find_format
 from services.treenode.importing.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
 from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.store import DISTRIBUTOR
 from services.treenode.tree.table import NO_DAY, ImportTable
+
+if TYPE_CHECKING:
+    from services.treenode.importing.parquet_reader import ParquetFile
 
 #: Share of the time that reading takes; the rest is checking the trees.
 _READING_SHARE = 0.8
@@ -56,8 +59,7 @@ def read_import(
     """
     limits = limits or ImportLimits()
     found = find_format(path, file_format, limits)
-    opened = ParquetFile if found is FileFormat.PARQUET else CsvFile
-    file = opened(path, found, limits, lambda share: progress(share * _READING_SHARE))
+    file = _open(path, found, limits, lambda share: progress(share * _READING_SHARE))
     columns = plan_columns(file.names, volume_types, periods, limits)
     places = {column.role: place for place, column in enumerate(columns)}
     assembly = Assembly(limits)
@@ -71,6 +73,15 @@ def read_import(
     table = _Checked(columns, places, assembly, limits).table()
     progress(1.0)
     return table
+
+
+def _open(path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> CsvFile | ParquetFile:
+    if file_format is not FileFormat.PARQUET:
+        return CsvFile(path, file_format, limits, progress)
+    # Loaded where it is needed: Arrow takes longer to load than a million members to read.
+    from services.treenode.importing.parquet_reader import ParquetFile
+
+    return ParquetFile(path, limits, progress)
 
 
 class _Checked:
