@@ -8,7 +8,8 @@ Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switch
 2. **After a start** an earlier coordinator's grant may run for up to one lease. Only the recorded primary's own
    process can hold it. So for one lease time nobody else is elected; that process, if it says that it is primary in
    the recorded epoch, simply goes on (no election), and if it is ready but stepped down meanwhile, is elected anew at
-   once.
+   once. A coordinator that slept (its own timer came late) has heard nobody meanwhile, though nodes may have spoken:
+   for half a lease it, too, elects nobody but that process.
 3. **The seat empties** when the holder's lease has run out, or when it says that it is not primary any more. The
    second is believed only from a holder that had said before that it *was* primary in this epoch: a heartbeat on its
    way while the grant was on its way says "not primary" too. For this, heartbeats of a process only count upwards,
@@ -111,7 +112,7 @@ class ElectionCore:
 
     def handle(self, event: Event, now: float) -> list[Action]:
         """Takes an event in; returns what to do, in this order. Raises ElectionError on an event out of order."""
-        self.now = now = max(now, self.now)
+        now = self._go_on(now)
         self.seat.tell(f"{now:.3f} {event}")
         actions: list[Action] = []
         match event:
@@ -135,7 +136,7 @@ class ElectionCore:
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed. Due at `wakes_at()` at the latest; more often does no harm."""
-        self.now = now = max(now, self.now)
+        now = self._go_on(now)
         listed = set(self.hosts_order)
         for lease in [*self.leases]:
             known = lease.node in listed or lease.last.address in listed
@@ -144,6 +145,14 @@ class ElectionCore:
         actions: list[Action] = []
         self._settle(now, actions)
         return actions
+
+    def _go_on(self, now: float) -> float:
+        """Notes the time, and whether this coordinator slept through a time at which it had something to do."""
+        due = self.wakes_at()
+        if due is not None and now > due + self.settings.lease_s / 2:
+            self.others_from = max(self.others_from, now + self.settings.lease_s / 2)
+        self.now = max(now, self.now)
+        return self.now
 
     def wakes_at(self) -> float | None:
         """When `tick` has something to do, if nothing happens before; None: nothing to wait for."""

@@ -82,6 +82,8 @@ class CoreRunner:
         self._write: asyncio.Task[None] | None = None
         #: What failed writes may have left in the store.
         self._possibly_stored: list[Recorded] = []
+        #: Epoch and name of the node that was last told PRIMARY, None once it was told otherwise.
+        self._primary_told: tuple[int, str] | None = None
         #: Counts changes of the cluster.
         self.changes = 0
         self._changed = asyncio.Event()
@@ -195,10 +197,7 @@ class CoreRunner:
             case Persist():
                 self._write = asyncio.create_task(self._persist(action.recorded))
             case Answer():
-                if action.pushed and action.role is Role.PRIMARY:
-                    logger.info("epoch %d: %s is primary", action.epoch, action.node)
-                elif action.pushed and not action.primary:
-                    logger.info("epoch %d: %s is passive", action.epoch, action.node)
+                self._log_role(action)
                 if sink := self._sinks.get((action.node, action.incarnation)):
                     sink.answer(action)
             case Refuse():
@@ -214,6 +213,16 @@ class CoreRunner:
                 self._settle_request(action.request, UnavailableError(action.message))
             case ClusterChanged():
                 self._notify()
+
+    def _log_role(self, answer: Answer) -> None:
+        """One line for each change of the primary; answers that repeat a role are many."""
+        told = (answer.epoch, answer.node) if answer.role is Role.PRIMARY else None
+        if told is not None and told != self._primary_told:
+            logger.info("epoch %d: %s is primary", *told)
+            self._primary_told = told
+        elif told is None and self._primary_told is not None and self._primary_told[1] == answer.node:
+            logger.info("epoch %d: %s is told to be passive", answer.epoch, answer.node)
+            self._primary_told = None
 
     def _settle_request(self, request: int, result: SwitchoverDone | PauseDone | FastTreeError) -> None:
         future = self._asked.get(request)

@@ -79,7 +79,7 @@ def _why_vacant(core: ElectionCore, now: float) -> str:
     if now < core.others_from:
         wait_s = core.others_from - now
         waits_for = f"{core.recorded.primary}'s" if core.recorded.primary else "an earlier"
-        return f"started just now: {waits_for} lease may run for another {wait_s:.1f} s"
+        return f"started or woke just now: {waits_for} lease may run for another {wait_s:.1f} s"
     if any(lease.is_ready(now) for lease in core.leases):
         return "an election is due"
     return "no node is ready"
