@@ -36,7 +36,7 @@ QUICK = (
     "two-in-switchover",
     "epoch-reuse",
 )
-QUICK_SEEDS_MAX = 60
+QUICK_SEEDS_MAX = 120
 
 
 @pytest.mark.parametrize("seed", range(1, CLEAN_SEEDS + 1))
