@@ -18,6 +18,7 @@ FAULTS = (
     "isolate",
     "snap",
     "late",
+    "slow_link",
     "disk_full",
     "disk_slow",
     "damage",
@@ -56,6 +57,7 @@ class Storm:
         self._world.tell("storm", "ends")
         network = self._cluster.network
         network.late_chance = 0.0
+        network.slow.clear()
         self._cluster.pusher.bad_reads = 0.0
         for source, target in sorted(network.cuts):
             network.heal(source, target)
@@ -81,6 +83,7 @@ class Storm:
                 "isolate": self._isolate,
                 "snap": self._snap,
                 "late": self._late,
+                "slow_link": self._slow_link,
                 "disk_full": self._disk_full,
                 "disk_slow": self._disk_slow,
                 "damage": self._damage,
@@ -94,7 +97,7 @@ class Storm:
             strikes[self._random.choice(self._kinds)](self._random.choice(self._victims))
             self._next()
 
-    def _later(self, least_s: float, most_s: float, call: Callable[..., None], *arguments: object) -> None:
+    def _later(self, least_s: float, most_s: float, call: Callable[..., object], *arguments: object) -> None:
         # Short and long ones alike.
         share = self._random.random() ** 2
         self._world.after(least_s + (most_s - least_s) * share, call, *arguments)
@@ -155,6 +158,16 @@ class Storm:
         network = self._cluster.network
         network.late_chance = self._random.choice((0.0, 0.05, 0.3))
         network.late_s = self._random.choice((0.1, 0.6, 3.0))
+
+    def _slow_link(self, victim: Service) -> None:
+        """One direction of one link is slow: about as slow as leases are long."""
+        cluster = self._cluster
+        others = [cluster.coordinator] if victim is not cluster.coordinator else cluster.nodes
+        ends = (victim.name, self._random.choice(others).name)
+        link = ends if self._random.random() < 0.5 else ends[::-1]
+        self._world.tell("storm", f"slows {link[0]} to {link[1]}")
+        cluster.network.slow[link] = cluster.plan.lease_s * self._random.uniform(0.1, 1.2)
+        self._later(0.5, 8.0, cluster.network.slow.pop, link, None)
 
     def _disk_full(self, victim: Service) -> None:
         victim.disk.full = True

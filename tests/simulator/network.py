@@ -64,6 +64,8 @@ class End:
             self._stalled.append((call, argument))
             return
         due = self._world.now + network.delay_s()
+        if network.slow:
+            due += network.slow.get((self.process.name, self.peer.process.name), 0.0)
         if due < self._due:
             due = self._due
         self._due = due
@@ -96,6 +98,8 @@ class Network:
         self.world = world
         #: One direction each: nothing gets from the first name to the second.
         self.cuts: set[tuple[str, str]] = set()
+        #: Seconds that a message takes longer, one direction each.
+        self.slow: dict[tuple[str, str], float] = {}
         #: One way, in quiet times, and the most that is added at random.
         self.base_delay_s = 0.0002
         self.jitter_s = 0.0005

@@ -37,8 +37,8 @@ class Result:
 class Weather:
     """How long a seed's life is."""
 
-    storms: tuple[int, int] = (1, 3)
-    storm_s: tuple[float, float] = (5.0, 25.0)
+    storms: tuple[int, int] = (1, 2)
+    storm_s: tuple[float, float] = (5.0, 20.0)
     #: Quiet times between storms: heartbeats, a few updates and reads.
     quiet_s: tuple[float, float] = (60.0, 1800.0)
 
@@ -91,7 +91,7 @@ class Run:
     def _rage(self) -> None:
         world, random = self._world, self._random
         ends_at = world.now + random.uniform(*self._weather.storm_s)
-        self._load(ends_at, push_s=random.choice((0.1, 0.5)), read_s=0.5)
+        self._load(ends_at, push_s=random.choice((0.2, 0.8)), read_s=0.5)
         for _ in range(random.choice((0, 1, 1, 2, 3))):
             world.at(random.uniform(world.now, ends_at), self._export)
         for _ in range(random.choice((0, 1, 1, 3))):

@@ -33,7 +33,6 @@ QUICK = (
     "no-self-demotion",
     "wall-clock",
     "elect-early",
-    "two-in-switchover",
     "epoch-reuse",
 )
 QUICK_SEEDS_MAX = 120
