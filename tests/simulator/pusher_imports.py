@@ -111,17 +111,17 @@ class ImportDesk:
 
     def upload(self, end: End, request: UploadRequest) -> None:
         """Takes a file in, under the next id."""
-        as_of = min(request.as_of_position, len(self._pusher.log))
+        self._keep(end, StoredImport(request.file, min(request.as_of_position, len(self._pusher.log))))
+
+    def _may_keep(self, stored: StoredImport) -> bool:
+        """Whether the updates after it are still here, and no later export overtook it."""
         before = [
             each.as_of_position
             for key, each in self.imports.items()
             if key == self.rollout.in_force or each.place in OPEN_PLACES
         ]
-        if as_of + 1 < self._pusher.desk.first or as_of < max(before, default=0):
-            # The updates after it are no longer here; or a later export overtook this one.
-            end.close("FAILED_PRECONDITION")
-        else:
-            self._keep(end, StoredImport(request.file, as_of))
+        first = self._pusher.desk.first
+        return stored.as_of_position + 1 >= first and stored.as_of_position >= max(before, default=0)
 
     def roll_back(self, end: End) -> None:
         """Takes the import before the one in force again, with what it carried."""
@@ -140,17 +140,19 @@ class ImportDesk:
         kept: list[int] = []
 
         def change() -> None:
-            import_id = max(self.imports, default=0) + 1
-            self.imports[import_id] = stored
-            kept.append(import_id)
+            # One after another, as in the real catalog: an upload sees those that are here before it.
+            if stored.again or self._may_keep(stored):
+                import_id = max(self.imports, default=0) + 1
+                self.imports[import_id] = stored
+                kept.append(import_id)
 
         self._pusher.disk.commit(change, lambda ok: self._uploaded(end, kept, ok))
 
     def _uploaded(self, end: End, kept: list[int], ok: bool) -> None:
-        if ok:
-            end.send(kept[0])
-            self.handle(roll.ImportAdded(kept[0]))
-        end.close("done" if ok else "RESOURCE_EXHAUSTED")
+        for import_id in kept:
+            end.send(import_id)
+            self.handle(roll.ImportAdded(import_id))
+        end.close("RESOURCE_EXHAUSTED" if not ok else "done" if kept else "FAILED_PRECONDITION")
 
     def handle(self, event: roll.RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""

@@ -13,6 +13,7 @@ from tests.simulator.faults import Storm
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
 SETTLE_STEP_S = 0.5
+LATE_MAX_S = 8.0
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,8 @@ class Run:
         self._storm.begin()
         world.run(ends_at)
         self._storm.heal()
+        # What was late in the storm comes late still: the slowest messages take this long.
+        world.run(world.now + LATE_MAX_S + self.cluster.plan.lease_s)
         self.cluster.company.operate("resume")
 
     def _load(self, ends_at: float, push_s: float, read_s: float) -> None:
