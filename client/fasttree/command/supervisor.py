@@ -96,7 +96,7 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
                 preexec_fn=_die_with(os.getpid()),
-                env={**os.environ, **child.environment},
+                env=_inherited() | child.environment,
             )
         self._changed()
 
@@ -155,6 +155,11 @@ class Supervisor:
         if code not in (0, -signal.SIGTERM):
             self._say(f"{name} ended with {_ending(code)}; log: {child.log}")
         return code == 0
+
+
+def _inherited() -> dict[str, str]:
+    """Our environment, without what holds for this process alone (see fasttree.command)."""
+    return {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
 
 
 def _ending(code: int) -> str:
