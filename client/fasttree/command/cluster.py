@@ -165,7 +165,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
             f"{node['node']} {node['phase'] if node['phase'] in ('done', 'refused') else _phase(node)}"
             for node in entry["nodes"]
         )
-        reason = next((f": {node['reason']}" for node in entry["nodes"] if node["reason"]), "")
+        reasons = [node["reason"].removeprefix("import refused: ") for node in entry["nodes"] if node["reason"]]
+        reason = f": {reasons[0]}" if reasons else ""
         click.echo(
             f"import {entry['import_id']} {entry['file_name']}: {entry['state']} ({done or 'no node yet'}){reason}"
         )

@@ -158,7 +158,7 @@ def _refusal(session: Session, status: pusher_pb2.ImportStatus, refusals: list[p
         if progress.rejected_count > _REJECTED_ROWS_SHOWN:
             sys.stderr.write(f"… and {progress.rejected_count - _REJECTED_ROWS_SHOWN} more\n")
     return (
-        f"import {number} was refused by {refusals[0].node}: {progress.reason}; "
+        f"import {number} was refused by {refusals[0].node}: {progress.reason.removeprefix('import refused: ')}; "
         "the tree before serves on; mend the file and import it again"
     )
 

@@ -1,0 +1,206 @@
+"""`fasttree up`: a real cluster, from an empty folder to the end."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttree.client import Client, Endpoints, PushOptions, update_from_json
+from fasttree.command.free_ports import free_ports
+from fasttree.v1 import coordinator_pb2, pusher_pb2
+from tests.command.fasttree_command import FastTree
+
+pytestmark = pytest.mark.timeout(300)
+
+START_S = 150.0
+WAIT_S = 60.0
+MEMBERS = "member_id,sponsor_id,status,rank,joined_on,pv\nroot,,A,5,2020-01-01,10.00\na,root,A,1,2021-02-03,2.50\n"
+
+
+async def until(condition: Callable[[], Awaitable[Any]], timeout_s: float = WAIT_S) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while not (result := await condition()):
+        assert time.monotonic() < deadline, f"waited in vain for {condition.__name__}"
+        await asyncio.sleep(0.05)
+    return result
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except OSError:
+        return False
+
+
+def pids(endpoints: Endpoints) -> list[int]:
+    return [node.pid for node in endpoints.nodes] + [pid for part, pid in endpoints.pids.items() if part != "up"]
+
+
+class Up:
+    """A running `fasttree up`."""
+
+    def __init__(self, folder: Path, process: asyncio.subprocess.Process) -> None:
+        self.folder = folder
+        self.process = process
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints.read(self.folder / "endpoints.json")
+
+    @property
+    def log(self) -> str:
+        return (self.folder.parent / "up.log").read_text()
+
+    async def stop(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self.process.wait(), WAIT_S)
+
+
+@asynccontextmanager
+async def up(folder: Path, *further: str) -> AsyncIterator[Up]:
+    port = free_ports("127.0.0.1", 1)[0]
+    with (folder.parent / "up.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fasttree.command", "up", "--dir", str(folder), "--vip-port", str(port), *further),
+            stdout=log,
+            stderr=log,
+        )
+    started = Up(folder, process)
+    try:
+
+        async def is_ready() -> bool:
+            assert process.returncode is None, started.log
+            return (folder / "endpoints.json").exists()
+
+        await until(is_ready, START_S)
+        yield started
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    async with up(folder) as cluster:
+        endpoints = cluster.endpoints
+        assert [node.name for node in endpoints.nodes] == ["n1", "n2"]
+        assert all(alive(pid) for pid in pids(endpoints))
+        (tmp_path / "members.csv").write_text(MEMBERS)
+        async with Client(endpoints, read_your_writes=True) as client:
+            await import_members(client, tmp_path / "members.csv")
+            order = '{"update_id": "o-1", "volume_posted": {"member_id": "a", "amount": "7.00"}}'
+            options = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
+            receipts = [one async for one in client.push([update_from_json(order)], options)]
+            assert [receipt.position for receipt in receipts] == [1]
+            assert (await client.reports.get_member("root")).member.gv_hundredths == 1950
+            await kill_the_primary(cluster, client)
+            assert (await client.reports.get_member("root")).member.gv_hundredths == 1950
+        processes = pids(cluster.endpoints)
+        assert await cluster.stop() == 0, cluster.log
+        assert not any(alive(pid) for pid in processes)
+        assert not (folder / "endpoints.json").exists()
+
+    async with up(folder) as again, Client(again.endpoints) as client:
+        answer = await client.reports.get_member("root", options=None)
+        assert (answer.member.gv_hundredths, answer.as_of.position) == (1950, 1)
+        ran = await FastTree(tmp_path, again.endpoints)("verify")
+        assert ran.code == 0, ran.err
+        assert await again.stop() == 0, again.log
+
+
+async def import_members(client: Client, path: Path) -> None:
+    manifest = await client.upload_import(path)
+    states = [status.state async for status in client.watch_import(manifest.import_id)]
+    assert states[-1] == pusher_pb2.IMPORT_STATE_DONE
+
+
+async def kill_the_primary(cluster: Up, client: Client) -> None:
+    """It is replaced, comes back with the same ports, and is ready again."""
+    before = cluster.endpoints
+    primary = (await client.get_cluster()).primary
+    killed = before.node(primary)
+    os.kill(killed.pid, signal.SIGKILL)
+
+    async def another_is_primary() -> bool:
+        return (await client.get_cluster()).primary not in ("", primary)
+
+    await until(another_is_primary)
+
+    async def is_back() -> bool:
+        now = cluster.endpoints.node(primary)
+        assert (now.report, now.instant, now.http) == (killed.report, killed.instant, killed.http)
+        nodes = {node.address.name: node for node in (await client.get_cluster()).nodes}
+        ready = nodes[primary].status.state == coordinator_pb2.NODE_STATE_PASSIVE
+        return now.pid != killed.pid and nodes[primary].alive and ready
+
+    await until(is_back)
+
+
+async def test_nobody_is_left_when_up_itself_is_killed(tmp_path: Path) -> None:
+    async with up(tmp_path / "cluster", "--nodes", "1") as cluster:
+        processes = pids(cluster.endpoints)
+        in_use = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fasttree.command", "up", "--dir", str(tmp_path / "cluster"), "--vip-port", "1"),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, error = await in_use.communicate()
+        assert in_use.returncode == 1
+        assert error.startswith(b"error: the state folder")
+        assert b"in use" in error
+        cluster.process.kill()
+        await cluster.process.wait()
+
+        async def all_gone() -> bool:
+            return not any(alive(pid) for pid in processes)
+
+        await until(all_gone)
+
+
+async def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        fasttree = FastTree(tmp_path, Endpoints())
+        ran = await fasttree("up", "--dir", "cluster", "--vip-port", str(port))
+    assert ran.code == 1
+    assert ran.err == f"error: port {port} on 127.0.0.1 is in use; give another one with --vip-port\n"
+
+
+async def test_a_part_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
+    fasttree = FastTree(tmp_path, Endpoints())
+    port = free_ports("127.0.0.1", 1)[0]
+    ran = await fasttree("up", "--dir", "cluster", "--vip-port", str(port), "--set", "cluster.nonsense=1")
+    assert ran.code == 1
+    assert "ended while it started" in ran.err
+    assert "nonsense" in ran.err
+
+
+async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
+    async with up(tmp_path / "cluster", "--sample") as cluster:
+        fasttree = FastTree(tmp_path, cluster.endpoints)
+        fasttree.endpoints_path = tmp_path / "cluster" / "endpoints.json"
+        before = (await fasttree("status", "--json")).json["primary"]
+        ran = await fasttree("drill", "--json")
+        assert ran.code == 0, ran.err
+        steps = {step["step"]: step for step in ran.json["steps"]}
+        assert ran.json["good"] is True
+        assert steps["nothing lost, nothing twice"]["lost"] == steps["nothing lost, nothing twice"]["twice"] == 0
+        assert steps["nothing lost, nothing twice"]["acknowledged"] > 0
+        assert steps["reads"]["failed"] == 0
+        assert steps["primary killed"]["election_ms"] > 0
+        assert (await fasttree("status", "--json")).json["primary"] == before
+        assert (await fasttree("search", "drill-", "--json")).json["members"] == []
+        rejected = await fasttree("rejected", "--json")
+        assert json.loads(rejected.out)["total_count"] == 0
+        assert await cluster.stop() == 0, cluster.log
