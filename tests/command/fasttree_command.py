@@ -37,6 +37,7 @@ class FastTree:
 
     def __init__(self, folder: Path, endpoints: Endpoints) -> None:
         self._folder = folder
+        folder.mkdir(exist_ok=True)
         self.endpoints_path = folder / "endpoints.json"
         endpoints.write(self.endpoints_path)
 

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from tools.tour import README, blocks, comparable, demo_cluster, run_step, steps
 
 
+@pytest.mark.timeout(900)
 def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
     tour = [step for block in blocks(README.read_text(encoding="utf-8")) for step in steps(block)]
     assert len(tour) > 10

@@ -30,7 +30,10 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def die_with_parent() -> Callable[[], None]:
+    """For `preexec_fn`: the process that is started dies when this one does, however that happens."""
+    parent = os.getpid()
+
     def before_exec() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it died before the call took hold
@@ -95,8 +98,8 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),
-                env=_inherited() | child.environment,
+                preexec_fn=die_with_parent(),
+                env=inherited_environment() | child.environment,
             )
         self._changed()
 
@@ -157,7 +160,7 @@ class Supervisor:
         return code == 0
 
 
-def _inherited() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """Our environment, without what holds for this process alone (see fasttree.command)."""
     return {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from dataclasses import asdict
@@ -21,7 +20,7 @@ from fasttree.command.free_ports import is_free
 from fasttree.command.import_sample import import_sample
 from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
 from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.command.supervisor import Supervisor
+from fasttree.command.supervisor import Supervisor, die_with_parent, inherited_environment
 
 _POLL_S = 0.05
 _TRY_NEXT = """\
@@ -159,8 +158,10 @@ class LocalCluster:
             sys.executable,
             "-m",
             "services.treenode.warm_up",
-            env={**os.environ, **process_environment()},
+            env=inherited_environment() | process_environment(),
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=die_with_parent(),
         )
         assert process.stderr is not None
         line = ""
