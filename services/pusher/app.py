@@ -191,6 +191,10 @@ class Pusher:
         self.fan_out.names.update(now.names)
         if now.addresses != before.addresses:
             logger.info("the cluster has %d nodes: %s", len(now.addresses), ", ".join(now.addresses) or "none")
+            if self._address().startswith("127.") and not all(map(_is_local, now.addresses)):
+                logger.warning(
+                    "nodes on other machines can't reach the pusher at %s: set pusher.advertise", self._address()
+                )
             # The rollout first: it must know a node before that says what it serves.
             self.rollout.handle(HostsKnown(now.addresses))
             self.fan_out.handle(NodesKnown(now.addresses))
@@ -198,3 +202,7 @@ class Pusher:
             self.rollout.handle(PrimarySeen(now.primary))
         for address in now.alive - before.alive:
             self.fan_out.handle(NodeAppeared(address))
+
+
+def _is_local(address: str) -> bool:
+    return address.rpartition(":")[0] in ("localhost", "[::1]") or address.startswith("127.")

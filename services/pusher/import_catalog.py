@@ -35,7 +35,8 @@ class ImportCatalog:
         """Reads what is stored; blocks. Raises LogDamagedError."""
         self._store, self._writer, self._files = store, writer, files
         self._entries = {stored.status.manifest.import_id: stored for stored in store.imports()}
-        self._adding = asyncio.Lock()
+        #: Held while a file has its place already and its entry is still to come: nothing may tidy up then.
+        self.adding = asyncio.Lock()
         #: Set, and replaced by a new one, on each change.
         self._changed = asyncio.Event()
 
@@ -121,7 +122,7 @@ class ImportCatalog:
                 f"updates after position {part_manifest.as_of_position} are no longer in the log, which begins at "
                 f"{ends.first}: take a newer file"
             )
-        async with self._adding:
+        async with self.adding:
             if not may_be_older:
                 self._check_not_overtaken(part_manifest.as_of_position)
             manifest = types_pb2.ImportManifest()

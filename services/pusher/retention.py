@@ -79,8 +79,9 @@ class Retention:
 
     async def look(self) -> None:
         """Forgets what nothing needs any more. Raises OSError or StoreFullError where the disk fails."""
-        needed = self._catalog.needed(self._settings.import_files_kept)
-        removed = await asyncio.to_thread(self._files.remove_all_but, needed)
+        async with self._catalog.adding:
+            needed = self._catalog.needed(self._settings.import_files_kept)
+            removed = await asyncio.to_thread(self._files.remove_all_but, needed)
         if removed:
             logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
         old = await asyncio.to_thread(self._store.position_at, time.time() - self._settings.retention_age_s)

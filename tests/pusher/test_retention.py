@@ -1,0 +1,57 @@
+"""What has to stay in the log."""
+
+from __future__ import annotations
+
+from fasttree.v1 import types_pb2
+from services.pusher.log_store import LogEnds
+from services.pusher.node_progress import NodeReplication, NodeStream
+from services.pusher.retention import first_kept
+
+ENDS = LogEnds(10, 100)
+AWAY_SINCE, STARTED_AT = 500.0, 0.0
+
+
+def manifest(as_of_position: int, *carried: int) -> types_pb2.ImportManifest:
+    return types_pb2.ImportManifest(as_of_position=as_of_position, carried_positions=carried)
+
+
+def node(applied: int, seen_at: float | None = 900.0, *, connected: bool = False) -> NodeReplication:
+    state = NodeStream.STREAMING if connected else NodeStream.AWAY
+    return NodeReplication(
+        "n:1", state=state, applied_position=applied, ever_stood=seen_at is not None, seen_at=seen_at
+    )
+
+
+def kept(
+    old: int, imports: list[types_pb2.ImportManifest], nodes: list[NodeReplication], started_at: float = 0.0
+) -> int:
+    return first_kept(ENDS, old, imports, nodes, away_since=AWAY_SINCE, started_at=started_at)
+
+
+def test_without_an_import_a_new_node_needs_everything() -> None:
+    assert kept(90, [], [node(95)]) == 10
+
+
+def test_what_is_young_stays() -> None:
+    assert kept(30, [manifest(80)], [node(95)]) == 31
+
+
+def test_what_an_import_needs_stays_its_carried_updates_included() -> None:
+    assert kept(90, [manifest(80), manifest(60)], [node(95)]) == 61
+    assert kept(90, [manifest(80, 42, 43)], [node(95)]) == 42
+
+
+def test_what_a_node_lacks_stays_until_it_was_away_too_long() -> None:
+    assert kept(90, [manifest(80)], [node(70)]) == 71
+    assert kept(90, [manifest(80)], [node(70, seen_at=499.0)]) == 81
+    assert kept(90, [manifest(80)], [node(70, seen_at=499.0, connected=True)]) == 71
+
+
+def test_a_node_that_never_came_counts_as_seen_at_the_start() -> None:
+    assert kept(90, [manifest(80)], [node(0, seen_at=None)], started_at=600.0) == 10
+    assert kept(90, [manifest(80)], [node(0, seen_at=None)], started_at=100.0) == 81
+
+
+def test_the_newest_record_always_stays_and_the_beginning_never_moves_back() -> None:
+    assert kept(100, [manifest(100)], [node(100)]) == 100
+    assert kept(0, [manifest(3)], [node(2)]) == 10
