@@ -34,6 +34,9 @@ lock: ## Pins requirements/*.txt anew from pyproject.toml.
 gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 	bash tools/gen gen
 
+demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, until Ctrl-C.
+	$(BIN)/fasttree up --dir .demo --sample $(DEMO_FLAGS)
+
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2
 	$(BIN)/python -m services.treenode.warm_up
@@ -55,6 +58,12 @@ chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make
 	@tools/need ip=iproute2 iptables=iptables
 	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS)
 
+ROUNDS ?= 20
+bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
+	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)
+
+bench: bench-tree bench-fanout bench-failover ## All three benches, one after another.
+
 bench-fanout: $(VENV)/.dev ## Orders to every node, beside PostgreSQL with two standbys.
 	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	$(BIN)/python -m bench.fanout --members $(MEMBERS) --peer $(PEER)
@@ -70,12 +79,5 @@ check: $(VENV)/.dev node_modules/.bin/buf ## Style, types, the API's rules, fres
 released-api: node_modules/.bin/buf ## Records today's API as the one that later changes must not break.
 	cd proto && ../node_modules/.bin/buf build --output released.binpb
 
-demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, until Ctrl-C.
-	$(BIN)/fasttree up --dir .demo --sample $(DEMO_FLAGS)
-
 clean: ## Removes what was installed and made here (not .demo/).
 	rm -rf $(VENV) node_modules .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
-
-ROUNDS ?= 20
-bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
-	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)
