@@ -6,7 +6,8 @@ starts it again when another one is elected, and waits until it is ready; then e
 Last, a passive node is killed, falls behind by `--behind` updates, and is started again.
 
 The last line is JSON: failed_reads, longest_gap_ms_kill, longest_gap_ms_switchover (between two answers, the longest of
-all rounds), restart_ready_s (from the start of the process until it has every update and is ready).
+all rounds; a kill's round lasts until the killed node is back), longest_gap_ms_election (until another one is primary),
+restart_ready_s (from the start of the process until it has every update and is ready).
 """
 
 from __future__ import annotations
@@ -111,9 +112,11 @@ async def trickle(cluster: RunningCluster, member_ids: list[str], rate_per_s: fl
                 raise RuntimeError(f"not taken: {receipt}")
 
 
-async def kill_rounds(cluster: RunningCluster, load: ReadLoad, nodes: Respawner, rounds: int) -> list[float]:
-    """The longest gap of each round, in milliseconds."""
-    gaps_ms = []
+async def kill_rounds(
+    cluster: RunningCluster, load: ReadLoad, nodes: Respawner, rounds: int
+) -> tuple[list[float], list[float]]:
+    """Each round's longest gap, in milliseconds: until another node is primary, and until the killed one is back."""
+    gaps_ms, whole_ms = [], []
     for number in range(1, rounds + 1):
         primary = await cluster.wait_primary()
         began = time.monotonic()
@@ -125,13 +128,12 @@ async def kill_rounds(cluster: RunningCluster, load: ReadLoad, nodes: Respawner,
         await nodes.start(primary)
         await cluster.wait_ready()
         await asyncio.sleep(SETTLE_S)
-        whole_ms = load.longest_gap_ms(began)
+        whole_ms.append(load.longest_gap_ms(began))
         say(
             f"kill {number}: {primary} → {elected} in {elected_s:.2f} s, longest gap {gaps_ms[-1]:.0f} ms "
-            f"({whole_ms:.0f} ms until {primary} was back), {load.failed_reads} failed"
+            f"({whole_ms[-1]:.0f} ms until {primary} was back), {load.failed_reads} failed"
         )
-        gaps_ms[-1] = whole_ms
-    return gaps_ms
+    return gaps_ms, whole_ms
 
 
 async def switchover_rounds(cluster: RunningCluster, load: ReadLoad, rounds: int) -> list[float]:
@@ -196,7 +198,7 @@ async def _rounds(
     flow = asyncio.create_task(trickle(cluster, member_ids, 100.0))
     async with ReadLoad(cluster.channel(cluster.endpoints["vip"]), member_ids, READS_PER_S) as load:
         await asyncio.sleep(SETTLE_S)
-        kill_ms = await kill_rounds(cluster, load, nodes, rounds)
+        election_ms, kill_ms = await kill_rounds(cluster, load, nodes, rounds)
         switchover_ms = await switchover_rounds(cluster, load, rounds)
     if flow.done():
         flow.result()
@@ -210,6 +212,7 @@ async def _rounds(
         "reads": load.reads,
         "failed_reads": load.failed_reads,
         "longest_gap_ms_kill": round(max(kill_ms)),
+        "longest_gap_ms_election": round(max(election_ms)),
         "median_gap_ms_kill": round(statistics.median(kill_ms)),
         "longest_gap_ms_switchover": round(max(switchover_ms)),
         "median_gap_ms_switchover": round(statistics.median(switchover_ms)),
