@@ -1,8 +1,9 @@
-"""Builds a store from the checked rows of an import file: the two trees in two threads, where they can.
+"""Builds a store from the checked rows of an import file, in two threads once the rows are numbered.
 
-The sponsor tree's half also fills the columns by row and the id hash. What is random in memory is kept to one pass for
-each column: the numbering of either tree, and the gathering of columns from file order into row order. Once members are
-in pre-order, all that is derived is computed by passes from end to end.
+What is random in memory is kept to one pass for each column: the numbering of the sponsor tree, and the gathering of
+columns from file order into row order. Once members are in pre-order, all that is derived is computed by passes from
+end to end. The placement tree is numbered by row, not by row of the file: members near each other in one tree are
+mostly so in the other, and where nobody is placed seats and rows are the same.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from services.treenode.tree.digest import placements_digest, rows_digest
-from services.treenode.tree.ids import IdTable, empty_slots, insert_rows, keys_of, words_of
+from services.treenode.tree.ids import IdTable, empty_slots, insert_keys, keys_of, words_of
 from services.treenode.tree.kernel import AnyArray, Float64s, Int32s, Int64s, UInt32s, UInt64s, kernel
-from services.treenode.tree.layout import derive_links, pair_seats, place_all, preorder, roll_up
+from services.treenode.tree.layout import derive_links, parents_by_row, place_all, preorder, roll_up
 from services.treenode.tree.links import TOP, Genealogy
 from services.treenode.tree.store import (
     CHANGES,
@@ -45,24 +46,30 @@ class _Builder:
         self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(self.count)))
         self.file_row = np.empty(self.count, dtype=np.int32)
         self.row_of_file = np.empty(0, dtype=np.int32)
-        self.seat_of_file = np.empty(0, dtype=np.int32)
+        self.keys: UInt64s = np.empty(0, dtype=np.uint64)
 
     def number_sponsors(self) -> None:
-        """Gives each row of the file its row, and the rows their ids."""
+        """Gives each row of the file its row."""
         self.row_of_file = preorder(self.table.sponsor)
         place_all(self.file_row, self.row_of_file, self.table.sponsor, self.store.sponsor.parent)
-        _gather(self.words, self.file_row, self.store.ids.words)
         _gather(self.table.kind, self.file_row, self.store.kind)
 
-    def number_placements(self) -> None:
-        """Gives each row of the file its seat in the placement tree."""
-        self.seat_of_file = preorder(self.table.placement)
-        file_at = np.empty(self.count, dtype=np.int32)
-        place_all(file_at, self.seat_of_file, self.table.placement, self.store.placement.parent)
+    def lay_placements_out(self) -> None:
+        """Gives each row its seat in the placement tree, and derives that tree's links."""
+        placement = self.store.placement
+        above = np.empty(self.count, dtype=np.int32)
+        parents_by_row(self.file_row, self.row_of_file, self.table.placement, above)
+        seat = preorder(above)
+        placement.seat_of[: self.count] = seat
+        place_all(placement.row_at[: self.count], seat, above, placement.parent)
+        derive_links(placement, self.count, self.store.kind)
 
     def fill_rows(self) -> None:
-        """Gathers the columns by row, and rolls the sponsor tree up."""
+        """Gathers the columns by row, fills the id hash, and derives the sponsor tree's links."""
         store, table = self.store, self.table
+        _gather(self.words, self.file_row, store.ids.words)
+        self.keys = keys_of(store.ids.words[: self.count])
+        insert_keys(store.ids, self.keys)
         for values, column in (
             (table.status, store.status),
             (table.rank, store.rank),
@@ -78,13 +85,6 @@ class _Builder:
                 _gather_volumes(amounts, self.file_row, store.personal[slot])
         derive_links(store.sponsor, self.count, store.kind)
 
-    def pair_placements(self) -> None:
-        """Pairs rows and seats, and lays the placement tree out."""
-        placement = self.store.placement
-        pair_seats(self.row_of_file, self.seat_of_file, placement.seat_of, placement.row_at)
-        derive_links(placement, self.count, self.store.kind)
-        insert_rows(self.store.ids, self.count)
-
     def roll_up(self, tree: Genealogy) -> None:
         """Fills a tree's group volumes. Raises OverflowError, naming type and period, where one does not fit."""
         for slot, (volume_type, period) in enumerate(self.slot_keys):
@@ -92,6 +92,18 @@ class _Builder:
                 tree.group[slot, : self.count] = 0
             elif not roll_up(tree, slot, self.count, self.store.personal[slot]):
                 raise OverflowError(f"a group total of {volume_type} in {period} does not fit 64 bits")
+
+    def finish_placements(self) -> int:
+        """Fills the placement tree's group volumes; the digest of all placements."""
+        self.roll_up(self.store.placement)
+        return placements_digest(self.store, self.keys)
+
+    def finish_sponsors(self) -> int:
+        """Fills the sponsor tree's group volumes, and the counters; the digest of all other facts."""
+        self.roll_up(self.store.sponsor)
+        set_magnitudes(self.store, self.count)
+        count_members(self.store, self.count)
+        return rows_digest(self.store, self.keys)
 
 
 def build_store(
@@ -104,24 +116,15 @@ def build_store(
     words = words_of(table.member_ids)
     store = empty_store(room_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
     builder = _Builder(table, slot_keys, store, words)
-    store = builder.store
-    count = len(table)
+    builder.number_sponsors()
     with ThreadPoolExecutor(1) as beside:
-        numbered = beside.submit(builder.number_placements)
-        builder.number_sponsors()
-        numbered.result()
-        paired = beside.submit(builder.pair_placements)
+        placed = beside.submit(builder.lay_placements_out)
         builder.fill_rows()
-        paired.result()
-        rolled = beside.submit(builder.roll_up, store.placement)
-        builder.roll_up(store.sponsor)
-        set_magnitudes(store, count)
-        count_members(store, count)
-        rolled.result()
-        keys = keys_of(store.ids.words[:count])
-        placed = beside.submit(placements_digest, store, keys)
-        store.digests[0] = np.uint64((rows_digest(store, keys) + placed.result()) % 2**64)
-    return store, builder.file_row
+        placed.result()
+        finished = beside.submit(builder.finish_placements)
+        digest = builder.finish_sponsors()
+        builder.store.digests[0] = np.uint64((digest + finished.result()) % 2**64)
+    return builder.store, builder.file_row
 
 
 def _volume_dtype(table: ImportTable) -> VolumeType:

@@ -119,6 +119,13 @@ def insert_row(table: IdTable, row: int, key: np.uint64) -> None:
 
 
 @kernel
+def insert_keys(table: IdTable, keys: UInt64s) -> None:
+    """Takes the rows 0, 1, … in, whose ids have these keys."""
+    for row in range(keys.shape[0]):
+        insert_row(table, row, keys[row])
+
+
+@kernel
 def insert_rows(table: IdTable, count: int) -> None:
     """Takes the rows 0 to count - 1 in that have an id."""
     for row in range(count):

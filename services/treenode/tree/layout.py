@@ -44,33 +44,34 @@ def _levels(parent: Int32s, level: Int32s) -> int:
 
 
 @kernel
-def _sorted_by_level(level: Int32s, begin: Int64s, order: Int32s) -> None:
-    """Fills `order` with the rows by level; equal ones in their own order. `begin`: zeros, deepest + 2."""
+def _sort_by_level(level: Int32s, begin: Int64s, step: Int32s) -> None:
+    """Fills `step` with each row's place among the rows by level; equal ones in their own order. `begin`: zeros."""
     for index in range(level.shape[0]):
         begin[level[index] + 1] += 1
-    for step in range(1, begin.shape[0]):
-        begin[step] += begin[step - 1]
+    for depth in range(1, begin.shape[0]):
+        begin[depth] += begin[depth - 1]
     for index in range(level.shape[0]):
-        order[begin[level[index]]] = index
+        step[index] = begin[level[index]]
         begin[level[index]] += 1
 
 
 @kernel
-def _number(parent: Int32s, order: Int32s, size: Int32s, seat: Int32s) -> None:
-    """Fills `seat` with the pre-order number of each row. `order`: parents first; of length 0: 0, 1, 2, …
+def _steps_above(parent: Int32s, step: Int32s, above: Int32s) -> None:
+    """Fills `above` with the step of the parent of the row at each step, or -1."""
+    for index in range(parent.shape[0]):
+        above[step[index]] = step[parent[index]] if parent[index] >= 0 else -1
 
-    `size`: ones; work space.
-    """
+
+@kernel
+def _number(parent: Int32s, size: Int32s, seat: Int32s) -> None:
+    """Fills `seat` with the pre-order number of each row. `parent`: each before its children; `size`: ones."""
     count = parent.shape[0]
-    ordered = order.shape[0] > 0
-    for step in range(count - 1, -1, -1):
-        row = order[step] if ordered else step
+    for row in range(count - 1, -1, -1):
         if parent[row] >= 0:
             size[parent[row]] += size[row]
     top = 0
     # From here on size[row] is the next seat to give below a row that has its own.
-    for step in range(count):
-        row = order[step] if ordered else step
+    for row in range(count):
         above = parent[row]
         own = size[row]
         if above >= 0:
@@ -82,17 +83,30 @@ def _number(parent: Int32s, order: Int32s, size: Int32s, seat: Int32s) -> None:
         size[row] = seat[row] + 1
 
 
+@kernel
+def _look_up(values: Int32s, places: Int32s) -> None:
+    """Replaces each place by the value there."""
+    for index in range(places.shape[0]):
+        places[index] = values[places[index]]
+
+
 def preorder(parent: Int32s) -> Int32s:
     """The pre-order number of each row, (n,) int32. `parent`: (n,) int32 row or -1, without cycles."""
-    seat = np.empty(len(parent), dtype=np.int32)
-    order = np.empty(0, dtype=np.int32)
-    if not _parents_first(parent):
-        level = np.full(len(parent), -1, dtype=np.int32)
-        deepest = int(_levels(parent, level))
-        order = np.empty(len(parent), dtype=np.int32)
-        _sorted_by_level(level, np.zeros(deepest + 2, dtype=np.int64), order)
-    _number(parent, order, np.ones(len(parent), dtype=np.int32), seat)
-    return seat
+    count = len(parent)
+    seat = np.empty(count, dtype=np.int32)
+    if _parents_first(parent):
+        _number(parent, np.ones(count, dtype=np.int32), seat)
+        return seat
+    level = np.full(count, -1, dtype=np.int32)
+    deepest = int(_levels(parent, level))
+    step = np.empty(count, dtype=np.int32)
+    _sort_by_level(level, np.zeros(deepest + 2, dtype=np.int64), step)
+    # By step a parent is not far before its children, so the numbering stays within the cache.
+    above = level
+    _steps_above(parent, step, above)
+    _number(above, np.ones(count, dtype=np.int32), seat)
+    _look_up(seat, step)
+    return step
 
 
 @kernel
@@ -106,13 +120,11 @@ def place_all(from_row: Int32s, seat: Int32s, parent: Int32s, out: Int32s) -> No
 
 
 @kernel
-def pair_seats(sponsor_seat: Int32s, placement_seat: Int32s, seat_of: Int32s, row_at: Int32s) -> None:
-    """Fills both ways between rows (seats of the sponsor tree) and seats of the placement tree."""
-    for index in range(sponsor_seat.shape[0]):
-        row = sponsor_seat[index]
-        seat = placement_seat[index]
-        seat_of[row] = seat
-        row_at[seat] = row
+def parents_by_row(file_row: Int32s, row_of_file: Int32s, parent: Int32s, out: Int32s) -> None:
+    """Fills `out` with the row of each row's parent, or TOP. `parent`: by row of the file."""
+    for row in range(file_row.shape[0]):
+        above = parent[file_row[row]]
+        out[row] = row_of_file[above] if above >= 0 else TOP
 
 
 @kernel

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.treenode.tree.digest import digest_rows, sum_legs
+from services.treenode.tree.digest import digest_rows, place_digests, sum_legs
 from services.treenode.tree.kernel import UInt64s
 from services.treenode.tree.links import TOP
 from services.treenode.tree.queries import member_id
@@ -32,8 +32,13 @@ def leg_digests(tree: Tree, row: int) -> tuple[LegDigest | None, list[LegDigest]
     rows = downline_seats(tree.sponsor, heads, tree.empty_place_count)
     if row != TOP:
         rows = np.append(rows, np.int32(row))
-    digests: UInt64s = np.zeros(tree.store.used, dtype=np.uint64)
-    digest_rows(tree.store, rows, digests)
+    digests: UInt64s
+    if len(rows) > tree.store.used // 4:
+        # Passes over everything read each id once, and not at random.
+        digests = place_digests(tree.store, tree.store.used)
+    else:
+        digests = np.zeros(tree.store.used, dtype=np.uint64)
+        digest_rows(tree.store, rows, digests)
     for column in tree.further.values():
         column.add_digests(tree.store, rows, digests)
     sums = np.empty(len(heads), dtype=np.uint64)
