@@ -118,6 +118,30 @@ async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorP
     await channel.close()
 
 
+async def test_a_frozen_coordinator_wakes_and_leaves_the_primary_alone(coordinator: CoordinatorProcess) -> None:
+    channel = open_channel(coordinator.address)
+    await channel.channel_ready()
+    a, b = FakeNode(channel, "a"), FakeNode(channel, "b")
+    a.position = 10
+    a.live()
+    b.live()
+    await cluster_when(channel, "a")
+    b.position = 99  # an election among those who are heard first might take it
+    coordinator.process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(2.5)  # longer than any lease
+    coordinator.process.send_signal(signal.SIGCONT)
+    primaries = []
+    stub: Any = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+    async for answer in stub.WatchCluster(coordinator_pb2.WatchClusterRequest(), timeout=DEADLINE_S):
+        primaries.append(answer.cluster.primary)
+        if len(primaries) > 3 and primaries[-1]:
+            break
+    assert set(primaries) <= {"", "a"}
+    await a.close()
+    await b.close()
+    await channel.close()
+
+
 async def test_sigterm_ends_streams_and_exits_0(coordinator: CoordinatorProcess) -> None:
     channel = open_channel(coordinator.address)
     await channel.channel_ready()

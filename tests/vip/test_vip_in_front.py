@@ -20,6 +20,9 @@ from bench.read_load import ReadLoad
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, report_pb2, report_pb2_grpc
 from tests.vip.fronts import front, read_channel
 
+#: Real processes on a machine that may be busy.
+pytestmark = pytest.mark.timeout(600)
+
 #: Of the sample tree.
 MEMBER = "10000"
 KINDS = ("envoy", "haproxy")
