@@ -191,10 +191,11 @@ class BenchNode:
         return time.perf_counter() - begin
 
     async def wait_for_snapshot(self) -> None:
-        """Waits until the node has written the state of the import."""
+        """Waits until the node has written the state of the import, and no helper of it runs any more."""
 
         async def written() -> bool:
-            return any((self._folder / "state" / "snapshots").glob(f"*{_IMPORT_ID}*"))
+            found = any((self._folder / "state" / "snapshots").glob(f"*{_IMPORT_ID}*"))
+            return found and not _children(self.pid)
 
         await wait_for(written, 300.0, "the node's snapshot")
 
