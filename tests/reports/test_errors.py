@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, cast
 
 import grpc.aio
@@ -15,6 +17,7 @@ from services.treenode.tree import Tree
 from tests.reports.conftest import Services
 from tests.reports.genealogies import config, random_tree
 
+ROOT = Path(__file__).parent.parent.parent
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
 Options, Filter, Range, Sort = (
     report_pb2.ReportOptions,
@@ -259,3 +262,12 @@ async def test_an_empty_tree_answers(services: Services, rows_max: int) -> None:
         messages = [m async for m in stub.StreamDownline(report_pb2.StreamDownlineRequest(format=form))]
         assert messages[0].HasField("as_of")
         assert not any(message.members for message in messages)
+
+
+def test_the_errors_page_has_every_reason() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "services" / "treenode" / "reports").glob("*.py"))
+    reasons = set(re.findall(r'reason="([A-Z_]+)"|"([A-Z_]+_(?:UNKNOWN|VALUES|INVALID))"', sources))
+    found = {one or other for one, other in reasons}
+    assert len(found) > 15
+    assert [reason for reason in sorted(found) if reason not in page] == []
