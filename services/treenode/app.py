@@ -34,6 +34,7 @@ from services.treenode.loading import ImportLoader
 from services.treenode.metrics import NodeMetrics
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.peers import Bootstrap
+from services.treenode.relaying import Relaying
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.saving import SnapshotWriter, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
@@ -80,6 +81,7 @@ class TreeNode:
         )
         self.streams = UpdateStreams(self.live, self.applier)
         self.loader = ImportLoader(self.live, self.files, limits, self.writer.want)
+        self.relaying = Relaying(self.live, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(
             self.live,
             ReportLimits(
@@ -137,6 +139,7 @@ class TreeNode:
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
         self._begin(self.writer.run())
+        self._begin(self.relaying.run())
         self._begin(Bootstrap(self.live, self.store, self.writer, self.address.instant).run())
         logger.info(
             "node %s of cluster %s: reports on %s, instant on %s, HTTP on %s",

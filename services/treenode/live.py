@@ -68,6 +68,8 @@ class LiveNode:
         #: Clear while updates are held back for a swap.
         self.applying = asyncio.Event()
         self.applying.set()
+        #: Held by whoever makes a tree that shall follow the live one: one at a time.
+        self.succession = asyncio.Lock()
         self._tree = Tree.empty(self.tree_config)
         #: Counts the trees that the node has had: whoever follows it hears of a new one.
         self.tree_number = 1

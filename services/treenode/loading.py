@@ -9,21 +9,20 @@ reports never are.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
 import grpc.aio
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.errors import FailedPreconditionError, UnavailableError
+from services.shared.errors import UnavailableError
 from services.shared.records import RecordDamagedError
-from services.treenode.applying import Replayer
 from services.treenode.builder import BuildFailedError, ImportRefusedError, build_tree
 from services.treenode.downloads import DownloadFailedError
+from services.treenode.following import Following
 from services.treenode.import_files import ImportFiles
 from services.treenode.import_process import Building, BuildMessage, BuildRequest, Checking, Refused, Row
 from services.treenode.importing import ImportLimits
@@ -33,8 +32,6 @@ from services.treenode.pusher_log import PusherLog
 from services.treenode.reconciliation import refusal
 from services.treenode.tree import Tree
 
-#: Updates may be held back once the new tree lacks no more than so many.
-HOLD_UPDATES_MAX = 5_000
 #: A node that is behind the file's position waits this long for its pusher to bring it there.
 POSITION_WAIT_S = 60.0
 #: How often a load looks whether another way brought the import.
@@ -63,7 +60,6 @@ class ImportLoader:
         self._files = files
         self._limits = limits
         self._on_taken = on_taken
-        self._turn = asyncio.Lock()
         #: Whether the new tree is about to be, or is, in the live one's place.
         self._swapping = False
 
@@ -77,7 +73,7 @@ class ImportLoader:
             FastTreeError: Anything else that kept the node from taking it; asked again, it may.
         """
         await self._live.restored.wait()
-        async with self._turn:
+        async with self._live.succession:
             live, manifest = self._live, request.manifest
             if live.core.sequence.import_id >= manifest.import_id:
                 return None
@@ -193,13 +189,11 @@ class Succession:
         on_swap: Callable[[], None],
     ) -> None:
         self._live = live
-        self._on_swap = on_swap
         self._manifest = manifest
         self._tree = tree
-        self._replayer = Replayer(tree, live.settings.apply_slice_ms)
-        self._pusher_address = pusher_address
         self._progress = progress
-        self._log_id = live.core.sequence.log_id
+        self._following = Following(live, tree, progress, on_swap)
+        self._pusher_address = pusher_address
         #: How the new tree differs from the live one; None where there was nothing to compare it with.
         self.figures: treenode_pb2.Reconciliation | None = None
 
@@ -224,15 +218,14 @@ class Succession:
                 self._tree.offer_carried(carried, await log.updates_at(carried))
             if not self._in_force and self._live.core.sequence.base_wanted is None:
                 await self._compare(log)
-            while not await self._swap(log):
-                pass
+            await self._following.swap(log)
         return carried
 
     async def _carried(self) -> list[int]:
         given = list(self._manifest.carried_positions)
-        if given or self._in_force:
-            return given
         live = self._live
+        if given or self._in_force or live.core.sequence.base_wanted is not None:
+            return given
         try:
             async with asyncio.timeout(POSITION_WAIT_S):
                 await live.wait_for_position(self._manifest.as_of_position)
@@ -249,13 +242,7 @@ class Succession:
         live = self._live
         if live.held_tree.member_count == 0:
             return
-        await self._follow(log, until_lag=HOLD_UPDATES_MAX)
-        with self._held():
-            # Once nothing more can be applied, both stand still.
-            while self._tree.position != live.core.sequence.position:
-                await self._follow(log, until_lag=0)
-                if self._tree.position > live.core.sequence.position:
-                    raise UnavailableError("the node fell behind the new tree; ask again", reason="NODE_BEHIND")
+        async with self._following.level(log):
             found = await live.gate.read(partial(live.held_tree.reconcile, self._tree))
         self.figures = treenode_pb2.Reconciliation(**dataclasses.asdict(found))
         logger.info("import %d against the live tree: %s", self._manifest.import_id, str(found))
@@ -263,45 +250,3 @@ class Succession:
         if reason is not None:
             rows = [Row(line=0, column="", reason=reason)]
             raise ImportRefusedError(Refused(reason=reason, rejected_count=1, rejected_rows=rows))
-
-    async def _swap(self, log: PusherLog) -> bool:
-        """Puts the new tree in place if it is as far as the live one; False where that has gone on."""
-        live = self._live
-        await self._follow(log, until_lag=HOLD_UPDATES_MAX)
-        with self._held():
-            await self._follow(log, until_lag=0)
-            async with live.gate.write():
-                self._check_log()
-                if self._tree.position < live.core.sequence.position:
-                    return False
-                self._on_swap()
-                live.take_tree(self._tree, "")
-        self._progress(1.0)
-        return True
-
-    async def _follow(self, log: PusherLog, *, until_lag: int) -> None:
-        """Replays until the new tree lacks no more than `until_lag` of what the live one has."""
-        while (behind := self._live.core.sequence.position - self._tree.position) > until_lag:
-            self._check_log()
-            first, last = self._tree.position + 1, self._live.core.sequence.position
-            async for records in log.read(first, last):
-                await self._replayer.apply(records)
-                self._progress(1.0 - (last - self._tree.position) / max(behind, 1))
-            if self._tree.position < last:
-                raise UnavailableError(f"the log ended at {self._tree.position}, before {last}", reason="LOG_NOT_READ")
-
-    def _check_log(self) -> None:
-        log_id = self._live.core.sequence.log_id
-        if log_id != self._log_id and self._log_id:
-            raise FailedPreconditionError(f"the node went over to log {log_id} meanwhile", reason="OTHER_LOG")
-        if self._live.stop.is_set():
-            raise UnavailableError("the node is asked to end")
-
-    @contextlib.contextmanager
-    def _held(self) -> Iterator[None]:
-        """Updates wait (on the pusher's side of the stream), reports go on."""
-        self._live.applying.clear()
-        try:
-            yield
-        finally:
-            self._live.applying.set()

@@ -63,6 +63,11 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     #: Longest wait for a request's min_position where its call has no deadline, in seconds.
     report_position_wait_s_max: float = 30.0
 
+    #: The tree is laid out anew once so many places have changed since (enrolments, moves, removals), in percent of the
+    #: members: reports are exact before and after, and faster after.
+    relay_changed_percent: float = 10.0
+    #: But not before so many have changed.
+    relay_changes_min: int = 20_000
     #: Largest import file, in bytes.
     import_bytes_max: int = 64 * 1024**3
     #: Import files kept for peers, the newest included.
@@ -94,7 +99,13 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
     for field in ("snapshot_interval_s", "heartbeat_s", "apply_slice_ms", "download_silence_s", "catch_up_grace_s"):
         if not getattr(settings, field) > 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be more than 0")
-    for field in ("lease_margin_s", "drain_notice_s", "drain_grace_s", "caught_up_lag_updates"):
+    for field in (
+        "lease_margin_s",
+        "drain_notice_s",
+        "drain_grace_s",
+        "caught_up_lag_updates",
+        "relay_changed_percent",
+    ):
         if not getattr(settings, field) >= 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be 0 or more")
     minima = {"snapshots_kept": 2, "imports_kept": 1, "snapshot_updates": 1, "push_log_lines_per_s": 0}
