@@ -475,8 +475,8 @@ class ElectionCore:
         primary = self.leases.process(holder.node, holder.incarnation) if holder is not None else None
         if holder is None or primary is None:
             return False
-        fresh = min(target.heard_at, primary.heard_at) > handover.asked_at and holder.acknowledged
-        if fresh and target.standing >= primary.standing:
+        handover.mark(primary.heard_at, primary.standing, self.settings.closing_s / 4)
+        if holder.acknowledged and handover.has_caught_up(target.heard_at, target.standing):
             self._tell_holder_to_stop(now, actions)
             return True
         self._probe(handover, [primary, target], now, actions)

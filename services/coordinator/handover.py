@@ -2,16 +2,17 @@
 
 | phase | what holds | ends when |
 |---|---|---|
-| CATCHING_UP | the old primary serves | the target is where the primary is, both heard since the operator asked |
+| CATCHING_UP | the old primary serves | the target is where the primary was a moment ago, both heard since the wish |
 | LEAVING | the old primary was told PASSIVE, its lease is not renewed | it confirms, or its lease ends |
 | CLOSING | there is no primary; the old one's last position is the floor | the target has reached the floor |
 | OVERTAKEN | the primary failed before it was told; the ordinary rules elect | somebody was elected |
 
 So a switchover never steps back: the new primary starts at or after the last position that the old one served as
-primary. In every phase the VIP has ready nodes to fall back to.
+primary. The first phase only sees to it that the third one is short: under a steady flow of updates the target is
+always a little behind. In every phase the VIP has ready nodes to fall back to.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 
@@ -39,6 +40,8 @@ class Handover:
     phase: Phase = Phase.CATCHING_UP
     #: When both nodes are next asked for a heartbeat at once.
     probe_at: float = float("-inf")
+    #: When the primary was heard since the operator asked, and where it stood then: oldest first.
+    marks: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     #: When the old primary was told; None before LEAVING.
     demoted_at: float | None = None
     #: Where the old primary stood when it was gone: (import, position). Set in CLOSING.
@@ -50,6 +53,16 @@ class Handover:
     def holds_seat(self) -> bool:
         """Whether the seat is being emptied, or kept free, for the target."""
         return self.phase in (Phase.LEAVING, Phase.CLOSING)
+
+    def mark(self, heard_at: float, standing: tuple[int, int], keep_s: float) -> None:
+        """The primary stood there then; marks older than `keep_s` before that are dropped."""
+        if heard_at > self.asked_at and (not self.marks or heard_at > self.marks[-1][0]):
+            self.marks = [mark for mark in self.marks if mark[0] > heard_at - keep_s]
+            self.marks.append((heard_at, standing))
+
+    def has_caught_up(self, heard_at: float, standing: tuple[int, int]) -> bool:
+        """Whether the target, heard then and standing there, is where the primary was at one of the marks."""
+        return heard_at > self.asked_at and bool(self.marks) and standing >= self.marks[0][1]
 
     def leave(self, now: float) -> None:
         """The old primary was told to stop."""

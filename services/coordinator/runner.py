@@ -147,8 +147,10 @@ class CoreRunner:
     async def wait_changed(self, seen: int, timeout_s: float) -> None:
         """Returns once `changes` is above `seen`, or when the time is over."""
         if self.changes == seen and not self._closed:
+            # Not wait_for, which can swallow the end of the call that waits.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
 
     async def _ask(self, make: Callable[[int], Event]) -> SwitchoverDone | PauseDone:
         if self._closed:

@@ -58,7 +58,8 @@ class FakeNode:
 
     async def answer(self) -> coordinator_pb2.KeepAliveResponse:
         """The next answer; takes the role that it gives. Raises AioRpcError where the stream has ended."""
-        answer = await asyncio.wait_for(self._call.read(), ANSWER_TIMEOUT_S)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            answer = await self._call.read()
         if answer is grpc.aio.EOF:
             code, details = await self._call.code(), await self._call.details()
             raise grpc.aio.AioRpcError(code, self._call.initial_metadata(), self._call.trailing_metadata(), details)
@@ -100,7 +101,7 @@ class FakeNode:
                 tasks = [asyncio.create_task(beat()), asyncio.create_task(listen())]
                 try:
                     await asyncio.gather(*tasks)
-                except (grpc.aio.AioRpcError, asyncio.InvalidStateError):  # the coordinator is away: begin again
+                except (grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):  # the coordinator is away
                     await asyncio.sleep(interval_s)
                     self.open()
                 finally:
