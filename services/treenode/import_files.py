@@ -79,7 +79,7 @@ class ImportFiles:
         await fetch(wanted, part, sources, chunks, self._silence_s, progress)
         part.rename(path)
         manifest_path.write_bytes(manifest.SerializeToString())
-        self._prune()
+        self._prune(manifest.import_id)
         return path
 
     def _check(self, manifest: types_pb2.ImportManifest, sources: list[str]) -> None:
@@ -101,10 +101,13 @@ class ImportFiles:
     def _paths(self, import_id: int) -> tuple[Path, Path]:
         return self._folder / f"{import_id}.manifest", self._folder / f"{import_id}.file"
 
-    def _prune(self) -> None:
-        """Removes all but the newest few, and downloads older than those."""
-        ids = sorted({int(path.stem) for path in self._folder.glob("*.*") if path.stem.isdecimal()}, reverse=True)
-        for import_id in ids[self._kept :]:
+    def _prune(self, just_fetched: int) -> None:
+        """Removes all but the newest few, and downloads older than those.
+
+        Never the one that was just fetched: it is the newest even where files of another log have higher numbers.
+        """
+        ids = {int(path.stem) for path in self._folder.glob("*.*") if path.stem.isdecimal()} - {just_fetched}
+        for import_id in sorted(ids, reverse=True)[self._kept - 1 :]:
             for suffix in (".manifest", ".file", ".part"):
                 (self._folder / f"{import_id}{suffix}").unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ import pytest
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, treenode_pb2, types_pb2
 from services.shared.channels import open_channel
 from services.treenode.app import TreeNode
+from services.treenode.import_files import ImportFiles
 from services.treenode.lifecycle import NodeState
 from tests.treenode.cluster import (
     Pusher,
@@ -273,3 +274,14 @@ async def test_a_caller_that_goes_away_ends_the_loading(tmp_path: Path) -> None:
         await until(lambda: node.live.loading == (0, 0), "the loading to end")
         assert node.live.core.sequence.import_id == 0
         assert (await load_import(node, pusher, pusher.files[1][0]))[-1].phase == DONE
+
+
+async def test_a_file_is_kept_though_files_of_another_log_have_higher_numbers(tmp_path: Path) -> None:
+    files = ImportFiles(tmp_path, kept=2, bytes_max=1 << 20, silence_s=5.0)
+    async with running_pusher() as pusher:
+        for import_id in (56, 57, 1):
+            manifest = pusher.add_import(import_id, FILE, 0)
+            path = await files.get(manifest, [pusher.address], lambda share: None)
+            assert path.read_bytes() == FILE
+    assert files.find(56) is None
+    assert files.find(57) is not None
