@@ -24,6 +24,10 @@ class History:
     """The log as the world saw it: each update's one position, and each state's one digest."""
 
     def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Begins anew: positions of another log mean nothing here."""
         #: Every update whose position somebody was told of, acknowledged or applied.
         self.by_position: dict[int, Update] = {}
         self.position_of: dict[str, int] = {}

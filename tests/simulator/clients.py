@@ -63,6 +63,10 @@ class Client(Process):
         self.waiting.append(PushRequest(tuple(updates), random.choice((1, 1, 1, 2, 3))))
         self._pump()
 
+    def forget(self) -> None:
+        """The log that has its updates is gone: nothing of it is pushed again."""
+        self._kept.clear()
+
     def on_start(self) -> None:
         """Nothing: it connects with its first push."""
 

@@ -112,6 +112,15 @@ class Cluster:
         for process in (self.coordinator, self.pusher, *self.nodes, *self.clients, self.company):
             process.start()
 
+    def replace_log(self) -> None:
+        """The pusher, which is down, lost its disk: it begins another log, and so does what is checked."""
+        self.pusher.begin_log("log-2")
+        self.history.begin()
+        self.acknowledged = 0
+        self.company.forget()
+        for client in self.clients:
+            client.forget()
+
     def process(self, name: str) -> Service:
         """The process of that name."""
         return self.processes[name]

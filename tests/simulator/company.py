@@ -26,6 +26,7 @@ class Company(Process):
         self.pending = 0
         self.uploads = 0
         self._as_of_before = 0
+        self._exports = 0
 
     def export(self, *, sound: bool) -> None:
         """Begins an export: asks the pusher for the log's end, and uploads a little later."""
@@ -47,10 +48,11 @@ class Company(Process):
         if members and random.random() < 0.3:
             del members[random.choice(sorted(members))]
         self.pending += 1
+        self._exports += 1
         self.world.after(
             EXPORT_S * random.random(),
             self._upload,
-            UploadRequest(ImportFile(members, sound, in_force, tuple(tree.held)), as_of),
+            UploadRequest(ImportFile(members, sound, self._exports, in_force, tuple(tree.held)), as_of),
         )
 
     def _upload(self, request: UploadRequest) -> None:
@@ -65,6 +67,10 @@ class Company(Process):
             self.uploads += len(answered)
         else:
             self.world.after(0.3 + self.world.random.random(), self._upload, request)
+
+    def forget(self) -> None:
+        """The log that exports were taken at is gone."""
+        self._as_of_before = 0
 
     def roll_back(self) -> None:
         """Asks for the import before the one in force; asks once, whatever becomes of it."""

@@ -57,6 +57,7 @@ class Manifest(NamedTuple):
 
     import_id: int
     as_of_position: int
+    checksum: int
     carried: tuple[int, ...]
 
 

@@ -96,10 +96,14 @@ class Loader:
         node.handle(LoadBegun(f"import {import_id}"))
         end.send(LoadWord("downloading"))
         file = node.disk.read(f"import-{import_id}")
-        if file is not None:
+        if file is not None and self.is_wanted(load.manifest, file):
             self._check(load, file)
         else:
             self._fetch(load)
+
+    def is_wanted(self, manifest: Manifest, file: ImportFile) -> bool:
+        """Whether a file is the manifest's own: another log's import may have the same number."""
+        return file.checksum == manifest.checksum
 
     def _fail(self, load: Load, reason: str, phase: str = "failed") -> None:
         if self._load is not load:
@@ -129,13 +133,15 @@ class Loader:
             return
         load.chunks += 1
         load.asker.send(LoadWord("downloading"))
-        if chunk is not None:
+        if chunk is not None and self.is_wanted(load.manifest, chunk):
             if load.fetching is not None:
                 load.fetching.close()
             name = f"import-{load.manifest.import_id}"
             self._node.disk.write(name, chunk, lambda ok: self._stored(load, chunk, ok))
 
     def _fetch_ended(self, load: Load) -> None:
+        if load.chunks >= CHUNKS:
+            load.chunks = 0  # whole, and not what was announced
         load.sources.pop(0)
         self._node.timer(0.05, self._fetch, load)
 

@@ -22,7 +22,7 @@ from services.pusher.rollout import Rollout, RolloutNode
 from services.treenode.role import LeaseAnswered, RoleCore
 from services.treenode.sequence import ApplyRecords, SequenceCore
 from tests.simulator.coordinator_process import CoordinatorProcess
-from tests.simulator.messages import Record
+from tests.simulator.messages import Manifest, Record
 from tests.simulator.node_loading import Loader
 from tests.simulator.node_process import NodeProcess, Snapshot
 from tests.simulator.pusher_log import PushDesk
@@ -178,6 +178,10 @@ def _no_records(_self: Loader, _records: list[Record]) -> list[Record]:
     return []
 
 
+def _any_file(_self: Loader, _manifest: Manifest, _file: ImportFile) -> bool:
+    return True
+
+
 def _serve_at_once(self: NodeProcess, _min_position: int, answer: Callable[[bool], None]) -> None:
     answer(self.core.life.ready)
 
@@ -276,6 +280,7 @@ PLANTED = (
     plant("carried-dropped", "held updates don't survive an import", Loader, "carried_records", _no_records),
     plant("early-swap", "the new tree serves before it caught up", Loader, "may_swap", _always),
     plant("bad-file-taken", "an import's rows are not checked", Loader, "is_sound", _sound_file),
+    plant("old-file-taken", "an import file of that number is taken for the one meant", Loader, "is_wanted", _any_file),
     plant("damaged-snapshot", "a snapshot's checksum is not checked", NodeProcess, "is_sound", _sound_snapshot),
     plant("nodes-differ", "one node forgets rejected updates", NodeProcess, "apply_one", _ban_skipped),
     plant("stale-read", "min_position is ignored", NodeProcess, "serve_read", _serve_at_once),

@@ -205,7 +205,7 @@ class ImportDesk:
         stored = self.imports[action.import_id]
         self._check_passive_first(action, stored)
         carried = self._carried.get(action.import_id, stored.carried)
-        manifest = Manifest(action.import_id, stored.as_of_position, carried)
+        manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
         end = self._pusher.network.connect(self._pusher, node, "load_import", LoadRequest(manifest, action.sources))

@@ -49,6 +49,7 @@ class PusherProcess(Service):
         super().__init__(world, "pusher", clock)
         self.network = network
         self._settings = replication_settings
+        self._rollout_settings = rollout_settings
         self._keeps_updates = keeps_updates
         self.log_id = "log-1"
         self.desk = PushDesk(self)
@@ -143,6 +144,13 @@ class PusherProcess(Service):
             self.import_desk.send_file(end, *opening)
         else:
             raise NotImplementedError(kind)
+
+    def begin_log(self, log_id: str) -> None:
+        """Another disk: an empty log of its own, no imports. While the process is down."""
+        self.log_id = log_id
+        self.desk = PushDesk(self)
+        self.import_desk = ImportDesk(self, self._rollout_settings)
+        self.tell(f"has a new disk with log {log_id}")
 
     # ---- what the parts tell each other
 

@@ -88,6 +88,20 @@ class Run:
             self._rage()
             self._calm()
             self._quiet()
+        if self._random.random() < 0.15:
+            self._lose_log()
+
+    def _lose_log(self) -> None:
+        """The pusher comes back with another log: every node sets its state aside, and all goes on from there."""
+        self.cluster.pusher.crash()
+        self._world.run(self._world.now + LATE_MAX_S)
+        self.cluster.replace_log()
+        self.cluster.pusher.start()
+        self._light_load()
+        self._world.run(self._world.now + 3.0)
+        self._export()
+        self._world.run(self._world.now + 3.0)
+        self._calm()
 
     def _rage(self) -> None:
         world, random = self._world, self._random

@@ -34,6 +34,8 @@ class ImportFile(NamedTuple):
 
     members: Mapping[int, tuple[int, int]]
     sound: bool
+    #: Stands for the file's SHA-256.
+    checksum: int = 0
     in_force: int = 0
     held: tuple[int, ...] = ()
 
