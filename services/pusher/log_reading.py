@@ -45,14 +45,19 @@ class LogReading:
             if position > self._tail.ends.last:
                 await grown.wait()
                 continue
-            try:
-                run = await self._tail.read(position, last_position or self._tail.ends.last, _BYTES_MAX)
-            except NotInLogError as error:
-                raise OutOfRangeError(str(error), field="first_position", value=str(position)) from error
-            except LogDamagedError as error:
-                raise DataLossError(str(error)) from error
+            run = await self._read(position, last_position or self._tail.ends.last)
             yield run.data
             position = run.last_position + 1
+
+    async def _read(self, first_position: int, last_position: int) -> Run:
+        try:
+            return await self._tail.read(first_position, last_position, _BYTES_MAX)
+        except NotInLogError as error:
+            raise OutOfRangeError(str(error), field="first_position", value=str(first_position)) from error
+        except LogDamagedError as error:
+            if error.position <= first_position:
+                raise DataLossError(str(error), reason="LOG_DAMAGED") from error
+            return await self._read(first_position, error.position - 1)
 
 
 def _not_there(position: int, field: str, first: int, last: int) -> OutOfRangeError:

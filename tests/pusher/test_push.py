@@ -243,6 +243,32 @@ async def test_read_log_of_what_is_not_there(tmp_path: Path, first: int, last: i
     assert caught.value.code() is grpc.StatusCode.OUT_OF_RANGE
 
 
+async def test_read_log_gives_what_stands_before_a_damaged_record_and_then_names_it(tmp_path: Path) -> None:
+    store = MemoryLog()
+    async with running_pusher(tmp_path, store=store, tail_mib=0) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(0, 10))
+        await push(stub, orders(10, 1))
+        store.frames[6] = store.frames[6][:-1] + b"\x00"
+        read: list[int] = []
+        with pytest.raises(grpc.aio.AioRpcError, match="position 6 is damaged") as caught:
+            async for response in stub.ReadLog(pusher_pb2.ReadLogRequest(first_position=2, last_position=11)):
+                read += [record.position for record in response.records]
+        assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+        assert read == [2, 3, 4, 5]
+
+
+async def test_an_id_whose_record_is_damaged_is_refused_and_only_that_push(tmp_path: Path) -> None:
+    store = MemoryLog()
+    async with running_pusher(tmp_path, store=store) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(0, 3))
+        store.frames[2] = store.frames[2][:-1] + b"\x00"
+        results = await asyncio.gather(*(push(stub, [order(number)]) for number in (1, 2, 50, 51)))
+        codes = [receipts[0].code for receipts in results]
+        assert codes == [code_pb2.DATA_LOSS, code_pb2.OK, code_pb2.OK, code_pb2.OK]
+        assert "position 2" in results[0][0].message
+        assert store.ends().last == 5
+
+
 async def test_stopping_gives_the_receipts_that_are_owed_and_ends_the_stream(tmp_path: Path) -> None:
     begun = asyncio.Event()
     async with running_pusher(tmp_path) as pusher, stub_of(pusher) as stub:
