@@ -136,7 +136,8 @@ class Receipt(_message.Message):
     """What the first node made of it, where the client waited for application."""
     code: _builtins.int
     """google.rpc.Code: 0 taken; 3 INVALID_ARGUMENT: malformed; 6 ALREADY_EXISTS: other content under the same id;
-    8 RESOURCE_EXHAUSTED: disk full, push again; 14 UNAVAILABLE: durable, but no node confirmed it in time.
+    8 RESOURCE_EXHAUSTED: disk full, push again; 14 UNAVAILABLE: durable, but no node confirmed it in time;
+    15 DATA_LOSS: the record that was taken under this id before is damaged, so the two can't be compared.
     """
     message: _builtins.str
     """What is wrong, and the way out; empty when taken."""
