@@ -28,9 +28,10 @@ Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switch
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from services.coordinator.handover import Handover, Phase
+from services.coordinator.candidates import is_recorded, preference
+from services.coordinator.handover import Handover, Phase, refusal
 from services.coordinator.invariants import broken_rules
 from services.coordinator.leases import LeaseTable, NodeLease, Verdict
 from services.coordinator.messages import (
@@ -42,8 +43,6 @@ from services.coordinator.messages import (
     HostsChanged,
     NodeState,
     PauseAsked,
-    PauseDone,
-    PauseFailed,
     Persist,
     PersistDone,
     PersistFailed,
@@ -57,27 +56,9 @@ from services.coordinator.messages import (
     SwitchoverFailed,
     SwitchoverProblem,
 )
+from services.coordinator.pauses import PauseQueue
 from services.coordinator.seat import ElectionError, Holder, Move, Seat, SeatState
-
-
-@dataclass(frozen=True, kw_only=True)
-class ElectionSettings:
-    """Times of the election, in seconds."""
-
-    #: How long a node is taken for alive after a heartbeat, and how long a grant runs.
-    lease_s: float = 1.0
-    #: How long a switchover's target may take to catch up.
-    switchover_timeout_s: float = 30.0
-    #: How long the seat is kept free for the target once the old primary is gone.
-    closing_s: float = 1.0
-    #: How often nodes are asked for a heartbeat at once while a switchover waits for them.
-    probe_interval_s: float = 0.02
-    #: A write that failed is tried again after this long.
-    write_again_s: float = 0.25
-    #: How long a process that did not take the role lets others go first.
-    shun_s: float = 10.0
-    #: How long a dead node that is not in the host file stays listed.
-    forget_s: float = 600.0
+from services.coordinator.times import ElectionSettings as ElectionSettings
 
 
 class ElectionCore:
@@ -102,7 +83,7 @@ class ElectionCore:
         #: Why the last write failed; empty once one succeeded.
         self.write_problem = ""
         self._write_again_at = now
-        self._pause_requests: list[PauseAsked | ResumeAsked] = []
+        self._pauses = PauseQueue()
         self._epoch_floor = recorded.epoch
         #: The newest time that it was told; never goes back.
         self.now = now
@@ -124,7 +105,7 @@ class ElectionCore:
             case SwitchoverAsked():
                 self._begin_switchover(event, now, actions)
             case PauseAsked() | ResumeAsked():
-                self._pause_requests.append(event)
+                self._pauses.add(event)
             case PersistDone():
                 self._end_write(event.recorded, now, actions)
             case PersistFailed():
@@ -201,7 +182,7 @@ class ElectionCore:
         if holder is None:
             goes_on = said == self.recorded.epoch > 0 and lease.last.state is NodeState.PRIMARY
             vacant = self.seat.state is SeatState.VACANT and self.handover is None
-            if vacant and not self.unsure and goes_on and self._is_recorded(lease):
+            if vacant and not self.unsure and goes_on and is_recorded(lease, self.recorded):
                 holder = Holder(lease.node, lease.incarnation, said, now, lease.ends_at, acknowledged=True)
                 self.seat.move(Move.RENEWED, holder)
             return
@@ -219,10 +200,6 @@ class ElectionCore:
         if self.seat.holder is not None and self.seat.holder.node == node:
             return True
         return now < self.others_from and node == self.recorded.primary
-
-    def _is_recorded(self, lease: NodeLease) -> bool:
-        recorded = self.recorded
-        return (lease.node, lease.incarnation) == (recorded.primary, recorded.primary_incarnation)
 
     def _answer(self, lease: NodeLease, actions: list[Action], *, pushed: bool) -> None:
         """The only place where grants leave: PRIMARY goes to the holder in HELD and to nobody else."""
@@ -319,21 +296,8 @@ class ElectionCore:
         """The ready node that goes first (rules 2 and 4), None if there is none."""
         ready = [lease for lease in self.leases if lease.is_ready(now) and lease.node != without]
         if now < self.others_from:
-            ready = [lease for lease in ready if self._is_recorded(lease)]
-        return min(ready, key=lambda lease: self._preference(lease, now), default=None)
-
-    def _preference(self, lease: NodeLease, now: float) -> tuple[object, ...]:
-        """Sorts candidates, the best first."""
-        import_id, position = lease.standing
-        rank = self.host_rank(lease)
-        shunned = now < lease.shunned_until
-        return (shunned, not self._is_recorded(lease), -import_id, -position, rank, lease.node)
-
-    def host_rank(self, lease: NodeLease) -> int:
-        """The node's place in the host file, from 0; behind all others where it is not in it."""
-        order = self.hosts_order
-        places = [order.index(name) for name in (lease.node, lease.last.address) if name in order]
-        return min(places, default=len(order))
+            ready = [lease for lease in ready if is_recorded(lease, self.recorded)]
+        return min(ready, key=lambda lease: preference(lease, self.recorded, self.hosts_order, now), default=None)
 
     # ---- writing down ------------------------------------------------------------------------------------------------
 
@@ -343,7 +307,7 @@ class ElectionCore:
         self.recorded, self.writing, self.write_problem, self.unsure = recorded, None, "", False
         if self.seat.state is SeatState.ELECTING:
             self._enthrone(now, actions)
-        self._answer_pause_requests(actions)
+        actions += self._pauses.fulfil(self.recorded.paused)
 
     def _enthrone(self, now: float, actions: list[Action]) -> None:
         """The winner is durable: tells it, unless it was lost meanwhile."""
@@ -380,20 +344,17 @@ class ElectionCore:
             self.unsure = True
             return
         message = f"the coordinator cannot write its state: {event.reason}"
-        actions += [PauseFailed(request=asked.request, message=message) for asked in self._pause_requests]
-        self._pause_requests.clear()
+        actions += self._pauses.refuse(message)
 
     def _write_pause(self, now: float, actions: list[Action]) -> bool:
         """Rule 7: has the oldest open wish written down, once nothing else is being written."""
-        if not self._pause_requests or self.writing is not None:
+        wanted = self._pauses.wanted
+        if wanted is None or self.writing is not None or (self.handover is not None and self.handover.holds_seat):
             return False
-        if self.handover is not None and self.handover.phase in (Phase.LEAVING, Phase.CLOSING):
-            return False
-        wanted = isinstance(self._pause_requests[0], PauseAsked)
         if wanted and self.handover is not None:
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "elections were paused meanwhile", actions)
         if wanted == self.recorded.paused:
-            self._answer_pause_requests(actions)
+            actions += self._pauses.fulfil(self.recorded.paused)
             return True
         if now < self._write_again_at:
             return False
@@ -402,12 +363,6 @@ class ElectionCore:
         self.writing = replace(self.recorded, epoch=epoch, paused=wanted)
         actions.append(Persist(recorded=self.writing))
         return True
-
-    def _answer_pause_requests(self, actions: list[Action]) -> None:
-        """Answers those at the head of the queue whose wish is durable now."""
-        paused = self.recorded.paused
-        while self._pause_requests and isinstance(self._pause_requests[0], PauseAsked) == paused:
-            actions.append(PauseDone(request=self._pause_requests.pop(0).request, paused=paused))
 
     # ---- switchover --------------------------------------------------------------------------------------------------
 
@@ -425,18 +380,14 @@ class ElectionCore:
             return
         best = self._best(now, without=self.seat.primary)
         target = self.leases.get(asked.to_node) if asked.to_node else best
-        problem, message = SwitchoverProblem.NOT_POSSIBLE, ""
-        if asked.to_node and target is None:
-            problem, message = SwitchoverProblem.NO_SUCH_NODE, f"no node {asked.to_node}: `fasttree status` lists them"
-        elif self.recorded.paused or self._pause_requests:
-            message = "elections are paused: resume them first"
-        elif self.handover is not None:
-            message = f"a switchover to {self.handover.target} is under way: wait for it"
-        elif holder is None or self.seat.state is not SeatState.HELD:
-            message = "there is no primary to take over from now: try again when `fasttree status` shows one"
-        elif target is None or not target.is_ready(now):
-            message = f"{asked.to_node or 'no other node'} is {'not ' if asked.to_node else ''}ready"
-            message += ": see `fasttree status`"
+        problem, message = refusal(
+            asked.to_node,
+            is_known=target is not None,
+            is_ready=target is not None and target.is_ready(now),
+            is_paused=self.recorded.paused or self._pauses.wanted is not None,
+            has_primary=self.seat.state is SeatState.HELD,
+            under_way=self.handover.target if self.handover is not None else "",
+        )
         if message or target is None or holder is None:
             actions.append(SwitchoverFailed(request=asked.request, problem=problem, message=message))
             return

@@ -15,6 +15,8 @@ always a little behind. In every phase the VIP has ready nodes to fall back to.
 from dataclasses import dataclass, field
 from enum import Enum
 
+from services.coordinator.messages import SwitchoverProblem
+
 
 class Phase(Enum):
     """Where a switchover is."""
@@ -84,3 +86,30 @@ class Handover:
             Phase.CLOSING: f"switchover to {self.target}: waits until it has {self.from_node}'s last update",
             Phase.OVERTAKEN: f"switchover to {self.target}: {self.from_node} failed first, an election is under way",
         }[self.phase]
+
+
+def refusal(
+    to_node: str, *, is_known: bool, is_ready: bool, is_paused: bool, has_primary: bool, under_way: str
+) -> tuple[SwitchoverProblem, str]:
+    """Why a switchover can't begin, with the way out; an empty text where it can.
+
+    Args:
+        to_node: Whom the operator asked for; empty: any node.
+        is_known, is_ready: The node that would become primary.
+        is_paused: Elections are, or are about to be.
+        has_primary: There is one, and it is not stepping down.
+        under_way: The target of another switchover; empty: there is none.
+    """
+    message = ""
+    if to_node and not is_known:
+        return SwitchoverProblem.NO_SUCH_NODE, f"no node {to_node}: `fasttree status` lists them"
+    if is_paused:
+        message = "elections are paused: resume them first"
+    elif under_way:
+        message = f"a switchover to {under_way} is under way: wait for it"
+    elif not has_primary:
+        message = "there is no primary to take over from now: try again when `fasttree status` shows one"
+    elif not is_ready:
+        message = f"{to_node} is not ready" if to_node else "no other node is ready"
+        message += ": see `fasttree status`"
+    return SwitchoverProblem.NOT_POSSIBLE, message

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2
+from services.coordinator.candidates import host_rank
 from services.coordinator.election import ElectionCore
 from services.coordinator.leases import NodeLease
 from services.coordinator.messages import Role
@@ -28,7 +29,7 @@ def cluster_message(
         now: The core's clock, in seconds.
         wall_time_s: Seconds since 1970.
     """
-    nodes = sorted(core.leases, key=lambda lease: (core.host_rank(lease), lease.node))
+    nodes = sorted(core.leases, key=lambda lease: (host_rank(lease, core.hosts_order), lease.node))
     observed_at = Timestamp()
     observed_at.FromMicroseconds(int(wall_time_s * 1e6))
     return coordinator_pb2.Cluster(

@@ -1,0 +1,34 @@
+"""Which of several ready nodes goes first in an election."""
+
+from collections.abc import Sequence
+
+from services.coordinator.leases import NodeLease
+from services.coordinator.messages import Recorded
+
+
+def is_recorded(lease: NodeLease, recorded: Recorded) -> bool:
+    """Whether this very process won the newest election."""
+    return (lease.node, lease.incarnation) == (recorded.primary, recorded.primary_incarnation)
+
+
+def host_rank(lease: NodeLease, hosts_order: Sequence[str]) -> int:
+    """The node's place in the host file, from 0; behind all others where it is not in it."""
+    names = (lease.node, lease.last.address)
+    places = [hosts_order.index(name) for name in names if name in hosts_order]
+    return min(places, default=len(hosts_order))
+
+
+def preference(lease: NodeLease, recorded: Recorded, hosts_order: Sequence[str], now: float) -> tuple[object, ...]:
+    """Sorts candidates, the best first: the process that held the seat last, then the furthest, then the host file's
+    order, then the name; before all that, those that did not refuse the role lately.
+    """
+    import_id, position = lease.standing
+    shunned = now < lease.shunned_until
+    return (
+        shunned,
+        not is_recorded(lease, recorded),
+        -import_id,
+        -position,
+        host_rank(lease, hosts_order),
+        lease.node,
+    )
