@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,34 +50,48 @@ async def build_tree(request: BuildRequest, tell: Callable[[BuildMessage], None]
 
 
 async def _run(request: BuildRequest, descriptor: int, tell: Callable[[BuildMessage], None]) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.treenode.import_process",
-        str(descriptor),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        pass_fds=(descriptor,),
-        limit=LINE_BYTES_MAX,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    decoder = msgspec.json.Decoder(BuildMessage)
-    built = False
+    # By a thread: the loop's own way forks, which takes the longer the larger this process is.
+    starting = asyncio.ensure_future(asyncio.to_thread(_start, request, descriptor))
     try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        (await starting).kill()
+        raise
+    try:
+        built = await _listen(process, tell)
+        code = await asyncio.to_thread(process.wait)
+    finally:
+        process.kill()
+        await asyncio.shield(asyncio.to_thread(process.wait))
+    if code != 0 or not built:
+        raise BuildFailedError(f"the process that reads import {request.import_id} ended with code {code}")
+
+
+def _start(request: BuildRequest, descriptor: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "services.treenode.import_process", str(descriptor)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(descriptor,))
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # it died at once: its exit code tells
         process.stdin.write(msgspec.json.encode(request))
         process.stdin.close()
-        async for line in process.stdout:
+    return process
+
+
+async def _listen(process: subprocess.Popen[bytes], tell: Callable[[BuildMessage], None]) -> bool:
+    """Passes on what the process tells until it ends; whether it built the tree. Raises ImportRefusedError."""
+    decoder = msgspec.json.Decoder(BuildMessage)
+    lines = asyncio.StreamReader(limit=LINE_BYTES_MAX)
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(lines), process.stdout
+    )
+    built = False
+    try:
+        async for line in lines:
             message = decoder.decode(line)
             if isinstance(message, Refused):
                 raise ImportRefusedError(message)
             built = built or isinstance(message, Built)
             tell(message)
-        code = await process.wait()
     finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if code != 0 or not built:
-        raise BuildFailedError(f"the process that reads import {request.import_id} ended with code {code}")
+        transport.close()
+    return built

@@ -15,7 +15,7 @@ import grpc.aio
 
 from fasttree.v1 import types_pb2
 from services.shared.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
-from services.shared.errors import DataLossError, OutOfRangeError
+from services.shared.errors import DataLossError, NotFoundError, OutOfRangeError
 
 #: How often each source is asked: one that was cut off may go on, and a beginning of another file is gone by then.
 ROUNDS = 2
@@ -44,6 +44,7 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
     """The file's chunks from `offset` on. The file may be removed meanwhile: it stays readable to the end.
 
     Raises:
+        NotFoundError: The file was removed just now.
         OutOfRangeError: The offset is past the end.
         DataLossError: The file is shorter than it should be.
     """
@@ -51,7 +52,10 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
         raise OutOfRangeError(
             f"offset {offset} is past the end of {size_bytes} bytes", field="offset", value=str(offset)
         )
-    descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+    try:
+        descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+    except FileNotFoundError:
+        raise NotFoundError(f"{path.name} has just been removed; ask for the newest", value=path.name) from None
     try:
         while offset < size_bytes:
             data = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)

@@ -22,6 +22,7 @@ from services.treenode.sequence import LogEnd, LogEndHeard, PositionGapError, Pu
 from services.treenode.tree import NotApplied
 
 LOG_ID_LENGTH_MAX = 128
+ADDRESS_LENGTH_MAX = 300
 #: Records of one message; a pusher sends some hundreds.
 RECORDS_MAX = 100_000
 
@@ -103,6 +104,10 @@ class UpdateStreams:
             )
         if len(hello.log_id) > LOG_ID_LENGTH_MAX:
             raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
+        if len(hello.pusher_address) > ADDRESS_LENGTH_MAX:
+            raise InvalidArgumentError(
+                f"pusher_address must have at most {ADDRESS_LENGTH_MAX} characters", field="hello.pusher_address"
+            )
         for action in self._live.handle(PusherHello(hello.log_id, _log_end(request.log_end))):
             if isinstance(action, RefusePusher):
                 return action.reason

@@ -155,3 +155,21 @@ async def test_snapshots_are_served_from_any_offset_and_by_their_state(tmp_path:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await parts(offset=1 << 40)
         assert error.value.code() is grpc.StatusCode.OUT_OF_RANGE
+
+
+async def test_a_full_disk_costs_a_snapshot_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async with running_pusher() as pusher, running_node(tmp_path) as node:
+        await fed(node, pusher, 20)
+        assert await node.writer.save() is not None
+        await fed(node, pusher, 20)
+        with monkeypatch.context() as patch:
+            patch.setattr("services.treenode.saving.StateLayout.finish", full)
+            with pytest.raises(OSError, match="No space left"):
+                await node.writer.save()
+        assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["0-20.snapshot"]
+        await fed(node, pusher, 5)
+        assert (await node.writer.save()) is not None
+        assert [snapshot.position for snapshot in node.store.all()] == [45, 20]
