@@ -34,6 +34,11 @@ def move(member_id: str, new_parent_id: str, **more: Any) -> types_pb2.Update:
     return update(member_moved=types_pb2.MemberMoved(member_id=member_id, new_parent_id=new_parent_id, **more))
 
 
+def change(member_id: str, **fields: Any) -> types_pb2.Update:
+    """New values."""
+    return update(member_changed=types_pb2.MemberChanged(member_id=member_id, **fields))
+
+
 def remove(member_id: str, *, leave_empty: bool = False) -> types_pb2.Update:
     """A removal."""
     mode = types_pb2.REMOVAL_MODE_LEAVE_EMPTY if leave_empty else types_pb2.REMOVAL_MODE_COMPRESS

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.tree import IdIndex, Tree, queries
+from services.treenode.tree import Tree, queries
 from services.treenode.tree.ids import (
     IdTable,
     find_one,
@@ -49,13 +49,6 @@ def test_a_key_is_the_same_at_every_width(member_id: str) -> None:
     keys = {int(keys_of(words_of(np.array([member_id], dtype=f"S{width}")))[0]) for width in widths}
     assert keys == {key_of(member_id)}
     assert ids_of(words_of([member_id])).tolist() == [member_id.encode()]
-
-
-def test_an_index_tells_the_first_duplicate() -> None:
-    index = IdIndex(np.array([b"a", b"b", b"c"]))
-    assert index.first_duplicate == -1
-    assert index.find(np.array([b"c", b"x", b"a"])).tolist() == [2, -1, 0]
-    assert IdIndex(np.array([b"a", b"b", b"a", b"b"])).first_duplicate == 2
 
 
 def test_too_long_or_foreign_ids_are_told() -> None:

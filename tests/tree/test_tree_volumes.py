@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from services.treenode.tree import Tree, queries
+from services.treenode.tree import tree as tree_module
 from services.treenode.tree.queries import Which
 from tests.tree.judge import CONFIG, naive_tree, table_of, tree_of
 from tests.tree.naive import Place
-from tests.tree.say import enrol, move, order, remove, take
+from tests.tree.say import change, enrol, move, order, remove, take
 
 TOP, BOTTOM = 2**63 - 1, -(2**63)
 
@@ -104,3 +105,23 @@ def test_types_and_periods_of_an_import_are_open() -> None:
         "there is no volume type 'XV': PV, CV, QV",
         "period '2030-01' is not open: 2026-11, 2026-10, 2026-09",
     ]
+
+
+def test_statuses_that_nobody_has_any_more_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_module, "MAX_STATUSES", 4)
+    tree = family()
+    for number in range(20):
+        assert not take(tree, change("A", status=f"s{number}"))
+    assert len(tree.statuses) <= 4
+    tree.validate()
+    # In one batch too: codes that were looked up for later members of it must not go stale.
+    assert not take(tree, *[enrol(f"m{number}", status="s19") for number in range(3)], change("A", status="u"))
+    assert not take(tree, change("A", status="v"), *[enrol(f"n{number}", status="w") for number in range(9)])
+    assert not take(tree, *[change(f"n{number}", status="s19") for number in range(9)], change("A", status="s19"))
+    tree.validate()
+    assert not take(tree, change("B", status="t1"), change("C", status="t2"), enrol("D", status="t3"))
+    told = take(tree, enrol("E", status="t4"), change("A", status="t5"), enrol("F", status="t1"))
+    assert [each.reason for each in told] == ["members have 4 different statuses already"] * 2
+    tree.validate()
+    statuses = {tree.statuses.texts[code] for code in tree.store.status[: tree.store.used].tolist()}
+    assert statuses == {"s19", "t1", "t2", "t3"}

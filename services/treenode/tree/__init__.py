@@ -45,7 +45,6 @@ the tree was laid out anew. The digest (digest.py) holds all nodes to that.
 """
 
 from services.treenode.tree.held import NotApplied
-from services.treenode.tree.ids import IdIndex
 from services.treenode.tree.reconcile import Reconciliation
 from services.treenode.tree.state import StateError
 from services.treenode.tree.table import NO_DAY, NO_NUMBER, FurtherColumn, ImportTable
@@ -56,7 +55,6 @@ __all__ = [
     "NO_DAY",
     "NO_NUMBER",
     "FurtherColumn",
-    "IdIndex",
     "ImportTable",
     "InvariantError",
     "NotApplied",

@@ -27,6 +27,7 @@ from services.treenode.tree.further import day_of
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.ids import MAX_ID_LENGTH, words_of
 from services.treenode.tree.kernel import Int32s, UInt32s
+from services.treenode.tree.names import Names
 from services.treenode.tree.postings import enrol_members, post_volumes
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
 
@@ -93,6 +94,8 @@ def _enrol_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: lis
     waiting = tree.held_updates.waiting
     begin = 0
     while begin < len(updates):
+        if batch is not None and batch.statuses is not tree.statuses:
+            batch = _enrolments(tree, [update.member_enrolled for update in updates])
         if batch is not None:
             end = begin
             limit = min(len(updates), begin + _PLAIN_AT_ONCE) if waiting else len(updates)
@@ -117,6 +120,8 @@ class _Enrolments:
     placements: UInt32s
     legs: Int32s
     profile: Int32s
+    #: The names that the status codes of `profile` are of.
+    statuses: Names
 
 
 def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolments | None:
@@ -128,6 +133,7 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
     plain = all(member_ids) and all(map(_plain_ids, (member_ids, sponsor_ids, placement_ids)))
     if not plain or max(legs) > MAX_LEG:
         return None
+    statuses = tree.statuses
     try:
         profile = np.array(
             [
@@ -137,6 +143,8 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
             dtype=np.int32,
         )
     except ValueError:
+        return None
+    if tree.statuses is not statuses:
         return None
     kind, rank = profile[:, 0], profile[:, 2]
     if kind.min() < DISTRIBUTOR or kind.max() > CUSTOMER or rank.min() < 0 or rank.max() > MAX_RANK:
@@ -148,6 +156,7 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
         words_of(placement_ids),
         np.array(legs, dtype=np.int32),
         profile,
+        statuses,
     )
 
 

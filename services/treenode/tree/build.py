@@ -43,7 +43,7 @@ class _Builder:
         self.slot_keys = slot_keys
         self.count = len(table)
         self.words = words
-        self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(self.count)))
+        self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(room_for(self.count))))
         self.file_row = np.empty(self.count, dtype=np.int32)
         self.row_of_file = np.empty(0, dtype=np.int32)
         self.keys: UInt64s = np.empty(0, dtype=np.uint64)

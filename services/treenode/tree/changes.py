@@ -114,6 +114,13 @@ def _checked_rank(rank: int) -> int:
     return rank
 
 
+def _status_code(tree: Tree, status: str) -> int:
+    try:
+        return tree.status_code(status)
+    except ValueError as error:
+        raise _RefusedError(str(error)) from None
+
+
 def _checked_leg(leg: int) -> int:
     if leg > MAX_LEG:
         raise _RefusedError(f"leg {leg} is none: 1 to {MAX_LEG}")
@@ -133,17 +140,17 @@ def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
         raise _RefusedError(f"member {member_id} is enrolled already")
     sponsor = _row_above(tree, enrolled.sponsor_id, "sponsor")
     placement = _row_above(tree, enrolled.placement_id, "placement")
+    status = _status_code(tree, enrolled.status)
     if row >= 0:
         _check_move(tree, row, sponsor, "sponsor")
         leg = _check_placement(tree, row, placement, leg)
         move_sponsor(tree.store, row, sponsor)
         move_placement(tree.store, row, placement, leg)
-        status = tree.status_code(enrolled.status)
         set_profile(tree.store, row, kind, status, rank, joined_on)
     else:
         if placement >= 0 and choose_leg(tree.store, _seat(tree, placement), leg) < 0:
             raise _RefusedError(f"leg {leg} of {enrolled.placement_id} is taken")
-        row = _enrol_new(tree, enrolled, (kind, tree.status_code(enrolled.status), rank, joined_on))
+        row = _enrol_new(tree, enrolled, (kind, status, rank, joined_on))
     _set_columns(tree, row, member_id, columns)
 
 
@@ -189,7 +196,7 @@ def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
     joined_on = _parsed_day(changed.joined_on) if changed.HasField("joined_on") else None
     columns = _parsed_columns(tree, changed.columns)
     row = _member_row(tree, member_id, "member")
-    status = tree.status_code(changed.status) if changed.HasField("status") else None
+    status = _status_code(tree, changed.status) if changed.HasField("status") else None
     store = tree.store
     set_profile(
         store,
@@ -252,10 +259,10 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
     if not emptied and not removal_fits(tree.store, row):
         raise _RefusedError("a group total would not fit 64 bits")
+    no_status = _status_code(tree, "") if emptied else 0
     unknown = {name: column.unknown for name, column in tree.further.items()}
     _set_columns(tree, row, member_id, unknown)
     if emptied:
-        no_status = tree.status_code("")
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
     else:
         remove_member(tree.store, row)

@@ -19,9 +19,8 @@ from services.treenode.tree.kernel import AnyArray, Int32s, UInt32s, UInt64s, in
 
 MAX_ID_LENGTH = 32
 FREE_SLOT = -1
-#: Share of the slots that may be in use, and share after the table was made anew.
-MAX_LOAD = 0.78
-NEW_LOAD = 0.66
+#: Share of the slots that may be in use.
+MAX_LOAD = 0.8
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xD6E8FEB86659FD93)
@@ -134,17 +133,6 @@ def insert_rows(table: IdTable, count: int) -> None:
 
 
 @kernel
-def insert_unique(table: IdTable, count: int) -> int:
-    """Takes the rows 0 to count - 1 in. The first row whose id an earlier one has, or -1: then all are in."""
-    for row in range(count):
-        key = key_at(table.words, row)
-        if find_key(table, key, table.words, row) >= 0:
-            return row
-        insert_row(table, row, key)
-    return -1
-
-
-@kernel
 def remove_row(table: IdTable, row: int) -> None:
     """Takes `row` out; its id must still be in `words`."""
     size = table.slots.shape[0]
@@ -192,24 +180,8 @@ def ids_of(words: UInt32s) -> AnyArray:
 
 
 def empty_slots(places: int) -> Int32s:
-    """A hash with room for `places` and some more."""
-    return np.full(max(64, int(places / NEW_LOAD) + 1), FREE_SLOT, dtype=np.int32)
-
-
-class IdIndex:
-    """A hash over the ids of a file, for whoever checks one. Rows are indices into the ids."""
-
-    def __init__(self, ids: AnyArray) -> None:
-        """`ids`: (n,) of dtype S, none of them empty."""
-        self.table = IdTable(words_of(ids), empty_slots(len(ids)))
-        #: The first row whose id an earlier row has, or -1; the index is of no use unless -1.
-        self.first_duplicate = int(insert_unique(self.table, len(ids)))
-
-    def find(self, ids: AnyArray) -> Int32s:
-        """The row of each id, (n,) int32; -1 where there is none. `ids`: (n,) of dtype S."""
-        rows = np.empty(len(ids), dtype=np.int32)
-        find_rows(self.table, words_of(ids), rows)
-        return rows
+    """A hash with room for `places`."""
+    return np.full(max(64, int(places / MAX_LOAD) + 2), FREE_SLOT, dtype=np.int32)
 
 
 def key_of(member_id: str) -> int:

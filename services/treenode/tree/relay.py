@@ -14,7 +14,7 @@ import numpy as np
 
 from services.treenode.tree.build import set_magnitudes
 from services.treenode.tree.further import Column, FurtherColumns
-from services.treenode.tree.ids import IdTable
+from services.treenode.tree.ids import IdTable, empty_slots, insert_keys, keys_of
 from services.treenode.tree.kernel import AnyArray, Int32s, kernel
 from services.treenode.tree.layout import derive_links
 from services.treenode.tree.links import TOP, Genealogy
@@ -53,10 +53,9 @@ def relaid(tree: Tree) -> Tree:
     _invert(rows, number)
     volume_dtype = np.int32 if old.personal.dtype == np.int32 else np.int64
     new = empty_store(room_for(count), old.ids.words.shape[1], old.slot_tags, old.status_hashes, volume_dtype)
-    slots = old.ids.slots.copy()
-    _renumber(slots, number)
-    new = new._replace(ids=IdTable(new.ids.words, slots))
     _take(old.ids.words, rows, new.ids.words)
+    new = new._replace(ids=IdTable(new.ids.words, empty_slots(room_for(count))))
+    insert_keys(new.ids, keys_of(new.ids.words[:count]))
     for name in ("kind", "status", "rank", "joined_on", "leg"):
         _take(getattr(old, name), rows, getattr(new, name))
     for slot in range(len(old.personal)):

@@ -16,10 +16,10 @@ from fasttree.v1 import types_pb2
 from services.treenode.tree.build import set_magnitudes
 from services.treenode.tree.further import Column, FurtherColumns
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.ids import IdTable
+from services.treenode.tree.ids import IdTable, empty_slots
 from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.names import Names
-from services.treenode.tree.store import Store, empty_store, room_for, widened
+from services.treenode.tree.store import PLACES, Store, empty_store, room_for, widened, with_slots
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
@@ -85,6 +85,9 @@ def fill_store(store: Store, arrays: Mapping[str, AnyArray]) -> Store:
     with ThreadPoolExecutor(2) as copiers:
         list(copiers.map(lambda pair: np.copyto(*pair), pairs))
     set_magnitudes(store, used)
+    places = int(store.counters[PLACES])
+    if len(arrays["slots"]) < len(empty_slots(places + places // 8)):
+        return with_slots(store, room_for(places))
     return store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
 
 

@@ -52,6 +52,10 @@ class TreeConfig:
     periods: tuple[str, ...]
 
 
+#: As many as the codes in `Store.status` can tell apart.
+MAX_STATUSES = 32_767
+
+
 class Tree:
     """One cluster's genealogy at one (import_id, position). Not safe for threads: one user at a time.
 
@@ -190,6 +194,11 @@ class Tree:
         return int(self.store.counters[CHANGES])
 
     @property
+    def room_left(self) -> int:
+        """New members that there is room for before every column is copied into a larger one. A relay makes room."""
+        return self.store.capacity - self.store.used
+
+    @property
     def sponsor(self) -> Genealogy:
         """The sponsor tree's columns, by row."""
         return self.store.sponsor
@@ -210,11 +219,30 @@ class Tree:
         return slot_keys(self.volume_types, self.periods)
 
     def status_code(self, status: str) -> int:
-        """The code of a status, which is taken in if it is new. Replaces `store` then: take that afterwards."""
+        """The code of a status, which is taken in if it is new. Replaces `store` then: take that afterwards.
+
+        Raises ValueError where members have MAX_STATUSES others already.
+        """
+        if len(self.statuses) == MAX_STATUSES and self.statuses.find(status) < 0:
+            self._forget_unused_statuses()
         code = self.statuses.code(status)
         if len(self.statuses.hashes) != len(self.store.status_hashes):
             self.store = self.store._replace(status_hashes=self.statuses.hashes)
         return code
+
+    def _forget_unused_statuses(self) -> None:
+        """Gives the statuses that members have new codes, and frees those of all others."""
+        store, used = self.store, self.store.used
+        status = store.status[:used]
+        in_use = np.unique(status[self.sponsor.parent[:used] != FREE])
+        if len(in_use) == MAX_STATUSES:
+            raise ValueError(f"members have {MAX_STATUSES} different statuses already")
+        codes = np.zeros(MAX_STATUSES, dtype=np.int16)
+        codes[in_use] = np.arange(len(in_use))
+        renumbered = np.zeros_like(store.status)
+        renumbered[:used] = codes[status]
+        self.statuses = Names(self.statuses.texts[code] for code in in_use.tolist())
+        self.store = store._replace(status=renumbered, status_hashes=self.statuses.hashes)
 
     # --- updates
 
@@ -328,7 +356,7 @@ class Tree:
             self.further.grow(store.used, store.capacity)
         entries = int(store.counters[PLACES]) + places
         if entries > len(store.ids.slots) * MAX_LOAD:
-            store = with_slots(store, entries + entries // 4)
+            store = with_slots(store, room_for(entries))
         self.store = store
 
 
