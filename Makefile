@@ -51,6 +51,7 @@ MEMBERS ?= 1000000
 PEER ?= postgres
 
 bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreSQL 15 (PEER=none: alone); JSON last.
+	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	@$(BIN)/python -m bench.tree --members $(MEMBERS) --peer $(PEER)
 
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
