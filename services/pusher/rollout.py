@@ -21,8 +21,7 @@ the file bad, or too many nodes died of it. *Superseded*: a newer one took its p
    node's own trouble (its disk, say): it backs off and is asked again.
 6. A newer import takes the place of one that is waiting, or that other nodes still lack, once no load of it is under
    way. The newest import that is neither refused nor superseded is the *candidate*.
-7. A node that comes (back) with an older import than the one in force, or with none, gets the one in force, at any
-   time.
+7. A node that comes (back) with an older import than the one in force, or with none, gets that one, at any time.
 8. A load without a sign of life for `load_stall_s` counts as failed.
 """
 
@@ -117,7 +116,6 @@ class RolloutImport:
     taken: bool
     #: Canaries that failed after they had begun with it.
     deaths: int = 0
-    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -168,7 +166,7 @@ class Rollout:
         actions: list[RolloutAction] = []
         match event:
             case HostsKnown(nodes):
-                actions += self._hosts_known(nodes, now)
+                actions += self._hosts_known(nodes)
             case NodeUp(address, import_id):
                 self._node_up(address, import_id, now)
             case NodeDown(address):
@@ -176,10 +174,10 @@ class Rollout:
                     self.nodes[address].connected = False
             case PrimarySeen(address_or_none):
                 self.primary = address_or_none
-            case ImportAdded(import_id):
-                actions += self._added(import_id)
-            case Recorded(import_id):
-                actions += self._recorded(import_id)
+            case ImportAdded():
+                self._added(event.import_id)
+            case Recorded():
+                actions += self._recorded(event.import_id)
             case LoadProgress():
                 if self._is_current(event):
                     self._running().alive_at = now
@@ -206,7 +204,7 @@ class Rollout:
 
     # -- nodes and imports come
 
-    def _hosts_known(self, nodes: tuple[str, ...], now: float) -> list[RolloutAction]:
+    def _hosts_known(self, nodes: tuple[str, ...]) -> list[RolloutAction]:
         actions: list[RolloutAction] = []
         if self.load is not None and self.load.node not in nodes:
             load, self.load = self.load, None
@@ -223,15 +221,18 @@ class Rollout:
             node.retry_at = now  # it has just come: whatever it failed at before, it may do better now
         node.connected, node.import_id = True, import_id
 
-    def _added(self, import_id: int) -> list[RolloutAction]:
+    def _added(self, import_id: int) -> None:
         if self.imports and import_id <= max(self.imports):
             raise RolloutBrokenError(f"import {import_id} came after import {max(self.imports)}: ids only grow")
         self.imports[import_id] = RolloutImport(import_id, ImportPlace.WAITING, taken=False)
         self._patient_since = None
+
+    def _supersede(self) -> list[RolloutAction]:
+        """Rule 6; after a start too: the pusher may have died before an older one's end was recorded."""
+        open_ids = [known.import_id for known in self.imports.values() if known.place in OPEN_PLACES]
         actions: list[RolloutAction] = []
-        for older in self.imports.values():
-            if older.import_id < import_id and older.place in OPEN_PLACES:
-                actions += self._move(older, ImportPlace.SUPERSEDED, f"import {import_id} is newer")
+        for older in open_ids[:-1]:
+            actions += self._move(self.imports[older], ImportPlace.SUPERSEDED, f"import {open_ids[-1]} is newer")
         return actions
 
     # -- the load under way
@@ -296,7 +297,7 @@ class Rollout:
     # -- what comes next
 
     def _next(self, now: float) -> list[RolloutAction]:
-        actions = self._finish()
+        actions = self._supersede() + self._finish()
         if self.load is not None or self.recording is not None:
             return actions
         node, import_id = self._choose(now)
@@ -373,7 +374,7 @@ class Rollout:
             told = f"import {known.import_id}: {known.place} cannot become {place} ({reason})"
             raise RolloutBrokenError(f"{told}; before: {'; '.join(self._story)}")
         self._story.append(f"import {known.import_id}: {known.place} -> {place}: {reason}")
-        known.place, known.reason = place, reason
+        known.place = place
         return [RecordPlace(known.import_id, place, reason)]
 
     def validate(self) -> None:

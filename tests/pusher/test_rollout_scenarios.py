@@ -229,3 +229,12 @@ def test_a_node_with_an_older_import_takes_the_one_in_force_before_it_can_be_a_c
     assert load_of(rollout.handle(ImportAdded(2), 3.5)) is None
     assert the_load(rollout.tick(10.0)).import_id == 1
     rollout.validate()
+
+
+def test_after_a_start_an_older_import_that_was_open_beside_a_newer_one_is_superseded() -> None:
+    """The pusher died after the newer one was on disk, and before the older one's end was."""
+    known = (KnownImport(1, ImportPlace.ROLLING_OUT, True), KnownImport(2, ImportPlace.WAITING, False))
+    rollout = Rollout(RolloutSettings(), known)
+    actions = rollout.handle(HostsKnown((A, B)), 0.0)
+    assert actions == [RecordPlace(1, ImportPlace.SUPERSEDED, "import 2 is newer")]
+    rollout.validate()
