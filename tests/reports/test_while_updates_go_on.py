@@ -81,6 +81,42 @@ async def test_each_answer_is_of_the_position_that_it_states(services: Services,
     served.node.gate.validate()
 
 
+async def test_a_stream_fits_its_position_while_members_come_move_and_leave(services: Services) -> None:
+    dice = random.Random(2)
+    table = random_table(dice, 120)
+    tree = Tree.from_table(table, config(), 1, 0)
+    served = await services.start(tree, SMALL_LIMITS)
+    ids = [member_id.decode() for member_id in table.member_ids.tolist()]
+    expected: dict[int, dict[str, tuple[str, int, str]]] = {}
+
+    def note() -> None:
+        naive = NaiveTree(tree)
+        expected[tree.position] = {
+            person.member_id: (person.above[SPONSOR], level, person.status)
+            for person, level in naive.walk(SPONSOR, "")
+            if person.kind
+        }
+
+    async def keep_changing() -> None:
+        for number in itertools.count(1):
+            await served.node.apply([random_update(dice, number, ids)])
+            note()
+            await asyncio.sleep(0)
+
+    note()
+    changing = asyncio.create_task(keep_changing())
+    positions = set()
+    for _ in range(25):
+        messages = [m async for m in served.stub.StreamDownline(report_pb2.StreamDownlineRequest())]
+        position = messages[0].as_of.position
+        rows = [member for message in messages for member in message.members]
+        assert len(rows) == len(expected[position])
+        assert {m.member_id: (m.sponsor_id, m.level, m.status) for m in rows} == expected[position]
+        positions.add(position)
+    changing.cancel()
+    assert len(positions) > 3
+
+
 async def test_a_stream_is_of_one_position_however_slowly_it_is_read(services: Services) -> None:
     limits = ReportLimits(loop_copy_rows_max=0, message_bytes=2000)
     served = await services.start(chain_and_fans(20_000), limits)

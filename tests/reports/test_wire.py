@@ -95,7 +95,7 @@ def random_columns(seed: int, count: int, wanted: int) -> tuple[wire.WireColumns
         level=np.array(rows["level"], np.int32),
         pv=np.array(rows["pv"], np.int64),
         gv=np.array(rows["gv"], np.int64),
-        downline_count=np.array(rows["downline_count"], np.int64),
+        downline_count=np.array(rows["downline_count"], np.int32),
         volume_prefixes=np.frombuffer(b"".join(prefixes), np.uint8),
         volume_offsets=np.cumsum([0, *map(len, prefixes)]),
         personal=np.array(personal, np.int64),

@@ -126,7 +126,8 @@ class ArrowEncoder:
 
 
 def _plain(values: AnyArray, kind: Any) -> Any:
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    content = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(content)])
 
 
 def _nullable(values: AnyArray, empty: int, kind: Any) -> Any:

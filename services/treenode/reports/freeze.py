@@ -1,9 +1,13 @@
-"""Copies the columns that a report needs out of the tree, in one go, so that updates wait as little as can be.
+"""Copies the columns that a report needs out of the tree, in two goes, so that updates wait as little as can be.
 
-The copy is one kernel call: a thread that runs it gives the interpreter up once and takes it back once, whatever the
-event loop does meanwhile. Ids are copied too, since a removal frees a row for another member. The parent of a row is
-kept as a place in the copy: within a clean range (see the tree's `links`) it is in the range itself; the first row of
-each range has its parent's id in the copy's tail.
+The first one copies what changes only with the tree's links: ids, parents, levels. The second one copies the values. If
+no link changed in between (orders change none), the two are of one position, that of the second, and updates waited for
+half of the copy at a time; else the second one does all of it. Each go is one kernel call: a thread that runs it gives
+the interpreter up once and takes it back once, whatever the event loop does meanwhile.
+
+Ids are copied too, since a removal frees a row for another member. The parent of a row is kept as a place in the copy:
+within a clean range (see the tree's `links`) it is in the range itself; the first row of each range has its parent's id
+in the copy's tail.
 """
 
 from __future__ import annotations
@@ -14,48 +18,38 @@ from typing import NamedTuple
 import numpy as np
 
 from services.treenode.reports.room import Room
-from services.treenode.reports.rows import PLAIN_DTYPES
+from services.treenode.reports.rows import ID_COLUMNS, PLAIN_DTYPES
 from services.treenode.reports.scalars import Whole
 from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, kernel
 from services.treenode.tree.links import Genealogy
 from services.treenode.tree.store import Store
 
 
-class Source(NamedTuple):
-    """The tree's columns, as they are now."""
-
-    words: UInt32s
-    kind: UInt8s
-    status: Int16s
-    rank: Int16s
-    joined_on: Int32s
-    leg: Int32s
-    #: The tree that the report walks, and the other one.
-    walked: Genealogy
-    other: Genealogy
-    #: int64 by row, and by seat of the tree walked: of the report's volume type and period.
-    personal: Int64s
-    group: Int64s
-
-
-class Target(NamedTuple):
-    """The copy; n rows in r ranges. A column that is not wanted is of length 0."""
+class Links(NamedTuple):
+    """The copy of what changes with links only; n rows in r ranges. A column that is not wanted is of length 0."""
 
     #: uint32[n + r + m, words]: the members' ids, the parents' of each range's first row, and m = n ids of parents in
     #: the other tree, or 0.
     words: UInt32s
+    #: int32[n]: rows of `words`, or -1.
+    parent: Int32s
+    other_parent: Int32s
+    level: Int32s
+
+
+class Values(NamedTuple):
+    """The tree's values, or their copy, where a column that is not wanted is of length 0."""
+
     kind: UInt8s
     status: Int16s
     rank: Int16s
     joined_on: Int32s
     leg: Int32s
-    level: Int32s
-    downline_count: Int64s
+    #: By row, and by seat of the tree walked: of the report's volume type and period.
     personal: Int64s
     group: Int64s
-    #: int32[n]: rows of `words`, or -1.
-    parent: Int32s
-    other_parent: Int32s
+    #: By seat of the tree walked.
+    downline_count: Int32s
 
 
 @kernel
@@ -142,12 +136,13 @@ def _copy_parents(
 
 
 @kernel
-def _copy_other_parents(target: Int32s, tail: UInt32s, source: Source, ranges: Int64s, tail_at: Whole) -> None:
+def _copy_other_parents(
+    target: Int32s, tail: UInt32s, words: UInt32s, walked: Genealogy, other: Genealogy, ranges: Int64s, tail_at: Whole
+) -> None:
     """Parents in the other tree; from `tail_at` on the copy's words take one id a seat."""
     if target.shape[0] == 0:
         return
-    words, row_at = source.words, source.walked.row_at
-    seat_of, other_row_at, parent = source.other.seat_of, source.other.row_at, source.other.parent
+    row_at, seat_of, other_row_at, parent = walked.row_at, other.seat_of, other.row_at, other.parent
     at = np.int64(0)
     for index in range(ranges.shape[0]):
         for seat in range(ranges[index, 0], ranges[index, 1]):
@@ -163,13 +158,19 @@ def _copy_other_parents(target: Int32s, tail: UInt32s, source: Source, ranges: I
 
 
 @kernel
-def _freeze(source: Source, ranges: Int64s, count: Whole, base_level: Whole, target: Target) -> None:
-    """Copies the seats of all ranges, which hold `count` of them; column by column."""
-    row_at = source.walked.row_at
-    tail_at = count + ranges.shape[0]
-    _copy_ids(target.words, source.words, row_at, ranges)
-    _copy_parents(target.parent, target.words, source.words, source.walked.parent, row_at, ranges, count)
-    _copy_other_parents(target.other_parent, target.words, source, ranges, tail_at)
+def _copy_links(
+    target: Links, words: UInt32s, walked: Genealogy, other: Genealogy, ranges: Int64s, base_level: Whole, count: Whole
+) -> None:
+    """Copies the links of all ranges, which hold `count` seats; column by column."""
+    _copy_ids(target.words, words, walked.row_at, ranges)
+    _copy_parents(target.parent, target.words, words, walked.parent, walked.row_at, ranges, count)
+    _copy_other_parents(target.other_parent, target.words, words, walked, other, ranges, count + ranges.shape[0])
+    _copy_by_seat(target.level, walked.level, ranges, base_level)
+
+
+@kernel
+def _copy_values(target: Values, source: Values, row_at: Int32s, ranges: Int64s) -> None:
+    """Copies the values of all ranges; column by column."""
     _copy_by_row(target.kind, source.kind, row_at, ranges)
     _copy_by_row(target.status, source.status, row_at, ranges)
     _copy_by_row(target.rank, source.rank, row_at, ranges)
@@ -177,77 +178,92 @@ def _freeze(source: Source, ranges: Int64s, count: Whole, base_level: Whole, tar
     _copy_by_row(target.leg, source.leg, row_at, ranges)
     _copy_by_row(target.personal, source.personal, row_at, ranges)
     _copy_by_seat(target.group, source.group, ranges, 0)
-    _copy_by_seat(target.level, source.walked.level, ranges, base_level)
-    _copy_by_seat(target.downline_count, source.walked.members, ranges, 0)
+    _copy_by_seat(target.downline_count, source.downline_count, ranges, 0)
 
 
-def frozen_columns(
-    store: Store, placement: bool, slot: int, ranges: Int64s, base_level: int, columns: Collection[str], room: Room
+def walked_and_other(store: Store, placement: bool) -> tuple[Genealogy, Genealogy]:
+    """The tree that a report walks, and the other one."""
+    return (store.placement, store.sponsor) if placement else (store.sponsor, store.placement)
+
+
+def _column(name: str, count: int, columns: Collection[str], room: Room) -> AnyArray:
+    return room.take(count if name in columns else 0, PLAIN_DTYPES[name])
+
+
+def copied_links(
+    store: Store, placement: bool, ranges: Int64s, base_level: int, columns: Collection[str], room: Room
 ) -> tuple[UInt8s, dict[str, AnyArray]]:
-    """The ids and the plain columns of `columns`, copied: what `FrozenRows` holds.
+    """The ids, uint8[…, w], and those of the columns that change with links only, copied.
 
     Args:
         placement: The tree that the seats belong to.
-        slot: Whose volumes pv and gv are.
         ranges: int64[k, 2]: seats from … to before, each a clean range or a single seat.
         base_level: Subtracted from each level.
         room: What the copy takes its memory from.
     """
     count = int((ranges[:, 1] - ranges[:, 0]).sum())
-    walked, other = (store.placement, store.sponsor) if placement else (store.sponsor, store.placement)
+    walked, other = walked_and_other(store, placement)
     walked_name, other_name = ("placement_id", "sponsor_id") if placement else ("sponsor_id", "placement_id")
-
-    def column(name: str) -> AnyArray:
-        return room.take(count if name in columns else 0, PLAIN_DTYPES[name])
-
     id_rows = count + len(ranges) + (count if other_name in columns else 0)
-    id_rows = 0 if {"member_id", "sponsor_id", "placement_id"}.isdisjoint(columns) else id_rows
+    id_rows = 0 if set(ID_COLUMNS).isdisjoint(columns) else id_rows
     width = store.ids.words.shape[1]
-    target = Target(
+    target = Links(
         words=room.take(id_rows * width, np.uint32).reshape(id_rows, width),
-        kind=column("kind"),
-        status=column("status"),
-        rank=column("rank"),
-        joined_on=column("joined_on"),
-        leg=column("placement_leg"),
-        level=column("level"),
-        downline_count=column("downline_count"),
-        personal=column("pv"),
-        group=column("gv"),
-        parent=column(walked_name),
-        other_parent=column(other_name),
+        parent=_column(walked_name, count, columns, room),
+        other_parent=_column(other_name, count, columns, room),
+        level=_column("level", count, columns, room),
     )
-    source = Source(
-        words=store.ids.words,
+    member = _column("member_id", count, columns, room)
+    member[:] = np.arange(len(member), dtype=np.int32)
+    _copy_links(target, store.ids.words, walked, other, ranges, base_level, count)
+    copied: dict[str, AnyArray] = {
+        "member_id": member,
+        walked_name: target.parent,
+        other_name: target.other_parent,
+        "level": target.level,
+    }
+    ids = target.words.view(np.uint8).reshape(id_rows, 4 * width)
+    return ids, {name: copied[name] for name in copied if name in columns}
+
+
+def copied_values(
+    store: Store, placement: bool, slot: int, ranges: Int64s, columns: Collection[str], room: Room
+) -> dict[str, AnyArray]:
+    """Those of the columns that are values, copied. `slot`: whose volumes pv and gv are."""
+    count = int((ranges[:, 1] - ranges[:, 0]).sum())
+    walked, _ = walked_and_other(store, placement)
+    target = Values(
+        kind=_column("kind", count, columns, room),
+        status=_column("status", count, columns, room),
+        rank=_column("rank", count, columns, room),
+        joined_on=_column("joined_on", count, columns, room),
+        leg=_column("placement_leg", count, columns, room),
+        personal=_column("pv", count, columns, room),
+        group=_column("gv", count, columns, room),
+        downline_count=_column("downline_count", count, columns, room),
+    )
+    source = Values(
         kind=store.kind,
         status=store.status,
         rank=store.rank,
         joined_on=store.joined_on,
         leg=store.leg,
-        walked=walked,
-        other=other,
         personal=store.personal[slot],
         group=walked.group[slot],
+        downline_count=walked.members,
     )
-    _freeze(source, ranges, count, base_level, target)
-    member = column("member_id")
-    member[:] = np.arange(len(member), dtype=np.int32)
+    _copy_values(target, source, walked.row_at, ranges)
     copied: dict[str, AnyArray] = {
-        "member_id": member,
-        walked_name: target.parent,
-        other_name: target.other_parent,
-        "placement_leg": target.leg,
         "kind": target.kind,
         "status": target.status,
         "rank": target.rank,
         "joined_on": target.joined_on,
-        "level": target.level,
+        "placement_leg": target.leg,
         "pv": target.personal,
         "gv": target.group,
         "downline_count": target.downline_count,
     }
-    ids = target.words.view(np.uint8).reshape(id_rows, 4 * width)
-    return ids, {name: copied[name] for name in PLAIN_DTYPES if name in columns}
+    return {name: copied[name] for name in copied if name in columns}
 
 
 @kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
@@ -13,7 +14,7 @@ from fasttree.v1 import report_pb2
 from services.shared.errors import DeadlineExceededError, UnavailableError
 from services.treenode.reports.columns import Catalogue, Choice, choose
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.reading import catalogue_of
+from services.treenode.reports.reading import FrozenLinks, catalogue_of
 from services.treenode.reports.room import Room
 from services.treenode.reports.view import NodeView
 from services.treenode.reports.wire import field_bytes
@@ -29,6 +30,16 @@ AS_OF_TAG = 0x0A
 ANSWER_MARGIN_S = 0.01
 #: Different options that are kept parsed.
 CHOICES_MAX = 256
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What was got ready for a reading, before its turn in the gate; nothing where it is read on the loop."""
+
+    #: Memory for its copy.
+    room: Room | None = None
+    #: The copy's first half, of an earlier turn.
+    links: FrozenLinks | None = None
 
 
 class NodeReader:
@@ -98,14 +109,16 @@ class NodeReader:
         context: Context,
         size: Callable[[Tree], int],
         loop_rows_max: int,
-        begin: Callable[[Tree, Room | None], Callable[[], T]],
+        begin: Callable[[Tree, Ready], Callable[[], T]],
         room_bytes: Callable[[Tree, int], int] | None = None,
+        begin_links: Callable[[Tree, Room], Callable[[], FrozenLinks]] | None = None,
     ) -> tuple[bytes, T]:
         """Reads many members of one state: `begin` checks the request, the work that it returns does the reading.
 
         Args:
             size: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
             room_bytes: Memory that the work takes for that many, if it copies them; got ready outside the gate.
+            begin_links: Begins the first half of the copy, which has a turn in the gate of its own.
 
         Returns:
             What it is as of, and what the work returned.
@@ -113,15 +126,19 @@ class NodeReader:
         tree = await self.tree_at(min_position, context)
         members = size(tree)
         if members <= loop_rows_max:
-            return self.as_of(), begin(tree, None)()
-        room = None
+            return self.as_of(), begin(tree, Ready())()
+        ready = Ready()
         if room_bytes is not None:
             bytes_needed = room_bytes(tree, members + tree.empty_place_count)
             room = await self.in_thread(lambda: Room(bytes_needed))
+            ready = Ready(room)
+            if begin_links is not None:
+                links = await self._view.gate.read_begun(lambda: begin_links(self._present(), room))
+                ready = Ready(room, links)
         noted: list[bytes] = []
 
         def begin_inside() -> Callable[[], T]:
-            work = begin(self._present(), room)
+            work = begin(self._present(), ready)
             noted.append(self.as_of())
             return work
 

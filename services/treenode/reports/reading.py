@@ -11,12 +11,12 @@ from fasttree.v1 import types_pb2
 from services.shared.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports import walks
 from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
-from services.treenode.reports.freeze import copied_column, copied_volumes, frozen_columns
+from services.treenode.reports.freeze import copied_column, copied_links, copied_values, copied_volumes
 from services.treenode.reports.room import Room
 from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
 from services.treenode.tree import Tree
 from services.treenode.tree.ids import find_one, packed_id
-from services.treenode.tree.kernel import Int32s, Int64s
+from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt8s
 from services.treenode.tree.links import TOP, Genealogy
 from services.treenode.tree.store import NOBODY
 from services.treenode.tree.walks import children_of, seats_within
@@ -171,6 +171,69 @@ def copy_bytes(tree: Tree, choice: Choice, columns: Collection[str], count: int,
     return (count + count // 64 + 1024) * row_bytes
 
 
+@dataclass(frozen=True)
+class FrozenLinks:
+    """The first half of a copy; good for as long as no link of its tree changes."""
+
+    tree: Tree
+    change_count: int
+    extent: Extent
+    ids: UInt8s
+    plain: dict[str, AnyArray]
+
+    def still_hold(self, tree: Tree) -> bool:
+        """Whether the tree's links are what they were."""
+        return tree is self.tree and tree.change_count == self.change_count
+
+
+def columns_to_copy(tree: Tree, choice: Choice, columns: Collection[str], *, shown: bool) -> set[str]:
+    """`columns`, those that the choice shows, and what tells empty places apart."""
+    names = set(columns) | (set(choice.columns) if shown else set())
+    if tree.empty_place_count:
+        names.add("kind")
+    return names
+
+
+def freeze_links(
+    tree: Tree,
+    choice: Choice,
+    extent: Extent,
+    columns: Collection[str],
+    *,
+    shown: bool = True,
+    room: Room | None = None,
+) -> FrozenLinks:
+    """Copies what changes with links only. Parameters as of `freeze`."""
+    names = columns_to_copy(tree, choice, columns, shown=shown)
+    placement = choice.tree == types_pb2.TREE_PLACEMENT
+    ids, plain = copied_links(tree.store, placement, extent.ranges, extent.base_level, names, room or Room())
+    return FrozenLinks(tree, tree.change_count, extent, ids, plain)
+
+
+def freeze_values(
+    links: FrozenLinks, choice: Choice, columns: Collection[str], *, shown: bool = True, room: Room | None = None
+) -> FrozenRows:
+    """Copies the values to links that still hold. Parameters as of `freeze`."""
+    tree, extent, room = links.tree, links.extent, room or Room()
+    ranges, count = extent.ranges, extent.seat_count
+    names = columns_to_copy(tree, choice, columns, shown=shown)
+    placement = choice.tree == types_pb2.TREE_PLACEMENT
+    slot = tree.slot(choice.volume_type, choice.period)
+    plain = links.plain | copied_values(tree.store, placement, slot, ranges, names, room)
+    walked = genealogy(tree, choice)
+    rows = FrozenRows(count=count, ids=links.ids, plain=plain, status_names=tuple(tree.statuses.texts))
+    if VOLUMES in names:
+        personal, group = copied_volumes(tree.store.personal, walked, ranges, count, room)
+        rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
+    further = {}
+    for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
+        column = tree.further[name]
+        values = copied_column(column.values, walked, ranges, count, room)
+        texts = tuple(column.names.texts) if column.kind == "text" else ()
+        further[name] = FurtherValues(column.kind, values, texts)
+    return replace(rows, further=further) if further else rows
+
+
 def freeze(
     tree: Tree,
     choice: Choice,
@@ -187,26 +250,8 @@ def freeze(
         shown: False: `columns` only.
         room: Memory that was got ready for the copy.
     """
-    room = room or Room()
-    names = set(columns) | (set(choice.columns) if shown else set())
-    wanted = names & PLAIN_DTYPES.keys()
-    if tree.empty_place_count:
-        wanted.add("kind")
-    placement = choice.tree == types_pb2.TREE_PLACEMENT
-    slot = tree.slot(choice.volume_type, choice.period)
-    ids, plain = frozen_columns(tree.store, placement, slot, extent.ranges, extent.base_level, wanted, room)
-    walked = genealogy(tree, choice)
-    rows = FrozenRows(count=extent.seat_count, ids=ids, plain=plain, status_names=tuple(tree.statuses.texts))
-    if VOLUMES in names:
-        personal, group = copied_volumes(tree.store.personal, walked, extent.ranges, extent.seat_count, room)
-        rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
-    further = {}
-    for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
-        column = tree.further[name]
-        values = copied_column(column.values, walked, extent.ranges, extent.seat_count, room)
-        texts = tuple(column.names.texts) if column.kind == "text" else ()
-        further[name] = FurtherValues(column.kind, values, texts)
-    return replace(rows, further=further) if further else rows
+    links = freeze_links(tree, choice, extent, columns, shown=shown, room=room)
+    return freeze_values(links, choice, columns, shown=shown, room=room)
 
 
 def without_empty_places(rows: FrozenRows) -> FrozenRows:

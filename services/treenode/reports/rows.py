@@ -28,7 +28,7 @@ PLAIN_DTYPES: Mapping[str, type[np.generic]] = {
     "level": np.int32,
     "pv": np.int64,
     "gv": np.int64,
-    "downline_count": np.int64,
+    "downline_count": np.int32,
 }
 
 

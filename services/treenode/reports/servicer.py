@@ -16,16 +16,19 @@ from services.treenode.reports import lists, pages, streams, summaries
 from services.treenode.reports.columns import Choice
 from services.treenode.reports.cuts import Cut
 from services.treenode.reports.encoding import member_bytes
-from services.treenode.reports.filters import EVERYONE, compile_filter
+from services.treenode.reports.filters import EVERYONE, RowFilter, compile_filter
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.node_reader import Context, NodeReader
+from services.treenode.reports.node_reader import Context, NodeReader, Ready
 from services.treenode.reports.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.reading import (
+    FrozenLinks,
     checked_id,
     copy_bytes,
     downline,
     downline_size,
     freeze,
+    freeze_links,
+    freeze_values,
     front_line,
     front_line_size,
     of_rows,
@@ -94,7 +97,7 @@ class ReportServicer:
     async def ListUpline(self, request: report_pb2.ListUplineRequest, context: Context) -> bytes:
         """Everyone above a member."""
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], Cut]:
             choice = self._reader.choice(tree, request.options)
             member_id, to_member_id = request.member_id, request.to_member_id
             return lambda: Cut(lists.upline(tree, choice, member_id, to_member_id), choice, EVERYONE, pages.Sort())
@@ -110,7 +113,7 @@ class ReportServicer:
         """A member's direct children."""
         after, page_size = _page_key(request), pages.page_size(request.page_size)
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], Cut]:
             choice = self._reader.choice(tree, request.options)
             sort = pages.sort_of(request.sort, self._reader.catalogue(tree))
 
@@ -132,14 +135,14 @@ class ReportServicer:
         """Members and volume of a downline by level, status, rank and kind."""
         dimensions = summaries.dimensions_of(request.dimensions)
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], report_pb2.SummarizeDownlineResponse]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], report_pb2.SummarizeDownlineResponse]:
             choice = self._reader.choice(tree, request.options)
             row_filter = compile_filter(request.filter, self._reader.catalogue(tree))
             status_names = list(tree.statuses.texts)
 
             def work() -> report_pb2.SummarizeDownlineResponse:
                 extent = downline(tree, choice, request.member_id)
-                tables = summaries.summarize(tree, choice, extent, row_filter, room)
+                tables = summaries.summarize(tree, choice, extent, row_filter, ready.room)
                 return summaries.summary_answer(tables, dimensions, status_names)
 
             return work
@@ -187,7 +190,7 @@ class ReportServicer:
         prefix = checked_id(request.prefix, "prefix")
         limit = pages.page_size(request.limit, SEARCH_LIMIT_MAX, SEARCH_LIMIT, "limit")
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], bytes]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], bytes]:
             choice = self._reader.choice(tree, request.options)
 
             def work() -> bytes:
@@ -204,7 +207,7 @@ class ReportServicer:
         """Members without a placement."""
         after, page_size = _page_key(request), pages.page_size(request.page_size)
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], tuple[pages.Page, Choice]]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], tuple[pages.Page, Choice]]:
             choice = self._reader.choice(tree, request.options)
             return lambda: (lists.holding_tank(tree, choice, request.member_id, after, page_size), choice)
 
@@ -255,15 +258,30 @@ class ReportServicer:
     ) -> tuple[bytes, Cut]:
         """The rows of a downline, copied; and what they are as of."""
 
-        def begin(tree: Tree, room: Room | None) -> Callable[[], Cut]:
+        def plan(tree: Tree) -> tuple[Choice, RowFilter, pages.Sort, set[str]]:
             choice, catalogue = self._reader.choice(tree, request.options), self._reader.catalogue(tree)
             row_filter = compile_filter(request.filter, catalogue)
             sort = pages.Sort() if sort_key is None else pages.sort_of(sort_key, catalogue)
             columns = {*row_filter.columns, *(() if sort_key is None else ("member_id", sort.column))}
+            return choice, row_filter, sort, columns
+
+        def begin_links(tree: Tree, room: Room | None) -> Callable[[], FrozenLinks]:
+            choice, row_filter, _, columns = plan(tree)
+
+            def work() -> FrozenLinks:
+                extent = downline(tree, choice, request.member_id, row_filter.max_level)
+                return freeze_links(tree, choice, extent, columns, room=room)
+
+            return work
+
+        def begin(tree: Tree, ready: Ready) -> Callable[[], Cut]:
+            choice, row_filter, sort, columns = plan(tree)
+            copied = ready.links if ready.links is not None and ready.links.still_hold(tree) else None
+            copy_links = begin_links(tree, ready.room)
 
             def work() -> Cut:
-                extent = downline(tree, choice, request.member_id, row_filter.max_level)
-                return Cut(freeze(tree, choice, extent, columns, room=room), choice, row_filter, sort)
+                links = copied or copy_links()
+                return Cut(freeze_values(links, choice, columns, room=ready.room), choice, row_filter, sort)
 
             return work
 
@@ -271,12 +289,11 @@ class ReportServicer:
             return downline_size(tree, self._reader.choice(tree, request.options), request.member_id)
 
         def room_bytes(tree: Tree, count: int) -> int:
-            choice, catalogue = self._reader.choice(tree, request.options), self._reader.catalogue(tree)
-            columns = {*compile_filter(request.filter, catalogue).columns, "member_id"}
+            choice, _, _, columns = plan(tree)
             return copy_bytes(tree, choice, columns, count)
 
-        limit = self._limits.loop_copy_rows_max
-        return await self._reader.scan(request.options.min_position, context, size, limit, begin, room_bytes)
+        limit, position = self._limits.loop_copy_rows_max, request.options.min_position
+        return await self._reader.scan(position, context, size, limit, begin, room_bytes, begin_links)
 
     async def _page(self, cut: Cut, after: PageKey | None, size: int) -> pages.Page:
         """A page of a cut: a small one here, a large one in a thread."""

@@ -70,6 +70,7 @@ class WireColumns(NamedTuple):
     #: int64[n]
     pv: Array
     gv: Array
+    #: int32[n]
     downline_count: Array
     #: uint8[…]: type and period of each volume, encoded; int64[v + 1]: where each begins.
     volume_prefixes: Array
@@ -269,7 +270,7 @@ def _encode(c: WireColumns, first: Whole, last: Whole, out: UInt8s, limit: Whole
         if wanted & GV:
             at = _number(out, at, 0x58, c.gv[row])
         if wanted & DOWNLINE_COUNT:
-            at = _number(out, at, 0x60, c.downline_count[row])
+            at = _number(out, at, 0x60, np.int64(c.downline_count[row]))
         at = _volume_fields(out, at, c.volume_prefixes, c.volume_offsets, c.personal, c.group, row)
         at = _further_fields(out, at, c.further_prefixes, c.further_offsets, c.texts, c.text_offsets, row)
         at = _close(out, start, at)
