@@ -116,6 +116,7 @@ class RolloutImport:
     taken: bool
     #: Canaries that failed after they had begun with it.
     deaths: int = 0
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -374,7 +375,7 @@ class Rollout:
             told = f"import {known.import_id}: {known.place} cannot become {place} ({reason})"
             raise RolloutBrokenError(f"{told}; before: {'; '.join(self._story)}")
         self._story.append(f"import {known.import_id}: {known.place} -> {place}: {reason}")
-        known.place = place
+        known.place, known.reason = place, reason
         return [RecordPlace(known.import_id, place, reason)]
 
     def validate(self) -> None:
