@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Coroutine
@@ -247,6 +248,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
         nonlocal fatal
         node = TreeNode(node_settings, cluster, limits)
         await node.start()
+        # What is there now stays: a collection that went through it would stop the node for a tenth of a second.
+        gc.freeze()
+        gc.enable()
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.live.stop.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
