@@ -135,12 +135,13 @@ class Cluster:
     def check_switchover(self, done: SwitchoverDone) -> None:
         """A planned switchover never steps back: the new primary is where the old one stood when it stepped down.
 
-        Where the old one was cut off before it could say so, its last heartbeat is all that anybody can go by.
+        Where the old one failed first, or was cut off before it could say so, its last heartbeat is all that anybody
+        can go by.
         """
         old, new = (next(node for node in self.nodes if node.name == name) for name in (done.from_node, done.to_node))
-        at, floor = old.stepped_down
+        at, floor, told = old.stepped_down
         lease = self.coordinator.core.leases.get(old.name)
-        confirmed = lease is not None and lease.last.primary_epoch == 0
+        confirmed = told and lease is not None and lease.last.primary_epoch == 0
         if old is not new and new.alive and confirmed and self.world.now - at < done.took_s + 0.01:
             standing = (new.tree.import_id, new.tree.position)
             if standing < floor:

@@ -64,8 +64,8 @@ class NodeProcess(Service):
         self.health = Health()
         self.incarnation = ""
         self.loader = Loader(self)
-        #: For the checker: when it last ceased to be primary, and where it stood then.
-        self.stepped_down = (0.0, (0, 0))
+        #: For the checker: when it last ceased to be primary, where it stood then, and whether it was told to.
+        self.stepped_down = (0.0, (0, 0), False)
         self._sequence = 0
         self._coordinator: End | None = None
         self._unanswered = 0
@@ -211,7 +211,8 @@ class NodeProcess(Service):
         return self.alive and self.core.role.is_primary(self.clock.now())
 
     def _demoted(self, action: Demoted) -> None:
-        self.stepped_down = (self.world.now, (self.tree.import_id, self.tree.position))
+        told = action.reason.startswith("passive by the coordinator's word")
+        self.stepped_down = (self.world.now, (self.tree.import_id, self.tree.position), told)
         self.tell(f"is not primary: {action.reason}")
 
     def _answer_refused(self, action: AnswerRefused) -> None:
