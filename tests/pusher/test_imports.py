@@ -301,6 +301,20 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
         assert store.ends().first == 31  # what import 3 needs for a rollback
 
 
+async def test_the_log_stays_whole_until_a_node_has_taken_an_import(tmp_path: Path) -> None:
+    """A file that nobody has taken may turn out bad: a new node could not be built from it."""
+    now = [1000.0]
+    store = MemoryLog(clock=lambda: now[0])
+    async with running_pusher(tmp_path, [], store=store, retention_age_s=0.0) as pusher, stub_of(pusher) as stub:
+        retention = Retention(pusher.settings, store, pusher.writer, pusher.catalog, pusher.files, pusher.fan_out.core)
+        await push(stub, orders(0, 10))
+        await upload(stub, FILE)
+        now[0] += 100.0
+        await push(stub, orders(100, 10))
+        await retention.look()
+        assert store.ends().first == 1
+
+
 async def test_names_of_files_cannot_leave_the_folder(tmp_path: Path) -> None:
     files = ImportFiles(tmp_path / "imports", 100)
     inside = await asyncio.to_thread(files.path, types_pb2.ImportManifest(import_id=3, file_name="..."))
