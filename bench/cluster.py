@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,6 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from fasttree.command.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
 from services.shared.channels import open_channel
@@ -30,10 +30,8 @@ class ClusterError(Exception):
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of the loopback address that nobody listens on now, and that no outgoing connection is given."""
+    return next(iter(free_ports("127.0.0.1", 1)))
 
 
 async def wait_for(condition: Callable[[], Awaitable[Any]], timeout_s: float, what: str) -> Any:

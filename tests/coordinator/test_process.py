@@ -20,6 +20,8 @@ from services.shared.channels import open_channel
 from tests.coordinator.nodes import FakeNode
 
 DEADLINE_S = 30.0
+#: After a restart the recorded primary has this long to be heard, however busy the machine is.
+PATIENT = ("--set", "coordinator.lease_s=10")
 
 
 class CoordinatorProcess:
@@ -86,7 +88,7 @@ async def cluster_when(channel: grpc.aio.Channel, primary: str) -> coordinator_p
 
 async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorProcess) -> None:
     channel = open_channel(coordinator.address)
-    await channel.channel_ready()
+    await asyncio.wait_for(channel.channel_ready(), DEADLINE_S)
     a, b = FakeNode(channel, "a"), FakeNode(channel, "b")
     a.position = 10
     a.live()
@@ -95,8 +97,8 @@ async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorP
     await coordinator.kill()
     await a.close()
     await b.close()
-    await coordinator.start()
-    await channel.channel_ready()
+    await coordinator.start(*PATIENT)
+    await asyncio.wait_for(channel.channel_ready(), DEADLINE_S)
     b.position = 99  # further than the primary, and still not elected in its place
     b.live()
     a.live()
@@ -108,8 +110,8 @@ async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorP
     await a.close()
     await b.close()
     a.primary_epoch = 0  # it stepped down while there was no coordinator
-    await coordinator.start()
-    await channel.channel_ready()
+    await coordinator.start(*PATIENT)
+    await asyncio.wait_for(channel.channel_ready(), DEADLINE_S)
     a.live()
     b.live()
     assert (await cluster_when(channel, "a")).epoch == 2
