@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,13 @@ def demo_cluster(folder: Path) -> Iterator[dict[str, str]]:
         process.send_signal(signal.SIGINT)
         if process.wait(60) != 0:
             raise AssertionError(f"fasttree up ended with {process.returncode}: {(folder / 'up.log').read_text()}")
+
+
+def python_program(text: str) -> str:
+    """The page's Python example as a program: what stands there is meant for inside a coroutine."""
+    example = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0]
+    imports, body = example.split("\n\n", 1)
+    return f"import asyncio\n{imports}\nasync def main():\n{textwrap.indent(body, '    ')}\nasyncio.run(main())\n"
 
 
 def run_step(step: Step, folder: Path, environment: dict[str, str]) -> str:

@@ -1,10 +1,11 @@
 """The tour in README.md, word for word, against a running cluster."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from tools.tour import README, blocks, comparable, demo_cluster, run_step, steps
+from tools.tour import README, Step, blocks, comparable, demo_cluster, python_program, run_step, steps
 
 
 @pytest.mark.timeout(900)
@@ -17,6 +18,10 @@ def test_the_tour_prints_what_the_readme_says(tmp_path: Path) -> None:
             assert comparable(step.command, printed) == comparable(step.command, step.output), (
                 f"$ {step.command}\n{printed}\n(if the new output is right: python -m tools.tour)"
             )
+        program = tmp_path / "example.py"
+        program.write_text(python_program(README.read_text(encoding="utf-8")))
+        position, figures = run_step(Step(f"{sys.executable} example.py", ""), tmp_path, environment).splitlines()
+        assert figures == f"25500 {position}"
 
 
 def test_a_block_is_read_as_commands_and_their_output() -> None:

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 #: The first start of a version on a machine compiles every kernel.
 START_S = 600.0
 WAIT_S = 60.0
+ORDERS = 4_000
 MEMBERS = "member_id,sponsor_id,status,rank,joined_on,pv\nroot,,A,5,2020-01-01,10.00\na,root,A,1,2021-02-03,2.50\n"
 
 
@@ -107,14 +108,15 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
             await import_and_go_back(cluster, client, tmp_path)
             await kill_the_primary(cluster, client)
             assert (await client.reports.get_member("root")).member.gv_hundredths == 1950
+            await kill_the_pusher_under_a_push(cluster, client)
         processes = pids(cluster.endpoints)
         assert await cluster.stop() == 0, cluster.log
         assert not any(alive(pid) for pid in processes)
         assert not (folder / "endpoints.json").exists()
 
     async with up(folder) as again, Client(again.endpoints) as client:
-        answer = await client.reports.get_member("root", options=None)
-        assert (answer.member.gv_hundredths, answer.as_of.position) == (1950, 1)
+        answer = await client.reports.get_member("root")
+        assert (answer.member.gv_hundredths, answer.as_of.position) == (1950 + ORDERS, 1 + ORDERS)
         ran = await FastTree(tmp_path, again.endpoints)("verify")
         assert ran.code == 0, ran.err
         assert await again.stop() == 0, again.log
@@ -157,6 +159,22 @@ async def kill_the_primary(cluster: Up, client: Client) -> None:
         return now.pid != killed.pid and nodes[primary].alive and ready
 
     await until(is_back)
+
+
+async def kill_the_pusher_under_a_push(cluster: Up, client: Client) -> None:
+    """The push goes on when the pusher is back: every order has a receipt and counts once."""
+    orders = [
+        update_from_json(f'{{"update_id": "k-{number}", "volume_posted": {{"member_id": "a", "amount": "0.01"}}}}')
+        for number in range(ORDERS)
+    ]
+    positions = []
+    async for receipt in client.push(orders, PushOptions(window_updates=500, batch_updates_max=100)):
+        assert receipt.code == 0, receipt.message
+        positions.append(receipt.position)
+        if len(positions) == ORDERS // 4:
+            os.kill(cluster.endpoints.pids["pusher"], signal.SIGKILL)
+    assert positions == list(range(2, 2 + ORDERS))
+    assert (await client.reports.get_member("root")).member.gv_hundredths == 1950 + ORDERS
 
 
 async def test_nobody_is_left_when_up_itself_is_killed(tmp_path: Path) -> None:
