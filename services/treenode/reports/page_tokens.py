@@ -67,6 +67,9 @@ def read_page_token(token: str, digest: bytes) -> PageKey:
     """
     try:
         whole = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
+        # A last character may hold bits that stand for nothing: two texts must not be one token.
+        if base64.urlsafe_b64encode(whole).decode() != token:
+            raise ValueError("not as it was written")
         content = whole[DIGEST_BYTES:]
         if whole[:DIGEST_BYTES] != _check(content, digest):
             raise ValueError("the check does not match")
