@@ -61,8 +61,9 @@ def wire_columns(rows: FrozenRows, choice: Choice) -> wire.WireColumns:
         downline_count=column("downline_count"),
         volume_prefixes=volume_prefixes,
         volume_offsets=volume_offsets,
-        personal=rows.personal if choice.volumes else rows.personal[:0],
-        group=rows.group if choice.volumes else rows.group[:0],
+        # A part's volumes are strided; the encoder is compiled for one layout only.
+        personal=np.ascontiguousarray(rows.personal if choice.volumes else rows.personal[:0]),
+        group=np.ascontiguousarray(rows.group if choice.volumes else rows.group[:0]),
         further_prefixes=further_prefixes,
         further_offsets=further_offsets,
         texts=np.concatenate([cell.content[: cell.offsets[-1]] for cell in cells]) if cells else np.empty(0, np.uint8),

@@ -95,9 +95,10 @@ class NodeReader:
             UnavailableError: There is no tree yet.
             DeadlineExceededError: It did not get there within the call's deadline.
         """
-        tree = self._view.tree
-        if tree is None or min_position > tree.position:
-            await self._wait(min_position, context)
+        if min_position:
+            tree = self._view.tree
+            if tree is None or min_position > tree.position:
+                await self._wait(min_position, context)
         gate = self._view.gate
         if gate.writing:
             await gate.settled()
@@ -156,8 +157,6 @@ class NodeReader:
         return tree
 
     async def _wait(self, position: int, context: Context) -> None:
-        if not position:
-            return
         left_s = context.time_remaining()
         wait_s = self._limits.position_wait_s_max if left_s is None else left_s - ANSWER_MARGIN_S
         try:

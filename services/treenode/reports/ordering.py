@@ -21,7 +21,7 @@ from services.treenode.tree.kernel import Int32s, Int64s, UInt8s, kernel
 
 NO_IDS = np.empty(0, np.int32)
 #: Rows that are gathered before they are sorted, at least.
-ROOM_MIN = 4_096
+ROOM_MIN = 1_024
 
 
 class RowOrder(NamedTuple):
