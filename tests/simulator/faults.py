@@ -181,9 +181,31 @@ class Storm:
         self._cluster.pusher.bad_reads = self._random.choice((0.0, 0.1, 0.5))
 
     def _damage(self, _: Service) -> None:
-        node = self._random.choice(self._cluster.nodes)
+        nodes = self._cluster.nodes
+        # Where the log is damaged, the others' snapshots are the last whole copies.
+        node = nodes[0] if self._cluster.pusher.desk.damaged else self._random.choice(nodes)
         node.tell("snapshot is damaged")
         node.disk.damage("snapshot", _spoil)
+        if self._random.random() < 0.3:
+            node.disk.damage("snapshot-previous", _spoil)
+
+    def damage_log(self) -> None:
+        """Flips bits of a record in the pusher's log: one that every node has in its snapshot.
+
+        Not one that the import in force needs: a node that comes back with an older import could never take it then.
+        """
+        cluster = self._cluster
+        saved: list[Snapshot | None] = [node.disk.read("snapshot") for node in cluster.nodes]
+        if len(cluster.nodes) < 2 or cluster.pusher.desk.damaged:
+            return
+        positions = [snapshot.tree.position for snapshot in saved if snapshot is not None and snapshot.sound]
+        newest = min([*positions, len(cluster.pusher.log) - 4])
+        if in_force := cluster.pusher.rollout.in_force:
+            stored = cluster.pusher.imports[in_force]
+            newest = min([newest, stored.as_of_position, *(position - 1 for position in stored.carried)])
+        if len(positions) == len(cluster.nodes) and newest >= cluster.pusher.desk.first:
+            cluster.pusher.desk.damaged = self._random.randint(cluster.pusher.desk.first, newest)
+            self._world.tell("storm", f"damages the log's record {cluster.pusher.desk.damaged}")
 
     def _drift(self, victim: Service) -> None:
         victim.clock.drift(1.0 + self._random.uniform(-DRIFT_MAX, DRIFT_MAX))

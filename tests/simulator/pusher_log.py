@@ -60,6 +60,8 @@ class PushDesk:
         self.log: list[Update] = []
         #: Durable: the oldest position that is kept; what came before is only remembered for the checkers.
         self.first = 1
+        #: Position of a record whose bytes on disk are wrong; 0: none.
+        self.damaged = 0
         #: Durable: the position of each id.
         self.ids: dict[str, int] = {}
         #: What a crash takes back: only a planted bug writes without a sync.
@@ -231,11 +233,13 @@ class PushDesk:
         stream.tickets.clear()
 
     def read_log(self, end: End, first: int, last: int) -> None:
-        """Sends records in order, then ends the stream."""
+        """Sends records in order, then ends the stream; before a damaged record, if there is one among them."""
         if not self.first <= first <= last <= len(self.log):
             end.close("OUT_OF_RANGE")
             return
-        records = [(position, self.log[position - 1]) for position in range(first, last + 1)]
+        is_whole = not first <= self.damaged <= last
+        stop = last + 1 if is_whole else self.damaged
+        records = [(position, self.log[position - 1]) for position in range(first, stop)]
         for start in range(0, len(records), 20):
             end.send(tuple(records[start : start + 20]))
-        end.close("done")
+        end.close("done" if is_whole else "DATA_LOSS")

@@ -164,7 +164,8 @@ class PusherProcess(Service):
 
     def log_end(self) -> LogEnd:
         """How far the log goes."""
-        return LogEnd(self.desk.first, len(self.log), self.rollout.in_force, self.clock.wall())
+        first = max(self.desk.first, self.replication.first_position)
+        return LogEnd(first, len(self.log), self.rollout.in_force, self.clock.wall())
 
     def _trim(self) -> None:
         """Forgets what nothing needs any more, as `services/pusher/retention.py` says."""
@@ -244,11 +245,15 @@ class PusherProcess(Service):
         if self.replication.nodes[action.node].sending is not action:
             self._fan(fan.Writable(action.node, action.session))  # the node stood anew meanwhile
             return
-        if self.bad_reads and self.world.random.random() < self.bad_reads:
-            self._fan(fan.ReadFailed(action.node, action.session, "the disk does not answer"))
+        first, damaged = action.first_position, self.desk.damaged
+        count = min(action.last_position - first + 1, max(1, action.bytes_max // RECORD_BYTES))
+        if first <= damaged < first + count:
+            count = damaged - first
+        if not count or (self.bad_reads and self.world.random.random() < self.bad_reads):
+            reason = "the record is damaged" if not count else "the disk does not answer"
+            self._fan(fan.ReadFailed(action.node, action.session, reason, 0 if count else damaged))
+            self._fan(fan.Writable(action.node, action.session))
             return
-        count = min(action.last_position - action.first_position + 1, max(1, action.bytes_max // RECORD_BYTES))
-        first = action.first_position
         records = tuple((position, self.log[position - 1]) for position in range(first, first + count))
         self._fan(fan.Sent(action.node, action.session, first + count - 1, count * RECORD_BYTES))
         self._write(action.node, action.session, Batch(records, self.log_end()))

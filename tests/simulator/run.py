@@ -85,6 +85,8 @@ class Run:
         self.cluster.start()
         self._calm()
         for _ in range(self._random.randint(*self._weather.storms)):
+            if self._random.random() < 0.3:
+                self._storm.damage_log()
             self._rage()
             self._calm()
             self._quiet()
