@@ -141,7 +141,11 @@ class TreeNode:
         self.live.restored.set()
         self._begin(self.writer.run())
         self._begin(self.relaying.run())
-        self._begin(Bootstrap(self.live, self.store, self.writer, self.address.instant).run())
+        self._begin(
+            Bootstrap(
+                self.live, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
+            ).run()
+        )
         logger.info(
             "node %s of cluster %s: reports on %s, instant on %s, HTTP on %s",
             settings.name,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 
+import grpc
 import grpc.aio
 
 from fasttree.v1 import treenode_pb2, types_pb2
@@ -30,6 +31,7 @@ from services.treenode.live import LiveNode
 from services.treenode.node import LoadBegun, LoadFailed
 from services.treenode.pusher_log import PusherLog
 from services.treenode.reconciliation import refusal
+from services.treenode.sequence import LogUnreadable
 from services.treenode.tree import Tree
 
 #: A node that is behind the file's position waits this long for its pusher to bring it there.
@@ -77,6 +79,10 @@ class ImportLoader:
             live, manifest = self._live, request.manifest
             if live.core.sequence.import_id >= manifest.import_id:
                 return None
+            if unbuildable := live.core.sequence.why_unbuildable(manifest.import_id):
+                raise UnavailableError(
+                    f"import {manifest.import_id}: waits for a peer's snapshot: {unbuildable}", reason="LOG_NOT_READ"
+                )
             live.loading = (manifest.import_id, 0)
             live.handle(LoadBegun(f"import {manifest.import_id}"))
             try:
@@ -88,8 +94,10 @@ class ImportLoader:
                     raise
                 raise UnavailableError(f"import {manifest.import_id}: {error}", reason="IMPORT_NOT_LOADED") from error
             except (grpc.aio.AioRpcError, RecordDamagedError) as error:
-                text = error.details() if isinstance(error, grpc.aio.AioRpcError) else str(error)
-                live.handle(LoadFailed(str(text)))
+                text = str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error)
+                if isinstance(error, RecordDamagedError) or error.code() is grpc.StatusCode.DATA_LOSS:
+                    live.handle(LogUnreadable(manifest.import_id, text))
+                live.handle(LoadFailed(text))
                 raise UnavailableError(
                     f"import {manifest.import_id}: can't read the updates after it: {text}", reason="LOG_NOT_READ"
                 ) from error

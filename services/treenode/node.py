@@ -26,6 +26,7 @@ from services.treenode.role import (
 )
 from services.treenode.sequence import (
     LogEndHeard,
+    LogUnreadable,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
@@ -116,7 +117,7 @@ class NodeCore:
                 actions += self._live(LifeEvent.DRAIN_ASKED, now, event.why)
             case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived():
                 actions += self._order(event, now)
-            case RecordsApplied():
+            case RecordsApplied() | LogUnreadable():
                 actions += self.sequence.handle(event, now)
             case _:
                 actions += self._role(self.role.handle(event, now), now)

@@ -6,23 +6,28 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.backoff import Backoff
 from services.shared.channels import open_channel
+from services.shared.errors import FastTreeError
 from services.shared.hosts_file import read_hosts_file
+from services.shared.records import RecordDamagedError
 from services.shared.settings import SettingsError
 from services.treenode.downloads import DownloadFailedError, Wanted, fetch
+from services.treenode.following import Following
 from services.treenode.live import LiveNode
 from services.treenode.node import LoadBegun, LoadFailed
+from services.treenode.pusher_log import PusherLog
 from services.treenode.saving import SnapshotWriter, restore_tree
 from services.treenode.snapshots import SnapshotStore
 from services.treenode.state_file import StateDamagedError, read_state
-from services.treenode.tree import StateError
+from services.treenode.tree import StateError, Tree
 
 BACKOFF_INITIAL_S = 0.2
 BACKOFF_MAX_S = 10.0
@@ -40,7 +45,17 @@ class PeerUnfitError(Exception):
 
 
 #: What a peer's snapshot may turn out to be, or not to be: the next peer is asked.
-_UNFIT = (PeerUnfitError, DownloadFailedError, StateDamagedError, StateError, ValueError, KeyError, OSError)
+_UNFIT = (
+    PeerUnfitError,
+    DownloadFailedError,
+    StateDamagedError,
+    StateError,
+    FastTreeError,
+    RecordDamagedError,
+    ValueError,
+    KeyError,
+    OSError,
+)
 
 
 async def ready_peers(live: LiveNode, own_instant_address: str) -> list[str]:
@@ -73,11 +88,19 @@ async def ready_peers(live: LiveNode, own_instant_address: str) -> list[str]:
 class Bootstrap:
     """Fetches a peer's snapshot when the node needs a base; an import that the pusher brings does as well."""
 
-    def __init__(self, live: LiveNode, store: SnapshotStore, writer: SnapshotWriter, own_instant_address: str) -> None:
+    def __init__(
+        self,
+        live: LiveNode,
+        store: SnapshotStore,
+        writer: SnapshotWriter,
+        own_instant_address: str,
+        pusher_address: Callable[[], str],
+    ) -> None:
         self._live = live
         self._store = store
         self._writer = writer
         self._own_instant_address = own_instant_address
+        self._pusher_address = pusher_address
 
     async def run(self) -> None:
         """Waits until a base is wanted, and gets one; ends when it is cancelled."""
@@ -89,7 +112,10 @@ class Bootstrap:
                 backoff.reset()
                 continue
             # While an import is being loaded, that will be the base.
-            if self._live.loading[0] or not await self._try_peers():
+            if self._live.loading[0]:
+                await asyncio.sleep(backoff.next_s())
+            elif not await self._try_peers():
+                logger.warning("still looks for a snapshot or an import: %s", self._live.core.sequence.base_wanted)
                 await asyncio.sleep(backoff.next_s())
 
     async def _try_peers(self) -> bool:
@@ -140,18 +166,40 @@ class Bootstrap:
             if state.label["cluster"] != live.cluster.name:
                 raise PeerUnfitError(f"its snapshot is of cluster {state.label['cluster']}")
             tree = await asyncio.to_thread(restore_tree, state)
-            async with live.gate.write():
-                if live.core.sequence.base_wanted is None:
-                    return  # an import was quicker
-                self._check_fit(manifest)
-                live.carried_positions = list(state.label["carried_positions"])
-                live.take_tree(tree, state.label["log_id"])
-                import_id, position = tree.import_id, tree.position
+            import_id, position = tree.import_id, tree.position
+            if not await self._swap(tree, state.label, manifest):
+                return
             await asyncio.to_thread(part.rename, self._store.path_of(import_id, position))
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
         self._writer.restored(import_id, position)
         logger.info("starts from a peer's snapshot: import %d, position %d", import_id, position)
+
+    async def _swap(self, tree: Tree, label: dict[str, Any], manifest: treenode_pb2.SnapshotManifest) -> bool:
+        """Puts the snapshot's tree in the live one's place; False where an import was quicker."""
+        live = self._live
+        carried = list(label["carried_positions"])
+        if live.core.sequence.records_wait:
+            async with live.gate.write():
+                if live.core.sequence.base_wanted is None:
+                    return False
+                self._check_fit(manifest)
+                live.carried_positions = carried
+                live.take_tree(tree, label["log_id"])
+            return True
+        # The node goes on meanwhile: the tree follows the log, from behind what is damaged, to where the node is.
+        async with live.succession:
+            if live.core.sequence.base_wanted is None:
+                return False
+            self._check_fit(manifest)
+
+            def take_carried() -> None:
+                live.carried_positions = carried
+
+            following = Following(live, tree, lambda share: None, take_carried)
+            async with PusherLog(self._pusher_address()) as log:
+                await following.swap(log)
+        return True
 
     def _check_fit(self, manifest: treenode_pb2.SnapshotManifest) -> None:
         """Raises PeerUnfitError where the snapshot would not bring this node on."""
@@ -164,8 +212,11 @@ class Bootstrap:
             raise PeerUnfitError(
                 f"its snapshot ends at {manifest.position}, the log begins at {log_end.first_position}"
             )
-        if manifest.position < sequence.position or manifest.import_id < sequence.import_id:
-            raise PeerUnfitError("its snapshot is older than what this node has")
+        is_behind = sequence.records_wait and manifest.position < sequence.position
+        if is_behind or manifest.import_id < sequence.base_import_id:
+            raise PeerUnfitError(
+                f"its snapshot of import {manifest.import_id} at {manifest.position} is too old for this node"
+            )
         if manifest.size_bytes > live.settings.snapshot_bytes_max:
             raise PeerUnfitError(f"its snapshot has {manifest.size_bytes} bytes: more than treenode.snapshot_bytes_max")
 

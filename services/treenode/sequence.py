@@ -12,6 +12,9 @@ The rules:
 4. A node that the log can't bring on by records alone needs a base: a peer's snapshot or an import. That is one whose
    next record is no longer kept, and an empty one in a cluster with an import in force. It takes no records until it
    has the base (`FindBase`), since they would all be held or be replayed again.
+   An import in force that can't be built here, because a record that it needs is damaged in the log, has to come as a
+   peer's snapshot too. Meanwhile the node serves what it has, and takes records: the snapshot follows the log, from
+   behind the damage, to where the node is. The next hello ends this: that pusher's log may have been mended.
 5. A tree that is taken (a snapshot or an import) may be further on than the node, never further back; the records up
    to its position are then repeats.
 6. The node has caught up when its import is the newest in force, when it is where the log ended as the pusher
@@ -81,6 +84,14 @@ class TreeTaken:
 
 
 @dataclass(frozen=True)
+class LogUnreadable:
+    """The import can't be built here: a record that it needs is damaged in the log."""
+
+    import_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class ApplyRecords:
     """Apply the records [first, first + count) of those received; the ones before are repeats."""
 
@@ -115,7 +126,7 @@ class AnswerStatus:
     """Tell the pusher where the node stands: it goes on from there."""
 
 
-SequenceEvent = PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken
+SequenceEvent = PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken | LogUnreadable
 SequenceAction = ApplyRecords | SetAside | FindBase | RefusePusher | AnswerStatus
 
 
@@ -140,6 +151,10 @@ class SequenceCore:
         self.fresh_at_s: float | None = None
         #: Why records can't bring the node on (rule 4); None while they can.
         self.base_wanted: str | None = None
+        #: Whether records wait for that base too.
+        self.records_wait = False
+        #: The import that the log can't be read for, if any, and why.
+        self._unbuildable = LogUnreadable(0, "")
         #: Where the log ended when the pusher last introduced itself (rule 6).
         self._target_position = 0
         #: Log ends beyond `position`, rising.
@@ -166,6 +181,16 @@ class SequenceCore:
             and self.lag_updates <= self._caught_up_lag_updates
         )
 
+    @property
+    def base_import_id(self) -> int:
+        """The oldest import that a base may be of."""
+        unbuildable = self._unbuildable.import_id
+        return unbuildable if self.import_id < unbuildable else self.import_id
+
+    def why_unbuildable(self, import_id: int) -> str:
+        """Why that import, which is in force, can't be built from its file (rule 4); empty where it can."""
+        return self._unbuildable.reason if import_id == self._unbuildable.import_id else ""
+
     def handle(self, event: SequenceEvent, now: float) -> list[SequenceAction]:
         """Takes the event and returns what is to be done, in order. `now` (seconds) is not looked at.
 
@@ -183,13 +208,15 @@ class SequenceCore:
                 return self._hear(event.log_end)
             case TreeTaken():
                 return self._take_tree(event)
+            case LogUnreadable():
+                return self._give_up_building(event)
 
     def tick(self, now: float) -> list[SequenceAction]:
         """Nothing here waits for time; there so that every core has the same face."""
         return []
 
     def _admit(self, positions: Sequence[int]) -> list[SequenceAction]:
-        if not positions or self.base_wanted is not None:
+        if not positions or self.records_wait:
             return []
         first, last = positions[0], positions[-1]
         one_by_one = range(first, last + 1)
@@ -223,6 +250,7 @@ class SequenceCore:
                 )
             ]
         self.log_id = hello.log_id
+        self._unbuildable = LogUnreadable(0, "")
         return self._begin(hello.log_end)
 
     def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
@@ -240,14 +268,30 @@ class SequenceCore:
             elif len(self._pending_ends) < PENDING_ENDS_MAX and log_end.position >= self._newest_pending_position():
                 self._pending_ends.append((log_end.position, log_end.sent_at_s))
         before = self.base_wanted
-        self.base_wanted = self._why_base(log_end)
+        behind = self._why_base(log_end)
+        self.records_wait = behind is not None
+        self.base_wanted = behind or self._why_snapshot(log_end)
         return [FindBase(self.base_wanted)] if self.base_wanted and before is None else []
+
+    def _give_up_building(self, unreadable: LogUnreadable) -> list[SequenceAction]:
+        log_end = self.log_end
+        # One that no node has taken yet is the rollout's to refuse: nobody could have a snapshot of it.
+        if log_end is None or unreadable.import_id > log_end.import_id:
+            return []
+        self._unbuildable = unreadable
+        return self._hear(log_end)
 
     def _why_base(self, log_end: LogEnd) -> str | None:
         if self.empty and log_end.import_id > 0:
             return f"the node is empty, and import {log_end.import_id} is in force"
         if self.position + 1 < log_end.first_position:
             return f"update {self.position + 1} is next, but the log begins at {log_end.first_position}"
+        return None
+
+    def _why_snapshot(self, log_end: LogEnd) -> str | None:
+        wanted = self._unbuildable
+        if self.import_id < wanted.import_id <= log_end.import_id:
+            return f"import {wanted.import_id} is in force, but can't be built: {wanted.reason}"
         return None
 
     def _take_tree(self, tree: TreeTaken) -> list[SequenceAction]:
@@ -269,6 +313,8 @@ class SequenceCore:
         self.log_end = None
         self.fresh_at_s = None
         self.base_wanted = None
+        self.records_wait = False
+        self._unbuildable = LogUnreadable(0, "")
         self._pending_ends.clear()
 
     def _newest_pending_position(self) -> int:
@@ -289,3 +335,5 @@ class SequenceCore:
             raise AssertionError("updates of no log")
         if self.caught_up and self.base_wanted is not None:
             raise AssertionError("caught up without a base")
+        if self.records_wait and self.base_wanted is None:
+            raise AssertionError("records wait for no base")

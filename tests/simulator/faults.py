@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.simulator.cluster import DRIFT_MAX, Cluster
 from tests.simulator.disk import Service
-from tests.simulator.node_process import Snapshot
+from tests.simulator.node_process import NodeProcess, Snapshot
 
 FAULTS = (
     "crash",
@@ -103,15 +103,19 @@ class Storm:
         self._world.after(least_s + (most_s - least_s) * share, call, *arguments)
 
     def _crash(self, victim: Service) -> None:
-        if victim.alive and self._raging:
+        if victim.alive:
             victim.crash()
             self._later(0.05, 8.0, self._start, victim)
 
     def _crash_in_write(self, victim: Service) -> None:
         """Dies while its next write is under way, or right after: before anybody could tell."""
         victim.disk.ambush = lambda length_s: self._world.after(
-            length_s * 1.5 * self._random.random(), self._crash, victim
+            length_s * 1.5 * self._random.random(), self._crash_raging, victim
         )
+
+    def _crash_raging(self, victim: Service) -> None:
+        if self._raging:
+            self._crash(victim)
 
     def _start(self, victim: Service) -> None:
         if not victim.alive:
@@ -183,7 +187,9 @@ class Storm:
     def _damage(self, _: Service) -> None:
         nodes = self._cluster.nodes
         # Where the log is damaged, the others' snapshots are the last whole copies.
-        node = nodes[0] if self._cluster.pusher.desk.damaged else self._random.choice(nodes)
+        self._spoil_snapshots(nodes[0] if self._cluster.pusher.desk.damaged else self._random.choice(nodes))
+
+    def _spoil_snapshots(self, node: NodeProcess) -> None:
         node.tell("snapshot is damaged")
         node.disk.damage("snapshot", _spoil)
         if self._random.random() < 0.3:
@@ -192,20 +198,30 @@ class Storm:
     def damage_log(self) -> None:
         """Flips bits of a record in the pusher's log: one that every node has in its snapshot.
 
-        Not one that the import in force needs: a node that comes back with an older import could never take it then.
+        Behind the position of the import in force too: a node that comes back with an older import can't build that
+        one any more. One node, whose snapshots stay whole from here on, has it in its snapshot then.
         """
         cluster = self._cluster
+        desk, in_force = cluster.pusher.desk, cluster.pusher.rollout.in_force
         saved: list[Snapshot | None] = [node.disk.read("snapshot") for node in cluster.nodes]
-        if len(cluster.nodes) < 2 or cluster.pusher.desk.damaged:
+        sound = [snapshot for snapshot in saved if snapshot is not None and snapshot.sound]
+        is_kept = any(s is not None and s.sound and s.tree.import_id == in_force for s in saved[1:])
+        if len(sound) < len(cluster.nodes) or not is_kept or desk.damaged:
             return
-        positions = [snapshot.tree.position for snapshot in saved if snapshot is not None and snapshot.sound]
-        newest = min([*positions, len(cluster.pusher.log) - 4])
-        if in_force := cluster.pusher.rollout.in_force:
-            stored = cluster.pusher.imports[in_force]
-            newest = min([newest, stored.as_of_position, *(position - 1 for position in stored.carried)])
-        if len(positions) == len(cluster.nodes) and newest >= cluster.pusher.desk.first:
-            cluster.pusher.desk.damaged = self._random.randint(cluster.pusher.desk.first, newest)
-            self._world.tell("storm", f"damages the log's record {cluster.pusher.desk.damaged}")
+        newest = min([*(snapshot.tree.position for snapshot in sound), len(desk.log) - 4])
+        # What is still held has to be read again by each import to come.
+        held = cluster.nodes[0].tree.held
+        choices = [position for position in range(desk.first, newest + 1) if position not in held]
+        as_of = cluster.pusher.imports[in_force].as_of_position if in_force else newest
+        late = [position for position in choices if position > as_of]
+        if not choices:
+            return
+        desk.damaged = self._random.choice(late if late and self._random.random() < 0.7 else choices)
+        self._world.tell("storm", f"damages the log's record {desk.damaged}")
+        if self._random.random() < 0.5:
+            # The node that may lose its snapshots comes back with an older one, or with none.
+            self._spoil_snapshots(cluster.nodes[0])
+            self._crash(cluster.nodes[0])
 
     def _drift(self, victim: Service) -> None:
         victim.clock.drift(1.0 + self._random.uniform(-DRIFT_MAX, DRIFT_MAX))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from services.treenode.node import LoadBegun
+from services.treenode.sequence import LogUnreadable
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
 from tests.simulator.toy_tree import ImportFile, ToyTree
@@ -27,10 +28,10 @@ BOOTSTRAP_BACKOFF_S = (0.2, 2.0)
 
 
 class Load:
-    """An import on its way into the node."""
+    """An import on its way into the node, or a peer's snapshot that has to follow the log first (nobody asked)."""
 
-    def __init__(self, asker: End, request: LoadRequest) -> None:
-        self.asker = asker
+    def __init__(self, asker: End | None, request: LoadRequest) -> None:
+        self._asker = asker
         self.manifest: Manifest = request.manifest
         self.sources = [*request.sources, "pusher"]
         self.chunks = 0
@@ -40,6 +41,13 @@ class Load:
         self.tree: ToyTree | None = None
         #: Whether records are being read from the pusher.
         self.reading = False
+
+    def tell(self, phase: str, carried: tuple[int, ...] = (), reason: str = "") -> None:
+        """A word to whoever asked; the last ones end the call."""
+        if self._asker is not None:
+            self._asker.send(LoadWord(phase, carried, reason))
+            if phase in ("done", "refused", "failed"):
+                self._asker.close()
 
 
 class Loader:
@@ -91,10 +99,14 @@ class Loader:
             end.send(LoadWord("done", self.carried if serves == import_id else ()))
             end.close()
             return
-        self._load = load = Load(end, request)
+        load = Load(end, request)
+        if unbuildable := node.core.sequence.why_unbuildable(import_id):
+            load.tell("failed", (), unbuildable)
+            return
+        self._load = load
         end.on_end = lambda _: self._fail(load, "the pusher's call ended")
         node.handle(LoadBegun(f"import {import_id}"))
-        end.send(LoadWord("downloading"))
+        load.tell("downloading")
         file = node.disk.read(f"import-{import_id}")
         if file is not None and self.is_wanted(load.manifest, file):
             self._check(load, file)
@@ -112,8 +124,7 @@ class Loader:
         self.holds_back = False
         self._node.tell(f"import {load.manifest.import_id}: {phase}: {reason}")
         self._node.fail_load(reason)
-        load.asker.send(LoadWord(phase, (), reason))
-        load.asker.close()
+        load.tell(phase, (), reason)
         self._next_turn()
 
     def _fetch(self, load: Load) -> None:
@@ -132,7 +143,7 @@ class Loader:
         if self._load is not load:
             return
         load.chunks += 1
-        load.asker.send(LoadWord("downloading"))
+        load.tell("downloading")
         if chunk is not None and self.is_wanted(load.manifest, chunk):
             if load.fetching is not None:
                 load.fetching.close()
@@ -152,7 +163,7 @@ class Loader:
             self._fail(load, "the disk is full")
 
     def _check(self, load: Load, file: ImportFile) -> None:
-        load.asker.send(LoadWord("building"))
+        load.tell("building")
         times = self._node.times
         self._node.timer(times.load_s * self._node.world.random.random(), self._checked, load, file)
 
@@ -162,7 +173,7 @@ class Loader:
         if not self.is_sound(file):
             self._fail(load, "a row is bad", "refused")
             return
-        load.asker.send(LoadWord("building"))
+        load.tell("building")
         manifest = load.manifest
         if manifest.carried or self._in_force(load):
             self._build(load, file, manifest.carried)
@@ -185,7 +196,7 @@ class Loader:
         if node.tree.position >= as_of:
             self._build(load, file, node.tree.carried_positions(as_of))
         elif node.clock.now() < until:
-            load.asker.send(LoadWord("building"))
+            load.tell("building")
             node.timer(0.2, self._wait_for_position, load, file, until)
         else:
             self._fail(load, f"stands at {node.tree.position}, before the file's position {as_of}")
@@ -216,7 +227,7 @@ class Loader:
             tree.offer_carried(self.carried_records([record for record in records if record[0] in wanted]))
         else:
             self.replay(tree, records)
-        load.asker.send(LoadWord("building"))
+        load.tell("building")
 
     def carried_records(self, records: list[Record]) -> list[Record]:
         """The held updates that the new tree is offered first."""
@@ -234,9 +245,13 @@ class Loader:
 
     def _read_ended(self, load: Load, reason: str) -> None:
         load.reading = False
+        if self._load is not load:
+            return
         if reason == "done":
             self.live_moved()
         else:
+            if reason == "DATA_LOSS":
+                self._node.handle(LogUnreadable(load.manifest.import_id, "a record is damaged"))
             self._fail(load, f"the log could not be read: {reason}")
 
     def live_moved(self) -> None:
@@ -262,8 +277,7 @@ class Loader:
         node.take_tree(tree, "")
         node.tell(f"serves from import {tree.import_id} at {tree.position}")
         node.timer(0.01, node.save)
-        load.asker.send(LoadWord("done", load.carried))
-        load.asker.close()
+        load.tell("done", load.carried)
         self._next_turn()
 
     # ---- a snapshot of a peer
@@ -312,12 +326,26 @@ class Loader:
         tree, log_end = saved.tree, sequence.log_end
         fits = not sequence.log_id or saved.log_id == sequence.log_id
         fits = fits and (log_end is None or tree.position + 1 >= log_end.first_position)
-        if not fits or tree.position < sequence.position or tree.import_id < sequence.import_id:
+        if not fits or tree.import_id < sequence.base_import_id:
+            return False
+        if not sequence.records_wait:
+            self._follow(saved)
+            return True
+        if tree.position < sequence.position:
             return False
         self.carried = saved.carried
         node.take_tree(tree.copy(), saved.log_id)
         node.tell(f"starts from a peer's snapshot: import {tree.import_id}, position {tree.position}")
         return True
+
+    def _follow(self, saved: Snapshot) -> None:
+        """The node goes on meanwhile: the snapshot follows the log to where the node is."""
+        tree = saved.tree.copy()
+        manifest = Manifest(tree.import_id, tree.position, 0, saved.carried)
+        self._load = load = Load(None, LoadRequest(manifest, ()))
+        load.tree, load.carried = tree, saved.carried
+        self._node.tell(f"follows the log with a peer's snapshot: import {tree.import_id}, position {tree.position}")
+        self.live_moved()
 
 
 def send_file(end: End, file: ImportFile | None, offset: int) -> None:

@@ -129,6 +129,11 @@ def _primary_as_canary(self: Rollout, import_id: int, now: float) -> RolloutNode
 # ---- the node --------------------------------------------------------------------------------------------------------
 
 
+def _build_again(_self: SequenceCore, _event: Any) -> list[Any]:
+    """Tries to build the import from the damaged log again and again."""
+    return []
+
+
 def _swapped(self: NodeProcess, records: tuple[Record, ...]) -> None:
     _APPLY(self, (*records[-2:][::-1], *records[:-2][::-1]) if len(records) == 2 else records)
 
@@ -281,6 +286,13 @@ PLANTED = (
     plant("early-swap", "the new tree serves before it caught up", Loader, "may_swap", _always),
     plant("bad-file-taken", "an import's rows are not checked", Loader, "is_sound", _sound_file),
     plant("old-file-taken", "an import file of that number is taken for the one meant", Loader, "is_wanted", _any_file),
+    plant(
+        "damaged-log-again",
+        "an import behind a damaged record is built again and again",
+        SequenceCore,
+        "_give_up_building",
+        _build_again,
+    ),
     plant("damaged-snapshot", "a snapshot's checksum is not checked", NodeProcess, "is_sound", _sound_snapshot),
     plant("nodes-differ", "one node forgets rejected updates", NodeProcess, "apply_one", _ban_skipped),
     plant("stale-read", "min_position is ignored", NodeProcess, "serve_read", _serve_at_once),

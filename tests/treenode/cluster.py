@@ -25,7 +25,7 @@ from fasttree.v1 import (
 )
 from services.shared.channels import open_channel
 from services.shared.chunks import make_chunk
-from services.shared.errors import NotFoundError, OutOfRangeError
+from services.shared.errors import DataLossError, NotFoundError, OutOfRangeError
 from services.shared.records import checksum
 from services.shared.serving import GrpcServer
 from services.shared.settings import ClusterSettings
@@ -78,6 +78,8 @@ class Pusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.Impor
         self.log_id = log_id
         self.updates: list[types_pb2.Update] = []
         self.first_position = 1
+        #: Position of a record that can't be read any more; 0: none.
+        self.damaged_position = 0
         self.import_id = 0
         self.files: dict[int, tuple[types_pb2.ImportManifest, bytes]] = {}
         #: Bytes that were sent of import files.
@@ -128,6 +130,8 @@ class Pusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.Impor
         if request.first_position < self.first_position or request.last_position > len(self.updates):
             raise OutOfRangeError("not in the log")
         for position in range(request.first_position, request.last_position + 1):
+            if position == self.damaged_position:
+                raise DataLossError(f"log record at position {position}: its checksum is wrong")
             yield pusher_pb2.ReadLogResponse(records=[self.record(position)])
 
     async def DownloadImport(

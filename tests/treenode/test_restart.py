@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import grpc
+import grpc.aio
 import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
@@ -14,7 +15,9 @@ from tests.treenode.cluster import (
     Coordinator,
     Pusher,
     Stream,
+    csv_of,
     enrolled,
+    load_import,
     posted,
     running_coordinator,
     running_node,
@@ -121,6 +124,40 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
             assert second.live.core.state is NodeState.PASSIVE
             await until(lambda: second.store.find(0, 200), "the snapshot on its own disk")
             assert list((tmp_path / "2" / "snapshots").glob("*.part")) == []
+
+
+async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_path: Path) -> None:
+    file = csv_of([("M1", "", "10.00"), ("M2", "M1", "5.00")])
+    async with (
+        running_pusher() as pusher,
+        running_coordinator() as coordinator,
+        running_node(tmp_path / "1", coordinator=coordinator.address) as first,
+        running_node(tmp_path / "2", name="n2", coordinator=coordinator.address) as second,
+        Stream(second, pusher) as stream,
+    ):
+        await fed(first, pusher, 20)
+        manifest = pusher.add_import(1, file, 10)
+        manifest.force = True
+        await load_import(first, pusher, manifest)
+        await _ready(coordinator, "n1")
+        await stream.hello()
+        await stream.send(range(1, 21))
+        pusher.import_id = 1
+        await stream.send([])
+        # The record is behind the file's position: nobody can build that import any more.
+        pusher.damaged_position = 15
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await load_import(second, pusher, manifest)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        # The node takes updates all the while, further than the peer's snapshot is.
+        pusher.updates.append(enrolled("M21"))
+        assert (await stream.send([21])).applied_position == 21
+        await until(lambda: second.live.core.sequence.import_id == 1, "the peer's snapshot")
+        assert second.live.core.sequence.position == 21
+        await fed(first, pusher, 0)
+        assert second.live.held_tree.digest == first.live.held_tree.digest
+        assert second.live.core.state is NodeState.PASSIVE
+        assert (await load_import(second, pusher, manifest))[-1].phase == treenode_pb2.IMPORT_PHASE_DONE
 
 
 async def _ready(coordinator: Coordinator, name: str) -> None:

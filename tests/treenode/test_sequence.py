@@ -14,6 +14,7 @@ from services.treenode.sequence import (
     FindBase,
     LogEnd,
     LogEndHeard,
+    LogUnreadable,
     PositionGapError,
     PusherHello,
     RecordsApplied,
@@ -105,6 +106,29 @@ SCRIPTS: dict[str, Script] = {
         (TreeTaken("log", 3, 50), [], 50, False),
         (hello(50, import_id=4), [AnswerStatus()], 50, False),
         (TreeTaken("", 4, 50), [AnswerStatus()], 50, True),
+    ],
+    "an import that the log can't be read for": [
+        (TreeTaken("log", 1, 10), [], 10, False),
+        (hello(12, import_id=1), [AnswerStatus()], 10, False),
+        # Not in force: the rollout's to refuse.
+        (LogUnreadable(2, "record 7 is damaged"), [], 10, False),
+        (heard(12, import_id=2), [], 10, False),
+        (
+            LogUnreadable(2, "record 7 is damaged"),
+            [FindBase("import 2 is in force, but can't be built: record 7 is damaged")],
+            10,
+            False,
+        ),
+        # Records go on meanwhile.
+        (received(11, 12), [ApplyRecords(0, 2)], 10, False),
+        (RecordsApplied(12), [], 12, False),
+        (TreeTaken("", 2, 12), [AnswerStatus()], 12, True),
+    ],
+    "a new hello may be of a mended log": [
+        (TreeTaken("log", 1, 10), [], 10, False),
+        (hello(10, import_id=2), [AnswerStatus()], 10, False),
+        (LogUnreadable(2, "broken"), [FindBase("import 2 is in force, but can't be built: broken")], 10, False),
+        (hello(10, import_id=2), [AnswerStatus()], 10, False),
     ],
     "caught up means where the log ended at the hello": [
         (hello(3), [AnswerStatus()], 0, False),
