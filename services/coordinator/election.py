@@ -27,6 +27,7 @@ Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switch
    first.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -94,7 +95,7 @@ class ElectionCore:
     def handle(self, event: Event, now: float) -> list[Action]:
         """Takes an event in; returns what to do, in this order. Raises ElectionError on an event out of order."""
         now = self._go_on(now)
-        self.seat.tell(f"{now:.3f} {event}")
+        self.seat.hear(now, event)
         actions: list[Action] = []
         match event:
             case Heartbeat():
@@ -145,7 +146,7 @@ class ElectionCore:
                 times.append(holder.elected_at + self.settings.lease_s)
         if (handover := self.handover) is not None:
             times += [handover.deadline_at, handover.closing_until, handover.probe_at]
-        return min((time for time in times if self.now < time < float("inf")), default=None)
+        return min([time for time in times if self.now < time < math.inf], default=None)
 
     @property
     def epoch_floor(self) -> int:
@@ -221,9 +222,13 @@ class ElectionCore:
 
     def _settle(self, now: float, actions: list[Action]) -> None:
         """Takes every step that is due."""
-        steps = (self._check_holder, self._check_handover, self._write_pause, self._elect)
         for _ in range(16):
-            if not any(step(now, actions) for step in steps):
+            if not (
+                self._check_holder(now, actions)
+                or self._check_handover(now, actions)
+                or self._write_pause(now, actions)
+                or self._elect(now, actions)
+            ):
                 break
         else:
             raise ElectionError(self.seat.with_story("the rules do not come to rest"))

@@ -82,7 +82,8 @@ class Seat:
         self.state = SeatState.VACANT
         #: Set in HELD and LEAVING, and only there.
         self.holder: Holder | None = None
-        self._story: deque[str] = deque(maxlen=24)
+        #: Lines, and events with their times: those become lines only where somebody reads them.
+        self._story: deque[str | tuple[float, object]] = deque(maxlen=24)
 
     @property
     def primary(self) -> str:
@@ -96,6 +97,10 @@ class Seat:
     def tell(self, line: str) -> None:
         """Adds a line to the story that an error would tell."""
         self._story.append(line)
+
+    def hear(self, now: float, event: object) -> None:
+        """Adds an event to that story."""
+        self._story.append((now, event))
 
     def move(self, move: Move, holder: Holder | None = None) -> None:
         """Makes a move; `holder` with WRITTEN and RENEWED. Raises IllegalMoveError."""
@@ -111,7 +116,8 @@ class Seat:
 
     def with_story(self, message: str) -> str:
         """The message, and what led there."""
-        return "\n  ".join([message, *self._story])
+        told = [line if isinstance(line, str) else f"{line[0]:.3f} {line[1]}" for line in self._story]
+        return "\n  ".join([message, *told])
 
     def validate(self) -> None:
         """Raises ElectionError where the holder does not fit the state."""

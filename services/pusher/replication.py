@@ -366,22 +366,30 @@ class Replication:
     def validate(self) -> None:
         """Raises `ReplicationBrokenError` if a rule of this file does not hold."""
         for node in self.nodes.values():
-            problems = [text for broken, text in self._checks(node) if broken]
-            if problems:
-                raise ReplicationBrokenError(f"{node.node}: {'; '.join(problems)}; before: {'; '.join(node.story)}")
+            problem = self._problem(node)
+            if problem:
+                raise ReplicationBrokenError(f"{node.node}: {problem}; before: {'; '.join(node.story)}")
 
-    def _checks(self, node: NodeReplication) -> list[tuple[bool, str]]:
+    def _problem(self, node: NodeReplication) -> str:
+        """The first rule that does not hold; empty where all do. Asked after every event of a simulation: quick."""
         window = node.next_position - 1 - node.applied_position
-        return [
-            (node.in_flight_bytes != sum(size for _, size in node.in_flight), "bytes in flight do not add up"),
-            (node.state is NodeStream.AWAY and bool(node.in_flight or node.writing), "away, yet something is sent"),
-            (node.in_step and node.state is not NodeStream.STREAMING, "in step without a stream"),
-            (node.sending is not None and not node.writing, "sends without writing"),
-            (node.state is NodeStream.STREAMING and window < 0, "applied beyond what was sent"),
-            (node.state is NodeStream.STREAMING and node.next_position > self.position + 1, "sent beyond the log"),
-            (bool(node.in_flight) and window > self.settings.window_updates, "more in flight than the window"),
-            (
-                bool(node.in_flight) and node.in_flight[-1][0] != node.next_position - 1,
-                "the last batch is another",
-            ),
-        ]
+        if node.in_flight:
+            if node.in_flight_bytes != sum([size for _, size in node.in_flight]):
+                return "bytes in flight do not add up"
+            if window > self.settings.window_updates:
+                return "more in flight than the window"
+            if node.in_flight[-1][0] != node.next_position - 1:
+                return "the last batch is another"
+        elif node.in_flight_bytes:
+            return "bytes in flight do not add up"
+        if node.sending is not None and not node.writing:
+            return "sends without writing"
+        if node.state is NodeStream.STREAMING:
+            if window < 0:
+                return "applied beyond what was sent"
+            return "sent beyond the log" if node.next_position > self.position + 1 else ""
+        if node.in_step:
+            return "in step without a stream"
+        if node.state is NodeStream.AWAY and (node.in_flight or node.writing):
+            return "away, yet something is sent"
+        return ""

@@ -145,6 +145,7 @@ class Rollout:
         #: The import whose `RecordTaken` is not answered yet.
         self.recording: int | None = None
         self._attempts = 0
+        self._in_force = max((known.import_id for known in imports if known.taken), default=0)
         #: Since when a candidate has waited for a canary that is not the primary; None while none does.
         self._patient_since: float | None = None
         self._story: deque[str] = deque(maxlen=24)
@@ -154,7 +155,7 @@ class Rollout:
     @property
     def in_force(self) -> int:
         """The newest import that a node has taken; 0 before the first."""
-        return max((known.import_id for known in self.imports.values() if known.taken), default=0)
+        return self._in_force
 
     @property
     def candidate(self) -> int:
@@ -263,6 +264,7 @@ class Rollout:
             raise RolloutBrokenError(f"import {import_id} was recorded as taken unasked: {'; '.join(self._story)}")
         self.recording = None
         self.imports[import_id].taken = True
+        self._in_force = max(self._in_force, import_id)
         self._story.append(f"import {import_id} is in force")
         return [Announce(self.in_force)]
 

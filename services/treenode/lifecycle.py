@@ -136,6 +136,8 @@ class LifeCycle:
         self.state = NodeState.JOINING
         #: The newest steps, oldest first; each step begins in the state that the one before it ended in.
         self.story: deque[Step] = deque(maxlen=STORY_STEPS_MAX)
+        #: The newest step that `validate` has seen: those up to it don't change any more.
+        self._validated: Step | None = None
 
     @property
     def ready(self) -> bool:
@@ -171,6 +173,12 @@ class LifeCycle:
 
     def validate(self) -> None:
         """Raises AssertionError where the story does not lead to the state."""
+        newest = self.story[-1] if self.story else None
+        if (newest.after if newest else NodeState.JOINING) is not self.state:
+            raise AssertionError(f"state {self.state.name} is not where the story ends\n{self.tell()}")
+        if newest is self._validated:
+            return
+        self._validated = newest
         previous: Step | None = None
         for step in self.story:
             if TRANSITIONS.get((step.before, step.event)) is not step.after:
@@ -178,5 +186,3 @@ class LifeCycle:
             if previous is not None and (previous.after is not step.before or previous.at_s > step.at_s):
                 raise AssertionError(f"steps that do not follow each other\n{self.tell()}")
             previous = step
-        if (previous.after if previous else NodeState.JOINING) is not self.state:
-            raise AssertionError(f"state {self.state.name} is not where the story ends\n{self.tell()}")

@@ -95,10 +95,11 @@ class NodeCore:
     @property
     def deadline_s(self) -> float | None:
         """When `tick` has to be called at the latest; None while nothing waits for time."""
-        waits = [self.role.deadline_s]
-        if self.state is NodeState.CATCHING_UP:
-            waits.append(self._heard_at_s + self._settings.catch_up_grace_s)
-        return min((at_s for at_s in waits if at_s is not None), default=None)
+        role_s = self.role.deadline_s
+        if self.state is not NodeState.CATCHING_UP:
+            return role_s
+        grace_s = self._heard_at_s + self._settings.catch_up_grace_s
+        return grace_s if role_s is None else min(role_s, grace_s)
 
     def handle(self, event: NodeEvent, now: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.

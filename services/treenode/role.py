@@ -208,7 +208,7 @@ class RoleCore:
         if self.lease_until_s is not None and self._now_s >= self.lease_until_s:
             raise AssertionError("a lease is held past its end")
         sequences = list(self._sent_at_s)
-        if sequences != sorted(sequences) or any(sequence < self._answered_sequence for sequence in sequences):
+        if sequences and (sequences[0] < self._answered_sequence or sequences != sorted(sequences)):
             raise AssertionError(f"heartbeats out of order: {sequences} after {self._answered_sequence}")
         if len(sequences) > HEARTBEATS_REMEMBERED:
             raise AssertionError("more heartbeats are remembered than allowed")

@@ -326,14 +326,16 @@ class SequenceCore:
 
     def validate(self) -> None:
         """Raises AssertionError on a broken invariant."""
-        ends = [position for position, _ in self._pending_ends]
-        if len(ends) > PENDING_ENDS_MAX or ends != sorted(ends) or (ends and ends[0] <= self.position):
-            raise AssertionError(f"log ends {ends} wait for position {self.position}")
+        if self._pending_ends:
+            ends = [position for position, _ in self._pending_ends]
+            if len(ends) > PENDING_ENDS_MAX or ends != sorted(ends) or ends[0] <= self.position:
+                raise AssertionError(f"log ends {ends} wait for position {self.position}")
         if self.position < 0 or self.import_id < 0:
             raise AssertionError(f"position {self.position} or import {self.import_id} below 0")
         if self.position > 0 and self.log_end is not None and not self.log_id:
             raise AssertionError("updates of no log")
-        if self.caught_up and self.base_wanted is not None:
+        if self.base_wanted is None:
+            if self.records_wait:
+                raise AssertionError("records wait for no base")
+        elif self.caught_up:
             raise AssertionError("caught up without a base")
-        if self.records_wait and self.base_wanted is None:
-            raise AssertionError("records wait for no base")
