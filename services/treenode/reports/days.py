@@ -25,8 +25,3 @@ def day_number(text: str, field: str) -> int:
         raise InvalidArgumentError(
             f'{field} "{text}" is not a day: write it as "2026-11-30"', reason="DAY_INVALID", field=field, value=text
         ) from error
-
-
-def day_text(day: int) -> str:
-    """The day as "YYYY-MM-DD"."""
-    return datetime.date.fromordinal(day + EPOCH_ORDINAL).isoformat()

@@ -88,6 +88,13 @@ class NodeReader:
             self._choices[key] = choice
         return choice
 
+    def tree_now(self, min_position: int) -> Tree | None:
+        """The tree where it needs no waiting for: `tree_at` without a coroutine, which most calls can do without."""
+        tree = self._view.tree
+        if self._view.gate.writing or tree is None or min_position > tree.position:
+            return None
+        return tree
+
     async def tree_at(self, min_position: int, context: Context) -> Tree:
         """The tree, once it is at the position; whole until the next await.
 

@@ -71,10 +71,15 @@ def row_of_member(tree: Tree, member_id: str, field: str = "member_id") -> int:
     store = tree.store
     row = int(find_one(store.ids, packed_id(checked_id(member_id, field))))
     if row < 0 or store.kind[row] == NOBODY:
-        raise NotFoundError(
-            f'{field} "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field=field, value=member_id
-        )
+        raise member_unknown(member_id, field)
     return row
+
+
+def member_unknown(member_id: str, field: str) -> NotFoundError:
+    """Says that nobody has the id that stands in that field of the request."""
+    return NotFoundError(
+        f'{field} "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field=field, value=member_id
+    )
 
 
 def seats_of_rows(walked: Genealogy, rows: Int32s) -> Int32s:

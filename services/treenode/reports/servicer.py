@@ -32,15 +32,13 @@ from services.treenode.reports.reading import (
     front_line,
     front_line_size,
     of_rows,
-    row_of_member,
     upline_size,
 )
 from services.treenode.reports.room import Room
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.reports.search import rows_by_prefix
-from services.treenode.reports.single import member_at
+from services.treenode.reports.single import MemberEncoder
 from services.treenode.reports.view import NodeView
-from services.treenode.reports.wire import field_bytes
 
 if TYPE_CHECKING:
     from services.treenode.tree import NotApplied, Tree
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 PagedRequest = report_pb2.ListFrontLineRequest | report_pb2.ListDownlineRequest | report_pb2.ListHoldingTankRequest
 PagedResponse = report_pb2.ListFrontLineResponse | report_pb2.ListDownlineResponse | report_pb2.ListHoldingTankResponse
 
-MEMBER_TAG = 0x12
 SEARCH_LIMIT, SEARCH_LIMIT_MAX = 20, 1_000
 COLUMN_TYPES: dict[str, report_pb2.ColumnType.ValueType] = {
     "text": report_pb2.COLUMN_TYPE_TEXT,
@@ -65,6 +62,7 @@ class ReportServicer:
     def __init__(self, view: NodeView, limits: ReportLimits | None = None) -> None:
         self._limits = limits or ReportLimits()
         self._reader = NodeReader(view, self._limits)
+        self._member = MemberEncoder()
         self._streams = 0
 
     @property
@@ -80,10 +78,9 @@ class ReportServicer:
 
     async def GetMember(self, request: report_pb2.GetMemberRequest, context: Context) -> bytes:
         """One member."""
-        tree = await self._reader.tree_at(request.options.min_position, context)
-        choice = self._reader.choice(tree, request.options)
-        member = member_at(tree, choice, row_of_member(tree, request.member_id))
-        return self._reader.as_of() + field_bytes(MEMBER_TAG, member.SerializeToString())
+        reader, options = self._reader, request.options
+        tree = reader.tree_now(options.min_position) or await reader.tree_at(options.min_position, context)
+        return reader.as_of() + self._member.encode(tree, reader.choice(tree, options), request.member_id)
 
     async def BatchGetMembers(self, request: report_pb2.BatchGetMembersRequest, context: Context) -> bytes:
         """Many members, in the order asked."""

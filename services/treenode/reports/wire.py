@@ -98,7 +98,8 @@ def _varint(out: UInt8s, at: Whole, value: Whole) -> Whole:
 
 
 @kernel
-def _number(out: UInt8s, at: Whole, tag: Whole, value: Whole) -> Whole:
+def put_number(out: UInt8s, at: Whole, tag: Whole, value: Whole) -> Whole:
+    """A number; nothing for 0."""
     if value == 0:
         return at
     out[at] = tag
@@ -135,7 +136,7 @@ def put_day(out: UInt8s, at: Whole, day: Whole) -> None:
 
 
 @kernel
-def _id_field(out: UInt8s, at: Whole, tag: Whole, ids: UInt8s, row: Whole) -> Whole:
+def put_id(out: UInt8s, at: Whole, tag: Whole, ids: UInt8s, row: Whole) -> Whole:
     """An id; nothing for row -1. At least one character."""
     if row < 0:
         return at
@@ -153,7 +154,8 @@ def _id_field(out: UInt8s, at: Whole, tag: Whole, ids: UInt8s, row: Whole) -> Wh
 
 
 @kernel
-def _status_field(out: UInt8s, at: Whole, texts: UInt8s, code: Whole) -> Whole:
+def put_status(out: UInt8s, at: Whole, texts: UInt8s, code: Whole) -> Whole:
+    """A status; nothing for the empty one."""
     length = 0
     while length < texts.shape[1] and texts[code, length] != 0:
         out[at + 2 + length] = texts[code, length]
@@ -166,7 +168,8 @@ def _status_field(out: UInt8s, at: Whole, texts: UInt8s, code: Whole) -> Whole:
 
 
 @kernel
-def _day_field(out: UInt8s, at: Whole, day: Whole) -> Whole:
+def put_day_unless_unknown(out: UInt8s, at: Whole, day: Whole) -> Whole:
+    """The day that a member joined."""
     if day == NO_DAY:
         return at
     out[at] = 0x42
@@ -176,7 +179,7 @@ def _day_field(out: UInt8s, at: Whole, day: Whole) -> Whole:
 
 
 @kernel
-def _close(out: UInt8s, start: Whole, at: Whole) -> Whole:
+def close_message(out: UInt8s, start: Whole, at: Whole) -> Whole:
     """Puts the length of out[start + 1:at] at out[start]; where it ends. One byte was left for it; a longer one moves
     what follows."""
     length = at - start - 1
@@ -203,9 +206,9 @@ def _volume_fields(
         for place in range(offsets[volume], offsets[volume + 1]):
             out[at] = prefixes[place]
             at += 1
-        at = _number(out, at, 0x18, personal[volume, row])
-        at = _number(out, at, 0x20, group[volume, row])
-        at = _close(out, start, at)
+        at = put_number(out, at, 0x18, personal[volume, row])
+        at = put_number(out, at, 0x20, group[volume, row])
+        at = close_message(out, start, at)
     return at
 
 
@@ -229,7 +232,7 @@ def _further_fields(
         for place in range(first, last):
             out[at] = texts[place]
             at += 1
-        at = _close(out, start, at)
+        at = close_message(out, start, at)
     return at
 
 
@@ -248,32 +251,32 @@ def _encode(c: WireColumns, first: Whole, last: Whole, out: UInt8s, limit: Whole
         start = at + 1
         at += 2
         if wanted & MEMBER_ID:
-            at = _id_field(out, at, 0x0A, ids, c.member[row])
+            at = put_id(out, at, 0x0A, ids, c.member[row])
         if wanted & SPONSOR_ID:
-            at = _id_field(out, at, 0x12, ids, c.sponsor[row])
+            at = put_id(out, at, 0x12, ids, c.sponsor[row])
         if wanted & PLACEMENT_ID:
-            at = _id_field(out, at, 0x1A, ids, c.placement[row])
+            at = put_id(out, at, 0x1A, ids, c.placement[row])
         if wanted & PLACEMENT_LEG:
-            at = _number(out, at, 0x20, np.int64(c.leg[row]))
+            at = put_number(out, at, 0x20, np.int64(c.leg[row]))
         if wanted & KIND:
-            at = _number(out, at, 0x28, np.int64(c.kind[row]))
+            at = put_number(out, at, 0x28, np.int64(c.kind[row]))
         if wanted & STATUS:
-            at = _status_field(out, at, c.status_texts, c.status[row])
+            at = put_status(out, at, c.status_texts, c.status[row])
         if wanted & RANK:
-            at = _number(out, at, 0x38, np.int64(c.rank[row]))
+            at = put_number(out, at, 0x38, np.int64(c.rank[row]))
         if wanted & JOINED_ON:
-            at = _day_field(out, at, c.joined[row])
+            at = put_day_unless_unknown(out, at, c.joined[row])
         if wanted & LEVEL:
-            at = _number(out, at, 0x48, np.int64(c.level[row]))
+            at = put_number(out, at, 0x48, np.int64(c.level[row]))
         if wanted & PV:
-            at = _number(out, at, 0x50, c.pv[row])
+            at = put_number(out, at, 0x50, c.pv[row])
         if wanted & GV:
-            at = _number(out, at, 0x58, c.gv[row])
+            at = put_number(out, at, 0x58, c.gv[row])
         if wanted & DOWNLINE_COUNT:
-            at = _number(out, at, 0x60, np.int64(c.downline_count[row]))
+            at = put_number(out, at, 0x60, np.int64(c.downline_count[row]))
         at = _volume_fields(out, at, c.volume_prefixes, c.volume_offsets, c.personal, c.group, row)
         at = _further_fields(out, at, c.further_prefixes, c.further_offsets, c.texts, c.text_offsets, row)
-        at = _close(out, start, at)
+        at = close_message(out, start, at)
         row += 1
     return row, at
 
@@ -323,6 +326,8 @@ def encoded_length(value: int) -> bytes:
 
 def field_bytes(tag: int, content: bytes) -> bytes:
     """A length-delimited field with a tag of one byte; nothing where the content is empty."""
+    if 0 < len(content) < 0x80:
+        return bytes((tag, len(content))) + content
     return bytes((tag,)) + encoded_length(len(content)) + content if content else b""
 
 
