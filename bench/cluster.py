@@ -22,6 +22,7 @@ from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNod
 from services.shared.channels import open_channel
 
 START_TIMEOUT_S = 120.0
+FASTTREE_UP = ("fasttree.command", "up")
 POLL_S = 0.02
 
 
@@ -70,8 +71,10 @@ class RunningCluster:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     @classmethod
-    async def start(cls, folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = ()) -> RunningCluster:
-        """Starts a cluster and waits until it is ready.
+    async def start(
+        cls, folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = (), program: tuple[str, ...] = FASTTREE_UP
+    ) -> RunningCluster:
+        """Starts a cluster and waits until it is ready. `program`: a module with its first arguments.
 
         Raises:
             ClusterError: It did not start; with the end of its log.
@@ -79,7 +82,7 @@ class RunningCluster:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "endpoints.json").unlink(missing_ok=True)
         log = folder / "up.log"
-        command = [sys.executable, "-m", "fasttree.command", "up", "--nodes", str(nodes), "--dir", str(folder)]
+        command = [sys.executable, "-m", *program, "--nodes", str(nodes), "--dir", str(folder)]
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *command, "--vip-port", str(free_port()), *arguments, stdout=output, stderr=output
@@ -199,10 +202,10 @@ class RunningCluster:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = ()
+    folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = (), program: tuple[str, ...] = FASTTREE_UP
 ) -> AsyncIterator[RunningCluster]:
     """A cluster for the length of a `with` block; ended whatever happens in it."""
-    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments)
+    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments, program=program)
     try:
         yield cluster
     finally:

@@ -66,17 +66,28 @@ def replay(
     as_of_position: int = 0,
 ) -> Tree:
     """The tree that an import file (with nothing held when it was taken) and the log's later updates give."""
+    tree = tree_of_file(cluster, import_file, import_id=import_id, as_of_position=as_of_position)
+    replay_onto(tree, updates)
+    tree.validate()
+    return tree
+
+
+def tree_of_file(
+    cluster: RunningCluster, import_file: Path | None, *, import_id: int = 1, as_of_position: int = 0
+) -> Tree:
+    """The tree of an import file alone; of nothing where there is none."""
     settings = load_settings(ClusterSettings, "cluster", cluster.folder / "cluster.toml", {})
     config = TreeConfig(volume_types=tuple(settings.volume_types), periods=tuple(settings.periods))
     if import_file is None:
-        tree = Tree.empty(config)
-    else:
-        table = read_import(import_file, volume_types=settings.volume_types, periods=settings.periods)
-        tree = Tree.from_table(table, config, import_id=import_id, position=as_of_position)
-    for start in range(as_of_position, len(updates), 1_000):
+        return Tree.empty(config)
+    table = read_import(import_file, volume_types=settings.volume_types, periods=settings.periods)
+    return Tree.from_table(table, config, import_id=import_id, position=as_of_position)
+
+
+def replay_onto(tree: Tree, updates: list[types_pb2.Update]) -> None:
+    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet."""
+    for start in range(tree.position, len(updates), 1_000):
         tree.apply(start + 1, updates[start : start + 1_000])
-    tree.validate()
-    return tree
 
 
 async def differing_nodes(cluster: RunningCluster, tree: Tree) -> list[str]:

@@ -1,7 +1,8 @@
 """Kills, stops, cuts off, fills and damages a real cluster under load, and checks every promise at the end.
 
-As root it moves into a network and a mount namespace of its own first, where it can cut connections and fill a small
-disk without touching the machine; elsewhere those faults are left out, and the last line says so.
+Between each two parts stands a link (`links.py`) that is cut, delayed or broken. As root the run moves into a network
+and a mount namespace of its own first, where packets are dropped and a small disk is filled too, without touching the
+machine; elsewhere, or with `--network proxy`, there are the links alone, and the last line says so.
 
 The last line is JSON: reads, failed_reads, longest_gap_ms, pushed, lost, twice, digests_equal, elections, faults.
 """
@@ -18,70 +19,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.chaos.faults import Faults
+from bench.chaos.imports import Imports
+from bench.chaos.pushing import Pushing
+from bench.chaos.up import CLIENT, PROGRAM, control_path
 from bench.cluster import RunningCluster, running_cluster
-from bench.genealogy import make_genealogy, write_genealogy
-from bench.judge import differing_nodes, judge_log, replay
+from bench.judge import differing_nodes, judge_log
 from bench.read_load import ReadLoad
-from bench.update_mix import update_mix
-from fasttree.client import Client, PushOptions
-from fasttree.v1 import pusher_pb2, types_pb2
+from fasttree.client import Client, Endpoints
 from services.shared.channels import open_channel
 
 IN_NAMESPACE = "FASTTREE_CHAOS_NAMESPACE"
 PUSHER_DISK_MB = 512
-UPDATES_PER_S = 300
 
 
 def say(text: str) -> None:
     """Progress, on standard error."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-class Pushing:
-    """Pushes updates until told to end; keeps every receipt, and pushes again what the full disk refused."""
-
-    def __init__(self, client: Client, member_ids: list[str], seed: int) -> None:
-        self._client = client
-        self._updates = update_mix(seed, member_ids, 1_000_000)
-        self._again: list[types_pb2.Update] = []
-        self._sent: dict[str, types_pb2.Update] = {}
-        self._ended = False
-        self.receipts: list[pusher_pb2.Receipt] = []
-        self.refused = 0
-
-    def end(self) -> None:
-        """No new updates; `run` returns once all have receipts."""
-        self._ended = True
-
-    async def _source(self) -> AsyncIterator[types_pb2.Update]:
-        while True:
-            while self._again:
-                yield self._again.pop()
-            if self._ended:
-                return
-            update = next(self._updates)
-            self._sent[update.update_id] = update
-            yield update
-            await asyncio.sleep(1 / UPDATES_PER_S)
-
-    async def run(self) -> None:
-        """Pushes until `end`, and then until everything has been taken."""
-        while not self._ended or self._again or self._sent:
-            async for receipt in self._client.push(self._source(), PushOptions(patience_s=120)):
-                if receipt.code == 0:
-                    self.receipts.append(receipt)
-                    del self._sent[receipt.update_id]
-                elif receipt.code in (8, 14):
-                    self.refused += 1
-                    self._again.append(self._sent[receipt.update_id])
-                else:
-                    raise RuntimeError(f"an update was not taken: {receipt}")
 
 
 async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[float]]:
@@ -91,8 +50,8 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         fault = await faults.next_fault()
-        say(fault.name)
-        counts[" ".join(fault.name.split()[:2])] += 1
+        say(f"{fault.kind} {fault.detail}")
+        counts[fault.kind] += 1
         started = time.monotonic()
         await fault.inject()
         await faults.whole_again()
@@ -103,33 +62,31 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
 
 async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path | None) -> dict[str, Any]:
     """One run; returns the figures of the last line."""
-    genealogy = make_genealogy(members, seed=seed, roots=1)
-    file = folder / "members.csv"
-    write_genealogy(genealogy, file)
-    member_ids = [text.decode() for text in genealogy.ids.tolist()]
-    root = member_ids[int((genealogy.sponsor < 0).argmax())]
-    member_ids.remove(root)
     async with AsyncExitStack() as stack:
-        cluster: RunningCluster = await stack.enter_async_context(running_cluster(folder / "cluster"))
-        client = await stack.enter_async_context(Client.from_endpoints_file(cluster.folder / "endpoints.json"))
-        manifest = await client.upload_import(file)
-        states = [status.state async for status in client.watch_import(manifest.import_id)]
-        if states[-1] != pusher_pb2.IMPORT_STATE_DONE:
-            raise RuntimeError("the import was refused")
+        cluster = await stack.enter_async_context(running_cluster(folder / "cluster", program=PROGRAM))
+        client = await stack.enter_async_context(Client(_endpoints(cluster)))
+        imports = Imports(cluster, client, folder, members, seed)
+        await imports.push()
+        await imports.wait_settled()
         await cluster.wait_ready()
         epoch = (await cluster.cluster()).epoch
         channel = await stack.enter_async_context(open_channel(cluster.endpoints["vip"]))
-        pushing = Pushing(client, member_ids, seed)
-        faults = Faults(cluster, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk)
-        async with ReadLoad(channel, [root]) as load:
+        pushing = Pushing(client, imports.member_ids, seed)
+        faults = Faults(
+            cluster, client, imports, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk
+        )
+        async with ReadLoad(channel, [imports.root]) as load:
             push = asyncio.create_task(pushing.run())
             counts, healed_s = await inject(faults, seconds)
             pushing.end()
             await push
+            await imports.wait_settled()
         say("judging")
         verdict = await judge_log(client, pushing.receipts)
-        tree = await asyncio.to_thread(replay, cluster, file, verdict.updates)
+        tree, wrong = await asyncio.to_thread(imports.replay, verdict.updates)
         differing = await differing_nodes(cluster, tree)
+        for problem in [*wrong, *(f"{name} differs from the replay" for name in differing)]:
+            say(problem)
         return {
             "reads": load.reads,
             "failed_reads": load.failed_reads,
@@ -139,22 +96,32 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
             "refused_for_a_full_disk": pushing.refused,
             "lost": len(verdict.lost),
             "twice": len(verdict.twice),
-            "digests_equal": not differing,
+            "digests_equal": not differing and not wrong,
             "elections": (await cluster.cluster()).epoch - epoch,
-            "faults": dict(counts),
+            "imports": imports.uploaded,
+            "faults": dict(sorted(counts.items())),
             "longest_healing_s": round(max(healed_s), 1),
-            "network_faults": IN_NAMESPACE in os.environ,
+            "network": "links and a namespace" if IN_NAMESPACE in os.environ else "links",
             "seed": seed,
         }
 
 
+def _endpoints(cluster: RunningCluster) -> Endpoints:
+    """Where the client finds everything: the pusher by the client's own link to it."""
+    links = json.loads(control_path(cluster.folder).with_suffix(".json").read_text())
+    return replace(Endpoints.read(cluster.folder / "endpoints.json"), pusher=links[f"{CLIENT}-pusher"])
+
+
 def enter_namespace() -> None:
-    """Starts this program again in namespaces of its own, if it is root and not there yet."""
-    if IN_NAMESPACE in os.environ or os.geteuid() != 0:
+    """Starts this program again in namespaces of its own, if it may and is not there yet."""
+    if IN_NAMESPACE in os.environ:
+        return
+    if os.geteuid() != 0:
+        say("not root: links alone, disks are not filled")
         return
     probe = subprocess.run(["unshare", "--net", "--mount", "iptables", "-L", "-n"], capture_output=True, check=False)
     if probe.returncode:
-        say("no network namespaces here: connections are not cut, disks not filled")
+        say("no network namespaces here: links alone, disks are not filled")
         return
     os.environ[IN_NAMESPACE] = "1"
     command = [sys.executable, "-m", "bench.chaos", *sys.argv[1:]]
@@ -167,8 +134,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=None, help="drawn, and printed, where not given")
     parser.add_argument("--members", type=int, default=20_000)
+    parser.add_argument(
+        "--network",
+        choices=("auto", "proxy"),
+        default="auto",
+        help="proxy: links alone, as where there is no root",
+    )
     arguments = parser.parse_args()
-    enter_namespace()
+    if arguments.network == "auto":
+        enter_namespace()
     seed = arguments.seed if arguments.seed is not None else random.randrange(10_000)
     say(f"seed {seed}")
     with tempfile.TemporaryDirectory(prefix="fasttree-chaos-") as name:

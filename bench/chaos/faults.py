@@ -9,14 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import random
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.chaos.imports import Imports
+from bench.chaos.links import LinkState
+from bench.chaos.up import control_path
 from bench.cluster import RunningCluster, wait_for
+from fasttree.client import Client, FastTreeClientError
 
 RESTART_TIMEOUT_S = 60.0
 
@@ -26,11 +31,13 @@ class Fault:
     """One kind of fault.
 
     Attributes:
-        name: What happens, as the log says it.
+        kind: What happens, as it is counted.
+        detail: To whom, and how long.
         inject: Does it and undoes it; the cluster may still be coming back when it returns.
     """
 
-    name: str
+    kind: str
+    detail: str
     inject: Callable[[], Awaitable[None]]
 
 
@@ -38,9 +45,18 @@ class Faults:
     """Draws faults for a cluster."""
 
     def __init__(
-        self, cluster: RunningCluster, draw: random.Random, *, network: bool, pusher_disk: Path | None
+        self,
+        cluster: RunningCluster,
+        client: Client,
+        imports: Imports,
+        draw: random.Random,
+        *,
+        network: bool,
+        pusher_disk: Path | None,
     ) -> None:
         self._cluster = cluster
+        self._client = client
+        self._imports = imports
         self._draw = draw
         self._network = network
         self._pusher_disk = pusher_disk
@@ -52,34 +68,76 @@ class Faults:
         primary = (await cluster.cluster()).primary or node
         length_s = self._draw.uniform(0.3, 3.0)
         choices = [
-            Fault(f"kill {primary} (the primary)", lambda: self._kill(primary)),
-            Fault(f"kill {node}", lambda: self._kill(node)),
-            Fault("kill the pusher", lambda: self._kill("pusher")),
-            Fault("kill the coordinator", lambda: self._kill("coordinator")),
-            Fault(f"stop {primary} (the primary) for {length_s:.1f} s", lambda: self._freeze(primary, length_s)),
-            Fault(f"stop the pusher for {length_s:.1f} s", lambda: self._freeze("pusher", length_s)),
-            Fault(f"stop the coordinator for {length_s:.1f} s", lambda: self._freeze("coordinator", length_s)),
-            Fault(f"damage the newest snapshot of {node} and kill it", lambda: self._damage_snapshot(node)),
-            Fault(f"end {node} in order", lambda: self._kill(node, signal.SIGTERM)),
+            Fault("kill the primary", primary, functools.partial(self._kill, primary)),
+            Fault("kill a node", node, functools.partial(self._kill, node)),
+            Fault("kill the pusher", "", functools.partial(self._kill, "pusher")),
+            Fault("kill the coordinator", "", functools.partial(self._kill, "coordinator")),
+            *(
+                Fault(f"stop {who}", f"{part} for {length_s:.1f} s", functools.partial(self._freeze, part, length_s))
+                for who, part in (
+                    ("the primary", primary),
+                    ("the pusher", "pusher"),
+                    ("the coordinator", "coordinator"),
+                )
+            ),
+            Fault("damage a snapshot", f"of {node}, and kill it", functools.partial(self._damage_snapshot, node)),
+            Fault("end a node", f"{node}, in order", functools.partial(self._kill, node, signal.SIGTERM)),
+            Fault("switch over", "", self._switch_over),
         ]
+        if await self._imports.settled():
+            choices.append(Fault("push an import", "", self._imports.push))
         if self._network:
             choices += self._partitions(node, length_s)
         if self._pusher_disk is not None:
-            choices.append(Fault(f"fill the pusher's disk for {length_s:.1f} s", lambda: self._fill_disk(length_s)))
-        return self._draw.choice(choices)
+            detail = f"the pusher's, for {length_s:.1f} s"
+            choices.append(Fault("fill a disk", detail, functools.partial(self._fill_disk, length_s)))
+        # There are as many links as pairs of parts: a third of the faults is theirs.
+        return self._link_fault(length_s) if self._draw.random() < 0.35 else self._draw.choice(choices)
 
     def _partitions(self, node: str, length_s: float) -> list[Fault]:
         cluster = self._cluster
-        links = {
-            f"the pusher from {node}": cluster.node(node)["instant"],
-            f"the VIP from {node}": cluster.node(node)["report"],
-            "everyone from the coordinator": cluster.endpoints["coordinator"],
-            "everyone from the pusher": cluster.endpoints["pusher"],
+        ports = {
+            f"{node}'s instant port": cluster.node(node)["instant"],
+            f"{node}'s report port": cluster.node(node)["report"],
+            "the coordinator": cluster.endpoints["coordinator"],
+            "the pusher": cluster.endpoints["pusher"],
         }
         return [
-            Fault(f"cut off {who} for {length_s:.1f} s", functools.partial(self._cut, address, length_s))
-            for who, address in links.items()
+            Fault("drop packets", f"of {whose} for {length_s:.1f} s", functools.partial(self._cut, address, length_s))
+            for whose, address in ports.items()
         ]
+
+    def _link_fault(self, length_s: float) -> Fault:
+        links = json.loads(control_path(self._cluster.folder).with_suffix(".json").read_text())
+        link = self._draw.choice(sorted(links))
+        kind = self._draw.choice(("cut", "delay", "break"))
+        if kind == "cut":
+            state = LinkState(cut=True)
+        elif kind == "delay":
+            # As long as a heartbeat's interval, or as a lease.
+            state = LinkState(delay_s=self._draw.choice((0.02, 0.1, 0.3, 1.0)))
+        else:
+            state = LinkState(break_after_bytes=self._draw.randrange(2_000))
+        detail = f"{link} for {length_s:.1f} s" + (f", by {state.delay_s:g} s" if state.delay_s else "")
+        return Fault(f"{kind} a link", detail, functools.partial(self._spoil_link, link, state, length_s))
+
+    async def _spoil_link(self, link: str, state: LinkState, length_s: float) -> None:
+        await self._set_link(link, state)
+        try:
+            await asyncio.sleep(length_s)
+        finally:
+            await self._set_link(link, LinkState())
+
+    async def _set_link(self, link: str, state: LinkState) -> None:
+        reader, writer = await asyncio.open_unix_connection(control_path(self._cluster.folder))
+        writer.write(json.dumps({"link": link, **asdict(state)}).encode() + b"\n")
+        await reader.readline()
+        writer.close()
+
+    async def _switch_over(self) -> None:
+        # A refusal (the target has just failed to catch up, say) is an answer too.
+        with contextlib.suppress(FastTreeClientError):
+            await self._client.switchover()
 
     async def whole_again(self) -> None:
         """Waits until every process is up, every node ready, and one primary."""

@@ -19,6 +19,16 @@ PUSHER = "pusher"
 VIP = "vip"
 
 
+#: (who, whom, host:port) -> the host:port at which the one reaches the other: a test may put a link between them.
+Route = Callable[[str, str, str], str]
+#: Every node, as those who reach the pusher at the one address that it tells them.
+NODES = "nodes"
+
+
+def _straight(_who: str, _whom: str, address: str) -> str:
+    return address
+
+
 class _Node:
     def __init__(self, name: str, report_port: int, instant_port: int, http_port: int) -> None:
         self.name = name
@@ -31,9 +41,17 @@ class ClusterPlan:
     """Ports are free ones, chosen anew at each start; a process that is started again keeps its own."""
 
     def __init__(
-        self, home: ClusterFolder, *, host: str, vip_port: int, nodes: int, assignments: tuple[str, ...]
+        self,
+        home: ClusterFolder,
+        *,
+        host: str,
+        vip_port: int,
+        nodes: int,
+        assignments: tuple[str, ...],
+        route: Route = _straight,
     ) -> None:
         self._home = home
+        self._route = route
         self._host = host
         self._vip_port = vip_port
         self._assignments = assignments
@@ -55,7 +73,11 @@ class ClusterPlan:
 
     def write_files(self) -> None:
         """The host file and the VIP's configuration."""
-        self._home.write_hosts([f"{self._host} {node.report_port} {node.instant_port}" for node in self._nodes])
+        lines = []
+        for node in self._nodes:
+            instant = self._route(PUSHER, node.name, self._at(node.instant_port))
+            lines.append(f"{self._host} {node.report_port} {instant.rpartition(':')[2]}")
+        self._home.write_hosts(lines)
         self._home.envoy.write_text(self._envoy_configuration(), encoding="utf-8")
 
     def children(self) -> Iterator[Child]:
@@ -84,6 +106,7 @@ class ClusterPlan:
             PUSHER,
             "services.pusher",
             f"pusher.listen={self._at(self._pusher_port)}",
+            f"pusher.advertise={self._route(NODES, PUSHER, self._at(self._pusher_port))}",
             f"pusher.http_listen={self._at(self._pusher_http_port)}",
             f"pusher.folder={self._home.state(PUSHER)}",
             f"pusher.upload_folder={self._home.upload}",
@@ -92,7 +115,8 @@ class ClusterPlan:
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
         command = [sys.executable, "-m", module, "--config", str(self._home.settings)]
-        shared = (f"cluster.coordinator={self._at(self._coordinator_port)}", f"cluster.hosts_file={self._home.hosts}")
+        coordinator = self._route(name, COORDINATOR, self._at(self._coordinator_port))
+        shared = (f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}")
         for assignment in (*shared, *settings, *self._assignments):
             command += ["--set", assignment]
         return Child(name=name, command=command, log=self._home.log(name), environment=process_environment())
@@ -127,7 +151,7 @@ class ClusterPlan:
         )
 
     def _envoy_configuration(self) -> str:
-        nodes = [self._at(node.report_port) for node in self._nodes]
+        nodes = [self._route(VIP, node.name, self._at(node.report_port)) for node in self._nodes]
         try:
             return render_envoy(nodes, self._at(self._vip_port), self._at(self._admin_port))
         except VipError as error:
