@@ -22,6 +22,7 @@ from bench.chaos.links import LinkState
 from bench.chaos.up import control_path
 from bench.cluster import RunningCluster, wait_for
 from fasttree.client import Client, FastTreeClientError
+from fasttree.command.parts import COORDINATOR, PUSHER
 
 RESTART_TIMEOUT_S = 60.0
 
@@ -67,19 +68,15 @@ class Faults:
         node = self._draw.choice(cluster.node_names)
         primary = (await cluster.cluster()).primary or node
         length_s = self._draw.uniform(0.3, 3.0)
+        lasts = f" for {length_s:.1f} s"
         choices = [
             Fault("kill the primary", primary, functools.partial(self._kill, primary)),
             Fault("kill a node", node, functools.partial(self._kill, node)),
-            Fault("kill the pusher", "", functools.partial(self._kill, "pusher")),
-            Fault("kill the coordinator", "", functools.partial(self._kill, "coordinator")),
-            *(
-                Fault(f"stop {who}", f"{part} for {length_s:.1f} s", functools.partial(self._freeze, part, length_s))
-                for who, part in (
-                    ("the primary", primary),
-                    ("the pusher", "pusher"),
-                    ("the coordinator", "coordinator"),
-                )
-            ),
+            Fault("kill the pusher", "", functools.partial(self._kill, PUSHER)),
+            Fault("kill the coordinator", "", functools.partial(self._kill, COORDINATOR)),
+            Fault("stop the primary", f"{primary}{lasts}", functools.partial(self._freeze, primary, length_s)),
+            Fault("stop the pusher", lasts, functools.partial(self._freeze, PUSHER, length_s)),
+            Fault("stop the coordinator", lasts, functools.partial(self._freeze, COORDINATOR, length_s)),
             Fault("damage a snapshot", f"of {node}, and kill it", functools.partial(self._damage_snapshot, node)),
             Fault("end a node", f"{node}, in order", functools.partial(self._kill, node, signal.SIGTERM)),
             Fault("switch over", "", self._switch_over),

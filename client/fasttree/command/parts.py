@@ -115,7 +115,9 @@ class ClusterPlan:
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
         command = [sys.executable, "-m", module, "--config", str(self._home.settings)]
-        coordinator = self._route(name, COORDINATOR, self._at(self._coordinator_port))
+        coordinator = self._at(self._coordinator_port)
+        if name != COORDINATOR:
+            coordinator = self._route(name, COORDINATOR, coordinator)
         shared = (f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}")
         for assignment in (*shared, *settings, *self._assignments):
             command += ["--set", assignment]
