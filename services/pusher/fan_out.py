@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fasttree.v1 import pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
+from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.pusher.acks import KnownOutcome
 from services.pusher.background import Background
 from services.pusher.frames import Run
@@ -189,7 +189,9 @@ class FanOut:
             await call.write(self._hello())
             link.tasks.append(self._background.start(self._write(link, call), f"writes to {link.node}"))
             async for response in call:
-                self._take(link, response, channel)
+                if response.HasField("status"):
+                    await self._take_status(link, response.status, channel)
+                self._take(link, response)
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
         except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
@@ -206,16 +208,30 @@ class FanOut:
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 
-    def _take(self, link: _Link, response: treenode_pb2.ApplyUpdatesResponse, channel: grpc.aio.Channel) -> None:
-        if response.HasField("status"):
-            status = response.status
-            self.handle(Stood(link.node, link.session, status.log_id, status.position, status.import_id))
-            if link.node not in self.names and len(link.tasks) < 3:
-                link.tasks.append(self._background.start(self._learn_name(link.node, channel), "learns a name"))
+    async def _take_status(self, link: _Link, status: coordinator_pb2.NodeStatus, channel: grpc.aio.Channel) -> None:
+        differs_at = await self._differs_at(status)
+        self.handle(Stood(link.node, link.session, status.log_id, status.position, status.import_id, differs_at))
+        if link.node not in self.names and len(link.tasks) < 3:
+            link.tasks.append(self._background.start(self._learn_name(link.node, channel), "learns a name"))
+
+    async def _differs_at(self, status: coordinator_pb2.NodeStatus) -> int:
+        """The position of the node's last known record, where the log has another one there; else 0."""
+        position, ends = status.record_position, self._tail.ends
+        if status.log_id != self.core.log_id or not ends.first <= position <= ends.last:
+            return 0
+        try:
+            run = await self._tail.read(position, position, 1)
+        except LogStoreError as error:
+            logger.warning("can't compare record %d with a node's: %s", position, error)
+            return 0
+        own = treenode_pb2.ApplyUpdatesRequest.FromString(run.data).records[0]
+        return 0 if own.crc32 == status.record_crc32 else position
+
+    def _take(self, link: _Link, response: treenode_pb2.ApplyUpdatesResponse) -> None:
         if response.applied_position:
             self.handle(Applied(link.node, link.session, response.applied_position))
             node = self.core.nodes.get(link.node)
-            if self.listeners is not None and node is not None and node.session == link.session and node.connected:
+            if self.listeners is not None and node is not None and node.session == link.session and node.shares_log:
                 not_applied = tuple(
                     (told.position, _OUTCOMES.get(told.outcome, KnownOutcome.UNKNOWN)) for told in response.outcomes
                 )

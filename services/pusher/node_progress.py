@@ -95,6 +95,11 @@ class NodeReplication:
     story: deque[str] = field(default_factory=lambda: deque(maxlen=12))
 
     @property
+    def shares_log(self) -> bool:
+        """Whether its positions mean what the log's do: only then does it confirm updates."""
+        return self.connected and self.state not in (NodeStream.OTHER_LOG, NodeStream.AHEAD_OF_LOG)
+
+    @property
     def connected(self) -> bool:
         """Whether the node has answered on its present stream."""
         return self.state in STOOD

@@ -16,7 +16,8 @@ A node is known by the address of its instant port. It is in one of seven states
 - *other_log*: the node counts positions of another log. It hears heartbeats, sets its state aside, and says so.
 - *ahead_of_log*: the node has updates that the log lacks, so the log has lost some. Nothing is sent: new updates
   under the positions that the node has taken already would make it differ from the others in silence. It stays so
-  while the log grows past it, until it stands at or before the log's end of that time.
+  while the log grows past it, until it stands at or before the log's end of that time. Where the log had grown past it
+  before they met, the checksum of the node's last record tells it. It hears no heartbeats, and serves what it has.
 
 What binds them:
 
@@ -225,6 +226,9 @@ class Replication:
         """The state that a node's word about itself puts it in, and the note that explains it."""
         if event.position and event.log_id != self.log_id:
             return NodeStream.OTHER_LOG, f"holds the state of another log ({event.log_id or 'unnamed'})"
+        if event.differs_at:
+            note = f"has another update {event.differs_at} than the log: the log has lost some, and taken others"
+            return NodeStream.AHEAD_OF_LOG, note
         fork = self.position if node.forked_at is None else node.forked_at
         node.forked_at = fork if event.position > fork else None
         if node.forked_at is not None:
@@ -334,7 +338,7 @@ class Replication:
         """A log end for each node that can take one; a batch under way brings its own."""
         actions: list[ReplicationAction] = []
         for node in nodes:
-            if node.connected and not node.writing:
+            if node.connected and not node.writing and node.state is not NodeStream.AHEAD_OF_LOG:
                 node.writing = True
                 node.written_at = now
                 if not node.in_flight:

@@ -49,6 +49,8 @@ class Stood:
     log_id: str
     position: int
     import_id: int
+    #: Position of a record that the node has, and that the log has otherwise; 0: none is known.
+    differs_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

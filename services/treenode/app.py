@@ -37,7 +37,7 @@ from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.peers import Bootstrap
 from services.treenode.relaying import Relaying
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
-from services.treenode.saving import SnapshotWriter, restore_tree
+from services.treenode.saving import SnapshotWriter, last_record, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
 from services.treenode.snapshots import SnapshotStore
 from services.treenode.tree import StateError
@@ -227,7 +227,7 @@ class TreeNode:
                     await asyncio.to_thread(self.store.set_aside, snapshot, str(error))
                 continue
             live.carried_positions = list(label["carried_positions"])
-            live.take_tree(tree, label["log_id"])
+            live.take_tree(tree, label["log_id"], last_record(label))
             self.writer.restored(tree.import_id, tree.position)
             logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
             return

@@ -151,6 +151,8 @@ class Replayer:
 
     def __init__(self, tree: Tree, slice_ms: float) -> None:
         self.tree = tree
+        #: Position and checksum of the newest record that it applied; (0, 0): none.
+        self.last_record = (0, 0)
         self._pace = SlicePace(slice_ms)
 
     async def apply(self, records: Sequence[treenode_pb2.LogRecord]) -> None:
@@ -170,6 +172,7 @@ class Replayer:
             self.tree.apply(positions[start], updates[start:end])
             self._pace.note(end - start, time.perf_counter() - began_s)
             start = end
+            self.last_record = (positions[end - 1], records[end - 1].crc32)
             await asyncio.sleep(0)
         if damage is not None:
             raise damage

@@ -77,7 +77,7 @@ class Following:
                     self.check_log()
                     if self._lag_updates <= 0:
                         self._on_swap()
-                        live.take_tree(self.tree, "")
+                        live.take_tree(self.tree, "", self._replayer.last_record)
                         return
 
     def check_log(self) -> None:

@@ -71,6 +71,8 @@ class LiveNode:
         #: Held by whoever makes a tree that shall follow the live one: one at a time.
         self.succession = asyncio.Lock()
         self._tree = Tree.empty(self.tree_config)
+        #: Position and checksum of the newest record that is known to be in the tree; (0, 0): none.
+        self.last_record = (0, 0)
         #: Counts the trees that the node has had: whoever follows it hears of a new one.
         self.tree_number = 1
         self._as_of = types_pb2.AsOf(node=settings.name)
@@ -136,9 +138,13 @@ class LiveNode:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def take_tree(self, tree: Tree, log_id: str) -> list[NodeAction]:
-        """Serves from another tree from now on, in one step. In the gate's write turn, or before anything is served."""
+    def take_tree(self, tree: Tree, log_id: str, last_record: tuple[int, int] = (0, 0)) -> list[NodeAction]:
+        """Serves from another tree from now on, in one step. In the gate's write turn, or before anything is served.
+
+        `last_record`: see there; (0, 0) where the tree's maker knows of none.
+        """
         self._tree = tree
+        self.last_record = max(self.last_record, last_record)
         self.tree_number += 1
         actions = self.handle(TreeTaken(log_id, tree.import_id, tree.position))
         self.applied()
@@ -176,6 +182,8 @@ class LiveNode:
             known_epoch=self.core.role.epoch,
             loading_import_id=self.loading[0],
             loading_percent=self.loading[1],
+            record_position=self.last_record[0],
+            record_crc32=self.last_record[1],
         )
 
     def tick(self) -> None:
@@ -204,6 +212,7 @@ class LiveNode:
                 case SetAside():
                     logger.warning("starts empty: %s", action.reason)
                     self._tree = Tree.empty(self.tree_config)
+                    self.last_record = (0, 0)
                     self.tree_number += 1
                     self.on_set_aside(action.reason)
                     self.applied()

@@ -84,7 +84,7 @@ class NodeCore:
         self.life = LifeCycle()
         self.role = RoleCore(settings.role)
         self.sequence = SequenceCore(caught_up_lag_updates=settings.caught_up_lag_updates)
-        #: When the node began to catch up or last heard a pusher, whichever was later.
+        #: When the node began to catch up or last heard how far the log goes, whichever was later.
         self._heard_at_s = now
 
     @property
@@ -141,7 +141,9 @@ class NodeCore:
         if self.state is NodeState.DRAINING and isinstance(event, PusherHello):
             return [RefusePusher("the node is asked to end")]
         sequence_actions = self.sequence.handle(event, now)
-        self._heard_at_s = now
+        # A hello alone is not enough: a pusher whose log lost updates comes again and again, and has nothing to say.
+        if not isinstance(event, PusherHello):
+            self._heard_at_s = now
         actions: list[NodeAction] = []
         for action in sequence_actions:
             if isinstance(action, SetAside):

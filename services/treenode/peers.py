@@ -24,7 +24,7 @@ from services.treenode.following import Following
 from services.treenode.live import LiveNode
 from services.treenode.node import LoadBegun, LoadFailed
 from services.treenode.pusher_log import PusherLog
-from services.treenode.saving import SnapshotWriter, restore_tree
+from services.treenode.saving import SnapshotWriter, last_record, restore_tree
 from services.treenode.snapshots import SnapshotStore
 from services.treenode.state_file import StateDamagedError, read_state
 from services.treenode.tree import StateError, Tree
@@ -185,7 +185,7 @@ class Bootstrap:
                     return False
                 self._check_fit(manifest)
                 live.carried_positions = carried
-                live.take_tree(tree, label["log_id"])
+                live.take_tree(tree, label["log_id"], last_record(label))
             return True
         # The node goes on meanwhile: the tree follows the log, from behind what is damaged, to where the node is.
         async with live.succession:

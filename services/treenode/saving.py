@@ -140,8 +140,15 @@ class SnapshotWriter:
             "position": sequence.position,
             "digest": self._live.held_tree.digest,
             "carried_positions": self._live.carried_positions,
+            "last_record": list(self._live.last_record),
             "written_at_s": int(time.time()),
         }
+
+
+def last_record(label: dict[str, Any]) -> tuple[int, int]:
+    """Position and checksum of the newest record that is known to be in a snapshot; (0, 0): none."""
+    position, checksum = label.get("last_record", (0, 0))
+    return int(position), int(checksum)
 
 
 def restore_tree(state: StateFile) -> Tree:

@@ -124,10 +124,14 @@ class UpdateStreams:
             if len(request.records) > RECORDS_MAX:
                 raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
             positions, updates, damage = decode_records(request.records)
+            position_before = self._live.core.sequence.position
             try:
                 not_applied = await self._applier.apply(log_id, positions, updates)
             except PositionGapError as error:
                 raise DataLossError(str(error), reason="POSITION_GAP", field="records") from error
+            # Not one that came again: what the node has there may be another one.
+            if positions and position_before < positions[-1] <= self._live.core.sequence.position:
+                self._live.last_record = (positions[-1], request.records[len(positions) - 1].crc32)
             if damage is not None:
                 raise DataLossError(str(damage), reason="RECORD_DAMAGED", field="records")
         else:

@@ -35,6 +35,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
         self.name = name
         self.log_id = ""
         self.position = 0
+        #: Checksum of the record there.
+        self.crc32 = 0
         self.import_id = 0
         self.update_ids: list[str] = []
         self.hellos: list[treenode_pb2.PusherHello] = []
@@ -76,6 +78,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
             import_id=self.import_id,
             log_id=self.log_id,
             state=coordinator_pb2.NODE_STATE_PASSIVE,
+            record_position=self.position if self.crc32 else 0,
+            record_crc32=self.crc32,
         )
 
     async def ApplyUpdates(
@@ -85,7 +89,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
         first = await anext(request_iterator)
         self.hellos.append(first.hello)
         if self.log_id and self.log_id != first.hello.log_id:
-            self.position, self.import_id, self.update_ids = 0, 0, []
+            self.position, self.crc32, self.import_id, self.update_ids = 0, 0, 0, []
         self.log_id = first.hello.log_id
         self.log_end = first.log_end
         yield treenode_pb2.ApplyUpdatesResponse(status=self.status())
@@ -130,7 +134,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
                 raise ValueError(f"gap: {record.position} after {self.position}")
             update = types_pb2.Update.FromString(record.update)
             self.update_ids.append(update.update_id)
-            self.position = record.position
+            self.position, self.crc32 = record.position, record.crc32
             outcome = {HELD_MEMBER: types_pb2.OUTCOME_HELD, REJECTED_MEMBER: types_pb2.OUTCOME_REJECTED}.get(
                 update.volume_posted.member_id
             )

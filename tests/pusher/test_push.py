@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -144,6 +145,31 @@ async def test_a_node_that_was_away_goes_on_from_its_own_position(tmp_path: Path
         await nodes[1].start()
         await until(lambda: nodes[1].position == 3100, "the rest")
         assert nodes[1].update_ids == [update.update_id for update in orders(0, 3100)]
+
+
+async def test_a_log_from_an_older_backup_is_known_by_the_nodes_last_record(
+    tmp_path: Path, nodes: list[FakeNode]
+) -> None:
+    folder = tmp_path / "log"
+    folder.mkdir()
+    async with running_pusher(folder, nodes[:1]) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(0, 10))
+        await until(lambda: nodes[0].position == 10, "the node to have everything")
+    shutil.copytree(folder, tmp_path / "backup")
+    async with running_pusher(folder, nodes[:1]) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(10, 5))
+        await until(lambda: nodes[0].position == 15, "the node to have everything")
+    await nodes[0].stop()
+    # The backup takes other updates, further than the node is, before the two meet.
+    async with running_pusher(tmp_path / "backup", nodes) as pusher, stub_of(pusher) as stub:
+        await push(stub, orders(100, 20))
+        await nodes[0].start()
+        progress = pusher.fan_out.core.nodes[nodes[0].address]
+        await until(lambda: "another update 15" in progress.note, "the pusher to know it")
+        receipts = await push(stub, orders(200, 5), ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
+        assert {receipt.code for receipt in receipts} == {0}
+        assert nodes[0].position == 15
+        assert nodes[1].position == 35
 
 
 async def test_a_node_that_lacks_more_than_the_tail_is_fed_from_the_disk(tmp_path: Path) -> None:

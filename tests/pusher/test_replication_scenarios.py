@@ -127,6 +127,19 @@ def test_a_node_ahead_of_the_log_stays_out_while_the_log_grows_past_it() -> None
     assert sends(stand(replication, 50)) == [(51, 60)]
 
 
+def test_a_node_with_another_record_than_the_log_is_sent_nothing() -> None:
+    replication = core(position=60)
+    replication.handle(NodesKnown((NODE,)), 0.0)
+    session = replication.nodes[NODE].session
+    assert sends(replication.handle(Stood(NODE, session, "log", 52, 0, differs_at=52), 0.0)) == []
+    assert replication.nodes[NODE].state is NodeStream.AHEAD_OF_LOG
+    assert "another update 52" in replication.nodes[NODE].note
+    assert replication.handle(Appended(70), 0.0) == []
+    # Not even heartbeats: a node that starts again would wait for what never comes.
+    assert replication.tick(5.0) == []
+    assert sends(stand(replication, 0)) == [(1, 10)]
+
+
 def test_trimming_past_a_slow_node_sends_it_for_a_snapshot() -> None:
     replication = core(position=100)
     send = only_send(stand(replication, 0))

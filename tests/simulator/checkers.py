@@ -40,6 +40,14 @@ class History:
         #: Highest position that some node has applied.
         self.applied_position = 0
 
+    def forget_after(self, last: int) -> None:
+        """The operator brought back a backup: what came after `last` is lost by that, and its positions are free."""
+        for position in [position for position in self.by_position if position > last]:
+            del self.position_of[self.by_position.pop(position).update_id]
+        self.acknowledged = {position for position in self.acknowledged if position <= last}
+        self.digests = {key: digest for key, digest in self.digests.items() if key[1] <= last}
+        self.applied_position = min(self.applied_position, last)
+
     def placed(self, position: int, update: Update, teller: str) -> None:
         """Somebody said that the update has that position."""
         known = self.by_position.get(position)

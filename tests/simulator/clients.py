@@ -63,9 +63,9 @@ class Client(Process):
         self.waiting.append(PushRequest(tuple(updates), random.choice((1, 1, 1, 2, 3))))
         self._pump()
 
-    def forget(self) -> None:
-        """The log that has its updates is gone: nothing of it is pushed again."""
-        self._kept.clear()
+    def forget(self, last: int = 0) -> None:
+        """The log that has its updates is gone, from behind `last` on: nothing of that is pushed again."""
+        self._kept = [kept for kept in self._kept if kept[0] <= last]
 
     def on_start(self) -> None:
         """Nothing: it connects with its first push."""

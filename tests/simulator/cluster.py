@@ -121,6 +121,16 @@ class Cluster:
         for client in self.clients:
             client.forget()
 
+    def restore_log(self, last: int) -> None:
+        """The pusher, which is down, has its log from an older backup now, up to `last`."""
+        self.pusher.tell(f"comes back with a backup that ends at {last}")
+        self.pusher.desk.restore(last)
+        self.history.forget_after(last)
+        self.acknowledged = min(self.acknowledged, last)
+        self.company.forget()
+        for client in self.clients:
+            client.forget(last)
+
     def process(self, name: str) -> Service:
         """The process of that name."""
         return self.processes[name]

@@ -62,6 +62,10 @@ class Disk:
         """Removes a durable value (moves a file out of the way)."""
         self._files.pop(name, None)
 
+    def wipe(self) -> None:
+        """Removes everything."""
+        self._files.clear()
+
     def damage(self, name: str, harm: Callable[[Any], Any]) -> None:
         """Changes a durable value behind everybody's back."""
         if name in self._files:

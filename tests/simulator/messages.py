@@ -36,6 +36,8 @@ class Status(NamedTuple):
     log_id: str
     import_id: int
     position: int
+    #: The newest record that it knows to have; the update itself stands for its checksum.
+    record: Record | None = None
 
 
 class Batch(NamedTuple):

@@ -117,5 +117,5 @@ class NodeStream:
         status = None
         if node.status_wanted:
             node.status_wanted = False
-            status = Status(sequence.log_id, sequence.import_id, sequence.position)
+            status = Status(sequence.log_id, sequence.import_id, sequence.position, node.tree.record)
         self._end.send(Response(status, sequence.position))

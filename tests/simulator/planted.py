@@ -26,6 +26,7 @@ from tests.simulator.messages import Manifest, Record
 from tests.simulator.node_loading import Loader
 from tests.simulator.node_process import NodeProcess, Snapshot
 from tests.simulator.pusher_log import PushDesk
+from tests.simulator.pusher_process import PusherProcess
 from tests.simulator.run import Result, run_seed
 from tests.simulator.toy_tree import ImportFile, ToyTree, Update
 from tests.simulator.world import Clock
@@ -90,6 +91,11 @@ def _send_before_sync(self: PushDesk, change: Callable[[], None], done: Callable
     """Nodes get records that are not durable yet; receipts wait."""
     _ack_before_sync(self, change, lambda ok: self.pusher.timer(0.25, done, ok))
     self.spread()
+
+
+def _any_past(_self: PusherProcess, _status: Any) -> int:
+    """A node's last record is not compared with the log's."""
+    return 0
 
 
 def _dedupe_window(self: PushDesk, update_id: str) -> int | None:
@@ -276,6 +282,7 @@ PLANTED = (
     plant("fan-out-before-fsync", "nodes get what is not durable", PushDesk, "sync", _send_before_sync),
     plant("dedupe-window", "ids are known for the last 20 updates", PushDesk, "position_of", _dedupe_window),
     plant("own-place", "a node's word about where it stands is ignored", Replication, "_stood", _keep_own_place),
+    plant("any-past", "a log that lost updates and took others is not known", PusherProcess, "differs_at", _any_past),
     plant("all-of-nobody", "'all nodes' is reached with no healthy node", Acks, "level", _count_nobody),
     plant("one-for-all", "'all nodes' is reached with the first", Acks, "level", _best_of_healthy),
     plant("primary-first", "an untried import goes to the primary", Rollout, "_canary", _primary_as_canary),

@@ -89,6 +89,12 @@ class PushDesk:
             undo()
         self.unsynced.clear()
 
+    def restore(self, last: int) -> None:
+        """The log as an older backup has it, up to `last`. While the process is down."""
+        for update in self.log[last:]:
+            del self.ids[update.update_id]
+        del self.log[last:]
+
     def tick(self) -> None:
         """Ends waits whose time is over."""
         self._waits_over(self.acks.tick(self.pusher.clock.now()))

@@ -14,7 +14,7 @@ from services.pusher.rollout import Rollout, RolloutSettings
 from services.treenode.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
-from tests.simulator.messages import Batch, ClusterSeen, Response
+from tests.simulator.messages import Batch, ClusterSeen, Response, Status
 from tests.simulator.network import End, Network
 from tests.simulator.pusher_imports import ImportDesk, StoredImport
 from tests.simulator.pusher_log import PushDesk
@@ -231,12 +231,21 @@ class PusherProcess(Service):
             self.desk.heard(name, word.position)
         if word.status is not None:
             status = word.status
-            self._fan(fan.Stood(name, session, status.log_id, status.position, status.import_id))
+            differs_at = self.differs_at(status)
+            self._fan(fan.Stood(name, session, status.log_id, status.position, status.import_id, differs_at))
         if word.position:
             self._fan(fan.Applied(name, session, word.position))
             node = self.replication.nodes.get(name)
-            if node is not None and node.session == session and node.connected:
+            if node is not None and node.session == session and node.shares_log:
                 self.desk.confirmed(name, word.position)
+
+    def differs_at(self, status: Status) -> int:
+        """The position of the node's last known record, where the log has another one there; else 0."""
+        if status.record is None or status.log_id != self.log_id:
+            return 0
+        position, update = status.record
+        known = self.desk.first <= position <= len(self.log) and position != self.desk.damaged
+        return position if known and self.log[position - 1] != update else 0
 
     def _send(self, action: fan.Send) -> None:
         known = self._streams.get(action.node)

@@ -90,8 +90,11 @@ class Run:
             self._rage()
             self._calm()
             self._quiet()
-        if self._random.random() < 0.15:
+        end = self._random.random()
+        if end < 0.15:
             self._lose_log()
+        elif end < 0.25:
+            self._restore_log()
 
     def _lose_log(self) -> None:
         """The pusher comes back with another log: every node sets its state aside, and all goes on from there."""
@@ -103,6 +106,41 @@ class Run:
         self._world.run(self._world.now + 3.0)
         self._export()
         self._world.run(self._world.now + 3.0)
+        self._calm()
+
+    def _restore_log(self) -> None:
+        """The pusher comes back with an older backup, and takes other updates before the nodes hear of it.
+
+        No node may take any of those on top of what it has: each stays as it is until the operator empties it.
+        """
+        cluster, world, network = self.cluster, self._world, self.cluster.network
+        pusher, in_force = cluster.pusher, cluster.pusher.rollout.in_force
+        stored = pusher.imports.get(in_force)
+        least = max([pusher.desk.first, pusher.desk.damaged, stored.as_of_position if stored else 0])
+        if len(pusher.log) <= least or pusher.desk.damaged:
+            return
+        pusher.crash()
+        world.run(world.now + LATE_MAX_S)
+        ended_at = len(pusher.log)
+        cluster.restore_log(self._random.randrange(max(least, ended_at - 10), ended_at))
+        links = [(pusher.name, node.name) for node in cluster.nodes]
+        for link in [*links, *((node, name) for name, node in links)]:
+            network.cut(*link)
+        pusher.start()
+        while len(pusher.log) <= ended_at:
+            self._light_load()
+            world.run(world.now + 3.0)
+        for link in sorted(network.cuts):
+            network.heal(*link)
+        world.run(world.now + LATE_MAX_S)
+        moved = [node.name for node in cluster.nodes if node.tree.position != ended_at or not node.core.life.ready]
+        if moved:
+            raise Violation(f"other past: {moved} took updates of a log that has lost some, or serve no more")
+        for node in cluster.nodes:
+            node.crash()
+            node.disk.wipe()
+            node.start()
+        self._light_load()
         self._calm()
 
     def _rage(self) -> None:

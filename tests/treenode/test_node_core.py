@@ -55,6 +55,14 @@ SCRIPTS: dict[str, list[tuple[float, NodeEvent | None, NodeState]]] = {
         (0.1, RecordsReceived([1, 2]), _C),
         (0.2, RecordsApplied(2), _P),
     ],
+    "a pusher whose log lost updates comes again and again": [
+        (0.0, LoadBegun("own snapshot"), _L),
+        (0.1, TreeTaken("log", 0, 9), _C),
+        (1.0, hello(5), _C),
+        (2.0, hello(6), _C),
+        (3.0, hello(7), _C),
+        (3.2, None, _P),
+    ],
     "a new node in a cluster with an import": [
         (0.0, hello(9, import_id=1), _J),
         (0.1, LoadBegun("from a peer"), _L),

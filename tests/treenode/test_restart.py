@@ -46,6 +46,8 @@ async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
             sequence = node.live.core.sequence
             assert (sequence.log_id, sequence.position) == ("log-1", 100)
             assert node.live.held_tree.digest == digest
+            assert node.live.status().record_position == 100
+            assert node.live.status().record_crc32 == pusher.record(100).crc32
             node.live.held_tree.validate()
             assert not node.live.core.life.ready
             await fed(node, pusher, 10)
@@ -116,11 +118,11 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
             running_node(tmp_path / "2", name="n2", coordinator=coordinator.address) as second,
             Stream(second, pusher) as stream,
         ):
-            assert (await stream.hello()).status.position == 0
+            assert (await stream.hello()).status.record_position == 0
             await until(lambda: second.live.core.sequence.position == 200, "the peer's snapshot")
             assert second.live.held_tree.digest == digest
             answer = await stream.send([])
-            assert answer.status.position == 200
+            assert (answer.status.position, answer.status.record_crc32) == (200, pusher.record(200).crc32)
             assert second.live.core.state is NodeState.PASSIVE
             await until(lambda: second.store.find(0, 200), "the snapshot on its own disk")
             assert list((tmp_path / "2" / "snapshots").glob("*.part")) == []

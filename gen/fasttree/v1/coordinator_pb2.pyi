@@ -133,6 +133,8 @@ class NodeStatus(_message.Message):
     LOADING_IMPORT_ID_FIELD_NUMBER: _builtins.int
     LOADING_PERCENT_FIELD_NUMBER: _builtins.int
     KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
+    RECORD_POSITION_FIELD_NUMBER: _builtins.int
+    RECORD_CRC32_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -151,6 +153,12 @@ class NodeStatus(_message.Message):
     """Share of that import done, 0 to 100."""
     known_epoch: _builtins.int
     """The highest epoch that it has heard of, so that a coordinator that lost its state goes on above it."""
+    record_position: _builtins.int
+    """The newest log record in its state whose checksum it knows, 0 for none: a pusher with another record there has lost
+    updates, and taken others under their positions.
+    """
+    record_crc32: _builtins.int
+    """The crc32 of that LogRecord."""
     def __init__(
         self,
         *,
@@ -163,10 +171,12 @@ class NodeStatus(_message.Message):
         loading_import_id: _builtins.int = ...,
         loading_percent: _builtins.int = ...,
         known_epoch: _builtins.int = ...,
+        record_position: _builtins.int = ...,
+        record_crc32: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
