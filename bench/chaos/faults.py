@@ -22,7 +22,7 @@ from bench.chaos.links import LinkState
 from bench.chaos.up import control_path
 from bench.cluster import RunningCluster, wait_for
 from fasttree.client import Client, FastTreeClientError
-from fasttree.command.parts import COORDINATOR, PUSHER
+from fasttree.command.parts import COORDINATOR, PUSHER, VIP
 
 RESTART_TIMEOUT_S = 60.0
 
@@ -114,7 +114,9 @@ class Faults:
             # As long as a heartbeat's interval, or as a lease.
             state = LinkState(delay_s=self._draw.choice((0.02, 0.1, 0.3, 1.0)))
         else:
-            state = LinkState(break_after_bytes=self._draw.randrange(2_000))
+            # A response whose head is with the client already can't be asked for again by any VIP: those links break
+            # between messages, the others anywhere.
+            state = LinkState(break_after_bytes=0 if link.startswith(f"{VIP}-") else self._draw.randrange(2_000))
         detail = f"{link} for {length_s:.1f} s" + (f", by {state.delay_s:g} s" if state.delay_s else "")
         return Fault(f"{kind} a link", detail, functools.partial(self._spoil_link, link, state, length_s))
 
