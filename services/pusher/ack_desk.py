@@ -21,8 +21,14 @@ class AckDesk:
         self._tickets = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[bool]] = {}
 
+    def reached(self, last_position: int, ack_range: AckRange) -> bool:
+        """Whether nodes confirmed everything up to `last_position` already."""
+        return last_position <= self._acks.level(ack_range)
+
     async def wait(self, last_position: int, ack_range: AckRange, timeout_s: float) -> bool:
         """Whether nodes confirmed everything up to `last_position` in time."""
+        if self.reached(last_position, ack_range):
+            return True
         ticket = next(self._tickets)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[ticket] = done

@@ -48,6 +48,8 @@ logger = logging.getLogger(__name__)
 
 _METHOD = "/fasttree.v1.TreeNodeService/ApplyUpdates"
 _TICK_S = 0.02
+#: A log end that did not change is told again with its first time for so long: fresh by that much less.
+_END_SHARED_S = 0.005
 _OUTCOMES = {types_pb2.OUTCOME_HELD: KnownOutcome.HELD, types_pb2.OUTCOME_REJECTED: KnownOutcome.REJECTED}
 
 
@@ -109,6 +111,10 @@ class FanOut:
         self._tail = tail
         self._import_id = import_id
         self._links: dict[str, _Link] = {}
+        #: What `_end_bytes` made last, of which ends, and when.
+        self._end = b""
+        self._end_key: tuple[int, ...] = ()
+        self._end_made_at = 0.0
 
     def added(self, run: Run) -> None:
         """New records are durable, and in the tail."""
@@ -123,9 +129,18 @@ class FanOut:
         """How far the log goes now."""
         ends = self._tail.ends
         first, last = max(ends.first, self.core.first_position), ends.last
-        sent_at = Timestamp()
-        sent_at.GetCurrentTime()
+        seconds, nanos = divmod(time.time_ns(), 10**9)
+        sent_at = Timestamp(seconds=seconds, nanos=nanos)
         return treenode_pb2.LogEnd(first_position=first, position=last, import_id=self._import_id, sent_at=sent_at)
+
+    def _end_bytes(self) -> bytes:
+        """The log's end as the end of a message. Nodes in step share it, as they share the records."""
+        key = (*self._tail.ends, self.core.first_position, self._import_id)
+        now = time.monotonic()
+        if key != self._end_key or now - self._end_made_at >= _END_SHARED_S:
+            self._end_key, self._end_made_at = key, now
+            self._end = treenode_pb2.ApplyUpdatesRequest(log_end=self.log_end()).SerializeToString()
+        return self._end
 
     def progress(self) -> list[pusher_pb2.NodeProgress]:
         """How far every node is."""
@@ -254,8 +269,7 @@ class FanOut:
                 action = await link.outbox.get()
                 records = await self._records(action) if isinstance(action, Send) else b""
                 if records is not None:
-                    end = treenode_pb2.ApplyUpdatesRequest(log_end=self.log_end()).SerializeToString()
-                    await call.write(records + end)
+                    await call.write(records + self._end_bytes())
                 self.handle(Writable(link.node, link.session))
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             return  # the reading side tells why

@@ -8,6 +8,10 @@ from collections import deque
 from services.pusher.frames import Run, join_runs
 from services.pusher.log_store import LogEnds, LogStore
 
+#: So many small runs become one: a run of one update costs several times the update itself.
+_JOIN_RUNS = 64
+_SMALL_BYTES = 16 << 10
+
 
 class LogTail:
     """The newest runs, up to `bytes_max` in all (and at least the newest one). What is older is read from the store."""
@@ -17,6 +21,8 @@ class LogTail:
         self._bytes_max = bytes_max
         self._runs: deque[Run] = deque()
         self._bytes = 0
+        #: How many of the newest runs are small and not joined yet.
+        self._small = 0
         #: Reads that the tail could not answer.
         self.disk_reads = 0
 
@@ -34,6 +40,11 @@ class LogTail:
         """The newest run, which follows the one before."""
         self._runs.append(run)
         self._bytes += len(run.data)
+        self._small = self._small + 1 if len(run.data) < _SMALL_BYTES else 0
+        if self._small == _JOIN_RUNS:
+            joined = [self._runs.pop() for _ in range(_JOIN_RUNS)]
+            self._runs.append(join_runs(joined[::-1]))
+            self._small = 0
         while self._bytes > self._bytes_max and len(self._runs) > 1:
             self._bytes -= len(self._runs.popleft().data)
 

@@ -44,6 +44,8 @@ class ReplicationSettings:
     batch_bytes_max: int = 1 << 20
     window_updates: int = 20_000
     window_bytes: int = 8 << 20
+    small_updates: int = 100
+    small_batches_max: int = 1
     heartbeat_s: float = 0.5
     connect_timeout_s: float = 3.0
     stall_timeout_s: float = 10.0

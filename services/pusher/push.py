@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
@@ -82,8 +83,36 @@ class _Batch:
     appended: asyncio.Future[Appended] | None = None
 
 
-#: What the reading side of a stream hands to the answering side; None is the end.
-_Batches: TypeAlias = "asyncio.Queue[_Batch | InvalidArgumentError | None]"
+#: None is the stream's end.
+_Item: TypeAlias = _Batch | InvalidArgumentError | None
+
+
+class _Batches:
+    """What the reading side of a stream hands to the answering side, in order."""
+
+    def __init__(self) -> None:
+        self._items: deque[_Item] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, item: _Item) -> None:
+        """Adds one; `stream_updates_max` bounds what is here."""
+        self._items.append(item)
+        self._filled.set()
+
+    async def get(self) -> _Item:
+        """Takes the next one; waits for it."""
+        while not self._items:
+            self._filled.clear()
+            await self._filled.wait()
+        return self._items.popleft()
+
+    def get_if(self, wanted: Callable[[_Batch], bool]) -> _Batch | None:
+        """Takes the next one if it is here already, and wanted."""
+        item = self._items[0] if self._items else None
+        if not isinstance(item, _Batch) or not wanted(item):
+            return None
+        self._items.popleft()
+        return item
 
 
 @dataclass(slots=True)
@@ -142,7 +171,7 @@ class Pushing:
             InvalidArgumentError: A message has too many updates. Those before it have their receipts.
             UnavailableError: The pusher ends. What has a receipt is durable.
         """
-        batches: _Batches = asyncio.Queue()
+        batches = _Batches()
         own_room = Room(self.stream_updates_max)
         reader = asyncio.create_task(self._read(requests, batches, own_room))
         drained = asyncio.create_task(self._drain(batches, reader))
@@ -152,6 +181,10 @@ class Pushing:
                     raise batch
                 response = await self._answer(batch, deadline_s)
                 own_room.give(batch.size)
+                while (following := batches.get_if(partial(self._goes_with, len(response.receipts)))) is not None:
+                    # Confirmed by the same word of the nodes: one message carries the receipts of all of them.
+                    response.receipts.extend((await self._answer(following, deadline_s)).receipts)
+                    own_room.give(following.size)
                 yield response
             if self.draining.is_set():
                 raise UnavailableError("the pusher is stopping; push what has no receipt again, under the same ids")
@@ -161,13 +194,11 @@ class Pushing:
                 task.cancel()
             await asyncio.gather(reader, drained, return_exceptions=True)
 
-    async def _drain(
-        self, batches: asyncio.Queue[_Batch | InvalidArgumentError | None], reader: asyncio.Task[None]
-    ) -> None:
+    async def _drain(self, batches: _Batches, reader: asyncio.Task[None]) -> None:
         """Takes no more once the pusher is about to end; what came before gets its receipts."""
         await self.draining.wait()
         reader.cancel()
-        batches.put_nowait(None)
+        batches.put(None)
 
     async def _read(
         self,
@@ -183,14 +214,14 @@ class Pushing:
                     await self.room.take(batch.size)
                     batch.appended = self.writer.append(batch.update_ids, batch.contents)
                     batch.appended.add_done_callback(partial(self._stored, batch.size))
-                batches.put_nowait(batch)
+                batches.put(batch)
         except InvalidArgumentError as error:
-            batches.put_nowait(error)
+            batches.put(error)
             return
         except Exception:
-            batches.put_nowait(None)
+            batches.put(None)
             raise
-        batches.put_nowait(None)
+        batches.put(None)
 
     def _stored(self, size: int, appended: asyncio.Future[Appended]) -> None:
         self.room.give(size)
@@ -200,6 +231,14 @@ class Pushing:
             self.full = str(error) if isinstance(error, StoreFullError) else ""
 
     # -- receipts
+
+    def _goes_with(self, receipts: int, batch: _Batch) -> bool:
+        """Whether the batch can be answered at once, in the message of the `receipts` before it."""
+        if receipts + len(batch.updates) > UPDATES_MAX or batch.appended is None or not batch.appended.done():
+            return False
+        if batch.ack_range is None or batch.appended.cancelled() or batch.appended.exception() is not None:
+            return True
+        return self.desk.reached(max(batch.appended.result().positions, default=0), batch.ack_range)
 
     async def _answer(self, batch: _Batch, deadline_s: float | None) -> pusher_pb2.PushUpdatesResponse:
         appended: Appended | _Failure = Appended(None, ())

@@ -31,6 +31,8 @@ What binds them:
    are read (the node stood anew meanwhile) is dropped: only `Writable` follows.
 3. At most `window_updates` updates and `window_bytes` bytes (and one more batch) are sent and not yet applied. The
    window is the node's own: a slow node holds up nobody else.
+   A few updates wait while `small_batches_max` messages are on their way: each message costs both sides far more than
+   an update in it.
 4. A stream on which something is owed (an answer, or room to write) and nothing moves for `stall_timeout_s` is ended. A
    heartbeat that leaves is no answer to records.
 5. Back-off doubles with each failure in a row. It starts again from the bottom once the node has applied something, or
@@ -294,6 +296,11 @@ class Replication:
         room = self.settings.window_updates - in_flight
         if room <= 0 or node.in_flight_bytes >= self.settings.window_bytes:
             return []
+        small = self.position + 1 - node.next_position < min(
+            self.settings.small_updates, self.settings.batch_updates_max
+        )
+        if small and len(node.in_flight) >= self.settings.small_batches_max:
+            return []  # the node's answer is due, and takes with it what gathers meanwhile
         if not node.in_flight:
             node.progress_at = now  # from here on, an answer is owed
         last = min(self.position, node.next_position - 1 + min(room, self.settings.batch_updates_max))

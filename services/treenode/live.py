@@ -60,6 +60,8 @@ class LiveNode:
         self.announcements: asyncio.Queue[SetHealth] = asyncio.Queue()
         #: Called when the state was found to be another log's, to move its files out of the way.
         self.on_set_aside: Callable[[str], None] = lambda reason: None
+        #: Called when another tree has taken the place of the one before.
+        self.on_tree_changed: Callable[[], None] = lambda: None
         #: Set once what is on the node's own disk was loaded: before that, nobody is told where it stands.
         self.restored = asyncio.Event()
         #: Why the process must end at once; None while all is well.
@@ -130,7 +132,9 @@ class LiveNode:
         self._as_of.import_id = sequence.import_id
         self._as_of.position = sequence.position
         if sequence.fresh_at_s is not None:
-            self._as_of.fresh_at.FromNanoseconds(int(sequence.fresh_at_s * _NANOSECONDS_PER_S))
+            self._as_of.fresh_at.seconds, self._as_of.fresh_at.nanos = divmod(
+                int(sequence.fresh_at_s * _NANOSECONDS_PER_S), _NANOSECONDS_PER_S
+            )
         else:
             self._as_of.ClearField("fresh_at")
         while self._waiters and self._waiters[0][0] <= sequence.position:
@@ -148,6 +152,7 @@ class LiveNode:
         self.tree_number += 1
         actions = self.handle(TreeTaken(log_id, tree.import_id, tree.position))
         self.applied()
+        self.on_tree_changed()
         return actions
 
     def fail(self, error: BaseException) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.errors import (
@@ -25,10 +24,63 @@ LOG_ID_LENGTH_MAX = 128
 ADDRESS_LENGTH_MAX = 300
 #: Records of one message; a pusher sends some hundreds.
 RECORDS_MAX = 100_000
+#: Messages that are read and not yet answered; the pusher is held back beyond it.
+REQUESTS_MAX = 16
+#: Messages that came meanwhile are taken together, up to so many records: one answer for all of them.
+TOGETHER_RECORDS_MAX = 1_000
+_YEAR_10000_S = 253_402_300_800
 
 logger = logging.getLogger(__name__)
 
 _Requests = AsyncIterator[treenode_pb2.ApplyUpdatesRequest]
+
+
+class _Inbox:
+    """What a stream has brought and nobody has answered yet; whoever serves the stream waits here for all there is."""
+
+    def __init__(self) -> None:
+        self._requests: deque[treenode_pb2.ApplyUpdatesRequest] = deque()
+        self._room = asyncio.Event()
+        #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
+        self.changed = asyncio.Event()
+        #: Whether the pusher has ended the stream.
+        self.ended = False
+        #: Why the node ends the stream; empty while it does not.
+        self.ending = ""
+
+    async def fill(self, requests: _Requests) -> None:
+        """Reads to the stream's end. A task of its own, so that no message costs one."""
+        try:
+            async for request in requests:
+                self._requests.append(request)
+                self.changed.set()
+                while len(self._requests) >= REQUESTS_MAX:
+                    self._room.clear()
+                    await self._room.wait()
+        finally:
+            self.ended = True
+            self.changed.set()
+
+    def take(self) -> list[treenode_pb2.ApplyUpdatesRequest]:
+        """The next messages, as many as are taken together; empty where none is there."""
+        taken: list[treenode_pb2.ApplyUpdatesRequest] = []
+        records = 0
+        while self._requests and (not taken or self._goes_with(taken[-1], records)):
+            taken.append(self._requests.popleft())
+            records += len(taken[-1].records)
+        self._room.set()
+        if self._requests:
+            self.changed.set()
+        return taken
+
+    def _goes_with(self, before: treenode_pb2.ApplyUpdatesRequest, records: int) -> bool:
+        """Whether the next message's records follow those of the one before. Others are judged by themselves: after a
+        new word on where the node stands, records come again."""
+        following = self._requests[0].records
+        if not following or not before.records:
+            return False
+        together = records + len(following) <= TOGETHER_RECORDS_MAX
+        return together and following[0].position == before.records[-1].position + 1
 
 
 class UpdateStreams:
@@ -37,12 +89,13 @@ class UpdateStreams:
     def __init__(self, live: LiveNode, applier: Applier) -> None:
         self._live = live
         self._applier = applier
-        #: Set to end the stream that is served now.
-        self._ending: asyncio.Future[str] | None = None
+        #: Of the stream that is served now.
+        self._inbox: _Inbox | None = None
         #: host:port of the pusher as it introduced itself; empty before.
         self.pusher_address = ""
         #: Number of the tree whose status the pusher was last told; another one now means telling it anew.
         self._told_tree = 0
+        live.on_tree_changed = self._tell
 
     async def serve(self, requests: _Requests) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
         """Answers the hello with the node's status, each batch with how far the node is.
@@ -53,43 +106,48 @@ class UpdateStreams:
         if request is None or not request.HasField("hello"):
             raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
         await self._live.restored.wait()
-        ending = self._take_over()
+        inbox = self._take_over()
         refusal = self._meet(request)
         if refusal:
             # Where the node stands goes out first: a pusher whose log lost updates must know which node has them, and
             # keep it out once its log has grown past them with others.
             yield self._response([], with_status=True)
             raise FailedPreconditionError(refusal, reason="PUSHER_REFUSED")
-        log_id = request.hello.log_id
         yield self._response([], with_status=True)
-        following: asyncio.Future[treenode_pb2.ApplyUpdatesRequest | None] | None = None
+        filling = asyncio.create_task(inbox.fill(requests))
         try:
             while True:
-                following = asyncio.ensure_future(anext(requests, None))
-                waits: list[asyncio.Future[Any]] = [following, ending]
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                if ending.done():
-                    raise AbortedError(ending.result())
-                request = following.result()
-                if request is None:
+                await inbox.changed.wait()
+                inbox.changed.clear()
+                if inbox.ending:
+                    raise AbortedError(inbox.ending)
+                if taken := inbox.take():
+                    yield await self._take(request.hello.log_id, taken)
+                elif inbox.ended:
+                    await filling
                     return
-                yield await self._take(log_id, request)
+                elif self._told_tree != self._live.tree_number:
+                    # The pusher goes on from where the new tree stands; it must not wait for its own next message.
+                    yield self._response([], with_status=True)
         finally:
-            if following is not None:
-                following.cancel()
-            if self._ending is ending:
-                self._ending = None
+            filling.cancel()
+            if self._inbox is inbox:
+                self._inbox = None
 
     def end(self, reason: str) -> None:
         """Ends the stream that is served now, if there is one."""
-        if self._ending is not None and not self._ending.done():
-            self._ending.set_result(reason)
+        if self._inbox is not None and not self._inbox.ending:
+            self._inbox.ending = reason
+            self._inbox.changed.set()
 
-    def _take_over(self) -> asyncio.Future[str]:
+    def _take_over(self) -> _Inbox:
         self.end("a newer stream of the pusher took the place of this one")
-        ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._ending = ending
-        return ending
+        self._inbox = _Inbox()
+        return self._inbox
+
+    def _tell(self) -> None:
+        if self._inbox is not None:
+            self._inbox.changed.set()
 
     def _meet(self, request: treenode_pb2.ApplyUpdatesRequest) -> str:
         """Takes the hello; says why the node refuses this pusher, if it does."""
@@ -116,14 +174,20 @@ class UpdateStreams:
         logger.info("pusher %s speaks: log %s", hello.pusher_address, hello.log_id)
         return ""
 
-    async def _take(self, log_id: str, request: treenode_pb2.ApplyUpdatesRequest) -> treenode_pb2.ApplyUpdatesResponse:
-        if request.HasField("log_end"):
-            self._live.handle(LogEndHeard(_log_end(request.log_end)))
+    async def _take(
+        self, log_id: str, requests: Sequence[treenode_pb2.ApplyUpdatesRequest]
+    ) -> treenode_pb2.ApplyUpdatesResponse:
+        """Applies what messages bring, one after another; one answer for all of them."""
+        # Each log end covers those before it.
+        newest = next((request for request in reversed(requests) if request.HasField("log_end")), None)
+        if newest is not None:
+            self._live.handle(LogEndHeard(_log_end(newest.log_end)))
         not_applied: list[NotApplied] = []
-        if request.records:
-            if len(request.records) > RECORDS_MAX:
+        if any(request.records for request in requests):
+            if any(len(request.records) > RECORDS_MAX for request in requests):
                 raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
-            positions, updates, damage = decode_records(request.records)
+            records = [record for request in requests for record in request.records]
+            positions, updates, damage = decode_records(records)
             position_before = self._live.core.sequence.position
             try:
                 not_applied = await self._applier.apply(log_id, positions, updates)
@@ -131,7 +195,7 @@ class UpdateStreams:
                 raise DataLossError(str(error), reason="POSITION_GAP", field="records") from error
             # Not one that came again: what the node has there may be another one.
             if positions and position_before < positions[-1] <= self._live.core.sequence.position:
-                self._live.last_record = (positions[-1], request.records[len(positions) - 1].crc32)
+                self._live.last_record = (positions[-1], records[len(positions) - 1].crc32)
             if damage is not None:
                 raise DataLossError(str(damage), reason="RECORD_DAMAGED", field="records")
         else:
@@ -160,8 +224,8 @@ class UpdateStreams:
 
 
 def _log_end(log_end: treenode_pb2.LogEnd) -> LogEnd:
-    sent_at_s = 0.0
-    if log_end.HasField("sent_at"):
-        with contextlib.suppress(ValueError):
-            sent_at_s = log_end.sent_at.ToNanoseconds() / 1e9
+    sent_at = log_end.sent_at
+    # A time that no clock shows counts as none: it would be copied into every answer.
+    known = log_end.HasField("sent_at") and 0 < sent_at.seconds < _YEAR_10000_S and 0 <= sent_at.nanos < 10**9
+    sent_at_s = sent_at.seconds + sent_at.nanos / 1e9 if known else 0.0
     return LogEnd(max(1, log_end.first_position), log_end.position, log_end.import_id, sent_at_s)

@@ -60,6 +60,18 @@ async def test_updates_that_come_slowly_are_sent_at_once() -> None:
         assert [receipt.update_id async for receipt in receipts] == ["o-2"]
 
 
+async def test_updates_that_come_one_by_one_share_messages() -> None:
+    async def one_by_one() -> AsyncIterator[types_pb2.Update]:
+        for number in range(50):
+            yield order(number)
+            await asyncio.sleep(0.001)
+
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        receipts = await collect(client.push(one_by_one(), PushOptions(message_interval_s=0.2)))
+        assert [receipt.update_id for receipt in receipts] == [f"o-{number}" for number in range(50)]
+        assert cluster.pusher.pushed_messages < 25
+
+
 async def test_a_refused_update_does_not_end_the_push() -> None:
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
         receipts = await collect(client.push([order(1), order(1, amount=999), order(2)]))

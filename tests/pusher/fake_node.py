@@ -39,6 +39,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
         self.crc32 = 0
         self.import_id = 0
         self.update_ids: list[str] = []
+        #: Messages with records.
+        self.messages = 0
         self.hellos: list[treenode_pb2.PusherHello] = []
         self.log_end = treenode_pb2.LogEnd()
         self.loads: list[treenode_pb2.LoadImportRequest] = []
@@ -117,6 +119,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer):
                 await self.running.wait()
                 self.log_end = request.log_end
                 if request.records:
+                    self.messages += 1
                     answers.put_nowait(self._apply(request))
         finally:
             answers.put_nowait(None)

@@ -60,6 +60,28 @@ async def test_duplicates_conflicts_and_malformed_updates_have_receipts_in_their
     assert "position 1" in receipts[3].message
 
 
+async def test_what_the_nodes_confirm_together_is_told_together(tmp_path: Path, nodes: list[FakeNode]) -> None:
+    async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
+        await push(stub, [order(0)])
+        await until(lambda: all(has(node, 1) for node in nodes), "nodes in step")
+        for node in nodes:
+            node.running.clear()
+        call = stub.PushUpdates()
+        for number in range(1, 31):
+            level = pusher_pb2.ACK_LEVEL_ALL_NODES
+            await call.write(pusher_pb2.PushUpdatesRequest(updates=[order(number)], ack_level=level))
+        await until(lambda: pusher.store.ends().last == 31, "all of them on disk")
+        for node in nodes:
+            node.running.set()
+        await call.done_writing()
+        responses = [response async for response in call]
+        receipts = [receipt for response in responses for receipt in response.receipts]
+        assert [receipt.position for receipt in receipts] == list(range(2, 32))
+        assert {receipt.outcome for receipt in receipts} == {types_pb2.OUTCOME_APPLIED}
+        assert len(responses) < 30
+        assert all(node.messages < 30 for node in nodes)
+
+
 async def test_a_batch_of_only_malformed_updates_is_answered(tmp_path: Path) -> None:
     async with running_pusher(tmp_path) as pusher, stub_of(pusher) as stub:
         receipts = await push(stub, [types_pb2.Update(), types_pb2.Update(update_id="x" * 65)])

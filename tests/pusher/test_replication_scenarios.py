@@ -83,8 +83,23 @@ def test_a_window_in_bytes_holds_back_large_batches() -> None:
     assert sends(replication.handle(Applied(NODE, 1, 10), 0.1)) == [(11, 20)]
 
 
-def test_nothing_more_is_sent_until_the_transport_took_the_last_batch() -> None:
+def test_a_few_updates_wait_for_the_answer_to_those_before_and_then_go_together() -> None:
     replication = core(position=1)
+    assert finish(replication, only_send(stand(replication, 0))) == []
+    for position in (2, 3, 4):
+        assert replication.handle(Appended(position), 0.1) == []
+    replication.validate()
+    assert sends(replication.handle(Applied(NODE, 1, 1), 0.2)) == [(2, 4)]
+
+
+def test_a_whole_batch_waits_for_no_answer() -> None:
+    replication = core(position=1)
+    finish(replication, only_send(stand(replication, 0)))
+    assert sends(replication.handle(Appended(11), 0.1)) == [(2, 11)]
+
+
+def test_nothing_more_is_sent_until_the_transport_took_the_last_batch() -> None:
+    replication = core(position=1, settings=replace(SETTINGS, small_batches_max=9))
     send = only_send(stand(replication, 0))
     assert replication.handle(Appended(2), 0.0) == []
     replication.handle(Sent(NODE, 1, send.last_position, 10), 0.0)

@@ -175,11 +175,19 @@ class Stream:
         return await self.send_records([self._pusher.record(position) for position in positions])
 
     async def send_records(self, records: Sequence[treenode_pb2.LogRecord]) -> treenode_pb2.ApplyUpdatesResponse:
-        return await self.ask(treenode_pb2.ApplyUpdatesRequest(records=records, log_end=self._pusher.log_end()))
+        answer = await self.ask(treenode_pb2.ApplyUpdatesRequest(records=records, log_end=self._pusher.log_end()))
+        if records and answer.HasField("status") and answer.applied_position < records[-1].position:
+            answer = await self.read()  # the other was the node's own word on a tree that it took meanwhile
+        return answer
 
     async def ask(self, request: treenode_pb2.ApplyUpdatesRequest) -> treenode_pb2.ApplyUpdatesResponse:
-        try:
+        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.write(request)
+        return await self.read()
+
+    async def read(self) -> treenode_pb2.ApplyUpdatesResponse:
+        """The node's next word."""
+        try:
             response = await self._call.read()
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             raise EndedError(await self._call.code(), await self._call.details()) from None

@@ -68,6 +68,14 @@ async def test_the_first_import_of_a_new_cluster(tmp_path: Path) -> None:
         assert node.live.core.state is NodeState.PASSIVE
 
 
+async def test_the_pusher_hears_at_once_of_a_tree_that_the_node_took(tmp_path: Path) -> None:
+    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+        await stream.hello()
+        await load_import(node, pusher, pusher.add_import(1, FILE, 0))
+        told = await stream.read()  # without a message of the pusher before it
+        assert (told.status.import_id, told.status.position, told.applied_position) == (1, 0, 0)
+
+
 async def test_updates_after_the_files_position_come_on_top_of_it(tmp_path: Path) -> None:
     async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()

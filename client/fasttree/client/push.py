@@ -35,6 +35,9 @@ class PushOptions:
     window_updates: int = 5_000
     #: Gives up when no receipt has come for so long.
     patience_s: float = 30.0
+    #: Messages leave at most so often, unless one is full; what comes meanwhile goes together. The first one after a
+    #: pause leaves at once.
+    message_interval_s: float = 0.002
 
 
 class _Source:
@@ -72,13 +75,20 @@ class _Source:
             self._room.clear()
             await self._room.wait()
 
-    async def batch(self, updates_max: int) -> list[types_pb2.Update]:
-        """The next updates; empty at the end. Nothing is taken while it waits, so it may be cancelled."""
-        while not self._ready:
-            if self._ended:
-                return []
+    @property
+    def full(self) -> bool:
+        """Whether waiting longer brings nothing more into the next batch."""
+        return self._ended or len(self._ready) >= self._limit
+
+    async def wait(self) -> None:
+        """Until there is something, or the end."""
+        while not self._ready and not self._ended:
             self._changed.clear()
             await self._changed.wait()
+
+    async def batch(self, updates_max: int) -> list[types_pb2.Update]:
+        """The next updates; empty at the end. Nothing is taken while it waits, so it may be cancelled."""
+        await self.wait()
         self._room.set()
         return [self._ready.popleft() for _ in range(min(updates_max, self._limit, len(self._ready)))]
 
@@ -104,6 +114,7 @@ class Push:
         self._acknowledged = asyncio.Event()
         #: When the last receipt came, or the first update after a pause went out.
         self._progress_at = time.monotonic()
+        self._gave_up = False
         #: How often the stream was opened again.
         self.reconnects = 0
 
@@ -136,12 +147,10 @@ class Push:
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._stub.PushUpdates()
-        sender = asyncio.create_task(self._send(call))
+        self._gave_up = False
+        sender, watcher = asyncio.create_task(self._send(call)), asyncio.create_task(self._watch(call))
         try:
-            while True:
-                response = await self._read(call)
-                if response is None:
-                    break
+            while isinstance(response := await self._read(call), pusher_pb2.PushUpdatesResponse):
                 self._progress_at = time.monotonic()
                 self._waits.reset()
                 for receipt in response.receipts:
@@ -153,21 +162,29 @@ class Push:
             if self._unacknowledged or not sender.done():
                 raise _broken("the pusher ended the stream before the last receipt")
         finally:
-            sender.cancel()
-            await asyncio.gather(sender, return_exceptions=True)
+            for task in (sender, watcher):
+                task.cancel()
+            await asyncio.gather(sender, watcher, return_exceptions=True)
             call.cancel()
 
-    async def _read(self, call: _Call) -> pusher_pb2.PushUpdatesResponse | None:
-        """The next message, None at the end. A pusher that owes receipts and stays silent too long counts as gone."""
-        reading = asyncio.ensure_future(call.read())
+    async def _read(self, call: _Call) -> object:
+        """The next message; something else at the end."""
         try:
-            while not (await asyncio.wait({reading}, timeout=self._options.patience_s / 4))[0]:
-                if self._silent_s() > self._options.patience_s:
-                    raise _broken(f"no receipt for {self._options.patience_s:g} s")
-            response = reading.result()
-        finally:
-            reading.cancel()
-        return response if isinstance(response, pusher_pb2.PushUpdatesResponse) else None
+            return await call.read()
+        except (asyncio.CancelledError, grpc.aio.AioRpcError):
+            # The watcher's cancel of the call shows here as our own.
+            if self._gave_up:
+                raise _broken(f"no receipt for {self._options.patience_s:g} s") from None
+            raise
+
+    async def _watch(self, call: _Call) -> None:
+        """A pusher that owes receipts and stays silent too long counts as gone."""
+        silent_s = 0.0
+        while silent_s <= self._options.patience_s:
+            await asyncio.sleep(self._options.patience_s / 4)
+            silent_s = self._silent_s()
+        self._gave_up = True
+        call.cancel()
 
     def _silent_s(self) -> float:
         """How long the pusher has owed a receipt. Waiting for the caller's next update is not its silence."""
@@ -186,10 +203,12 @@ class Push:
             again = list(self._unacknowledged)
             for first in range(0, len(again), self._options.batch_updates_max):
                 await self._write(call, again[first : first + self._options.batch_updates_max])
+            due_s = 0.0
             while True:
                 while (room := self._options.window_updates - len(self._unacknowledged)) <= 0:
                     self._acknowledged.clear()
                     await self._acknowledged.wait()
+                due_s = await self._pace(due_s)
                 batch = await self._source.batch(room)
                 if not batch:
                     await call.done_writing()
@@ -200,6 +219,14 @@ class Push:
                 await self._write(call, batch)
         except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
             return  # the stream is over; the reader sees why
+
+    async def _pace(self, due_s: float) -> float:
+        """Waits for something to send, and until `due_s` for more of it; returns when the next message is due."""
+        await self._source.wait()
+        wait_s = due_s - time.monotonic()
+        if wait_s > 0 and not self._source.full:
+            await asyncio.sleep(wait_s)
+        return time.monotonic() + self._options.message_interval_s
 
     async def _write(self, call: _Call, batch: list[types_pb2.Update]) -> None:
         await call.write(pusher_pb2.PushUpdatesRequest(updates=batch, ack_level=self._options.ack_level))

@@ -72,8 +72,9 @@ class TreeNodeServiceServicer:
     """
 
     def ApplyUpdates(self, request_iterator, context):
-        """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and each
-        batch with how far it is on disk or in memory. A newer stream ends an older one (ABORTED).
+        """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and
+        batches with how far it is; one answer may cover several. It tells at once when it took another tree.
+        A newer stream ends an older one (ABORTED).
         FAILED_PRECONDITION: another cluster's pusher. DATA_LOSS: a record whose checksum is wrong, or a gap; nothing of that
         batch from there on is applied.
         """

@@ -34,8 +34,9 @@ class TreeNodeServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> TreeNodeServiceAsyncStub: ...
     ApplyUpdates: _grpc.StreamStreamMultiCallable[_treenode_pb2.ApplyUpdatesRequest, _treenode_pb2.ApplyUpdatesResponse]
-    """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and each
-    batch with how far it is on disk or in memory. A newer stream ends an older one (ABORTED).
+    """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and
+    batches with how far it is; one answer may cover several. It tells at once when it took another tree.
+    A newer stream ends an older one (ABORTED).
     FAILED_PRECONDITION: another cluster's pusher. DATA_LOSS: a record whose checksum is wrong, or a gap; nothing of that
     batch from there on is applied.
     """
@@ -60,8 +61,9 @@ class TreeNodeServiceAsyncStub(TreeNodeServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ApplyUpdates: _aio.StreamStreamMultiCallable[_treenode_pb2.ApplyUpdatesRequest, _treenode_pb2.ApplyUpdatesResponse]  # type: ignore[assignment]
-    """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and each
-    batch with how far it is on disk or in memory. A newer stream ends an older one (ABORTED).
+    """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and
+    batches with how far it is; one answer may cover several. It tells at once when it took another tree.
+    A newer stream ends an older one (ABORTED).
     FAILED_PRECONDITION: another cluster's pusher. DATA_LOSS: a record whose checksum is wrong, or a gap; nothing of that
     batch from there on is applied.
     """
@@ -89,8 +91,9 @@ class TreeNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_treenode_pb2.ApplyUpdatesRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_treenode_pb2.ApplyUpdatesResponse], _abc.AsyncIterator[_treenode_pb2.ApplyUpdatesResponse]]:
-        """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and each
-        batch with how far it is on disk or in memory. A newer stream ends an older one (ABORTED).
+        """The pusher's stream: a hello, then batches and heartbeats. The node answers the hello with where it stands, and
+        batches with how far it is; one answer may cover several. It tells at once when it took another tree.
+        A newer stream ends an older one (ABORTED).
         FAILED_PRECONDITION: another cluster's pusher. DATA_LOSS: a record whose checksum is wrong, or a gap; nothing of that
         batch from there on is applied.
         """
