@@ -2,6 +2,7 @@
 
 import gc
 import os
+from pathlib import Path
 
 
 def main() -> None:
@@ -13,9 +14,22 @@ def main() -> None:
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
     from services.shared.startup import service_command
+
+    service_command("treenode", _start)()
+
+
+def _start(config: Path | None, overrides: dict[str, str]) -> None:
+    from services.shared.settings import load_settings
+    from services.treenode.early_read import EarlyRead
+    from services.treenode.settings import TreeNodeSettings, state_folder
+
+    settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
+    # Before the other imports, which take as long as the reading.
+    early = EarlyRead(state_folder(settings) / "snapshots")
+
     from services.treenode.app import start
 
-    service_command("treenode", start)()
+    start(config, overrides, early)
 
 
 if __name__ == "__main__":

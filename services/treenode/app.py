@@ -25,6 +25,7 @@ from services.shared.startup import lock_folder
 from services.treenode.applying import Applier
 from services.treenode.compiling import tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
+from services.treenode.early_read import EarlyRead
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.http_port import HttpPort
 from services.treenode.import_files import ImportFiles, ImportSourceServicer
@@ -42,7 +43,7 @@ from services.treenode.settings import TreeNodeSettings, checked, state_folder
 from services.treenode.snapshots import SnapshotStore
 from services.treenode.tree import StateError
 from services.treenode.update_stream import UpdateStreams
-from services.treenode.warm_up import warm_up_node
+from services.treenode.warm_up import everything_is_cached, warm_up_first_answers, warm_up_node
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70
@@ -53,14 +54,21 @@ logger = logging.getLogger(__name__)
 class TreeNode:
     """One node with its three ports. `start`, then `stop`."""
 
-    def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings, limits: ImportLimits) -> None:
-        """Locks the state folder and opens what is in it.
+    def __init__(
+        self,
+        settings: TreeNodeSettings,
+        cluster: ClusterSettings,
+        limits: ImportLimits,
+        early: EarlyRead | None = None,
+    ) -> None:
+        """Locks the state folder and opens what is in it. `early`: what was begun to be read of it.
 
         Raises:
             SettingsError: A setting that can't be.
             StartupError: Another process has the state folder.
         """
         self.settings = checked(settings)
+        self._early = early
         self.cluster = cluster
         folder = state_folder(self.settings)
         self._lock: IO[str] = lock_folder(folder)
@@ -96,6 +104,8 @@ class TreeNode:
         self.http = HttpPort(self.live, self.metrics, self.logs, self.echo)
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
+        #: Set once every kernel is loaded.
+        self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._log_handler: LogHandler | None = None
@@ -135,8 +145,10 @@ class TreeNode:
         if self.cluster.coordinator:
             self._begin(Heartbeat(self.live, self.cluster.coordinator, self.address).run())
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
-        # No update and no report waits for a kernel to be loaded, or compiled.
-        await asyncio.gather(self._restore(), asyncio.to_thread(warm_up_node))
+        # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
+        # rarer calls are loaded once the node serves.
+        first = warm_up_first_answers if everything_is_cached() else warm_up_node
+        await asyncio.gather(self._restore(), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
         self._begin(self.writer.run())
@@ -179,6 +191,10 @@ class TreeNode:
         await self.http.stop()
         self._close()
 
+    async def _warm_up_rest(self) -> None:
+        await asyncio.to_thread(warm_up_node)
+        self.warm.set()
+
     def _close(self) -> None:
         self.reports.close()
         self.live.close()
@@ -209,10 +225,11 @@ class TreeNode:
 
     async def _restore(self) -> None:
         """Starts from the newest snapshot that is good; from nothing where there is none."""
-        live = self.live
+        live, early = self.live, self._early
+        self._early = None
         for _ in range(len(self.store.all())):
             live.handle(LoadBegun("its own snapshot"))
-            state = await asyncio.to_thread(self.store.load_newest)
+            state = await asyncio.to_thread(self.store.load_newest, early.take if early else lambda path: None)
             if state is None:
                 live.handle(LoadFailed("it has no snapshot that is good"))
                 return
@@ -237,8 +254,16 @@ def _full_name(module: ModuleType, service: str) -> str:
     return str(module.DESCRIPTOR.services_by_name[service].full_name)
 
 
-def start(config: Path | None, overrides: dict[str, str]) -> None:
-    """Runs a node until SIGTERM or SIGINT.
+async def _freeze_garbage_once(warm: asyncio.Event) -> None:
+    """What is there once the node is warm stays: a collection that went through it would stop the node for a tenth of a
+    second."""
+    await warm.wait()
+    gc.freeze()
+    gc.enable()
+
+
+def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> None:
+    """Runs a node until SIGTERM or SIGINT. `early`: its newest snapshot, being read.
 
     Raises:
         SettingsError, StartupError, OSError: It can't start; one line that names the mend.
@@ -250,14 +275,12 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
 
     async def main(stop: asyncio.Event) -> None:
         nonlocal fatal
-        node = TreeNode(node_settings, cluster, limits)
+        node = TreeNode(node_settings, cluster, limits, early)
         await node.start()
-        # What is there now stays: a collection that went through it would stop the node for a tenth of a second.
-        gc.freeze()
-        gc.enable()
+        freezing = asyncio.ensure_future(_freeze_garbage_once(node.warm))
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.live.stop.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
+        for wait in (*waits, freezing):
             wait.cancel()
         await node.stop()
         fatal = node.live.fatal is not None

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,12 @@ class Snapshot:
     import_id: int
     position: int
     path: Path
+
+
+def snapshots_in(folder: Path) -> list[Snapshot]:
+    """Every snapshot in a folder, newest first."""
+    names = [(path, _NAME.fullmatch(path.name)) for path in folder.glob("*" + SUFFIX)]
+    return sorted((Snapshot(int(name[1]), int(name[2]), path) for path, name in names if name), reverse=True)
 
 
 class SnapshotStore:
@@ -66,15 +73,17 @@ class SnapshotStore:
 
     def all(self) -> list[Snapshot]:
         """Every snapshot, newest first."""
-        names = [(path, _NAME.fullmatch(path.name)) for path in self._folder.glob("*" + SUFFIX)]
-        return sorted((Snapshot(int(name[1]), int(name[2]), path) for path, name in names if name), reverse=True)
+        return snapshots_in(self._folder)
 
-    def load_newest(self) -> StateFile | None:
-        """The newest snapshot that is whole. A damaged one is set aside, and the one before it is taken."""
+    def load_newest(self, begun: Callable[[Path], StateFile | None] = lambda path: None) -> StateFile | None:
+        """The newest snapshot that is whole. A damaged one is set aside, and the one before it is taken.
+
+        `begun`: gives what was read of a file already (early_read.py), or raises as `read_state`.
+        """
         for snapshot in self.all():
             try:
                 self._check_label(snapshot, read_label(snapshot.path))
-                return read_state(snapshot.path)
+                return begun(snapshot.path) or read_state(snapshot.path)
             except (StateDamagedError, OSError, ValueError, KeyError) as error:
                 logger.error("snapshot %s is set aside: %s", snapshot.path.name, error)
                 self.set_aside(snapshot, str(error))

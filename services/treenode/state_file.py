@@ -30,7 +30,11 @@ HEADER_BYTES_MAX = 512 * 1024**2
 ARRAYS_MAX = 10_000
 #: Piece of an array that one thread reads or checks at a time.
 PIECE_BYTES = 8 * 1024**2
+#: Reading takes larger ones: after each it waits for the interpreter, which may be busy with the process's own start.
+READ_PIECE_BYTES = 32 * 1024**2
 READER_THREADS = 2
+#: An array of any length may want room for so many.
+ROOM_MIN = 8192
 
 _PREFIX = struct.Struct("<8sQQI")
 
@@ -48,7 +52,8 @@ class StateFile(NamedTuple):
     label: dict[str, Any]
     #: The engine's.
     meta: dict[str, Any]
-    #: The engine's; each owns its memory.
+    #: The engine's; each owns its memory. Those that `meta` names under `growing` have room behind what they hold: they
+    #: are `meta["room"]` long along the axis that it gives, whatever the file has.
     arrays: dict[str, AnyArray]
 
 
@@ -144,7 +149,9 @@ def read_state(path: Path) -> StateFile:
     with path.open("rb", buffering=0) as file:
         header, header_offset = _read_header(file.fileno(), path)
         entries = header["arrays"]
-        arrays = _allocate(entries, header_offset, path)
+        arrays = _allocate(entries, header["meta"], header_offset, path)
+        # The largest first: both threads are done at about the same time.
+        entries = sorted(entries, key=_size_bytes, reverse=True)
         with ThreadPoolExecutor(READER_THREADS, thread_name_prefix="read-state") as pool:
             reads = [pool.submit(_read_array, file.fileno(), arrays[entry["name"]], entry, path) for entry in entries]
             for read in reads:
@@ -182,12 +189,12 @@ def _size_bytes(entry: Mapping[str, Any]) -> int:
     return size_bytes
 
 
-def _parts(array: AnyArray) -> Iterator[memoryview]:
+def _parts(array: AnyArray, part_bytes: int = PIECE_BYTES) -> Iterator[memoryview]:
     if not array.nbytes:
         return
     view = array.reshape(-1).view(np.uint8).data
-    for start in range(0, len(view), PIECE_BYTES):
-        yield view[start : start + PIECE_BYTES]
+    for start in range(0, len(view), part_bytes):
+        yield view[start : start + part_bytes]
 
 
 def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
@@ -218,28 +225,41 @@ def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
     return header, offset
 
 
-def _allocate(entries: list[dict[str, Any]], header_offset: int, path: Path) -> dict[str, AnyArray]:
+def _allocate(
+    entries: list[dict[str, Any]], meta: Mapping[str, Any], header_offset: int, path: Path
+) -> dict[str, AnyArray]:
     """Room for the arrays, which must be exactly what the file has before its header."""
     if len(entries) > ARRAYS_MAX:
         raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
+    growing, room = meta.get("growing", {}), meta.get("room", 0)
     offset = ALIGNMENT_BYTES
+    shapes = {}
     for entry in entries:
         size_bytes = _size_bytes(entry)
         if np.dtype(entry["dtype"]).hasobject or entry["offset"] != offset or size_bytes < 0:
             raise StateDamagedError(f"{path.name}: array {entry['name']} is not where it should be")
         offset = _aligned(offset + size_bytes)
+        shapes[entry["name"]] = list(entry["shape"])
+        if entry["name"] in growing:
+            axis = growing[entry["name"]]
+            length = shapes[entry["name"]][axis]
+            if len(entry["shape"]) > 2 or not length <= room <= 2 * length + ROOM_MIN:
+                raise StateDamagedError(f"{path.name}: array {entry['name']} has {length} and wants room for {room}")
+            shapes[entry["name"]][axis] = room
     if offset != header_offset:
         raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
-    return {entry["name"]: np.empty(tuple(entry["shape"]), np.dtype(entry["dtype"])) for entry in entries}
+    return {entry["name"]: np.empty(tuple(shapes[entry["name"]]), np.dtype(entry["dtype"])) for entry in entries}
 
 
 def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path: Path) -> None:
     crc, offset = 0, int(entry["offset"])
-    for part in _parts(array):
-        if not _read_into(descriptor, part, offset):
-            raise StateDamagedError(f"{path.name} ends inside array {entry['name']}")
-        crc = zlib.crc32(part, crc)
-        offset += len(part)
+    held = array[tuple(slice(length) for length in entry["shape"])]
+    for piece in _contiguous(held):
+        for part in _parts(piece, READ_PIECE_BYTES):
+            if not _read_into(descriptor, part, offset):
+                raise StateDamagedError(f"{path.name} ends inside array {entry['name']}")
+            crc = zlib.crc32(part, crc)
+            offset += len(part)
     if crc != entry["crc32"]:
         raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
 

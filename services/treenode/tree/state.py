@@ -2,6 +2,10 @@
 
 The arrays are views of the columns, cut to the rows in use: to be written before the next update, or by a forked child.
 Only what says how far overflow is, is made anew on the way back.
+
+The dict says under `growing` which arrays go by row or seat, and along which axis; under `room`, how long that axis is
+best made by whoever reads them into memory of their own. Arrays of that length become the tree's columns as they are:
+there is never a second copy of a state. Shorter ones are copied.
 """
 
 from __future__ import annotations
@@ -19,16 +23,17 @@ from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, Rej
 from services.treenode.tree.ids import IdTable, empty_slots
 from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.names import Names
-from services.treenode.tree.store import PLACES, Store, empty_store, room_for, widened, with_slots
+from services.treenode.tree.store import PLACES, USED, Store, empty_store, room_for, widened, with_slots
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
 
 #: Grows with each change of what state() gives; another one is refused.
-FORMAT = 2
+FORMAT = 3
 
 _COLUMNS = ("kind", "status", "rank", "joined_on", "leg", "personal")
 _SEATED = ("parent", "span", "following", "preceding", "level", "members", "group")
+_MAPPED = ("seat_of", "row_at")
 _WHOLE = ("counters", "digests")
 
 
@@ -46,8 +51,9 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
         arrays.update({f"{label}.{name}": getattr(columns, name)[..., :used] for name in _SEATED})
         arrays[f"{label}.top"] = columns.top
-    arrays["placement.seat_of"] = store.placement.seat_of[:used]
-    arrays["placement.row_at"] = store.placement.row_at[:used]
+    arrays.update({f"placement.{name}": getattr(store.placement, name)[:used] for name in _MAPPED})
+    further = [f"further.{name}" for name in tree.further]
+    seated = [name for name in arrays if name.split(".")[-1] in (*_SEATED, *_MAPPED)]
     held = [tree.held_updates.by_position[position] for position in sorted(tree.held_updates.by_position)]
     bodies = [update.update.SerializeToString(deterministic=True) for update in held]
     arrays["held.bytes"] = np.frombuffer(b"".join(bodies), dtype=np.uint8)
@@ -56,6 +62,8 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays.update({f"further.{name}": column.values[:used] for name, column in tree.further.items()})
     meta = {
         "format": FORMAT,
+        "growing": {"ids": 0} | {name: arrays[name].ndim - 1 for name in (*_COLUMNS, *seated, *further)},
+        "room": room_for(used),
         "import_id": tree.import_id,
         "position": tree.position,
         "digest": tree.digest,
@@ -71,32 +79,67 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     return meta, arrays
 
 
-def fill_store(store: Store, arrays: Mapping[str, AnyArray]) -> Store:
-    """The store with the columns of a state, copied by two threads."""
-    used = len(arrays["kind"])
-    pairs: list[tuple[AnyArray, AnyArray]] = [(store.ids.words[:used], arrays["ids"])]
-    pairs += [(getattr(store, name), arrays[name]) for name in _WHOLE]
-    pairs += [(getattr(store, name)[..., :used], arrays[name]) for name in _COLUMNS]
-    for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
-        pairs += [(getattr(columns, name)[..., :used], arrays[f"{label}.{name}"]) for name in _SEATED]
-        pairs.append((columns.top, arrays[f"{label}.top"]))
-    pairs.append((store.placement.seat_of[:used], arrays["placement.seat_of"]))
-    pairs.append((store.placement.row_at[:used], arrays["placement.row_at"]))
-    with ThreadPoolExecutor(2) as copiers:
-        list(copiers.map(lambda pair: np.copyto(*pair), pairs))
-    set_magnitudes(store, used)
-    places = int(store.counters[PLACES])
-    if len(arrays["slots"]) < len(empty_slots(places + places // 8)):
-        return with_slots(store, room_for(places))
-    return store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
-
-
 def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashes: AnyArray) -> Store:
     """A store with room to grow from a state. Raises KeyError or ValueError where columns are missing or differ."""
-    used = len(arrays["kind"])
+    used = int(arrays["counters"][USED])
+    columns = _Columns(used, len(arrays["kind"]))
     volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
-    store = empty_store(room_for(used), arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
-    return fill_store(store, arrays)
+    like = empty_store(1, arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
+    trees = {}
+    for label, model in (("sponsor", like.sponsor), ("placement", like.placement)):
+        seated = (*_SEATED, *_MAPPED) if label == "placement" else _SEATED
+        taken = {name: columns.take(arrays[f"{label}.{name}"], getattr(model, name)) for name in seated}
+        trees[label] = model._replace(**taken, top=columns.whole(arrays[f"{label}.top"], model.top))
+    store = like._replace(
+        **{name: columns.take(arrays[name], getattr(like, name)) for name in _COLUMNS},
+        **{name: columns.whole(arrays[name], getattr(like, name)) for name in _WHOLE},
+        sponsor=trees["sponsor"],
+        placement=trees["placement"],
+        ids=IdTable(columns.take(arrays["ids"], like.ids.words, axis=0), arrays["slots"]),
+    )
+    columns.copy()
+    set_magnitudes(store, used)
+    places = int(store.counters[PLACES])
+    if arrays["slots"].dtype != np.int32 or len(arrays["slots"]) < len(empty_slots(places + places // 8)):
+        return with_slots(store, room_for(places))
+    return store if columns.owned else store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
+
+
+class _Columns:
+    """Takes the columns of one state over, or copies them, all alike."""
+
+    def __init__(self, used: int, length: int) -> None:
+        """`used`: rows in use; `length`: that of the arrays."""
+        self.owned = length > used
+        self._used = used
+        self._capacity = length if self.owned else room_for(used)
+        self._copies: list[tuple[AnyArray, AnyArray]] = []
+
+    def take(self, column: AnyArray, like: AnyArray, axis: int = -1) -> AnyArray:
+        """A column with room along the axis; its values may come with `copy` only. Raises ValueError where it is not
+        like `like`."""
+        shape = list(like.shape)
+        shape[axis] = self._capacity if self.owned else self._used
+        if column.shape != tuple(shape) or column.dtype != like.dtype:
+            raise ValueError(f"a column is {column.dtype}{list(column.shape)}, not {like.dtype}{shape}")
+        if self.owned:
+            return column
+        shape[axis] = self._capacity
+        roomy = np.empty(shape, column.dtype)
+        self._copies.append((roomy[: self._used] if axis == 0 else roomy[..., : self._used], column))
+        return roomy
+
+    def whole(self, array: AnyArray, like: AnyArray) -> AnyArray:
+        """An array that does not grow. Raises as `take`."""
+        if array.shape != like.shape or array.dtype != like.dtype:
+            raise ValueError(f"an array is {array.dtype}{list(array.shape)}, not {like.dtype}{list(like.shape)}")
+        return array if self.owned else array.copy()
+
+    def copy(self) -> None:
+        """Copies what has to be, by two threads."""
+        if self._copies:
+            with ThreadPoolExecutor(2) as copiers:
+                list(copiers.map(lambda pair: np.copyto(*pair), self._copies))
 
 
 def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capacity: int) -> FurtherColumns:
@@ -104,7 +147,9 @@ def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capaci
     columns = {}
     for name, kind, texts in meta["further"]:
         values = arrays[f"further.{name}"]
-        columns[name] = Column(name, kind, widened(values, len(values), capacity), Names(texts))
+        if len(values) < capacity:
+            values = widened(values, len(values), capacity)
+        columns[name] = Column(name, kind, values, Names(texts))
     return FurtherColumns(columns)
 
 
