@@ -34,6 +34,21 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 ]
 
 
+#: What a call or stream has to finish in on a connection that was asked to end, in milliseconds: longer than any takes.
+_AGED_CALL_MS_MAX = 3_600_000
+
+
+def connection_age_options(age_s_max: float) -> list[tuple[str, int]]:
+    """Options of a server that asks each connection to end after about that time (0: never), and lets its calls finish.
+    A client opens a new one for its next call, without noticing."""
+    if age_s_max <= 0:
+        return []
+    return [
+        ("grpc.max_connection_age_ms", max(1, int(age_s_max * 1_000))),
+        ("grpc.max_connection_age_grace_ms", _AGED_CALL_MS_MAX),
+    ]
+
+
 def open_channel(address: str) -> grpc.aio.Channel:
     """A channel to `host:port`."""
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)

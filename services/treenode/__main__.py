@@ -19,13 +19,10 @@ def main() -> None:
 
 
 def _start(config: Path | None, overrides: dict[str, str]) -> None:
-    from services.shared.settings import load_settings
-    from services.treenode.early_read import EarlyRead
-    from services.treenode.settings import TreeNodeSettings, state_folder
+    from services.treenode.early_read import begin_early_read
 
-    settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
     # Before the other imports, which take as long as the reading.
-    early = EarlyRead(state_folder(settings) / "snapshots")
+    early = begin_early_read(config, overrides)
 
     from services.treenode.app import start
 

@@ -19,6 +19,7 @@ from fasttree.v1 import (
     treenode_pb2,
     treenode_pb2_grpc,
 )
+from services.shared.channels import connection_age_options
 from services.shared.serving import PRIMARY, READY, GrpcServer, run
 from services.shared.settings import ClusterSettings, load_settings
 from services.shared.startup import lock_folder
@@ -95,6 +96,7 @@ class TreeNode:
             self.live,
             ReportLimits(
                 streams_max=self.settings.report_streams_max,
+                stream_stall_s_max=self.settings.report_stream_stall_s_max,
                 threads=self.settings.report_threads,
                 message_bytes=self.settings.report_message_bytes,
                 position_wait_s_max=self.settings.report_position_wait_s_max,
@@ -124,6 +126,7 @@ class TreeNode:
             f"{settings.listen_host}:{settings.report_port}",
             services=[(add_report_service, self.reports)],
             service_names=[_full_name(report_pb2, "ReportService")],
+            options=connection_age_options(settings.report_connection_age_s_max),
         )
         servicer = TreeNodeServicer(self.live, self.streams, self.loader, self.store, self.writer, self.address)
         instant = GrpcServer(

@@ -9,8 +9,16 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from services.shared.settings import load_settings
+from services.treenode.settings import TreeNodeSettings, state_folder
 from services.treenode.snapshots import snapshots_in
 from services.treenode.state_file import StateFile, read_state
+
+
+def begin_early_read(config: Path | None, overrides: dict[str, str]) -> EarlyRead:
+    """Begins with the node's newest snapshot. Raises SettingsError as `load_settings`."""
+    settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
+    return EarlyRead(state_folder(settings) / "snapshots")
 
 
 class EarlyRead:

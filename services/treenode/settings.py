@@ -56,6 +56,11 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     #: Streams of downlines at the same time; one more is refused. Each has a copy of its rows until its client has
     #: them, about 60 bytes a member with the default columns.
     report_streams_max: int = 8
+    #: A stream whose client takes nothing for so long is ended (UNAVAILABLE: it may ask again), in seconds.
+    report_stream_stall_s_max: float = 60.0
+    #: A connection to the report port is asked to end after about this time, in seconds, so that the clients of a load
+    #: balancer that forwards connections spread over all nodes again; calls and streams on it finish. 0: never.
+    report_connection_age_s_max: float = 600.0
     #: Threads that filter, sort and encode reports.
     report_threads: int = 2
     #: Size of a stream's messages, in bytes.
@@ -96,7 +101,14 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
     Raises:
         SettingsError: A value that can't be; one line that names it.
     """
-    for field in ("snapshot_interval_s", "heartbeat_s", "apply_slice_ms", "download_silence_s", "catch_up_grace_s"):
+    for field in (
+        "snapshot_interval_s",
+        "heartbeat_s",
+        "apply_slice_ms",
+        "download_silence_s",
+        "catch_up_grace_s",
+        "report_stream_stall_s_max",
+    ):
         if not getattr(settings, field) > 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be more than 0")
     for field in (
@@ -105,6 +117,7 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
         "drain_grace_s",
         "caught_up_lag_updates",
         "relay_changed_percent",
+        "report_connection_age_s_max",
     ):
         if not getattr(settings, field) >= 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be 0 or more")

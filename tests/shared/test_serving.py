@@ -12,10 +12,11 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.channels import open_channel
+from services.shared.channels import connection_age_options, open_channel
 from services.shared.errors import NotFoundError
 from services.shared.serving import PRIMARY, READY, GrpcServer
 
+AGE_S = 0.2
 SERVICE = "fasttree.v1.CoordinatorService"
 
 
@@ -119,3 +120,44 @@ async def test_stop_turns_health_off_for_watchers(server: GrpcServer) -> None:
         assert (await anext(answers)).status == health_pb2.HealthCheckResponse.NOT_SERVING
         watch.cancel()
         await stopping
+
+
+class Counting(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Answers, and notes who asked from which connection."""
+
+    def __init__(self) -> None:
+        self.peers: set[str] = set()
+
+    async def Pause(self, request, context):
+        self.peers.add(context.peer())
+        return coordinator_pb2.PauseResponse()
+
+    async def WatchCluster(self, request, context):
+        for _ in range(10):
+            yield coordinator_pb2.WatchClusterResponse()
+            await asyncio.sleep(AGE_S / 2)
+
+
+async def test_an_aged_connection_ends_and_no_call_or_stream_with_it() -> None:
+    counting = Counting()
+    add = coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server
+    server = GrpcServer("127.0.0.1:0", [(add, counting)], [SERVICE], options=connection_age_options(AGE_S))
+    await server.start()
+    try:
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+
+            async def watched() -> int:
+                return sum([1 async for _ in stub.WatchCluster(coordinator_pb2.WatchClusterRequest())])
+
+            watching = asyncio.create_task(watched())
+            async with asyncio.timeout(60):
+                while len(counting.peers) < 3:
+                    await stub.Pause(coordinator_pb2.PauseRequest())
+                assert await watching == 10
+    finally:
+        await server.stop(0)
+
+
+def test_an_age_of_0_is_no_age() -> None:
+    assert connection_age_options(0) == []

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from services.treenode.tree import StateError, Tree
+from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.leg_digests import leg_digests
 from services.treenode.tree.links import TOP
 from services.treenode.tree.queries import row_of_member
@@ -139,3 +141,42 @@ def test_reconciliation_tells_what_differs() -> None:
     assert (told.members_before, told.members_after) == (before.member_count, after.member_count)
     same = Tree.empty(CONFIG).reconcile(Tree.empty(CONFIG))
     assert same == type(same)(0, 0, 0, 0, 0, 0, 0)
+
+
+def roomy(meta: dict[str, Any], arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """The arrays as whoever reads them into memory of its own makes them."""
+    longer = {}
+    for name, array in arrays.items():
+        longer[name] = array.copy()
+        if name in meta["growing"]:
+            shape = list(array.shape)
+            shape[meta["growing"][name]] = meta["room"]
+            longer[name] = np.zeros(shape, array.dtype)
+            longer[name][tuple(slice(length) for length in array.shape)] = array
+    return longer
+
+
+def test_arrays_with_room_become_the_columns_without_a_copy() -> None:
+    tree = some_tree()
+    meta, arrays = tree.state()
+    longer = roomy(meta, arrays)
+    restored = Tree.from_state(meta, longer)
+    restored.validate()
+    assert restored.digest == tree.digest
+    store = restored.store
+    assert store.kind is longer["kind"]
+    assert store.ids.words is longer["ids"]
+    assert store.placement.row_at is longer["placement.row_at"]
+    assert store.personal is longer["personal"]
+    assert restored.further["city"].values is longer["further.city"]
+    assert restored.room_left == meta["room"] - store.used
+    assert not take(restored, order("m3", 1))
+    restored.validate()
+
+
+def test_every_column_has_the_same_room() -> None:
+    meta, arrays = some_tree().state()
+    longer = roomy(meta, arrays)
+    for name in (name for name in meta["growing"] if not name.startswith("further.")):
+        with pytest.raises(StateError):
+            Tree.from_state(meta, {**longer, name: arrays[name]})

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.treenode.early_read import EarlyRead
 from services.treenode.snapshots import ASIDE_KEPT, Snapshot, SnapshotStore
 from services.treenode.state_file import write_state_to
 
@@ -89,3 +90,28 @@ def test_all_are_set_aside_for_another_log(tmp_path: Path) -> None:
     written(store, 1, 2)
     store.set_all_aside("another log")
     assert store.all() == []
+
+
+def test_what_was_begun_early_is_taken_once_and_for_the_newest_only(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    old, new = written(store, 1, 10), written(store, 1, 20)
+    early = EarlyRead(tmp_path)
+    assert early.take(old.path) is None
+    found = store.load_newest(early.take)
+    assert found is not None
+    assert found.meta == {"from": 20}
+    assert early.take(new.path) is None
+    assert EarlyRead(tmp_path / "nowhere").take(new.path) is None
+
+
+def test_a_damaged_one_that_was_begun_early_is_set_aside(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    written(store, 1, 10)
+    newest = written(store, 1, 20)
+    data = bytearray(newest.path.read_bytes())
+    data[-100] ^= 1
+    newest.path.write_bytes(data)
+    found = store.load_newest(EarlyRead(tmp_path).take)
+    assert found is not None
+    assert found.meta == {"from": 10}
+    assert not newest.path.exists()

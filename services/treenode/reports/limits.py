@@ -12,6 +12,8 @@ class ReportLimits:
     #: Streams (StreamDownline) at the same time; one more is refused with RESOURCE_EXHAUSTED. Each keeps a copy of the
     #: rows that it streams, about 60 bytes a member with the default columns, until its client has them.
     streams_max: int = 8
+    #: A stream whose client takes nothing for so long is ended and its copy freed, in seconds.
+    stream_stall_s_max: float = 60.0
     #: Threads that encode rows for streams and sort pages, besides the gate's own copying threads.
     threads: int = 2
     #: A summary or search over so many members, at most, runs on the event loop, where it costs less than a thread's

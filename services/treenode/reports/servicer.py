@@ -7,7 +7,7 @@ states: `as_of` is noted at the same moment, with no update in between.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING
 
 from fasttree.v1 import report_pb2, types_pb2
@@ -38,6 +38,7 @@ from services.treenode.reports.room import Room
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.reports.search import rows_by_prefix
 from services.treenode.reports.single import MemberEncoder
+from services.treenode.reports.stalls import StallWatch
 from services.treenode.reports.view import NodeView
 
 if TYPE_CHECKING:
@@ -168,19 +169,37 @@ class ReportServicer:
                 reason="TOO_MANY_STREAMS",
             )
         self._streams += 1
+        watch: StallWatch | None = None
         try:
-            head, cut = await self._cut(request, context)
-            pieces = await self._reader.in_thread(lambda: streams.pieces(cut, request.format, self._limits))
+            head, pieces = await self._pieces(request, context)
+
+            def let_go() -> None:
+                pieces.close()
+                self._streams -= 1
+
+            watch = StallWatch(self._limits.stream_stall_s_max, let_go)
             # One piece is encoded while the one before it is sent.
             coming = self._reader.in_thread(lambda: next(pieces, None))
             while (piece := await coming) is not None:
                 coming = self._reader.in_thread(lambda: next(pieces, None))
+                watch.sending()
                 yield head + piece if head else piece
+                watch.taken()
                 head = b""
             if head:
                 yield head
         finally:
-            self._streams -= 1
+            if watch is not None:
+                watch.close()
+            if watch is None or not watch.stalled:
+                self._streams -= 1
+
+    async def _pieces(
+        self, request: report_pb2.StreamDownlineRequest, context: Context
+    ) -> tuple[bytes, Generator[bytes]]:
+        """What a stream is as of, and its messages, which alone hold the copy."""
+        head, cut = await self._cut(request, context)
+        return head, await self._reader.in_thread(lambda: streams.pieces(cut, request.format, self._limits))
 
     async def SearchMembers(self, request: report_pb2.SearchMembersRequest, context: Context) -> bytes:
         """Members whose id begins with a prefix."""

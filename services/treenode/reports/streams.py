@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from fasttree.v1 import report_pb2
 from services.shared.errors import InvalidArgumentError
@@ -32,7 +32,7 @@ def check_format(form: report_pb2.RowFormat.ValueType) -> None:
         )
 
 
-def pieces(cut: Cut, form: report_pb2.RowFormat.ValueType, limits: ReportLimits) -> Iterator[bytes]:
+def pieces(cut: Cut, form: report_pb2.RowFormat.ValueType, limits: ReportLimits) -> Generator[bytes]:
     """StreamDownlineResponse messages, serialized, without as_of; each call for the next one encodes it."""
     rows, choice = cut.members(), cut.choice
     step = max(ROWS_MIN, limits.message_bytes // _row_bytes(rows, choice))
