@@ -15,7 +15,7 @@ from tests.reports.test_while_updates_go_on import chain_and_fans
 
 STALL_S = 0.1
 #: Far more than lies in the buffers between two ends.
-MEMBERS = 30_000
+MEMBERS = 300_000
 
 
 async def until(condition: Callable[[], bool]) -> None:
