@@ -48,6 +48,7 @@ sim: $(VENV)/.dev ## Simulates whole clusters from SEEDS=2000 seeds, then finds 
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
 
 MEMBERS ?= 1000000
+NODES ?= 2
 PEER ?= postgres
 
 bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreSQL 15 (PEER=none: alone); JSON last.
@@ -65,9 +66,9 @@ bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS
 
 bench: bench-tree bench-fanout bench-failover ## All three benches, one after another.
 
-bench-fanout: $(VENV)/.dev ## Orders to every node, beside PostgreSQL with two standbys.
+bench-fanout: $(VENV)/.dev ## Orders to every node (NODES=2), beside PostgreSQL with two standbys; JSON last.
 	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
-	$(BIN)/python -m bench.fanout --members $(MEMBERS) --peer $(PEER)
+	$(BIN)/python -m bench.fanout --members $(MEMBERS) --nodes $(NODES) --peer $(PEER)
 
 node_modules/.bin/buf: package.json
 	@tools/need npm=npm

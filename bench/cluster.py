@@ -21,7 +21,8 @@ from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pushe
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
 from services.shared.channels import open_channel
 
-START_TIMEOUT_S = 120.0
+#: A first start compiles the kernels: minutes of processor time on a busy machine.
+START_TIMEOUT_S = 600.0
 FASTTREE_UP = ("fasttree.command", "up")
 POLL_S = 0.02
 
@@ -72,9 +73,16 @@ class RunningCluster:
 
     @classmethod
     async def start(
-        cls, folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = (), program: tuple[str, ...] = FASTTREE_UP
+        cls,
+        folder: Path,
+        *,
+        nodes: int = 2,
+        arguments: tuple[str, ...] = (),
+        program: tuple[str, ...] = FASTTREE_UP,
+        tell: Callable[[str], None] = lambda line: None,
     ) -> RunningCluster:
-        """Starts a cluster and waits until it is ready. `program`: a module with its first arguments.
+        """Starts a cluster and waits until it is ready. `program`: a module with its first arguments; `tell` gets what
+        it says until then, line by line.
 
         Raises:
             ClusterError: It did not start; with the end of its log.
@@ -89,7 +97,13 @@ class RunningCluster:
             )
         cluster = cls(process, folder, log)
         deadline = time.monotonic() + START_TIMEOUT_S
+        told = 0
         while not (folder / "endpoints.json").exists():
+            lines = log.read_text().splitlines(keepends=True)
+            for line in lines[told:]:
+                if line.endswith("\n"):
+                    tell(line.rstrip())
+                    told += 1
             if process.returncode is not None or time.monotonic() > deadline:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
@@ -202,10 +216,15 @@ class RunningCluster:
 
 @contextlib.asynccontextmanager
 async def running_cluster(
-    folder: Path, *, nodes: int = 2, arguments: tuple[str, ...] = (), program: tuple[str, ...] = FASTTREE_UP
+    folder: Path,
+    *,
+    nodes: int = 2,
+    arguments: tuple[str, ...] = (),
+    program: tuple[str, ...] = FASTTREE_UP,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> AsyncIterator[RunningCluster]:
-    """A cluster for the length of a `with` block; ended whatever happens in it."""
-    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments, program=program)
+    """A cluster for the length of a `with` block, as `RunningCluster.start`; ended whatever happens in it."""
+    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments, program=program, tell=tell)
     try:
         yield cluster
     finally:

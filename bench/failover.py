@@ -183,10 +183,13 @@ async def measure(rounds: int, members: int, behind: int) -> dict[str, Any]:
     """All figures."""
     with tempfile.TemporaryDirectory(prefix="fasttree-failover-") as name:
         folder = Path(name)
+        say(f"makes a genealogy of {members:,} members")
         genealogy = make_genealogy(members, seed=1, roots=1)
         write_genealogy(genealogy, folder / "members.csv")
         member_ids = [text.decode() for text in genealogy.ids.tolist()]
-        async with running_cluster(folder / "cluster", arguments=("--no-restart",)) as cluster:
+        say("starts a cluster; a first start compiles the kernels, which takes a minute or two")
+        async with running_cluster(folder / "cluster", arguments=("--no-restart",), tell=say) as cluster:
+            say("imports the members")
             async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
                 manifest = await client.upload_import(folder / "members.csv")
                 states = [status async for status in client.watch_import(manifest.import_id, patience_s=600)]

@@ -5,14 +5,18 @@ applied on two replicas. Ours: a pusher, a coordinator, two nodes and the VIP, a
 
 The last line is JSON: orders_per_s (durable and applied on both nodes), orders_ratio (to PostgreSQL's best),
 visible_p50_ms and visible_p99_ms (from the push of one order to its receipt at ACK_LEVEL_ALL_NODES, at 1,000 a second).
+pusher_cpu_us_an_order_a_node is what the pusher spends; with more than two, its figure with two stands beside.
+pusher_resident_mb_node_stopped is its memory after as many orders again while one node stands still (SIGSTOP).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
+import signal
 import statistics
 import sys
 import tempfile
@@ -21,11 +25,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import uvloop
 
 from bench.cluster import RunningCluster, running_cluster
-from bench.genealogy import make_genealogy, write_genealogy
+from bench.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.postgres_replicas import best_rate
 from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
@@ -125,36 +128,63 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-async def measure(members: int, nodes: int, count: int) -> tuple[dict[str, Any], NDArray[np.int32]]:
-    """Our side's figures, and the genealogy for the other side."""
+async def node_stopped_mb(cluster: RunningCluster, member_ids: list[str], count: int) -> float:
+    """The pusher's resident memory once `count` orders have gone to all nodes but one, which stands still."""
+    batches = order_batches("stopped", member_ids, count)
+    cluster.kill(cluster.node_names[-1], signal.SIGSTOP)
+    try:
+        await push_batches(cluster, batches)
+        return resident_mb(cluster.pid_of("pusher"))
+    finally:
+        cluster.kill(cluster.node_names[-1], signal.SIGCONT)
+
+
+@contextlib.asynccontextmanager
+async def loaded_cluster(genealogy: Genealogy, nodes: int) -> AsyncIterator[RunningCluster]:
+    """A cluster whose nodes all serve the genealogy."""
     with tempfile.TemporaryDirectory(prefix="fasttree-fanout-") as name:
-        folder = Path(name)
-        say(f"{members:,} members, {nodes} nodes")
-        genealogy = make_genealogy(members, seed=1, roots=1)
-        file = folder / "members.csv"
+        file = Path(name) / "members.csv"
         write_genealogy(genealogy, file)
-        async with running_cluster(folder / "cluster", nodes=nodes) as cluster:
+        say(f"starts {nodes} nodes for {len(genealogy.ids):,} members")
+        async with running_cluster(Path(name) / "cluster", nodes=nodes, tell=say) as cluster:
             async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
                 manifest = await client.upload_import(file)
                 states = [status.state async for status in client.watch_import(manifest.import_id, patience_s=600)]
             if states[-1] != pusher_pb2.IMPORT_STATE_DONE:
                 raise RuntimeError("the import was refused")
-            member_ids = [text.decode() for text in genealogy.ids.tolist()]
-            pusher = cluster.pid_of("pusher")
-            before_s = cpu_s(pusher)
-            rate = await orders_per_s(cluster, member_ids, count)
-            used_us = (cpu_s(pusher) - before_s) / (count * ROUNDS) * 1e6
-            p50, p99 = await visible_ms(cluster, member_ids)
-            figures = {
-                "orders_per_s": round(rate),
-                "visible_p50_ms": round(p50, 2),
-                "visible_p99_ms": round(p99, 2),
-                "nodes": nodes,
-                "members": members,
-                "pusher_cpu_us_an_order": round(used_us, 1),
-                "pusher_resident_mb": round(resident_mb(pusher)),
-            }
-        return figures, genealogy.sponsor
+            yield cluster
+
+
+async def throughput(cluster: RunningCluster, member_ids: list[str], count: int) -> tuple[float, float]:
+    """Orders a second on every node, and the pusher's processor time for one order to one node, in microseconds."""
+    pusher = cluster.pid_of("pusher")
+    before_s = cpu_s(pusher)
+    rate = await orders_per_s(cluster, member_ids, count)
+    return rate, (cpu_s(pusher) - before_s) / (count * ROUNDS) * 1e6 / len(cluster.node_names)
+
+
+async def measure(genealogy: Genealogy, nodes: int, count: int) -> dict[str, Any]:
+    """Our side's figures."""
+    member_ids = [text.decode() for text in genealogy.ids.tolist()]
+    async with loaded_cluster(genealogy, nodes) as cluster:
+        pusher = cluster.pid_of("pusher")
+        rate, used_us = await throughput(cluster, member_ids, count)
+        p50, p99 = await visible_ms(cluster, member_ids)
+        figures: dict[str, Any] = {
+            "orders_per_s": round(rate),
+            "visible_p50_ms": round(p50, 2),
+            "visible_p99_ms": round(p99, 2),
+            "nodes": nodes,
+            "members": len(member_ids),
+            "pusher_cpu_us_an_order": round(used_us * nodes, 1),
+            "pusher_cpu_us_an_order_a_node": round(used_us, 2),
+            "pusher_resident_mb": round(resident_mb(pusher)),
+        }
+        figures["pusher_resident_mb_node_stopped"] = round(await node_stopped_mb(cluster, member_ids, count))
+    if nodes > 2:
+        async with loaded_cluster(genealogy, 2) as cluster:
+            figures["pusher_cpu_us_an_order_a_node_of_2"] = round((await throughput(cluster, member_ids, count))[1], 2)
+    return figures
 
 
 def main() -> None:
@@ -166,11 +196,13 @@ def main() -> None:
     parser.add_argument("--peer", choices=["postgres", "none"], default="postgres")
     parser.add_argument("--peer-seconds", type=int, default=15)
     arguments = parser.parse_args()
-    figures, sponsor = asyncio.run(measure(arguments.members, arguments.nodes, arguments.orders))
+    genealogy = make_genealogy(arguments.members, seed=1, roots=1)
+    # As the services do: the generator shares the machine with them.
+    figures = uvloop.run(measure(genealogy, arguments.nodes, arguments.orders))
     figures["orders_ratio"] = None
     if arguments.peer == "postgres":
         say("PostgreSQL with two synchronous standbys, remote_apply")
-        rates = best_rate(sponsor, (1, 8), arguments.peer_seconds)
+        rates = best_rate(genealogy.sponsor, (1, 8), arguments.peer_seconds)
         say(json.dumps(rates))
         figures["orders_ratio"] = round(figures["orders_per_s"] / rates["best"], 1)
         figures["postgres_orders_per_s"] = round(rates["best"])
