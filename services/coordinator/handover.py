@@ -4,12 +4,15 @@
 |---|---|---|
 | CATCHING_UP | the old primary serves | the target is where the primary was a moment ago, both heard since the wish |
 | LEAVING | the old primary was told PASSIVE, its lease is not renewed | it confirms, or its lease ends |
-| CLOSING | there is no primary; the old one's last position is the floor | the target has reached the floor |
+| CLOSING | there is no primary; the old one's last known position is the floor | the target has reached the floor |
 | OVERTAKEN | the primary failed before it was told; the ordinary rules elect | somebody was elected |
 
-So a switchover never steps back: the new primary starts at or after the last position that the old one served as
-primary. The first phase only sees to it that the third one is short: under a steady flow of updates the target is
-always a little behind. In every phase the VIP has ready nodes to fall back to.
+So a switchover does not step back: the new primary starts at or after the last position that the old one served as
+primary, where that one confirmed that it stepped down. Where it was cut off before it could, the seat is empty once its
+lease has ended, and the floor is its last heartbeat: what it applied and served after that, for the rest of its lease,
+nobody else can know; a client that must not see less asks with `min_position`. The first phase only sees to it that the
+third one is short: under a steady flow of updates the target is always a little behind. In every phase the VIP has
+ready nodes to fall back to.
 """
 
 from dataclasses import dataclass, field
@@ -46,7 +49,7 @@ class Handover:
     marks: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
     #: When the old primary was told; None before LEAVING.
     demoted_at: float | None = None
-    #: Where the old primary stood when it was gone: (import, position). Set in CLOSING.
+    #: Where the old primary stood by its last heartbeat when it was gone: (import, position). Set in CLOSING.
     floor: tuple[int, int] = (0, 0)
     #: CLOSING ends then, and the ordinary rules elect.
     closing_until: float = float("inf")

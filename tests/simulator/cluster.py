@@ -143,7 +143,7 @@ class Cluster:
         self.acknowledged = max(self.acknowledged, position)
 
     def check_switchover(self, done: SwitchoverDone) -> None:
-        """A planned switchover never steps back: the new primary is where the old one stood when it stepped down.
+        """A planned switchover does not step back: the new primary is where the old one stood when it stepped down.
 
         Where the old one failed first, or was cut off before it could say so, its last heartbeat is all that anybody
         can go by.
