@@ -37,10 +37,15 @@ gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 demo: $(VENV)/.run ## Runs a whole cluster with a sample tree, state in .demo/, until Ctrl-C.
 	$(BIN)/fasttree up --dir .demo --sample $(DEMO_FLAGS)
 
+# Whole clusters of processes, which would be late beside others; the rest runs two files at a time.
+CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
+WORKERS ?= 2
+
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2
 	$(BIN)/python -m services.treenode.warm_up
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
+	$(BIN)/pytest $(CLUSTER_TESTS)
 
 SEEDS ?= 2000
 
