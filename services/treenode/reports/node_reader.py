@@ -54,6 +54,7 @@ class NodeReader:
         self._catalogue = Catalogue((), (), {})
         #: By serialized options.
         self._choices: dict[bytes, Choice] = {}
+        self._default: Choice | None = None
 
     def close(self) -> None:
         """Ends the threads, once their work is done."""
@@ -69,6 +70,7 @@ class NodeReader:
             self._tree = tree
             self._catalogue = catalogue_of(tree)
             self._choices = {}
+            self._default = None
         return self._catalogue
 
     def choice(self, tree: Tree, options: report_pb2.ReportOptions) -> Choice:
@@ -88,12 +90,15 @@ class NodeReader:
             self._choices[key] = choice
         return choice
 
-    def tree_now(self, min_position: int) -> Tree | None:
-        """The tree where it needs no waiting for: `tree_at` without a coroutine, which most calls can do without."""
-        tree = self._view.tree
-        if self._view.gate.writing or tree is None or min_position > tree.position:
-            return None
-        return tree
+    def default_choice(self, tree: Tree) -> Choice:
+        """What no options at all ask for."""
+        if tree is not self._tree or self._default is None:
+            self._default = self.choice(tree, report_pb2.ReportOptions())
+        return self._default
+
+    def tree_now(self) -> Tree | None:
+        """The tree where it is whole: `tree_at` without a coroutine, which most calls can do without."""
+        return None if self._view.gate.writing else self._view.tree
 
     async def tree_at(self, min_position: int, context: Context) -> Tree:
         """The tree, once it is at the position; whole until the next await.

@@ -79,8 +79,12 @@ class ReportServicer:
 
     async def GetMember(self, request: report_pb2.GetMemberRequest, context: Context) -> bytes:
         """One member."""
-        reader, options = self._reader, request.options
-        tree = reader.tree_now(options.min_position) or await reader.tree_at(options.min_position, context)
+        reader = self._reader
+        if not request.HasField("options"):
+            tree = reader.tree_now() or await reader.tree_at(0, context)
+            return reader.as_of() + self._member.encode(tree, reader.default_choice(tree), request.member_id)
+        options = request.options
+        tree = await reader.tree_at(options.min_position, context)
         return reader.as_of() + self._member.encode(tree, reader.choice(tree, options), request.member_id)
 
     async def BatchGetMembers(self, request: report_pb2.BatchGetMembersRequest, context: Context) -> bytes:
