@@ -36,6 +36,15 @@ def free_port() -> int:
     return next(iter(free_ports("127.0.0.1", 1)))
 
 
+def cpu_s(pid: int) -> float:
+    """Processor time that a process has used, in seconds; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 async def wait_for(condition: Callable[[], Awaitable[Any]], timeout_s: float, what: str) -> Any:
     """Asks again and again until the answer is true; returns it.
 

@@ -27,7 +27,7 @@ from typing import Any
 
 import uvloop
 
-from bench.cluster import RunningCluster, running_cluster
+from bench.cluster import RunningCluster, cpu_s, running_cluster
 from bench.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.postgres_replicas import best_rate
 from fasttree.client import Client, PushOptions
@@ -120,12 +120,6 @@ def resident_mb(pid: int) -> float:
     """Resident memory of a process."""
     fields = Path(f"/proc/{pid}/statm").read_text().split()
     return int(fields[1]) * 4096 / 1e6
-
-
-def cpu_s(pid: int) -> float:
-    """Processor time that a process has used, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
 
 
 async def node_stopped_mb(cluster: RunningCluster, member_ids: list[str], count: int) -> float:

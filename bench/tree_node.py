@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import re
 import signal
 import sys
 import time
@@ -18,7 +19,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from bench.cluster import free_port, wait_for
+from bench.cluster import cpu_s, free_port, wait_for
 from fasttree.v1 import (
     import_source_pb2,
     import_source_pb2_grpc,
@@ -116,6 +117,7 @@ class BenchNode:
             "treenode.listen_host": "127.0.0.1",
             "treenode.host": "127.0.0.1",
             "treenode.state_folder": str(self._folder / "state"),
+            "treenode.import_process_after_s": "1",
             **{f"treenode.{name}": str(port) for name, port in self._ports.items()},
         }
         sets = [item for name, value in settings.items() for item in ("--set", f"{name}={value}")]
@@ -141,8 +143,20 @@ class BenchNode:
     def _log_end(self) -> treenode_pb2.LogEnd:
         return treenode_pb2.LogEnd(first_position=1, position=self.position, import_id=0)
 
+    async def _import_process_waits(self) -> None:
+        """A node that has run for some seconds has a process that waits for an import file: waits for that."""
+        used_s = [0.0]
+
+        async def waits() -> bool:
+            await asyncio.sleep(0.3)
+            used_s.append(sum(cpu_s(child) for child in _children(self.pid)))
+            return 0.0 < used_s[-1] == used_s[-2]
+
+        await wait_for(waits, _START_TIMEOUT_S, "the process that reads import files")
+
     async def load_import(self, file: Path) -> ImportTimes:
         """Has the node take a file, and waits until it serves from it."""
+        await self._import_process_waits()
         manifest = types_pb2.ImportManifest(
             import_id=_IMPORT_ID,
             file_name=file.name,
@@ -167,7 +181,7 @@ class BenchNode:
 
     async def _sample_memory(self, times: ImportTimes) -> None:
         while True:
-            times.peak_bytes = max(times.peak_bytes, await asyncio.to_thread(memory_bytes, self.pid))
+            times.peak_bytes = max(times.peak_bytes, _anonymous_bytes(self.pid))
             await asyncio.sleep(_SAMPLE_S)
 
     async def heartbeat(self) -> None:
@@ -223,21 +237,42 @@ class BenchNode:
             await asyncio.wait_for(self._process.wait(), 120)
 
 
+def _anonymous_bytes(pid: int) -> int:
+    """Memory of a process and of the helpers that it started, without the programs' own files; quickly found."""
+    total = 0
+    with contextlib.suppress(OSError):
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        for each in (pid, *_children(pid)):
+            # A forked copy (it writes a snapshot) has its memory from the process itself.
+            if each == pid or Path(f"/proc/{each}/cmdline").read_bytes() != command:
+                status = Path(f"/proc/{each}/status").read_text()
+                total += sum(int(kilobytes) << 10 for kilobytes in re.findall(r"RssAnon:\s+(\d+) kB", status))
+        return total + sum(_memory_files(pid).values())
+    return total
+
+
+def _memory_files(pid: int) -> dict[int, int]:
+    """Bytes of each file that is memory only, of a process and its children; by inode."""
+    files = {}
+    for each in (pid, *_children(pid)):
+        for descriptor in Path(f"/proc/{each}/fd").iterdir():
+            if str(descriptor.readlink()).startswith("/memfd:"):
+                found = descriptor.stat()
+                files[found.st_ino] = found.st_blocks * 512
+    return files
+
+
 def memory_bytes(pid: int) -> int:
     """Memory of a process and its children, pages that several of them share counted once; with what they keep in
     files that are memory only.
     """
     total = 0
-    files: dict[int, int] = {}
     with contextlib.suppress(OSError):
         for each in (pid, *_children(pid)):
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
             total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) << 10
-            for descriptor in Path(f"/proc/{each}/fd").iterdir():
-                if str(descriptor.readlink()).startswith("/memfd:"):
-                    found = descriptor.stat()
-                    files[found.st_ino] = found.st_blocks * 512
-    return total + sum(files.values())
+        total += sum(_memory_files(pid).values())
+    return total
 
 
 def _children(pid: int) -> list[int]:

@@ -42,6 +42,7 @@ from services.treenode.reports import ReportLimits, ReportServicer, add_report_s
 from services.treenode.saving import SnapshotWriter, last_record, restore_tree
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
 from services.treenode.snapshots import SnapshotStore
+from services.treenode.table_reader import TableReader
 from services.treenode.tree import StateError
 from services.treenode.update_stream import UpdateStreams
 from services.treenode.warm_up import everything_is_cached, warm_up_first_answers, warm_up_node
@@ -90,7 +91,8 @@ class TreeNode:
             self.live, lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied)
         )
         self.streams = UpdateStreams(self.live, self.applier)
-        self.loader = ImportLoader(self.live, self.files, limits, self.writer.want)
+        self.tables = TableReader(self.settings.import_process_after_s)
+        self.loader = ImportLoader(self.live, self.files, self.tables, limits, self.writer.want)
         self.relaying = Relaying(self.live, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(
             self.live,
@@ -156,6 +158,7 @@ class TreeNode:
         self.live.restored.set()
         self._begin(self.writer.run())
         self._begin(self.relaying.run())
+        self._begin(self.tables.run())
         self._begin(
             Bootstrap(
                 self.live, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address

@@ -1,38 +1,43 @@
-"""Reads an import file and builds its tree in a process of its own: the node's reports and updates never wait for it.
+"""Reads and checks one import file in a process of its own: whatever is in it, the node's reports and updates go on.
 
-    python -m services.treenode.import_process FD < request
+    python -m services.treenode.import_process FD
 
-The request is one JSON object on standard input. Standard output tells a JSON object a line: progress, then `built`
-with the tree's state in the file FD, or `refused` with the rejected rows.
+Started ahead of time, it loads its kernels, says `Ready` and waits. The request is one line of JSON on standard input.
+Standard output tells a JSON object a line: progress, then `Read` with the table in the file FD, or `Refused` with the
+rejected rows. It ends after one file, and when standard input ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import msgspec
 
-from services.treenode.importing import FileFormat, ImportLimits, ImportRefused, read_import
-from services.treenode.state_file import write_state_to
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.importing import FileFormat, ImportLimits, ImportRefused, TableMemory, read_import
+from services.treenode.sample_imports import write_sample_csvs
 
 _PR_SET_PDEATHSIG = 1
 #: Behind the node itself, whenever both want the processor.
-_NICE = 5
+NICE = 5
 
 
-class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Which file, and what its tree will be."""
+#: How often progress is told, in seconds.
+PROGRESS_S = 0.2
+
+
+class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Which file, and what the cluster has."""
 
     path: str
     #: Number of `fasttree.v1.ImportFormat`.
     file_format: int
-    import_id: int
-    position: int
     volume_types: list[str]
     periods: list[str]
     limits: ImportLimits
@@ -46,20 +51,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Everything is loaded; the process waits."""
+
+
 class Checking(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The file is being read; share from 0.0 to 1.0."""
 
     share: float
 
 
-class Building(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The file is good; the tree is being built."""
-
-    rows: int
-
-
-class Built(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The tree's state is in the file."""
+class Read(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The file is good; its table is in the file."""
 
     rows: int
 
@@ -72,19 +75,21 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rejected_rows: list[Row]
 
 
-BuildMessage = Checking | Building | Built | Refused
+ReadMessage = Ready | Checking | Read | Refused
 
 
-def build(request: BuildRequest, descriptor: int) -> Built | Refused:
-    """Reads the file, builds the tree and writes its state to the descriptor."""
-    told = 0.0
+def read(request: ReadRequest, descriptor: int) -> Read | Refused:
+    """Reads the file, and writes its table to the descriptor."""
+    told_s = time.monotonic()
 
     def progress(share: float) -> None:
-        nonlocal told
-        if share - told >= 0.01:
-            told = share
+        nonlocal told_s
+        now_s = time.monotonic()
+        if now_s - told_s >= PROGRESS_S:
+            told_s = now_s
             tell(Checking(share=share))
 
+    memory = TableMemory(descriptor)
     try:
         table = read_import(
             Path(request.path),
@@ -93,24 +98,24 @@ def build(request: BuildRequest, descriptor: int) -> Built | Refused:
             request.periods,
             request.limits,
             progress,
+            memory,
         )
-        tell(Building(rows=len(table.member_ids)))
-        config = TreeConfig(tuple(request.volume_types), tuple(request.periods))
-        tree = Tree.from_table(table, config, request.import_id, request.position)
     except ImportRefused as refused:
         rows = [Row(line=row.line, column=row.column, reason=row.reason) for row in refused.rejected_rows]
         return Refused(reason=refused.reason, rejected_count=refused.rejected_count, rejected_rows=rows)
-    except OverflowError as error:
-        reason = f"import refused: the file: a total does not fit 64 bits: {error}"
-        return Refused(reason=reason, rejected_count=1, rejected_rows=[Row(line=0, column="", reason=str(error))])
-    rows_read = len(table.member_ids)
-    del table
-    meta, arrays = tree.state()
-    write_state_to(descriptor, {}, meta, arrays)
-    return Built(rows=rows_read)
+    memory.write(table)
+    return Read(rows=len(table))
 
 
-def tell(message: BuildMessage) -> None:
+def load_kernels() -> None:
+    """Reads small files, so that the large one waits for no kernel."""
+    with tempfile.TemporaryDirectory(prefix="fasttree-import-") as name:
+        for path in write_sample_csvs(Path(name)):
+            with contextlib.suppress(ImportRefused):
+                read_import(path, volume_types=["PV"], periods=["2026-11"])
+
+
+def tell(message: ReadMessage) -> None:
     """One line on standard output."""
     sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
@@ -122,9 +127,15 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     # A Ctrl-C is for the node, which ends this process itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICE)
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=BuildRequest)
-    tell(build(request, int(sys.argv[1])))
+    os.nice(NICE)
+    # A node that is gone takes no answer, and nobody else looks for one.
+    with contextlib.suppress(BrokenPipeError):
+        load_kernels()
+        tell(Ready())
+        line = sys.stdin.buffer.readline()
+        if line:
+            tell(read(msgspec.json.decode(line, type=ReadRequest), int(sys.argv[1])))
+    os._exit(0)
 
 
 if __name__ == "__main__":

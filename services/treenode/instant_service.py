@@ -8,12 +8,12 @@ from typing import Any
 
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
-from services.treenode.builder import ImportRefusedError
 from services.treenode.downloads import serve_chunks
 from services.treenode.live import LiveNode
 from services.treenode.loading import ImportLoader, ImportTaken
 from services.treenode.saving import SnapshotWriter
 from services.treenode.snapshots import Snapshot, SnapshotStore
+from services.treenode.table_reader import ImportRefusedError
 from services.treenode.tree import Tree
 from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, packed_id
 from services.treenode.tree.leg_digests import LegDigest, leg_digests

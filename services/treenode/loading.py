@@ -1,9 +1,9 @@
 """Takes an import: file, check, new tree, the updates since, reconciliation, and the step from the old tree to the new.
 
-The old tree serves and takes updates all the while. The new one is built in another process, then follows the log on
-its own until it is where the old one is. For the two moments that need both at one exact position (the comparison,
-and the swap) updates are held back, for as long as the last few thousand take to replay and the comparison takes;
-reports never are.
+The old tree serves and takes updates all the while. The file is read in another process; the new tree is built in
+threads that give way to the others, and follows the log on its own until it is where the old one is. For the two
+moments that need both at one exact position (the comparison, and the swap) updates are held back, for as long as the
+last few thousand take to replay and the comparison takes; reports never are.
 """
 
 from __future__ import annotations
@@ -11,9 +11,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -21,18 +25,18 @@ import grpc.aio
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.errors import UnavailableError
 from services.shared.records import RecordDamagedError
-from services.treenode.builder import BuildFailedError, ImportRefusedError, build_tree
 from services.treenode.downloads import DownloadFailedError
 from services.treenode.following import Following
 from services.treenode.import_files import ImportFiles
-from services.treenode.import_process import Building, BuildMessage, BuildRequest, Checking, Refused, Row
+from services.treenode.import_process import NICE, Checking, Read, ReadMessage, ReadRequest, Refused, Row
 from services.treenode.importing import ImportLimits
 from services.treenode.live import LiveNode
 from services.treenode.node import LoadBegun, LoadFailed
 from services.treenode.pusher_log import PusherLog
 from services.treenode.reconciliation import refusal
 from services.treenode.sequence import LogUnreadable
-from services.treenode.tree import Tree
+from services.treenode.table_reader import ImportRefusedError, ReadFailedError, TableReader
+from services.treenode.tree import ImportTable, Tree, TreeConfig
 
 #: A node that is behind the file's position waits this long for its pusher to bring it there.
 POSITION_WAIT_S = 60.0
@@ -57,9 +61,17 @@ class ImportTaken:
 class ImportLoader:
     """Loads one import at a time."""
 
-    def __init__(self, live: LiveNode, files: ImportFiles, limits: ImportLimits, on_taken: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        live: LiveNode,
+        files: ImportFiles,
+        tables: TableReader,
+        limits: ImportLimits,
+        on_taken: Callable[[], None],
+    ) -> None:
         self._live = live
         self._files = files
+        self._tables = tables
         self._limits = limits
         self._on_taken = on_taken
         #: Whether the new tree is about to be, or is, in the live one's place.
@@ -87,7 +99,7 @@ class ImportLoader:
             live.handle(LoadBegun(f"import {manifest.import_id}"))
             try:
                 return await self._unless_had(manifest.import_id, self._load(request, pusher_address, tell))
-            except (ImportRefusedError, BuildFailedError, DownloadFailedError, OSError) as error:
+            except (ImportRefusedError, ReadFailedError, DownloadFailedError, OSError) as error:
                 logger.warning("import %d was not taken: %s", manifest.import_id, error)
                 live.handle(LoadFailed(str(error)))
                 if isinstance(error, ImportRefusedError):
@@ -135,16 +147,7 @@ class ImportLoader:
             manifest, list(request.sources), lambda share: teller.tell(_Phase.IMPORT_PHASE_DOWNLOADING, share)
         )
         teller.tell(_Phase.IMPORT_PHASE_CHECKING, 0.0)
-        build = BuildRequest(
-            path=str(path),
-            file_format=int(manifest.format),
-            import_id=manifest.import_id,
-            position=manifest.as_of_position,
-            volume_types=list(self._live.cluster.volume_types),
-            periods=list(self._live.cluster.periods),
-            limits=self._limits,
-        )
-        tree = await build_tree(build, teller.built)
+        tree = await self._tree(manifest, path, teller)
         address = request.pusher_address or pusher_address
         succession = Succession(self._live, manifest, tree, address, teller.replaying, self._begin_swap)
         carried = await succession.run()
@@ -152,6 +155,39 @@ class ImportLoader:
         self._on_taken()
         logger.info("serves from import %d: %d members", manifest.import_id, tree.member_count)
         return ImportTaken(teller.rows, carried, succession.figures)
+
+    async def _tree(self, manifest: types_pb2.ImportManifest, path: Path, teller: _Teller) -> Tree:
+        """The tree of a file. Raises ImportRefusedError, ReadFailedError."""
+        cluster = self._live.cluster
+        request = ReadRequest(
+            path=str(path),
+            file_format=int(manifest.format),
+            volume_types=list(cluster.volume_types),
+            periods=list(cluster.periods),
+            limits=self._limits,
+        )
+        table = await self._tables.read(request, teller.read)
+        config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
+        return await _build(table, config, manifest)
+
+
+async def _build(table: ImportTable, config: TreeConfig, manifest: types_pb2.ImportManifest) -> Tree:
+    """Builds the tree in threads that give way to the node's others. Raises ImportRefusedError."""
+    threads = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=_give_way)
+    building = partial(Tree.from_table, table, config, manifest.import_id, manifest.as_of_position)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(threads, building)
+    except OverflowError as error:
+        reason = f"import refused: the file: a total does not fit 64 bits: {error}"
+        rows = [Row(line=0, column="", reason=str(error))]
+        raise ImportRefusedError(Refused(reason=reason, rejected_count=1, rejected_rows=rows)) from error
+    finally:
+        threads.shutdown(wait=False)
+
+
+def _give_way() -> None:
+    # Linux keeps this for each thread, and threads that this one starts begin with it.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + NICE)
 
 
 class _Teller:
@@ -173,10 +209,10 @@ class _Teller:
         self._live.loading = (self._import_id, (int(phase) - 1) * 25 + percent // 4)
         self._tell(Response(phase=phase, percent=percent, rows=self.rows))
 
-    def built(self, message: BuildMessage) -> None:
+    def read(self, message: ReadMessage) -> None:
         if isinstance(message, Checking):
             self.tell(_Phase.IMPORT_PHASE_CHECKING, message.share)
-        elif isinstance(message, Building):
+        elif isinstance(message, Read):
             self.rows = message.rows
             self.tell(_Phase.IMPORT_PHASE_BUILDING, 0.0)
 

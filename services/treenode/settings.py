@@ -77,6 +77,9 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     import_bytes_max: int = 64 * 1024**3
     #: Import files kept for peers, the newest included.
     imports_kept: int = 2
+    #: How long after its start a node starts the process that will read the next import file, so that the file needn't
+    #: wait for it, in seconds; it takes about 80 MB. 0: that process is started when a file comes.
+    import_process_after_s: float = 5.0
     #: Longest time that a source of an import or snapshot may be silent before the next one is tried, in seconds.
     download_silence_s: float = 15.0
 
@@ -118,6 +121,7 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
         "caught_up_lag_updates",
         "relay_changed_percent",
         "report_connection_age_s_max",
+        "import_process_after_s",
     ):
         if not getattr(settings, field) >= 0:
             raise SettingsError(f"[treenode] {field} = {getattr(settings, field)}: must be 0 or more")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import gzip
 import io
 import sys
 import tempfile
@@ -30,54 +29,23 @@ from services.treenode.compiling import tell_compiling
 from services.treenode.importing import ImportRefused, read_import
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.gate import ReadGate
+from services.treenode.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.state_file import read_state, write_state_to
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
 from services.treenode.tree.leg_digests import leg_digests
 from services.treenode.tree.links import TOP
 
 CONFIG = TreeConfig(volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
-MEMBERS = 200
 _config: Any = numba.config
-
-_SHORT_HEADER = "member_id,sponsor_id,status,rank,joined_on,pv"
-_LONG_HEADER = (
-    "member_id,sponsor_id,placement_id,placement_leg,kind,status,rank,joined_on,pv,cv:2026-10,"
-    "country,points,rate,renewal"
-)
-
-
-def short_csv() -> str:
-    """The columns that every import has."""
-    rows = [f"{n},{n // 3 or ''},A,{n % 9},2026-0{n % 9 + 1}-11,{n}.05" for n in range(1, MEMBERS)]
-    return "\n".join([_SHORT_HEADER, *rows, ""])
-
-
-def long_csv() -> str:
-    """Every column that an import can have, and further ones of each type; some members wait for placement."""
-    rows = []
-    for n in range(1, MEMBERS):
-        placed = n > 1 and n % 7
-        place = f"{n // 2},{'LR'[n % 2]}" if placed and (n // 2 == 1 or n // 2 % 7) else ","
-        kind = "customer" if n % 5 == 0 else "distributor"
-        further = f'"US",{n},{n}.5,2026-12-{n % 28 + 1:02}'
-        rows.append(f"m{n},{f'm{n // 3}' if n > 2 else ''},{_ids(place)},{kind},B,{n % 9},,{n}.05,-1.00,{further}")
-    return "\n".join([_LONG_HEADER, *rows, ""])
-
-
-def _ids(place: str) -> str:
-    return f"m{place}" if place != "," else place
 
 
 def tables(folder: Path) -> Iterator[ImportTable]:
     """The same members in each format, and a file that is refused on the way."""
-    (folder / "short.csv").write_text(short_csv())
-    (folder / "long.csv.gz").write_bytes(gzip.compress(long_csv().encode()))
     table = pyarrow.csv.read_csv(io.BytesIO(short_csv().encode()))
     pyarrow.parquet.write_table(table, folder / "short.parquet")
-    (folder / "bad.csv").write_text(short_csv() + "1,2,A,0,2026-11-22,0.00\n1,1,A,0,,0.001\nx,y,A,-1,2026,z\n")
-    for name in ("short.csv", "long.csv.gz", "short.parquet", "bad.csv"):
+    for path in (*write_sample_csvs(folder), folder / "short.parquet"):
         try:
-            yield read_import(folder / name, volume_types=CONFIG.volume_types, periods=CONFIG.periods)
+            yield read_import(path, volume_types=CONFIG.volume_types, periods=CONFIG.periods)
         except ImportRefused:
             continue
 

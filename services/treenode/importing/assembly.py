@@ -1,4 +1,4 @@
-"""Parts put together into the columns of the whole file, each part given up as soon as it is copied."""
+"""Parts put together into the columns of the whole file: each is copied to its rows as it comes, and given up."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import numpy as np
 from services.treenode.importing.batch import Part, Texts
 from services.treenode.importing.limits import ImportLimits
 from services.treenode.importing.refusal import RejectedRow, refuse_file
+from services.treenode.importing.table_memory import TableMemory
 from services.treenode.tree.kernel import AnyArray, Int64s
 
 _INT64_MAX = 2**63 - 1
 
 
 class Assembly:
-    """Takes parts in order; columns are taken out of it once."""
+    """Takes parts in order, then gives the columns."""
 
-    def __init__(self, limits: ImportLimits) -> None:
+    def __init__(self, limits: ImportLimits, memory: TableMemory) -> None:
         self._limits = limits
+        self._memory = memory
         self.row_count = 0
         #: Different statuses, by code.
         self.status_names: list[str] = [""]
         self._status_codes: dict[str, int] = {"": 0}
-        self._values: dict[int, list[AnyArray]] = {}
+        #: With room for as many rows as a file may have; ids as (rows, width) bytes.
+        self._columns: dict[int, AnyArray] = {}
         self._texts: dict[int, list[Texts]] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
@@ -32,6 +35,7 @@ class Assembly:
 
     def add(self, part: Part, status_place: int) -> None:
         """Takes a part; `status_place`: the index of the status column, or -1. Raises ImportRefused above a limit."""
+        begin = self.row_count
         self.row_count += part.row_count
         if self.row_count > self._limits.rows:
             raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members")
@@ -42,11 +46,21 @@ class Assembly:
             codes = np.array([self._status_code(name) for name in part.status_names], np.int16)
             part.values[status_place] = codes[part.values[status_place]]
         for place, values in part.values.items():
-            self._values.setdefault(place, []).append(values)
+            self._column(place, begin, values)[begin : self.row_count, ...] = values
         for place, texts in part.texts.items():
             self._texts.setdefault(place, []).append(texts)
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
+
+    def _column(self, place: int, rows: int, values: AnyArray) -> AnyArray:
+        """The column's part that has the shape of `values`; its first `rows` rows are filled already."""
+        column = self._columns.get(place)
+        if column is None or column.shape[1:] < values.shape[1:]:
+            wider = self._memory.empty((self._limits.rows, *values.shape[1:]), values.dtype)
+            if column is not None:
+                wider[:rows, : column.shape[1]] = column[:rows]
+            column = self._columns[place] = wider
+        return column if values.ndim == 1 else column[:, : values.shape[1]]
 
     @property
     def is_hopeless(self) -> bool:
@@ -57,7 +71,7 @@ class Assembly:
         self.wrong_count += len(part.wrong_rows)
         self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
         if self.is_hopeless:
-            for kept in (self._values, self._texts, self._wrong_rows):
+            for kept in (self._columns, self._texts, self._wrong_rows):
                 kept.clear()
         elif len(part.wrong_rows):
             self._wrong_rows.append(part.wrong_rows)
@@ -81,28 +95,21 @@ class Assembly:
         """All rows that are wrong by themselves, ascending."""
         return np.concatenate([np.empty(0, np.int64), *self._wrong_rows])
 
-    def take_values(self, place: int) -> AnyArray:
+    def values(self, place: int) -> AnyArray:
         """A column's values, (rows,)."""
-        parts = self._values.pop(place)
-        out = np.empty(self.row_count, parts[0].dtype)
-        begin = 0
-        while parts:
-            values = parts.pop(0)
-            out[begin : begin + len(values)] = values
-            begin += len(values)
-        return out
+        return self._columns[place][: self.row_count]
 
-    def take_ids(self, place: int) -> AnyArray:
+    def ids(self, place: int) -> AnyArray:
         """A column of ids, (rows,) of dtype S as wide as the longest needs."""
-        parts = self._values.pop(place)
-        width = max(part.shape[1] for part in parts)
-        out = np.zeros((self.row_count, width), np.uint8)
-        begin = 0
-        while parts:
-            ids = parts.pop(0)
-            out[begin : begin + len(ids), : ids.shape[1]] = ids
-            begin += len(ids)
-        return out.view(f"S{width}").ravel()
+        column = self.values(place)
+        return column.view(f"S{column.shape[1]}").ravel()
+
+    def filled(self, dtype: type[np.generic], value: int) -> AnyArray:
+        """A column that the file lacks, (rows,): the same value everywhere."""
+        column = self._memory.empty((self.row_count,), dtype)
+        if value:
+            column[:] = value
+        return column
 
     def take_texts(self, place: int) -> list[Texts]:
         """A further column's batches."""

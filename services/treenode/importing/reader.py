@@ -24,6 +24,7 @@ from services.treenode.importing.limits import ImportLimits
 from services.treenode.importing.refusal import RejectedRow, refuse_file, refuse_rows
 from services.treenode.importing.source import FileFormat, Progress, find_format
 from services.treenode.importing.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
+from services.treenode.importing.table_memory import TableMemory
 from services.treenode.tree.kernel import AnyArray
 from services.treenode.tree.store import DISTRIBUTOR
 from services.treenode.tree.table import NO_DAY, ImportTable
@@ -50,11 +51,13 @@ def read_import(
     periods: Sequence[str] = ("2026-11",),
     limits: ImportLimits | None = None,
     progress: Progress = lambda share: None,
+    memory: TableMemory | None = None,
 ) -> ImportTable:
     """Reads and checks an import file.
 
     `volume_types`, `periods`: the cluster's, the default first; the file may open more. `progress` is told 0.0 to 1.0,
-    in this thread; what it raises ends the reading. Blocks for seconds on large files: call it in a thread.
+    in this thread; what it raises ends the reading. `memory`: where the table's columns go. Blocks for seconds on large
+    files: call it in a thread.
     Raises ImportRefused for a file that is not wholly right, OSError where it can't be read at all.
     """
     limits = limits or ImportLimits()
@@ -62,7 +65,7 @@ def read_import(
     file = _open(path, found, limits, lambda share: progress(share * _READING_SHARE))
     columns = plan_columns(file.names, volume_types, periods, limits)
     places = {column.role: place for place, column in enumerate(columns)}
-    assembly = Assembly(limits)
+    assembly = Assembly(limits, memory or TableMemory.private())
     for part in file.parts(BatchReader(columns, limits)):
         assembly.add(part, places.get(Role.STATUS, -1))
     if assembly.row_count == 0:
@@ -98,19 +101,18 @@ class _Checked:
     def table(self) -> ImportTable:
         """Raises ImportRefused."""
         with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
-            # What doesn't wait for one another goes side by side: copying columns together, and checking links.
-            taking = pool.submit(self._assembly.take_ids, self._places[Role.SPONSOR_ID])
-            members = Members(self._assembly.take_ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
-            sponsor_ids = taking.result()
+            members = Members(self._assembly.ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
+            sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])
             sponsor = members.find(sponsor_ids)
             columns = pool.submit(self._columns_by_role)
             wrong = [*wrong_ids(members), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
-            placement = np.full(len(sponsor), -1, np.int32)
             if Role.PLACEMENT_ID in self._places:
-                placement_ids = self._assembly.take_ids(self._places[Role.PLACEMENT_ID])
+                placement_ids = self._assembly.ids(self._places[Role.PLACEMENT_ID])
                 placement = members.find(placement_ids)
                 wrong += wrong_links(members, placement_ids, placement, Role.PLACEMENT_ID)
                 wrong += wrong_legs(placement, placement_ids, columns.result()[Role.PLACEMENT_LEG])
+            else:
+                placement = self._assembly.filled(np.int32, -1)
         self._refuse_wrong(wrong, members)
         by_role = columns.result()
         volumes, further = {}, {}
@@ -118,7 +120,7 @@ class _Checked:
             if column.role is Role.VOLUME:
                 if self._assembly.overflows(place):
                     raise refuse_file("the sum of its volumes is out of range: correct them", column=column.name)
-                volumes[column.volume] = self._assembly.take_values(place)
+                volumes[column.volume] = self._assembly.values(place)
             elif column.role is Role.FURTHER:
                 further[column.name] = further_column(self._assembly.take_texts(place))
         return ImportTable(
@@ -138,9 +140,9 @@ class _Checked:
     def _columns_by_role(self) -> dict[Role, AnyArray]:
         """The columns that a file has once at most, each with its default where the file has none."""
         return {
-            role: self._assembly.take_values(self._places[role])
+            role: self._assembly.values(self._places[role])
             if role in self._places
-            else np.full(self._assembly.row_count, default, dtype)
+            else self._assembly.filled(dtype, default)
             for role, dtype, default in _DEFAULTS
         }
 

@@ -78,19 +78,15 @@ class _Builder:
         ):
             _gather(values, self.file_row, column)
         for slot, slot_key in enumerate(self.slot_keys):
-            amounts = table.volumes.get(slot_key)
-            if amounts is None:
-                store.personal[slot, : self.count] = 0
-            else:
+            # Volumes that the file lacks stay as the store has them: zeros that take no memory.
+            if (amounts := table.volumes.get(slot_key)) is not None:
                 _gather_volumes(amounts, self.file_row, store.personal[slot])
         derive_links(store.sponsor, self.count, store.kind)
 
     def roll_up(self, tree: Genealogy) -> None:
         """Fills a tree's group volumes. Raises OverflowError, naming type and period, where one does not fit."""
         for slot, (volume_type, period) in enumerate(self.slot_keys):
-            if (volume_type, period) not in self.table.volumes:
-                tree.group[slot, : self.count] = 0
-            elif not roll_up(tree, slot, self.count, self.store.personal[slot]):
+            if (volume_type, period) in self.table.volumes and not roll_up(tree, slot, self.count, self.store.personal[slot]):
                 raise OverflowError(f"a group total of {volume_type} in {period} does not fit 64 bits")
 
     def finish_placements(self) -> int:

@@ -191,6 +191,6 @@ def empty_genealogy(capacity: int, slots: int, mapped: bool) -> Genealogy:
         return np.empty(capacity, dtype=np.int32)
 
     seats = np.empty((2, capacity if mapped else 0), dtype=np.int32)
-    group = np.empty((slots, capacity), dtype=np.int64)
+    group = np.zeros((slots, capacity), dtype=np.int64)
     top = np.full(1, -1, dtype=np.int32)
     return Genealogy(column(), column(), column(), column(), column(), column(), group, seats[0], seats[1], top)

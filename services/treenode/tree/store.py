@@ -93,7 +93,7 @@ def room_for(places: int) -> int:
 def empty_store(
     capacity: int, id_words: int, slot_tags: UInt64s, status_hashes: UInt64s, volume_dtype: VolumeType = np.int32
 ) -> Store:
-    """A store without members."""
+    """A store without members, and without volumes: those that nobody has take no memory."""
     slots = len(slot_tags)
     counters = np.zeros(COUNTERS, dtype=np.int64)
     counters[FREE_HEAD] = -1
@@ -104,7 +104,7 @@ def empty_store(
         rank=np.empty(capacity, dtype=np.int16),
         joined_on=np.empty(capacity, dtype=np.int32),
         leg=np.empty(capacity, dtype=np.int32),
-        personal=np.empty((slots, capacity), dtype=volume_dtype),
+        personal=np.zeros((slots, capacity), dtype=volume_dtype),
         sponsor=empty_genealogy(capacity, slots, mapped=False),
         placement=empty_genealogy(capacity, slots, mapped=True),
         slot_tags=slot_tags,
