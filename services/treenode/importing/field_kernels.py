@@ -33,6 +33,8 @@ _POINT = 46
 _ZERO = 48
 _MAX_HUNDREDTHS = 2**63 - 1
 _MAX_LEG = 2**31 - 1
+#: Numba takes a signed index for one that may count from the end, and looks each time.
+_NEXT = np.uintp(1)
 _DAYS_BEFORE_MONTH = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], np.int32)
 _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
 
@@ -66,11 +68,13 @@ def read_ids(
         elif data[start] == _SPACE or data[start + length - 1] == _SPACE:
             code = ID_SPACE
         else:
-            for place in range(length):
-                byte = data[start + place]
+            place, end, first = np.uintp(0), np.uintp(length), np.uintp(start)
+            while place < end:
+                byte = data[first + place]
                 if byte < 32 or byte > 126:
                     code = ID_CHARACTER
-                out[row, place] = byte
+                out[np.uintp(row), place] = byte
+                place += _NEXT
         if code != 0:
             out[row, :] = 0
             mark(fault, fault_column, row, column, code)

@@ -6,6 +6,8 @@ costs its own line, never the rest of the file.
 
 from __future__ import annotations
 
+import numpy as np
+
 from services.treenode.importing.faults import (
     EMPTY_LINE,
     FIELD_TOO_LONG,
@@ -21,6 +23,7 @@ _NEWLINE = 10
 _RETURN = 13
 _QUOTE = 34
 _COMMA = 44
+_NEXT = np.uintp(1)
 
 
 @kernel
@@ -63,41 +66,46 @@ def _split_line(
     """
     column_count = starts.shape[0]
     column = 0
+    # Numba takes a signed index for one that may count from the end, and looks each time.
+    at = np.uintp(position)
     while True:
-        if data[position] == _QUOTE:
-            length, after = _unquote(data, position)
+        if data[at] == _QUOTE:
+            length, after = _unquote(data, np.int64(at))
             if after < 0:
-                return QUOTE_NOT_CLOSED, min(column, column_count - 1), position
-            start = position + 1
-            position = after
-            if data[position] != _COMMA and not _is_line_end(data, position):
-                return TEXT_AFTER_QUOTE, min(column, column_count - 1), position
+                return QUOTE_NOT_CLOSED, min(column, column_count - 1), np.int64(at)
+            start = np.int64(at) + 1
+            at = np.uintp(after)
+            if data[at] != _COMMA and not _is_line_end(data, np.int64(at)):
+                return TEXT_AFTER_QUOTE, min(column, column_count - 1), np.int64(at)
         else:
-            start = position
-            byte = data[position]
+            start = np.int64(at)
+            byte = data[at]
             while byte != _COMMA and byte != _NEWLINE:
                 if byte == _QUOTE:
-                    return QUOTE_IN_FIELD, min(column, column_count - 1), position
-                position += 1
-                byte = data[position]
-            length = position - start
-            if byte == _NEWLINE and length > 0 and data[position - 1] == _RETURN:
+                    return QUOTE_IN_FIELD, min(column, column_count - 1), np.int64(at)
+                at += _NEXT
+                # Nothing above a comma ends a field, and most characters are.
+                while data[at] > _COMMA:
+                    at += _NEXT
+                byte = data[at]
+            length = np.int64(at) - start
+            if byte == _NEWLINE and length > 0 and data[at - _NEXT] == _RETURN:
                 length -= 1
         if column == column_count:
-            return TOO_MANY_FIELDS, -1, position
+            return TOO_MANY_FIELDS, -1, np.int64(at)
         if length > field_bytes:
-            return FIELD_TOO_LONG, column, position
+            return FIELD_TOO_LONG, column, np.int64(at)
         starts[column, row] = start
         lengths[column, row] = length
         column += 1
-        if data[position] != _COMMA:
+        if data[at] != _COMMA:
             break
-        position += 1
+        at += _NEXT
     if column == column_count:
-        return 0, -1, position
+        return 0, -1, np.int64(at)
     if column == 1 and length == 0:
-        return EMPTY_LINE, -1, position
-    return TOO_FEW_FIELDS, -1, position
+        return EMPTY_LINE, -1, np.int64(at)
+    return TOO_FEW_FIELDS, -1, np.int64(at)
 
 
 @kernel

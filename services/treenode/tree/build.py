@@ -65,7 +65,7 @@ class _Builder:
         derive_links(placement, self.count, self.store.kind)
 
     def fill_rows(self) -> None:
-        """Gathers the columns by row, fills the id hash, and derives the sponsor tree's links."""
+        """Gathers the columns by row, and fills the id hash."""
         store, table = self.store, self.table
         _gather(self.words, self.file_row, store.ids.words)
         self.keys = keys_of(store.ids.words[: self.count])
@@ -81,24 +81,30 @@ class _Builder:
             # Volumes that the file lacks stay as the store has them: zeros that take no memory.
             if (amounts := table.volumes.get(slot_key)) is not None:
                 _gather_volumes(amounts, self.file_row, store.personal[slot])
-        derive_links(store.sponsor, self.count, store.kind)
+
+    def derive_all_links(self) -> None:
+        """Lays the placement tree out, and derives the sponsor tree's links."""
+        self.lay_placements_out()
+        derive_links(self.store.sponsor, self.count, self.store.kind)
 
     def roll_up(self, tree: Genealogy) -> None:
         """Fills a tree's group volumes. Raises OverflowError, naming type and period, where one does not fit."""
         for slot, (volume_type, period) in enumerate(self.slot_keys):
-            if (volume_type, period) in self.table.volumes and not roll_up(tree, slot, self.count, self.store.personal[slot]):
+            if (volume_type, period) in self.table.volumes and not roll_up(
+                tree, slot, self.count, self.store.personal[slot]
+            ):
                 raise OverflowError(f"a group total of {volume_type} in {period} does not fit 64 bits")
 
     def finish_placements(self) -> int:
-        """Fills the placement tree's group volumes; the digest of all placements."""
+        """Fills the placement tree's group volumes, and the counters; the digest of all placements."""
         self.roll_up(self.store.placement)
+        set_magnitudes(self.store, self.count)
+        count_members(self.store, self.count)
         return placements_digest(self.store, self.keys)
 
     def finish_sponsors(self) -> int:
-        """Fills the sponsor tree's group volumes, and the counters; the digest of all other facts."""
+        """Fills the sponsor tree's group volumes; the digest of all facts but placements."""
         self.roll_up(self.store.sponsor)
-        set_magnitudes(self.store, self.count)
-        count_members(self.store, self.count)
         return rows_digest(self.store, self.keys)
 
 
@@ -114,9 +120,9 @@ def build_store(
     builder = _Builder(table, slot_keys, store, words)
     builder.number_sponsors()
     with ThreadPoolExecutor(1) as beside:
-        placed = beside.submit(builder.lay_placements_out)
+        derived = beside.submit(builder.derive_all_links)
         builder.fill_rows()
-        placed.result()
+        derived.result()
         finished = beside.submit(builder.finish_placements)
         digest = builder.finish_sponsors()
         builder.store.digests[0] = np.uint64((digest + finished.result()) % 2**64)
