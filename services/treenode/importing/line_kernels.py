@@ -6,6 +6,8 @@ costs its own line, never the rest of the file.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from services.treenode.importing.faults import (
@@ -27,7 +29,7 @@ _NEXT = np.uintp(1)
 
 
 @kernel
-def _unquote(data: UInt8s, begin: int) -> tuple[int, int]:
+def _unquote(data: UInt8s, begin: Any) -> tuple[Any, Any]:
     """Reads the quoted field that opens at `begin`, undoubling its quotes in place.
 
     Returns (length of the text, which starts at begin + 1; position after the closing quote, or -1 if it is missing).
@@ -46,7 +48,7 @@ def _unquote(data: UInt8s, begin: int) -> tuple[int, int]:
 
 
 @kernel
-def _is_line_end(data: UInt8s, position: int) -> bool:
+def _is_line_end(data: UInt8s, position: Any) -> bool:
     """Whether a line ends at `position`, with or without a carriage return."""
     return bool(data[position] == _NEWLINE or (data[position] == _RETURN and data[position + 1] == _NEWLINE))
 
@@ -59,7 +61,7 @@ def _split_line(
     field_bytes: int,
     starts: Int32s,
     lengths: Int32s,
-) -> tuple[int, int, int]:
+) -> tuple[int, int, Any]:
     """Splits the line at `position` into row `row` of `starts` and `lengths`, shape (columns, rows).
 
     Returns (fault or 0, its column or -1 for the whole line, a position not after the line's newline).

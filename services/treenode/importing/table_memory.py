@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,11 +64,9 @@ class TableMemory:
     @classmethod
     def private(cls) -> TableMemory:
         """For a table that stays in this process."""
-        descriptor = os.memfd_create("import")
-        memory = cls(descriptor)
-        # What is mapped keeps the file.
-        memory._descriptor = os.dup(descriptor)
-        os.close(descriptor)
+        memory = cls(os.memfd_create("import"))
+        # The columns keep the memory, not the descriptor.
+        weakref.finalize(memory, os.close, memory._descriptor)
         return memory
 
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:

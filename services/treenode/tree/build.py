@@ -17,6 +17,7 @@ from services.treenode.tree.ids import IdTable, empty_slots, insert_keys, keys_o
 from services.treenode.tree.kernel import AnyArray, Float64s, Int32s, Int64s, UInt32s, UInt64s, kernel
 from services.treenode.tree.layout import derive_links, parents_by_row, place_all, preorder, roll_up
 from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.pages import touch
 from services.treenode.tree.store import (
     CHANGES,
     HOLDING,
@@ -33,6 +34,9 @@ from services.treenode.tree.store import (
     room_for,
 )
 from services.treenode.tree.table import ImportTable
+
+#: Columns of a tree that are derived from `parent`.
+_DERIVED = ("span", "following", "preceding", "level", "members")
 
 
 class _Builder:
@@ -82,6 +86,15 @@ class _Builder:
             if (amounts := table.volumes.get(slot_key)) is not None:
                 _gather_volumes(amounts, self.file_row, store.personal[slot])
 
+    def touch(self) -> None:
+        """Has the system give the memory that the next steps fill, which else each page waits for."""
+        store = self.store
+        for column in (
+            *(store.ids.words, store.status, store.rank, store.joined_on, store.leg),
+            *(getattr(tree, name) for tree in (store.sponsor, store.placement) for name in _DERIVED),
+        ):
+            touch(column[: self.count])
+
     def derive_all_links(self) -> None:
         """Lays the placement tree out, and derives the sponsor tree's links."""
         self.lay_placements_out()
@@ -118,8 +131,9 @@ def build_store(
     words = words_of(table.member_ids)
     store = empty_store(room_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
     builder = _Builder(table, slot_keys, store, words)
-    builder.number_sponsors()
     with ThreadPoolExecutor(1) as beside:
+        beside.submit(builder.touch)
+        builder.number_sponsors()
         derived = beside.submit(builder.derive_all_links)
         builder.fill_rows()
         derived.result()
