@@ -24,7 +24,7 @@ from services.shared.serving import PRIMARY, READY, GrpcServer, run
 from services.shared.settings import ClusterSettings, load_settings
 from services.shared.startup import lock_folder
 from services.treenode.applying import Applier
-from services.treenode.compiling import tell_compiling
+from services.treenode.compiling import everything_is_cached, tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.early_read import EarlyRead
 from services.treenode.heartbeat import Heartbeat
@@ -45,7 +45,7 @@ from services.treenode.snapshots import SnapshotStore
 from services.treenode.table_reader import TableReader
 from services.treenode.tree import StateError
 from services.treenode.update_stream import UpdateStreams
-from services.treenode.warm_up import everything_is_cached, warm_up_first_answers, warm_up_node
+from services.treenode.warm_up import warm_up_first_answers, warm_up_node
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70

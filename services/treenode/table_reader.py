@@ -43,6 +43,11 @@ class TableReader:
         self._spare: _ImportProcess | None = None
         self._taken = asyncio.Event()
 
+    @property
+    def has_spare(self) -> bool:
+        """A process waits for the next file."""
+        return self._spare is not None
+
     async def run(self) -> None:
         """Keeps a process that waits for the next file, until cancelled."""
         if not self._spare_after_s:

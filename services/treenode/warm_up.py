@@ -18,14 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.background_write import warm_up as warm_up_writing
-from services.treenode.compiling import tell_compiling
+from services.treenode.compiling import cache_folder, compiling_alone, everything_is_cached, tell_compiling
 from services.treenode.importing import ImportRefused, read_import
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.gate import ReadGate
@@ -36,7 +35,6 @@ from services.treenode.tree.leg_digests import leg_digests
 from services.treenode.tree.links import TOP
 
 CONFIG = TreeConfig(volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
-_config: Any = numba.config
 
 
 def tables(folder: Path) -> Iterator[ImportTable]:
@@ -172,11 +170,6 @@ async def ask_everything(tree: Tree, prefix: str) -> None:
     servicer.close()
 
 
-def everything_is_cached() -> bool:
-    """Whether this module's own run has compiled every kernel: loading them is all that is left then."""
-    return (cache_folder() / "complete").exists()
-
-
 @functools.cache
 def warm_up_first_answers() -> None:
     """The updates and the commonest reports: what a node is asked for in its first second. A quarter of a second, if
@@ -219,6 +212,11 @@ def warm_up_node() -> None:
 
     Safe in a thread; nothing of it stays. A second call in one process does nothing.
     """
+    with compiling_alone():
+        _do_everything()
+
+
+def _do_everything() -> None:
     warm_up_first_answers()
     built = Tree.from_table(sample_table(), CONFIG, import_id=1, position=0)
     # A node gets its tree out of a file: from the process that built it, or its own snapshot.
@@ -268,11 +266,6 @@ async def ask_about_nobody(tree: Tree) -> None:
     servicer.close()
 
 
-def cache_folder() -> Path:
-    """Where this version's compiled kernels are, as `tree/kernel.py` set it."""
-    return Path(str(_config.CACHE_DIR))
-
-
 def main() -> None:
     """Tells what it compiles, on standard error."""
     compiled = 0
@@ -289,7 +282,8 @@ def main() -> None:
         return
     done = cache_folder() / "complete"
     tell_compiling(tell)
-    warm_up_imports()
+    with compiling_alone():
+        warm_up_imports()
     warm_up_node()
     if compiled:
         print(f"  {compiled} compiled", file=sys.stderr)

@@ -86,10 +86,11 @@ def test_the_spare_reads_the_file_and_another_takes_its_place(tmp_path: Path) ->
 
     async def work() -> None:
         async with running(0.01) as reader:
-            await wait_for(lambda: bool(children() - before))
+            await wait_for(lambda: reader.has_spare)
             first = children() - before
             assert len(await reader.read(request(short), lambda message: None)) == MEMBERS - 1
-            await wait_for(lambda: not first & children() and bool(children() - before))
+            await wait_for(lambda: reader.has_spare)
+            assert not first & children()
             assert len((await reader.read(request(long), lambda message: None)).further) == 4
 
     run(work)
@@ -102,7 +103,7 @@ def test_a_spare_that_died_is_replaced(tmp_path: Path) -> None:
 
     async def work() -> None:
         async with running(0.01) as reader:
-            await wait_for(lambda: bool(children() - before))
+            await wait_for(lambda: reader.has_spare)
             (spare,) = children() - before
             os.kill(spare, signal.SIGKILL)
             await wait_for(lambda: Path(f"/proc/{spare}/stat").read_text().rpartition(")")[2].split()[0] == "Z")
