@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from services.pusher.settings import PusherSettings
 from services.pusher.sqlite_log import SqliteLog
 from services.shared.serving import run
 from services.shared.settings import ClusterSettings, load_settings
-from services.shared.startup import StartupError, lock_folder, service_command
+from services.shared.startup import StartupError, lock_folder, service_command, settle_memory
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +35,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
         except LogStoreError as error:
             raise StartupError(str(error)) from error
         await pusher.start()
-        # What is there now stays; a collection looks only at what came since, and seldom: nothing here makes circles.
-        gc.freeze()
-        gc.set_threshold(50_000, 50, 100)
+        settle_memory()
         waits = [asyncio.create_task(stop.wait()), asyncio.create_task(pusher.background.failed.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

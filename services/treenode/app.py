@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import sys
 from collections.abc import Coroutine
@@ -22,7 +21,7 @@ from fasttree.v1 import (
 from services.shared.channels import connection_age_options
 from services.shared.serving import PRIMARY, READY, GrpcServer, run
 from services.shared.settings import ClusterSettings, load_settings
-from services.shared.startup import lock_folder
+from services.shared.startup import lock_folder, settle_memory
 from services.treenode.applying import Applier
 from services.treenode.compiling import everything_is_cached, tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
@@ -260,12 +259,9 @@ def _full_name(module: ModuleType, service: str) -> str:
     return str(module.DESCRIPTOR.services_by_name[service].full_name)
 
 
-async def _freeze_garbage_once(warm: asyncio.Event) -> None:
-    """What is there once the node is warm stays: a collection that went through it would stop the node for a tenth of a
-    second."""
+async def _settle_once(warm: asyncio.Event) -> None:
     await warm.wait()
-    gc.freeze()
-    gc.enable()
+    settle_memory()
 
 
 def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> None:
@@ -283,10 +279,10 @@ def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> N
         nonlocal fatal
         node = TreeNode(node_settings, cluster, limits, early)
         await node.start()
-        freezing = asyncio.ensure_future(_freeze_garbage_once(node.warm))
+        settling = asyncio.ensure_future(_settle_once(node.warm))
         waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.live.stop.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in (*waits, freezing):
+        for wait in (*waits, settling):
             wait.cancel()
         await node.stop()
         fatal = node.live.fatal is not None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +37,3 @@ def cache_folder() -> Path:
 def everything_is_cached() -> bool:
     """Whether `warm_up` has compiled every kernel: loading them is all that is left then."""
     return (cache_folder() / "complete").exists()
-
-
-@contextlib.contextmanager
-def compiling_alone() -> Iterator[None]:
-    """One process of this machine at a time, unless there is nothing to compile.
-
-    Numba names a kernel's files by counting those that are there, so two processes that compile for different types at
-    one time write the same file, and one of them would later run the other's code. Blocks. Not to be nested.
-    """
-    if everything_is_cached() or not _config.CACHE_DIR:
-        yield
-        return
-    try:
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        lock = (cache_folder() / "lock").open("w")
-    except OSError:
-        # What can't be written is compiled by each process for itself.
-        yield
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

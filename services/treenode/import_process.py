@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 
-from services.treenode.compiling import compiling_alone
 from services.treenode.importing import FileFormat, ImportLimits, ImportRefused, TableMemory, read_import
 from services.treenode.sample_imports import write_sample_csvs
 
@@ -110,7 +109,7 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refused:
 
 def load_kernels() -> None:
     """Reads small files, so that the large one waits for no kernel."""
-    with tempfile.TemporaryDirectory(prefix="fasttree-import-") as name, compiling_alone():
+    with tempfile.TemporaryDirectory(prefix="fasttree-import-") as name:
         for path in write_sample_csvs(Path(name)):
             with contextlib.suppress(ImportRefused):
                 read_import(path, volume_types=["PV"], periods=["2026-11"])

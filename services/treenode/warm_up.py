@@ -24,7 +24,7 @@ import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.background_write import warm_up as warm_up_writing
-from services.treenode.compiling import cache_folder, compiling_alone, everything_is_cached, tell_compiling
+from services.treenode.compiling import cache_folder, everything_is_cached, tell_compiling
 from services.treenode.importing import ImportRefused, read_import
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.gate import ReadGate
@@ -212,11 +212,6 @@ def warm_up_node() -> None:
 
     Safe in a thread; nothing of it stays. A second call in one process does nothing.
     """
-    with compiling_alone():
-        _do_everything()
-
-
-def _do_everything() -> None:
     warm_up_first_answers()
     built = Tree.from_table(sample_table(), CONFIG, import_id=1, position=0)
     # A node gets its tree out of a file: from the process that built it, or its own snapshot.
@@ -282,8 +277,7 @@ def main() -> None:
         return
     done = cache_folder() / "complete"
     tell_compiling(tell)
-    with compiling_alone():
-        warm_up_imports()
+    warm_up_imports()
     warm_up_node()
     if compiled:
         print(f"  {compiled} compiled", file=sys.stderr)

@@ -8,12 +8,14 @@ recurses. Kernels release the GIL, so a long one may run in a thread. They also 
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core import caching
 from numpy.typing import NDArray
 
 Int16s = NDArray[np.int16]
@@ -43,6 +45,19 @@ def _source_digest() -> str:
 _config: Any = numba.config
 if _config.CACHE_DIR:
     _config.CACHE_DIR = str(Path(_config.CACHE_DIR) / _source_digest())
+
+
+# Numba names a compiled kernel by counting those that are there: two processes that compile one kernel for different
+# types at the same time would write the same file, and one of them later run the other's code.
+_process_token = secrets.token_hex(4)
+
+
+def _own_data_name(self: Any, number: int) -> str:
+    return str(self._data_name_pattern.format(number=number)).replace(".nbc", f"-{_process_token}.nbc")
+
+
+_index_file: Any = caching.IndexDataCacheFile
+_index_file._data_name = _own_data_name
 
 
 #: Numba's own name for leaving reference counts out; its type information does not know it.
