@@ -18,7 +18,7 @@ Progress goes to standard error; standard output ends with one JSON line. Every 
 | get_member_vs_empty | GetMember's rate divided by an empty handler's |
 | update_delay_added_p99_ms | how much later an update is applied while the whole tree streams |
 | import_peak_gb | most memory of the node and its helpers during the import |
-| steady_gb | memory of the node that serves, two volume types in two periods open |
+| steady_gb | memory of the node that serves, with orders of two volume types in two periods |
 | restart_s | the node's start → first report from its own snapshot |
 """
 
@@ -32,11 +32,13 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,7 @@ import numpy as np
 from bench import tree_peer
 from bench.genealogy import make_genealogy, write_genealogy
 from bench.postgres import Session, running_postgres
-from bench.tree_node import BenchNode, memory_bytes
+from bench.tree_node import PERIODS, VOLUME_TYPES, BenchNode, memory_bytes
 from bench.tree_reports import (
     batch_members_per_s,
     get_member_vs_empty,
@@ -56,7 +58,7 @@ from bench.tree_reports import (
     summary_s,
     update_delay_added_p99_ms,
 )
-from fasttree.v1 import report_pb2
+from fasttree.v1 import report_pb2, types_pb2
 
 if TYPE_CHECKING:
     from fasttree.v1.report_pb2_grpc import ReportServiceAsyncStub as Stub
@@ -83,6 +85,7 @@ KEYS = (
 _SUMMARY_MEMBERS = 100_000
 _QUESTIONS = 200
 _DOWNLINES_ASKED = 12
+_ORDERS_A_MESSAGE = 10_000
 
 
 def say(text: str) -> None:
@@ -107,7 +110,7 @@ async def run(members: int, *, with_peer: bool, folder: Path) -> dict[str, Any]:
     figures |= await _engine(file)
     node = BenchNode(folder / "node")
     try:
-        stub = await _import(node, file, figures)
+        stub = await _import(node, file, ids, figures)
         await _reports(node, stub, ids, random, start_id, figures)
         if with_peer:
             # The updates of the delay probe changed volumes: a fresh node answers for the file.
@@ -144,7 +147,7 @@ async def _engine(file: Path) -> dict[str, Any]:
     return {name: round(told[name]) for name in ("orders_per_s", "enrolments_per_s")}
 
 
-async def _import(node: BenchNode, file: Path, figures: dict[str, Any]) -> Stub:
+async def _import(node: BenchNode, file: Path, ids: Sequence[str], figures: dict[str, Any]) -> Stub:
     say("importing into a node")
     await node.start()
     times = await node.load_import(file)
@@ -154,6 +157,20 @@ async def _import(node: BenchNode, file: Path, figures: dict[str, Any]) -> Stub:
     await node.wait_for_snapshot()
     stub = stub_of(node.channel())
     await summarize(stub, "")
+    # Volumes that nobody has take no memory: now everybody above some has them, of each type in each period.
+    for volume_type, period in itertools.product(VOLUME_TYPES, PERIODS):
+        for begin in range(0, len(ids), _ORDERS_A_MESSAGE):
+            await node.apply(
+                [
+                    types_pb2.Update(
+                        update_id=f"{volume_type}-{period}-{member_id}",
+                        volume_posted=types_pb2.VolumePosted(
+                            member_id=member_id, amount_hundredths=100, volume_type=volume_type, period=period
+                        ),
+                    )
+                    for member_id in ids[begin : begin + _ORDERS_A_MESSAGE]
+                ]
+            )
     figures["steady_gb"] = round(memory_bytes(node.pid) / 1e9, 3)
     return stub
 

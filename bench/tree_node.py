@@ -209,7 +209,7 @@ class BenchNode:
 
         async def written() -> bool:
             found = any((self._folder / "state" / "snapshots").glob(f"*{_IMPORT_ID}*"))
-            return found and not _children(self.pid)
+            return found and not _forked(self.pid)
 
         await wait_for(written, 300.0, "the node's snapshot")
 
@@ -241,12 +241,10 @@ def _anonymous_bytes(pid: int) -> int:
     """Memory of a process and of the helpers that it started, without the programs' own files; quickly found."""
     total = 0
     with contextlib.suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        for each in (pid, *_children(pid)):
-            # A forked copy (it writes a snapshot) has its memory from the process itself.
-            if each == pid or Path(f"/proc/{each}/cmdline").read_bytes() != command:
-                status = Path(f"/proc/{each}/status").read_text()
-                total += sum(int(kilobytes) << 10 for kilobytes in re.findall(r"RssAnon:\s+(\d+) kB", status))
+        # A forked copy (it writes a snapshot) has its memory from the process itself.
+        for each in {pid, *_children(pid)} - _forked(pid):
+            status = Path(f"/proc/{each}/status").read_text()
+            total += sum(int(kilobytes) << 10 for kilobytes in re.findall(r"RssAnon:\s+(\d+) kB", status))
         return total + sum(_memory_files(pid).values())
     return total
 
@@ -280,4 +278,15 @@ def _children(pid: int) -> list[int]:
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError):
             found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
+
+
+def _forked(pid: int) -> set[int]:
+    """Those of its children that are copies of it."""
+    found = set()
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    for child in _children(pid):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{child}/cmdline").read_bytes() == command:
+                found.add(child)
     return found
