@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 from services.treenode.importing import ImportLimits, TableBrokenError, TableMemory, read_import, read_table
 from services.treenode.sample_imports import MEMBERS, long_csv
 from services.treenode.tree import ImportTable, Tree, TreeConfig
+from services.treenode.tree.kernel import AnyArray
 
 CONFIG = TreeConfig(("PV", "CV"), ("2026-11", "2026-10"))
 
@@ -72,6 +75,25 @@ def test_room_that_is_not_written_takes_no_memory(descriptor: int) -> None:
     column = TableMemory(descriptor).empty((100_000_000, 32), np.uint8)
     column[:1000] = 1
     assert os.fstat(descriptor).st_blocks * 512 < 1_000_000
+
+
+def test_threads_get_room_of_their_own(descriptor: int) -> None:
+    """No two columns share memory, whoever asks when."""
+    memory = TableMemory(descriptor)
+    together = threading.Barrier(8)
+
+    def fill(number: int) -> list[AnyArray]:
+        together.wait(30)
+        columns = [memory.empty((1000,), np.int32) for _ in range(50)]
+        for column in columns:
+            column[:] = number
+        return columns
+
+    with ThreadPoolExecutor(8) as pool:
+        filled = list(pool.map(fill, range(8)))
+    for number, columns in enumerate(filled):
+        assert all((column == number).all() for column in columns)
+    assert os.fstat(descriptor).st_size >= 8 * 50 * 4000
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -52,12 +53,13 @@ class TableBrokenError(Exception):
 
 
 class TableMemory:
-    """Gives out room for columns, and writes down where a table's columns are."""
+    """Gives out room for columns, in any thread, and writes down where a table's columns are."""
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor`: of an empty file, which stays the caller's."""
         self._descriptor = descriptor
         self._end = _ALIGNMENT_BYTES
+        self._lock = threading.Lock()
         #: Offset in the file by address in memory.
         self._offsets: dict[int, int] = {}
 
@@ -72,8 +74,9 @@ class TableMemory:
     def empty(self, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:
         """A column of zeros. Raises OSError where there is no room for it."""
         size_bytes = max(1, int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize)
-        offset = self._place(size_bytes)
-        os.ftruncate(self._descriptor, self._end)
+        with self._lock:
+            offset = self._place(size_bytes)
+            os.ftruncate(self._descriptor, self._end)
         room = mmap.mmap(self._descriptor, size_bytes, offset=offset)
         column = np.frombuffer(room, np.dtype(dtype), count=int(np.prod(shape, dtype=np.int64))).reshape(shape)
         self._offsets[column.ctypes.data] = offset
