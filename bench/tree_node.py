@@ -143,20 +143,23 @@ class BenchNode:
     def _log_end(self) -> treenode_pb2.LogEnd:
         return treenode_pb2.LogEnd(first_position=1, position=self.position, import_id=0)
 
-    async def _import_process_waits(self) -> None:
-        """A node that has run for some seconds has a process that waits for an import file: waits for that."""
+    async def _waits(self) -> None:
+        """Waits until the node has nothing to do and has a process that waits for an import file, as one that has run
+        for some seconds has.
+        """
         used_s = [0.0]
 
         async def waits() -> bool:
             await asyncio.sleep(0.3)
-            used_s.append(sum(cpu_s(child) for child in _children(self.pid)))
-            return 0.0 < used_s[-1] == used_s[-2]
+            children = _children(self.pid)
+            used_s.append(sum(cpu_s(each) for each in (self.pid, *children)))
+            return bool(children) and used_s[-1] - used_s[-2] < 0.03
 
-        await wait_for(waits, _START_TIMEOUT_S, "the process that reads import files")
+        await wait_for(waits, _START_TIMEOUT_S, "the node and its process for import files to be at rest")
 
     async def load_import(self, file: Path) -> ImportTimes:
         """Has the node take a file, and waits until it serves from it."""
-        await self._import_process_waits()
+        await self._waits()
         manifest = types_pb2.ImportManifest(
             import_id=_IMPORT_ID,
             file_name=file.name,
