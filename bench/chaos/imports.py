@@ -6,7 +6,7 @@ import asyncio
 import random
 from pathlib import Path
 
-from bench.cluster import RunningCluster, wait_for
+from bench.cluster import ClusterError, RunningCluster, wait_for
 from bench.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.judge import replay_onto, tree_of_file
 from fasttree.client import Client, FastTreeClientError, UploadOptions
@@ -68,7 +68,11 @@ class Imports:
 
     async def wait_settled(self) -> None:
         """Waits for that. Raises ClusterError where it takes too long."""
-        await wait_for(self.settled, SETTLE_TIMEOUT_S, "the newest import's rollout to be over")
+        try:
+            await wait_for(self.settled, SETTLE_TIMEOUT_S, "the newest import's rollout to be over")
+        except ClusterError as error:
+            told = str((await self._cluster.pusher()).imports[:1])
+            raise ClusterError(f"{error}; the pusher says: {told}") from error
 
     def replay(self, updates: list[types_pb2.Update]) -> tuple[Tree, list[str]]:
         """The tree that files and log come to, import after import, and what is wrong with imports' carried positions.

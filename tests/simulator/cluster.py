@@ -146,13 +146,15 @@ class Cluster:
         """A planned switchover does not step back: the new primary is where the old one stood when it stepped down.
 
         Where the old one failed first, or was cut off before it could say so, its last heartbeat is all that anybody
-        can go by.
+        can go by. Where the new one has started again since its own last heartbeat, the coordinator could not know: it
+        gave the role to a process that is gone.
         """
         old, new = (next(node for node in self.nodes if node.name == name) for name in (done.from_node, done.to_node))
         at, floor, told = old.stepped_down
-        lease = self.coordinator.core.leases.get(old.name)
+        lease, given = (self.coordinator.core.leases.get(node.name) for node in (old, new))
         confirmed = told and lease is not None and lease.last.primary_epoch == 0
-        if old is not new and new.alive and confirmed and self.world.now - at < done.took_s + 0.01:
+        same = given is not None and given.last.incarnation == new.incarnation
+        if old is not new and new.alive and same and confirmed and self.world.now - at < done.took_s + 0.01:
             standing = (new.tree.import_id, new.tree.position)
             if standing < floor:
                 raise Violation(f"switchover: {new.name} is primary at {standing}, {old.name} stood at {floor}")
