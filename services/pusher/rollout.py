@@ -127,6 +127,8 @@ class RunningLoad:
     import_id: int
     attempt: int
     alive_at: float
+    #: The node's stream began anew meanwhile: it may have started again with less than it says of the load.
+    came_up: bool = False
 
 
 class Rollout:
@@ -218,8 +220,9 @@ class Rollout:
         node = self.nodes.get(address)
         if node is None:
             return
-        loads = self.load is not None and self.load.node == address
-        if not node.connected and not loads:
+        if not node.connected and self.load is not None and self.load.node == address:
+            self.load.came_up = True
+        elif not node.connected:
             node.retry_at = now  # it has just come: whatever it failed at before, it may do better now
         node.connected, node.import_id = True, import_id
 
@@ -252,7 +255,9 @@ class Rollout:
         self.load = None
         node = self.nodes[load.node]
         node.failures, node.note = 0, ""
-        node.import_id = max(node.import_id, load.import_id)
+        # One that came up since is taken by its own word, or asked once more: it says at once what it has.
+        if not load.came_up:
+            node.import_id = max(node.import_id, load.import_id)
         known = self.imports[load.import_id]
         if known.taken:
             return []

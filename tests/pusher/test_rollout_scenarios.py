@@ -82,6 +82,14 @@ def test_an_import_is_not_done_while_a_node_still_loads_it() -> None:
     assert RecordPlace(1, ImportPlace.DONE, "") in take(rollout, second)
 
 
+def test_a_node_that_came_back_without_the_import_is_asked_again_whatever_its_old_load_says() -> None:
+    rollout = cluster(A, B)
+    second = the_load(take(rollout, the_load(rollout.handle(ImportAdded(1), 0.0))))
+    rollout.handle(NodeDown(B), 0.0)
+    rollout.handle(NodeUp(B, 0), 0.0)  # it died after it had taken the import, and its snapshot is older
+    assert the_load(take(rollout, second)).node == B
+
+
 def test_a_bad_file_stops_at_the_first_node() -> None:
     rollout = cluster(A, B)
     load = the_load(rollout.handle(ImportAdded(1), 0.0))
