@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 
 from services.treenode.importing.batch import Part, Texts
@@ -23,8 +25,9 @@ class Assembly:
         #: Different statuses, by code.
         self.status_names: list[str] = [""]
         self._status_codes: dict[str, int] = {"": 0}
-        #: With room for as many rows as a file may have; ids as (rows, width) bytes.
+        #: With room for as many rows as a file may have; ids as (rows, width) words of four characters.
         self._columns: dict[int, AnyArray] = {}
+        self._making = threading.Lock()
         self._texts: dict[int, list[Texts]] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
@@ -46,20 +49,35 @@ class Assembly:
             codes = np.array([self._status_code(name) for name in part.status_names], np.int16)
             part.values[status_place] = codes[part.values[status_place]]
         for place, values in part.values.items():
-            self._column(place, begin, values)[begin : self.row_count, ...] = values
+            column = self._column(place, begin, values)[begin : self.row_count]
+            if values.ctypes.data != column.ctypes.data:
+                column[:, ...] = values
         for place, texts in part.texts.items():
             self._texts.setdefault(place, []).append(texts)
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
 
+    def room(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """Room for a batch's values, in the column itself where it is wide enough: nothing is copied then. See
+        `batch.Room`.
+        """
+        if self.is_hopeless or row + shape[0] > self._limits.rows:
+            return np.empty(shape, dtype)
+        with self._making:
+            column = self._columns.get(place)
+            if column is None:
+                column = self._columns[place] = self._memory.empty((self._limits.rows, *shape[1:]), dtype)
+        return column[row : row + shape[0]] if column.shape[1:] >= shape[1:] else np.empty(shape, dtype)
+
     def _column(self, place: int, rows: int, values: AnyArray) -> AnyArray:
         """The column's part that has the shape of `values`; its first `rows` rows are filled already."""
-        column = self._columns.get(place)
-        if column is None or column.shape[1:] < values.shape[1:]:
-            wider = self._memory.empty((self._limits.rows, *values.shape[1:]), values.dtype)
-            if column is not None:
-                wider[:rows, : column.shape[1]] = column[:rows]
-            column = self._columns[place] = wider
+        with self._making:
+            column = self._columns.get(place)
+            if column is None or column.shape[1:] < values.shape[1:]:
+                wider = self._memory.empty((self._limits.rows, *values.shape[1:]), values.dtype)
+                if column is not None:
+                    wider[:rows, : column.shape[1]] = column[:rows]
+                column = self._columns[place] = wider
         return column if values.ndim == 1 else column[:, : values.shape[1]]
 
     @property
@@ -102,7 +120,7 @@ class Assembly:
     def ids(self, place: int) -> AnyArray:
         """A column of ids, (rows,) of dtype S as wide as the longest needs."""
         column = self.values(place)
-        return column.view(f"S{column.shape[1]}").ravel()
+        return column.view(f"S{column.shape[1] * column.itemsize}").ravel()
 
     def filled(self, dtype: type[np.generic], value: int) -> AnyArray:
         """A column that the file lacks, (rows,): the same value everywhere."""

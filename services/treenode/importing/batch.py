@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -29,7 +30,8 @@ from services.treenode.importing.text_kernels import (
     read_statuses,
     what_it_may_be,
 )
-from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
+from services.treenode.tree.ids import MAX_ID_LENGTH
+from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 
 #: A file's first row stands on line 2, below the header.
 FIRST_LINE = 2
@@ -64,7 +66,7 @@ class Part:
     """A batch as columns."""
 
     row_count: int
-    #: By the column's index in the file: ids as (rows, width) bytes, others as (rows,) values.
+    #: By the column's index in the file: ids as (rows, width) words of four characters, others as (rows,) values.
     values: dict[int, AnyArray] = field(default_factory=dict)
     #: By the column's index, for further columns.
     texts: dict[int, Texts] = field(default_factory=dict)
@@ -78,12 +80,42 @@ class Part:
     rejected: list[RejectedRow] = field(default_factory=list)
 
 
+class Room(Protocol):
+    """Gives a batch room for the values of a column."""
+
+    def __call__(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """An array of `shape`, or with wider rows, for the rows from `row` of the file on; called in any thread."""
+
+
+def _read_kinds(
+    data: UInt8s,
+    starts: Int32s,
+    lengths: Int32s,
+    out: UInt8s,
+    fault: UInt8s,
+    fault_column: Int16s,
+    column: int,
+) -> None:
+    read_kinds(data, starts, lengths, _KIND_WORDS, out, fault, fault_column, column)
+
+
+#: What reads a column of numbers or codes, and into what.
+_NUMBERS: dict[Role, tuple[type[np.generic], Callable[..., None]]] = {
+    Role.VOLUME: (np.int64, read_hundredths),
+    Role.RANK: (np.int16, read_ranks),
+    Role.JOINED_ON: (np.int32, read_days),
+    Role.PLACEMENT_LEG: (np.int32, read_legs),
+    Role.KIND: (np.uint8, _read_kinds),
+}
+
+
 class BatchReader:
     """Reads batches of a file's rows, in any number of threads."""
 
-    def __init__(self, columns: Sequence[Column], limits: ImportLimits) -> None:
+    def __init__(self, columns: Sequence[Column], limits: ImportLimits, room: Room) -> None:
         self.columns = columns
         self._limits = limits
+        self._room = room
 
     def read(self, first_row: int, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
         """The rows from `first_row` of the file on. `fields`: one for each column. `fault`, `fault_column`: (rows,),
@@ -92,13 +124,15 @@ class BatchReader:
         part = Part(len(fault))
         for place, (column, cells) in enumerate(zip(self.columns, fields, strict=True)):
             if column.role in _ID_ROLES:
-                part.values[place] = _ids(column, cells, fault, fault_column, place)
+                part.values[place] = self._ids(first_row, cells, fault, fault_column, place)
             elif column.role is Role.STATUS:
                 part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
             elif column.role is Role.FURTHER:
                 part.texts[place] = self._texts(cells, fault, fault_column, place)
             elif column.role is not Role.DERIVED:
-                part.values[place] = _numbers(column.role, cells, fault, fault_column, place)
+                dtype, read = _NUMBERS[column.role]
+                part.values[place] = self._room(place, first_row, (len(fault),), dtype)
+                read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
             if column.role is Role.VOLUME:
                 high, low = absolute_sum(part.values[place])
                 part.absolute_sums[place] = (int(high) << 32) + int(low)
@@ -111,13 +145,20 @@ class BatchReader:
             ]
         return part
 
+    def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
+        longest = min(MAX_ID_LENGTH, int(cells.lengths.max(initial=1)))
+        ids = self._room(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
+        may_be_empty = self.columns[place].role is not Role.MEMBER_ID
+        read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
+        return ids
+
     def _statuses(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> tuple[Int16s, list[str]]:
-        names = np.zeros((self._limits.statuses, STATUS_BYTES), np.uint8)
-        slots = np.full(2 * self._limits.statuses + 1, -1, np.int16)
+        names = np.empty((self._limits.statuses, STATUS_BYTES // 8), np.uint64)
+        slots = np.full(2 << self._limits.statuses.bit_length(), -1, np.int16)
         codes = np.empty(len(fault), np.int16)
         used = read_statuses(cells.data, cells.starts, cells.lengths, names, slots, codes, fault, fault_column, place)
-        texts = names[: max(used, 1)].view(f"S{STATUS_BYTES}").ravel()
-        return codes, [bytes(text).decode("ascii") for text in texts]
+        texts = names[:used].view(f"S{STATUS_BYTES}").ravel()
+        return codes, [bytes(text).decode("ascii") for text in texts] or [""]
 
     def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
         room = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
@@ -149,32 +190,3 @@ class BatchReader:
         }
         reason = faults.reason(code, value=value, detail=details.get(code, ""))
         return RejectedRow(first_row + row + FIRST_LINE, name, reason)
-
-
-def _ids(column: Column, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt8s:
-    longest = int(cells.lengths.max(initial=1))
-    width = min(32, -(-longest // 4) * 4)
-    ids = np.zeros((len(fault), width), np.uint8)
-    may_be_empty = column.role is not Role.MEMBER_ID
-    read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
-    return ids
-
-
-def _numbers(role: Role, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> AnyArray:
-    out: AnyArray
-    if role is Role.VOLUME:
-        out = np.empty(len(fault), np.int64)
-        read_hundredths(cells.data, cells.starts, cells.lengths, out, fault, fault_column, place)
-    elif role is Role.RANK:
-        out = np.empty(len(fault), np.int16)
-        read_ranks(cells.data, cells.starts, cells.lengths, out, fault, fault_column, place)
-    elif role is Role.JOINED_ON:
-        out = np.empty(len(fault), np.int32)
-        read_days(cells.data, cells.starts, cells.lengths, out, fault, fault_column, place)
-    elif role is Role.PLACEMENT_LEG:
-        out = np.empty(len(fault), np.int32)
-        read_legs(cells.data, cells.starts, cells.lengths, out, fault, fault_column, place)
-    else:
-        out = np.empty(len(fault), np.uint8)
-        read_kinds(cells.data, cells.starts, cells.lengths, _KIND_WORDS, out, fault, fault_column, place)
-    return out

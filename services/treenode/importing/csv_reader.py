@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import csv
+import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from services.treenode.importing.batch import FIRST_LINE, BatchReader, Fields, Part
 from services.treenode.importing.faults import shown
 from services.treenode.importing.limits import ImportLimits
-from services.treenode.importing.line_kernels import split_lines
+from services.treenode.importing.line_kernels import mark_ends, split_lines, split_plain_lines
 from services.treenode.importing.pipeline import read_in_order
 from services.treenode.importing.refusal import refuse_file
-from services.treenode.importing.source import FileFormat, Progress, read_blocks
+from services.treenode.importing.source import Block, FileFormat, Progress, read_blocks
+from services.treenode.tree.kernel import AnyArray
 
 _NEWLINE = 10
 #: A block of good lines has fewer fields than bytes.
@@ -30,46 +34,67 @@ class CsvFile:
         self._limits = limits
         self._blocks = read_blocks(path, file_format, limits, progress)
         #: The header's fields.
-        self.names = _header_names(bytes(next(self._blocks)[1]))
+        self.names = _header_names(bytes(next(self._blocks).data))
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefused where the file can't be read on."""
         return read_in_order(self._jobs(reader), self._limits.threads)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
-        for line, block in self._blocks:
-            row = line - FIRST_LINE
-            if row >= self._limits.rows:
-                raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=line)
+        scratch = _Scratch()
+        for block in self._blocks:
             for piece in _pieces(block, len(reader.columns)):
-                yield partial(_read_block, reader, row, piece, self._limits)
-                row += piece.count(b"\n")
+                if piece.line - FIRST_LINE >= self._limits.rows:
+                    raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=piece.line)
+                yield partial(_read_block, reader, scratch, piece, self._limits)
 
 
-def _pieces(block: bytearray, column_count: int) -> Iterator[bytearray]:
+def _pieces(block: Block, column_count: int) -> Iterator[Block]:
     """The block, or pieces of it where its lines are so many that they can't be right: every line asks for room."""
     most_lines = max(1, _FIELDS_AT_A_TIME // column_count)
-    if block.count(b"\n") <= most_lines:
+    if block.line_count <= most_lines:
         yield block
         return
-    ends = np.flatnonzero(np.frombuffer(bytes(block), np.uint8) == _NEWLINE)[most_lines - 1 :: most_lines] + 1
+    newlines = np.flatnonzero(np.frombuffer(bytes(block.data), np.uint8) == _NEWLINE)
     begin = 0
-    for end in [*ends.tolist(), len(block)]:
-        if end > begin:
-            yield block[begin:end]
+    for first in range(0, block.line_count, most_lines):
+        last = min(block.line_count, first + most_lines) - 1
+        end = int(newlines[last]) + 1
+        yield Block(block.line + first, last + 1 - first, block.data[begin:end])
         begin = end
 
 
-def _read_block(reader: BatchReader, first_row: int, block: bytearray, limits: ImportLimits) -> Part:
-    data = np.frombuffer(block, np.uint8)
-    shape = (len(reader.columns), block.count(b"\n"))
-    starts, lengths = np.empty(shape, np.int32), np.empty(shape, np.int32)
-    fault, fault_column = np.empty(shape[1], np.uint8), np.empty(shape[1], np.int16)
-    split_lines(data, limits.field_bytes, starts, lengths, fault, fault_column)
+class _Scratch(threading.local):
+    """What a thread needs for one block after another: fresh memory for each would cost more than the reading."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, AnyArray] = {}
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:
+        """An array, filled with anything; what was asked for by this name before is no more."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size:
+            kept = self._kept[name] = np.empty(size, dtype)
+        return kept[:size].reshape(shape)
+
+
+def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: ImportLimits) -> Part:
+    data = np.frombuffer(block.data, np.uint8)
+    rows = block.line_count
+    shape = (len(reader.columns), rows)
+    starts, lengths = scratch.empty("starts", shape, np.int32), scratch.empty("lengths", shape, np.int32)
+    fault, fault_column = scratch.empty("fault", (rows,), np.uint8), scratch.empty("column", (rows,), np.int16)
+    if b'"' in block.data:
+        split_lines(data, limits.field_bytes, starts, lengths, fault, fault_column)
+    else:
+        marks = scratch.empty("marks", (-(-len(data) // 8),), np.uint64)
+        mark_ends(data, marks.view(np.uint8))
+        split_plain_lines(data, marks, limits.field_bytes, starts, lengths, fault, fault_column)
     for array in (data, starts, lengths):
         array.flags.writeable = False
     fields = [Fields(data, starts[place], lengths[place]) for place in range(shape[0])]
-    return reader.read(first_row, fields, fault, fault_column)
+    return reader.read(block.line - FIRST_LINE, fields, fault, fault_column)
 
 
 def _header_names(line: bytes) -> Sequence[str]:

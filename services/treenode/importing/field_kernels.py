@@ -24,7 +24,8 @@ from services.treenode.importing.faults import (
     RANK_FORMAT,
     RANK_RANGE,
 )
-from services.treenode.tree.kernel import Int16s, Int32s, Int64s, UInt8s, kernel
+from services.treenode.importing.words import WORD_BYTES, are_digits, is_printable, number_of, word_at
+from services.treenode.tree.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, kernel, whole
 
 _NO_DAY = -(2**31)
 _SPACE = 32
@@ -33,8 +34,15 @@ _POINT = 46
 _ZERO = 48
 _MAX_HUNDREDTHS = 2**63 - 1
 _MAX_LEG = 2**31 - 1
-#: Numba takes a signed index for one that may count from the end, and looks each time.
-_NEXT = np.uintp(1)
+_ONE, _THREE = np.uint64(1), np.uint64(3)
+_SHIFT_8, _SHIFT_32, _SHIFT_40 = np.uint64(8), np.uint64(32), np.uint64(40)
+_LOW_8, _LOW_32 = np.uint64(0xFF), np.uint64(0xFFFFFFFF)
+_ZEROS = np.uint64(0x3030303030303030)
+#: Of the characters of a word, its first in the lowest byte.
+_FIRST_FIVE, _LAST_TWO = np.uint64(0x000000FFFFFFFFFF), np.uint64(0xFFFF000000000000)
+#: Of the first eight characters of YYYY-MM-DD: where its digits go, and its dashes.
+_YEAR, _MONTH = np.uint64(0x00000000FFFFFFFF), np.uint64(0x0000FFFF00000000)
+_DASH_PLACES, _DASHES = np.uint64(0xFF0000FF00000000), np.uint64(0x2D00002D00000000)
 _DAYS_BEFORE_MONTH = np.array([0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334], np.int32)
 _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int32)
 
@@ -47,37 +55,44 @@ def mark(fault: UInt8s, fault_column: Int16s, row: int, column: int, code: int) 
         fault_column[row] = column
 
 
+@inlined
+def _id_fault(data: UInt8s, start: int, length: int) -> int:
+    if length > 32:
+        return ID_TOO_LONG
+    if data[start] == _SPACE or data[start + length - 1] == _SPACE:
+        return ID_SPACE
+    for place in range(0, length, WORD_BYTES):
+        piece = min(WORD_BYTES, length - place)
+        if not is_printable(word_at(data, start + place, piece), piece):
+            return ID_CHARACTER
+    return 0
+
+
 @kernel
 def read_ids(
     data: UInt8s,
     starts: Int32s,
     lengths: Int32s,
     may_be_empty: bool,
-    out: UInt8s,
+    out: UInt32s,
     fault: UInt8s,
     fault_column: Int16s,
     column: int,
 ) -> None:
-    """Ids. out: (rows, width) zeros, filled with the characters; a faulty or empty id leaves zeros."""
+    """Ids. out: (rows, width) of four characters each, filled with the characters and zeros behind them; a faulty or
+    empty id is all zeros.
+    """
+    width = out.shape[1]
     for row in range(starts.size):
-        start, length, code = starts[row], lengths[row], 0
-        if length == 0:
-            code = 0 if may_be_empty else ID_EMPTY
-        elif length > 32:
-            code = ID_TOO_LONG
-        elif data[start] == _SPACE or data[start + length - 1] == _SPACE:
-            code = ID_SPACE
-        else:
-            place, end, first = np.uintp(0), np.uintp(length), np.uintp(start)
-            while place < end:
-                byte = data[first + place]
-                if byte < 32 or byte > 126:
-                    code = ID_CHARACTER
-                out[np.uintp(row), place] = byte
-                place += _NEXT
-        if code != 0:
-            out[row, :] = 0
-            mark(fault, fault_column, row, column, code)
+        start, length = whole(starts[row]), whole(lengths[row])
+        code = (0 if may_be_empty else ID_EMPTY) if length == 0 else _id_fault(data, start, length)
+        mark(fault, fault_column, row, column, code)
+        left = 0 if code != 0 else length
+        for place in range(0, width, 2):
+            word = word_at(data, start + place * 4, min(WORD_BYTES, max(left - place * 4, 0)))
+            out[row, place] = np.uint32(word & _LOW_32)
+            if place + 1 < width:
+                out[row, place + 1] = np.uint32(word >> _SHIFT_32)
 
 
 @kernel
@@ -129,6 +144,19 @@ def _number_fault(data: UInt8s, position: int, end: int, places: int) -> int:
     return AMOUNT_RANGE
 
 
+@inlined
+def _usual_hundredths(data: UInt8s, start: int, length: int) -> int:
+    """Hundredths of one to five digits, a point and two digits, as nearly every volume is written; else -1."""
+    if length < 4 or length > WORD_BYTES:
+        return -1
+    before = np.uint64(WORD_BYTES - length) << _THREE
+    word = (word_at(data, start, length) << before) | (_ZEROS & ((_ONE << before) - _ONE))
+    if (word >> _SHIFT_40) & _LOW_8 != _POINT:
+        return -1
+    digits = (word & _LAST_TWO) | ((word & _FIRST_FIVE) << _SHIFT_8) | np.uint64(_ZERO)
+    return number_of(digits) if are_digits(digits) else -1
+
+
 @kernel
 def read_hundredths(
     data: UInt8s,
@@ -143,7 +171,10 @@ def read_hundredths(
     for row in range(starts.size):
         out[row] = 0
         if lengths[row] > 0:
-            value, code = _parse_hundredths(data, starts[row], lengths[row])
+            value = _usual_hundredths(data, starts[row], lengths[row])
+            code = 0
+            if value < 0:
+                value, code = _parse_hundredths(data, starts[row], lengths[row])
             out[row] = value
             mark(fault, fault_column, row, column, code)
 
@@ -223,15 +254,14 @@ def read_legs(
 @kernel
 def parse_day(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     """(days since 1970-01-01, fault) of YYYY-MM-DD in the Gregorian calendar, years 1 to 9999."""
-    if length != 10 or data[start + 4] != _MINUS or data[start + 7] != _MINUS:
+    if length != 10:
         return _NO_DAY, DATE_FORMAT
-    number = np.int64(0)
-    for place in range(10):
-        if place != 4 and place != 7:
-            digit = np.int64(data[start + place]) - _ZERO
-            if digit < 0 or digit > 9:
-                return _NO_DAY, DATE_FORMAT
-            number = number * 10 + digit
+    head, tail = word_at(data, start, WORD_BYTES), word_at(data, start + 2, WORD_BYTES)
+    dashes = head & _DASH_PLACES
+    digits = (head & _YEAR) | ((head >> _SHIFT_8) & _MONTH) | (tail & _LAST_TWO)
+    if dashes != _DASHES or not are_digits(digits):
+        return _NO_DAY, DATE_FORMAT
+    number = number_of(digits)
     year, month, day = number // 10000, number // 100 % 100, number % 100
     if year < 1 or month < 1 or month > 12 or day < 1:
         return _NO_DAY, DATE_RANGE

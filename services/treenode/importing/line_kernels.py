@@ -19,13 +19,16 @@ from services.treenode.importing.faults import (
     TOO_FEW_FIELDS,
     TOO_MANY_FIELDS,
 )
-from services.treenode.tree.kernel import Int16s, Int32s, UInt8s, kernel
+from services.treenode.tree.kernel import Int16s, Int32s, UInt8s, UInt64s, kernel, whole
 
 _NEWLINE = 10
 _RETURN = 13
 _QUOTE = 34
 _COMMA = 44
 _NEXT = np.uintp(1)
+_ONE, _SHIFT_56 = np.uint64(1), np.uint64(56)
+#: Times 1 << 8 n, its highest byte is n.
+_PLACE_OF_BIT = np.uint64(0x0001020304050607)
 
 
 @kernel
@@ -111,6 +114,28 @@ def _split_line(
 
 
 @kernel
+def _split_or_fault(
+    data: UInt8s,
+    position: int,
+    row: int,
+    field_bytes: int,
+    starts: Int32s,
+    lengths: Int32s,
+    fault: UInt8s,
+    fault_column: Int16s,
+) -> Any:
+    """Splits the line at `position` as `_split_line`, and tells its fault; a position not after its newline."""
+    code, column, end = _split_line(data, position, row, field_bytes, starts, lengths)
+    fault[row] = code
+    fault_column[row] = column
+    if code != 0:
+        for each in range(starts.shape[0]):
+            starts[each, row] = 0
+            lengths[each, row] = 0
+    return end
+
+
+@kernel
 def split_lines(
     data: UInt8s,
     field_bytes: int,
@@ -125,16 +150,65 @@ def split_lines(
     filled with each field's place in data; a faulty row's fields are all empty. fault, fault_column: (rows), filled
     with the row's fault or 0, and its column or -1.
     """
-    column_count, row_count = starts.shape
     position = 0
-    for row in range(row_count):
-        code, column, position = _split_line(data, position, row, field_bytes, starts, lengths)
-        fault[row] = code
-        fault_column[row] = column
-        if code != 0:
-            for each in range(column_count):
-                starts[each, row] = 0
-                lengths[each, row] = 0
+    for row in range(starts.shape[1]):
+        position = _split_or_fault(data, position, row, field_bytes, starts, lengths, fault, fault_column)
         while data[position] != _NEWLINE:
             position += 1
         position += 1
+
+
+@kernel
+def count_lines(data: UInt8s) -> int:
+    """How many newlines there are."""
+    count = 0
+    for place in range(data.size):
+        count += data[place] == _NEWLINE
+    return count
+
+
+@kernel
+def mark_ends(data: UInt8s, marks: UInt8s) -> None:
+    """Sets marks to 1 where data, as long or shorter, has a comma or a newline, else to 0."""
+    for place in range(data.size):
+        marks[place] = (data[place] == _COMMA) | (data[place] == _NEWLINE)
+    for place in range(data.size, marks.size):
+        marks[place] = 0
+
+
+@kernel
+def split_plain_lines(
+    data: UInt8s,
+    marks: UInt64s,
+    field_bytes: int,
+    starts: Int32s,
+    lengths: Int32s,
+    fault: UInt8s,
+    fault_column: Int16s,
+) -> None:
+    """As split_lines, for a block without any quote. marks: what `mark_ends` made of it, eight bytes a word."""
+    column_count = np.uintp(starts.shape[0])
+    row, column, start, line, longest = np.uintp(0), np.uintp(0), 0, 0, 0
+    for place in range(marks.size):
+        left = marks[place]
+        while left != 0:
+            lowest = left & (~left + _ONE)
+            left ^= lowest
+            end = place * 8 + whole((lowest * _PLACE_OF_BIT) >> _SHIFT_56)
+            length = end - start
+            longest |= length  # no less than the longest, and less than twice that: good enough to pass most lines
+            if column < column_count:
+                starts[column, row] = start
+                lengths[column, row] = length
+            column += _NEXT
+            start = end + 1
+            if data[np.uintp(end)] == _COMMA:
+                continue
+            if column == column_count and longest < field_bytes:
+                fault[row] = 0
+                fault_column[row] = -1
+                if length > 0 and data[np.uintp(end - 1)] == _RETURN:
+                    lengths[column - _NEXT, row] = length - 1
+            else:
+                _split_or_fault(data, line, whole(row), field_bytes, starts, lengths, fault, fault_column)
+            row, column, line, longest = row + _NEXT, np.uintp(0), start, 0

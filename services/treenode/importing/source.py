@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import numpy as np
+
 from services.treenode.importing.limits import ImportLimits
+from services.treenode.importing.line_kernels import count_lines
 from services.treenode.importing.refusal import refuse_file
 
 #: Told how far the reading is, 0.0 to 1.0, in the reader's thread; what it raises ends the reading.
@@ -116,10 +120,18 @@ class _GzipStream:
             self._finished = True
 
 
-def read_blocks(
-    path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress
-) -> Iterator[tuple[int, bytearray]]:
-    """The lines of a CSV file as (number of the first line, block): every block ends at a line's end.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole lines of a file."""
+
+    #: Number of the first one in the file.
+    line: int
+    line_count: int
+    data: bytearray
+
+
+def read_blocks(path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> Iterator[Block]:
+    """The lines of a CSV file.
 
     The first block is the header line alone, without a byte order mark. Empty lines at the file's end are dropped.
     Holds two blocks and one line at most. Raises ImportRefused for what a file of its kind may not be.
@@ -134,14 +146,15 @@ def read_blocks(
             if unpacked_bytes == len(chunk):
                 chunk = _check_encoding(chunk)
             whole, rest = _cut(rest + chunk, line, limits)
-            for block in _header_apart(whole, first=line == 1):
-                yield line, block
-                line += block.count(b"\n")
+            for data in _header_apart(whole, first=line == 1):
+                block = Block(line, int(count_lines(np.frombuffer(data, np.uint8))), data)
+                yield block
+                line += block.line_count
             progress(min(1.0, os.lseek(file.fileno(), 0, os.SEEK_CUR) / size_bytes))
         rest = rest.rstrip(b"\r\n")
         if rest:
-            for block in _header_apart(rest + b"\n", first=line == 1):
-                yield line, block
+            for data in _header_apart(rest + b"\n", first=line == 1):
+                yield Block(line, 1, data)
                 line += 1
         elif line == 1:
             raise refuse_file("it holds no line: a header line and at least one member are needed")

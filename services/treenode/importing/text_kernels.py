@@ -13,7 +13,8 @@ from services.treenode.importing.faults import (
     TEXT_ENCODING,
 )
 from services.treenode.importing.field_kernels import mark, parse_day
-from services.treenode.tree.kernel import Int16s, Int32s, Int64s, UInt8s, kernel
+from services.treenode.importing.words import WORD_BYTES, is_printable, word_at
+from services.treenode.tree.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
 
 STATUS_BYTES = 16
 #: What a further column may still be, as bits.
@@ -29,32 +30,17 @@ _ZERO = 48
 _DECIMAL_SCALE = 6
 
 
-@kernel
-def _status_fault(data: UInt8s, start: int, length: int) -> int:
-    if length > STATUS_BYTES:
-        return STATUS_TOO_LONG
-    for place in range(length):
-        if data[start + place] < 32 or data[start + place] > 126:
-            return STATUS_CHARACTER
-    return 0
-
-
-@kernel
-def _find_status(data: UInt8s, start: int, length: int, names: UInt8s, slots: Int16s) -> int:
-    """The code of a status, or ~slot of the free slot where it belongs."""
-    key = np.int64(length)
-    for place in range(length):
-        key = (key * 31 + data[start + place]) & 0xFFFFFF
-    slot = key % slots.size
+@inlined
+def _find_status(low: np.uint64, high: np.uint64, names: UInt64s, slots: Int16s) -> int:
+    """The code of a status, or ~slot of the free slot where it belongs. Slots: a power of two."""
+    mask = slots.size - 1
+    slot = np.int64(mixed(low ^ mixed(high)) & np.uint64(mask))
     while slots[slot] >= 0:
         code = np.int64(slots[slot])
-        same = length == STATUS_BYTES or names[code, length] == 0
-        for place in range(length):
-            same = same and names[code, place] == data[start + place]
-        if same:
-            return int(code)
-        slot = (slot + 1) % slots.size
-    return int(~slot)
+        if names[code, 0] == low and names[code, 1] == high:
+            return code  # type: ignore[return-value]
+        slot = (slot + 1) & mask
+    return ~slot  # type: ignore[return-value]
 
 
 @kernel
@@ -62,32 +48,35 @@ def read_statuses(
     data: UInt8s,
     starts: Int32s,
     lengths: Int32s,
-    names: UInt8s,
+    names: UInt64s,
     slots: Int16s,
     out: Int16s,
     fault: UInt8s,
     fault_column: Int16s,
     column: int,
 ) -> int:
-    """Statuses as codes. names: (limit, 16) zeros, filled with the statuses by code; slots: more than limit entries
-    of -1, the table that finds them. out: a code each row. Returns how many there are.
+    """Statuses as codes. names: (limit, 2) words, filled with the statuses by code; slots: a power of two of -1, more
+    than limit, the table that finds them. out: a code each row. Returns how many there are.
     """
     used = 0
     for row in range(starts.size):
         out[row] = 0
-        start, length = starts[row], lengths[row]
-        code = _status_fault(data, start, length)
-        if code != 0:
-            mark(fault, fault_column, row, column, code)
+        start, length = whole(starts[row]), whole(lengths[row])
+        if length > STATUS_BYTES:
+            mark(fault, fault_column, row, column, STATUS_TOO_LONG)
             continue
-        found = _find_status(data, start, length, names, slots)
+        head = min(length, WORD_BYTES)
+        low, high = word_at(data, start, head), word_at(data, start + head, length - head)
+        if not is_printable(low, head) or not is_printable(high, length - head):
+            mark(fault, fault_column, row, column, STATUS_CHARACTER)
+            continue
+        found = _find_status(low, high, names, slots)
         if found < 0 and used == names.shape[0]:
             mark(fault, fault_column, row, column, STATUS_TOO_MANY)
             continue
         if found < 0:
             slots[~found] = used
-            for place in range(length):
-                names[used, place] = data[start + place]
+            names[used, 0], names[used, 1] = low, high
             found = used
             used += 1
         out[row] = found
