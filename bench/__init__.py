@@ -1,1 +1,3 @@
-"""Programs that measure a cluster or the tree engine; each prints one JSON line last."""
+"""Programs that measure; each prints one JSON line last. They use gRPC as the services do, which share the machine."""
+
+import services as services  # sets gRPC up before anything here starts it

@@ -33,6 +33,8 @@ A service takes its settings, the last one winning, from
 In the environment and on the command line, a list is written with commas (`--set cluster.periods=2026-11,2026-10`). An
 unknown section or field, or a value of the wrong type, is an error at the start: one line that names it.
 
+`GRPC_EXPERIMENTS` is gRPC's own: the services set it, where it is not set, to leave gRPC's event engine out.
+
 `fasttree up` gives each process its ports, folders and addresses itself and leaves the rest to `DIR/cluster.toml`.
 """
 
