@@ -63,7 +63,7 @@ bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreS
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
 chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60.
 	@tools/need ip=iproute2 iptables=iptables
-	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS)
+	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS))
 
 ROUNDS ?= 20
 bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.

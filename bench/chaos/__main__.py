@@ -14,6 +14,7 @@ import asyncio
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ from services.shared.channels import open_channel
 
 IN_NAMESPACE = "FASTTREE_CHAOS_NAMESPACE"
 PUSHER_DISK_MB = 512
+#: A healing that took longer is told.
+SLOW_HEALING_S = 8.0
 
 
 def say(text: str) -> None:
@@ -56,6 +59,8 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
         await fault.inject()
         await faults.whole_again()
         healed_s.append(time.monotonic() - started)
+        if healed_s[-1] > SLOW_HEALING_S:
+            say(f"whole again after {healed_s[-1]:.0f} s")
         await asyncio.sleep(0.5)
     return counts, healed_s
 
@@ -128,6 +133,14 @@ def enter_namespace() -> None:
     os.execvp("unshare", ["unshare", "--net", "--mount", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command])
 
 
+def keep_logs(cluster: Path, folder: Path) -> None:
+    """Copies the logs of a cluster's processes."""
+    for log in cluster.rglob("*.log*"):
+        kept = folder / log.relative_to(cluster)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(log, kept)
+
+
 def main() -> None:
     """Runs, prints the figures, and exits 1 where a promise is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -140,6 +153,7 @@ def main() -> None:
         default="auto",
         help="proxy: links alone, as where there is no root",
     )
+    parser.add_argument("--logs", type=Path, help="folder that gets every process's log at the end")
     arguments = parser.parse_args()
     if arguments.network == "auto":
         enter_namespace()
@@ -155,6 +169,8 @@ def main() -> None:
         try:
             figures = asyncio.run(run(arguments.seconds, seed, arguments.members, folder, disk))
         finally:
+            if arguments.logs:
+                keep_logs(folder / "cluster", arguments.logs)
             if disk:
                 subprocess.run(["umount", "--lazy", str(disk)], check=False)
     print(json.dumps(figures))
