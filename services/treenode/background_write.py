@@ -19,10 +19,11 @@ import signal
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from numba import types
+
+from services.treenode.tree.kernel import kernel_with_gil
 
 _PR_SET_PDEATHSIG = 1
 #: A file that has no disk under it can't be synchronized: nothing is lost by that.
@@ -50,7 +51,7 @@ class BackgroundWriteError(OSError):
     """The file could not be written; errno says why where the disk did."""
 
 
-@numba.njit(cache=True)
+@kernel_with_gil
 def _write_in_child(
     parent: int,
     descriptor: int,

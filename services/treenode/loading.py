@@ -118,6 +118,7 @@ class ImportLoader:
                 raise
             finally:
                 live.loading = (0, 0)
+                live.heartbeat_wanted.set()
                 live.applying.set()
 
     async def _unless_had(self, import_id: int, load: Coroutine[None, None, ImportTaken]) -> ImportTaken | None:

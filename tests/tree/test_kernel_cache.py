@@ -49,3 +49,21 @@ def test_two_processes_that_compile_at_one_time_leave_two_kernels(tmp_path: Path
     index.write_bytes(first_index)
     assert len(list((tmp_path / "cache").rglob("*.nbc"))) == 2
     assert run(tmp_path, "int64") == ["6", "1"]
+
+
+def test_a_module_with_a_kernel_keeps_it_with_the_others_whatever_is_imported_first(tmp_path: Path) -> None:
+    program = (
+        "from services.treenode.background_write import _write_in_child\n"
+        "from services.treenode.tree.kernel import _config\n"
+        "print(_config.CACHE_DIR)\n"
+        "print(_write_in_child._cache.cache_path)\n"
+    )
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "NUMBA_DISABLE_JIT": "0",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    folder, kept = map(Path, done.stdout.split())
+    assert folder.parent == tmp_path
+    assert folder in kept.parents

@@ -10,7 +10,15 @@ from fasttree.v1 import coordinator_pb2
 from services.shared.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.lifecycle import NodeState
-from tests.treenode.cluster import Stream, running_coordinator, running_node, running_pusher, until
+from tests.treenode.cluster import (
+    Stream,
+    csv_of,
+    load_import,
+    running_coordinator,
+    running_node,
+    running_pusher,
+    until,
+)
 
 
 async def health(node: TreeNode) -> dict[str, bool]:
@@ -101,3 +109,20 @@ async def test_reflection_names_the_services(tmp_path: Path) -> None:
                 call.cancel()
         assert "fasttree.v1.ReportService" in names["report"]
         assert {"fasttree.v1.TreeNodeService", "fasttree.v1.ImportSourceService"} <= names["instant"]
+
+
+async def test_the_coordinator_hears_of_an_imports_end_at_once(tmp_path: Path) -> None:
+    async with (
+        running_pusher() as pusher,
+        running_coordinator() as coordinator,
+        running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=600.0) as node,
+        Stream(node, pusher) as stream,
+    ):
+        await stream.hello()
+        await load_import(node, pusher, pusher.add_import(1, csv_of([("A", "", "10.00")]), 0))
+
+        def heard_the_end() -> bool:
+            status = coordinator.heard["n1"].status
+            return status.import_id == 1 and status.loading_import_id == 0
+
+        await until(heard_the_end, "the coordinator to hear that nothing is loaded any more")
