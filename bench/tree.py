@@ -34,6 +34,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -86,6 +87,9 @@ _SUMMARY_MEMBERS = 100_000
 _QUESTIONS = 200
 _DOWNLINES_ASKED = 12
 _ORDERS_A_MESSAGE = 10_000
+_RESTARTS = 3
+#: Fresh nodes that take the file, the median of whose times counts.
+_IMPORTS = 3
 
 
 def say(text: str) -> None:
@@ -108,9 +112,10 @@ async def run(members: int, *, with_peer: bool, folder: Path) -> dict[str, Any]:
     start_id = genealogy.ids[start].decode()
     del genealogy
     figures |= await _engine(file)
-    node = BenchNode(folder / "node")
+    say("importing into a node")
+    node = await _imported(folder, file, figures)
     try:
-        stub = await _import(node, file, ids, figures)
+        stub = await _settled(node, ids, figures)
         await _reports(node, stub, ids, random, start_id, figures)
         if with_peer:
             # The updates of the delay probe changed volumes: a fresh node answers for the file.
@@ -147,13 +152,30 @@ async def _engine(file: Path) -> dict[str, Any]:
     return {name: round(told[name]) for name in ("orders_per_s", "enrolments_per_s")}
 
 
-async def _import(node: BenchNode, file: Path, ids: Sequence[str], figures: dict[str, Any]) -> Stub:
-    say("importing into a node")
-    await node.start()
-    times = await node.load_import(file)
-    say(f"  {times.told()}")
-    figures["import_s"] = round(times.served_s, 3)
-    figures["import_peak_gb"] = round(times.peak_bytes / 1e9, 3)
+async def _imported(folder: Path, file: Path, figures: dict[str, Any]) -> BenchNode:
+    """The last of some fresh nodes that took the file one after another; the median of their times."""
+    served_s, peaks_bytes = [], []
+    for number in range(_IMPORTS):
+        node = BenchNode(folder / f"node{number}")
+        try:
+            await node.start()
+            times = await node.load_import(file)
+        except BaseException:
+            await node.stop()
+            raise
+        say(f"  {times.told()}")
+        served_s.append(times.served_s)
+        peaks_bytes.append(times.peak_bytes)
+        if number < _IMPORTS - 1:
+            await node.stop()
+            shutil.rmtree(folder / f"node{number}")
+    figures["import_s"] = round(statistics.median(served_s), 3)
+    figures["import_peak_gb"] = round(max(peaks_bytes) / 1e9, 3)
+    return node
+
+
+async def _settled(node: BenchNode, ids: Sequence[str], figures: dict[str, Any]) -> Stub:
+    """The node once it has all that a node has in use; how much memory that is."""
     await node.wait_for_snapshot()
     stub = stub_of(node.channel())
     await summarize(stub, "")
@@ -188,7 +210,7 @@ async def _reports(
     say("updates while the whole tree streams")
     figures["update_delay_added_p99_ms"] = round(await update_delay_added_p99_ms(node, ids, random), 2)
     say("restart from the node's snapshot")
-    figures["restart_s"] = round(await node.restart(ids[0]), 3)
+    figures["restart_s"] = round(statistics.median([await node.restart(ids[0]) for _ in range(_RESTARTS)]), 3)
 
 
 async def _compare(

@@ -78,6 +78,8 @@ class LiveNode:
         #: Counts the trees that the node has had: whoever follows it hears of a new one.
         self.tree_number = 1
         self._as_of = types_pb2.AsOf(node=settings.name)
+        #: `_as_of` serialized with that epoch; empty where it has changed since.
+        self._as_of_bytes, self._as_of_epoch = b"", 0
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
         self._waiter_numbers = itertools.count()
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
@@ -99,6 +101,13 @@ class LiveNode:
         """What an answer made now is as of; the message is kept and changed later."""
         self._as_of.epoch = self.core.role.epoch
         return self._as_of
+
+    def as_of_bytes(self) -> bytes:
+        """The same, serialized; the same object for as long as it holds."""
+        epoch = self.core.role.epoch
+        if not self._as_of_bytes or self._as_of_epoch != epoch:
+            self._as_of_bytes, self._as_of_epoch = self.as_of().SerializeToString(), epoch
+        return self._as_of_bytes
 
     async def wait_for_position(self, position: int) -> None:
         """Returns once `position` is applied. Raises UnavailableError if the node ends."""
@@ -129,6 +138,7 @@ class LiveNode:
     def applied(self) -> None:
         """After records were applied or a tree taken: whoever waits for the position goes on."""
         sequence = self.core.sequence
+        self._as_of_bytes = b""
         self._as_of.import_id = sequence.import_id
         self._as_of.position = sequence.position
         if sequence.fresh_at_s is not None:

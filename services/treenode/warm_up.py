@@ -112,8 +112,8 @@ class _View:
         self.tree = tree
         self.gate = ReadGate()
 
-    def as_of(self) -> types_pb2.AsOf:
-        return types_pb2.AsOf(position=self.tree.position)
+    def as_of_bytes(self) -> bytes:
+        return types_pb2.AsOf(position=self.tree.position).SerializeToString()
 
     async def wait_for_position(self, position: int) -> None:
         """It is there."""

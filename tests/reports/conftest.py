@@ -39,6 +39,10 @@ class FakeNode:
         assert self.tree is not None
         return types_pb2.AsOf(import_id=self.tree.import_id, position=self.tree.position, epoch=7, node="n1")
 
+    def as_of_bytes(self) -> bytes:
+        """The same, serialized."""
+        return self.as_of().SerializeToString()
+
     async def wait_for_position(self, position: int) -> None:
         """Waits for `apply`."""
         async with self.moved:

@@ -55,6 +55,9 @@ class NodeReader:
         #: By serialized options.
         self._choices: dict[bytes, Choice] = {}
         self._default: Choice | None = None
+        #: The view's last word on what answers are as of, and the field made of it.
+        self._as_of_bytes: bytes | None = None
+        self._as_of_field = b""
 
     def close(self) -> None:
         """Ends the threads, once their work is done."""
@@ -62,7 +65,10 @@ class NodeReader:
 
     def as_of(self) -> bytes:
         """What an answer of this moment is as of: field 1 of each answer."""
-        return field_bytes(AS_OF_TAG, self._view.as_of().SerializeToString())
+        encoded = self._view.as_of_bytes()
+        if encoded is not self._as_of_bytes:
+            self._as_of_bytes, self._as_of_field = encoded, field_bytes(AS_OF_TAG, encoded)
+        return self._as_of_field
 
     def catalogue(self, tree: Tree) -> Catalogue:
         """What the tree has; a tree's columns, volume types and periods stay as they are."""

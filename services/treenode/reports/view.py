@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from fasttree.v1 import types_pb2
 from services.treenode.reports.gate import ReadGate
 
 if TYPE_CHECKING:
@@ -22,9 +21,10 @@ class NodeView(Protocol):
     def gate(self) -> ReadGate:
         """The shell applies updates, swaps and re-lays inside `gate.write()`, in slices of about 2 ms."""
 
-    def as_of(self) -> types_pb2.AsOf:
-        """Import, position, epoch and freshness of `tree` as it is at this moment. The message may be one that the
-        shell keeps and changes later: it is serialized or copied before the next await."""
+    def as_of_bytes(self) -> bytes:
+        """Import, position, epoch and freshness of `tree` as it is at this moment: an AsOf, serialized. The same object
+        for as long as it holds.
+        """
 
     async def wait_for_position(self, position: int) -> None:
         """Returns once `tree` has applied `position` (at once where it has). Waits for as long as it takes: the caller
