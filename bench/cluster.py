@@ -25,6 +25,9 @@ from services.shared.channels import open_channel
 START_TIMEOUT_S = 600.0
 FASTTREE_UP = ("fasttree.command", "up")
 POLL_S = 0.02
+#: A cluster is at rest when it uses less than this share of a processor, over so many seconds: heartbeats take some.
+REST_S = 1.0
+REST_SHARE = 0.15
 
 
 class ClusterError(Exception):
@@ -34,6 +37,15 @@ class ClusterError(Exception):
 def free_port() -> int:
     """A TCP port of the loopback address that nobody listens on now, and that no outgoing connection is given."""
     return next(iter(free_ports("127.0.0.1", 1)))
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started and that live."""
+    found: list[int] = []
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+    return found
 
 
 def cpu_s(pid: int) -> float:
@@ -186,6 +198,19 @@ class RunningCluster:
             return primary if primary != other_than else ""
 
         return str(await wait_for(elected, timeout_s, f"a primary other than {other_than or 'none'}"))
+
+    async def wait_at_rest(self, *, timeout_s: float = 120.0) -> None:
+        """Waits until nobody works any more: a service that has just started, or taken an import, still gets ready."""
+        used_s = [0.0]
+
+        async def at_rest() -> bool:
+            await asyncio.sleep(REST_S)
+            services = children_of(self.pid)
+            helpers = [child for service in services for child in children_of(service)]
+            used_s.append(sum(map(cpu_s, (*services, *helpers))))
+            return used_s[-1] - used_s[-2] < REST_SHARE * REST_S
+
+        await wait_for(at_rest, timeout_s, "the cluster to be at rest")
 
     async def wait_ready(self, *, timeout_s: float = 60.0) -> None:
         """Waits until every node is ready and one of them primary."""

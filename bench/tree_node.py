@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import re
 import signal
 import sys
@@ -19,7 +18,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from bench.cluster import cpu_s, free_port, wait_for
+from bench.cluster import children_of, cpu_s, free_port, wait_for
 from fasttree.v1 import (
     import_source_pb2,
     import_source_pb2_grpc,
@@ -151,7 +150,7 @@ class BenchNode:
 
         async def waits() -> bool:
             await asyncio.sleep(0.3)
-            children = _children(self.pid)
+            children = children_of(self.pid)
             used_s.append(sum(cpu_s(each) for each in (self.pid, *children)))
             return bool(children) and used_s[-1] - used_s[-2] < 0.03
 
@@ -245,7 +244,7 @@ def _anonymous_bytes(pid: int) -> int:
     total = 0
     with contextlib.suppress(OSError):
         # A forked copy (it writes a snapshot) has its memory from the process itself.
-        for each in {pid, *_children(pid)} - _forked(pid):
+        for each in {pid, *children_of(pid)} - _forked(pid):
             status = Path(f"/proc/{each}/status").read_text()
             total += sum(int(kilobytes) << 10 for kilobytes in re.findall(r"RssAnon:\s+(\d+) kB", status))
         return total + sum(_memory_files(pid).values())
@@ -255,7 +254,7 @@ def _anonymous_bytes(pid: int) -> int:
 def _memory_files(pid: int) -> dict[int, int]:
     """Bytes of each file that is memory only, of a process and its children; by inode."""
     files = {}
-    for each in (pid, *_children(pid)):
+    for each in (pid, *children_of(pid)):
         for descriptor in Path(f"/proc/{each}/fd").iterdir():
             if str(descriptor.readlink()).startswith("/memfd:"):
                 found = descriptor.stat()
@@ -269,26 +268,18 @@ def memory_bytes(pid: int) -> int:
     """
     total = 0
     with contextlib.suppress(OSError):
-        for each in (pid, *_children(pid)):
+        for each in (pid, *children_of(pid)):
             text = Path(f"/proc/{each}/smaps_rollup").read_text()
             total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) << 10
         total += sum(_memory_files(pid).values())
     return total
 
 
-def _children(pid: int) -> list[int]:
-    found: list[int] = []
-    for thread in os.listdir(f"/proc/{pid}/task"):
-        with contextlib.suppress(OSError):
-            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
-    return found
-
-
 def _forked(pid: int) -> set[int]:
     """Those of its children that are copies of it."""
     found = set()
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    for child in _children(pid):
+    for child in children_of(pid):
         with contextlib.suppress(OSError):
             if Path(f"/proc/{child}/cmdline").read_bytes() == command:
                 found.add(child)

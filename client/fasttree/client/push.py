@@ -37,7 +37,7 @@ class PushOptions:
     patience_s: float = 30.0
     #: Messages leave at most so often, unless one is full; what comes meanwhile goes together. The first one after a
     #: pause leaves at once.
-    message_interval_s: float = 0.001
+    message_interval_s: float = 0.002
 
 
 class _Source:
