@@ -80,6 +80,8 @@ class Pusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.Impor
         self.first_position = 1
         #: Position of a record that can't be read any more; 0: none.
         self.damaged_position = 0
+        #: Calls of ReadLog.
+        self.log_reads = 0
         self.import_id = 0
         self.files: dict[int, tuple[types_pb2.ImportManifest, bytes]] = {}
         #: Bytes that were sent of import files.
@@ -127,6 +129,7 @@ class Pusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.Impor
     async def ReadLog(
         self, request: pusher_pb2.ReadLogRequest, context: Any
     ) -> AsyncIterator[pusher_pb2.ReadLogResponse]:
+        self.log_reads += 1
         if request.first_position < self.first_position or request.last_position > len(self.updates):
             raise OutOfRangeError("not in the log")
         for position in range(request.first_position, request.last_position + 1):
