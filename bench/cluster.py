@@ -19,7 +19,7 @@ import grpc.aio
 from fasttree.command.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 #: A first start compiles the kernels: minutes of processor time on a busy machine.
 START_TIMEOUT_S = 600.0

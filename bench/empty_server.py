@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import report_pb2
-from services.shared.serving import GrpcServer, run
+from services.shared.serving.server import GrpcServer, run
 
 _SERVICE = "fasttree.v1.ReportService"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.cluster import RunningCluster
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.settings import ClusterSettings, load_settings
+from services.shared.config.load import ClusterSettings, load_settings
 from services.treenode.importing import read_import
 from services.treenode.tree import Tree, TreeConfig
 

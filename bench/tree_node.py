@@ -28,9 +28,9 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.channels import open_channel
-from services.shared.chunks import iter_chunks
-from services.shared.records import checksum
+from services.shared.files.chunks import iter_chunks
+from services.shared.serving.channels import open_channel
+from services.shared.wire.record import checksum
 
 VOLUME_TYPES = ("PV", "CV")
 PERIODS = ("2026-11", "2026-10")

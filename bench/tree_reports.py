@@ -18,7 +18,7 @@ from bench.cluster import free_port, wait_for
 from bench.tree_node import BenchNode
 from bench.tree_peer import Levels, PeerMember
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 if TYPE_CHECKING:
     from fasttree.v1.report_pb2_grpc import ReportServiceAsyncStub as Stub

@@ -33,7 +33,7 @@ from bench.cluster import RunningCluster, running_cluster
 from bench.judge import differing_nodes, judge_log
 from bench.read_load import ReadLoad
 from fasttree.client import Client, Endpoints
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 IN_NAMESPACE = "FASTTREE_CHAOS_NAMESPACE"
 PUSHER_DISK_MB = 512

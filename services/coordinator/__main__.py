@@ -1,7 +1,7 @@
 """`python -m services.coordinator`."""
 
 from services.coordinator.app import start
-from services.shared.startup import service_command
+from services.shared.serving.process import service_command
 
 if __name__ == "__main__":
     service_command("coordinator", start)()

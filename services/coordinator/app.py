@@ -18,11 +18,11 @@ from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings, election_settings
 from services.coordinator.sqlite_store import SqliteStore
 from services.coordinator.store import ClusterStore, StoreError
-from services.shared import serving
-from services.shared.hosts_file import read_hosts_file
-from services.shared.serving import GrpcServer
-from services.shared.settings import ClusterSettings, SettingsError, load_settings
-from services.shared.startup import StartupError, lock_folder
+from services.shared.config.hosts_file import read_hosts_file
+from services.shared.config.load import ClusterSettings, SettingsError, load_settings
+from services.shared.serving import server as serving
+from services.shared.serving.process import StartupError, lock_folder
+from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 

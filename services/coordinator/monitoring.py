@@ -9,7 +9,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 from services.coordinator.runner import CoreRunner
 from services.coordinator.service import CoordinatorServicer
-from services.shared.metrics import CONTENT_TYPE, Metrics
+from services.shared.serving.metrics import CONTENT_TYPE, Metrics
 
 
 class Monitoring:

@@ -34,7 +34,7 @@ from services.coordinator.messages import (
 )
 from services.coordinator.seat import ElectionError
 from services.coordinator.store import ClusterStore, StoreConflictError, StoreError
-from services.shared.errors import (
+from services.shared.serving.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
     FailedPreconditionError,

@@ -12,7 +12,7 @@ from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.messages import Answer, Heartbeat, NodeState
 from services.coordinator.runner import CoreRunner
 from services.coordinator.view import cluster_message
-from services.shared.errors import (
+from services.shared.serving.errors import (
     AbortedError,
     FailedPreconditionError,
     FastTreeError,

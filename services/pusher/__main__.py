@@ -10,9 +10,9 @@ from services.pusher.app import Pusher
 from services.pusher.log_store import LogStoreError
 from services.pusher.settings import PusherSettings
 from services.pusher.sqlite_log import SqliteLog
-from services.shared.serving import run
-from services.shared.settings import ClusterSettings, load_settings
-from services.shared.startup import StartupError, lock_folder, service_command, settle_memory
+from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.serving.process import StartupError, lock_folder, service_command, settle_memory
+from services.shared.serving.server import run
 
 logger = logging.getLogger(__name__)
 

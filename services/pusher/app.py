@@ -35,8 +35,8 @@ from services.pusher.rollout_runner import RolloutRunner
 from services.pusher.servicer import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.pusher.upload_folder import UploadFolder
-from services.shared.serving import AddServicer, GrpcServer
-from services.shared.settings import ClusterSettings
+from services.shared.config.load import ClusterSettings
+from services.shared.serving.server import AddServicer, GrpcServer
 
 logger = logging.getLogger(__name__)
 

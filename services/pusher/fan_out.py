@@ -42,7 +42,7 @@ from services.pusher.replication_events import (
     StreamEnded,
     Writable,
 )
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Runs of log records as bytes: encoded once when they are appended, then only copied, cut and checked.
 
-A frame is one record as `services.shared.records` defines it. A `Run` is the frames of consecutive positions, one after
-another: exactly the `records` of an `ApplyUpdatesRequest` or a `ReadLogResponse`, encoded.
+A frame is one record as `services.shared.wire.record` defines it. A `Run` is the frames of consecutive positions, one
+after another: exactly the `records` of an `ApplyUpdatesRequest` or a `ReadLogResponse`, encoded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zlib import crc32
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2
-from services.shared.records import RecordDamagedError, check_record
+from services.shared.wire.record import RecordDamagedError, check_record
 
 _POSITION = struct.Struct("<Q").pack
 _CHECKSUM = struct.Struct("<I").pack

@@ -12,7 +12,12 @@ from services.pusher.log_store import LogStore, StoredImport, StoreFullError
 from services.pusher.log_writer import LogWriter
 from services.pusher.rollout import OPEN_PLACES, KnownImport
 from services.pusher.rollout_events import ImportPlace
-from services.shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from services.shared.serving.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    ResourceExhaustedError,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.chunks import ChunkDamagedError, ChunkWriter, iter_chunks
-from services.shared.errors import DataLossError, InvalidArgumentError, NotFoundError, ResourceExhaustedError
+from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, iter_chunks
+from services.shared.serving.errors import DataLossError, InvalidArgumentError, NotFoundError, ResourceExhaustedError
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.import_catalog import ImportCatalog
 from services.pusher.import_files import ImportFiles
 from services.pusher.log_store import LogStore
-from services.shared.errors import FastTreeError, InvalidArgumentError
+from services.shared.serving.errors import FastTreeError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 

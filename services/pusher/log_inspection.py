@@ -17,7 +17,7 @@ from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.end_mark import EndMark
 from services.pusher.frames import check_run, update_bytes
 from services.pusher.log_store import LogStoreError
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 
 _ROWS = 1000
 _RUN = """

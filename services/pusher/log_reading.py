@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from services.pusher.frames import Run
 from services.pusher.log_store import LogDamagedError, NotInLogError
 from services.pusher.log_tail import LogTail
-from services.shared.errors import DataLossError, OutOfRangeError
+from services.shared.serving.errors import DataLossError, OutOfRangeError
 
 _BYTES_MAX = 1 << 20
 

@@ -13,10 +13,10 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.backoff import Backoff
-from services.shared.channels import open_channel
-from services.shared.hosts_file import Host, read_hosts_file
-from services.shared.settings import SettingsError
+from services.shared.config.hosts_file import Host, read_hosts_file
+from services.shared.config.load import SettingsError
+from services.shared.serving.backoff import Backoff
+from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from services.pusher.log_store import (
     StoredImport,
     StoreFullError,
 )
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 
 
 class MemoryLog(LogStore):

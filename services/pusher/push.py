@@ -16,8 +16,8 @@ from services.pusher.ack_desk import AckDesk
 from services.pusher.acks import AckRange, KnownOutcome
 from services.pusher.log_store import Appended, LogDamagedError, StoreFullError
 from services.pusher.log_writer import LogWriter
-from services.shared.errors import InvalidArgumentError, UnavailableError
-from services.shared.records import UPDATE_BYTES_MAX, content_bytes, update_problem
+from services.shared.serving.errors import InvalidArgumentError, UnavailableError
+from services.shared.wire.record import UPDATE_BYTES_MAX, content_bytes, update_problem
 
 UPDATES_MAX = 1000
 

@@ -30,7 +30,7 @@ from services.pusher.rollout_events import (
     RolloutAction,
     RolloutEvent,
 )
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
 

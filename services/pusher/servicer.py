@@ -18,7 +18,7 @@ from services.pusher.import_files import ImportFiles
 from services.pusher.import_intake import ImportIntake
 from services.pusher.log_reading import LogReading
 from services.pusher.push import Pushing
-from services.shared.errors import OutOfRangeError, UnavailableError
+from services.shared.serving.errors import OutOfRangeError, UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _IMPORTS_TOLD_MAX = 20

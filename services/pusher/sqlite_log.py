@@ -37,7 +37,7 @@ from services.pusher.log_store import (
     StoreFullError,
 )
 from services.pusher.wal_checkpointer import WalCheckpointer
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 
 logger = logging.getLogger(__name__)
 

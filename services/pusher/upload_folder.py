@@ -21,7 +21,7 @@ from services.pusher.background import Background
 from services.pusher.import_catalog import ImportCatalog
 from services.pusher.import_files import check_file_name
 from services.pusher.import_intake import ImportIntake
-from services.shared.errors import FastTreeError, ResourceExhaustedError
+from services.shared.serving.errors import FastTreeError, ResourceExhaustedError
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ def main() -> None:
     # It reads this when it is loaded.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-    from services.shared.startup import service_command
+    from services.shared.serving.process import service_command
 
     service_command("treenode", _start)()
 

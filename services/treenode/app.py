@@ -18,10 +18,10 @@ from fasttree.v1 import (
     treenode_pb2,
     treenode_pb2_grpc,
 )
-from services.shared.channels import connection_age_options
-from services.shared.serving import PRIMARY, READY, GrpcServer, run
-from services.shared.settings import ClusterSettings, load_settings
-from services.shared.startup import lock_folder, settle_memory
+from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.serving.channels import connection_age_options
+from services.shared.serving.process import lock_folder, settle_memory
+from services.shared.serving.server import PRIMARY, READY, GrpcServer, run
 from services.treenode.applying import Applier
 from services.treenode.compiling import everything_is_cached, tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.live import LiveNode
 from services.treenode.sequence import ApplyRecords, RecordsApplied, RecordsReceived
 from services.treenode.tree import NotApplied, Tree
@@ -34,7 +34,7 @@ def decode_records(
 ) -> tuple[list[int], list[types_pb2.Update], RecordDamagedError | None]:
     """Positions and updates of the records up to the first damaged one, and what is wrong with that.
 
-    The same check as `services.shared.records.check_record`, without a call for each record.
+    The same check as `services.shared.wire.record.check_record`, without a call for each record.
     """
     positions: list[int] = []
     updates: list[types_pb2.Update] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from services.shared.settings import load_settings
+from services.shared.config.load import load_settings
 from services.treenode.settings import TreeNodeSettings, state_folder
 from services.treenode.snapshots import snapshots_in
 from services.treenode.state_file import StateFile, read_state

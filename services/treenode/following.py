@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from services.shared.errors import FailedPreconditionError, UnavailableError
+from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.treenode.applying import Replayer
 from services.treenode.live import LiveNode
 from services.treenode.pusher_log import PusherLog

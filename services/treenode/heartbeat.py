@@ -12,8 +12,8 @@ from collections.abc import AsyncIterable, AsyncIterator
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.backoff import Backoff
-from services.shared.channels import open_channel
+from services.shared.serving.backoff import Backoff
+from services.shared.serving.channels import open_channel
 from services.treenode.live import LiveNode
 from services.treenode.role import HeartbeatSent, LeaseAnswered
 

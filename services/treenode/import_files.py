@@ -18,9 +18,9 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, types_pb2
-from services.shared.channels import open_channel
-from services.shared.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
-from services.treenode.downloads import Progress, Wanted, fetch, serve_chunks
+from services.shared.files.downloads import Progress, Wanted, fetch, serve_chunks
+from services.shared.serving.channels import open_channel
+from services.shared.serving.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 
 SHA256_BYTES = 32
 SOURCES_MAX = 100

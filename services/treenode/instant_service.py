@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.shared.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
-from services.treenode.downloads import serve_chunks
+from services.shared.files.downloads import serve_chunks
+from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.live import LiveNode
 from services.treenode.loading import ImportLoader, ImportTaken
 from services.treenode.saving import SnapshotWriter

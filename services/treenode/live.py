@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 
 from fasttree.v1 import coordinator_pb2, types_pb2
-from services.shared.errors import UnavailableError
-from services.shared.settings import ClusterSettings
+from services.shared.config.load import ClusterSettings
+from services.shared.serving.errors import UnavailableError
 from services.treenode.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node import NodeAction, NodeCore, NodeEvent, NodeSettings
 from services.treenode.reports import ReadGate

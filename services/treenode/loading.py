@@ -23,9 +23,9 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.errors import UnavailableError
-from services.shared.records import RecordDamagedError
-from services.treenode.downloads import DownloadFailedError
+from services.shared.files.downloads import DownloadFailedError
+from services.shared.serving.errors import UnavailableError
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.following import Following
 from services.treenode.import_files import ImportFiles
 from services.treenode.import_process import NICE, Checking, Read, ReadMessage, ReadRequest, Refused, Row

@@ -13,13 +13,13 @@ from typing import Any
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.shared.backoff import Backoff
-from services.shared.channels import open_channel
-from services.shared.errors import FastTreeError
-from services.shared.hosts_file import read_hosts_file
-from services.shared.records import RecordDamagedError
-from services.shared.settings import SettingsError
-from services.treenode.downloads import DownloadFailedError, Wanted, fetch
+from services.shared.config.hosts_file import read_hosts_file
+from services.shared.config.load import SettingsError
+from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
+from services.shared.serving.backoff import Backoff
+from services.shared.serving.channels import open_channel
+from services.shared.serving.errors import FastTreeError
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.following import Following
 from services.treenode.live import LiveNode
 from services.treenode.node import LoadBegun, LoadFailed

@@ -8,8 +8,8 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, treenode_pb2, types_pb2
-from services.shared.channels import open_channel
-from services.shared.records import RecordDamagedError
+from services.shared.serving.channels import open_channel
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.applying import decode_records
 
 #: So many records that nobody asked for are read to save a call.

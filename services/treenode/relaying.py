@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import grpc.aio
 
-from services.shared.errors import FastTreeError, UnavailableError
-from services.shared.records import RecordDamagedError
+from services.shared.serving.errors import FastTreeError, UnavailableError
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.following import Following
 from services.treenode.live import LiveNode
 from services.treenode.pusher_log import PusherLog

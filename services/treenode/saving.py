@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from services.shared.chunks import file_sha256
+from services.shared.files.chunks import file_sha256
 from services.treenode.background_write import BackgroundWrite
 from services.treenode.live import LiveNode, now_s
 from services.treenode.snapshots import Snapshot, SnapshotStore

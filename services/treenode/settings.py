@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.shared.settings import SettingsError
+from services.shared.config.load import SettingsError
 
 
 class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

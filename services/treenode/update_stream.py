@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.errors import (
+from services.shared.serving.errors import (
     AbortedError,
     DataLossError,
     FailedPreconditionError,

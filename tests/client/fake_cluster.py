@@ -28,13 +28,13 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.errors import (
+from services.shared.serving.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     NotFoundError,
     UnavailableError,
 )
-from services.shared.serving import GrpcServer
+from services.shared.serving.server import GrpcServer
 
 
 class FakePusher(pusher_pb2_grpc.PusherServiceServicer):

@@ -8,7 +8,7 @@ import pytest
 
 from fasttree.v1 import types_pb2
 from services.pusher.sqlite_log import SqliteLog
-from services.shared.records import content_bytes
+from services.shared.wire.record import content_bytes
 from tests.client.fake_cluster import FakeCluster, fake_cluster
 from tests.command.fasttree_command import FastTree
 

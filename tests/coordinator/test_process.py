@@ -16,7 +16,7 @@ import pytest
 
 from bench.cluster import free_port
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 from tests.coordinator.nodes import FakeNode
 
 DEADLINE_S = 30.0

@@ -19,8 +19,8 @@ from services.coordinator.app import Coordinator, follow_hosts_file
 from services.coordinator.messages import Recorded
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.store import MemoryStore
-from services.shared.channels import open_channel
-from services.shared.settings import ClusterSettings
+from services.shared.config.load import ClusterSettings
+from services.shared.serving.channels import open_channel
 from tests.coordinator.nodes import DRAINING, FakeNode
 
 CLUSTER = ClusterSettings(name="dot-test")

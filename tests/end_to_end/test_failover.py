@@ -19,9 +19,9 @@ from bench.judge import differing_nodes, judge_log, replay
 from bench.read_load import ReadLoad
 from bench.update_mix import update_mix
 from fasttree.client import Client
+from fasttree.command.local.vip import render_haproxy
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, report_pb2, report_pb2_grpc, types_pb2
-from services.shared.channels import open_channel
-from services.shared.vip import render_haproxy
+from services.shared.serving.channels import open_channel
 from tests.end_to_end.library_tree import LibraryTree
 
 UPDATES = 10_000

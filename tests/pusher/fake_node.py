@@ -20,8 +20,8 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.channels import SERVER_OPTIONS, open_channel
-from services.shared.records import check_record
+from services.shared.serving.channels import SERVER_OPTIONS, open_channel
+from services.shared.wire.record import check_record
 
 # Members whose updates the fake treats in a special way.
 HELD_MEMBER, REJECTED_MEMBER = "HELD", "REJECTED"

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 
 DEADLINE_S = 30.0
 

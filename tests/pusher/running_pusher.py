@@ -15,8 +15,8 @@ from services.pusher.app import Pusher
 from services.pusher.log_store import LogStore
 from services.pusher.settings import PusherSettings
 from services.pusher.sqlite_log import SqliteLog
-from services.shared.channels import open_channel
-from services.shared.settings import ClusterSettings
+from services.shared.config.load import ClusterSettings
+from services.shared.serving.channels import open_channel
 from tests.pusher.fake_node import FakeNode
 
 DEADLINE_S = 20.0

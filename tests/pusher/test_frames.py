@@ -14,7 +14,7 @@ from services.pusher.frames import check_run, encode_frames, join_runs, run_of
 from services.pusher.log_store import LogStoreError
 from services.pusher.log_tail import LogTail
 from services.pusher.memory_log import MemoryLog
-from services.shared.records import RecordDamagedError, checksum, encode_frame
+from services.shared.wire.record import RecordDamagedError, checksum, encode_frame
 
 contents_lists = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=40)
 positions = st.integers(1, 2**63)

@@ -17,8 +17,8 @@ from services.pusher.app import Pusher
 from services.pusher.import_files import ImportFiles
 from services.pusher.memory_log import MemoryLog
 from services.pusher.retention import Retention
-from services.shared.channels import open_channel
-from services.shared.chunks import make_chunk
+from services.shared.files.chunks import make_chunk
+from services.shared.serving.channels import open_channel
 from tests.pusher.fake_node import FakeNode
 from tests.pusher.running_pusher import push, running_pusher, stub_of, until
 from tests.pusher.updates import orders

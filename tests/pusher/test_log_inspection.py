@@ -10,7 +10,7 @@ import pytest
 from services.pusher.log_inspection import dump_log, verify_log
 from services.pusher.log_store import LogStoreError
 from services.pusher.sqlite_log import SqliteLog
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 from tests.pusher.updates import ids_and_contents, order, orders
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.pusher.membership import Members, Membership, merge
-from services.shared.channels import SERVER_OPTIONS
-from services.shared.hosts_file import Host
-from services.shared.settings import SettingsError
+from services.shared.config.hosts_file import Host
+from services.shared.config.load import SettingsError
+from services.shared.serving.channels import SERVER_OPTIONS
 from tests.pusher.fake_node import FakeNode
 from tests.pusher.running_pusher import running_pusher, until, write_hosts
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fasttree.v1 import types_pb2
-from services.shared.records import content_bytes
+from services.shared.wire.record import content_bytes
 
 
 def order(number: int, amount_hundredths: int = 100) -> types_pb2.Update:

@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from fasttree.v1 import report_pb2_grpc, types_pb2
-from services.shared.serving import GrpcServer
+from services.shared.serving.server import GrpcServer
 from services.treenode.reports import ReadGate, ReportLimits, ReportServicer, add_report_service
 from services.treenode.tree import Tree
 

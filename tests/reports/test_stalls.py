@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from fasttree.v1 import report_pb2
-from services.shared.errors import UnavailableError
+from services.shared.serving.errors import UnavailableError
 from services.treenode.reports import ReportLimits
 from services.treenode.reports.stalls import StallWatch
 from tests.reports.conftest import Services

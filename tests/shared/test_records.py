@@ -6,8 +6,8 @@ import pytest
 from google.protobuf import json_format
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.shared.chunks import ChunkDamagedError, ChunkWriter, file_sha256, iter_chunks, make_chunk
-from services.shared.records import RecordDamagedError, check_record, content_bytes, encode_frame, update_problem
+from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, file_sha256, iter_chunks, make_chunk
+from services.shared.wire.record import RecordDamagedError, check_record, content_bytes, encode_frame, update_problem
 
 
 def order(update_id: str = "o-1", member_id: str = "7", amount: int = 100) -> types_pb2.Update:

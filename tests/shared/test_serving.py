@@ -12,9 +12,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.channels import connection_age_options, open_channel
-from services.shared.errors import NotFoundError
-from services.shared.serving import PRIMARY, READY, GrpcServer
+from services.shared.serving.channels import connection_age_options, open_channel
+from services.shared.serving.errors import NotFoundError
+from services.shared.serving.server import PRIMARY, READY, GrpcServer
 
 AGE_S = 0.2
 SERVICE = "fasttree.v1.CoordinatorService"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.shared.hosts_file import Host, read_hosts_file
-from services.shared.settings import ClusterSettings, SettingsError, load_settings, parse_overrides
+from services.shared.config.hosts_file import Host, read_hosts_file
+from services.shared.config.load import ClusterSettings, SettingsError, load_settings, parse_overrides
 
 
 def write(folder: Path, text: str) -> Path:

@@ -23,12 +23,12 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.channels import open_channel
-from services.shared.chunks import make_chunk
-from services.shared.errors import DataLossError, NotFoundError, OutOfRangeError
-from services.shared.records import checksum
-from services.shared.serving import GrpcServer
-from services.shared.settings import ClusterSettings
+from services.shared.config.load import ClusterSettings
+from services.shared.files.chunks import make_chunk
+from services.shared.serving.channels import open_channel
+from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
+from services.shared.serving.server import GrpcServer
+from services.shared.wire.record import checksum
 from services.treenode.app import TreeNode
 from services.treenode.importing import ImportLimits
 from services.treenode.settings import TreeNodeSettings

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 from services.treenode.tree import Tree
 from tests.treenode.cluster import EndedError, Stream, enrolled, moved, posted, running_node, running_pusher, until
 

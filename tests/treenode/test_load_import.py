@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, treenode_pb2, types_pb2
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.import_files import ImportFiles
 from services.treenode.lifecycle import NodeState

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 from tests.treenode.cluster import Pusher, enrolled, running_pusher
 
 ROOT = Path(__file__).parents[2]

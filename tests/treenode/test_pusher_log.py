@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 from services.treenode.pusher_log import GAP_RECORDS_MAX, PusherLog
 from tests.treenode.cluster import Pusher, posted, running_pusher
 

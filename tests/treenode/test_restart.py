@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
-from services.shared.channels import open_channel
+from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.lifecycle import NodeState
 from tests.treenode.cluster import (

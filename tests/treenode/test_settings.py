@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.shared.settings import SettingsError
+from services.shared.config.load import SettingsError
 from services.treenode.settings import TreeNodeSettings, checked
 
 

@@ -13,7 +13,7 @@ import envoy
 import grpc.aio
 
 from bench.cluster import RunningCluster, free_port
-from services.shared.vip import render_envoy, render_haproxy
+from fasttree.command.local.vip import render_envoy, render_haproxy
 
 #: HAProxy can't retry on a gRPC status, so its clients do; Envoy's need not.
 RETRY_POLICY = json.dumps(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.shared.vip import VipError, deploy_file, render_envoy, render_haproxy
+from fasttree.command.local.vip import VipError, deploy_file, render_envoy, render_haproxy
 from tests.vip.fronts import envoy_program, haproxy_program
 
 SHIPPED_NODES = ["ftsp01.example.com", "ftsp02.example.com"]

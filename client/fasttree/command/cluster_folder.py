@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from fasttree.command.session import CommandError
-from services.shared.startup import StartupError, lock_folder
+from services.shared.serving.process import StartupError, lock_folder
 
 _SETTINGS = """\
 # Settings of this cluster, written by `fasttree up` at its first start; edit them and start again.

@@ -16,7 +16,7 @@ from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.log_inspection import dump_log, verify_log
 from services.pusher.log_store import LogStoreError
-from services.shared.records import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")
 _folder_option = click.option(

@@ -10,9 +10,9 @@ from pathlib import Path
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.cluster_folder import ClusterFolder
 from fasttree.command.free_ports import free_ports
+from fasttree.command.local.vip import VipError, render_envoy
 from fasttree.command.session import CommandError
 from fasttree.command.supervisor import Child
-from services.shared.vip import VipError, render_envoy
 
 COORDINATOR = "coordinator"
 PUSHER = "pusher"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.rows import PLAIN_DTYPES
 from services.treenode.tree.table import FurtherKind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 
 EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import Catalogue, known_column
 from services.treenode.reports.days import day_number
 from services.treenode.reports.rows import FrozenRows

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports import walks
 from services.treenode.reports.columns import Choice
 from services.treenode.reports.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc.aio
 
 from fasttree.v1 import report_pb2
-from services.shared.errors import DeadlineExceededError, UnavailableError
+from services.shared.serving.errors import DeadlineExceededError, UnavailableError
 from services.treenode.reports.columns import Catalogue, Choice, choose
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.reading import FrozenLinks, catalogue_of

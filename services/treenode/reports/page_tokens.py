@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 
 VERSION = 1
 DIGEST_BYTES = 12

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fasttree.v1 import report_pb2
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import Catalogue, known_column
 from services.treenode.reports.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.page_tokens import PageKey

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.shared.errors import InvalidArgumentError, NotFoundError
+from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports import walks
 from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
 from services.treenode.reports.freeze import copied_column, copied_links, copied_values, copied_volumes

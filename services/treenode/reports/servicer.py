@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.shared.errors import ResourceExhaustedError
+from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports import lists, pages, streams, summaries
 from services.treenode.reports.columns import Choice
 from services.treenode.reports.cuts import Cut

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from services.shared.errors import UnavailableError
+from services.shared.serving.errors import UnavailableError
 
 #: The next try to let go, where a thread was still encoding from the copy, in seconds.
 RETRY_S = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 
 from fasttree.v1 import report_pb2
-from services.shared.errors import InvalidArgumentError
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.arrow import END_OF_STREAM, ArrowEncoder
 from services.treenode.reports.columns import VOLUMES, Choice
 from services.treenode.reports.cuts import Cut

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from fasttree.v1 import report_pb2
-from services.shared.errors import InvalidArgumentError, OutOfRangeError
+from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
 from services.treenode.reports.arrow import KIND_TEXTS
 from services.treenode.reports.columns import Choice
 from services.treenode.reports.filters import RowFilter

@@ -13,7 +13,7 @@ from typing import IO
 
 import click
 
-from services.shared.settings import SettingsError, parse_overrides
+from services.shared.config.load import SettingsError, parse_overrides
 
 
 class StartupError(Exception):

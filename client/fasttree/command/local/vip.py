@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 #: Beside the package in a checkout; inside it in an installed wheel.
-_FOLDERS = (Path(__file__).parents[2] / "deploy", Path(__file__).parent / "deploy")
+_FOLDERS = (Path(__file__).parents[4] / "deploy", Path(__file__).parent / "deploy")
 
 
 class VipError(Exception):

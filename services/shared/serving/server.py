@@ -15,8 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
-from services.shared.channels import SERVER_OPTIONS
-from services.shared.errors import FastTreeError, to_rpc_status
+from services.shared.serving.channels import SERVER_OPTIONS
+from services.shared.serving.errors import FastTreeError, to_rpc_status
 
 LIVE = ""
 READY = "ready"

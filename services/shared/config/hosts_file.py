@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from services.shared.settings import SettingsError
+from services.shared.config.load import SettingsError
 
 PORT_MAX = 65535
 

@@ -1,7 +1,7 @@
 """Named errors, and the one place where they become gRPC statuses.
 
-A servicer raises; the interceptor in `services.shared.serving` answers with the status and a `google.rpc.ErrorInfo`
-that names the reason, the field and the value, so that a program can act on it.
+A servicer raises; the interceptor in `services.shared.serving.server` answers with the status and a
+`google.rpc.ErrorInfo` that names the reason, the field and the value, so that a program can act on it.
 """
 
 from __future__ import annotations

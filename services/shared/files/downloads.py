@@ -14,8 +14,8 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import types_pb2
-from services.shared.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
-from services.shared.errors import DataLossError, NotFoundError, OutOfRangeError
+from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
+from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
 
 #: How often each source is asked: one that was cut off may go on, and a beginning of another file is gone by then.
 ROUNDS = 2
