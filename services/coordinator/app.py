@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.coordinator.election import ElectionCore
-from services.coordinator.messages import HostsChanged
+from services.coordinator.election.election import ElectionCore
+from services.coordinator.election.events import HostsChanged
+from services.coordinator.election.runner import CoreRunner
 from services.coordinator.monitoring import Monitoring
-from services.coordinator.runner import CoreRunner
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings, election_settings
-from services.coordinator.sqlite_store import SqliteStore
-from services.coordinator.store import ClusterStore, StoreError
+from services.coordinator.stores.sqlite import SqliteStore
+from services.coordinator.stores.store import ClusterStore, StoreError
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import ClusterSettings, SettingsError, load_settings
 from services.shared.serving import server as serving

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from aiohttp import web
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from services.coordinator.runner import CoreRunner
+from services.coordinator.election.runner import CoreRunner
 from services.coordinator.service import CoordinatorServicer
 from services.shared.serving.metrics import CONTENT_TYPE, Metrics
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.coordinator.messages import Answer, Heartbeat, NodeState
-from services.coordinator.runner import CoreRunner
+from services.coordinator.election.events import Answer, Heartbeat, NodeState
+from services.coordinator.election.runner import CoreRunner
 from services.coordinator.view import cluster_message
 from services.shared.serving.errors import (
     AbortedError,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.coordinator.election import ElectionSettings
+from services.coordinator.election.election import ElectionSettings
 from services.shared.config.load import SettingsError
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2
-from services.coordinator.candidates import host_rank
-from services.coordinator.election import ElectionCore
-from services.coordinator.leases import NodeLease
-from services.coordinator.messages import Role
+from services.coordinator.election.candidates import host_rank
+from services.coordinator.election.election import ElectionCore
+from services.coordinator.election.events import Role
+from services.coordinator.election.leases import NodeLease
 
 
 def cluster_message(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from services.coordinator.election import ElectionCore, ElectionSettings
-from services.coordinator.messages import (
+from services.coordinator.election.election import ElectionCore, ElectionSettings
+from services.coordinator.election.events import (
     Action,
     Answer,
     Event,

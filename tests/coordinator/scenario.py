@@ -24,8 +24,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from services.coordinator.election import ElectionCore, ElectionSettings
-from services.coordinator.messages import (
+from services.coordinator.election.election import ElectionCore, ElectionSettings
+from services.coordinator.election.events import (
     Action,
     Answer,
     ClusterChanged,

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from services.coordinator.election import ElectionSettings
-from services.coordinator.messages import (
+from services.coordinator.election.election import ElectionSettings
+from services.coordinator.election.events import (
     Action,
     Answer,
     Heartbeat,

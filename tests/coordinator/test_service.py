@@ -16,9 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.app import Coordinator, follow_hosts_file
-from services.coordinator.messages import Recorded
+from services.coordinator.election.events import Recorded
 from services.coordinator.settings import CoordinatorSettings
-from services.coordinator.store import MemoryStore
+from services.coordinator.stores.store import MemoryStore
 from services.shared.config.load import ClusterSettings
 from services.shared.serving.channels import open_channel
 from tests.coordinator.nodes import DRAINING, FakeNode

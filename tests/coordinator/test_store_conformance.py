@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.messages import Recorded
-from services.coordinator.sqlite_store import SqliteStore
-from services.coordinator.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
+from services.coordinator.election.events import Recorded
+from services.coordinator.stores.sqlite import SqliteStore
+from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
 
 FIRST = Recorded(epoch=1, primary="a", primary_incarnation="a1")
 SECOND = Recorded(epoch=2, primary="b", primary_incarnation="b1", paused=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from services.coordinator.election import ElectionSettings
-from services.coordinator.messages import SwitchoverDone
+from services.coordinator.election.election import ElectionSettings
+from services.coordinator.election.events import SwitchoverDone
 from services.pusher.node_progress import ReplicationSettings
 from services.pusher.rollout import RolloutSettings
 from services.treenode.node import NodeSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from services.coordinator.election import ElectionCore, ElectionSettings
-from services.coordinator.messages import (
+from services.coordinator.election.election import ElectionCore, ElectionSettings
+from services.coordinator.election.events import (
     READY_STATES,
     Action,
     Answer,

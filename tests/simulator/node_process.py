@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from services.coordinator.messages import Answer, Heartbeat, Role
-from services.coordinator.messages import NodeState as HeartbeatState
+from services.coordinator.election.events import Answer, Heartbeat, Role
+from services.coordinator.election.events import NodeState as HeartbeatState
 from services.treenode.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
 from services.treenode.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted

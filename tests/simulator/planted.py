@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from services.coordinator.election import ElectionCore
-from services.coordinator.leases import LeaseTable, NodeLease
-from services.coordinator.messages import PersistDone, Recorded
-from services.coordinator.seat import SeatState
+from services.coordinator.election.election import ElectionCore
+from services.coordinator.election.events import PersistDone, Recorded
+from services.coordinator.election.leases import LeaseTable, NodeLease
+from services.coordinator.election.seat import SeatState
 from services.pusher.acks import AckRange, Acks
 from services.pusher.node_progress import NodeReplication
 from services.pusher.replication import Replication

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from services.coordinator.leases import NodeLease
-from services.coordinator.messages import Recorded
+from services.coordinator.election.events import Recorded
+from services.coordinator.election.leases import NodeLease
 
 
 def is_recorded(lease: NodeLease, recorded: Recorded) -> bool:

@@ -7,8 +7,8 @@ import sqlite3
 import threading
 from pathlib import Path
 
-from services.coordinator.messages import Recorded
-from services.coordinator.store import StoreConflictError, StoreError, check_epoch
+from services.coordinator.election.events import Recorded
+from services.coordinator.stores.store import StoreConflictError, StoreError, check_epoch
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recorded (

@@ -1,6 +1,6 @@
 """An operator's wishes to pause and resume, fulfilled one after another."""
 
-from services.coordinator.messages import PauseAsked, PauseDone, PauseFailed, ResumeAsked
+from services.coordinator.election.events import PauseAsked, PauseDone, PauseFailed, ResumeAsked
 
 
 class PauseQueue:

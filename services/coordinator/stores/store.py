@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from services.coordinator.messages import Recorded
+from services.coordinator.election.events import Recorded
 
 
 class StoreError(Exception):

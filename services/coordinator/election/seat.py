@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-from services.coordinator.leases import NodeLease
+from services.coordinator.election.leases import NodeLease
 
 
 class SeatState(Enum):

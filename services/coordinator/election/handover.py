@@ -18,7 +18,7 @@ ready nodes to fall back to.
 from dataclasses import dataclass, field
 from enum import Enum
 
-from services.coordinator.messages import SwitchoverProblem
+from services.coordinator.election.events import SwitchoverProblem
 
 
 class Phase(Enum):

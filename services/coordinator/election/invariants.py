@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from services.coordinator.handover import Phase
-from services.coordinator.seat import SeatState
+from services.coordinator.election.handover import Phase
+from services.coordinator.election.seat import SeatState
 
 if TYPE_CHECKING:
-    from services.coordinator.election import ElectionCore
+    from services.coordinator.election.election import ElectionCore
 
 
 def broken_rules(core: ElectionCore) -> Iterator[str]:

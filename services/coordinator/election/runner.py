@@ -9,9 +9,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from services.coordinator.election import ElectionCore
-from services.coordinator.leases import LeaseError
-from services.coordinator.messages import (
+from services.coordinator.election.election import ElectionCore
+from services.coordinator.election.events import (
     Action,
     Answer,
     ClusterChanged,
@@ -32,8 +31,9 @@ from services.coordinator.messages import (
     SwitchoverFailed,
     SwitchoverProblem,
 )
-from services.coordinator.seat import ElectionError
-from services.coordinator.store import ClusterStore, StoreConflictError, StoreError
+from services.coordinator.election.leases import LeaseError
+from services.coordinator.election.seat import ElectionError
+from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.serving.errors import (
     AlreadyExistsError,
     DeadlineExceededError,

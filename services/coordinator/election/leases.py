@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from services.coordinator.messages import READY_STATES, Heartbeat, NodeState
+from services.coordinator.election.events import READY_STATES, Heartbeat, NodeState
 
 
 class LeaseError(AssertionError):

@@ -31,11 +31,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from services.coordinator.candidates import is_recorded, preference
-from services.coordinator.handover import Handover, Phase, refusal
-from services.coordinator.invariants import broken_rules
-from services.coordinator.leases import LeaseTable, NodeLease, Verdict
-from services.coordinator.messages import (
+from services.coordinator.election.candidates import is_recorded, preference
+from services.coordinator.election.events import (
     Action,
     Answer,
     ClusterChanged,
@@ -57,9 +54,12 @@ from services.coordinator.messages import (
     SwitchoverFailed,
     SwitchoverProblem,
 )
-from services.coordinator.pauses import PauseQueue
-from services.coordinator.seat import ElectionError, Holder, Move, Seat, SeatState
-from services.coordinator.times import ElectionSettings as ElectionSettings
+from services.coordinator.election.handover import Handover, Phase, refusal
+from services.coordinator.election.invariants import broken_rules
+from services.coordinator.election.leases import LeaseTable, NodeLease, Verdict
+from services.coordinator.election.pauses import PauseQueue
+from services.coordinator.election.seat import ElectionError, Holder, Move, Seat, SeatState
+from services.coordinator.election.settings import ElectionSettings as ElectionSettings
 
 
 class ElectionCore:
