@@ -7,9 +7,9 @@ import logging
 from pathlib import Path
 
 from services.pusher.app import Pusher
-from services.pusher.log_store import LogStoreError
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStoreError
 from services.pusher.settings import PusherSettings
-from services.pusher.sqlite_log import SqliteLog
 from services.shared.config.load import ClusterSettings, load_settings
 from services.shared.serving.process import StartupError, lock_folder, service_command, settle_memory
 from services.shared.serving.server import run

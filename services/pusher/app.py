@@ -11,30 +11,30 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc
-from services.pusher.ack_desk import AckDesk
-from services.pusher.acks import KnownOutcome, NodeConfirmed
+from services.pusher.admission.ack_desk import AckDesk
+from services.pusher.admission.acks import KnownOutcome, NodeConfirmed
+from services.pusher.admission.push import Pushing, Room
 from services.pusher.background import Background
-from services.pusher.fan_out import FanOut, FanOutListeners, PusherIdentity
-from services.pusher.frames import Run
+from services.pusher.fanout.events import NodeAppeared, NodesKnown
+from services.pusher.fanout.membership import Members, Membership
+from services.pusher.fanout.progress import NodeReplication
+from services.pusher.fanout.runner import FanOut, FanOutListeners, PusherIdentity
 from services.pusher.http import HttpServer
-from services.pusher.import_catalog import ImportCatalog
-from services.pusher.import_files import ImportFiles
-from services.pusher.import_intake import ImportIntake
-from services.pusher.log_reading import LogReading
-from services.pusher.log_store import LogStore
-from services.pusher.log_tail import LogTail
-from services.pusher.log_writer import LogWriter
-from services.pusher.membership import Members, Membership
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.events import HostsKnown, ImportAdded, NodeDown, NodeUp, PrimarySeen
+from services.pusher.imports.files import ImportFiles
+from services.pusher.imports.intake import ImportIntake
+from services.pusher.imports.retention import Retention
+from services.pusher.imports.runner import RolloutRunner
+from services.pusher.imports.upload_folder import UploadFolder
+from services.pusher.log.frames import Run
+from services.pusher.log.reading import LogReading
+from services.pusher.log.store import LogStore
+from services.pusher.log.tail import LogTail
+from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import PusherMetrics
-from services.pusher.node_progress import NodeReplication
-from services.pusher.push import Pushing, Room
-from services.pusher.replication_events import NodeAppeared, NodesKnown
-from services.pusher.retention import Retention
-from services.pusher.rollout_events import HostsKnown, ImportAdded, NodeDown, NodeUp, PrimarySeen
-from services.pusher.rollout_runner import RolloutRunner
-from services.pusher.servicer import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
+from services.pusher.service import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
-from services.pusher.upload_folder import UploadFolder
 from services.shared.config.load import ClusterSettings
 from services.shared.serving.server import AddServicer, GrpcServer
 

@@ -10,11 +10,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
-from services.pusher.fan_out import FanOut
-from services.pusher.log_store import LogStore
-from services.pusher.log_tail import LogTail
-from services.pusher.log_writer import LogWriter
-from services.pusher.push import PushCounts
+from services.pusher.admission.push import PushCounts
+from services.pusher.fanout.runner import FanOut
+from services.pusher.log.store import LogStore
+from services.pusher.log.tail import LogTail
+from services.pusher.log.writer import LogWriter
 
 _Read = Callable[[], Iterable[tuple[float, dict[str, str]]]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from services.pusher.node_progress import ReplicationSettings
-from services.pusher.rollout import RolloutSettings
+from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.imports.rollout import RolloutSettings
 
 
 class PusherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

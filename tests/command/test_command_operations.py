@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import types_pb2
-from services.pusher.sqlite_log import SqliteLog
+from services.pusher.log.sqlite import SqliteLog
 from services.shared.wire.record import content_bytes
 from tests.client.fake_cluster import FakeCluster, fake_cluster
 from tests.command.fasttree_command import FastTree

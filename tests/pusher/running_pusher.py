@@ -12,9 +12,9 @@ import grpc.aio
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 from services.pusher.app import Pusher
-from services.pusher.log_store import LogStore
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStore
 from services.pusher.settings import PusherSettings
-from services.pusher.sqlite_log import SqliteLog
 from services.shared.config.load import ClusterSettings
 from services.shared.serving.channels import open_channel
 from tests.pusher.fake_node import FakeNode

@@ -9,10 +9,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from services.pusher.acks import AckRange, Acks, KnownOutcome, NodeConfirmed, NodeHealth, WaitBegun, WaitGivenUp
-from services.pusher.node_progress import ReplicationSettings
-from services.pusher.replication import Replication
-from services.pusher.replication_events import (
+from services.pusher.admission.acks import (
+    AckRange,
+    Acks,
+    KnownOutcome,
+    NodeConfirmed,
+    NodeHealth,
+    WaitBegun,
+    WaitGivenUp,
+)
+from services.pusher.fanout.events import (
     Appended,
     Applied,
     Connect,
@@ -31,8 +37,9 @@ from services.pusher.replication_events import (
     Trimmed,
     Writable,
 )
-from services.pusher.rollout import KnownImport, Rollout, RolloutSettings
-from services.pusher.rollout_events import (
+from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.fanout.replication import Replication
+from services.pusher.imports.events import (
     CancelLoad,
     HostsKnown,
     ImportAdded,
@@ -51,6 +58,7 @@ from services.pusher.rollout_events import (
     RolloutAction,
     RolloutEvent,
 )
+from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
 
 NODES = ("a:1", "b:1", "c:1")
 node_names = st.sampled_from(NODES)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttree.v1 import pusher_pb2, treenode_pb2
-from services.pusher.frames import check_run, encode_frames, join_runs, run_of
-from services.pusher.log_store import LogStoreError
-from services.pusher.log_tail import LogTail
-from services.pusher.memory_log import MemoryLog
+from services.pusher.log.frames import check_run, encode_frames, join_runs, run_of
+from services.pusher.log.memory import MemoryLog
+from services.pusher.log.store import LogStoreError
+from services.pusher.log.tail import LogTail
 from services.shared.wire.record import RecordDamagedError, checksum, encode_frame
 
 contents_lists = st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=40)

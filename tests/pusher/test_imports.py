@@ -14,9 +14,9 @@ import pytest
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2, types_pb2
 from services.pusher.app import Pusher
-from services.pusher.import_files import ImportFiles
-from services.pusher.memory_log import MemoryLog
-from services.pusher.retention import Retention
+from services.pusher.imports.files import ImportFiles
+from services.pusher.imports.retention import Retention
+from services.pusher.log.memory import MemoryLog
 from services.shared.files.chunks import make_chunk
 from services.shared.serving.channels import open_channel
 from tests.pusher.fake_node import FakeNode

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.pusher.log_inspection import dump_log, verify_log
-from services.pusher.log_store import LogStoreError
-from services.pusher.sqlite_log import SqliteLog
+from services.pusher.log.inspection import dump_log, verify_log
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStoreError
 from services.shared.wire.record import RecordDamagedError
 from tests.pusher.updates import ids_and_contents, order, orders
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from services.pusher.frames import encode_frames, run_of
-from services.pusher.log_tail import LogTail
-from services.pusher.memory_log import MemoryLog
+from services.pusher.log.frames import encode_frames, run_of
+from services.pusher.log.memory import MemoryLog
+from services.pusher.log.tail import LogTail
 
 COUNT = 500
 FRAMES = encode_frames(1, [b"update %d" % number for number in range(COUNT)])

@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.pusher.membership import Members, Membership, merge
+from services.pusher.fanout.membership import Members, Membership, merge
 from services.shared.config.hosts_file import Host
 from services.shared.config.load import SettingsError
 from services.shared.serving.channels import SERVER_OPTIONS

@@ -13,7 +13,7 @@ import pytest
 from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.memory_log import MemoryLog
+from services.pusher.log.memory import MemoryLog
 from tests.pusher.fake_node import HELD_MEMBER, REJECTED_MEMBER, FakeNode
 from tests.pusher.running_pusher import push, running_pusher, stub_of, until
 from tests.pusher.updates import order, orders

@@ -6,9 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.pusher.node_progress import NodeStream, ReplicationBrokenError, ReplicationSettings
-from services.pusher.replication import Replication
-from services.pusher.replication_events import (
+from services.pusher.fanout.events import (
     Appended,
     Applied,
     Connect,
@@ -27,6 +25,8 @@ from services.pusher.replication_events import (
     Trimmed,
     Writable,
 )
+from services.pusher.fanout.progress import NodeStream, ReplicationBrokenError, ReplicationSettings
+from services.pusher.fanout.replication import Replication
 
 NODE = "ftsp01:50201"
 SETTINGS = ReplicationSettings(batch_updates_max=10, window_updates=25, window_bytes=1000, heartbeat_s=1.0)

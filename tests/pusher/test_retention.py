@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from fasttree.v1 import types_pb2
-from services.pusher.log_store import LogEnds
-from services.pusher.node_progress import NodeReplication, NodeStream
-from services.pusher.retention import first_kept
+from services.pusher.fanout.progress import NodeReplication, NodeStream
+from services.pusher.imports.retention import first_kept
+from services.pusher.log.store import LogEnds
 
 ENDS = LogEnds(10, 100)
 AWAY_SINCE, STARTED_AT = 500.0, 0.0

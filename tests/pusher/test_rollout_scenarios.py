@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.pusher.rollout import KnownImport, Rollout, RolloutBrokenError, RolloutSettings
-from services.pusher.rollout_events import (
+from services.pusher.imports.events import (
     Announce,
     CancelLoad,
     HostsKnown,
@@ -24,6 +23,7 @@ from services.pusher.rollout_events import (
     RecordTaken,
     RolloutAction,
 )
+from services.pusher.imports.rollout import KnownImport, Rollout, RolloutBrokenError, RolloutSettings
 
 A, B, C = "a:1", "b:1", "c:1"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.pusher.log_store import LogDamagedError, LogEnds, StoreFullError
-from services.pusher.sqlite_log import SqliteLog
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogDamagedError, LogEnds, StoreFullError
 from tests.pusher.updates import ids_and_contents, order, orders
 
 

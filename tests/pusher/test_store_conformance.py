@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.log_store import LogEnds, LogStore, NotInLogError, StoredImport
-from services.pusher.memory_log import MemoryLog
-from services.pusher.sqlite_log import SqliteLog
+from services.pusher.log.memory import MemoryLog
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogEnds, LogStore, NotInLogError, StoredImport
 from services.shared.wire.record import check_record, content_bytes, encode_frame
 from tests.pusher.updates import ids_and_contents, order, orders
 

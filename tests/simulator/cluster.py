@@ -7,8 +7,8 @@ from random import Random
 
 from services.coordinator.election.election import ElectionSettings
 from services.coordinator.election.events import SwitchoverDone
-from services.pusher.node_progress import ReplicationSettings
-from services.pusher.rollout import RolloutSettings
+from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.imports.rollout import RolloutSettings
 from services.treenode.node import NodeSettings
 from services.treenode.role import RoleSettings
 from tests.simulator.checkers import History, Reign, Violation

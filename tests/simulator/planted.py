@@ -15,10 +15,10 @@ from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import PersistDone, Recorded
 from services.coordinator.election.leases import LeaseTable, NodeLease
 from services.coordinator.election.seat import SeatState
-from services.pusher.acks import AckRange, Acks
-from services.pusher.node_progress import NodeReplication
-from services.pusher.replication import Replication
-from services.pusher.rollout import Rollout, RolloutNode
+from services.pusher.admission.acks import AckRange, Acks
+from services.pusher.fanout.progress import NodeReplication
+from services.pusher.fanout.replication import Replication
+from services.pusher.imports.rollout import Rollout, RolloutNode
 from services.treenode.role import LeaseAnswered, RoleCore
 from services.treenode.sequence import ApplyRecords, SequenceCore
 from tests.simulator.coordinator_process import CoordinatorProcess

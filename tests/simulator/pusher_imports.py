@@ -1,6 +1,6 @@
 """The pusher's imports in the simulator: the real rollout core, uploads, loads, and what is recorded of them.
 
-As in `services/pusher/import_catalog.py` and `rollout_runner.py`: states are recorded in order, each until there is
+As in `services/pusher/imports/catalog.py` and `rollout_runner.py`: states are recorded in order, each until there is
 room for it.
 """
 
@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fasttree.v1.types_pb2 import ImportManifest
-from services.pusher import rollout_events as roll
-from services.pusher.rollout import KnownImport, Rollout, RolloutSettings
+from services.pusher.imports import events as roll
+from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, UploadRequest
 from tests.simulator.network import End

@@ -1,6 +1,6 @@
 """The pusher's log and its receipts in the simulator: group commit, ids for good, the real acknowledgement core.
 
-As in `services/pusher/push.py` and `log_writer.py`: what comes while a commit runs goes into the next one; receipts
+As in `services/pusher/admission/push.py` and `log_writer.py`: what comes while a commit runs goes into the next one; receipts
 leave in the order of the batches, once the log is on disk and, if the client wants, nodes have confirmed it.
 """
 
@@ -10,7 +10,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from services.pusher.acks import AckEvent, AckRange, Acks, NodeConfirmed, NodeHealth, WaitBegun, WaitGivenUp, WaitOver
+from services.pusher.admission.acks import (
+    AckEvent,
+    AckRange,
+    Acks,
+    NodeConfirmed,
+    NodeHealth,
+    WaitBegun,
+    WaitGivenUp,
+    WaitOver,
+)
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import (
     ALL_NODES,

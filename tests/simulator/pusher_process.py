@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from services.pusher import replication_events as fan
-from services.pusher.log_store import LogEnds
-from services.pusher.node_progress import ReplicationSettings
-from services.pusher.replication import Replication
-from services.pusher.retention import first_kept
-from services.pusher.rollout import Rollout, RolloutSettings
+from services.pusher.fanout import events as fan
+from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.fanout.replication import Replication
+from services.pusher.imports.retention import first_kept
+from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.log.store import LogEnds
 from services.treenode.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
@@ -168,7 +168,7 @@ class PusherProcess(Service):
         return LogEnd(first, len(self.log), self.rollout.in_force, self.clock.wall())
 
     def _trim(self) -> None:
-        """Forgets what nothing needs any more, as `services/pusher/retention.py` says."""
+        """Forgets what nothing needs any more, as `services/pusher/imports/retention.py` says."""
         self.timer(RETENTION_POLL_S, self._trim)
         first = first_kept(
             LogEnds(self.desk.first, len(self.log)),

@@ -14,8 +14,8 @@ from fasttree.client import update_to_json
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.pusher.log_inspection import dump_log, verify_log
-from services.pusher.log_store import LogStoreError
+from services.pusher.log.inspection import dump_log, verify_log
+from services.pusher.log.store import LogStoreError
 from services.shared.wire.record import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")

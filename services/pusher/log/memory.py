@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.frames import Run, check_run, encode_frames, run_of, update_bytes
-from services.pusher.log_store import (
+from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.store import (
     Appended,
     LogDamagedError,
     LogEnds,

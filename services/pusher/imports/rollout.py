@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from services.pusher.rollout_events import (
+from services.pusher.imports.events import (
     Announce,
     CancelLoad,
     HostsKnown,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from services.pusher.frames import Run, join_runs
-from services.pusher.log_store import LogEnds, LogStore
+from services.pusher.log.frames import Run, join_runs
+from services.pusher.log.store import LogEnds, LogStore
 
 #: So many small runs become one: a run of one update costs several times the update itself.
 _JOIN_RUNS = 64

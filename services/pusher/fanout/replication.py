@@ -43,14 +43,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from services.pusher.node_progress import (
-    TRANSITIONS,
-    NodeReplication,
-    NodeStream,
-    ReplicationBrokenError,
-    ReplicationSettings,
-)
-from services.pusher.replication_events import (
+from services.pusher.fanout.events import (
     Appended,
     Applied,
     Connect,
@@ -69,6 +62,13 @@ from services.pusher.replication_events import (
     StreamEnded,
     Trimmed,
     Writable,
+)
+from services.pusher.fanout.progress import (
+    TRANSITIONS,
+    NodeReplication,
+    NodeStream,
+    ReplicationBrokenError,
+    ReplicationSettings,
 )
 
 

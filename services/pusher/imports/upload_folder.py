@@ -18,9 +18,9 @@ from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.background import Background
-from services.pusher.import_catalog import ImportCatalog
-from services.pusher.import_files import check_file_name
-from services.pusher.import_intake import ImportIntake
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.files import check_file_name
+from services.pusher.imports.intake import ImportIntake
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError
 
 logger = logging.getLogger(__name__)

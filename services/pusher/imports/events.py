@@ -1,4 +1,4 @@
-"""What the rollout core is told (events) and what it asks for (actions): see `services/pusher/rollout.py`."""
+"""What the rollout core is told (events) and what it asks for (actions): see `services/pusher/imports/rollout.py`."""
 
 from __future__ import annotations
 

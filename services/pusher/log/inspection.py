@@ -14,9 +14,9 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.pusher.end_mark import EndMark
-from services.pusher.frames import check_run, update_bytes
-from services.pusher.log_store import LogStoreError
+from services.pusher.log.end_mark import EndMark
+from services.pusher.log.frames import check_run, update_bytes
+from services.pusher.log.store import LogStoreError
 from services.shared.wire.record import RecordDamagedError
 
 _ROWS = 1000

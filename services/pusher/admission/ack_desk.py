@@ -6,8 +6,17 @@ import asyncio
 import itertools
 import time
 
-from services.pusher.acks import AckEvent, AckRange, Acks, KnownOutcome, NodeHealth, WaitBegun, WaitGivenUp, WaitOver
-from services.pusher.node_progress import NodeReplication
+from services.pusher.admission.acks import (
+    AckEvent,
+    AckRange,
+    Acks,
+    KnownOutcome,
+    NodeHealth,
+    WaitBegun,
+    WaitGivenUp,
+    WaitOver,
+)
+from services.pusher.fanout.progress import NodeReplication
 
 _TICK_S = 0.05
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from services.pusher.frames import Run
-from services.pusher.log_store import LogDamagedError, NotInLogError
-from services.pusher.log_tail import LogTail
+from services.pusher.log.frames import Run
+from services.pusher.log.store import LogDamagedError, NotInLogError
+from services.pusher.log.tail import LogTail
 from services.shared.serving.errors import DataLossError, OutOfRangeError
 
 _BYTES_MAX = 1 << 20

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from services.pusher.frames import Run
-from services.pusher.log_store import Appended, LogDamagedError, LogStore
+from services.pusher.log.frames import Run
+from services.pusher.log.store import Appended, LogDamagedError, LogStore
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
-from services.pusher.fan_out import FanOut
-from services.pusher.import_catalog import ImportCatalog
-from services.pusher.import_files import ImportFiles
-from services.pusher.import_intake import ImportIntake
-from services.pusher.log_reading import LogReading
-from services.pusher.push import Pushing
+from services.pusher.admission.push import Pushing
+from services.pusher.fanout.runner import FanOut
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.files import ImportFiles
+from services.pusher.imports.intake import ImportIntake
+from services.pusher.log.reading import LogReading
 from services.shared.serving.errors import OutOfRangeError, UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.frames import Run
+from services.pusher.log.frames import Run
 
 
 class LogStoreError(Exception):

@@ -12,10 +12,8 @@ import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.pusher.background import Background
-from services.pusher.import_catalog import ImportCatalog
-from services.pusher.log_store import StoreFullError
-from services.pusher.rollout import Rollout, RolloutSettings
-from services.pusher.rollout_events import (
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.events import (
     Announce,
     CancelLoad,
     ImportPlace,
@@ -30,6 +28,8 @@ from services.pusher.rollout_events import (
     RolloutAction,
     RolloutEvent,
 )
+from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.log.store import StoreFullError
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ from typing import TypeAlias
 from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.ack_desk import AckDesk
-from services.pusher.acks import AckRange, KnownOutcome
-from services.pusher.log_store import Appended, LogDamagedError, StoreFullError
-from services.pusher.log_writer import LogWriter
+from services.pusher.admission.ack_desk import AckDesk
+from services.pusher.admission.acks import AckRange, KnownOutcome
+from services.pusher.log.store import Appended, LogDamagedError, StoreFullError
+from services.pusher.log.writer import LogWriter
 from services.shared.serving.errors import InvalidArgumentError, UnavailableError
 from services.shared.wire.record import UPDATE_BYTES_MAX, content_bytes, update_problem
 

@@ -19,14 +19,9 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.pusher.acks import KnownOutcome
+from services.pusher.admission.acks import KnownOutcome
 from services.pusher.background import Background
-from services.pusher.frames import Run
-from services.pusher.log_store import LogDamagedError, LogStoreError
-from services.pusher.log_tail import LogTail
-from services.pusher.node_progress import NodeReplication, ReplicationSettings
-from services.pusher.replication import Replication
-from services.pusher.replication_events import (
+from services.pusher.fanout.events import (
     Appended,
     Applied,
     Connect,
@@ -42,6 +37,11 @@ from services.pusher.replication_events import (
     StreamEnded,
     Writable,
 )
+from services.pusher.fanout.progress import NodeReplication, ReplicationSettings
+from services.pusher.fanout.replication import Replication
+from services.pusher.log.frames import Run
+from services.pusher.log.store import LogDamagedError, LogStoreError
+from services.pusher.log.tail import LogTail
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable
 
 from fasttree.v1 import types_pb2
-from services.pusher.import_catalog import ImportCatalog, first_needed
-from services.pusher.import_files import ImportFiles
-from services.pusher.log_store import LogEnds, LogStore, StoreFullError
-from services.pusher.log_writer import LogWriter
-from services.pusher.node_progress import NodeReplication
-from services.pusher.replication import Replication
-from services.pusher.replication_events import Trimmed
+from services.pusher.fanout.events import Trimmed
+from services.pusher.fanout.progress import NodeReplication
+from services.pusher.fanout.replication import Replication
+from services.pusher.imports.catalog import ImportCatalog, first_needed
+from services.pusher.imports.files import ImportFiles
+from services.pusher.log.store import LogEnds, LogStore, StoreFullError
+from services.pusher.log.writer import LogWriter
 from services.pusher.settings import PusherSettings
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.pusher.replication_events import Send
+from services.pusher.fanout.events import Send
 
 
 class ReplicationBrokenError(Exception):

@@ -24,9 +24,9 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.end_mark import EndMark, promised_by
-from services.pusher.frames import Run, check_run, encode_frames, run_of, update_bytes
-from services.pusher.log_store import (
+from services.pusher.log.end_mark import EndMark, promised_by
+from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.store import (
     Appended,
     LogDamagedError,
     LogEnds,
@@ -36,7 +36,7 @@ from services.pusher.log_store import (
     StoredImport,
     StoreFullError,
 )
-from services.pusher.wal_checkpointer import WalCheckpointer
+from services.pusher.log.wal_checkpointer import WalCheckpointer
 from services.shared.wire.record import RecordDamagedError
 
 logger = logging.getLogger(__name__)

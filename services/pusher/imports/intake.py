@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.import_catalog import ImportCatalog
-from services.pusher.import_files import ImportFiles
-from services.pusher.log_store import LogStore
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.files import ImportFiles
+from services.pusher.log.store import LogStore
 from services.shared.serving.errors import FastTreeError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""How pushed updates are admitted to the log, and when their receipts go out."""
