@@ -43,7 +43,7 @@ WORKERS ?= 2
 
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2
-	$(BIN)/python -m services.treenode.warm_up
+	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
 	$(BIN)/pytest $(CLUSTER_TESTS)
 

@@ -10,7 +10,7 @@ from bench.cluster import RunningCluster
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.config.load import ClusterSettings, load_settings
-from services.treenode.importing import read_import
+from services.treenode.imports.reading import read_import
 from services.treenode.tree import Tree, TreeConfig
 
 

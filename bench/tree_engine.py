@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bench.tree_node import PERIODS, VOLUME_TYPES
 from fasttree.v1 import types_pb2
-from services.treenode.importing import read_import
+from services.treenode.imports.reading import read_import
 from services.treenode.tree import Tree, TreeConfig
 
 _BATCH = 1_000

@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _start(config: Path | None, overrides: dict[str, str]) -> None:
-    from services.treenode.early_read import begin_early_read
+    from services.treenode.snapshots.early_read import begin_early_read
 
     # Before the other imports, which take as long as the reading.
     early = begin_early_read(config, overrides)

@@ -22,29 +22,29 @@ from services.shared.config.load import ClusterSettings, load_settings
 from services.shared.serving.channels import connection_age_options
 from services.shared.serving.process import lock_folder, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer, run
-from services.treenode.applying import Applier
-from services.treenode.compiling import everything_is_cached, tell_compiling
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
-from services.treenode.early_read import EarlyRead
-from services.treenode.heartbeat import Heartbeat
-from services.treenode.http_port import HttpPort
-from services.treenode.import_files import ImportFiles, ImportSourceServicer
-from services.treenode.importing import ImportLimits
-from services.treenode.instant_service import TreeNodeServicer
-from services.treenode.live import LiveNode, now_s
-from services.treenode.loading import ImportLoader
+from services.treenode.http import HttpPort
+from services.treenode.imports.files import ImportFiles, ImportSourceServicer
+from services.treenode.imports.loading import ImportLoader
+from services.treenode.imports.reading import ImportLimits
+from services.treenode.imports.table_reader import TableReader
+from services.treenode.kernels.compiling import everything_is_cached, tell_compiling
+from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
 from services.treenode.metrics import NodeMetrics
-from services.treenode.node import DrainAsked, LoadBegun, LoadFailed
-from services.treenode.peers import Bootstrap
-from services.treenode.relaying import Relaying
+from services.treenode.node.heartbeat import Heartbeat
+from services.treenode.node.live import LiveNode, now_s
+from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed
+from services.treenode.replication.applying import Applier
+from services.treenode.replication.relaying import Relaying
+from services.treenode.replication.stream import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
-from services.treenode.saving import SnapshotWriter, last_record, restore_tree
+from services.treenode.service import TreeNodeServicer
 from services.treenode.settings import TreeNodeSettings, checked, state_folder
-from services.treenode.snapshots import SnapshotStore
-from services.treenode.table_reader import TableReader
+from services.treenode.snapshots.early_read import EarlyRead
+from services.treenode.snapshots.peers import Bootstrap
+from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
+from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError
-from services.treenode.update_stream import UpdateStreams
-from services.treenode.warm_up import warm_up_first_answers, warm_up_node
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70

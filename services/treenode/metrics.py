@@ -10,10 +10,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
-from services.treenode.applying import Applier
-from services.treenode.lifecycle import NodeState
-from services.treenode.live import LiveNode
-from services.treenode.saving import SnapshotWriter
+from services.treenode.node.lifecycle import NodeState
+from services.treenode.node.live import LiveNode
+from services.treenode.replication.applying import Applier
+from services.treenode.snapshots.saving import SnapshotWriter
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

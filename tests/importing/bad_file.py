@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.treenode.importing import ImportLimits
+from services.treenode.imports.reading import ImportLimits
 
 HEADER = "member_id,sponsor_id,status,rank,joined_on,pv"
 WIDE_HEADER = "member_id,sponsor_id,placement_id,placement_leg,kind,status,rank,joined_on,pv,note"

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from services.treenode.importing import ImportLimits
+from services.treenode.imports.reading import ImportLimits
 from tests.importing.bad_file import GOOD, HEADER, BadFile, bad, csv_file, spoilt, spoilt_wide
 
 

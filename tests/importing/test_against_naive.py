@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.treenode.importing import ImportLimits, ImportRefused, read_import
+from services.treenode.imports.reading import ImportLimits, ImportRefused, read_import
 from services.treenode.tree.table import NO_DAY, ImportTable
 from tests.importing.naive import NaiveMember, read_naively
 

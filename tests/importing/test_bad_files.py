@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.treenode.importing import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefused, read_import
 from tests.importing.bad_file import BadFile
 from tests.importing.corpus import bad_files
 

@@ -14,7 +14,7 @@ from tests.importing.corpus import bad_files
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from services.treenode.importing import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefused, read_import
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -58,7 +58,7 @@ def test_a_bomb_costs_little_memory(name: str, tmp_path: Path, good_files: dict[
 _PLAIN = """
 import sys
 from pathlib import Path
-from services.treenode.importing import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefused, read_import
 from tests.importing.corpus import bad_files
 
 folder = Path(sys.argv[1])

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.genealogy import as_table, make_genealogy, write_genealogy
-from services.treenode.importing import FileFormat, ImportLimits, ImportRefused, read_import
+from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefused, read_import
 from services.treenode.tree.table import NO_DAY, NO_NUMBER, ImportTable
 from tests.importing.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.treenode.importing import ImportLimits, TableBrokenError, TableMemory, read_import, read_table
-from services.treenode.sample_imports import MEMBERS, long_csv
+from services.treenode.imports.reading import ImportLimits, TableBrokenError, TableMemory, read_import, read_table
+from services.treenode.imports.sample_imports import MEMBERS, long_csv
 from services.treenode.tree import ImportTable, Tree, TreeConfig
 from services.treenode.tree.kernel import AnyArray
 

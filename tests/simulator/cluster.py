@@ -9,8 +9,8 @@ from services.coordinator.election.election import ElectionSettings
 from services.coordinator.election.events import SwitchoverDone
 from services.pusher.fanout.progress import ReplicationSettings
 from services.pusher.imports.rollout import RolloutSettings
-from services.treenode.node import NodeSettings
-from services.treenode.role import RoleSettings
+from services.treenode.node.node import NodeSettings
+from services.treenode.node.role import RoleSettings
 from tests.simulator.checkers import History, Reign, Violation
 from tests.simulator.clients import Client
 from tests.simulator.company import Company

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.treenode.sequence import LogEnd
+from services.treenode.node.sequence import LogEnd
 from tests.simulator.toy_tree import ImportFile, Update
 
 #: Codes of receipts, those of google.rpc.Code.

@@ -1,6 +1,6 @@
 """How a simulated node gets a tree: imports that the pusher asks it to take, and snapshots of peers.
 
-As in `services/treenode/loading.py` and `peers.py`: one load at a time, the next ones wait for their turn. The live
+As in `services/treenode/imports/loading.py` and `peers.py`: one load at a time, the next ones wait for their turn. The live
 tree serves and takes updates until the swap; for the last few updates of the replay it is held back, and the swap is
 one step, once the new tree stands where the live one does.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.treenode.node import LoadBegun
-from services.treenode.sequence import LogUnreadable
+from services.treenode.node.node import LoadBegun
+from services.treenode.node.sequence import LogUnreadable
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
 from tests.simulator.toy_tree import ImportFile, ToyTree

@@ -1,4 +1,4 @@
-"""The node's side of one ApplyUpdates stream, as `services/treenode/update_stream.py` and `applying.py` serve it.
+"""The node's side of one ApplyUpdates stream, as `services/treenode/replication/stream.py` and `applying.py` serve it.
 
 One message at a time; its records are applied in slices, and before each slice it is asked anew what the node may
 take: the tree may have been replaced meanwhile, or another stream may have applied the same records.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from services.treenode.sequence import (
+from services.treenode.node.sequence import (
     ApplyRecords,
     LogEndHeard,
     PositionGapError,

@@ -19,8 +19,8 @@ from services.pusher.admission.acks import AckRange, Acks
 from services.pusher.fanout.progress import NodeReplication
 from services.pusher.fanout.replication import Replication
 from services.pusher.imports.rollout import Rollout, RolloutNode
-from services.treenode.role import LeaseAnswered, RoleCore
-from services.treenode.sequence import ApplyRecords, SequenceCore
+from services.treenode.node.role import LeaseAnswered, RoleCore
+from services.treenode.node.sequence import ApplyRecords, SequenceCore
 from tests.simulator.coordinator_process import CoordinatorProcess
 from tests.simulator.messages import Manifest, Record
 from tests.simulator.node_loading import Loader

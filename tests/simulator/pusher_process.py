@@ -11,7 +11,7 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.imports.retention import first_kept
 from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.pusher.log.store import LogEnds
-from services.treenode.sequence import LogEnd, PusherHello
+from services.treenode.node.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
 from tests.simulator.messages import Batch, ClusterSeen, Response, Status

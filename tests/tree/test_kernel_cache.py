@@ -53,7 +53,7 @@ def test_two_processes_that_compile_at_one_time_leave_two_kernels(tmp_path: Path
 
 def test_a_module_with_a_kernel_keeps_it_with_the_others_whatever_is_imported_first(tmp_path: Path) -> None:
     program = (
-        "from services.treenode.background_write import _write_in_child\n"
+        "from services.treenode.snapshots.background_write import _write_in_child\n"
         "from services.treenode.tree.kernel import _config\n"
         "print(_config.CACHE_DIR)\n"
         "print(_write_in_child._cache.cache_path)\n"

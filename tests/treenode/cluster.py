@@ -30,7 +30,7 @@ from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRa
 from services.shared.serving.server import GrpcServer
 from services.shared.wire.record import checksum
 from services.treenode.app import TreeNode
-from services.treenode.importing import ImportLimits
+from services.treenode.imports.reading import ImportLimits
 from services.treenode.settings import TreeNodeSettings
 
 CLUSTER = "dot-test"

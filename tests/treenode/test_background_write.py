@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.treenode.background_write import BackgroundWrite, BackgroundWriteError, warm_up
+from services.treenode.snapshots.background_write import BackgroundWrite, BackgroundWriteError, warm_up
 
 
 def opened(path: Path) -> int:

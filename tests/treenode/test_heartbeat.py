@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fasttree.v1 import coordinator_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
-from services.treenode.lifecycle import NodeState
+from services.treenode.node.lifecycle import NodeState
 from tests.treenode.cluster import (
     Stream,
     csv_of,

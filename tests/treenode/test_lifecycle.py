@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from services.treenode.lifecycle import (
+from services.treenode.node.lifecycle import (
     READY_STATES,
     STORY_STEPS_MAX,
     TRANSITIONS,

@@ -10,8 +10,8 @@ import pytest
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, treenode_pb2, types_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
-from services.treenode.import_files import ImportFiles
-from services.treenode.lifecycle import NodeState
+from services.treenode.imports.files import ImportFiles
+from services.treenode.node.lifecycle import NodeState
 from tests.treenode.cluster import (
     Pusher,
     Stream,

@@ -5,10 +5,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.treenode.lifecycle import READY_STATES, EndWatches, NodeState, SetHealth
-from services.treenode.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
-from services.treenode.role import Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted, RoleSettings
-from services.treenode.sequence import (
+from services.treenode.node.lifecycle import READY_STATES, EndWatches, NodeState, SetHealth
+from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
+from services.treenode.node.role import Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted, RoleSettings
+from services.treenode.node.sequence import (
     ApplyRecords,
     FindBase,
     LogEnd,

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from services.shared.wire.record import RecordDamagedError
-from services.treenode.pusher_log import GAP_RECORDS_MAX, PusherLog
+from services.treenode.replication.pusher_log import GAP_RECORDS_MAX, PusherLog
 from tests.treenode.cluster import Pusher, posted, running_pusher
 
 

@@ -10,7 +10,7 @@ import pytest
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
-from services.treenode.lifecycle import NodeState
+from services.treenode.node.lifecycle import NodeState
 from tests.treenode.cluster import (
     Coordinator,
     Pusher,
@@ -205,7 +205,7 @@ async def test_a_full_disk_costs_a_snapshot_and_nothing_else(tmp_path: Path, mon
         assert await node.writer.save() is not None
         await fed(node, pusher, 20)
         with monkeypatch.context() as patch:
-            patch.setattr("services.treenode.saving.StateLayout.finish", full)
+            patch.setattr("services.treenode.snapshots.saving.StateLayout.finish", full)
             with pytest.raises(OSError, match="No space left"):
                 await node.writer.save()
         assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["0-20.snapshot"]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.treenode.role import (
+from services.treenode.node.role import (
     HEARTBEATS_REMEMBERED,
     AnswerRefused,
     Demoted,

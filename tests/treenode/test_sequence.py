@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.treenode.sequence import (
+from services.treenode.node.sequence import (
     PENDING_ENDS_MAX,
     AnswerStatus,
     ApplyRecords,

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.treenode.early_read import EarlyRead
-from services.treenode.snapshots import ASIDE_KEPT, Snapshot, SnapshotStore
-from services.treenode.state_file import write_state_to
+from services.treenode.snapshots.early_read import EarlyRead
+from services.treenode.snapshots.state_file import write_state_to
+from services.treenode.snapshots.store import ASIDE_KEPT, Snapshot, SnapshotStore
 
 
 def store_in(folder: Path) -> SnapshotStore:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.state_file import (
+from services.treenode.snapshots.state_file import (
     StateDamagedError,
     StateLayout,
     read_label,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from services.treenode.import_process import Read, ReadMessage, ReadRequest
-from services.treenode.importing import ImportLimits
-from services.treenode.sample_imports import MEMBERS, write_sample_csvs
-from services.treenode.table_reader import ImportRefusedError, ReadFailedError, TableReader
+from services.treenode.imports.process import Read, ReadMessage, ReadRequest
+from services.treenode.imports.reading import ImportLimits
+from services.treenode.imports.sample_imports import MEMBERS, write_sample_csvs
+from services.treenode.imports.table_reader import ImportRefusedError, ReadFailedError, TableReader
 
 DEADLINE_S = 60.0
 

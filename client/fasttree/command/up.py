@@ -157,7 +157,7 @@ class LocalCluster:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "services.treenode.warm_up",
+            "services.treenode.kernels.warm_up",
             env=inherited_environment() | process_environment(),
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,

@@ -42,7 +42,7 @@ class _NodeStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeState.V
     """Ends: takes no new calls."""
 
 class NodeState(_NodeState, metaclass=_NodeStateEnumTypeWrapper):
-    """A node's state: the life cycle in services/treenode/lifecycle.py."""
+    """A node's state: the life cycle in services/treenode/node/lifecycle.py."""
 
 NODE_STATE_UNSPECIFIED: NodeState.ValueType  # 0
 """Not known."""

@@ -1,0 +1,18 @@
+"""Import files: CSV, gzipped CSV and Parquet, checked whole and read into columns, or refused row by row."""
+
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.reader import read_import
+from services.treenode.imports.reading.refusal import ImportRefused, RejectedRow
+from services.treenode.imports.reading.source import FileFormat
+from services.treenode.imports.reading.table_memory import TableBrokenError, TableMemory, read_table
+
+__all__ = [
+    "FileFormat",
+    "ImportLimits",
+    "ImportRefused",
+    "RejectedRow",
+    "TableBrokenError",
+    "TableMemory",
+    "read_import",
+    "read_table",
+]

@@ -1,0 +1,134 @@
+"""Parts put together into the columns of the whole file: each is copied to its rows as it comes, and given up."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from services.treenode.imports.reading.batch import Part, Texts
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.refusal import RejectedRow, refuse_file
+from services.treenode.imports.reading.table_memory import TableMemory
+from services.treenode.tree.kernel import AnyArray, Int64s
+
+_INT64_MAX = 2**63 - 1
+
+
+class Assembly:
+    """Takes parts in order, then gives the columns."""
+
+    def __init__(self, limits: ImportLimits, memory: TableMemory) -> None:
+        self._limits = limits
+        self._memory = memory
+        self.row_count = 0
+        #: Different statuses, by code.
+        self.status_names: list[str] = [""]
+        self._status_codes: dict[str, int] = {"": 0}
+        #: With room for as many rows as a file may have; ids as (rows, width) words of four characters.
+        self._columns: dict[int, AnyArray] = {}
+        self._making = threading.Lock()
+        self._texts: dict[int, list[Texts]] = {}
+        self._absolute_sums: dict[int, int] = {}
+        self._wrong_rows: list[Int64s] = []
+        #: How many rows are wrong by themselves.
+        self.wrong_count = 0
+        #: Rows that are wrong by themselves, the first of them by line.
+        self.rejected: list[RejectedRow] = []
+
+    def add(self, part: Part, status_place: int) -> None:
+        """Takes a part; `status_place`: the index of the status column, or -1. Raises ImportRefused above a limit."""
+        begin = self.row_count
+        self.row_count += part.row_count
+        if self.row_count > self._limits.rows:
+            raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members")
+        self._add_wrong(part)
+        if self.is_hopeless:
+            return
+        if status_place >= 0:
+            codes = np.array([self._status_code(name) for name in part.status_names], np.int16)
+            part.values[status_place] = codes[part.values[status_place]]
+        for place, values in part.values.items():
+            column = self._column(place, begin, values)[begin : self.row_count]
+            if values.ctypes.data != column.ctypes.data:
+                column[:, ...] = values
+        for place, texts in part.texts.items():
+            self._texts.setdefault(place, []).append(texts)
+        for place, total in part.absolute_sums.items():
+            self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
+
+    def room(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """Room for a batch's values, in the column itself where it is wide enough: nothing is copied then. See
+        `batch.Room`.
+        """
+        if self.is_hopeless or row + shape[0] > self._limits.rows:
+            return np.empty(shape, dtype)
+        with self._making:
+            column = self._columns.get(place)
+            if column is None:
+                column = self._columns[place] = self._memory.empty((self._limits.rows, *shape[1:]), dtype)
+        return column[row : row + shape[0]] if column.shape[1:] >= shape[1:] else np.empty(shape, dtype)
+
+    def _column(self, place: int, rows: int, values: AnyArray) -> AnyArray:
+        """The column's part that has the shape of `values`; its first `rows` rows are filled already."""
+        with self._making:
+            column = self._columns.get(place)
+            if column is None or column.shape[1:] < values.shape[1:]:
+                wider = self._memory.empty((self._limits.rows, *values.shape[1:]), values.dtype)
+                if column is not None:
+                    wider[:rows, : column.shape[1]] = column[:rows]
+                column = self._columns[place] = wider
+        return column if values.ndim == 1 else column[:, : values.shape[1]]
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether so many rows are wrong that the rest is only counted."""
+        return self.wrong_count > self._limits.checked_wrong_rows
+
+    def _add_wrong(self, part: Part) -> None:
+        self.wrong_count += len(part.wrong_rows)
+        self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
+        if self.is_hopeless:
+            for kept in (self._columns, self._texts, self._wrong_rows):
+                kept.clear()
+        elif len(part.wrong_rows):
+            self._wrong_rows.append(part.wrong_rows)
+
+    def _status_code(self, name: str) -> int:
+        code = self._status_codes.setdefault(name, len(self.status_names))
+        if code == len(self.status_names):
+            if code > self._limits.statuses:
+                raise refuse_file(
+                    f"it holds more than {self._limits.statuses:,} different statuses: a status is a short code",
+                    column="status",
+                )
+            self.status_names.append(name)
+        return code
+
+    def overflows(self, place: int) -> bool:
+        """Whether the volumes of a column, added up without their signs, do not fit int64."""
+        return self._absolute_sums.get(place, 0) > _INT64_MAX
+
+    def wrong_rows(self) -> Int64s:
+        """All rows that are wrong by themselves, ascending."""
+        return np.concatenate([np.empty(0, np.int64), *self._wrong_rows])
+
+    def values(self, place: int) -> AnyArray:
+        """A column's values, (rows,)."""
+        return self._columns[place][: self.row_count]
+
+    def ids(self, place: int) -> AnyArray:
+        """A column of ids, (rows,) of dtype S as wide as the longest needs."""
+        column = self.values(place)
+        return column.view(f"S{column.shape[1] * column.itemsize}").ravel()
+
+    def filled(self, dtype: type[np.generic], value: int) -> AnyArray:
+        """A column that the file lacks, (rows,): the same value everywhere."""
+        column = self._memory.empty((self.row_count,), dtype)
+        if value:
+            column[:] = value
+        return column
+
+    def take_texts(self, place: int) -> list[Texts]:
+        """A further column's batches."""
+        return self._texts.pop(place)

@@ -1,0 +1,192 @@
+"""Some rows of a file, their fields still text, read into columns: the part that CSV and Parquet share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from services.treenode.imports.reading import faults
+from services.treenode.imports.reading.header import Column, Role
+from services.treenode.imports.reading.kernels.fields import (
+    absolute_sum,
+    read_days,
+    read_hundredths,
+    read_ids,
+    read_kinds,
+    read_legs,
+    read_ranks,
+)
+from services.treenode.imports.reading.kernels.texts import (
+    MAY_BE_DATE,
+    MAY_BE_DECIMAL,
+    MAY_BE_INTEGER,
+    STATUS_BYTES,
+    pack_texts,
+    read_statuses,
+    what_it_may_be,
+)
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.refusal import RejectedRow
+from services.treenode.tree.ids import MAX_ID_LENGTH
+from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
+
+#: A file's first row stands on line 2, below the header.
+FIRST_LINE = 2
+_KIND_WORDS = (np.frombuffer(b"distributor", np.uint8), np.frombuffer(b"customer", np.uint8))
+_ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of one column of a batch, where they lie in memory; read-only arrays."""
+
+    #: Bytes, in which the fields lie anywhere.
+    data: UInt8s
+    #: (rows,) where each begins.
+    starts: Int32s
+    #: (rows,) how long each is; 0 also stands for a null.
+    lengths: Int32s
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A batch of a further column: texts one after another, and what they all may be (bits of text_kernels)."""
+
+    packed: UInt8s
+    #: (rows + 1,) where each begins in packed.
+    offsets: Int64s
+    may_be: int
+
+
+@dataclass
+class Part:
+    """A batch as columns."""
+
+    row_count: int
+    #: By the column's index in the file: ids as (rows, width) words of four characters, others as (rows,) values.
+    values: dict[int, AnyArray] = field(default_factory=dict)
+    #: By the column's index, for further columns.
+    texts: dict[int, Texts] = field(default_factory=dict)
+    #: The statuses that this batch's codes mean.
+    status_names: list[str] = field(default_factory=lambda: [""])
+    #: By the column's index: the sum of a volume's absolute values.
+    absolute_sums: dict[int, int] = field(default_factory=dict)
+    #: Rows of the file (from 0) that are wrong, ascending.
+    wrong_rows: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
+    #: The first of them, as many as are reported one by one.
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+
+class Room(Protocol):
+    """Gives a batch room for the values of a column."""
+
+    def __call__(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """An array of `shape`, or with wider rows, for the rows from `row` of the file on; called in any thread."""
+
+
+def _read_kinds(
+    data: UInt8s,
+    starts: Int32s,
+    lengths: Int32s,
+    out: UInt8s,
+    fault: UInt8s,
+    fault_column: Int16s,
+    column: int,
+) -> None:
+    read_kinds(data, starts, lengths, _KIND_WORDS, out, fault, fault_column, column)
+
+
+#: What reads a column of numbers or codes, and into what.
+_NUMBERS: dict[Role, tuple[type[np.generic], Callable[..., None]]] = {
+    Role.VOLUME: (np.int64, read_hundredths),
+    Role.RANK: (np.int16, read_ranks),
+    Role.JOINED_ON: (np.int32, read_days),
+    Role.PLACEMENT_LEG: (np.int32, read_legs),
+    Role.KIND: (np.uint8, _read_kinds),
+}
+
+
+class BatchReader:
+    """Reads batches of a file's rows, in any number of threads."""
+
+    def __init__(self, columns: Sequence[Column], limits: ImportLimits, room: Room) -> None:
+        self.columns = columns
+        self._limits = limits
+        self._room = room
+
+    def read(self, first_row: int, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
+        """The rows from `first_row` of the file on. `fields`: one for each column. `fault`, `fault_column`: (rows,),
+        0 and -1 unless a row is known to be wrong already; a row's first fault by column counts.
+        """
+        part = Part(len(fault))
+        for place, (column, cells) in enumerate(zip(self.columns, fields, strict=True)):
+            if column.role in _ID_ROLES:
+                part.values[place] = self._ids(first_row, cells, fault, fault_column, place)
+            elif column.role is Role.STATUS:
+                part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
+            elif column.role is Role.FURTHER:
+                part.texts[place] = self._texts(cells, fault, fault_column, place)
+            elif column.role is not Role.DERIVED:
+                dtype, read = _NUMBERS[column.role]
+                part.values[place] = self._room(place, first_row, (len(fault),), dtype)
+                read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
+            if column.role is Role.VOLUME:
+                high, low = absolute_sum(part.values[place])
+                part.absolute_sums[place] = (int(high) << 32) + int(low)
+        if fault.any():
+            wrong = np.flatnonzero(fault)
+            part.wrong_rows = wrong + first_row
+            part.rejected = [
+                self._rejected(first_row, int(row), fields, int(fault[row]), int(fault_column[row]))
+                for row in wrong[: self._limits.reported_rows]
+            ]
+        return part
+
+    def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
+        longest = min(MAX_ID_LENGTH, int(cells.lengths.max(initial=1)))
+        ids = self._room(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
+        may_be_empty = self.columns[place].role is not Role.MEMBER_ID
+        read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
+        return ids
+
+    def _statuses(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> tuple[Int16s, list[str]]:
+        names = np.empty((self._limits.statuses, STATUS_BYTES // 8), np.uint64)
+        slots = np.full(2 << self._limits.statuses.bit_length(), -1, np.int16)
+        codes = np.empty(len(fault), np.int16)
+        used = read_statuses(cells.data, cells.starts, cells.lengths, names, slots, codes, fault, fault_column, place)
+        texts = names[:used].view(f"S{STATUS_BYTES}").ravel()
+        return codes, [bytes(text).decode("ascii") for text in texts] or [""]
+
+    def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
+        room = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
+        packed = np.empty(int(room), np.uint8)
+        offsets = np.empty(len(fault) + 1, np.int64)
+        pack_texts(
+            cells.data,
+            cells.starts,
+            cells.lengths,
+            self._limits.field_bytes,
+            offsets,
+            packed,
+            fault,
+            fault_column,
+            place,
+        )
+        return Texts(packed, offsets, what_it_may_be(packed, offsets, MAY_BE_INTEGER | MAY_BE_DECIMAL | MAY_BE_DATE))
+
+    def _rejected(self, first_row: int, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
+        value, name = b"", ""
+        if place >= 0:
+            cells, name = fields[place], self.columns[place].name
+            value = cells.data[cells.starts[row] : cells.starts[row] + cells.lengths[row]].tobytes()
+        details = {
+            faults.TOO_FEW_FIELDS: len(self.columns),
+            faults.TOO_MANY_FIELDS: len(self.columns),
+            faults.FIELD_TOO_LONG: self._limits.field_bytes,
+            faults.STATUS_TOO_MANY: self._limits.statuses,
+        }
+        reason = faults.reason(code, value=value, detail=details.get(code, ""))
+        return RejectedRow(first_row + row + FIRST_LINE, name, reason)

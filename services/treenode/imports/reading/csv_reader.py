@@ -1,0 +1,113 @@
+"""CSV, plain or gzipped, into parts: one thread cuts the file into blocks of lines, others read them."""
+
+from __future__ import annotations
+
+import csv
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from services.treenode.imports.reading.batch import FIRST_LINE, BatchReader, Fields, Part
+from services.treenode.imports.reading.faults import shown
+from services.treenode.imports.reading.kernels.lines import mark_ends, split_lines, split_plain_lines
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.pipeline import read_in_order
+from services.treenode.imports.reading.refusal import refuse_file
+from services.treenode.imports.reading.source import Block, FileFormat, Progress, read_blocks
+from services.treenode.tree.kernel import AnyArray
+
+_NEWLINE = 10
+#: A block of good lines has fewer fields than bytes.
+_FIELDS_AT_A_TIME = 2 << 20
+
+
+class CsvFile:
+    """A CSV file, opened: its header is read, its rows are not yet."""
+
+    def __init__(self, path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> None:
+        """Raises ImportRefused where there is no header that can be read."""
+        self._limits = limits
+        self._blocks = read_blocks(path, file_format, limits, progress)
+        #: The header's fields.
+        self.names = _header_names(bytes(next(self._blocks).data))
+
+    def parts(self, reader: BatchReader) -> Iterator[Part]:
+        """The rows, in order. Raises ImportRefused where the file can't be read on."""
+        return read_in_order(self._jobs(reader), self._limits.threads)
+
+    def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
+        scratch = _Scratch()
+        for block in self._blocks:
+            for piece in _pieces(block, len(reader.columns)):
+                if piece.line - FIRST_LINE >= self._limits.rows:
+                    raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=piece.line)
+                yield partial(_read_block, reader, scratch, piece, self._limits)
+
+
+def _pieces(block: Block, column_count: int) -> Iterator[Block]:
+    """The block, or pieces of it where its lines are so many that they can't be right: every line asks for room."""
+    most_lines = max(1, _FIELDS_AT_A_TIME // column_count)
+    if block.line_count <= most_lines:
+        yield block
+        return
+    newlines = np.flatnonzero(np.frombuffer(bytes(block.data), np.uint8) == _NEWLINE)
+    begin = 0
+    for first in range(0, block.line_count, most_lines):
+        last = min(block.line_count, first + most_lines) - 1
+        end = int(newlines[last]) + 1
+        yield Block(block.line + first, last + 1 - first, block.data[begin:end])
+        begin = end
+
+
+class _Scratch(threading.local):
+    """What a thread needs for one block after another: fresh memory for each would cost more than the reading."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, AnyArray] = {}
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:
+        """An array, filled with anything; what was asked for by this name before is no more."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size:
+            kept = self._kept[name] = np.empty(size, dtype)
+        return kept[:size].reshape(shape)
+
+
+def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: ImportLimits) -> Part:
+    data = np.frombuffer(block.data, np.uint8)
+    rows = block.line_count
+    shape = (len(reader.columns), rows)
+    starts, lengths = scratch.empty("starts", shape, np.int32), scratch.empty("lengths", shape, np.int32)
+    fault, fault_column = scratch.empty("fault", (rows,), np.uint8), scratch.empty("column", (rows,), np.int16)
+    if b'"' in block.data:
+        split_lines(data, limits.field_bytes, starts, lengths, fault, fault_column)
+    else:
+        marks = scratch.empty("marks", (-(-len(data) // 8),), np.uint64)
+        mark_ends(data, marks.view(np.uint8))
+        split_plain_lines(data, marks, limits.field_bytes, starts, lengths, fault, fault_column)
+    for array in (data, starts, lengths):
+        array.flags.writeable = False
+    fields = [Fields(data, starts[place], lengths[place]) for place in range(shape[0])]
+    return reader.read(block.line - FIRST_LINE, fields, fault, fault_column)
+
+
+def _header_names(line: bytes) -> Sequence[str]:
+    try:
+        text = line.decode("utf-8").rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise refuse_file(f"the header is not UTF-8 ({shown(line[:40])}): save the file as UTF-8", line=1) from error
+    if "\r" in text:
+        raise refuse_file("lines end with a carriage return alone: end them with a line feed", line=1)
+    try:
+        rows = list(csv.reader([text], strict=True))
+    except csv.Error as error:
+        raise refuse_file("a quote in the header is not closed: each name stands on line 1", line=1) from error
+    if not rows or not rows[0]:
+        raise refuse_file("the header line is empty: name the columns on line 1", line=1)
+    return rows[0]

@@ -1,0 +1,1 @@
+"""Kernels that read text: lines into fields, fields into numbers and codes."""

@@ -1,0 +1,137 @@
+"""Parquet into parts. Every column is read as text, so that one set of rules and reasons holds for all formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from services.treenode.imports.reading.batch import BatchReader, Fields, Part
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.pipeline import read_in_order
+from services.treenode.imports.reading.refusal import refuse_file
+from services.treenode.imports.reading.source import Progress
+from services.treenode.tree.kernel import AnyArray
+
+_ROWS_AT_A_TIME = 65_536
+#: Decimals of a larger scale are written without the zeros beyond this one.
+_PLACES = 2
+_DAMAGED = "its Parquet data is damaged or was cut off ({}): send it again"
+
+
+class ParquetFile:
+    """A Parquet file, opened: its footer is read, its rows are not yet."""
+
+    def __init__(self, path: Path, limits: ImportLimits, progress: Progress) -> None:
+        """Raises ImportRefused where the footer can't be read, or promises more than the limits allow."""
+        self._limits = limits
+        self._progress = progress
+        try:
+            metadata = pq.read_metadata(path)
+            self._file = pq.ParquetFile(path, metadata=metadata, read_dictionary=_coded_columns(metadata))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise refuse_file(_DAMAGED.format(_one_line(error))) from error
+        self._check_size(metadata, path.stat().st_size)
+        #: The columns' names.
+        self.names: Sequence[str] = self._file.schema_arrow.names
+        for column in self._file.schema_arrow:
+            if pa.types.is_nested(column.type):
+                raise refuse_file(f"it holds {column.type}, not one value a row: flatten it", column=column.name)
+
+    def _check_size(self, metadata: pq.FileMetaData, size_bytes: int) -> None:
+        limits = self._limits
+        if metadata.num_rows > limits.rows:
+            raise refuse_file(f"its {metadata.num_rows:,} members are more than the limit of {limits.rows:,}")
+        unpacked_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        if unpacked_bytes > limits.unpacked_bytes:
+            raise refuse_file(f"it unpacks to more than the limit of {limits.unpacked_bytes:,} bytes")
+        if unpacked_bytes > max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes):
+            raise refuse_file(f"it unpacks to more than {limits.unpack_ratio} times its size: it is taken for a bomb")
+
+    def parts(self, reader: BatchReader) -> Iterator[Part]:
+        """The rows, in order. Raises ImportRefused where the file can't be read on."""
+        return read_in_order(self._jobs(reader), self._limits.threads)
+
+    def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
+        row, row_count = 0, max(1, self._file.metadata.num_rows)
+        batches = self._file.iter_batches(batch_size=_ROWS_AT_A_TIME)
+        while True:
+            try:
+                batch = next(batches, None)
+            except (pa.ArrowException, OSError) as error:
+                raise refuse_file(_DAMAGED.format(_one_line(error))) from error
+            if batch is None:
+                return
+            yield partial(self._read_batch, reader, row, batch)
+            row += batch.num_rows
+            self._progress(row / row_count)
+
+    def _read_batch(self, reader: BatchReader, row: int, batch: pa.RecordBatch) -> Part:
+        fields = [_fields(name, column) for name, column in zip(self.names, batch.columns, strict=True)]
+        fault, fault_column = np.zeros(batch.num_rows, np.uint8), np.full(batch.num_rows, -1, np.int16)
+        return reader.read(row, fields, fault, fault_column)
+
+
+def _fields(name: str, column: pa.Array) -> Fields:
+    """A column's fields as text, without copying the texts."""
+    indices: AnyArray | None = None
+    is_null = np.asarray(column.is_null()) if column.null_count else None
+    if isinstance(column, pa.DictionaryArray):
+        # Looked at through its codes: a long text that every row repeats is never unpacked.
+        indices, column = column.indices.fill_null(0).to_numpy(zero_copy_only=False), column.dictionary
+    texts = _as_text(name, column)
+    _, offsets, data = texts.buffers()
+    begins = np.zeros(1, np.int64)
+    if offsets:
+        begins = np.frombuffer(offsets, np.int64, len(texts) + 1, texts.offset * 8)
+    if data is not None and data.size >= 2**31:
+        raise refuse_file("its texts are too long: shorten them", column=name)
+    starts, lengths = begins[:-1].astype(np.int32), np.diff(begins).astype(np.int32)
+    if texts.null_count:
+        lengths[np.asarray(texts.is_null())] = 0
+    if indices is not None:
+        empty = np.zeros(len(indices), np.int32)
+        starts, lengths = (starts[indices], lengths[indices]) if len(starts) else (empty, empty.copy())
+    if is_null is not None:
+        lengths[is_null] = 0
+    buffer = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(1, np.uint8)
+    for array in (buffer, starts, lengths):
+        array.flags.writeable = False
+    return Fields(buffer, starts, lengths)
+
+
+def _as_text(name: str, column: pa.Array) -> pa.LargeStringArray:
+    """A column's values as a CSV file would write them."""
+    kind = column.type
+    try:
+        if pa.types.is_timestamp(kind):
+            text = pc.cast(column.cast(pa.timestamp(kind.unit)), pa.large_string())
+            return pc.replace_substring_regex(text, r" 00:00:00(\.0+)?$", "")
+        if pa.types.is_decimal(kind) and kind.scale > _PLACES:
+            return pc.replace_substring_regex(pc.cast(column, pa.large_string()), r"(\.\d\d\d*?)0+$", r"\1")
+        if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind):
+            return pc.cast(column, pa.large_binary()).view(pa.large_string())
+        return pc.cast(column, pa.large_string())
+    except pa.ArrowException as error:
+        reason = f"its {kind} values can't be read as text ({_one_line(error)}): write texts, numbers or days"
+        raise refuse_file(reason, column=name) from error
+
+
+def _coded_columns(metadata: pq.FileMetaData) -> list[str]:
+    """Columns whose values are kept once each: read that way, they can't unpack to more than the file holds."""
+    coded = set()
+    for group in range(metadata.num_row_groups):
+        for place in range(metadata.num_columns):
+            chunk = metadata.row_group(group).column(place)
+            if chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
+                coded.add(chunk.path_in_schema)
+    return sorted(coded)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:160]

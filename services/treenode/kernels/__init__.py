@@ -1,0 +1,1 @@
+"""Kernels are compiled before anybody waits for them."""

@@ -1,0 +1,200 @@
+"""The whole node without its I/O: life cycle, role and record order, and what each means for the others.
+
+`NodeCore` eats what happened and returns what is to be done, in the order to do it. The shell (app.py) and the
+simulator drive the same object. The rules that join its parts:
+
+1. An empty tree is a tree: in a cluster without an import, a node stands as soon as a pusher says so.
+2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s`.
+3. Being ready is what the role asks for (role.py, rule 6), so the role hears of each change in the same step; what
+   follows for the life cycle (a demotion, say) is done before anything else happens.
+4. The coordinator hears of each change of state at once: it elects by what the nodes say of themselves.
+"""
+
+from dataclasses import dataclass, field
+
+from services.treenode.node.lifecycle import Action as LifeAction
+from services.treenode.node.lifecycle import LifeCycle, LifeEvent, NodeState
+from services.treenode.node.role import (
+    Demoted,
+    HeartbeatNow,
+    Promoted,
+    ReadyChanged,
+    RoleAction,
+    RoleCore,
+    RoleEvent,
+    RoleSettings,
+)
+from services.treenode.node.sequence import (
+    LogEndHeard,
+    LogUnreadable,
+    PusherHello,
+    RecordsApplied,
+    RecordsReceived,
+    RefusePusher,
+    SequenceAction,
+    SequenceCore,
+    SequenceEvent,
+    SetAside,
+    TreeTaken,
+)
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """What a node's core is set by."""
+
+    #: Margin of the lease, and the like.
+    role: RoleSettings = field(default_factory=RoleSettings)
+    #: A node with a tree that hears no pusher for this long serves what it has, in seconds.
+    catch_up_grace_s: float = 3.0
+    #: Updates that a node may lack and still have caught up (sequence.py, rule 6).
+    caught_up_lag_updates: int = 0
+
+
+@dataclass(frozen=True)
+class LoadBegun:
+    """A snapshot or an import is being read. Beside a live tree that changes nothing."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class LoadFailed:
+    """It could not be had, or is bad."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class DrainAsked:
+    """The process is to end."""
+
+    why: str = "asked to end"
+
+
+NodeEvent = RoleEvent | SequenceEvent | LoadBegun | LoadFailed | DrainAsked
+NodeAction = LifeAction | RoleAction | SequenceAction
+
+
+class NodeCore:
+    """One node: three cores, one event at a time. `now` is seconds of the node's monotonic clock."""
+
+    def __init__(self, settings: NodeSettings, now: float) -> None:
+        self._settings = settings
+        self.life = LifeCycle()
+        self.role = RoleCore(settings.role)
+        self.sequence = SequenceCore(caught_up_lag_updates=settings.caught_up_lag_updates)
+        #: When the node began to catch up or last heard how far the log goes, whichever was later.
+        self._heard_at_s = now
+
+    @property
+    def state(self) -> NodeState:
+        """Where the node is in its life."""
+        return self.life.state
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` has to be called at the latest; None while nothing waits for time."""
+        role_s = self.role.deadline_s
+        if self.state is not NodeState.CATCHING_UP:
+            return role_s
+        grace_s = self._heard_at_s + self._settings.catch_up_grace_s
+        return grace_s if role_s is None else min(role_s, grace_s)
+
+    def handle(self, event: NodeEvent, now: float) -> list[NodeAction]:
+        """Takes the event and returns what is to be done, in order.
+
+        Raises PositionGapError for records that can't be taken; the node stays where it is.
+        """
+        actions: list[NodeAction] = list(self.tick(now))
+        match event:
+            case LoadBegun():
+                if self.state is NodeState.JOINING:
+                    actions += self._live(LifeEvent.LOAD_BEGUN, now, event.why)
+            case LoadFailed():
+                if self.state is NodeState.LOADING:
+                    actions += self._live(LifeEvent.LOAD_FAILED, now, event.why)
+            case DrainAsked():
+                actions += self._live(LifeEvent.DRAIN_ASKED, now, event.why)
+            case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived():
+                actions += self._order(event, now)
+            case RecordsApplied() | LogUnreadable():
+                actions += self.sequence.handle(event, now)
+            case _:
+                actions += self._role(self.role.handle(event, now), now)
+        return [*actions, *self._follow(now)]
+
+    def tick(self, now: float) -> list[NodeAction]:
+        """Does what is due by time alone."""
+        actions = self._role(self.role.tick(now), now)
+        if (
+            self.state is NodeState.CATCHING_UP
+            and now - self._heard_at_s >= self._settings.catch_up_grace_s
+            and not self.sequence.caught_up
+        ):
+            why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
+            actions += self._live(LifeEvent.CUT_OFF, now, why)
+        return actions
+
+    def _order(self, event: SequenceEvent, now: float) -> list[NodeAction]:
+        """A sequence event that may change more than the position."""
+        if self.state is NodeState.DRAINING and isinstance(event, PusherHello):
+            return [RefusePusher("the node is asked to end")]
+        sequence_actions = self.sequence.handle(event, now)
+        # A hello alone is not enough: a pusher whose log lost updates comes again and again, and has nothing to say.
+        if not isinstance(event, PusherHello):
+            self._heard_at_s = now
+        actions: list[NodeAction] = []
+        for action in sequence_actions:
+            if isinstance(action, SetAside):
+                actions += self._live(LifeEvent.SET_ASIDE, now, action.reason)
+            actions.append(action)
+        if isinstance(event, TreeTaken) and self.state in (NodeState.JOINING, NodeState.LOADING):
+            why = f"has import {event.import_id} at position {event.position}"
+            actions += self._live(LifeEvent.TREE_STANDS, now, why)
+        return actions
+
+    def _follow(self, now: float) -> list[NodeAction]:
+        """Steps that follow from what the parts have become (rules 1 and 2)."""
+        actions: list[NodeAction] = []
+        log_end = self.sequence.log_end
+        if self.state is NodeState.JOINING and log_end is not None and self.sequence.base_wanted is None:
+            actions += self._live(LifeEvent.TREE_STANDS, now, "the cluster has no import: the tree is empty")
+        if self.state is NodeState.CATCHING_UP and self.sequence.caught_up:
+            why = f"at import {self.sequence.import_id}, position {self.sequence.position}"
+            actions += self._live(LifeEvent.CAUGHT_UP, now, why)
+        return actions
+
+    def _live(self, event: LifeEvent, now: float, why: str) -> list[NodeAction]:
+        """One step of the life cycle, and what the role makes of it (rules 3 and 4)."""
+        state_before, ready_before = self.life.state, self.life.ready
+        life_actions = self.life.handle(event, now, why)
+        actions: list[NodeAction] = list(life_actions)
+        if self.life.state is NodeState.CATCHING_UP:
+            self._heard_at_s = max(self._heard_at_s, now)
+        if self.life.ready != ready_before:
+            actions += self._role(self.role.handle(ReadyChanged(self.life.ready), now), now)
+        if self.life.state is not state_before and HeartbeatNow() not in actions:
+            actions.append(HeartbeatNow())
+        return actions
+
+    def _role(self, role_actions: list[RoleAction], now: float) -> list[NodeAction]:
+        """What the role asks for, with the life cycle's step right behind it."""
+        actions: list[NodeAction] = []
+        for action in role_actions:
+            actions.append(action)
+            if isinstance(action, Promoted) and self.state is NodeState.PASSIVE:
+                actions += self.life.handle(LifeEvent.PROMOTED, now, f"primary in epoch {action.epoch}")
+            elif isinstance(action, Demoted) and self.state is NodeState.PRIMARY:
+                actions += self.life.handle(LifeEvent.DEMOTED, now, action.reason)
+        return actions
+
+    def validate(self) -> None:
+        """Raises AssertionError on a broken invariant, of a part or between the parts."""
+        self.life.validate()
+        self.role.validate()
+        self.sequence.validate()
+        if (self.state is NodeState.PRIMARY) != (self.role.lease_until_s is not None):
+            raise AssertionError(f"a {self.state.name} node with a lease until {self.role.lease_until_s}")
+        if self.life.ready != self.role.ready:
+            raise AssertionError(f"a {self.state.name} node whose role thinks ready is {self.role.ready}")

@@ -1,0 +1,178 @@
+"""From encoded log records to the tree: check, decode, apply in slices.
+
+A slice runs on the event loop inside the gate, for `apply_slice_ms` at most, so that reports wait no longer than
+that. What a slice costs is measured as it goes, and the next one is cut to fit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+import zlib
+from collections.abc import Callable, Sequence
+
+from google.protobuf.message import DecodeError
+
+from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.wire.record import RecordDamagedError
+from services.treenode.node.live import LiveNode
+from services.treenode.node.sequence import ApplyRecords, RecordsApplied, RecordsReceived
+from services.treenode.tree import NotApplied, Tree
+
+SLICE_UPDATES_MIN = 16
+SLICE_UPDATES_MAX = 8_192
+
+_POSITION = struct.Struct("<Q")
+
+#: Called after each slice: its first position, its updates, and those of them (or held before) that were not applied.
+SliceListener = Callable[[int, Sequence[types_pb2.Update], Sequence[NotApplied]], None]
+
+
+def decode_records(
+    records: Sequence[treenode_pb2.LogRecord],
+) -> tuple[list[int], list[types_pb2.Update], RecordDamagedError | None]:
+    """Positions and updates of the records up to the first damaged one, and what is wrong with that.
+
+    The same check as `services.shared.wire.record.check_record`, without a call for each record.
+    """
+    positions: list[int] = []
+    updates: list[types_pb2.Update] = []
+    add_position, add_update = positions.append, updates.append
+    pack, crc32, parse = _POSITION.pack, zlib.crc32, types_pb2.Update.FromString
+    for record in records:
+        position, body = record.position, record.update
+        if crc32(body, crc32(pack(position))) != record.crc32:
+            return positions, updates, RecordDamagedError(f"log record at position {position}: its checksum is wrong")
+        try:
+            update = parse(body)
+        except DecodeError as error:
+            return positions, updates, RecordDamagedError(f"log record at position {position} is no update: {error}")
+        add_position(position)
+        add_update(update)
+    return positions, updates, None
+
+
+class SlicePace:
+    """How many updates fit into a slice, by what the last ones cost."""
+
+    def __init__(self, slice_ms: float) -> None:
+        self._slice_s = slice_ms / 1_000
+        #: Cost of one update, in seconds: a mean that forgets slowly.
+        self._update_s = 10e-6
+
+    @property
+    def updates(self) -> int:
+        """How many updates the next slice may have."""
+        return max(SLICE_UPDATES_MIN, min(SLICE_UPDATES_MAX, int(self._slice_s / self._update_s)))
+
+    def note(self, count: int, took_s: float) -> None:
+        """A slice of `count` updates took that long."""
+        self._update_s += 0.25 * (max(took_s / count, 1e-7) - self._update_s)
+
+
+class Applier:
+    """Applies decoded updates to the live tree, in position order."""
+
+    def __init__(self, live: LiveNode, listener: SliceListener) -> None:
+        self._live = live
+        self._listener = listener
+        self._pace = SlicePace(live.settings.apply_slice_ms)
+        #: Told how long each batch took, in seconds.
+        self.on_batch: Callable[[float], None] = lambda took_s: None
+        #: Updates applied since the start, and the time spent inside the engine, in seconds.
+        self.applied_count = 0
+        self.busy_s = 0.0
+
+    async def apply(
+        self, log_id: str, positions: Sequence[int], updates: Sequence[types_pb2.Update]
+    ) -> list[NotApplied]:
+        """Applies those that the node does not have yet; returns the ones that were held or rejected.
+
+        Args:
+            log_id: The log that the positions count in; where the node has gone over to another, nothing is applied.
+            positions: One for each update, in order.
+            updates: Whose checksums were found good.
+
+        Raises:
+            PositionGapError: They do not follow what the node has; nothing is applied.
+        """
+        not_applied: list[NotApplied] = []
+        live, count = self._live, len(updates)
+        began_s = time.perf_counter()
+        self._admitted(positions)
+        start = 0
+        while start < count:
+            await live.applying.wait()
+            async with live.gate.write():
+                if not live.applying.is_set():
+                    continue  # held back while this slice waited for its turn
+                # Asked for each slice: while this one waited, the tree may have been replaced by one further on.
+                admitted = self._admitted(range(positions[start], positions[start] + count - start))
+                if admitted is None or live.core.sequence.log_id != log_id:
+                    break
+                start += admitted.first
+                end = min(count, start + self._pace.updates)
+                part = updates[start:end] if end - start < count else updates
+                not_applied += self._apply_slice(positions[start], part)
+            start = end
+            if start < count:
+                await asyncio.sleep(0)
+        self.on_batch(time.perf_counter() - began_s)
+        return not_applied
+
+    def _admitted(self, positions: Sequence[int]) -> ApplyRecords | None:
+        for action in self._live.handle(RecordsReceived(positions)):
+            if isinstance(action, ApplyRecords):
+                return action
+        return None
+
+    def _apply_slice(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
+        live = self._live
+        began_s = time.perf_counter()
+        try:
+            not_applied = live.held_tree.apply(first_position, part)
+        except Exception as error:
+            # Some of the slice may be in the tree: nobody may see or save that.
+            live.fail(error)
+            raise
+        took_s = time.perf_counter() - began_s
+        live.handle(RecordsApplied(first_position + len(part) - 1))
+        live.applied()
+        self._pace.note(len(part), took_s)
+        self.applied_count += len(part)
+        self.busy_s += took_s
+        self._listener(first_position, part, not_applied)
+        return not_applied
+
+
+class Replayer:
+    """Applies records to a tree that nobody sees yet, in slices on the loop."""
+
+    def __init__(self, tree: Tree, slice_ms: float) -> None:
+        self.tree = tree
+        #: Position and checksum of the newest record that it applied; (0, 0): none.
+        self.last_record = (0, 0)
+        self._pace = SlicePace(slice_ms)
+
+    async def apply(self, records: Sequence[treenode_pb2.LogRecord]) -> None:
+        """Applies records that follow the tree's position.
+
+        Raises:
+            RecordDamagedError: One is damaged or out of order; those before it are applied.
+        """
+        positions, updates, damage = decode_records(records)
+        expected = list(range(self.tree.position + 1, self.tree.position + 1 + len(positions)))
+        if positions != expected:
+            raise RecordDamagedError(f"log records out of order after position {self.tree.position}")
+        start = 0
+        while start < len(updates):
+            end = min(len(updates), start + self._pace.updates)
+            began_s = time.perf_counter()
+            self.tree.apply(positions[start], updates[start:end])
+            self._pace.note(end - start, time.perf_counter() - began_s)
+            start = end
+            self.last_record = (positions[end - 1], records[end - 1].crc32)
+            await asyncio.sleep(0)
+        if damage is not None:
+            raise damage

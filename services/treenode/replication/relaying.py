@@ -1,0 +1,80 @@
+"""Lays the tree out anew once much of it has changed, while the old layout goes on.
+
+A copy is taken with the tree held still (some tens of milliseconds for a million members), laid out in a thread,
+brought up by the log, and put in the live one's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+import grpc.aio
+
+from services.shared.serving.errors import FastTreeError, UnavailableError
+from services.shared.wire.record import RecordDamagedError
+from services.treenode.node.live import LiveNode
+from services.treenode.replication.following import Following
+from services.treenode.replication.pusher_log import PusherLog
+from services.treenode.tree import Tree
+
+CHECK_INTERVAL_S = 10.0
+#: After one that could not be brought up by the log (no pusher, say), the next try waits this long.
+RETRY_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Relaying:
+    """Watches how much of the live tree has changed since it was laid out."""
+
+    def __init__(self, live: LiveNode, pusher_address: Callable[[], str]) -> None:
+        self._live = live
+        self._pusher_address = pusher_address
+        #: How long the last copy held updates up, in seconds.
+        self.copy_s = 0.0
+
+    async def run(self) -> None:
+        """Lays the tree out anew whenever that is due; ends when it is cancelled."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL_S)
+            if not self.due():
+                continue
+            try:
+                await self.relay()
+            except (FastTreeError, RecordDamagedError, grpc.aio.AioRpcError) as error:
+                logger.warning("the tree could not be laid out anew: %s; next try in %g s", error, RETRY_S)
+                await asyncio.sleep(RETRY_S)
+
+    def due(self) -> bool:
+        """Whether enough has changed."""
+        tree, settings = self._live.held_tree, self._live.settings
+        share = settings.relay_changed_percent / 100 * tree.member_count
+        return bool(self._pusher_address()) and tree.change_count >= max(settings.relay_changes_min, share)
+
+    async def relay(self) -> None:
+        """Lays the tree out anew now.
+
+        Raises:
+            FastTreeError, RecordDamagedError, AioRpcError: The log could not bring the new tree up; the old one stays.
+        """
+        live = self._live
+        async with live.succession:
+            began_s = time.perf_counter()
+            old = live.held_tree
+            copy = await live.gate.read(lambda: Tree.from_state(*old.state()))
+            self.copy_s = time.perf_counter() - began_s
+            relaid = await asyncio.to_thread(copy.relaid)
+            del copy
+
+            def check() -> None:
+                if live.held_tree is not old:
+                    raise UnavailableError("the tree was replaced meanwhile")
+
+            following = Following(live, relaid, lambda share: None, check)
+            async with PusherLog(self._pusher_address()) as log:
+                await following.swap(log)
+            took_s = time.perf_counter() - began_s
+            logger.info("laid the tree out anew in %.1f s; the copy took %.3f s", took_s, self.copy_s)

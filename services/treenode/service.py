@@ -1,0 +1,213 @@
+"""fasttree.v1.TreeNodeService: the calls of the instant port, each a thin path to the part that does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.shared.files.downloads import serve_chunks
+from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
+from services.treenode.imports.loading import ImportLoader, ImportTaken
+from services.treenode.imports.table_reader import ImportRefusedError
+from services.treenode.node.live import LiveNode
+from services.treenode.replication.stream import UpdateStreams
+from services.treenode.snapshots.saving import SnapshotWriter
+from services.treenode.snapshots.store import Snapshot, SnapshotStore
+from services.treenode.tree import Tree
+from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, packed_id
+from services.treenode.tree.leg_digests import LegDigest, leg_digests
+from services.treenode.tree.links import TOP
+
+#: A LoadImport that has nothing new to tell says so this often, in seconds: its caller sees that the node lives.
+LOAD_HEARTBEAT_S = 5.0
+REJECTED_ROWS_TOLD = 100
+
+_Context = Any
+_Phase = treenode_pb2.ImportPhase
+
+
+class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
+    """Serves the pusher and the peers."""
+
+    def __init__(
+        self,
+        live: LiveNode,
+        streams: UpdateStreams,
+        loader: ImportLoader,
+        store: SnapshotStore,
+        writer: SnapshotWriter,
+        address: coordinator_pb2.NodeAddress,
+    ) -> None:
+        self._live = live
+        self._streams = streams
+        self._loader = loader
+        self._store = store
+        self._writer = writer
+        self._address = address
+
+    async def ApplyUpdates(
+        self, requests: AsyncIterator[treenode_pb2.ApplyUpdatesRequest], context: _Context
+    ) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
+        """The pusher's stream."""
+        async for response in self._streams.serve(requests):
+            yield response
+
+    async def LoadImport(
+        self, request: treenode_pb2.LoadImportRequest, context: _Context
+    ) -> AsyncIterator[treenode_pb2.LoadImportResponse]:
+        """Progress, then the import's end. Ends with the call: a caller that goes away ends the loading."""
+        told: asyncio.Queue[treenode_pb2.LoadImportResponse] = asyncio.Queue()
+        loading = asyncio.ensure_future(self._loader.load(request, self._streams.pusher_address, told.put_nowait))
+        last = treenode_pb2.LoadImportResponse(phase=_Phase.IMPORT_PHASE_DOWNLOADING)
+        try:
+            while not loading.done() or not told.empty():
+                following = asyncio.ensure_future(told.get())
+                await asyncio.wait({following, loading}, timeout=LOAD_HEARTBEAT_S, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    last = following.result()
+                    yield last
+                    continue
+                following.cancel()
+                if not loading.done():
+                    yield last
+            try:
+                taken = loading.result()
+            except ImportRefusedError as error:
+                yield _refused(error)
+                raise InvalidArgumentError(str(error), reason="IMPORT_REFUSED") from error
+            yield self._done(request.manifest.import_id, taken)
+        finally:
+            loading.cancel()
+            await asyncio.wait({loading})
+
+    def _done(self, import_id: int, taken: ImportTaken | None) -> treenode_pb2.LoadImportResponse:
+        live = self._live
+        response = treenode_pb2.LoadImportResponse(
+            phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=live.status(), rows=taken.rows if taken else 0
+        )
+        if taken is not None:
+            response.carried_positions[:] = taken.carried_positions
+            if taken.reconciliation is not None:
+                response.reconciliation.CopyFrom(taken.reconciliation)
+        elif live.core.sequence.import_id == import_id:
+            response.carried_positions[:] = live.carried_positions
+        return response
+
+    async def DownloadSnapshot(
+        self, request: treenode_pb2.DownloadSnapshotRequest, context: _Context
+    ) -> AsyncIterator[treenode_pb2.DownloadSnapshotResponse]:
+        """The manifest, then the snapshot from the offset on."""
+        snapshot = await self._snapshot(request.import_id, request.position)
+        checksum = await self._writer.checksum(snapshot)
+        label = await asyncio.to_thread(self._store.label_of, snapshot)
+        size_bytes = (await asyncio.to_thread(snapshot.path.stat)).st_size
+        manifest = treenode_pb2.SnapshotManifest(
+            import_id=snapshot.import_id,
+            position=snapshot.position,
+            log_id=label["log_id"],
+            size_bytes=size_bytes,
+            sha256=checksum,
+        )
+        yield treenode_pb2.DownloadSnapshotResponse(manifest=manifest)
+        async for chunk in serve_chunks(snapshot.path, request.offset, size_bytes):
+            yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
+
+    async def _snapshot(self, import_id: int, position: int) -> Snapshot:
+        found = self._store.find(import_id, position)
+        wanted = (import_id, position) == (0, 0)
+        if wanted and (found is None or found.import_id != self._live.core.sequence.import_id):
+            try:
+                found = await self._writer.save()
+            except OSError as error:
+                raise UnavailableError("the snapshot could not be written; ask another node") from error
+        if found is None:
+            raise NotFoundError(
+                "this node has no snapshot of that state (any more); ask for the newest",
+                field="position",
+                value=f"{import_id}/{position}",
+            )
+        return found
+
+    async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: _Context) -> treenode_pb2.GetNodeResponse:
+        """Where the node stands."""
+        live = self._live
+        tree = live.held_tree
+        response = treenode_pb2.GetNodeResponse(
+            address=self._address,
+            status=live.status(),
+            members=tree.member_count,
+            held=tree.held_count,
+            rejected=tree.rejected_count,
+        )
+        if live.as_of().HasField("fresh_at"):
+            response.fresh_at.CopyFrom(live.as_of().fresh_at)
+        return response
+
+    async def GetDigest(
+        self, request: treenode_pb2.GetDigestRequest, context: _Context
+    ) -> treenode_pb2.GetDigestResponse:
+        """The digest at one position; waits until the node is there, for as long as the call may take."""
+        live = self._live
+        await live.wait_for_position(request.position)
+        await live.gate.settled()
+        position = request.position or live.held_tree.position
+        digest = live.held_tree.digest_at(position)
+        if digest is None:
+            raise OutOfRangeError(
+                f"the digest at position {position} is no longer kept; ask for a newer one",
+                field="position",
+                value=str(position),
+            )
+        response = treenode_pb2.GetDigestResponse(as_of=live.as_of(), digest=digest)
+        response.as_of.position = position
+        return response
+
+    async def ListLegDigests(
+        self, request: treenode_pb2.ListLegDigestsRequest, context: _Context
+    ) -> treenode_pb2.ListLegDigestsResponse:
+        """Digests of a member's legs, computed from one state in a thread."""
+        live = self._live
+        as_of = types_pb2.AsOf()
+
+        def compute() -> tuple[LegDigest | None, list[LegDigest]] | None:
+            as_of.CopyFrom(live.as_of())
+            row = _place(live.held_tree, request.member_id)
+            return None if row is None else leg_digests(live.held_tree, row)
+
+        found = await live.gate.read(compute)
+        if found is None:
+            raise NotFoundError(f"no member {request.member_id[:32]}", field="member_id", value=request.member_id)
+        member, legs = found
+        response = treenode_pb2.ListLegDigestsResponse(as_of=as_of, legs=[_leg(leg) for leg in legs])
+        if member is not None:
+            response.member.CopyFrom(_leg(member))
+        return response
+
+
+def _place(tree: Tree, member_id: str) -> int | None:
+    """The row of a member or of the place that it left empty, which has facts too; TOP for ""; None where nobody is."""
+    if not member_id:
+        return TOP
+    if len(member_id) > MAX_ID_LENGTH or not member_id.isascii():
+        return None
+    row = int(find_one(tree.store.ids, packed_id(member_id)))
+    return row if row >= 0 else None
+
+
+def _leg(leg: LegDigest) -> treenode_pb2.LegDigest:
+    return treenode_pb2.LegDigest(member_id=leg.member_id, member_digest=leg.member_digest, leg_digest=leg.leg_digest)
+
+
+def _refused(error: ImportRefusedError) -> treenode_pb2.LoadImportResponse:
+    refused = error.refused
+    return treenode_pb2.LoadImportResponse(
+        phase=_Phase.IMPORT_PHASE_REFUSED,
+        reason=refused.reason,
+        rejected_count=refused.rejected_count,
+        rejected_rows=[
+            types_pb2.RejectedRow(line=row.line, column=row.column, reason=row.reason)
+            for row in refused.rejected_rows[:REJECTED_ROWS_TOLD]
+        ],
+    )

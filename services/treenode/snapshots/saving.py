@@ -1,0 +1,166 @@
+"""When snapshots are written, and how: a forked child writes the tree as it was at the fork, this process goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from services.shared.files.chunks import file_sha256
+from services.treenode.node.live import LiveNode, now_s
+from services.treenode.snapshots.background_write import BackgroundWrite
+from services.treenode.snapshots.state_file import StateFile, StateLayout, sync_folder
+from services.treenode.snapshots.store import Snapshot, SnapshotStore
+from services.treenode.tree import Tree
+
+CHECK_INTERVAL_S = 1.0
+WRITE_TIMEOUT_S = 1_800.0
+#: After a snapshot that could not be written (a full disk, say), the next try waits this long.
+RETRY_S = 30.0
+
+logger = logging.getLogger(__name__)
+
+
+class SnapshotWriter:
+    """Writes the live tree's snapshots, one at a time."""
+
+    def __init__(self, live: LiveNode, store: SnapshotStore) -> None:
+        self._live = live
+        self._store = store
+        self._turn = asyncio.Lock()
+        self._wanted = asyncio.Event()
+        #: (import_id, position) of the newest snapshot, and when it was written.
+        self._saved = (0, 0)
+        self._saved_at_s = now_s()
+        #: SHA-256 of snapshots that peers asked for.
+        self._checksums: dict[Path, bytes] = {}
+        #: How long the last fork held this process up, and the last snapshot took, in seconds.
+        self.fork_s = 0.0
+        self.took_s = 0.0
+
+    def restored(self, import_id: int, position: int) -> None:
+        """The tree came from a snapshot of that state: it needs none now."""
+        self._saved = (import_id, position)
+        self._saved_at_s = now_s()
+
+    def want(self) -> None:
+        """A snapshot should be written soon."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Writes snapshots as they become due; ends when it is cancelled."""
+        while True:
+            try:
+                await asyncio.wait_for(self._wanted.wait(), CHECK_INTERVAL_S)
+            except TimeoutError:
+                if not self._due():
+                    continue
+            self._wanted.clear()
+            try:
+                await self.save()
+            except OSError as error:
+                logger.error("the snapshot could not be written; next try in %g s: %s", RETRY_S, error)
+                await asyncio.sleep(RETRY_S)
+
+    async def save(self) -> Snapshot | None:
+        """Writes a snapshot of the tree as it is now, unless the newest one is just that; None for an empty tree.
+
+        Raises:
+            OSError: It could not be written; the ones before are untouched.
+        """
+        async with self._turn:
+            live = self._live
+            await live.gate.settled()
+            tree, label = live.held_tree, self._label()
+            state = (tree.import_id, tree.position)
+            path = self._store.path_of(*state)
+            if state == (0, 0):
+                return None
+            if state == self._saved and path.exists():
+                return Snapshot(*state, path)
+            began_s = time.perf_counter()
+            size_bytes = await self._write(path, label, tree)
+            self.took_s = time.perf_counter() - began_s
+            self._saved, self._saved_at_s = state, now_s()
+            await asyncio.to_thread(self._store.prune)
+            logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state, size_bytes, self.took_s)
+            return Snapshot(*state, path)
+
+    async def _write(self, path: Path, label: dict[str, Any], tree: Tree) -> int:
+        """Writes the tree as it is when this is called. `path` is what it was before, or the whole new file."""
+        began_s = time.perf_counter()
+        unfinished = path.with_name(path.name + ".part")
+        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            meta, arrays = tree.state()
+            layout = StateLayout(arrays)
+            writing = BackgroundWrite(descriptor, layout.pieces)
+            self.fork_s = time.perf_counter() - began_s
+            await writing.finished(WRITE_TIMEOUT_S)
+            size_bytes = await asyncio.to_thread(partial(layout.finish, descriptor, label, meta, durable=True))
+            await asyncio.to_thread(unfinished.rename, path)
+            await asyncio.to_thread(sync_folder, path.parent)
+            return size_bytes
+        finally:
+            os.close(descriptor)
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+
+    async def checksum(self, snapshot: Snapshot) -> bytes:
+        """SHA-256 of a snapshot file."""
+        found = self._checksums.get(snapshot.path)
+        if found is None:
+            found = await asyncio.to_thread(file_sha256, snapshot.path)
+            self._checksums = {path: sha for path, sha in self._checksums.items() if path.exists()}
+            self._checksums[snapshot.path] = found
+        return found
+
+    def _due(self) -> bool:
+        sequence = self._live.core.sequence
+        state = (sequence.import_id, sequence.position)
+        if state == self._saved:
+            return False
+        settings = self._live.settings
+        return (
+            state[0] != self._saved[0]
+            or state[1] - self._saved[1] >= settings.snapshot_updates
+            or now_s() - self._saved_at_s >= settings.snapshot_interval_s
+        )
+
+    def _label(self) -> dict[str, Any]:
+        sequence = self._live.core.sequence
+        return {
+            "cluster": self._live.cluster.name,
+            "node": self._live.settings.name,
+            "log_id": sequence.log_id,
+            "import_id": sequence.import_id,
+            "position": sequence.position,
+            "digest": self._live.held_tree.digest,
+            "carried_positions": self._live.carried_positions,
+            "last_record": list(self._live.last_record),
+            "written_at_s": int(time.time()),
+        }
+
+
+def last_record(label: dict[str, Any]) -> tuple[int, int]:
+    """Position and checksum of the newest record that is known to be in a snapshot; (0, 0): none."""
+    position, checksum = label.get("last_record", (0, 0))
+    return int(position), int(checksum)
+
+
+def restore_tree(state: StateFile) -> Tree:
+    """The tree of a snapshot. Blocks: run it in a thread.
+
+    Raises:
+        ValueError: The tree is not the one that the label speaks of.
+    """
+    tree = Tree.from_state(state.meta, state.arrays)
+    label = state.label
+    found = (tree.import_id, tree.position, tree.digest)
+    wanted = (label["import_id"], label["position"], label["digest"])
+    if found != wanted:
+        raise ValueError(f"the snapshot holds (import, position, digest) {found}, its label says {wanted}")
+    return tree
