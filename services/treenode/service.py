@@ -16,9 +16,9 @@ from services.treenode.replication.stream import UpdateStreams
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import Tree
-from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, packed_id
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, find_one, packed_id
+from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import LegDigest, leg_digests
-from services.treenode.tree.links import TOP
 
 #: A LoadImport that has nothing new to tell says so this often, in seconds: its caller sees that the node lives.
 LOAD_HEARTBEAT_S = 5.0

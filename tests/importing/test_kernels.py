@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from services.treenode.imports.reading.faults import DATE_FORMAT
 from services.treenode.imports.reading.kernels.fields import read_days, read_hundredths, read_ids
 from services.treenode.imports.reading.kernels.lines import count_lines, mark_ends, split_lines, split_plain_lines
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 
 FIELD_BYTES = 12
 

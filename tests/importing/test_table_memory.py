@@ -16,7 +16,7 @@ import pytest
 from services.treenode.imports.reading import ImportLimits, TableBrokenError, TableMemory, read_import, read_table
 from services.treenode.imports.sample_imports import MEMBERS, long_csv
 from services.treenode.tree import ImportTable, Tree, TreeConfig
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 
 CONFIG = TreeConfig(("PV", "CV"), ("2026-11", "2026-10"))
 

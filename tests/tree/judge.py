@@ -6,9 +6,9 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.treenode.tree import FurtherColumn, ImportTable, Tree, TreeConfig, queries
-from services.treenode.tree.further import day_of, text_of_day
+from services.treenode.tree.columns.further import day_of, text_of_day
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
-from services.treenode.tree.kernel import Int32s
+from services.treenode.tree.kernels.kernel import Int32s
 from services.treenode.tree.queries import Which
 from tests.tree.naive import NaiveTree
 

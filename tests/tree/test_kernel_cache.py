@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 _MODULE = """
-from services.treenode.tree.kernel import AnyArray, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, kernel
 
 @kernel
 def doubled(values: AnyArray) -> object:
@@ -54,7 +54,7 @@ def test_two_processes_that_compile_at_one_time_leave_two_kernels(tmp_path: Path
 def test_a_module_with_a_kernel_keeps_it_with_the_others_whatever_is_imported_first(tmp_path: Path) -> None:
     program = (
         "from services.treenode.snapshots.background_write import _write_in_child\n"
-        "from services.treenode.tree.kernel import _config\n"
+        "from services.treenode.tree.kernels.kernel import _config\n"
         "print(_config.CACHE_DIR)\n"
         "print(_write_in_child._cache.cache_path)\n"
     )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.treenode.tree import Tree, queries
-from services.treenode.tree.ids import (
+from services.treenode.tree.columns.ids import (
     IdTable,
     find_one,
     find_rows,

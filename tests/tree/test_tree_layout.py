@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.tree.layout import preorder
+from services.treenode.tree.building.layout import preorder
 
 
 def naive_preorder(parents: list[int]) -> list[int]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from services.treenode.tree import StateError, Tree
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
+from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import leg_digests
-from services.treenode.tree.links import TOP
 from services.treenode.tree.queries import row_of_member
 from services.treenode.tree.store import RING
 from tests.tree.judge import CONFIG, naive_tree, tree_of

@@ -31,8 +31,8 @@ from services.treenode.reports.gate import ReadGate
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
 from services.treenode.snapshots.state_file import read_state, write_state_to
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
+from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import leg_digests
-from services.treenode.tree.links import TOP
 
 CONFIG = TreeConfig(volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
 

@@ -11,7 +11,7 @@ from services.treenode.reports.cell_texts import cell_texts
 from services.treenode.reports.columns import VOLUMES, Choice
 from services.treenode.reports.rows import ID_COLUMNS, FrozenRows, FurtherValues
 from services.treenode.reports.scalars import Whole
-from services.treenode.tree.kernel import AnyArray, Int32s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 #: What ends an Arrow IPC stream: the continuation mark and a length of 0.

@@ -8,7 +8,7 @@ from services.treenode.reports import wire
 from services.treenode.reports.cell_texts import cell_texts
 from services.treenode.reports.columns import Choice
 from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows
-from services.treenode.tree.kernel import AnyArray, Int64s, UInt8s
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
 
 STATUS_LENGTH_MAX = 16
 #: Bit of each plain column: its field's number in Member.

@@ -26,11 +26,11 @@ from services.treenode.reports.reading import (
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.reports.scalars import Whole
 from services.treenode.tree import Tree
-from services.treenode.tree.ids import find_rows, words_of
-from services.treenode.tree.kernel import Int32s, Int64s, UInt8s, kernel
-from services.treenode.tree.links import seat_at
+from services.treenode.tree.columns.ids import find_rows, words_of
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.links import seat_at
+from services.treenode.tree.kernels.walks import upline_of
 from services.treenode.tree.store import NOBODY, Store
-from services.treenode.tree.walks import upline_of
 
 BATCH_MAX = 10_000
 

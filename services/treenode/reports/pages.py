@@ -14,7 +14,7 @@ from services.treenode.reports.columns import Catalogue, known_column
 from services.treenode.reports.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.page_tokens import PageKey
 from services.treenode.reports.rows import ID_COLUMNS, FrozenRows
-from services.treenode.tree.kernel import AnyArray, Int64s
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
 PAGE_SIZE = 1_000
 PAGE_SIZE_MAX = 10_000

@@ -15,11 +15,11 @@ from services.treenode.reports.freeze import copied_column, copied_links, copied
 from services.treenode.reports.room import Room
 from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
 from services.treenode.tree import Tree
-from services.treenode.tree.ids import find_one, packed_id
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt8s
-from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.columns.ids import find_one, packed_id
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt8s
+from services.treenode.tree.kernels.links import TOP, Genealogy
+from services.treenode.tree.kernels.walks import children_of, seats_within
 from services.treenode.tree.store import NOBODY
-from services.treenode.tree.walks import children_of, seats_within
 
 ID_LENGTH_MAX = 32
 #: Down to this level a walk by links beats reading whole ranges and leaving the deeper members out.

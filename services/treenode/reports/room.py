@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import AnyArray, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, UInt8s, kernel
 
 PAGE_BYTES = 4096
 ALIGNMENT_BYTES = 64

@@ -18,9 +18,9 @@ from services.treenode.reports.encoding import WANTED, member_bytes, status_text
 from services.treenode.reports.reading import checked_id, freeze, genealogy, member_unknown, of_rows, row_of_member
 from services.treenode.reports.scalars import Whole
 from services.treenode.tree import Tree
-from services.treenode.tree.addresses import column_at, places_of, table_at
-from services.treenode.tree.ids import MAX_ID_LENGTH, IdTable, find_row
-from services.treenode.tree.kernel import (
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, IdTable, find_row
+from services.treenode.tree.kernels.addresses import column_at, places_of, table_at
+from services.treenode.tree.kernels.kernel import (
     Int16s,
     Int32s,
     Int64s,

@@ -16,7 +16,7 @@ from services.treenode.reports.group_tables import GroupTables, MemberColumns, t
 from services.treenode.reports.reading import Extent, freeze, genealogy
 from services.treenode.reports.room import Room
 from services.treenode.tree import Tree
-from services.treenode.tree.kernel import Int64s
+from services.treenode.tree.kernels.kernel import Int64s
 
 Dimension: TypeAlias = report_pb2.SummaryDimension.ValueType
 LEVEL = report_pb2.SUMMARY_DIMENSION_LEVEL

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from services.treenode.tree.kernel import kernel_with_gil
+from services.treenode.tree.kernels.kernel import kernel_with_gil
 
 _PR_SET_PDEATHSIG = 1
 #: A file that has no disk under it can't be synchronized: nothing is lost by that.

@@ -23,12 +23,12 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.treenode.tree.changes import MAX_LEG, MAX_RANK, Refusal, attempt
-from services.treenode.tree.further import day_of
+from services.treenode.tree.columns.further import day_of
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, words_of
+from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.ids import MAX_ID_LENGTH, words_of
-from services.treenode.tree.kernel import Int32s, UInt32s
-from services.treenode.tree.names import Names
-from services.treenode.tree.postings import enrol_members, post_volumes
+from services.treenode.tree.kernels.kernel import Int32s, UInt32s
+from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree.further import day_of
-from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, key_of, packed_id
-from services.treenode.tree.legs import choose_leg
-from services.treenode.tree.links import TOP, is_below
-from services.treenode.tree.moves import (
+from services.treenode.tree.columns.further import day_of
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, find_one, key_of, packed_id
+from services.treenode.tree.kernels.legs import choose_leg
+from services.treenode.tree.kernels.links import TOP, is_below
+from services.treenode.tree.kernels.moves import (
     move_fits,
     move_placement,
     move_sponsor,
@@ -21,7 +21,7 @@ from services.treenode.tree.moves import (
     remove_member,
     set_profile,
 )
-from services.treenode.tree.postings import enrol_members, post_volumes
+from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, NOBODY
 from services.treenode.tree.table import NO_DAY
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.treenode.tree.digest import digest_rows, place_digests, sum_legs
-from services.treenode.tree.kernel import UInt64s
-from services.treenode.tree.links import TOP
+from services.treenode.tree.columns.digest import digest_rows, place_digests, sum_legs
+from services.treenode.tree.kernels.kernel import UInt64s
+from services.treenode.tree.kernels.links import TOP
+from services.treenode.tree.kernels.walks import children_of, downline_seats
 from services.treenode.tree.queries import member_id
 from services.treenode.tree.tree import Tree
-from services.treenode.tree.walks import children_of, downline_seats
 
 
 @dataclass(frozen=True)

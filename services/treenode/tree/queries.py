@@ -13,12 +13,12 @@ from enum import IntEnum
 
 import numpy as np
 
-from services.treenode.tree.ids import MAX_ID_LENGTH, find_one, find_rows, ids_of, packed_id, words_of
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s
-from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, find_one, find_rows, ids_of, packed_id, words_of
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s
+from services.treenode.tree.kernels.links import TOP, Genealogy
+from services.treenode.tree.kernels.walks import children_of, downline_seats, seats_within, upline_of
 from services.treenode.tree.store import NOBODY
 from services.treenode.tree.tree import Tree
-from services.treenode.tree.walks import children_of, downline_seats, seats_within, upline_of
 
 #: No limit of levels.
 ALL_LEVELS = 2**31 - 1

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.treenode.tree.ids import find_row
-from services.treenode.tree.kernel import Int32s, UInt32s, inlined, kernel
-from services.treenode.tree.links import row_of, seat_at
+from services.treenode.tree.columns.ids import find_row
+from services.treenode.tree.kernels.kernel import Int32s, UInt32s, inlined, kernel
+from services.treenode.tree.kernels.links import row_of, seat_at
 from services.treenode.tree.store import NOBODY, Store
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree.build import set_magnitudes
-from services.treenode.tree.further import Column, FurtherColumns
+from services.treenode.tree.building.build import set_magnitudes
+from services.treenode.tree.columns.further import Column, FurtherColumns
+from services.treenode.tree.columns.ids import IdTable, empty_slots
+from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.ids import IdTable, empty_slots
-from services.treenode.tree.kernel import AnyArray
-from services.treenode.tree.names import Names
+from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.store import PLACES, USED, Store, empty_store, room_for, widened, with_slots
 
 if TYPE_CHECKING:

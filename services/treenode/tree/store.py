@@ -9,10 +9,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from services.treenode.tree.ids import IdTable, empty_slots, insert_rows
-from services.treenode.tree.kernel import AnyArray, Float64s, Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined
-from services.treenode.tree.layout import empty_genealogy
-from services.treenode.tree.links import TOP, Genealogy, seat_at
+from services.treenode.tree.building.layout import empty_genealogy
+from services.treenode.tree.columns.ids import IdTable, empty_slots, insert_rows
+from services.treenode.tree.kernels.kernel import AnyArray, Float64s, Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined
+from services.treenode.tree.kernels.links import TOP, Genealogy, seat_at
 
 #: Places in `Store.counters`.
 USED = 0  # rows that ever were in use; those from here on have no meaning

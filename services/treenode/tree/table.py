@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
+from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
 
 #: A day that is not known.
 NO_DAY = -(2**31)

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree import apply, postings, state
-from services.treenode.tree.build import build_store
-from services.treenode.tree.further import FurtherColumns
+from services.treenode.tree import apply, state
+from services.treenode.tree.building.build import build_store
+from services.treenode.tree.building.relay import relaid
+from services.treenode.tree.columns.further import FurtherColumns
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
+from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt32s, UInt64s, text_hash
-from services.treenode.tree.links import FREE, Genealogy
-from services.treenode.tree.names import Names
+from services.treenode.tree.kernels import postings
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s, UInt64s, text_hash
+from services.treenode.tree.kernels.links import FREE, Genealogy
 from services.treenode.tree.reconcile import Reconciliation, reconcile
-from services.treenode.tree.relay import relaid
 from services.treenode.tree.store import (
     CHANGES,
     DISTRIBUTOR,

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.treenode.tree.digest import place_digests
+from services.treenode.tree.building.layout import derive_links, empty_genealogy, preorder, roll_up
+from services.treenode.tree.columns.digest import place_digests
+from services.treenode.tree.columns.ids import IdTable, find_rows
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
-from services.treenode.tree.ids import IdTable, find_rows
-from services.treenode.tree.kernel import AnyArray, kernel
-from services.treenode.tree.layout import derive_links, empty_genealogy, preorder, roll_up
-from services.treenode.tree.links import FREE, TOP, Genealogy, first_child
+from services.treenode.tree.kernels.kernel import AnyArray, kernel
+from services.treenode.tree.kernels.links import FREE, TOP, Genealogy, first_child
+from services.treenode.tree.kernels.walks import children_of, downline_seats
 from services.treenode.tree.store import (
     FREE_HEAD,
     HOLDING,
@@ -21,7 +22,6 @@ from services.treenode.tree.store import (
     ROOTS,
     USED,
 )
-from services.treenode.tree.walks import children_of, downline_seats
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree

@@ -10,7 +10,7 @@ from services.treenode.imports.reading.batch import Part, Texts
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import RejectedRow, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
-from services.treenode.tree.kernel import AnyArray, Int64s
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
 _INT64_MAX = 2**63 - 1
 

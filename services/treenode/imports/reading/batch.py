@@ -30,8 +30,8 @@ from services.treenode.imports.reading.kernels.texts import (
 )
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import RejectedRow
-from services.treenode.tree.ids import MAX_ID_LENGTH
-from services.treenode.tree.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
+from services.treenode.tree.columns.ids import MAX_ID_LENGTH
+from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 
 #: A file's first row stands on line 2, below the header.
 FIRST_LINE = 2

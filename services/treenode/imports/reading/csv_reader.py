@@ -19,7 +19,7 @@ from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.imports.reading.source import Block, FileFormat, Progress, read_blocks
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 
 _NEWLINE = 10
 #: A block of good lines has fewer fields than bytes.

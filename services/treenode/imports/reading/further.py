@@ -15,7 +15,7 @@ from services.treenode.imports.reading.kernels.texts import (
     fill_decimals,
     fill_integers,
 )
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s
 from services.treenode.tree.table import FurtherColumn
 
 

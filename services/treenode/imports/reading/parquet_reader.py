@@ -16,7 +16,7 @@ from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.imports.reading.source import Progress
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 
 _ROWS_AT_A_TIME = 65_536
 #: Decimals of a larger scale are written without the zeros beyond this one.

@@ -25,7 +25,7 @@ from services.treenode.imports.reading.refusal import RejectedRow, refuse_file, 
 from services.treenode.imports.reading.source import FileFormat, Progress, find_format
 from services.treenode.imports.reading.structure.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
 from services.treenode.imports.reading.table_memory import TableMemory
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.store import DISTRIBUTOR
 from services.treenode.tree.table import NO_DAY, ImportTable
 

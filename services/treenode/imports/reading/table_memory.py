@@ -24,7 +24,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.table import FurtherColumn, FurtherKind, ImportTable
 
 _PREFIX = struct.Struct("<QQ")

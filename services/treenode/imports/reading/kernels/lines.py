@@ -19,7 +19,7 @@ from services.treenode.imports.reading.faults import (
     TOO_FEW_FIELDS,
     TOO_MANY_FIELDS,
 )
-from services.treenode.tree.kernel import Int16s, Int32s, UInt8s, UInt64s, kernel, whole
+from services.treenode.tree.kernels.kernel import Int16s, Int32s, UInt8s, UInt64s, kernel, whole
 
 _NEWLINE = 10
 _RETURN = 13

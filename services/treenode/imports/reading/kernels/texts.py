@@ -14,7 +14,7 @@ from services.treenode.imports.reading.faults import (
 )
 from services.treenode.imports.reading.kernels.fields import mark, parse_day
 from services.treenode.imports.reading.kernels.words import WORD_BYTES, is_printable, word_at
-from services.treenode.tree.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
 
 STATUS_BYTES = 16
 #: What a further column may still be, as bits.

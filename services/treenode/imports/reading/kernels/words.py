@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from services.treenode.tree.kernel import UInt8s, inlined
+from services.treenode.tree.kernels.kernel import UInt8s, inlined
 
 #: Characters in a word.
 WORD_BYTES = 8

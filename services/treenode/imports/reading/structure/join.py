@@ -9,7 +9,7 @@ import numpy as np
 
 from services.treenode.imports.reading.batch import FIRST_LINE
 from services.treenode.imports.reading.structure.join_kernels import count_piles, deal, join
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, UInt32s
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s
 
 #: Small enough that a pile with its slots stays in a core's cache.
 _IDS_A_PILE = 16_384

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import Int32s, Int64s, UInt32s, kernel, mixed
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt32s, kernel, mixed
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xD6E8FEB86659FD93)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import Int32s, UInt8s, UInt64s, kernel
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, UInt64s, kernel
 
 #: Legs up to this one have a bit of their own in leg_masks.
 MASKED_LEGS = 64

@@ -13,7 +13,7 @@ from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Role
 from services.treenode.imports.reading.structure.join import Piles, Repeats, deal_ids, join_ids, pile_count, repeats
 from services.treenode.imports.reading.structure.kernels import MASKED_LEGS, legs_are_free, mark_cycles
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s
 
 _SHOWN_OF_CYCLE = 6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 
-from services.treenode.tree.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray
 
 #: Linux 5.14; an older one refuses it, and pages come as they are used.
 _MADV_POPULATE_WRITE = 23

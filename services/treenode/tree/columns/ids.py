@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from services.treenode.tree.kernel import AnyArray, Int32s, UInt32s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt32s, UInt64s, inlined, kernel, mixed, whole
 
 MAX_ID_LENGTH = 32
 FREE_SLOT = -1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.treenode.tree.kernel import Int32s, Int64s, inlined, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, inlined, kernel, whole
 
 #: In `parent`: nobody above; and a seat that is no place.
 TOP = -1

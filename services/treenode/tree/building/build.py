@@ -12,12 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from services.treenode.tree.digest import placements_digest, rows_digest
-from services.treenode.tree.ids import IdTable, empty_slots, insert_keys, keys_of, words_of
-from services.treenode.tree.kernel import AnyArray, Float64s, Int32s, Int64s, UInt32s, UInt64s, kernel
-from services.treenode.tree.layout import derive_links, parents_by_row, place_all, preorder, roll_up
-from services.treenode.tree.links import TOP, Genealogy
-from services.treenode.tree.pages import touch
+from services.treenode.tree.building.layout import derive_links, parents_by_row, place_all, preorder, roll_up
+from services.treenode.tree.building.pages import touch
+from services.treenode.tree.columns.digest import placements_digest, rows_digest
+from services.treenode.tree.columns.ids import IdTable, empty_slots, insert_keys, keys_of, words_of
+from services.treenode.tree.kernels.kernel import AnyArray, Float64s, Int32s, Int64s, UInt32s, UInt64s, kernel
+from services.treenode.tree.kernels.links import TOP, Genealogy
 from services.treenode.tree.store import (
     CHANGES,
     HOLDING,

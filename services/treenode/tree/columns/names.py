@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from services.treenode.tree.kernel import UInt64s, text_hash
+from services.treenode.tree.kernels.kernel import UInt64s, text_hash
 
 
 class Names:

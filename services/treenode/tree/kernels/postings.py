@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.digest import place_digest, record_digest, volume_fact
-from services.treenode.tree.ids import find_key, find_row, insert_row, key_at
-from services.treenode.tree.kernel import Int32s, Int64s, UInt32s, inlined, kernel, whole
-from services.treenode.tree.legs import leg_to_take, note_leg
-from services.treenode.tree.links import (
+from services.treenode.tree.columns.digest import place_digest, record_digest, volume_fact
+from services.treenode.tree.columns.ids import find_key, find_row, insert_row, key_at
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt32s, inlined, kernel, whole
+from services.treenode.tree.kernels.legs import leg_to_take, note_leg
+from services.treenode.tree.kernels.links import (
     TOP,
     Genealogy,
     add_counts,

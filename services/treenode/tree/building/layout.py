@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import AnyArray, Int32s, Int64s, kernel
-from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, kernel
+from services.treenode.tree.kernels.links import TOP, Genealogy
 
 
 @kernel

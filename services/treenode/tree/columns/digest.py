@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.ids import key_at, keys_of
-from services.treenode.tree.kernel import AnyArray, Int32s, UInt64s, inlined, kernel, mixed, whole
-from services.treenode.tree.links import FREE, next_in_walk, row_of, seat_at
+from services.treenode.tree.columns.ids import key_at, keys_of
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.links import FREE, next_in_walk, row_of, seat_at
 from services.treenode.tree.store import RING, Store
 
 _PROFILE = np.uint64(0x243F6A8885A308D3)

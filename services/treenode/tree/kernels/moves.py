@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.digest import place_digest, placement_fact, profile_fact, sponsor_fact
-from services.treenode.tree.ids import key_at, remove_row
-from services.treenode.tree.kernel import Int32s, UInt8s, kernel, whole
-from services.treenode.tree.legs import forget_legs, give_legs, note_leg
-from services.treenode.tree.links import (
+from services.treenode.tree.columns.digest import place_digest, placement_fact, profile_fact, sponsor_fact
+from services.treenode.tree.columns.ids import key_at, remove_row
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, kernel, whole
+from services.treenode.tree.kernels.legs import forget_legs, give_legs, note_leg
+from services.treenode.tree.kernels.links import (
     FREE,
     TOP,
     Genealogy,
@@ -27,6 +27,7 @@ from services.treenode.tree.links import (
     shift_levels,
     unlink,
 )
+from services.treenode.tree.kernels.walks import children_of
 from services.treenode.tree.store import (
     CHANGES,
     FREE_HEAD,
@@ -37,7 +38,6 @@ from services.treenode.tree.store import (
     tally,
 )
 from services.treenode.tree.table import NO_DAY
-from services.treenode.tree.walks import children_of
 
 
 @kernel

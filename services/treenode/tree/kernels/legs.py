@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import Int32s, UInt8s, inlined, kernel, whole
-from services.treenode.tree.links import first_child
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, kernel, whole
+from services.treenode.tree.kernels.links import first_child
 from services.treenode.tree.store import DENSE_LEGS, Store
 
 _ONE = np.uint64(1)

@@ -33,7 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _source_digest() -> str:
     """Digest of every file of this service that holds kernels."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.parent.rglob("*.py")):
+    for path in sorted(Path(__file__).parents[2].rglob("*.py")):
         source = path.read_bytes()
         if b"@kernel" in source or b"@inlined" in source:
             digest.update(path.name.encode() + b"\0" + source)

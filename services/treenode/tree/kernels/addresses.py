@@ -16,7 +16,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
 
-from services.treenode.tree.kernel import AnyArray, Int64s
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
 #: Numbers that `places_of` writes for an array.
 PLACE = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernel import Int32s, kernel, whole
-from services.treenode.tree.links import Genealogy, first_child, next_in_walk
+from services.treenode.tree.kernels.kernel import Int32s, kernel, whole
+from services.treenode.tree.kernels.links import Genealogy, first_child, next_in_walk
 
 
 @kernel

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from services.treenode.tree.digest import add_further_digests, further_fact
-from services.treenode.tree.kernel import AnyArray, Int32s, UInt64s, text_hash
-from services.treenode.tree.names import Names
+from services.treenode.tree.columns.digest import add_further_digests, further_fact
+from services.treenode.tree.columns.names import Names
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt64s, text_hash
 from services.treenode.tree.store import Store, widened
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER, FurtherColumn, FurtherKind
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.treenode.tree.build import set_magnitudes
-from services.treenode.tree.further import Column, FurtherColumns
-from services.treenode.tree.ids import IdTable, empty_slots, insert_keys, keys_of
-from services.treenode.tree.kernel import AnyArray, Int32s, kernel
-from services.treenode.tree.layout import derive_links
-from services.treenode.tree.links import TOP, Genealogy
+from services.treenode.tree.building.build import set_magnitudes
+from services.treenode.tree.building.layout import derive_links
+from services.treenode.tree.columns.further import Column, FurtherColumns
+from services.treenode.tree.columns.ids import IdTable, empty_slots, insert_keys, keys_of
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, kernel
+from services.treenode.tree.kernels.links import TOP, Genealogy
+from services.treenode.tree.kernels.walks import children_of, downline_seats
 from services.treenode.tree.store import CHANGES, FREE_HEAD, USED, Store, empty_store, room_for
-from services.treenode.tree.walks import children_of, downline_seats
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree

@@ -1,0 +1,1 @@
+"""The compiled loops of the engine: arrays and scalars in, arrays out."""
