@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from fasttree.command.free_ports import free_ports
+from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
 from services.shared.serving.channels import open_channel

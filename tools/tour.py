@@ -78,7 +78,7 @@ def comparable(command: str, output: str) -> list[str]:
 def demo_cluster(folder: Path) -> Iterator[dict[str, str]]:
     """What `make demo` starts, in a folder; yields the environment for the tour's commands."""
     sys.path.insert(0, str(ROOT / "client"))
-    from fasttree.command.free_ports import free_ports
+    from fasttree.command.local.free_ports import free_ports
 
     # As in .venv/bin; made here, so that the tour also runs where the project is not installed.
     program = folder / "bin" / "fasttree"

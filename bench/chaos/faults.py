@@ -22,7 +22,7 @@ from bench.chaos.links import LinkState
 from bench.chaos.up import control_path
 from bench.cluster import RunningCluster, wait_for
 from fasttree.client import Client, FastTreeClientError
-from fasttree.command.parts import COORDINATOR, PUSHER, VIP
+from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP
 
 RESTART_TIMEOUT_S = 60.0
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.chaos.links import Link, LinkState
-from fasttree.command.cluster_folder import ClusterFolder
-from fasttree.command.free_ports import free_ports
-from fasttree.command.parts import PUSHER, ClusterPlan
-from fasttree.command.up import LocalCluster
+from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.free_ports import free_ports
+from fasttree.command.local.parts import PUSHER, ClusterPlan
+from fasttree.command.local.up import LocalCluster
 
 PROGRAM = ("bench.chaos.up",)
 CLIENT = "client"

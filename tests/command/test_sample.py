@@ -2,7 +2,7 @@
 
 import hashlib
 
-from fasttree.command.sample import COLUMNS, MEMBERS, ROOT_ID, sample_csv, sample_rows
+from fasttree.command.local.sample import COLUMNS, MEMBERS, ROOT_ID, sample_csv, sample_rows
 
 
 def test_it_is_the_same_on_every_machine() -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fasttree.command.free_ports import free_ports, is_free
-from fasttree.command.supervisor import Child, Supervisor
+from fasttree.command.local.free_ports import free_ports, is_free
+from fasttree.command.local.supervisor import Child, Supervisor
 
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (
@@ -100,7 +100,7 @@ async def test_children_die_with_a_parent_that_was_killed(tmp_path: Path) -> Non
     program = f"""
 import asyncio
 from pathlib import Path
-from fasttree.command.supervisor import Child, Supervisor
+from fasttree.command.local.supervisor import Child, Supervisor
 async def main():
     supervisor = Supervisor(lambda: None, print, restart=True)
     await supervisor.start(Child(name="part", command=[{sys.executable!r}, "-c", {SLEEPER!r}], log=Path("part.log")))

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fasttree.client import Client, Endpoints, PushOptions, update_from_json
-from fasttree.command.free_ports import free_ports
+from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 from tests.command.fasttree_command import FastTree
 

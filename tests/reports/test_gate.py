@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.treenode.reports.gate import GateBrokenError, ReadGate
+from services.treenode.reports.copy.gate import GateBrokenError, ReadGate
 
 
 async def turn_loop(times: int = 5) -> None:

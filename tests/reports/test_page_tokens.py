@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.page_tokens import PageKey, page_token, read_page_token, request_digest
+from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
 
 REQUEST = report_pb2.ListDownlineRequest(member_id="A", sort=report_pb2.SortKey(column="pv"))
 DIGEST = request_digest(REQUEST)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.treenode.reports import wire
+from services.treenode.reports.encode import wire
 
 WIDTH = 16
 STATUSES = ["", "A", "a status of 16 c"]

@@ -9,11 +9,15 @@ from typing import NoReturn
 import click
 
 from fasttree.client import FastTreeClientError
-from fasttree.command import cluster, imports, log, push, reports
-from fasttree.command.drill import drill
+from fasttree.command.cluster import commands as cluster
+from fasttree.command.cluster.drill import drill
+from fasttree.command.cluster.verify import verify
+from fasttree.command.imports import commands as imports
+from fasttree.command.local.up import up
+from fasttree.command.log import commands as log
+from fasttree.command.log import push
+from fasttree.command.reports import commands as reports
 from fasttree.command.session import CommandError, Session, common_options
-from fasttree.command.up import up
-from fasttree.command.verify import verify
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130

@@ -27,7 +27,7 @@ from services.treenode.imports.reading import ImportRefused, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.kernels.compiling import cache_folder, everything_is_cached, tell_compiling
 from services.treenode.reports import ReportServicer
-from services.treenode.reports.gate import ReadGate
+from services.treenode.reports.copy.gate import ReadGate
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
 from services.treenode.snapshots.state_file import read_state, write_state_to
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, kernel
 from services.treenode.tree.store import NOBODY
 

@@ -7,12 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports import walks
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
-from services.treenode.reports.page_tokens import PageKey
-from services.treenode.reports.pages import Page
-from services.treenode.reports.reading import (
+from services.treenode.reports.copy import walks
+from services.treenode.reports.copy.reading import (
     Extent,
     checked_id,
     downline,
@@ -23,8 +19,12 @@ from services.treenode.reports.reading import (
     row_of_member,
     without_empty_places,
 )
-from services.treenode.reports.rows import FrozenRows
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.copy.rows import FrozenRows
+from services.treenode.reports.encode.scalars import Whole
+from services.treenode.reports.pages import Page
+from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_rows, words_of
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel

@@ -10,10 +10,10 @@ import numpy as np
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.columns import Catalogue, known_column
-from services.treenode.reports.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
-from services.treenode.reports.page_tokens import PageKey
-from services.treenode.reports.rows import ID_COLUMNS, FrozenRows
+from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows
+from services.treenode.reports.plan.columns import Catalogue, known_column
+from services.treenode.reports.plan.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
 PAGE_SIZE = 1_000

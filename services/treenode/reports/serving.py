@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from fasttree.v1 import report_pb2
 
 if TYPE_CHECKING:
-    from services.treenode.reports.servicer import ReportServicer
+    from services.treenode.reports.service import ReportServicer
 
 SERVICE = report_pb2.DESCRIPTOR.services_by_name["ReportService"]
 

@@ -6,13 +6,13 @@ from collections.abc import Generator, Iterator
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.arrow import END_OF_STREAM, ArrowEncoder
-from services.treenode.reports.columns import VOLUMES, Choice
-from services.treenode.reports.cuts import Cut
-from services.treenode.reports.encoding import wire_columns
+from services.treenode.reports.copy.cuts import Cut
+from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows
+from services.treenode.reports.encode.arrow import END_OF_STREAM, ArrowEncoder
+from services.treenode.reports.encode.encoding import wire_columns
+from services.treenode.reports.encode.wire import RowEncoder, encoded_length
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.rows import ID_COLUMNS, FrozenRows
-from services.treenode.reports.wire import RowEncoder, encoded_length
+from services.treenode.reports.plan.columns import VOLUMES, Choice
 
 #: Tag of StreamDownlineResponse.arrow.
 ARROW_TAG = b"\x1a"

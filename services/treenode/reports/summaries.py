@@ -9,12 +9,12 @@ import numpy as np
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
-from services.treenode.reports.arrow import KIND_TEXTS
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.filters import RowFilter
+from services.treenode.reports.copy.reading import Extent, freeze, genealogy
+from services.treenode.reports.copy.room import Room
+from services.treenode.reports.encode.arrow import KIND_TEXTS
 from services.treenode.reports.group_tables import GroupTables, MemberColumns, tabulate
-from services.treenode.reports.reading import Extent, freeze, genealogy
-from services.treenode.reports.room import Room
+from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.filters import RowFilter
 from services.treenode.tree import Tree
 from services.treenode.tree.kernels.kernel import Int64s
 

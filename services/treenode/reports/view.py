@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from services.treenode.reports.gate import ReadGate
+from services.treenode.reports.copy.gate import ReadGate
 
 if TYPE_CHECKING:
     from services.treenode.tree import Tree

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel, whole
 from services.treenode.tree.kernels.links import Genealogy, first_child, next_in_walk, row_of
 

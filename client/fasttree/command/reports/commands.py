@@ -10,7 +10,7 @@ import click
 
 from fasttree.client import Client, Reports, from_hundredths
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.rows import (
+from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
     KNOWN_COLUMNS,
     Batches,

@@ -9,11 +9,11 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
-from services.treenode.reports import walks
-from services.treenode.reports.columns import VOLUMES, Catalogue, Choice
-from services.treenode.reports.freeze import copied_column, copied_links, copied_values, copied_volumes
-from services.treenode.reports.room import Room
-from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
+from services.treenode.reports.copy import walks
+from services.treenode.reports.copy.freeze import copied_column, copied_links, copied_values, copied_volumes
+from services.treenode.reports.copy.room import Room
+from services.treenode.reports.copy.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
+from services.treenode.reports.plan.columns import VOLUMES, Catalogue, Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_one, packed_id
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt8s

@@ -12,12 +12,12 @@ import grpc.aio
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
-from services.treenode.reports.columns import Catalogue, Choice, choose
+from services.treenode.reports.copy.reading import FrozenLinks, catalogue_of
+from services.treenode.reports.copy.room import Room
+from services.treenode.reports.encode.wire import field_bytes
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.reading import FrozenLinks, catalogue_of
-from services.treenode.reports.room import Room
+from services.treenode.reports.plan.columns import Catalogue, Choice, choose
 from services.treenode.reports.view import NodeView
-from services.treenode.reports.wire import field_bytes
 
 if TYPE_CHECKING:
     from services.treenode.tree import Tree

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.rows import FurtherValues
-from services.treenode.reports.scalars import Whole
-from services.treenode.reports.wire import put_day
+from services.treenode.reports.copy.rows import FurtherValues
+from services.treenode.reports.encode.scalars import Whole
+from services.treenode.reports.encode.wire import put_day
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 

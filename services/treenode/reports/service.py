@@ -13,14 +13,9 @@ from typing import TYPE_CHECKING
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports import lists, pages, streams, summaries
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.cuts import Cut
-from services.treenode.reports.encoding import member_bytes
-from services.treenode.reports.filters import EVERYONE, RowFilter, compile_filter
-from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.node_reader import Context, NodeReader, Ready
-from services.treenode.reports.page_tokens import PageKey, page_token, read_page_token, request_digest
-from services.treenode.reports.reading import (
+from services.treenode.reports.copy.cuts import Cut
+from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready
+from services.treenode.reports.copy.reading import (
     FrozenLinks,
     checked_id,
     copy_bytes,
@@ -34,10 +29,15 @@ from services.treenode.reports.reading import (
     of_rows,
     upline_size,
 )
-from services.treenode.reports.room import Room
-from services.treenode.reports.rows import FrozenRows
+from services.treenode.reports.copy.room import Room
+from services.treenode.reports.copy.rows import FrozenRows
+from services.treenode.reports.encode.encoding import member_bytes
+from services.treenode.reports.encode.single import MemberEncoder
+from services.treenode.reports.limits import ReportLimits
+from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.filters import EVERYONE, RowFilter, compile_filter
+from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.search import rows_by_prefix
-from services.treenode.reports.single import MemberEncoder
 from services.treenode.reports.stalls import StallWatch
 from services.treenode.reports.view import NodeView
 

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from services.treenode.reports import wire
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.encoding import WANTED, member_bytes, status_texts
-from services.treenode.reports.reading import checked_id, freeze, genealogy, member_unknown, of_rows, row_of_member
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.copy.reading import checked_id, freeze, genealogy, member_unknown, of_rows, row_of_member
+from services.treenode.reports.encode import wire
+from services.treenode.reports.encode.encoding import WANTED, member_bytes, status_texts
+from services.treenode.reports.encode.scalars import Whole
+from services.treenode.reports.plan.columns import Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import MAX_ID_LENGTH, IdTable, find_row
 from services.treenode.tree.kernels.addresses import column_at, places_of, table_at

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.rows import PLAIN_DTYPES
+from services.treenode.reports.copy.rows import PLAIN_DTYPES
 from services.treenode.tree.table import FurtherKind
 
 #: The columns of an answer that asks for none.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.reports import wire
-from services.treenode.reports.cell_texts import cell_texts
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.rows import PLAIN_DTYPES, FrozenRows
+from services.treenode.reports.copy.rows import PLAIN_DTYPES, FrozenRows
+from services.treenode.reports.encode import wire
+from services.treenode.reports.encode.cell_texts import cell_texts
+from services.treenode.reports.plan.columns import Choice
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
 
 STATUS_LENGTH_MAX = 16

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fasttree.client import Endpoints, NodeEndpoint
-from fasttree.command.cluster_folder import ClusterFolder
-from fasttree.command.free_ports import free_ports
+from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.free_ports import free_ports
+from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import VipError, render_envoy
 from fasttree.command.session import CommandError
-from fasttree.command.supervisor import Child
 
 COORDINATOR = "coordinator"
 PUSHER = "pusher"

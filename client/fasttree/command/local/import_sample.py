@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fasttree.client import Client, Endpoints
-from fasttree.command.sample import MEMBERS, sample_csv
+from fasttree.command.local.sample import MEMBERS, sample_csv
 from fasttree.command.session import CommandError
 from fasttree.v1 import pusher_pb2
 

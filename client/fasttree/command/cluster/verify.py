@@ -18,7 +18,7 @@ import click
 
 from fasttree.client import CallError, Client, NodeEndpoint, NotFoundError
 from fasttree.command.output import Progress, print_json, print_table
-from fasttree.command.rows import KNOWN_COLUMNS, Rows
+from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import report_pb2, treenode_pb2
 

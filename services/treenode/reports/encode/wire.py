@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import AnyArray as Array
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, kernel
 

@@ -24,7 +24,7 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, Endpoints
-from fasttree.command.drill_load import Orders, Reads
+from fasttree.command.cluster.drill_load import Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, types_pb2

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import AnyArray as Array
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.treenode.reports.columns import Choice
-from services.treenode.reports.filters import RowFilter
+from services.treenode.reports.copy.reading import without_empty_places
+from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.pages import Sort
-from services.treenode.reports.reading import without_empty_places
-from services.treenode.reports.rows import FrozenRows
+from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.filters import RowFilter
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
 from fasttree.client.channels import Channels
-from fasttree.command.cluster_folder import ClusterFolder
-from fasttree.command.free_ports import is_free
-from fasttree.command.import_sample import import_sample
-from fasttree.command.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
+from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.free_ports import is_free
+from fasttree.command.local.import_sample import import_sample
+from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
+from fasttree.command.local.supervisor import Supervisor, die_with_parent, inherited_environment
 from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.command.supervisor import Supervisor, die_with_parent, inherited_environment
 
 _POLL_S = 0.05
 _TRY_NEXT = """\

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.treenode.reports.cell_texts import cell_texts
-from services.treenode.reports.columns import VOLUMES, Choice
-from services.treenode.reports.rows import ID_COLUMNS, FrozenRows, FurtherValues
-from services.treenode.reports.scalars import Whole
+from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows, FurtherValues
+from services.treenode.reports.encode.cell_texts import cell_texts
+from services.treenode.reports.encode.scalars import Whole
+from services.treenode.reports.plan.columns import VOLUMES, Choice
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 

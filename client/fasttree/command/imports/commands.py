@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from fasttree.client import Client, UploadOptions
-from fasttree.command.cluster import import_json
+from fasttree.command.cluster.commands import import_json
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2

@@ -1,0 +1,1 @@
+"""What an operator does with the nodes of a cluster: look, switch over, pause, compare, rehearse."""

@@ -1,0 +1,1 @@
+"""Import files: upload, progress, the way back."""

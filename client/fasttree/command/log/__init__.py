@@ -1,0 +1,1 @@
+"""Updates into the log, and a look at what is in it."""

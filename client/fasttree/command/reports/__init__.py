@@ -1,0 +1,1 @@
+"""Questions to the tree, and answers as tables, CSV or JSON."""
