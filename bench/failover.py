@@ -25,9 +25,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.cluster import RunningCluster, running_cluster, wait_for
-from bench.genealogy import make_genealogy, write_genealogy
-from bench.read_load import ReadLoad
+from bench.cluster.cluster import RunningCluster, running_cluster, wait_for
+from bench.cluster.read_load import ReadLoad
+from bench.engine.genealogy import make_genealogy, write_genealogy
 from fasttree.client import Client
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, types_pb2
 

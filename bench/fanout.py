@@ -27,9 +27,9 @@ from typing import Any
 
 import uvloop
 
-from bench.cluster import RunningCluster, cpu_s, running_cluster
-from bench.genealogy import Genealogy, make_genealogy, write_genealogy
-from bench.postgres_replicas import best_rate
+from bench.cluster.cluster import RunningCluster, cpu_s, running_cluster
+from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
+from bench.rivals.postgres_replicas import best_rate
 from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 

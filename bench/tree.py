@@ -45,11 +45,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import tree_peer
-from bench.genealogy import make_genealogy, write_genealogy
-from bench.postgres import Session, running_postgres
-from bench.tree_node import PERIODS, VOLUME_TYPES, BenchNode, memory_bytes
-from bench.tree_reports import (
+from bench.engine.genealogy import make_genealogy, write_genealogy
+from bench.reports.tree_node import PERIODS, VOLUME_TYPES, BenchNode, memory_bytes
+from bench.reports.tree_reports import (
     batch_members_per_s,
     get_member_vs_empty,
     get_members,
@@ -59,6 +57,8 @@ from bench.tree_reports import (
     summary_s,
     update_delay_added_p99_ms,
 )
+from bench.rivals import tree_peer
+from bench.rivals.postgres import Session, running_postgres
 from fasttree.v1 import report_pb2, types_pb2
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _member_above(sponsor: np.ndarray[Any, np.dtype[np.int32]], wanted: int) -> 
 
 async def _engine(file: Path) -> dict[str, Any]:
     say("the engine alone")
-    command = [sys.executable, "-m", "bench.tree_engine", str(file)]
+    command = [sys.executable, "-m", "bench.engine.tree_engine", str(file)]
     done = await asyncio.to_thread(subprocess.run, command, stdout=subprocess.PIPE, check=True)
     told = json.loads(done.stdout)
     say("  " + ", ".join(f"{name} {value:,.2f}" for name, value in told.items()))

@@ -29,9 +29,9 @@ from bench.chaos.faults import Faults
 from bench.chaos.imports import Imports
 from bench.chaos.pushing import Pushing
 from bench.chaos.up import CLIENT, PROGRAM, control_path
-from bench.cluster import RunningCluster, running_cluster
-from bench.judge import differing_nodes, judge_log
-from bench.read_load import ReadLoad
+from bench.cluster.cluster import RunningCluster, running_cluster
+from bench.cluster.judge import differing_nodes, judge_log
+from bench.cluster.read_load import ReadLoad
 from fasttree.client import Client, Endpoints
 from services.shared.serving.channels import open_channel
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from bench.chaos.imports import Imports
 from bench.chaos.links import LinkState
 from bench.chaos.up import control_path
-from bench.cluster import RunningCluster, wait_for
+from bench.cluster.cluster import RunningCluster, wait_for
 from fasttree.client import Client, FastTreeClientError
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP
 

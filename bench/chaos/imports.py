@@ -6,9 +6,9 @@ import asyncio
 import random
 from pathlib import Path
 
-from bench.cluster import ClusterError, RunningCluster, wait_for
-from bench.genealogy import Genealogy, make_genealogy, write_genealogy
-from bench.judge import replay_onto, tree_of_file
+from bench.cluster.cluster import ClusterError, RunningCluster, wait_for
+from bench.cluster.judge import replay_onto, tree_of_file
+from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client, FastTreeClientError, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.files.chunks import file_sha256

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import grpc
 
-from bench.update_mix import update_mix
+from bench.engine.update_mix import update_mix
 from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 

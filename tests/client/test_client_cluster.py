@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fasttree.client import Client, Endpoints, EndpointsError, NodeEndpoint, NotFoundError
-from tests.client.fake_cluster import fake_cluster
+from tests.fakes.cluster import fake_cluster
 
 
 async def test_operators_wishes() -> None:

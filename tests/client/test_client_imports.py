@@ -13,7 +13,7 @@ from fasttree.client import (
     UploadOptions,
 )
 from fasttree.v1 import pusher_pb2
-from tests.client.fake_cluster import fake_cluster
+from tests.fakes.cluster import fake_cluster
 
 
 async def test_a_file_arrives_whole_with_progress(tmp_path: Path) -> None:

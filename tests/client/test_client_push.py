@@ -7,7 +7,7 @@ import pytest
 
 from fasttree.client import Client, PushOptions, UnavailableError
 from fasttree.v1 import pusher_pb2, types_pb2
-from tests.client.fake_cluster import fake_cluster
+from tests.fakes.cluster import fake_cluster
 
 
 def order(number: int, amount: int = 100) -> types_pb2.Update:

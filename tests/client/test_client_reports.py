@@ -17,7 +17,7 @@ from fasttree.client import (
     UnavailableError,
 )
 from fasttree.v1 import report_pb2, types_pb2
-from tests.client.fake_cluster import fake_cluster
+from tests.fakes.cluster import fake_cluster
 
 RETRIED = [
     grpc.StatusCode.UNAVAILABLE,

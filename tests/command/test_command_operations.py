@@ -9,8 +9,8 @@ import pytest
 from fasttree.v1 import types_pb2
 from services.pusher.log.sqlite import SqliteLog
 from services.shared.wire.record import content_bytes
-from tests.client.fake_cluster import FakeCluster, fake_cluster
 from tests.command.fasttree_command import FastTree
+from tests.fakes.cluster import FakeCluster, fake_cluster
 
 
 @pytest.fixture

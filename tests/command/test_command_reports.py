@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
-from tests.client.fake_cluster import FakeCluster, FakeReports, fake_cluster
 from tests.command.fasttree_command import FastTree
+from tests.fakes.cluster import FakeCluster, FakeReports, fake_cluster
 
 DEFAULT = "member_id,sponsor_id,level,status,rank,joined_on,pv,gv,downline_count"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.fake_cluster import FakeCluster, fake_cluster
 from tests.command.fasttree_command import FastTree
+from tests.fakes.cluster import FakeCluster, fake_cluster
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from bench.cluster import free_port
+from bench.cluster.cluster import free_port
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.serving.channels import open_channel
-from tests.coordinator.nodes import FakeNode
+from tests.fakes.heartbeats import FakeNode
 
 DEADLINE_S = 30.0
 #: After a restart the recorded primary has this long to be heard, however busy the machine is.

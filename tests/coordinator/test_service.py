@@ -21,7 +21,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.load import ClusterSettings
 from services.shared.serving.channels import open_channel
-from tests.coordinator.nodes import DRAINING, FakeNode
+from tests.fakes.heartbeats import DRAINING, FakeNode
 
 CLUSTER = ClusterSettings(name="dot-test")
 SETTINGS = CoordinatorSettings(listen_host="127.0.0.1", port=0, http_port=0, watch_interval_s=0.05)

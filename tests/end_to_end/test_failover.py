@@ -14,10 +14,10 @@ import grpc
 import grpc.aio
 import pytest
 
-from bench.cluster import RunningCluster, free_port, running_cluster, wait_for
-from bench.judge import differing_nodes, judge_log, replay
-from bench.read_load import ReadLoad
-from bench.update_mix import update_mix
+from bench.cluster.cluster import RunningCluster, free_port, running_cluster, wait_for
+from bench.cluster.judge import differing_nodes, judge_log, replay
+from bench.cluster.read_load import ReadLoad
+from bench.engine.update_mix import update_mix
 from fasttree.client import Client
 from fasttree.command.local.vip import render_haproxy
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, report_pb2, report_pb2_grpc, types_pb2

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from bench.cluster import running_cluster
-from bench.judge import differing_nodes, replay
+from bench.cluster.cluster import running_cluster
+from bench.cluster.judge import differing_nodes, replay
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, report_pb2
 from tests.end_to_end.library_tree import LibraryTree, Totals

@@ -17,7 +17,7 @@ from services.pusher.log.store import LogStore
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import ClusterSettings
 from services.shared.serving.channels import open_channel
-from tests.pusher.fake_node import FakeNode
+from tests.fakes.node import FakeNode
 
 DEADLINE_S = 20.0
 

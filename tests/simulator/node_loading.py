@@ -1,7 +1,7 @@
 """How a simulated node gets a tree: imports that the pusher asks it to take, and snapshots of peers.
 
-As in `services/treenode/imports/loading.py` and `peers.py`: one load at a time, the next ones wait for their turn. The live
-tree serves and takes updates until the swap; for the last few updates of the replay it is held back, and the swap is
+As in `services/treenode/imports/loading.py`: one load at a time, the next ones wait for their turn. The live tree
+serves and takes updates until the swap; for the last few updates of the replay it is held back, and the swap is
 one step, once the new tree stands where the live one does.
 """
 

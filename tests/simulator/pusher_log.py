@@ -1,7 +1,7 @@
 """The pusher's log and its receipts in the simulator: group commit, ids for good, the real acknowledgement core.
 
-As in `services/pusher/admission/push.py` and `log_writer.py`: what comes while a commit runs goes into the next one; receipts
-leave in the order of the batches, once the log is on disk and, if the client wants, nodes have confirmed it.
+As in `services/pusher/admission/push.py`: what comes while a commit runs goes into the next one; receipts leave in the
+order of the batches, once the log is on disk and, if the client wants, nodes have confirmed it.
 """
 
 from __future__ import annotations

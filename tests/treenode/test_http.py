@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from services.treenode.debug_logs import FOLLOWERS_MAX
-from tests.treenode.cluster import Stream, enrolled, posted, running_node, running_pusher
+from tests.fakes.neighbours import Stream, enrolled, posted, running_node, running_pusher
 
 UPDATES = [enrolled("A"), posted("O-1", "A", 150), posted("O-2", "Z")]
 

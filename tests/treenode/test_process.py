@@ -11,7 +11,7 @@ import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
-from tests.treenode.cluster import Pusher, enrolled, running_pusher
+from tests.fakes.neighbours import Pusher, enrolled, running_pusher
 
 ROOT = Path(__file__).parents[2]
 START_S = 150.0

@@ -12,7 +12,7 @@ from pathlib import Path
 import envoy
 import grpc.aio
 
-from bench.cluster import RunningCluster, free_port
+from bench.cluster.cluster import RunningCluster, free_port
 from fasttree.command.local.vip import render_envoy, render_haproxy
 
 #: HAProxy can't retry on a gRPC status, so its clients do; Envoy's need not.

@@ -15,8 +15,8 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from bench.cluster import ClusterError, RunningCluster, running_cluster, wait_for
-from bench.read_load import ReadLoad
+from bench.cluster.cluster import ClusterError, RunningCluster, running_cluster, wait_for
+from bench.cluster.read_load import ReadLoad
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, report_pb2, report_pb2_grpc
 from tests.vip.fronts import front, read_channel
 

@@ -20,7 +20,7 @@ class StoreConflictError(StoreError):
 
 
 class ClusterStore(Protocol):
-    """The duties of every backend; tests/coordinator/test_store_conformance.py holds each to them.
+    """The duties of every backend; tests/conformance/test_cluster_stores.py holds each to them.
 
     Durability: when `save` returns, the record survives a crash of the process and of the machine.
     Atomicity: after a crash, `load` returns a whole record, the one before or the one after, never a mixture.

@@ -1,4 +1,4 @@
-"""What the fan-out core is told (events) and what it asks for (actions): see `services/pusher/fanout/replication.py`."""
+"""What the fan-out core is told (events) and what it asks for (actions): see `replication.py`."""
 
 from __future__ import annotations
 

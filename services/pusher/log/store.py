@@ -1,7 +1,7 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
 All methods block; call them from one writer thread (`append`, `trim`, `save_import`) or from any thread (the rest).
-`tests/pusher/test_store_conformance.py` holds every engine to what is written here.
+`tests/conformance/test_log_stores.py` holds every engine to what is written here.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Whole clusters to measure: started, loaded with reads, and judged."""

@@ -1,0 +1,96 @@
+"""Judges a cluster: its log against what was acknowledged, its nodes against a replay of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cluster.cluster import RunningCluster
+from fasttree.client import Client
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.shared.config.load import ClusterSettings, load_settings
+from services.treenode.imports.reading import read_import
+from services.treenode.tree import Tree, TreeConfig
+
+
+@dataclass(frozen=True)
+class LogVerdict:
+    """What the log says of the acknowledged updates.
+
+    Attributes:
+        updates: The log's updates in order.
+        lost: Acknowledged ids that are not in the log at the position that their receipt says.
+        twice: Ids that stand in the log more than once.
+    """
+
+    updates: list[types_pb2.Update]
+    lost: list[str]
+    twice: list[str]
+
+
+async def judge_log(client: Client, receipts: Iterable[pusher_pb2.Receipt]) -> LogVerdict:
+    """Reads the whole log and compares it with the receipts.
+
+    Raises:
+        AssertionError: The log has a gap.
+    """
+    end = (await client.get_pusher()).log_end.position
+    updates: list[types_pb2.Update] = []
+    positions: dict[str, int] = {}
+    twice = []
+    # An empty log has no range to read.
+    records = client.read_log(1, end) if end else None
+    while records is not None and (record := await anext(records, None)) is not None:
+        if record.position != len(updates) + 1:
+            raise AssertionError(f"the log goes from {len(updates)} to {record.position}")
+        update = types_pb2.Update.FromString(record.update)
+        if update.update_id in positions:
+            twice.append(update.update_id)
+        positions[update.update_id] = record.position
+        updates.append(update)
+    lost = [
+        receipt.update_id
+        for receipt in receipts
+        if receipt.code == 0 and positions.get(receipt.update_id) != receipt.position
+    ]
+    return LogVerdict(updates, lost, twice)
+
+
+def replay(
+    cluster: RunningCluster,
+    import_file: Path | None,
+    updates: list[types_pb2.Update],
+    *,
+    import_id: int = 1,
+    as_of_position: int = 0,
+) -> Tree:
+    """The tree that an import file (with nothing held when it was taken) and the log's later updates give."""
+    tree = tree_of_file(cluster, import_file, import_id=import_id, as_of_position=as_of_position)
+    replay_onto(tree, updates)
+    tree.validate()
+    return tree
+
+
+def tree_of_file(
+    cluster: RunningCluster, import_file: Path | None, *, import_id: int = 1, as_of_position: int = 0
+) -> Tree:
+    """The tree of an import file alone; of nothing where there is none."""
+    settings = load_settings(ClusterSettings, "cluster", cluster.folder / "cluster.toml", {})
+    config = TreeConfig(volume_types=tuple(settings.volume_types), periods=tuple(settings.periods))
+    if import_file is None:
+        return Tree.empty(config)
+    table = read_import(import_file, volume_types=settings.volume_types, periods=settings.periods)
+    return Tree.from_table(table, config, import_id=import_id, position=as_of_position)
+
+
+def replay_onto(tree: Tree, updates: list[types_pb2.Update]) -> None:
+    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet."""
+    for start in range(tree.position, len(updates), 1_000):
+        tree.apply(start + 1, updates[start : start + 1_000])
+
+
+async def differing_nodes(cluster: RunningCluster, tree: Tree) -> list[str]:
+    """Names of nodes whose digest at the tree's position is another one than the tree's."""
+    await cluster.wait_applied(tree.position)
+    return [name for name in cluster.node_names if (await cluster.digest(name, tree.position)).digest != tree.digest]

@@ -1,0 +1,1 @@
+"""Reports of one node, side by side with an empty handler."""

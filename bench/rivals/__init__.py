@@ -1,0 +1,1 @@
+"""PostgreSQL doing the same jobs, with and without standbys."""

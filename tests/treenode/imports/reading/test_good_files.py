@@ -1,0 +1,208 @@
+"""What good files hold comes out as it stands in them."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from bench.engine.genealogy import as_table, make_genealogy, write_genealogy
+from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefused, read_import
+from services.treenode.tree.table import NO_DAY, NO_NUMBER, ImportTable
+from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
+
+
+def _read(folder: Path, text: str, **options: object) -> ImportTable:
+    path = folder / "import.csv"
+    path.write_text(text, encoding="utf-8", newline="")
+    return read_import(path, **options)  # type: ignore[arg-type]
+
+
+def _good(header: str = HEADER, lines: tuple[str, ...] = GOOD, end: str = "\n") -> str:
+    return end.join((header, *lines, ""))
+
+
+def test_every_column(tmp_path: Path) -> None:
+    table = _read(tmp_path, _good(WIDE_HEADER, WIDE_GOOD))
+    assert table.member_ids.tolist() == [b"100", b"101", b"102", b"103", b"104", b"105"]
+    assert table.sponsor.tolist() == [-1, 0, 0, 1, 3, -1]
+    assert table.placement.tolist() == [-1, 0, 0, 1, 1, -1]
+    assert table.placement_leg.tolist() == [0, 1, 2, 1, 2, 0]
+    assert table.kind.tolist() == [1, 1, 2, 1, 2, 1]
+    assert [table.status_names[code] for code in table.status] == ["A", "A", "C", "A", "C", "A"]
+    assert table.rank.tolist() == [5, 4, 0, 3, 0, 12]
+    days = [None if day == NO_DAY else str(np.datetime64(int(day), "D")) for day in table.joined_on]
+    assert days == ["2020-01-31", "2021-02-28", "2024-02-29", None, "2026-11-01", "2000-02-29"]
+    assert table.volumes["PV", "2026-11"].tolist() == [1000, 2050, 0, -525, 700, 10]
+    note = table.further["note"]
+    assert [note.names[code] for code in note.values] == ["first", "", "", "", "", "last"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["", "\n", "\r\n\r\n", None])
+def test_line_ends(tmp_path: Path, end: str, last: str | None) -> None:
+    text = _good(end=end)
+    assert len(_read(tmp_path, text.rstrip() if last is None else text + last)) == len(GOOD)
+
+
+def test_quotes_commas_and_letters(tmp_path: Path) -> None:
+    text = _good(HEADER + ",note", ('"a,""b""",,"A",5,"2020-01-31","1.5","Zoë, ""x"" 東京"', 'c,"a,""b""",A,,,,'))
+    table = _read(tmp_path, text)
+    assert table.member_ids.tolist() == [b'a,"b"', b"c"]
+    assert table.sponsor.tolist() == [-1, 0]
+    assert table.further["note"].names == ["", 'Zoë, "x" 東京']
+    assert table.further["note"].values.tolist() == [1, 0]
+
+
+def test_header_in_capitals_and_derived_columns(tmp_path: Path) -> None:
+    table = _read(tmp_path, "MEMBER_ID,Sponsor_ID,level,Status,Rank,Joined_On,PV,gv,downline_count\na,,0,A,1,,2,9,0\n")
+    assert table.further == {}
+    assert table.volumes["PV", "2026-11"].tolist() == [200]
+
+
+def test_volumes_by_type_and_period(tmp_path: Path) -> None:
+    header = "member_id,sponsor_id,status,rank,joined_on,cv,pv:2026-10,CV:2026-10,qv:2026-09"
+    text = _good(header, ("a,,A,1,,1,2,3,4", "b,a,A,1,,-1,,0.5,9"))
+    table = _read(tmp_path, text, volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
+    assert {key: values.tolist() for key, values in table.volumes.items()} == {
+        ("CV", "2026-11"): [100, -100],
+        ("PV", "2026-10"): [200, 0],
+        ("CV", "2026-10"): [300, 50],
+        ("QV", "2026-09"): [400, 900],
+    }
+
+
+def test_further_columns_are_what_all_their_texts_are(tmp_path: Path) -> None:
+    header = HEADER + ",points,zip,rate,long_rate,since,mixed,empty"
+    lines = (
+        "a,,A,1,,1,5,007,1.5,0.1234567,2026-01-31,1,",
+        "b,a,A,1,,1,-12,1,3,1,,x,",
+        "c,a,A,1,,1,,12,-0.25,,1969-12-31,2026-01-01,",
+    )
+    further = _read(tmp_path, _good(header, lines), limits=ImportLimits(block_bytes=40)).further
+    kinds = {name: column.kind for name, column in further.items()}
+    assert kinds == {
+        "points": "integer",
+        "zip": "text",
+        "rate": "decimal",
+        "long_rate": "text",
+        "since": "date",
+        "mixed": "text",
+        "empty": "text",
+    }
+    assert further["points"].values.tolist() == [5, -12, NO_NUMBER]
+    assert further["rate"].values.tolist() == [1_500_000, 3_000_000, -250_000]
+    assert further["since"].values.tolist() == [20_484, NO_DAY, -1]
+    assert [further["zip"].names[code] for code in further["zip"].values] == ["007", "1", "12"]
+    assert [further["mixed"].names[code] for code in further["mixed"].values] == ["1", "x", "2026-01-01"]
+    assert further["empty"].values.tolist() == [0, 0, 0]
+
+
+def test_limits_of_ids_numbers_and_days(tmp_path: Path) -> None:
+    widest, punctuation = "w" * 32, "!~ ~!"
+    lines = (
+        f"{widest},,1234567890123456,32767,0001-01-01,92233720368547758.07",
+        f"{punctuation},{widest},,0,9999-12-31,-0.00",
+    )
+    table = _read(tmp_path, _good(lines=lines))
+    assert table.member_ids.tolist() == [widest.encode(), punctuation.encode()]
+    assert table.sponsor.tolist() == [-1, 0]
+    assert table.volumes["PV", "2026-11"].tolist() == [2**63 - 1, 0]
+    days = [str(np.datetime64(int(day), "D")) for day in table.joined_on]
+    assert days == ["0001-01-01", "9999-12-31"]
+
+
+def test_gzip_in_members_and_padded(tmp_path: Path) -> None:
+    text = _good().encode()
+    path = tmp_path / "import"
+    path.write_bytes(gzip.compress(text[:50]) + gzip.compress(text[50:]) + bytes(512))
+    assert len(read_import(path, FileFormat.CSV_GZIP)) == len(GOOD)
+
+
+def test_a_chain_of_a_hundred_thousand(tmp_path: Path) -> None:
+    lines = (f"m{number},{f'm{number - 1}' if number else ''},A,0,,1" for number in range(100_000))
+    table = _read(tmp_path, _good(lines=tuple(lines)))
+    assert table.sponsor.tolist() == list(range(-1, 99_999))
+
+
+def test_parquet_of_typed_columns(tmp_path: Path) -> None:
+    path = tmp_path / "import"
+    table = pa.table(
+        {
+            "member_id": pa.array([100, 101, 102], pa.int64()),
+            "sponsor_id": pa.array([None, 100.0, 100.0], pa.float64()),
+            "status": pa.array(["A", None, "A"]).dictionary_encode(),
+            "rank": pa.array([5.0, None, 3.0]),
+            "joined_on": pa.array([0, None, 86_400_000], pa.timestamp("ms")),
+            "pv": pa.array([1.25, None, -3.0]),
+            "cv:2026-10": pa.array([1_500_000, 0, None], pa.int64())
+            .cast(pa.decimal128(19, 0))
+            .cast(pa.decimal128(25, 6)),
+            "vip": pa.array([True, False, None]),
+        }
+    )
+    pq.write_table(table, path)
+    read = read_import(path)
+    assert read.member_ids.tolist() == [b"100", b"101", b"102"]
+    assert read.sponsor.tolist() == [-1, 0, 0]
+    assert [read.status_names[code] for code in read.status] == ["A", "", "A"]
+    assert read.rank.tolist() == [5, 0, 3]
+    assert read.joined_on.tolist() == [0, NO_DAY, 1]
+    assert read.volumes["PV", "2026-11"].tolist() == [125, 0, -300]
+    assert read.volumes["CV", "2026-10"].tolist() == [150_000_000, 0, 0]
+    assert read.further["vip"].names == ["", "true", "false"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_generated_genealogy_comes_back(tmp_path: Path, suffix: str, deep: bool) -> None:
+    genealogy = make_genealogy(20_000, seed=7, deep=deep, placement=True, volumes=("pv", "cv:2026-10"), further=True)
+    path = tmp_path / f"import{suffix}"
+    write_genealogy(genealogy, path)
+    table = read_import(path, limits=ImportLimits(block_bytes=10_000))
+    assert table.member_ids.tolist() == genealogy.ids.tolist()
+    assert genealogy.placement is not None
+    assert genealogy.placement_leg is not None
+    for read, made in (
+        (table.sponsor, genealogy.sponsor),
+        (table.placement, genealogy.placement),
+        (table.placement_leg, genealogy.placement_leg),
+        (table.rank, genealogy.rank),
+        (table.joined_on, genealogy.joined_on),
+        (table.volumes["PV", "2026-11"], genealogy.volumes["pv"]),
+        (table.volumes["CV", "2026-10"], genealogy.volumes["cv:2026-10"]),
+    ):
+        assert np.array_equal(read, made)
+    country = table.further["country"]
+    assert [country.names[code] for code in country.values] == as_table(genealogy)["country"].to_pylist()
+    kinds = {name: column.kind for name, column in table.further.items()}
+    assert kinds == {"country": "text", "loyalty_points": "integer", "bonus_rate": "decimal", "renewed_on": "date"}
+
+
+def test_progress_goes_up_and_may_end_the_reading(tmp_path: Path) -> None:
+    told: list[float] = []
+    limits = ImportLimits(block_bytes=64)
+    _read(tmp_path, _good(), limits=limits, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert len(told) > 3
+
+    def stop(share: float) -> None:
+        raise InterruptedError("not wanted any more")
+
+    with pytest.raises(InterruptedError):
+        _read(tmp_path, _good(), limits=limits, progress=stop)
+
+
+def test_fewer_columns_may_be_required(tmp_path: Path) -> None:
+    text = "member_id,sponsor_id\na,\nb,a\n"
+    with pytest.raises(ImportRefused, match="status is missing"):
+        _read(tmp_path, text)
+    table = _read(tmp_path, text, limits=ImportLimits(required_columns=()))
+    assert table.sponsor.tolist() == [-1, 0]
+    assert table.volumes == {}
+    assert table.joined_on.tolist() == [NO_DAY, NO_DAY]

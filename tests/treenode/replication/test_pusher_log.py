@@ -1,0 +1,34 @@
+"""Single records of the pusher's log: many by few calls, and past damage that nobody asked for."""
+
+import grpc
+import pytest
+
+from services.shared.wire.record import RecordDamagedError
+from services.treenode.replication.pusher_log import GAP_RECORDS_MAX, PusherLog
+from tests.fakes.neighbours import Pusher, posted, running_pusher
+
+
+def filled(pusher: Pusher, count: int) -> None:
+    """Gives the log so many updates."""
+    pusher.updates = [posted(f"O-{position}", "A", position) for position in range(1, count + 1)]
+
+
+async def test_scattered_records_come_by_few_calls() -> None:
+    async with running_pusher() as pusher, PusherLog(pusher.address) as log:
+        filled(pusher, 4 * GAP_RECORDS_MAX)
+        near, far = range(1, GAP_RECORDS_MAX, 3), range(3 * GAP_RECORDS_MAX, 4 * GAP_RECORDS_MAX, 7)
+        wanted = [*near, *far]
+        assert [update.update_id for update in await log.updates_at(wanted)] == [f"O-{position}" for position in wanted]
+        assert pusher.log_reads == 2
+        assert await log.updates_at([]) == []
+
+
+async def test_a_damaged_record_stands_in_the_way_of_nobody_who_does_not_ask_for_it() -> None:
+    async with running_pusher() as pusher, PusherLog(pusher.address) as log:
+        filled(pusher, 30)
+        pusher.damaged_position = 12
+        wanted = [2, 3, 10, 11, 13, 20]
+        assert [update.update_id for update in await log.updates_at(wanted)] == [f"O-{position}" for position in wanted]
+        for asked in ([2, 12], [12], [11, 12, 13]):
+            with pytest.raises((grpc.aio.AioRpcError, RecordDamagedError)):
+                await log.updates_at(asked)

@@ -1,0 +1,68 @@
+"""A tree laid out anew is the same tree, whatever came while it was laid out."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from tests.fakes.neighbours import Stream, enrolled, moved, posted, running_node, running_pusher
+
+
+async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> None:
+    async with (
+        running_pusher() as pusher,
+        running_node(tmp_path, relay_changes_min=100, relay_changed_percent=0.0) as node,
+        Stream(node, pusher) as stream,
+    ):
+        live = node.live
+        await stream.hello()
+        assert not node.relaying.due()
+        members = 600
+        pusher.updates = [enrolled(f"M{number}", f"M{number // 2}" if number else "") for number in range(members)]
+        pusher.updates += [moved(f"V{number}", f"M{number}", "M0") for number in range(members // 2, members, 3)]
+        await stream.send(range(1, len(pusher.updates) + 1))
+        assert node.relaying.due()
+        old = live.held_tree
+        relaying = asyncio.create_task(node.relaying.relay())
+        while not relaying.done():
+            pusher.updates.append(posted(f"O-{len(pusher.updates)}", f"M{len(pusher.updates) % members}"))
+            await stream.send([len(pusher.updates)])
+        await relaying
+        assert live.held_tree is not old
+        assert live.held_tree.change_count < old.change_count
+        pusher.updates.append(posted("last", "M5"))
+        answer = await stream.send([len(pusher.updates)])
+        assert answer.applied_position == len(pusher.updates)
+        live.held_tree.validate()
+        again = type(old).empty(live.tree_config)
+        for position, update in enumerate(pusher.updates, 1):
+            again.apply(position, [update])
+        assert live.held_tree.digest == again.digest
+        assert live.held_tree.digest_at(1) == again.digest_at(1)
+
+
+async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) -> None:
+    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+        await stream.hello()
+        pusher.updates = [enrolled("A"), posted("O-1", "A")]
+        await stream.send([1])
+        copied = asyncio.Event()
+        following_copy = node.live.gate.read
+
+        async def read_then_apply(work: Callable[[], Any]) -> Any:
+            found = await following_copy(work)
+            await stream.send([2])
+            pusher.first_position = 3
+            copied.set()
+            return found
+
+        node.live.gate.read = read_then_apply  # type: ignore[method-assign]
+        old = node.live.held_tree
+        with pytest.raises(grpc.aio.AioRpcError, match="not in the log"):
+            await node.relaying.relay()
+        assert copied.is_set()
+        assert node.live.held_tree is old
+        assert node.live.applying.is_set()

@@ -1,0 +1,74 @@
+"""A chain a million deep: nothing recurses, and nothing needs more than a few passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from services.treenode.tree import ImportTable, Tree, TreeConfig, queries
+from services.treenode.tree.queries import Which
+from tests.treenode.tree.say import enrol, move, order, remove, take
+
+DEPTH = 1_000_000
+CONFIG = TreeConfig(("PV",), ("2026-11",))
+
+
+def chain(order_in_file: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tree:
+    """Member i is sponsored by, and placed below, member i - 1; `order_in_file[i]` is the file's row of member i."""
+    above = np.empty(DEPTH, dtype=np.int32)
+    above[order_in_file[0]] = -1
+    above[order_in_file[1:]] = order_in_file[:-1]
+    ids = np.empty(DEPTH, dtype="S8")
+    ids[order_in_file] = np.arange(DEPTH).astype("S8")
+    table = ImportTable(
+        member_ids=ids,
+        sponsor=above,
+        placement=above,
+        placement_leg=np.where(above >= 0, 1, 0).astype(np.int32),
+        kind=np.ones(DEPTH, dtype=np.uint8),
+        status=np.zeros(DEPTH, dtype=np.int16),
+        status_names=["A"],
+        rank=np.zeros(DEPTH, dtype=np.int16),
+        joined_on=np.zeros(DEPTH, dtype=np.int32),
+        volumes={("PV", "2026-11"): np.ones(DEPTH, dtype=np.int64)},
+    )
+    return Tree.from_table(table, CONFIG, 1, 0)
+
+
+@pytest.mark.parametrize("way", ["down", "up", "scrambled"])
+def test_a_chain_is_laid_out_in_any_order_of_the_file(way: str) -> None:
+    rows = {
+        "down": np.arange(DEPTH),
+        "up": np.arange(DEPTH)[::-1].copy(),
+        "scrambled": np.random.default_rng(7).permutation(DEPTH),
+    }[way]
+    tree = chain(rows)
+    assert tree.sponsor.level[: tree.store.used].tolist() == list(range(DEPTH))
+    assert tree.sponsor.group[0, :DEPTH].tolist() == list(range(DEPTH, 0, -1))
+
+
+def test_every_update_on_a_chain() -> None:
+    tree = chain(np.arange(DEPTH))
+    bottom, half = str(DEPTH - 1), str(DEPTH // 2)
+    told = take(
+        tree,
+        order(bottom, 5),
+        enrol("below", bottom, bottom),
+        order("below", 7),
+        move("1", bottom),
+        move(half, "0"),
+        remove("2"),
+        remove(str(DEPTH - 2), leave_empty=True),
+    )
+    assert [each.reason for each in told] == ["the new sponsor is in the member's own downline"]
+    row = queries.row_of_member(tree, "below")
+    rows = np.array([row, queries.row_of_member(tree, "0")], dtype=np.int32)
+    # The lower half hangs on the root now in the sponsor tree; only the removal of "2" shortens the other one.
+    assert queries.levels(tree, Which.SPONSOR, rows).tolist() == [DEPTH // 2 + 1, 0]
+    assert queries.levels(tree, Which.PLACEMENT, rows).tolist() == [DEPTH - 1, 0]
+    assert queries.group_volumes(tree, Which.PLACEMENT, 0, rows).tolist() == [7, DEPTH + 11]
+    assert queries.downline_counts(tree, Which.SPONSOR, rows).tolist() == [0, DEPTH - 2]
+    assert len(queries.upline_rows(tree, Which.PLACEMENT, row)) == DEPTH - 2
+    assert len(queries.downline(tree, Which.SPONSOR, 0)) == DEPTH - 1
+    tree.validate()
+    assert tree.relaid().digest == tree.digest
