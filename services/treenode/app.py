@@ -35,7 +35,7 @@ from services.treenode.node.heartbeat import Heartbeat
 from services.treenode.node.live import LiveNode, now_s
 from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.replication.applying import Applier
-from services.treenode.replication.relaying import Relaying
+from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.service import TreeNodeServicer
@@ -92,7 +92,7 @@ class TreeNode:
         self.streams = UpdateStreams(self.live, self.applier)
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.live, self.files, self.tables, limits, self.writer.want)
-        self.relaying = Relaying(self.live, lambda: self.streams.pusher_address)
+        self.relayout = Relayout(self.live, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(
             self.live,
             ReportLimits(
@@ -156,7 +156,7 @@ class TreeNode:
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
         self._begin(self.writer.run())
-        self._begin(self.relaying.run())
+        self._begin(self.relayout.run())
         self._begin(self.tables.run())
         self._begin(
             Bootstrap(

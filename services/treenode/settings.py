@@ -70,9 +70,9 @@ class TreeNodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     #: The tree is laid out anew once so many places have changed since (enrolments, moves, removals), in percent of the
     #: members: reports are exact before and after, and faster after.
-    relay_changed_percent: float = 10.0
+    relayout_changed_percent: float = 10.0
     #: But not before so many have changed.
-    relay_changes_min: int = 20_000
+    relayout_changes_min: int = 20_000
     #: Largest import file, in bytes.
     import_bytes_max: int = 64 * 1024**3
     #: Import files kept for peers, the newest included.
@@ -119,7 +119,7 @@ def checked(settings: TreeNodeSettings) -> TreeNodeSettings:
         "drain_notice_s",
         "drain_grace_s",
         "caught_up_lag_updates",
-        "relay_changed_percent",
+        "relayout_changed_percent",
         "report_connection_age_s_max",
         "import_process_after_s",
     ):

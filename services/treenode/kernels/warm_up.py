@@ -227,7 +227,7 @@ def warm_up_node() -> None:
     tree.offer_carried([2], updates("m")[1:2])
     tree.reconcile(built)
     leg_digests(tree, TOP)
-    tree.relaid()
+    tree.relayout()
     warm_up_wide_volumes(tree, built)
     warm_up_writing()
     empty = Tree.empty(CONFIG)
@@ -243,7 +243,7 @@ def warm_up_wide_volumes(tree: Tree, built: Tree) -> None:
     asyncio.run(ask_everything(tree, "m"))
     tree.reconcile(built)
     leg_digests(tree, TOP)
-    Tree.from_state(*tree.relaid().state())
+    Tree.from_state(*tree.relayout().state())
 
 
 def warm_up_imports() -> None:

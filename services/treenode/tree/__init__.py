@@ -38,7 +38,7 @@ costs both uplines, and its downline only where its level changes. Integers are 
 of all posted amounts is below 2**62 nothing can overflow, beyond that every walk is checked first.
 
 **Reads.** queries.py leads from ids to rows, uplines, front lines, downlines. After many changes to links walks get
-slower; `relaid()` gives the same tree in a fresh layout. Arrays are replaced, never resized, when they grow or widen.
+slower; `relayout()` gives the same tree in a fresh layout. Arrays are replaced, never resized, when they grow or widen.
 
 **Determinism.** What an update does depends on the state alone: not on its batch, row numbers, codes of texts, or when
 the tree was laid out anew. The digest (digest.py) holds all nodes to that.

@@ -2,7 +2,7 @@
 
 A *row* is a member's index in the columns of `tree.store`; a *seat* its index in the columns of one tree (`span`,
 `level`, `count`, `group`, …). In the sponsor tree they are the same. Both mean something only until the next update or
-relay: nothing that lives longer may keep one. Empty places are never among the rows that these functions return.
+new layout: nothing that lives longer may keep one. Empty places are never among the rows that these functions return.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
-from services.treenode.tree.building.relay import relaid
+from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
 from services.treenode.tree.columns.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
 from services.treenode.tree.columns.names import Names
@@ -131,9 +131,9 @@ class Tree:
         """The whole tree: a JSON-able dict, and arrays by name, which are views of the columns as they are now."""
         return state.state_of(self)
 
-    def relaid(self) -> Tree:
-        """This tree laid out anew (relay.py): a new one, to take this one's place. This one is only read."""
-        return relaid(self)
+    def relayout(self) -> Tree:
+        """This tree laid out anew (relayout.py): a new one, to take this one's place. This one is only read."""
+        return relayout(self)
 
     def like(self, store: Store) -> Tree:
         """A tree with all of this one's knowledge, copied, but for the columns of its members."""
@@ -191,12 +191,12 @@ class Tree:
 
     @property
     def change_count(self) -> int:
-        """Changes to links since the layout: the more, the more a relay brings."""
+        """Changes to links since the layout: the more, the more a new layout brings."""
         return int(self.store.counters[CHANGES])
 
     @property
     def room_left(self) -> int:
-        """New members that there is room for before every column is copied into a larger one. A relay makes room."""
+        """New members that there is room for before every column is copied into a larger one. A new layout makes room."""
         return self.store.capacity - self.store.used
 
     @property

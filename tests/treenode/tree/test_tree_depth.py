@@ -71,4 +71,4 @@ def test_every_update_on_a_chain() -> None:
     assert len(queries.upline_rows(tree, Which.PLACEMENT, row)) == DEPTH - 2
     assert len(queries.downline(tree, Which.SPONSOR, 0)) == DEPTH - 1
     tree.validate()
-    assert tree.relaid().digest == tree.digest
+    assert tree.relayout().digest == tree.digest

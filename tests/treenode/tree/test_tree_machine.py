@@ -116,7 +116,7 @@ class TreeMachine(RuleBasedStateMachine):
     @rule()
     def lay_out_anew(self) -> None:
         """Goes on from a new layout."""
-        fresh = self.tree.relaid()
+        fresh = self.tree.relayout()
         assert fresh.digest == self.tree.digest
         assert fresh.change_count == 0
         self.tree = fresh

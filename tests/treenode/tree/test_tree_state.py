@@ -120,7 +120,7 @@ def test_leg_digests_add_up() -> None:
 def test_a_tree_laid_out_anew_goes_its_own_way() -> None:
     tree = some_tree()
     take(tree, enrol("new", "m2"), move("m3", "m2"), remove("m4"), order("later", 1))
-    fresh = tree.relaid()
+    fresh = tree.relayout()
     assert fresh.change_count == 0 < tree.change_count
     before = tree.digest
     take(fresh, enrol("later", "m2", status="Q", columns={"city": "c9"}))

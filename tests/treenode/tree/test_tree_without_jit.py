@@ -37,7 +37,7 @@ for step in range(70):
     naive.apply(change)
     if step % 10 == 9:
         expect_same(tree, naive)
-        tree = Tree.from_state(*tree.relaid().state())
+        tree = Tree.from_state(*tree.relayout().state())
 expect_same(tree, naive)
 print(tree.digest, tree.member_count)
 """

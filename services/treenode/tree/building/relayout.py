@@ -43,7 +43,7 @@ def _take(values: AnyArray, order: Int32s, out: AnyArray) -> None:
     np.take(values, order, axis=0, out=out[: len(order)], mode="clip")
 
 
-def relaid(tree: Tree) -> Tree:
+def relayout(tree: Tree) -> Tree:
     """The same tree, laid out anew; the old one is only read, and shares nothing with it that either changes."""
     old = tree.store
     rows = downline_seats(old.sponsor, children_of(old.sponsor, TOP), tree.empty_place_count)

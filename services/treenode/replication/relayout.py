@@ -27,7 +27,7 @@ RETRY_S = 60.0
 logger = logging.getLogger(__name__)
 
 
-class Relaying:
+class Relayout:
     """Watches how much of the live tree has changed since it was laid out."""
 
     def __init__(self, live: LiveNode, pusher_address: Callable[[], str]) -> None:
@@ -43,7 +43,7 @@ class Relaying:
             if not self.due():
                 continue
             try:
-                await self.relay()
+                await self.run_once()
             except (FastTreeError, RecordDamagedError, grpc.aio.AioRpcError) as error:
                 logger.warning("the tree could not be laid out anew: %s; next try in %g s", error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
@@ -51,10 +51,10 @@ class Relaying:
     def due(self) -> bool:
         """Whether enough has changed."""
         tree, settings = self._live.held_tree, self._live.settings
-        share = settings.relay_changed_percent / 100 * tree.member_count
-        return bool(self._pusher_address()) and tree.change_count >= max(settings.relay_changes_min, share)
+        share = settings.relayout_changed_percent / 100 * tree.member_count
+        return bool(self._pusher_address()) and tree.change_count >= max(settings.relayout_changes_min, share)
 
-    async def relay(self) -> None:
+    async def run_once(self) -> None:
         """Lays the tree out anew now.
 
         Raises:
@@ -66,14 +66,14 @@ class Relaying:
             old = live.held_tree
             copy = await live.gate.read(lambda: Tree.from_state(*old.state()))
             self.copy_s = time.perf_counter() - began_s
-            relaid = await asyncio.to_thread(copy.relaid)
+            fresh = await asyncio.to_thread(copy.relayout)
             del copy
 
             def check() -> None:
                 if live.held_tree is not old:
                     raise UnavailableError("the tree was replaced meanwhile")
 
-            following = Following(live, relaid, lambda share: None, check)
+            following = Following(live, fresh, lambda share: None, check)
             async with PusherLog(self._pusher_address()) as log:
                 await following.swap(log)
             took_s = time.perf_counter() - began_s

@@ -14,23 +14,23 @@ from tests.fakes.neighbours import Stream, enrolled, moved, posted, running_node
 async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> None:
     async with (
         running_pusher() as pusher,
-        running_node(tmp_path, relay_changes_min=100, relay_changed_percent=0.0) as node,
+        running_node(tmp_path, relayout_changes_min=100, relayout_changed_percent=0.0) as node,
         Stream(node, pusher) as stream,
     ):
         live = node.live
         await stream.hello()
-        assert not node.relaying.due()
+        assert not node.relayout.due()
         members = 600
         pusher.updates = [enrolled(f"M{number}", f"M{number // 2}" if number else "") for number in range(members)]
         pusher.updates += [moved(f"V{number}", f"M{number}", "M0") for number in range(members // 2, members, 3)]
         await stream.send(range(1, len(pusher.updates) + 1))
-        assert node.relaying.due()
+        assert node.relayout.due()
         old = live.held_tree
-        relaying = asyncio.create_task(node.relaying.relay())
-        while not relaying.done():
+        relayout = asyncio.create_task(node.relayout.run_once())
+        while not relayout.done():
             pusher.updates.append(posted(f"O-{len(pusher.updates)}", f"M{len(pusher.updates) % members}"))
             await stream.send([len(pusher.updates)])
-        await relaying
+        await relayout
         assert live.held_tree is not old
         assert live.held_tree.change_count < old.change_count
         pusher.updates.append(posted("last", "M5"))
@@ -62,7 +62,7 @@ async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) 
         node.live.gate.read = read_then_apply  # type: ignore[method-assign]
         old = node.live.held_tree
         with pytest.raises(grpc.aio.AioRpcError, match="not in the log"):
-            await node.relaying.relay()
+            await node.relayout.run_once()
         assert copied.is_set()
         assert node.live.held_tree is old
         assert node.live.applying.is_set()
