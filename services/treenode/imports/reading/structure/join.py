@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.treenode.imports.reading.batch import FIRST_LINE
-from services.treenode.imports.reading.structure.join_kernels import count_piles, deal, join
+from services.treenode.imports.reading.structure.join_kernels import count_partitions, deal, join
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s
 
-#: Small enough that a pile with its slots stays in a core's cache.
-_IDS_A_PILE = 16_384
+#: Small enough that a partition with its slots stays in a core's cache.
+_IDS_A_PARTITION = 16_384
 
 
 @dataclass(frozen=True)
@@ -30,35 +30,35 @@ class Repeats:
 
 
 @dataclass(frozen=True)
-class Piles:
-    """Ids dealt into piles by their keys, each with its row."""
+class Partitions:
+    """Ids dealt into partitions by their keys, each with its row."""
 
     words: UInt32s
     rows: Int32s
-    #: (piles + 1,) where each begins.
+    #: (partitions + 1,) where each begins.
     bounds: Int64s
 
 
-def deal_ids(ids: AnyArray, piles: int, width: int) -> Piles:
+def deal_ids(ids: AnyArray, partitions: int, width: int) -> Partitions:
     """Deals ids, dtype S of at most `width` bytes (a multiple of 4), empty ones left out."""
     words = ids.astype(f"S{width}", copy=False).view(np.uint32).reshape(len(ids), width // 4)
-    bounds = np.zeros(piles + 1, np.int64)
-    count_piles(words, bounds)
-    dealt = Piles(np.empty((bounds[-1], width // 4), np.uint32), np.empty(bounds[-1], np.int32), bounds)
+    bounds = np.zeros(partitions + 1, np.int64)
+    count_partitions(words, bounds)
+    dealt = Partitions(np.empty((bounds[-1], width // 4), np.uint32), np.empty(bounds[-1], np.int32), bounds)
     deal(words, bounds[:-1].copy(), dealt.words, dealt.rows)
     return dealt
 
 
-def pile_count(ids: int) -> int:
-    """How many piles to deal so many ids into."""
-    return max(1, ids // _IDS_A_PILE)
+def partition_count(ids: int) -> int:
+    """How many partitions to deal so many ids into."""
+    return max(1, ids // _IDS_A_PARTITION)
 
 
-def join_ids(members: Piles, asked: Piles, rows: int, pool: Executor, threads: int) -> tuple[Int32s, Repeats]:
+def join_ids(members: Partitions, asked: Partitions, rows: int, pool: Executor, threads: int) -> tuple[Int32s, Repeats]:
     """The row of the member that each asked id names, (rows,), -1 for none; and the members that come twice."""
     found: Int32s = np.full(rows, -1, np.int32)
-    piles = len(members.bounds) - 1
-    cuts = np.linspace(0, piles, threads + 1).astype(np.int64)
+    partitions = len(members.bounds) - 1
+    cuts = np.linspace(0, partitions, threads + 1).astype(np.int64)
     largest = int(np.diff(members.bounds).max())
     jobs = [
         pool.submit(_join_some, members, asked, int(cuts[part]), int(cuts[part + 1]), largest, found)
@@ -70,8 +70,10 @@ def join_ids(members: Piles, asked: Piles, rows: int, pool: Executor, threads: i
     return found, Repeats(repeat_rows[order], np.concatenate([each.firsts for each in repeats])[order])
 
 
-def _join_some(members: Piles, asked: Piles, first_pile: int, end_pile: int, largest: int, found: Int32s) -> Repeats:
-    most = int(members.bounds[end_pile] - members.bounds[first_pile])
+def _join_some(
+    members: Partitions, asked: Partitions, first_partition: int, end_partition: int, largest: int, found: Int32s
+) -> Repeats:
+    most = int(members.bounds[end_partition] - members.bounds[first_partition])
     # Memory of these two is only used where there are repeats.
     rows, firsts = np.empty(most, np.int64), np.empty(most, np.int64)
     slots = np.empty(max(8, 4 * largest), np.int32)
@@ -82,8 +84,8 @@ def _join_some(members: Piles, asked: Piles, first_pile: int, end_pile: int, lar
         asked.words,
         asked.rows,
         asked.bounds,
-        first_pile,
-        end_pile,
+        first_partition,
+        end_partition,
         slots,
         found,
         rows,

@@ -1,7 +1,7 @@
-"""Finds ids among ids: both sides are dealt into small piles by their keys, then each pile is joined in the cache.
+"""Finds ids among ids: both sides are dealt into small partitions by their keys, then each partition is joined in the cache.
 
 A hash over ten million ids misses the cache two or three times a look-up, and every id is looked up at least once here.
-Dealt into piles of some ten thousand, all but the dealing stays in the cache: several times faster, and piles can be
+Dealt into partitions of some ten thousand, all but the dealing stays in the cache: several times faster, and partitions can be
 joined in any number of threads.
 """
 
@@ -27,33 +27,33 @@ def _key_at(words: UInt32s, row: int) -> np.uint64:
 
 
 @kernel
-def _pile_of(words: UInt32s, row: int, piles: int) -> int:
-    """The pile of an id: by the upper half of its key, so that the lower is left for the slots within."""
-    return int(np.int64(((_key_at(words, row) >> _SHIFT_32) * np.uint64(piles)) >> _SHIFT_32))
+def _pile_of(words: UInt32s, row: int, partitions: int) -> int:
+    """The partition of an id: by the upper half of its key, so that the lower is left for the slots within."""
+    return int(np.int64(((_key_at(words, row) >> _SHIFT_32) * np.uint64(partitions)) >> _SHIFT_32))
 
 
 @kernel
-def count_piles(words: UInt32s, bounds: Int64s) -> None:
-    """words: (rows, width), an id a row, zeros for none. bounds: (piles + 1) zeros, filled with where each begins."""
-    piles = bounds.size - 1
+def count_partitions(words: UInt32s, bounds: Int64s) -> None:
+    """words: (rows, width), an id a row, zeros for none. bounds: (partitions + 1) zeros, filled with where each begins."""
+    partitions = bounds.size - 1
     for row in range(words.shape[0]):
         if words[row, 0] != 0:
-            bounds[_pile_of(words, row, piles) + 1] += 1
-    for pile in range(piles):
-        bounds[pile + 1] += bounds[pile]
+            bounds[_pile_of(words, row, partitions) + 1] += 1
+    for partition in range(partitions):
+        bounds[partition + 1] += bounds[partition]
 
 
 @kernel
 def deal(words: UInt32s, ends: Int64s, dealt_words: UInt32s, dealt_rows: Int32s) -> None:
-    """Puts each id and its row into its pile, rows ascending within it. ends: (piles,) where each begins, left where it
+    """Puts each id and its row into its partition, rows ascending within it. ends: (partitions,) where each begins, left where it
     ends. dealt_words, dealt_rows: (ids, width) and (ids,), filled.
     """
-    piles = ends.size
+    partitions = ends.size
     for row in range(words.shape[0]):
         if words[row, 0] != 0:
-            pile = _pile_of(words, row, piles)
-            place = ends[pile]
-            ends[pile] = place + 1
+            partition = _pile_of(words, row, partitions)
+            place = ends[partition]
+            ends[partition] = place + 1
             dealt_rows[place] = row
             for column in range(words.shape[1]):
                 dealt_words[place, column] = words[row, column]
@@ -82,22 +82,22 @@ def join(
     asked_words: UInt32s,
     asked_rows: Int32s,
     asked_bounds: Int64s,
-    first_pile: int,
-    end_pile: int,
+    first_partition: int,
+    end_partition: int,
     slots: Int32s,
     found: Int32s,
     repeat_rows: Int64s,
     repeat_firsts: Int64s,
 ) -> int:
-    """Joins the piles from first_pile to before end_pile, dealt from members and from ids asked for, of one width.
+    """Joins the partitions from first_partition to before end_partition, dealt from members and from ids asked for, of one width.
 
-    slots: room for twice the largest pile of members, rounded up to a power of two. found: by row of the asked ids,
+    slots: room for twice the largest partition of members, rounded up to a power of two. found: by row of the asked ids,
     filled with the row of the first member with that id where there is one. repeat_rows, repeat_firsts: filled with the
     members whose id an earlier one has, and the earlier one. Returns how many those are.
     """
     repeats = 0
-    for pile in range(first_pile, end_pile):
-        begin, end = member_bounds[pile], member_bounds[pile + 1]
+    for partition in range(first_partition, end_partition):
+        begin, end = member_bounds[partition], member_bounds[partition + 1]
         size = 8
         while size < 2 * (end - begin):
             size *= 2
@@ -110,7 +110,7 @@ def join(
                 repeat_rows[repeats] = member_rows[place]
                 repeat_firsts[repeats] = member_rows[other]
                 repeats += 1
-        for place in range(asked_bounds[pile], asked_bounds[pile + 1]):
+        for place in range(asked_bounds[partition], asked_bounds[partition + 1]):
             other = _find(member_words, slots, size, asked_words, place)
             if other >= 0:
                 found[asked_rows[place]] = member_rows[other]

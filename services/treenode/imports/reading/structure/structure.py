@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Role
-from services.treenode.imports.reading.structure.join import Piles, Repeats, deal_ids, join_ids, pile_count, repeats
+from services.treenode.imports.reading.structure.join import (
+    Partitions,
+    Repeats,
+    deal_ids,
+    join_ids,
+    partition_count,
+    repeats,
+)
 from services.treenode.imports.reading.structure.kernels import MASKED_LEGS, legs_are_free, mark_cycles
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s
 
@@ -41,7 +48,7 @@ class Members:
         self.ids = ids
         self._pool = pool
         self._threads = threads
-        self._dealt: Piles | None = None
+        self._dealt: Partitions | None = None
         #: Whether a row has no id that could be read.
         self.incomplete = not bool(_named(ids).all())
         #: Rows whose id an earlier row has; known after find().
@@ -49,10 +56,10 @@ class Members:
 
     def find(self, ids: AnyArray) -> Int32s:
         """The row of each id, (n,) int32; -1 for an unknown or empty one. `ids`: as in __init__."""
-        width, piles = max(self.ids.itemsize, ids.itemsize), pile_count(len(self.ids))
-        asked = self._pool.submit(deal_ids, ids, piles, width)
+        width, partitions = max(self.ids.itemsize, ids.itemsize), partition_count(len(self.ids))
+        asked = self._pool.submit(deal_ids, ids, partitions, width)
         if self._dealt is None or self._dealt.words.shape[1] * 4 != width:
-            self._dealt = deal_ids(self.ids, piles, width)
+            self._dealt = deal_ids(self.ids, partitions, width)
         found, self.duplicates = join_ids(self._dealt, asked.result(), len(ids), self._pool, self._threads)
         return found
 
