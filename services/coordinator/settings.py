@@ -34,7 +34,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     #: A write to the store that failed is tried again after this long, in seconds.
     write_again_s: float = 0.25
     #: How long a node that was elected and did not take the role lets others go first, in seconds.
-    shun_s: float = 10.0
+    demotion_s: float = 10.0
     #: How long a dead node that is not in the host file stays listed, in seconds.
     forget_s: float = 600.0
 
@@ -63,7 +63,7 @@ def election_settings(settings: CoordinatorSettings) -> ElectionSettings:
     for field in ("watch_interval_s", "hosts_file_interval_s"):
         if not getattr(settings, field) > 0:
             raise SettingsError(f"[coordinator] {field} = {getattr(settings, field)}: must be more than 0")
-    for field in ("shun_s", "forget_s", "drain_grace_s"):
+    for field in ("demotion_s", "forget_s", "drain_grace_s"):
         if not getattr(settings, field) >= 0:
             raise SettingsError(f"[coordinator] {field} = {getattr(settings, field)}: must be 0 or more")
     return ElectionSettings(
@@ -72,6 +72,6 @@ def election_settings(settings: CoordinatorSettings) -> ElectionSettings:
         closing_s=settings.closing_s,
         probe_interval_s=settings.probe_interval_s,
         write_again_s=settings.write_again_s,
-        shun_s=settings.shun_s,
+        demotion_s=settings.demotion_s,
         forget_s=settings.forget_s,
     )

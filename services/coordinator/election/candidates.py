@@ -23,9 +23,9 @@ def preference(lease: NodeLease, recorded: Recorded, hosts_order: Sequence[str],
     order, then the name; before all that, those that did not refuse the role lately.
     """
     import_id, position = lease.standing
-    shunned = now < lease.shunned_until
+    demoted = now < lease.demoted_until
     return (
-        shunned,
+        demoted,
         not is_recorded(lease, recorded),
         -import_id,
         -position,

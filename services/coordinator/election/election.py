@@ -252,7 +252,7 @@ class ElectionCore:
         lease = self.leases.process(holder.node, holder.incarnation)
         if not holder.acknowledged and now >= holder.elected_at + self.settings.lease_s:
             if lease is not None:
-                lease.shunned_until = now + self.settings.shun_s
+                lease.demoted_until = now + self.settings.demotion_s
             self._tell_holder_to_stop(now, actions)
             return True
         if lease is not None and not lease.is_ready(now):

@@ -45,7 +45,7 @@ class NodeLease:
     #: Whether the newest stream of the process still stands.
     connected: bool = True
     #: Until then other nodes go first in elections: it was elected and did not take the role.
-    shunned_until: float = float("-inf")
+    demoted_until: float = float("-inf")
 
     @property
     def node(self) -> str:

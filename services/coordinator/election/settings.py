@@ -18,6 +18,6 @@ class ElectionSettings:
     #: A write that failed is tried again after this long.
     write_again_s: float = 0.25
     #: How long a process that did not take the role lets others go first.
-    shun_s: float = 10.0
+    demotion_s: float = 10.0
     #: How long a dead node that is not in the host file stays listed.
     forget_s: float = 600.0

@@ -196,7 +196,7 @@ class Tree:
 
     @property
     def room_left(self) -> int:
-        """New members that there is room for before every column is copied into a larger one. A new layout makes room."""
+        """New members that fit before every column is copied into a larger one. A new layout makes room."""
         return self.store.capacity - self.store.used
 
     @property

@@ -1,8 +1,8 @@
-"""Finds ids among ids: both sides are dealt into small partitions by their keys, then each partition is joined in the cache.
+"""Finds ids among ids: both sides are dealt into small partitions by their keys, then each is joined in the cache.
 
 A hash over ten million ids misses the cache two or three times a look-up, and every id is looked up at least once here.
-Dealt into partitions of some ten thousand, all but the dealing stays in the cache: several times faster, and partitions can be
-joined in any number of threads.
+Dealt into partitions of some ten thousand, all but the dealing stays in the cache: several times faster, and any
+number of threads can join them.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ def _key_at(words: UInt32s, row: int) -> np.uint64:
 
 
 @kernel
-def _pile_of(words: UInt32s, row: int, partitions: int) -> int:
+def _partition_of(words: UInt32s, row: int, partitions: int) -> int:
     """The partition of an id: by the upper half of its key, so that the lower is left for the slots within."""
     return int(np.int64(((_key_at(words, row) >> _SHIFT_32) * np.uint64(partitions)) >> _SHIFT_32))
 
 
 @kernel
 def count_partitions(words: UInt32s, bounds: Int64s) -> None:
-    """words: (rows, width), an id a row, zeros for none. bounds: (partitions + 1) zeros, filled with where each begins."""
+    """words: (rows, width), an id a row, zeros for none. bounds: (partitions + 1) zeros, filled: where each begins."""
     partitions = bounds.size - 1
     for row in range(words.shape[0]):
         if words[row, 0] != 0:
-            bounds[_pile_of(words, row, partitions) + 1] += 1
+            bounds[_partition_of(words, row, partitions) + 1] += 1
     for partition in range(partitions):
         bounds[partition + 1] += bounds[partition]
 
 
 @kernel
 def deal(words: UInt32s, ends: Int64s, dealt_words: UInt32s, dealt_rows: Int32s) -> None:
-    """Puts each id and its row into its partition, rows ascending within it. ends: (partitions,) where each begins, left where it
-    ends. dealt_words, dealt_rows: (ids, width) and (ids,), filled.
+    """Puts each id and its row into its partition, rows ascending within it. ends: (partitions,) where each begins,
+    left where it ends. dealt_words, dealt_rows: (ids, width) and (ids,), filled.
     """
     partitions = ends.size
     for row in range(words.shape[0]):
         if words[row, 0] != 0:
-            partition = _pile_of(words, row, partitions)
+            partition = _partition_of(words, row, partitions)
             place = ends[partition]
             ends[partition] = place + 1
             dealt_rows[place] = row
@@ -89,10 +89,10 @@ def join(
     repeat_rows: Int64s,
     repeat_firsts: Int64s,
 ) -> int:
-    """Joins the partitions from first_partition to before end_partition, dealt from members and from ids asked for, of one width.
+    """Joins the partitions from first_partition to before end_partition, of members and of ids asked for, of one width.
 
-    slots: room for twice the largest partition of members, rounded up to a power of two. found: by row of the asked ids,
-    filled with the row of the first member with that id where there is one. repeat_rows, repeat_firsts: filled with the
+    slots: twice the largest partition of members, rounded up to a power of two. found: by row of the asked ids, filled
+    with the row of the first member with that id where there is one. repeat_rows, repeat_firsts: filled with the
     members whose id an earlier one has, and the earlier one. Returns how many those are.
     """
     repeats = 0
