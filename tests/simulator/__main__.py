@@ -13,7 +13,8 @@ import sys
 import time
 from multiprocessing import Pool
 
-from tests.simulator.planted import PLANTED, find
+from tests.simulator.planted import PLANTED
+from tests.simulator.planted.planting import find
 from tests.simulator.run import Result, run_seed
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.planted import PLANTED, Planted, find
+from tests.simulator.planted import PLANTED
+from tests.simulator.planted.planting import Planted, find
 from tests.simulator.run import run_seed
 
 CLEAN_SEEDS = 16
