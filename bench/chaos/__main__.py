@@ -33,7 +33,6 @@ from bench.cluster.cluster import RunningCluster, running_cluster
 from bench.cluster.judge import differing_nodes, judge_log
 from bench.cluster.read_load import ReadLoad
 from fasttree.client import Client, Endpoints
-from services.shared.serving.channels import open_channel
 
 IN_NAMESPACE = "FASTTREE_CHAOS_NAMESPACE"
 PUSHER_DISK_MB = 512
@@ -75,12 +74,11 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
         await imports.wait_settled()
         await cluster.wait_ready()
         epoch = (await cluster.cluster()).epoch
-        channel = await stack.enter_async_context(open_channel(cluster.endpoints["vip"]))
         pushing = Pushing(client, imports.member_ids, seed)
         faults = Faults(
             cluster, client, imports, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk
         )
-        async with ReadLoad(channel, [imports.root]) as load:
+        async with ReadLoad(cluster.channel(cluster.endpoints["vip"]), [imports.root]) as load:
             push = asyncio.create_task(pushing.run())
             counts, healed_s = await inject(faults, seconds)
             pushing.end()

@@ -16,10 +16,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from fasttree.client.channels import Channels
 from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
-from services.shared.serving.channels import open_channel
 
 #: A first start compiles the kernels: minutes of processor time on a busy machine.
 START_TIMEOUT_S = 600.0
@@ -90,7 +90,7 @@ class RunningCluster:
         self._process = process
         self.folder = folder
         self.log = log
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels = Channels()
 
     @classmethod
     async def start(
@@ -166,9 +166,7 @@ class RunningCluster:
 
     def channel(self, address: str) -> grpc.aio.Channel:
         """A channel to an address, opened once."""
-        if address not in self._channels:
-            self._channels[address] = open_channel(address)
-        return self._channels[address]
+        return self._channels.to(address)
 
     async def cluster(self) -> coordinator_pb2.Cluster:
         """The cluster as the coordinator sees it."""
@@ -236,9 +234,7 @@ class RunningCluster:
 
     async def close_channels(self) -> None:
         """Closes what `channel` opened."""
-        for channel in self._channels.values():
-            await channel.close()
-        self._channels.clear()
+        await self._channels.close()
 
     async def stop(self, timeout_s: float = 60.0) -> int:
         """Ctrl-C, then waits; returns the exit code."""

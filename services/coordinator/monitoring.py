@@ -21,7 +21,6 @@ class Monitoring:
 
     def __init__(self, runner: CoreRunner, servicer: CoordinatorServicer) -> None:
         self._runner = runner
-        self._servicer = servicer
         self._metrics = Metrics("coordinator")
         self._runner_http: web.AppRunner | None = None
         self.stopping = False

@@ -23,7 +23,6 @@ from services.treenode.tree import NotApplied
 
 NODE_LOG = "mtree.log"
 PUSH_LOG = "hpushup.log"
-NAMES = (NODE_LOG, PUSH_LOG)
 LINES_MAX = 10_000
 #: Bytes of a file's end that a tail looks at.
 TAIL_BYTES_MAX = 4 * 1024**2

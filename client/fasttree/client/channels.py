@@ -7,7 +7,7 @@ import grpc
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),
-    # A dead peer is found within seconds, on streams too. The servers allow pings every 5 s, no more often.
+    # A dead peer is found within seconds, on streams too.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # Reconnect quickly: the calls above have their own deadline and back-off.

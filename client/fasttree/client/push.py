@@ -115,8 +115,6 @@ class Push:
         #: When the last receipt came, or the first update after a pause went out.
         self._progress_at = time.monotonic()
         self._gave_up = False
-        #: How often the stream was opened again.
-        self.reconnects = 0
 
     async def receipts(self) -> AsyncIterator[pusher_pb2.Receipt]:
         """Receipts in the order of the updates. Raises a CallError when the pusher stays silent for `patience_s`."""
@@ -142,7 +140,6 @@ class Push:
             failure.message += f" ({len(self._unacknowledged)} updates without a receipt: push them again, same ids)"
             failure.args = (failure.message,)
             raise failure from error
-        self.reconnects += 1
         await asyncio.sleep(self._waits.next_s())
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:

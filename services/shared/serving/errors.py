@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import grpc
-from google.rpc import code_pb2, error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "fasttree"
 VALUE_LENGTH_MAX = 100
@@ -123,8 +123,3 @@ def to_rpc_status(error: FastTreeError) -> status_pb2.Status:
         )
         status.details.add().Pack(resource)
     return status
-
-
-def code_name(number: int) -> str:
-    """Name of a `google.rpc.Code`, such as "NOT_FOUND"."""
-    return code_pb2.Code.Name(number) if number in code_pb2.Code.values() else str(number)

@@ -1,0 +1,86 @@
+"""Finds code that nothing uses, by vulture: python -m tools.dead_code
+
+What only tests use counts as dead, unless it is listed in `KEPT` with its reason. A line of `KEPT` that keeps nothing
+is an error too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import vulture
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("services", "client/fasttree", "bench", "tools")
+
+_PUBLIC = "part of the Python client's API"
+_TESTS_WAIT = "tests wait for it, or look at it, where nothing else tells"
+_STORE = "a store for tests, held to the duties of the real ones by tests/conformance"
+_TESTED_TOOL = "used by the test of the README's tour"
+_FRAMEWORK = "called by the framework, under the framework's name"
+_SET = "set for a library that reads it"
+_FIELD = "a field of figures that are told whole, each under its name"
+
+#: What vulture finds and what stays: "path:name" to the reason.
+KEPT = {
+    "client/fasttree/client/client.py:get_node": _PUBLIC,
+    "client/fasttree/client/reports.py:list_holding_tank": _PUBLIC,
+    "client/fasttree/client/endpoints.py:pids": "read from the file, for whoever has to end these processes",
+    "client/fasttree/client/imports.py:sent_bytes": "names what a callback gets",
+    "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
+    "services/coordinator/stores/store.py:MemoryStore": _STORE,
+    "services/pusher/log/memory.py:MemoryLog": _STORE,
+    "services/pusher/admission/push.py:malformed": _FIELD,
+    "services/pusher/admission/push.py:unconfirmed": _FIELD,
+    "services/treenode/tree/reconcile.py:members_added": _FIELD,
+    "services/treenode/tree/reconcile.py:volume_difference_hundredths": _FIELD,
+    "services/treenode/tree/reconcile.py:members_after": _FIELD,
+    "services/shared/wire/record.py:encode_frame": "a frame as protobuf makes it: tests hold the fast encoder to it",
+    "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
+    "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,
+    "services/treenode/kernels/compiling.py:on_end": _FRAMEWORK,
+    "services/treenode/tree/kernels/kernel.py:_data_name": _SET,
+    "services/treenode/imports/reading/csv_reader.py:writeable": _SET,
+    "services/treenode/imports/reading/parquet_reader.py:writeable": _SET,
+    "services/treenode/reports/plan/filters.py:prec": _SET,
+    "services/treenode/imports/table_reader.py:has_spare": _TESTS_WAIT,
+    "services/treenode/reports/copy/gate.py:readers": _TESTS_WAIT,
+    "services/treenode/reports/service.py:stream_count": _TESTS_WAIT,
+    "services/treenode/tree/tree.py:room_left": _TESTS_WAIT,
+    "tools/tour.py:comparable": _TESTED_TOOL,
+    "tools/tour.py:python_program": _TESTED_TOOL,
+}
+
+#: What a decorator registers is used by whoever it is registered with.
+_REGISTERED = ["@*.command", "@*.group", "@click.command", "@click.group"]
+#: Names that Python gives its arguments and methods.
+_GIVEN = ["__call__", "trace"]
+
+
+def problems(root: Path, folders: Sequence[str], kept: dict[str, str]) -> Iterator[str]:
+    """Each piece of dead code that is not kept, and each line of `kept` that keeps nothing, as `place: what: mend`."""
+    finder = vulture.Vulture(ignore_names=_GIVEN, ignore_decorators=_REGISTERED)
+    finder.scavenge([str(root / folder) for folder in folders])
+    stale = set(kept)
+    for item in finder.get_unused_code(min_confidence=60, sort_by_size=False):
+        path = Path(item.filename).relative_to(root).as_posix()
+        key = f"{path}:{item.name}"
+        stale.discard(key)
+        if key not in kept:
+            mend = "remove it, or keep it with a reason in tools/dead_code.py"
+            yield f"{path}:{item.first_lineno}: {item.message}: {mend}"
+    for key in sorted(stale):
+        yield f"tools/dead_code.py: {key!r} keeps nothing any more: remove the line"
+
+
+def main() -> None:
+    """Prints the problems; fails where there is one."""
+    found = list(problems(ROOT, FOLDERS, KEPT))
+    print("\n".join(found) or "dead code: none")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
