@@ -48,8 +48,8 @@ class Broadcast:
         return bool(self._followers)
 
     @property
-    def room(self) -> int:
-        """How many lines the least patient listener still takes."""
+    def spare_lines(self) -> int:
+        """Lines that the least patient listener still takes."""
         return min((FOLLOWER_LINES_MAX - follower.lines.qsize() for follower in self._followers), default=0)
 
     def tell(self, line: str) -> None:
@@ -193,7 +193,7 @@ class UpdateEcho:
             self._begin_second(int(now_s))
         count = len(updates)
         shown = min(count, self._left)
-        echoed = min(count, self.echo.room) if self.echo.heard else 0
+        echoed = min(count, self.echo.spare_lines) if self.echo.heard else 0
         lines = list(_lines(first_position, updates[: max(shown, echoed)], not_applied))
         if shown:
             self._left -= shown

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports import lists, pages, streams, summaries
+from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.cuts import Cut
 from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready
 from services.treenode.reports.copy.reading import (
@@ -29,7 +30,6 @@ from services.treenode.reports.copy.reading import (
     of_rows,
     upline_size,
 )
-from services.treenode.reports.copy.room import Room
 from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.encoding import member_bytes
 from services.treenode.reports.encode.single import MemberEncoder
@@ -144,7 +144,7 @@ class ReportServicer:
 
             def work() -> report_pb2.SummarizeDownlineResponse:
                 extent = downline(tree, choice, request.member_id)
-                tables = summaries.summarize(tree, choice, extent, row_filter, ready.room)
+                tables = summaries.summarize(tree, choice, extent, row_filter, ready.buffers)
                 return summaries.summary_answer(tables, dimensions, status_names)
 
             return work
@@ -285,35 +285,35 @@ class ReportServicer:
             columns = {*row_filter.columns, *(() if sort_key is None else ("member_id", sort.column))}
             return choice, row_filter, sort, columns
 
-        def begin_links(tree: Tree, room: Room | None) -> Callable[[], FrozenLinks]:
+        def begin_links(tree: Tree, buffers: Buffers | None) -> Callable[[], FrozenLinks]:
             choice, row_filter, _, columns = plan(tree)
 
             def work() -> FrozenLinks:
                 extent = downline(tree, choice, request.member_id, row_filter.max_level)
-                return freeze_links(tree, choice, extent, columns, room=room)
+                return freeze_links(tree, choice, extent, columns, buffers=buffers)
 
             return work
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], Cut]:
             choice, row_filter, sort, columns = plan(tree)
             copied = ready.links if ready.links is not None and ready.links.still_hold(tree) else None
-            copy_links = begin_links(tree, ready.room)
+            copy_links = begin_links(tree, ready.buffers)
 
             def work() -> Cut:
                 links = copied or copy_links()
-                return Cut(freeze_values(links, choice, columns, room=ready.room), choice, row_filter, sort)
+                return Cut(freeze_values(links, choice, columns, buffers=ready.buffers), choice, row_filter, sort)
 
             return work
 
         def size(tree: Tree) -> int:
             return downline_size(tree, self._reader.choice(tree, request.options), request.member_id)
 
-        def room_bytes(tree: Tree, count: int) -> int:
+        def buffer_bytes(tree: Tree, count: int) -> int:
             choice, _, _, columns = plan(tree)
             return copy_bytes(tree, choice, columns, count)
 
         limit, position = self._limits.loop_copy_rows_max, request.options.min_position
-        return await self._reader.scan(position, context, size, limit, begin, room_bytes, begin_links)
+        return await self._reader.scan(position, context, size, limit, begin, buffer_bytes, begin_links)
 
     async def _page(self, cut: Cut, after: PageKey | None, size: int) -> pages.Page:
         """A page of a cut: a small one here, a large one in a thread."""

@@ -9,8 +9,8 @@ import numpy as np
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
+from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.reading import Extent, freeze, genealogy
-from services.treenode.reports.copy.room import Room
 from services.treenode.reports.encode.arrow import KIND_TEXTS
 from services.treenode.reports.group_tables import GroupTables, MemberColumns, tabulate
 from services.treenode.reports.plan.columns import Choice
@@ -45,7 +45,7 @@ def dimensions_of(asked: Iterable[Dimension]) -> tuple[Dimension, ...]:
 
 
 def summarize(
-    tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter, room: Room | None = None
+    tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter, buffers: Buffers | None = None
 ) -> GroupTables:
     """The groups of an extent's members that the filter leaves. Sees one state of the tree.
 
@@ -55,7 +55,7 @@ def summarize(
     store, walked = tree.store, genealogy(tree, choice)
     mask = np.empty(0, np.uint8)
     if row_filter.conditions:
-        rows = freeze(tree, choice, extent, row_filter.columns, shown=False, room=room)
+        rows = freeze(tree, choice, extent, row_filter.columns, shown=False, buffers=buffers)
         found = row_filter.mask(rows)
         if found is not None:
             mask = found.view(np.uint8)

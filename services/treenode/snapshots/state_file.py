@@ -33,8 +33,8 @@ PIECE_BYTES = 8 * 1024**2
 #: Reading takes larger ones: after each it waits for the interpreter, which may be busy with the process's own start.
 READ_PIECE_BYTES = 32 * 1024**2
 READER_THREADS = 2
-#: An array of any length may want room for so many.
-ROOM_MIN = 8192
+#: An array of any length may want so large a capacity.
+CAPACITY_MIN = 8192
 
 _PREFIX = struct.Struct("<8sQQI")
 
@@ -52,8 +52,9 @@ class StateFile(NamedTuple):
     label: dict[str, Any]
     #: The engine's.
     meta: dict[str, Any]
-    #: The engine's; each owns its memory. Those that `meta` names under `growing` have room behind what they hold: they
-    #: are `meta["room"]` long along the axis that it gives, whatever the file has.
+    #: The engine's; each owns its memory. Those that `meta` names under `growing` have spare capacity behind what they
+    #: hold: they are `meta["room"]` long (the key's name is the format's) along the axis that it gives, whatever the
+    #: file has.
     arrays: dict[str, AnyArray]
 
 
@@ -107,9 +108,9 @@ class StateLayout:
     @staticmethod
     def _checksum(descriptor: int, entry: Mapping[str, Any]) -> int:
         offset, left_bytes, crc = entry["offset"], _size_bytes(entry), 0
-        room = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
+        buffer = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
         while left_bytes:
-            part = room[: min(PIECE_BYTES, left_bytes)]
+            part = buffer[: min(PIECE_BYTES, left_bytes)]
             if not _read_into(descriptor, part, offset):
                 raise OSError(f"array {entry['name']} was not written whole")
             crc = zlib.crc32(part, crc)
@@ -228,10 +229,10 @@ def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
 def _allocate(
     entries: list[dict[str, Any]], meta: Mapping[str, Any], header_offset: int, path: Path
 ) -> dict[str, AnyArray]:
-    """Room for the arrays, which must be exactly what the file has before its header."""
+    """Memory for the arrays, which must be exactly what the file has before its header."""
     if len(entries) > ARRAYS_MAX:
         raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
-    growing, room = meta.get("growing", {}), meta.get("room", 0)
+    growing, capacity = meta.get("growing", {}), meta.get("room", 0)
     offset = ALIGNMENT_BYTES
     shapes = {}
     for entry in entries:
@@ -243,9 +244,11 @@ def _allocate(
         if entry["name"] in growing:
             axis = growing[entry["name"]]
             length = shapes[entry["name"]][axis]
-            if len(entry["shape"]) > 2 or not length <= room <= 2 * length + ROOM_MIN:
-                raise StateDamagedError(f"{path.name}: array {entry['name']} has {length} and wants room for {room}")
-            shapes[entry["name"]][axis] = room
+            if len(entry["shape"]) > 2 or not length <= capacity <= 2 * length + CAPACITY_MIN:
+                raise StateDamagedError(
+                    f"{path.name}: array {entry['name']} has {length} and wants room for {capacity}"
+                )
+            shapes[entry["name"]][axis] = capacity
     if offset != header_offset:
         raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
     return {entry["name"]: np.empty(tuple(shapes[entry["name"]]), np.dtype(entry["dtype"])) for entry in entries}
@@ -264,12 +267,12 @@ def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path
         raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
 
 
-def _read_into(descriptor: int, room: memoryview, offset: int) -> bool:
-    """Fills `room` from the file; False where the file ends before."""
-    while room:
-        count = os.preadv(descriptor, [room], offset)
+def _read_into(descriptor: int, buffer: memoryview, offset: int) -> bool:
+    """Fills `buffer` from the file; False where the file ends before."""
+    while buffer:
+        count = os.preadv(descriptor, [buffer], offset)
         if count == 0:
             return False
-        room = room[count:]
+        buffer = buffer[count:]
         offset += count
     return True

@@ -162,7 +162,7 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
 
 def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
     """Takes the enrolments from `begin` on in; the index of the first that must be looked at alone, or `end`."""
-    tree.make_room(end - begin, batch.asked[begin:end])
+    tree.ensure_capacity(end - begin, batch.asked[begin:end])
     rows = np.empty(end, dtype=np.int32)
     done = enrol_members(
         tree.store,

@@ -157,7 +157,7 @@ def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
 def _enrol_new(tree: Tree, enrolled: types_pb2.MemberEnrolled, profile: tuple[int, int, int, int]) -> int:
     """Makes a new place; everything is checked."""
     asked = packed_id(enrolled.member_id)
-    tree.make_room(1, asked)
+    tree.ensure_capacity(1, asked)
     rows = np.empty(1, dtype=np.int32)
     legs = np.array([enrolled.placement_leg], dtype=np.int32)
     done = enrol_members(
@@ -274,7 +274,7 @@ def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
     if slot < 0:
         raise _RefusedError(_why_no_slot(tree, posted.volume_type, posted.period))
     row = _member_row(tree, member_id, "member")
-    tree.make_volume_room(slot, row, posted.amount_hundredths)
+    tree.ensure_volume_width(slot, row, posted.amount_hundredths)
     slots = np.array([slot], dtype=np.int32)
     amounts = np.array([posted.amount_hundredths], dtype=np.int64)
     if post_volumes(tree.store, packed_id(member_id), slots, amounts, 0, 0) != 1:

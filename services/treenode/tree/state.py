@@ -3,9 +3,10 @@
 The arrays are views of the columns, cut to the rows in use: to be written before the next update, or by a forked child.
 Only what says how far overflow is, is made anew on the way back.
 
-The dict says under `growing` which arrays go by row or seat, and along which axis; under `room`, how long that axis is
-best made by whoever reads them into memory of their own. Arrays of that length become the tree's columns as they are:
-there is never a second copy of a state. Shorter ones are copied.
+The dict says under `growing` which arrays go by row or seat, and along which axis; under `room`, the capacity that
+whoever reads them into memory of their own best gives that axis (the key's name is the file format's, and stays as
+written snapshots have it). Arrays of that length become the tree's columns as they are: there is never a second copy of
+a state. Shorter ones are copied.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from services.treenode.tree.columns.ids import IdTable, empty_slots
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray
-from services.treenode.tree.store import PLACES, USED, Store, empty_store, room_for, widened, with_slots
+from services.treenode.tree.store import PLACES, USED, Store, capacity_for, empty_store, widened, with_slots
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
@@ -63,7 +64,7 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     meta = {
         "format": FORMAT,
         "growing": {"ids": 0} | {name: arrays[name].ndim - 1 for name in (*_COLUMNS, *seated, *further)},
-        "room": room_for(used),
+        "room": capacity_for(used),
         "import_id": tree.import_id,
         "position": tree.position,
         "digest": tree.digest,
@@ -80,7 +81,7 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
 
 
 def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashes: AnyArray) -> Store:
-    """A store with room to grow from a state. Raises KeyError or ValueError where columns are missing or differ."""
+    """A store with spare capacity from a state. Raises KeyError or ValueError where columns are missing or differ."""
     used = int(arrays["counters"][USED])
     columns = _Columns(used, len(arrays["kind"]))
     volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
@@ -101,7 +102,7 @@ def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashe
     set_magnitudes(store, used)
     places = int(store.counters[PLACES])
     if arrays["slots"].dtype != np.int32 or len(arrays["slots"]) < len(empty_slots(places + places // 8)):
-        return with_slots(store, room_for(places))
+        return with_slots(store, capacity_for(places))
     return store if columns.owned else store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
 
 
@@ -112,12 +113,12 @@ class _Columns:
         """`used`: rows in use; `length`: that of the arrays."""
         self.owned = length > used
         self._used = used
-        self._capacity = length if self.owned else room_for(used)
+        self._capacity = length if self.owned else capacity_for(used)
         self._copies: list[tuple[AnyArray, AnyArray]] = []
 
     def take(self, column: AnyArray, like: AnyArray, axis: int = -1) -> AnyArray:
-        """A column with room along the axis; its values may come with `copy` only. Raises ValueError where it is not
-        like `like`."""
+        """A column with spare capacity along the axis; its values may come with `copy` only. Raises ValueError where it
+        is not like `like`."""
         shape = list(like.shape)
         shape[axis] = self._capacity if self.owned else self._used
         if column.shape != tuple(shape) or column.dtype != like.dtype:
@@ -125,9 +126,9 @@ class _Columns:
         if self.owned:
             return column
         shape[axis] = self._capacity
-        roomy = np.empty(shape, column.dtype)
-        self._copies.append((roomy[: self._used] if axis == 0 else roomy[..., : self._used], column))
-        return roomy
+        longer = np.empty(shape, column.dtype)
+        self._copies.append((longer[: self._used] if axis == 0 else longer[..., : self._used], column))
+        return longer
 
     def whole(self, array: AnyArray, like: AnyArray) -> AnyArray:
         """An array that does not grow. Raises as `take`."""

@@ -76,7 +76,7 @@ class Store(NamedTuple):
 
     @property
     def capacity(self) -> int:
-        """Rows that there is room for."""
+        """Rows that fit before the columns must grow."""
         return len(self.kind)
 
     @property
@@ -85,7 +85,7 @@ class Store(NamedTuple):
         return int(self.counters[USED])
 
 
-def room_for(places: int) -> int:
+def capacity_for(places: int) -> int:
     """Capacity to allocate for that many places. Memory that is never written costs nothing."""
     return places + places // 4 + 4096
 
@@ -117,7 +117,7 @@ def empty_store(
 
 
 def widened(column: AnyArray, used: int, capacity: int) -> AnyArray:
-    """A copy of a column, by row or seat in its last dimension, with room for `capacity`."""
+    """A copy of a column, by row or seat in its last dimension, `capacity` long."""
     grown = np.empty((*column.shape[:-1], capacity), dtype=column.dtype)
     grown[..., :used] = column[..., :used]
     return grown
@@ -133,7 +133,7 @@ def _grown_genealogy(tree: Genealogy, used: int, capacity: int) -> Genealogy:
 
 
 def with_capacity(store: Store, capacity: int) -> Store:
-    """The same store with room for more rows; the arrays of the old one stay as they are, for whoever reads them."""
+    """The same store, `capacity` rows large; the arrays of the old one stay as they are, for whoever reads them."""
     used = store.used
     words = np.empty((capacity, store.ids.words.shape[1]), dtype=np.uint32)
     words[:used] = store.ids.words[:used]
@@ -151,12 +151,12 @@ def with_capacity(store: Store, capacity: int) -> Store:
 
 
 def with_wide_volumes(store: Store) -> Store:
-    """The same store with room for personal volumes of any size."""
+    """The same store, wide enough for personal volumes of any size."""
     return store._replace(personal=store.personal.astype(np.int64))
 
 
 def with_slots(store: Store, places: int) -> Store:
-    """The same store with an id hash that has room for `places`."""
+    """The same store with an id hash large enough for `places`."""
     table = IdTable(store.ids.words, empty_slots(places))
     insert_rows(table, store.used)
     return store._replace(ids=table)

@@ -32,8 +32,8 @@ from services.treenode.tree.store import (
     RING,
     ROOTS,
     Store,
+    capacity_for,
     empty_store,
-    room_for,
     with_capacity,
     with_id_words,
     with_slots,
@@ -85,7 +85,7 @@ class Tree:
         """A tree without members, at import 0, position 0."""
         names = Names([""])
         tags = _slot_tags(slot_keys(config.volume_types, config.periods))
-        return cls(config.volume_types, config.periods, 0, names, empty_store(room_for(0), 4, tags, names.hashes))
+        return cls(config.volume_types, config.periods, 0, names, empty_store(capacity_for(0), 4, tags, names.hashes))
 
     @classmethod
     def from_table(cls, table: ImportTable, config: TreeConfig, import_id: int, position: int) -> Tree:
@@ -195,8 +195,8 @@ class Tree:
         return int(self.store.counters[CHANGES])
 
     @property
-    def room_left(self) -> int:
-        """New members that fit before every column is copied into a larger one. A new layout makes room."""
+    def spare_capacity(self) -> int:
+        """New members that fit before every column is copied into a larger one. A new layout adds to it."""
         return self.store.capacity - self.store.used
 
     @property
@@ -285,7 +285,7 @@ class Tree:
         """
         count = len(member_ids)
         asked = words_of(member_ids)
-        self.make_room(count, asked)
+        self.ensure_capacity(count, asked)
         placed = np.zeros((count, 1), dtype=np.uint32) if placement_ids is None else words_of(placement_ids)
         if profile is None:
             profile = np.array([[DISTRIBUTOR, self.status_code(""), 0, NO_DAY]], dtype=np.int32).repeat(count, axis=0)
@@ -337,14 +337,14 @@ class Tree:
             column.add_digests(self.store, places, out)
         return out
 
-    def make_volume_room(self, slot: int, row: int, amount: int) -> None:
+    def ensure_volume_width(self, slot: int, row: int, amount: int) -> None:
         """Widens personal volumes where this one would not fit any more."""
         personal = self.store.personal
         if personal.dtype == np.int32 and not NARROW_MIN <= int(personal[slot, row]) + amount <= NARROW_MAX:
             self.store = with_wide_volumes(self.store)
 
-    def make_room(self, places: int, asked: UInt32s) -> None:
-        """Makes room for more places with these ids, before a kernel takes them in."""
+    def ensure_capacity(self, places: int, asked: UInt32s) -> None:
+        """Grows the columns where more places with these ids need it, before a kernel takes them in."""
         store = self.store
         used_words = asked.shape[1]
         while used_words > store.ids.words.shape[1] and not asked[:, used_words - 1].any():
@@ -353,11 +353,11 @@ class Tree:
             store = with_id_words(store, used_words)
         needed = store.used + places
         if needed > store.capacity:
-            store = with_capacity(store, room_for(needed))
+            store = with_capacity(store, capacity_for(needed))
             self.further.grow(store.used, store.capacity)
         entries = int(store.counters[PLACES]) + places
         if entries > len(store.ids.slots) * MAX_LOAD:
-            store = with_slots(store, room_for(entries))
+            store = with_slots(store, capacity_for(entries))
         self.store = store
 
 

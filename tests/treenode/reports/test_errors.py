@@ -266,7 +266,7 @@ async def test_an_empty_tree_answers(services: Services, rows_max: int) -> None:
 
 def test_the_errors_page_has_every_reason() -> None:
     page = (ROOT / "docs" / "errors.md").read_text()
-    sources = "".join(path.read_text() for path in (ROOT / "services" / "treenode" / "reports").glob("*.py"))
+    sources = "".join(path.read_text() for path in (ROOT / "services" / "treenode" / "reports").rglob("*.py"))
     reasons = set(re.findall(r'reason="([A-Z_]+)"|"([A-Z_]+_(?:UNKNOWN|VALUES|INVALID))"', sources))
     found = {one or other for one, other in reasons}
     assert len(found) > 15

@@ -131,22 +131,22 @@ def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path) -> Non
         read_state(path)
 
 
-def written_with_room(path: Path, room: int) -> dict[str, Any]:
-    """A file whose arrays by row want room for so many rows."""
+def written_with_capacity(path: Path, capacity: int) -> dict[str, Any]:
+    """A file whose arrays by row want that capacity."""
     rows: dict[str, Any] = {
         "by_row": np.arange(7, dtype=np.int32),
         "by_slot": np.arange(14, dtype=np.int64).reshape(2, 7),
         "words": np.arange(21, dtype=np.uint32).reshape(7, 3),
         "fixed": np.arange(7, dtype=np.int32),
     }
-    meta = {"growing": {"by_row": 0, "by_slot": 1, "words": 0}, "room": room}
+    meta = {"growing": {"by_row": 0, "by_slot": 1, "words": 0}, "room": capacity}
     with path.open("w+b") as file:
         write_state_to(file.fileno(), LABEL, meta, rows)
     return rows
 
 
-def test_arrays_that_grow_are_read_into_the_room_that_they_want(tmp_path: Path) -> None:
-    rows = written_with_room(tmp_path / "state", 9)
+def test_arrays_that_grow_are_read_into_the_capacity_that_they_want(tmp_path: Path) -> None:
+    rows = written_with_capacity(tmp_path / "state", 9)
     found = read_state(tmp_path / "state").arrays
     assert {name: array.shape for name, array in found.items()} == {
         "by_row": (9,), "by_slot": (2, 9), "words": (9, 3), "fixed": (7,),
@@ -155,8 +155,8 @@ def test_arrays_that_grow_are_read_into_the_room_that_they_want(tmp_path: Path) 
         assert (found[name][tuple(slice(length) for length in array.shape)] == array).all()
 
 
-@pytest.mark.parametrize("room", [6, 10**12])
-def test_room_that_the_file_does_not_account_for_is_refused(tmp_path: Path, room: int) -> None:
-    written_with_room(tmp_path / "state", room)
+@pytest.mark.parametrize("capacity", [6, 10**12])
+def test_capacity_that_the_file_does_not_account_for_is_refused(tmp_path: Path, capacity: int) -> None:
+    written_with_capacity(tmp_path / "state", capacity)
     with pytest.raises(StateDamagedError, match="wants room"):
         read_state(tmp_path / "state")

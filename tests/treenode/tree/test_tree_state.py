@@ -143,7 +143,7 @@ def test_reconciliation_tells_what_differs() -> None:
     assert same == type(same)(0, 0, 0, 0, 0, 0, 0)
 
 
-def roomy(meta: dict[str, Any], arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
+def with_capacity(meta: dict[str, Any], arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """The arrays as whoever reads them into memory of its own makes them."""
     longer = {}
     for name, array in arrays.items():
@@ -156,10 +156,10 @@ def roomy(meta: dict[str, Any], arrays: dict[str, AnyArray]) -> dict[str, AnyArr
     return longer
 
 
-def test_arrays_with_room_become_the_columns_without_a_copy() -> None:
+def test_arrays_with_spare_capacity_become_the_columns_without_a_copy() -> None:
     tree = some_tree()
     meta, arrays = tree.state()
-    longer = roomy(meta, arrays)
+    longer = with_capacity(meta, arrays)
     restored = Tree.from_state(meta, longer)
     restored.validate()
     assert restored.digest == tree.digest
@@ -169,14 +169,14 @@ def test_arrays_with_room_become_the_columns_without_a_copy() -> None:
     assert store.placement.row_at is longer["placement.row_at"]
     assert store.personal is longer["personal"]
     assert restored.further["city"].values is longer["further.city"]
-    assert restored.room_left == meta["room"] - store.used
+    assert restored.spare_capacity == meta["room"] - store.used
     assert not take(restored, order("m3", 1))
     restored.validate()
 
 
-def test_every_column_has_the_same_room() -> None:
+def test_every_column_has_the_same_capacity() -> None:
     meta, arrays = some_tree().state()
-    longer = roomy(meta, arrays)
+    longer = with_capacity(meta, arrays)
     for name in (name for name in meta["growing"] if not name.startswith("further.")):
         with pytest.raises(StateError):
             Tree.from_state(meta, {**longer, name: arrays[name]})

@@ -25,7 +25,7 @@ class Assembly:
         #: Different statuses, by code.
         self.status_names: list[str] = [""]
         self._status_codes: dict[str, int] = {"": 0}
-        #: With room for as many rows as a file may have; ids as (rows, width) words of four characters.
+        #: As long as a file may have rows; ids as (rows, width) words of four characters.
         self._columns: dict[int, AnyArray] = {}
         self._making = threading.Lock()
         self._texts: dict[int, list[Texts]] = {}
@@ -57,9 +57,9 @@ class Assembly:
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
 
-    def room(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
-        """Room for a batch's values, in the column itself where it is wide enough: nothing is copied then. See
-        `batch.Room`.
+    def buffer(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """A buffer for a batch's values, in the column itself where it is wide enough: nothing is copied then. See
+        `batch.ColumnBuffers`.
         """
         if self.is_hopeless or row + shape[0] > self._limits.rows:
             return np.empty(shape, dtype)

@@ -80,8 +80,8 @@ class Part:
     rejected: list[RejectedRow] = field(default_factory=list)
 
 
-class Room(Protocol):
-    """Gives a batch room for the values of a column."""
+class ColumnBuffers(Protocol):
+    """Gives a batch the buffers that take the values of its columns."""
 
     def __call__(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
         """An array of `shape`, or with wider rows, for the rows from `row` of the file on; called in any thread."""
@@ -112,10 +112,10 @@ _NUMBERS: dict[Role, tuple[type[np.generic], Callable[..., None]]] = {
 class BatchReader:
     """Reads batches of a file's rows, in any number of threads."""
 
-    def __init__(self, columns: Sequence[Column], limits: ImportLimits, room: Room) -> None:
+    def __init__(self, columns: Sequence[Column], limits: ImportLimits, buffers: ColumnBuffers) -> None:
         self.columns = columns
         self._limits = limits
-        self._room = room
+        self._buffers = buffers
 
     def read(self, first_row: int, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
         """The rows from `first_row` of the file on. `fields`: one for each column. `fault`, `fault_column`: (rows,),
@@ -131,7 +131,7 @@ class BatchReader:
                 part.texts[place] = self._texts(cells, fault, fault_column, place)
             elif column.role is not Role.DERIVED:
                 dtype, read = _NUMBERS[column.role]
-                part.values[place] = self._room(place, first_row, (len(fault),), dtype)
+                part.values[place] = self._buffers(place, first_row, (len(fault),), dtype)
                 read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
             if column.role is Role.VOLUME:
                 high, low = absolute_sum(part.values[place])
@@ -147,7 +147,7 @@ class BatchReader:
 
     def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
         longest = min(MAX_ID_LENGTH, int(cells.lengths.max(initial=1)))
-        ids = self._room(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
+        ids = self._buffers(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
         may_be_empty = self.columns[place].role is not Role.MEMBER_ID
         read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
         return ids
@@ -161,8 +161,8 @@ class BatchReader:
         return codes, [bytes(text).decode("ascii") for text in texts] or [""]
 
     def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
-        room = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
-        packed = np.empty(int(room), np.uint8)
+        size_bytes = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
+        packed = np.empty(int(size_bytes), np.uint8)
         offsets = np.empty(len(fault) + 1, np.int64)
         pack_texts(
             cells.data,

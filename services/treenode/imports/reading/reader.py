@@ -66,7 +66,7 @@ def read_import(
     columns = plan_columns(file.names, volume_types, periods, limits)
     places = {column.role: place for place, column in enumerate(columns)}
     assembly = Assembly(limits, memory or TableMemory.private())
-    for part in file.parts(BatchReader(columns, limits, assembly.room)):
+    for part in file.parts(BatchReader(columns, limits, assembly.buffer)):
         assembly.add(part, places.get(Role.STATUS, -1))
     if assembly.row_count == 0:
         raise refuse_file("it holds a header and no members: a tree needs one at least")

@@ -3,10 +3,10 @@
 | bytes | what |
 |---|---|
 | 0 to 15 | where the header begins, and how long it is (8 bytes each, little endian) |
-| from 4096 | each column at its offset, a multiple of 4096, with room for as many rows as a file may have |
+| from 4096 | each column at its offset, a multiple of 4096, as long as a file may have rows |
 | at the end | header in JSON: the columns (dtype, rows, offset), and what the table has beside them |
 
-Room that was never written takes no memory. No checksums: the writer has ended when the table is read, nobody else has
+Pages that were never written take no memory. No checksums: the writer has ended when the table is read, nobody else has
 the descriptor, and no disk lies between.
 """
 
@@ -53,7 +53,7 @@ class TableBrokenError(Exception):
 
 
 class TableMemory:
-    """Gives out room for columns, in any thread, and writes down where a table's columns are."""
+    """Gives out memory for columns, in any thread, and writes down where a table's columns are."""
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor`: of an empty file, which stays the caller's."""
@@ -77,8 +77,8 @@ class TableMemory:
         with self._lock:
             offset = self._place(size_bytes)
             os.ftruncate(self._descriptor, self._end)
-        room = mmap.mmap(self._descriptor, size_bytes, offset=offset)
-        column = np.frombuffer(room, np.dtype(dtype), count=int(np.prod(shape, dtype=np.int64))).reshape(shape)
+        mapped = mmap.mmap(self._descriptor, size_bytes, offset=offset)
+        column = np.frombuffer(mapped, np.dtype(dtype), count=int(np.prod(shape, dtype=np.int64))).reshape(shape)
         self._offsets[column.ctypes.data] = offset
         return column
 
@@ -166,5 +166,5 @@ def _mapped(descriptor: int, column: _Column, size_bytes: int) -> AnyArray:
     if dtype.hasobject or column.rows < 1 or column.offset % _ALIGNMENT_BYTES or not 0 < end <= size_bytes:
         raise TableBrokenError("a column of the table lies outside its file")
     # A copy that is made where somebody writes, which nobody does: kernels take writable columns only.
-    room = mmap.mmap(descriptor, column.rows * dtype.itemsize, mmap.MAP_PRIVATE, offset=column.offset)
-    return np.frombuffer(room, dtype)
+    mapped = mmap.mmap(descriptor, column.rows * dtype.itemsize, mmap.MAP_PRIVATE, offset=column.offset)
+    return np.frombuffer(mapped, dtype)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.copy.room import Room
+from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.rows import ID_COLUMNS, PLAIN_DTYPES
 from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, kernel
@@ -186,12 +186,12 @@ def walked_and_other(store: Store, placement: bool) -> tuple[Genealogy, Genealog
     return (store.placement, store.sponsor) if placement else (store.sponsor, store.placement)
 
 
-def _column(name: str, count: int, columns: Collection[str], room: Room) -> AnyArray:
-    return room.take(count if name in columns else 0, PLAIN_DTYPES[name])
+def _column(name: str, count: int, columns: Collection[str], buffers: Buffers) -> AnyArray:
+    return buffers.take(count if name in columns else 0, PLAIN_DTYPES[name])
 
 
 def copied_links(
-    store: Store, placement: bool, ranges: Int64s, base_level: int, columns: Collection[str], room: Room
+    store: Store, placement: bool, ranges: Int64s, base_level: int, columns: Collection[str], buffers: Buffers
 ) -> tuple[UInt8s, dict[str, AnyArray]]:
     """The ids, uint8[…, w], and those of the columns that change with links only, copied.
 
@@ -199,7 +199,7 @@ def copied_links(
         placement: The tree that the seats belong to.
         ranges: int64[k, 2]: seats from … to before, each a clean range or a single seat.
         base_level: Subtracted from each level.
-        room: What the copy takes its memory from.
+        buffers: What the copy takes its memory from.
     """
     count = int((ranges[:, 1] - ranges[:, 0]).sum())
     walked, other = walked_and_other(store, placement)
@@ -208,12 +208,12 @@ def copied_links(
     id_rows = 0 if set(ID_COLUMNS).isdisjoint(columns) else id_rows
     width = store.ids.words.shape[1]
     target = Links(
-        words=room.take(id_rows * width, np.uint32).reshape(id_rows, width),
-        parent=_column(walked_name, count, columns, room),
-        other_parent=_column(other_name, count, columns, room),
-        level=_column("level", count, columns, room),
+        words=buffers.take(id_rows * width, np.uint32).reshape(id_rows, width),
+        parent=_column(walked_name, count, columns, buffers),
+        other_parent=_column(other_name, count, columns, buffers),
+        level=_column("level", count, columns, buffers),
     )
-    member = _column("member_id", count, columns, room)
+    member = _column("member_id", count, columns, buffers)
     member[:] = np.arange(len(member), dtype=np.int32)
     _copy_links(target, store.ids.words, walked, other, ranges, base_level, count)
     copied: dict[str, AnyArray] = {
@@ -227,20 +227,20 @@ def copied_links(
 
 
 def copied_values(
-    store: Store, placement: bool, slot: int, ranges: Int64s, columns: Collection[str], room: Room
+    store: Store, placement: bool, slot: int, ranges: Int64s, columns: Collection[str], buffers: Buffers
 ) -> dict[str, AnyArray]:
     """Those of the columns that are values, copied. `slot`: whose volumes pv and gv are."""
     count = int((ranges[:, 1] - ranges[:, 0]).sum())
     walked, _ = walked_and_other(store, placement)
     target = Values(
-        kind=_column("kind", count, columns, room),
-        status=_column("status", count, columns, room),
-        rank=_column("rank", count, columns, room),
-        joined_on=_column("joined_on", count, columns, room),
-        leg=_column("placement_leg", count, columns, room),
-        personal=_column("pv", count, columns, room),
-        group=_column("gv", count, columns, room),
-        downline_count=_column("downline_count", count, columns, room),
+        kind=_column("kind", count, columns, buffers),
+        status=_column("status", count, columns, buffers),
+        rank=_column("rank", count, columns, buffers),
+        joined_on=_column("joined_on", count, columns, buffers),
+        leg=_column("placement_leg", count, columns, buffers),
+        personal=_column("pv", count, columns, buffers),
+        group=_column("gv", count, columns, buffers),
+        downline_count=_column("downline_count", count, columns, buffers),
     )
     source = Values(
         kind=store.kind,
@@ -273,16 +273,18 @@ def _copy_volumes(personal: Int64s, group: Int64s, source: Int64s, walked: Genea
         _copy_by_seat(group[slot], walked.group[slot], ranges, 0)
 
 
-def copied_column(source: AnyArray, walked: Genealogy, ranges: Int64s, count: int, room: Room) -> AnyArray:
+def copied_column(source: AnyArray, walked: Genealogy, ranges: Int64s, count: int, buffers: Buffers) -> AnyArray:
     """A by-row column of the `count` seats in the ranges, copied."""
-    target = room.take(count, source.dtype)
+    target = buffers.take(count, source.dtype)
     _copy_by_row(target, source, walked.row_at, ranges)
     return target
 
 
-def copied_volumes(source: Int64s, walked: Genealogy, ranges: Int64s, count: int, room: Room) -> tuple[Int64s, Int64s]:
+def copied_volumes(
+    source: Int64s, walked: Genealogy, ranges: Int64s, count: int, buffers: Buffers
+) -> tuple[Int64s, Int64s]:
     """Personal and group volumes of every slot, int64[slots, count] each, copied. `source`: personal ones by row."""
-    personal = room.take(len(source) * count, np.int64).reshape(len(source), count)
-    group = room.take(len(source) * count, np.int64).reshape(len(source), count)
+    personal = buffers.take(len(source) * count, np.int64).reshape(len(source), count)
+    group = buffers.take(len(source) * count, np.int64).reshape(len(source), count)
     _copy_volumes(personal, group, source, walked, ranges)
     return personal, group

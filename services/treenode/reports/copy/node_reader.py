@@ -12,8 +12,8 @@ import grpc.aio
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
+from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.reading import FrozenLinks, catalogue_of
-from services.treenode.reports.copy.room import Room
 from services.treenode.reports.encode.wire import field_bytes
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.plan.columns import Catalogue, Choice, choose
@@ -37,7 +37,7 @@ class Ready:
     """What was got ready for a reading, before its turn in the gate; nothing where it is read on the loop."""
 
     #: Memory for its copy.
-    room: Room | None = None
+    buffers: Buffers | None = None
     #: The copy's first half, of an earlier turn.
     links: FrozenLinks | None = None
 
@@ -129,14 +129,14 @@ class NodeReader:
         size: Callable[[Tree], int],
         loop_rows_max: int,
         begin: Callable[[Tree, Ready], Callable[[], T]],
-        room_bytes: Callable[[Tree, int], int] | None = None,
-        begin_links: Callable[[Tree, Room], Callable[[], FrozenLinks]] | None = None,
+        buffer_bytes: Callable[[Tree, int], int] | None = None,
+        begin_links: Callable[[Tree, Buffers], Callable[[], FrozenLinks]] | None = None,
     ) -> tuple[bytes, T]:
         """Reads many members of one state: `begin` checks the request, the work that it returns does the reading.
 
         Args:
             size: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
-            room_bytes: Memory that the work takes for that many, if it copies them; got ready outside the gate.
+            buffer_bytes: Memory that the work takes for that many, if it copies them; got ready outside the gate.
             begin_links: Begins the first half of the copy, which has a turn in the gate of its own.
 
         Returns:
@@ -147,13 +147,13 @@ class NodeReader:
         if members <= loop_rows_max:
             return self.as_of(), begin(tree, Ready())()
         ready = Ready()
-        if room_bytes is not None:
-            bytes_needed = room_bytes(tree, members + tree.empty_place_count)
-            room = await self.in_thread(lambda: Room(bytes_needed))
-            ready = Ready(room)
+        if buffer_bytes is not None:
+            bytes_needed = buffer_bytes(tree, members + tree.empty_place_count)
+            buffers = await self.in_thread(lambda: Buffers(bytes_needed))
+            ready = Ready(buffers)
             if begin_links is not None:
-                links = await self._view.gate.read_begun(lambda: begin_links(self._present(), room))
-                ready = Ready(room, links)
+                links = await self._view.gate.read_begun(lambda: begin_links(self._present(), buffers))
+                ready = Ready(buffers, links)
         noted: list[bytes] = []
 
         def begin_inside() -> Callable[[], T]:

@@ -10,8 +10,8 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.copy import walks
+from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.freeze import copied_column, copied_links, copied_values, copied_volumes
-from services.treenode.reports.copy.room import Room
 from services.treenode.reports.copy.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
 from services.treenode.reports.plan.columns import VOLUMES, Catalogue, Choice
 from services.treenode.tree import Tree
@@ -206,34 +206,34 @@ def freeze_links(
     columns: Collection[str],
     *,
     shown: bool = True,
-    room: Room | None = None,
+    buffers: Buffers | None = None,
 ) -> FrozenLinks:
     """Copies what changes with links only. Parameters as of `freeze`."""
     names = columns_to_copy(tree, choice, columns, shown=shown)
     placement = choice.tree == types_pb2.TREE_PLACEMENT
-    ids, plain = copied_links(tree.store, placement, extent.ranges, extent.base_level, names, room or Room())
+    ids, plain = copied_links(tree.store, placement, extent.ranges, extent.base_level, names, buffers or Buffers())
     return FrozenLinks(tree, tree.change_count, extent, ids, plain)
 
 
 def freeze_values(
-    links: FrozenLinks, choice: Choice, columns: Collection[str], *, shown: bool = True, room: Room | None = None
+    links: FrozenLinks, choice: Choice, columns: Collection[str], *, shown: bool = True, buffers: Buffers | None = None
 ) -> FrozenRows:
     """Copies the values to links that still hold. Parameters as of `freeze`."""
-    tree, extent, room = links.tree, links.extent, room or Room()
+    tree, extent, buffers = links.tree, links.extent, buffers or Buffers()
     ranges, count = extent.ranges, extent.seat_count
     names = columns_to_copy(tree, choice, columns, shown=shown)
     placement = choice.tree == types_pb2.TREE_PLACEMENT
     slot = tree.slot(choice.volume_type, choice.period)
-    plain = links.plain | copied_values(tree.store, placement, slot, ranges, names, room)
+    plain = links.plain | copied_values(tree.store, placement, slot, ranges, names, buffers)
     walked = genealogy(tree, choice)
     rows = FrozenRows(count=count, ids=links.ids, plain=plain, status_names=tuple(tree.statuses.texts))
     if VOLUMES in names:
-        personal, group = copied_volumes(tree.store.personal, walked, ranges, count, room)
+        personal, group = copied_volumes(tree.store.personal, walked, ranges, count, buffers)
         rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
     further = {}
     for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
         column = tree.further[name]
-        values = copied_column(column.values, walked, ranges, count, room)
+        values = copied_column(column.values, walked, ranges, count, buffers)
         texts = tuple(column.names.texts) if column.kind == "text" else ()
         further[name] = FurtherValues(column.kind, values, texts)
     return replace(rows, further=further) if further else rows
@@ -246,17 +246,17 @@ def freeze(
     columns: Collection[str],
     *,
     shown: bool = True,
-    room: Room | None = None,
+    buffers: Buffers | None = None,
 ) -> FrozenRows:
     """Copies columns of the extent's members; needs nothing of the tree afterwards.
 
     Args:
         columns: Beyond those that the choice shows.
         shown: False: `columns` only.
-        room: Memory that was got ready for the copy.
+        buffers: Memory that was got ready for the copy.
     """
-    links = freeze_links(tree, choice, extent, columns, shown=shown, room=room)
-    return freeze_values(links, choice, columns, shown=shown, room=room)
+    links = freeze_links(tree, choice, extent, columns, shown=shown, buffers=buffers)
+    return freeze_values(links, choice, columns, shown=shown, buffers=buffers)
 
 
 def without_empty_places(rows: FrozenRows) -> FrozenRows:

@@ -15,7 +15,7 @@ from services.treenode.tree.kernels.links import Genealogy, first_child, next_in
 
 @kernel
 def _walk(tree: Genealogy, head: Whole, ranges: Int64s, at: Whole) -> Whole:
-    """Writes the ranges of a downline, its head's first, to ranges[at:], as far as there is room; where they end."""
+    """Writes the ranges of a downline, its head's first, to ranges[at:], as far as they go; where they end."""
     seat = whole(head)
     while seat >= 0:
         span = whole(tree.span[seat])
@@ -33,7 +33,7 @@ def _walk(tree: Genealogy, head: Whole, ranges: Int64s, at: Whole) -> Whole:
 
 @kernel
 def _walk_all(tree: Genealogy, hidden: UInt8s, ranges: Int64s) -> Whole:
-    """Writes the ranges of every root that is not hidden (by row), as far as there is room; how many there are."""
+    """Writes the ranges of every root that is not hidden (by row), as far as they go; how many there are."""
     at = whole(0)
     head = whole(tree.top[0])
     joined = False
@@ -51,24 +51,24 @@ def _walk_all(tree: Genealogy, hidden: UInt8s, ranges: Int64s) -> Whole:
 
 def downline_ranges(tree: Genealogy, head: int) -> Int64s:
     """Ranges of a seat and its whole downline, int64[k, 2]: seats from … to before, in tree order."""
-    room = 64
+    capacity = 64
     while True:
-        ranges = np.empty((room, 2), np.int64)
+        ranges = np.empty((capacity, 2), np.int64)
         count = int(_walk(tree, head, ranges, 0))
-        if count <= room:
+        if count <= capacity:
             return ranges[:count]
-        room = count
+        capacity = count
 
 
 def all_ranges(tree: Genealogy, hidden: UInt8s) -> Int64s:
     """Ranges of every root's downline. `hidden`: by row, not 0 for roots to leave out; of length 0: none."""
-    room = 64
+    capacity = 64
     while True:
-        ranges = np.empty((room, 2), np.int64)
+        ranges = np.empty((capacity, 2), np.int64)
         count = int(_walk_all(tree, hidden, ranges))
-        if count <= room:
+        if count <= capacity:
             return ranges[:count]
-        room = count
+        capacity = count
 
 
 def single_ranges(seats: Int32s) -> Int64s:

@@ -21,7 +21,7 @@ from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel
 
 NO_IDS = np.empty(0, np.int32)
 #: Rows that are gathered before they are sorted, at least.
-ROOM_MIN = 1_024
+GATHERED_ROWS_MIN = 1_024
 
 
 class RowOrder(NamedTuple):
@@ -103,13 +103,13 @@ def _between(order: RowOrder, after: Point, before: Point, first: Whole, rows: I
 
 def first_rows(order: RowOrder, point: Point, count_max: int) -> tuple[Int64s, bool]:
     """The first `count_max` (≥ 1) rows after `point`, in order, and whether there are more. Lets other threads run."""
-    room = np.empty(min(len(order.member), max(4 * count_max, ROOM_MIN)), np.int64)
-    kept: Int64s = room[:0].copy()
+    gathered = np.empty(min(len(order.member), max(4 * count_max, GATHERED_ROWS_MIN)), np.int64)
+    kept: Int64s = gathered[:0].copy()
     bound = no_point(order.ids.shape[1])
     following, more = 0, False
     while following < len(order.member):
-        following, found = _between(order, point, bound, following, room)
-        kept = _sorted(order, np.concatenate((kept, room[:found])))
+        following, found = _between(order, point, bound, following, gathered)
+        kept = _sorted(order, np.concatenate((kept, gathered[:found])))
         if len(kept) > count_max:
             kept, more = kept[:count_max], True
             bound = _point_of(order, int(kept[-1]))

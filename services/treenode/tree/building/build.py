@@ -30,8 +30,8 @@ from services.treenode.tree.store import (
     USED,
     Store,
     VolumeType,
+    capacity_for,
     empty_store,
-    room_for,
 )
 from services.treenode.tree.table import ImportTable
 
@@ -47,7 +47,7 @@ class _Builder:
         self.slot_keys = slot_keys
         self.count = len(table)
         self.words = words
-        self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(room_for(self.count))))
+        self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(capacity_for(self.count))))
         self.file_row = np.empty(self.count, dtype=np.int32)
         self.row_of_file = np.empty(0, dtype=np.int32)
         self.keys: UInt64s = np.empty(0, dtype=np.uint64)
@@ -129,7 +129,7 @@ def build_store(
     Raises OverflowError where a group total does not fit 64 bits.
     """
     words = words_of(table.member_ids)
-    store = empty_store(room_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
+    store = empty_store(capacity_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
     builder = _Builder(table, slot_keys, store, words)
     with ThreadPoolExecutor(1) as beside:
         beside.submit(builder.touch)
@@ -144,7 +144,7 @@ def build_store(
 
 
 def _volume_dtype(table: ImportTable) -> VolumeType:
-    """The narrow one where every volume has room to double in it."""
+    """The narrow one where every volume may double in it."""
     for amounts in table.volumes.values():
         if len(amounts) and (amounts.min() < NARROW_MIN // 2 or amounts.max() > NARROW_MAX // 2):
             return np.int64

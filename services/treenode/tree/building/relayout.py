@@ -19,7 +19,7 @@ from services.treenode.tree.columns.ids import IdTable, empty_slots, insert_keys
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, kernel
 from services.treenode.tree.kernels.links import TOP, Genealogy
 from services.treenode.tree.kernels.walks import children_of, downline_seats
-from services.treenode.tree.store import CHANGES, FREE_HEAD, USED, Store, empty_store, room_for
+from services.treenode.tree.store import CHANGES, FREE_HEAD, USED, Store, capacity_for, empty_store
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
@@ -52,9 +52,9 @@ def relayout(tree: Tree) -> Tree:
     number = np.empty(old.used, dtype=np.int32)
     _invert(rows, number)
     volume_dtype = np.int32 if old.personal.dtype == np.int32 else np.int64
-    new = empty_store(room_for(count), old.ids.words.shape[1], old.slot_tags, old.status_hashes, volume_dtype)
+    new = empty_store(capacity_for(count), old.ids.words.shape[1], old.slot_tags, old.status_hashes, volume_dtype)
     _take(old.ids.words, rows, new.ids.words)
-    new = new._replace(ids=IdTable(new.ids.words, empty_slots(room_for(count))))
+    new = new._replace(ids=IdTable(new.ids.words, empty_slots(capacity_for(count))))
     insert_keys(new.ids, keys_of(new.ids.words[:count]))
     for name in ("kind", "status", "rank", "joined_on", "leg"):
         _take(getattr(old, name), rows, getattr(new, name))

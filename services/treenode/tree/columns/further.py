@@ -149,7 +149,7 @@ class FurtherColumns(Mapping[str, Column]):
             column.values[rows] = column.unknown
 
     def grow(self, used: int, capacity: int) -> None:
-        """Makes room for more rows."""
+        """Makes the columns `capacity` rows long."""
         for column in self._columns.values():
             column.values = widened(column.values, used, capacity)
 

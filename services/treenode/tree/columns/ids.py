@@ -180,7 +180,7 @@ def ids_of(words: UInt32s) -> AnyArray:
 
 
 def empty_slots(places: int) -> Int32s:
-    """A hash with room for `places`."""
+    """A hash large enough for `places`."""
     return np.full(max(64, int(places / MAX_LOAD) + 2), FREE_SLOT, dtype=np.int32)
 
 

@@ -85,7 +85,7 @@ def post_volumes(store: Store, asked: UInt32s, slots: Int32s, amounts: Int64s, b
 
 @inlined
 def take_row(store: Store) -> int:
-    """A row for a new place: one that became free, or the next one. There must be room."""
+    """A row for a new place: one that became free, or the next one. There must be spare capacity."""
     row = store.counters[FREE_HEAD]
     if row >= 0:
         store.counters[FREE_HEAD] = store.sponsor.following[row]
@@ -114,7 +114,7 @@ def seat_new(tree: Genealogy, seat: int, above: int) -> None:
 def enrol_one(
     store: Store, asked: UInt32s, index: int, sponsor_row: int, placement_row: int, leg: int, profile: Int32s
 ) -> int:
-    """Takes a new member in, whose id is in asked[index] and known to nobody; its row. There must be room.
+    """Takes a new member in, whose id is in asked[index] and known to nobody; its row. There must be spare capacity.
 
     `profile`: (n, 4) int32: kind, status code, rank, joined day.
     """

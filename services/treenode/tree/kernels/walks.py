@@ -10,7 +10,7 @@ from services.treenode.tree.kernels.links import Genealogy, first_child, next_in
 
 @kernel
 def _walk_up(tree: Genealogy, seat: int, seats: Int32s) -> int:
-    """Counts the seats above `seat`; fills `seats` with as many of them as there is room for."""
+    """Counts the seats above `seat`; fills `seats` with as many of them as it holds."""
     count = 0
     above = whole(tree.parent[seat])
     while above >= 0:
@@ -23,7 +23,7 @@ def _walk_up(tree: Genealogy, seat: int, seats: Int32s) -> int:
 
 @kernel
 def _walk_along(tree: Genealogy, seat: int, seats: Int32s) -> int:
-    """Counts the seats right below `seat`; fills `seats` with as many of them as there is room for."""
+    """Counts the seats right below `seat`; fills `seats` with as many of them as it holds."""
     count = 0
     child = first_child(tree, seat) if seat >= 0 else whole(tree.top[0])
     while child >= 0:
@@ -34,15 +34,15 @@ def _walk_along(tree: Genealogy, seat: int, seats: Int32s) -> int:
     return count
 
 
-#: Room that is enough for nearly every upline and front line, so that they are walked once.
-_ROOM = 256
+#: Seats that are enough for nearly every upline and front line, so that they are walked once.
+_SEATS_MIN = 256
 
 
 def upline_of(tree: Genealogy, seat: int) -> Int32s:
     """The seats above `seat`, nearest first, (n,) int32."""
-    seats = np.empty(_ROOM, dtype=np.int32)
+    seats = np.empty(_SEATS_MIN, dtype=np.int32)
     count = int(_walk_up(tree, seat, seats))
-    if count > _ROOM:
+    if count > _SEATS_MIN:
         seats = np.empty(count, dtype=np.int32)
         _walk_up(tree, seat, seats)
     return seats[:count]
@@ -50,9 +50,9 @@ def upline_of(tree: Genealogy, seat: int) -> Int32s:
 
 def children_of(tree: Genealogy, seat: int) -> Int32s:
     """The seats right below `seat`, or at the top for TOP, in order, (n,) int32."""
-    seats = np.empty(_ROOM, dtype=np.int32)
+    seats = np.empty(_SEATS_MIN, dtype=np.int32)
     count = int(_walk_along(tree, seat, seats))
-    if count > _ROOM:
+    if count > _SEATS_MIN:
         seats = np.empty(count, dtype=np.int32)
         _walk_along(tree, seat, seats)
     return seats[:count]

@@ -70,14 +70,14 @@ def test_a_table_outlives_its_descriptor(tmp_path: Path) -> None:
     assert bytes(found.member_ids[0]) == b"m1"
 
 
-def test_room_that_is_not_written_takes_no_memory(descriptor: int) -> None:
-    """Columns have room for as many rows as a file may have."""
+def test_memory_that_is_not_written_takes_no_memory(descriptor: int) -> None:
+    """Columns are as long as a file may have rows."""
     column = TableMemory(descriptor).empty((100_000_000, 32), np.uint8)
     column[:1000] = 1
     assert os.fstat(descriptor).st_blocks * 512 < 1_000_000
 
 
-def test_threads_get_room_of_their_own(descriptor: int) -> None:
+def test_threads_get_memory_of_their_own(descriptor: int) -> None:
     """No two columns share memory, whoever asks when."""
     memory = TableMemory(descriptor)
     together = threading.Barrier(8)

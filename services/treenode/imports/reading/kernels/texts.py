@@ -124,7 +124,7 @@ def pack_texts(
     fault_column: Int16s,
     column: int,
 ) -> None:
-    """Texts one after another. offsets: (rows + 1), filled with where each begins in packed, which has room for all.
+    """Texts one after another. offsets: (rows + 1), filled with where each begins in packed, which holds all.
     A faulty text is left out.
     """
     end = 0

@@ -20,7 +20,7 @@ def _touch(memory: UInt8s) -> None:
         memory[place] = 0
 
 
-class Room:
+class Buffers:
     """Arrays from one piece of memory, one after another; once it is used up, from fresh memory. For one copy."""
 
     def __init__(self, size_bytes: int = 0) -> None:
