@@ -17,7 +17,7 @@ def cluster_message(
     core: ElectionCore,
     cluster: str,
     heartbeats: Mapping[str, coordinator_pb2.KeepAliveRequest],
-    now: float,
+    now_s: float,
     wall_time_s: float,
 ) -> coordinator_pb2.Cluster:
     """The whole view.
@@ -37,26 +37,26 @@ def cluster_message(
         epoch=core.recorded.epoch,
         primary=core.seat.primary,
         paused=core.recorded.paused,
-        nodes=[_node(core, lease, heartbeats[lease.node], now) for lease in nodes if lease.node in heartbeats],
+        nodes=[_node(core, lease, heartbeats[lease.node], now_s) for lease in nodes if lease.node in heartbeats],
         observed_at=observed_at,
-        note=note(core, now),
+        note=note(core, now_s),
     )
 
 
 def _node(
-    core: ElectionCore, lease: NodeLease, heartbeat: coordinator_pb2.KeepAliveRequest, now: float
+    core: ElectionCore, lease: NodeLease, heartbeat: coordinator_pb2.KeepAliveRequest, now_s: float
 ) -> coordinator_pb2.ClusterNode:
     role = Role.PRIMARY if core.seat.is_granted_to(lease) else Role.PASSIVE
     return coordinator_pb2.ClusterNode(
         address=heartbeat.node,
         status=heartbeat.status,
         role=coordinator_pb2.Role.ValueType(role),
-        alive=lease.is_alive(now),
-        silent_ms=max(0, min(int((now - lease.heard_at) * 1000), 2**32 - 1)),
+        alive=lease.is_alive(now_s),
+        silent_ms=max(0, min(int((now_s - lease.heard_at) * 1000), 2**32 - 1)),
     )
 
 
-def note(core: ElectionCore, now: float) -> str:
+def note(core: ElectionCore, now_s: float) -> str:
     """Why there is no primary, or what the coordinator waits for, in one line; empty where all is well."""
     parts = []
     if core.write_problem:
@@ -66,21 +66,21 @@ def note(core: ElectionCore, now: float) -> str:
     if core.handover is not None:
         parts.append(core.handover.note())
     elif not core.seat.primary:
-        parts.append(_why_vacant(core, now))
+        parts.append(_why_vacant(core, now_s))
     return "; ".join(part for part in parts if part)
 
 
-def _why_vacant(core: ElectionCore, now: float) -> str:
+def _why_vacant(core: ElectionCore, now_s: float) -> str:
     if core.seat.holder is not None:
         return f"waits until {core.seat.holder.node} has stepped down or its lease has run out"
     if core.recorded.paused:
         return "the primary is gone and is not replaced until elections are resumed"
     if core.writing is not None:
         return f"elects {core.writing.primary}"
-    if now < core.others_from:
-        wait_s = core.others_from - now
+    if now_s < core.others_from:
+        wait_s = core.others_from - now_s
         waits_for = f"{core.recorded.primary}'s" if core.recorded.primary else "an earlier"
         return f"started or woke just now: {waits_for} lease may run for another {wait_s:.1f} s"
-    if any(lease.is_ready(now) for lease in core.leases):
+    if any(lease.is_ready(now_s) for lease in core.leases):
         return "an election is due"
     return "no node is ready"

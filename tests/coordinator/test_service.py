@@ -20,6 +20,7 @@ from services.coordinator.election.events import Recorded
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.load import ClusterSettings
+from services.shared.cores import Tick
 from services.shared.serving.channels import open_channel
 from tests.fakes.heartbeats import DRAINING, FakeNode
 
@@ -66,7 +67,7 @@ class Stage:
         """Turns the clock as a coordinator sees it that is awake."""
         for _ in range(round(seconds / 0.1)):
             self.now += 0.1
-            self.coordinator.runner._tick()
+            self.coordinator.runner.feed(Tick())
 
     async def elect(self, *nodes: FakeNode) -> None:
         """Lets the first lease time pass; the first of the nodes (the furthest) becomes primary."""
@@ -77,7 +78,7 @@ class Stage:
         for node in nodes:
             await node.talk()
         self.now += 0.001
-        self.coordinator.runner._tick()
+        self.coordinator.runner.feed(Tick())
         answer = await nodes[0].answer()
         assert answer.role == coordinator_pb2.ROLE_PRIMARY
         await nodes[0].talk()
@@ -221,7 +222,7 @@ async def test_a_write_that_only_seemed_to_fail_counts(stage: Stage) -> None:
     stage.now += 0.9
     await a.talk()
     stage.now += 0.1
-    stage.coordinator.runner._tick()
+    stage.coordinator.runner.feed(Tick())
     assert (await a.answer()).epoch == 1
 
 

@@ -59,6 +59,7 @@ from services.pusher.imports.events import (
     RolloutEvent,
 )
 from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
+from services.shared.cores import Tick
 
 NODES = ("a:1", "b:1", "c:1")
 node_names = st.sampled_from(NODES)
@@ -194,7 +195,7 @@ class FanOutMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.01, 10.0))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.do(self.core.tick(self.now))
+        self.do(self.core.handle(Tick(), self.now))
 
     @invariant()
     def rules_hold(self) -> None:
@@ -297,7 +298,7 @@ class RolloutMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.1, 200.0))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.do(self.core.tick(self.now))
+        self.do(self.core.handle(Tick(), self.now))
 
     @rule()
     def restart(self) -> None:
@@ -339,7 +340,7 @@ class AcksMachine(RuleBasedStateMachine):
         self.tickets += 1
         position = self.position + ahead + 1
         self.waiting[self.tickets] = (position, ack_range, self.now + patience_s)
-        over = self.core.handle(WaitBegun(self.tickets, position, ack_range, self.now + patience_s))
+        over = self.core.handle(WaitBegun(self.tickets, position, ack_range, self.now + patience_s), self.now)
         self.check([wait.ticket for wait in over])
 
     @rule(node=node_names, further=st.integers(0, 4))
@@ -349,7 +350,7 @@ class AcksMachine(RuleBasedStateMachine):
         if node in self.healthy:
             self.healthy[node] = self.confirmed[node]
         held = ((self.confirmed[node], KnownOutcome.HELD),) if further else ()
-        over = self.core.handle(NodeConfirmed(node, self.confirmed[node], held))
+        over = self.core.handle(NodeConfirmed(node, self.confirmed[node], held), self.now)
         assert all(wait.reached for wait in over)
         self.check([wait.ticket for wait in over])
         if further:
@@ -360,7 +361,7 @@ class AcksMachine(RuleBasedStateMachine):
         self.healthy.pop(node, None)
         if healthy:
             self.healthy[node] = self.confirmed[node]
-        over = self.core.handle(NodeHealth(node, healthy, self.confirmed[node]))
+        over = self.core.handle(NodeHealth(node, healthy, self.confirmed[node]), self.now)
         self.check([wait.ticket for wait in over])
 
     @rule()
@@ -368,12 +369,12 @@ class AcksMachine(RuleBasedStateMachine):
         if self.waiting:
             ticket = min(self.waiting)
             del self.waiting[ticket]
-            assert self.core.handle(WaitGivenUp(ticket)) == []
+            assert self.core.handle(WaitGivenUp(ticket), self.now) == []
 
     @rule(seconds=st.floats(0.1, 3.0))
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
-        over = {wait.ticket for wait in self.core.tick(self.now)}
+        over = {wait.ticket for wait in self.core.handle(Tick(), self.now)}
         assert over == {ticket for ticket, (_, _, deadline) in self.waiting.items() if deadline <= self.now}
         for ticket in over:
             del self.waiting[ticket]

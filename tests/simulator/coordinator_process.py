@@ -29,6 +29,7 @@ from services.coordinator.election.events import (
     SwitchoverDone,
     SwitchoverFailed,
 )
+from services.shared.cores import Tick
 from tests.simulator.checkers import Reign, Violation
 from tests.simulator.disk import Service
 from tests.simulator.messages import ClusterSeen
@@ -144,22 +145,17 @@ class CoordinatorProcess(Service):
         self.core.validate()
         self._plan()
 
-    def _tick(self) -> None:
-        self._planned_at = None
-        self._perform(self.core.tick(self.clock.now()))
-        self.core.validate()
-        self._plan()
-
     def _plan(self) -> None:
-        wakes_at = self.core.wakes_at()
-        if wakes_at is not None and (self._planned_at is None or wakes_at < self._planned_at - 1e-9):
-            self._planned_at = wakes_at
+        deadline_s = self.core.deadline_s
+        if deadline_s is not None and (self._planned_at is None or deadline_s < self._planned_at - 1e-9):
+            self._planned_at = deadline_s
             # A timer is late rather than early, as the event loop's are.
-            self.timer(wakes_at - self.clock.now() + 0.0005, self._wake, wakes_at)
+            self.timer(deadline_s - self.clock.now() + 0.0005, self._wake, deadline_s)
 
     def _wake(self, planned_at: float) -> None:
         if self._planned_at == planned_at:
-            self._tick()
+            self._planned_at = None
+            self.handle(Tick())
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:

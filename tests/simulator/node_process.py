@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from services.coordinator.election.events import Answer, Heartbeat, Role
 from services.coordinator.election.events import NodeState as HeartbeatState
+from services.shared.cores import Tick
 from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted
@@ -180,7 +181,7 @@ class NodeProcess(Service):
         now = self.clock.now()
         deadline = self.core.deadline_s
         if deadline is not None and now >= deadline:
-            self.perform(self.core.tick(now))
+            self.perform(self.core.handle(Tick(), now))
             self.core.validate()
             deadline = self.core.deadline_s
         if deadline is not None and self._planned_at is None:

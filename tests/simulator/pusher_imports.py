@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fasttree.v1.types_pb2 import ImportManifest
 from services.pusher.imports import events as roll
 from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
+from services.shared.cores import Tick
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, UploadRequest
 from tests.simulator.network import End
@@ -71,7 +72,7 @@ class ImportDesk:
 
     def tick(self) -> None:
         """Lets the core do what is due."""
-        self._perform(self.rollout.tick(self._pusher.clock.now()))
+        self._perform(self.rollout.handle(Tick(), self._pusher.clock.now()))
         self.rollout.validate()
 
     @property

@@ -20,6 +20,7 @@ from services.pusher.admission.acks import (
     WaitGivenUp,
     WaitOver,
 )
+from services.shared.cores import Tick
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import (
     ALL_NODES,
@@ -106,7 +107,7 @@ class PushDesk:
 
     def tick(self) -> None:
         """Ends waits whose time is over."""
-        self._waits_over(self.acks.tick(self.pusher.clock.now()))
+        self._waits_over(self.acks.handle(Tick(), self.pusher.clock.now()))
         self.acks.validate()
 
     def accept(self, end: End) -> None:
@@ -203,7 +204,7 @@ class PushDesk:
         self._ack(WaitBegun(self._tickets, last, level, self.pusher.clock.now() + ACK_TIMEOUT_S))
 
     def _ack(self, event: AckEvent) -> None:
-        over = self.acks.handle(event)
+        over = self.acks.handle(event, self.pusher.clock.now())
         self._waits_over(over)
         self.acks.validate()
 

@@ -11,6 +11,7 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.imports.retention import first_kept
 from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.pusher.log.store import LogEnds
+from services.shared.cores import Tick
 from services.treenode.node.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
@@ -110,7 +111,7 @@ class PusherProcess(Service):
         self.network.died(self, reset=self.world.random.random() < 0.7)
 
     def _tick(self) -> None:
-        self._perform_fan(self.replication.tick(self.clock.now()))
+        self._perform_fan(self.replication.handle(Tick(), self.clock.now()))
         self.replication.validate()
         self.import_desk.tick()
         self.desk.tick()

@@ -18,12 +18,12 @@ def host_rank(lease: NodeLease, hosts_order: Sequence[str]) -> int:
     return min(places, default=len(hosts_order))
 
 
-def preference(lease: NodeLease, recorded: Recorded, hosts_order: Sequence[str], now: float) -> tuple[object, ...]:
+def preference(lease: NodeLease, recorded: Recorded, hosts_order: Sequence[str], now_s: float) -> tuple[object, ...]:
     """Sorts candidates, the best first: the process that held the seat last, then the furthest, then the host file's
     order, then the name; before all that, those that did not refuse the role lately.
     """
     import_id, position = lease.standing
-    demoted = now < lease.demoted_until
+    demoted = now_s < lease.demoted_until
     return (
         demoted,
         not is_recorded(lease, recorded),

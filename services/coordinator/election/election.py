@@ -1,4 +1,4 @@
-"""Who is primary: the election core. No I/O, no clock: events and `now` in, actions out.
+"""Who is primary: the election core. No I/O, no clock: events and the time in, actions out.
 
 Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switchover: handover.py):
 1. **Epochs.** Each election has a number of its own, higher than any that this core, its store or any heartbeat has
@@ -60,12 +60,15 @@ from services.coordinator.election.leases import LeaseTable, NodeLease, Verdict
 from services.coordinator.election.pauses import PauseQueue
 from services.coordinator.election.seat import ElectionError, Holder, Move, Seat, SeatState
 from services.coordinator.election.settings import ElectionSettings as ElectionSettings
+from services.shared.cores import Tick
 
 
 class ElectionCore:
     """Leases, election, switchover and pause of one cluster. `view.py` shows it to others."""
 
-    def __init__(self, settings: ElectionSettings, recorded: Recorded, hosts_order: Iterable[str], now: float) -> None:
+    def __init__(
+        self, settings: ElectionSettings, recorded: Recorded, hosts_order: Iterable[str], now_s: float
+    ) -> None:
         self.settings = settings
         #: What is durable.
         self.recorded = recorded
@@ -78,67 +81,69 @@ class ElectionCore:
         #: What is being written: an election in ELECTING, else a pause or resume.
         self.writing: Recorded | None = None
         #: Until then only the recorded process may be elected (rule 2).
-        self.others_from = now + settings.lease_s
+        self.others_from = now_s + settings.lease_s
         #: An election's write failed and may have happened: the store may name a winner that nobody was told of.
         self.unsure = False
         #: Why the last write failed; empty once one succeeded.
         self.write_problem = ""
-        self._write_again_at = now
+        self._write_again_at = now_s
         self._pauses = PauseQueue()
         self._epoch_floor = recorded.epoch
         #: The newest time that it was told; never goes back.
-        self.now = now
+        self.now_s = now_s
         self._shown: object = None
 
     # ---- in and out --------------------------------------------------------------------------------------------------
 
-    def handle(self, event: Event, now: float) -> list[Action]:
+    def handle(self, event: Event, now_s: float) -> list[Action]:
         """Takes an event in; returns what to do, in this order. Raises ElectionError on an event out of order."""
-        now = self._go_on(now)
-        self.seat.hear(now, event)
+        now_s = self._go_on(now_s)
+        if not isinstance(event, Tick):
+            self.seat.hear(now_s, event)
         actions: list[Action] = []
         match event:
+            case Tick():
+                self._forget_the_gone(now_s)
             case Heartbeat():
-                self._take_heartbeat(event, now, actions)
+                self._take_heartbeat(event, now_s, actions)
             case StreamEnded():
-                held = self._may_hold_role(event.node, now)
-                self.leases.end_stream(event.node, event.incarnation, now, may_hold_role=held)
+                held = self._may_hold_role(event.node, now_s)
+                self.leases.end_stream(event.node, event.incarnation, now_s, may_hold_role=held)
             case SwitchoverAsked():
-                self._begin_switchover(event, now, actions)
+                self._begin_switchover(event, now_s, actions)
             case PauseAsked() | ResumeAsked():
                 self._pauses.add(event)
             case PersistDone():
-                self._end_write(event.recorded, now, actions)
+                self._end_write(event.recorded, now_s, actions)
             case PersistFailed():
-                self._fail_write(event, now, actions)
+                self._fail_write(event, now_s, actions)
             case HostsChanged():
                 self.hosts_order = event.hosts_order
-        self._settle(now, actions)
+        self._settle(now_s, actions)
         return actions
 
-    def tick(self, now: float) -> list[Action]:
-        """Time has passed. Due at `wakes_at()` at the latest; more often does no harm."""
-        now = self._go_on(now)
-        listed = set(self.hosts_order)
+    def _forget_the_gone(self, now_s: float) -> None:
+        """Drops nodes that are dead for long and not in the host file."""
         for lease in [*self.leases]:
-            known = lease.node in listed or lease.last.address in listed
-            if not known and now >= lease.ends_at + self.settings.forget_s:
+            if now_s >= self._forgotten_at(lease):
                 self.leases.forget(lease.node)
-        actions: list[Action] = []
-        self._settle(now, actions)
-        return actions
 
-    def _go_on(self, now: float) -> float:
+    def _forgotten_at(self, lease: NodeLease) -> float:
+        listed = lease.node in self.hosts_order or lease.last.address in self.hosts_order
+        return math.inf if listed else lease.ends_at + self.settings.forget_s
+
+    def _go_on(self, now_s: float) -> float:
         """Notes the time, and whether this coordinator slept through a time at which it had something to do."""
-        due = self.wakes_at()
-        if due is not None and now > due + self.settings.lease_s / 2:
-            self.others_from = max(self.others_from, now + self.settings.lease_s / 2)
-        self.now = max(now, self.now)
-        return self.now
+        due_s = self.deadline_s
+        if due_s is not None and now_s > due_s + self.settings.lease_s / 2:
+            self.others_from = max(self.others_from, now_s + self.settings.lease_s / 2)
+        self.now_s = max(now_s, self.now_s)
+        return self.now_s
 
-    def wakes_at(self) -> float | None:
-        """When `tick` has something to do, if nothing happens before; None: nothing to wait for."""
-        times = [lease.ends_at for lease in self.leases]
+    @property
+    def deadline_s(self) -> float | None:
+        """When it has something to do if nothing happens before; None while it waits for nothing."""
+        times = [time for lease in self.leases for time in (lease.ends_at, self._forgotten_at(lease))]
         times += [self.others_from, self._write_again_at]
         if (holder := self.seat.holder) is not None:
             times.append(holder.right_until)
@@ -146,7 +151,7 @@ class ElectionCore:
                 times.append(holder.elected_at + self.settings.lease_s)
         if (handover := self.handover) is not None:
             times += [handover.deadline_at, handover.closing_until, handover.probe_at]
-        return min([time for time in times if self.now < time < math.inf], default=None)
+        return min([time for time in times if self.now_s < time < math.inf], default=None)
 
     @property
     def epoch_floor(self) -> int:
@@ -162,9 +167,9 @@ class ElectionCore:
 
     # ---- heartbeats --------------------------------------------------------------------------------------------------
 
-    def _take_heartbeat(self, heartbeat: Heartbeat, now: float, actions: list[Action]) -> None:
-        held = self._may_hold_role(heartbeat.node, now)
-        verdict = self.leases.take(heartbeat, now, may_hold_role=held)
+    def _take_heartbeat(self, heartbeat: Heartbeat, now_s: float, actions: list[Action]) -> None:
+        held = self._may_hold_role(heartbeat.node, now_s)
+        verdict = self.leases.take(heartbeat, now_s, may_hold_role=held)
         if verdict is Verdict.REFUSED:
             message = f"another process holds the name {heartbeat.node}: end it, or give this node another name"
             actions.append(Refuse(node=heartbeat.node, incarnation=heartbeat.incarnation, message=message))
@@ -172,19 +177,19 @@ class ElectionCore:
         if verdict is not Verdict.TAKEN or lease is None:
             return
         self._epoch_floor = max(self._epoch_floor, heartbeat.primary_epoch, heartbeat.known_epoch)
-        self._hear_of_role(lease, now)
-        self._settle(now, actions)
+        self._hear_of_role(lease, now_s)
+        self._settle(now_s, actions)
         if not any(isinstance(action, Answer) and action.node == heartbeat.node for action in actions):
             self._answer(lease, actions, pushed=False)
 
-    def _hear_of_role(self, lease: NodeLease, now: float) -> None:
+    def _hear_of_role(self, lease: NodeLease, now_s: float) -> None:
         """What the heartbeat says about the seat (rules 2 and 3)."""
         said, holder = lease.last.primary_epoch, self.seat.holder
         if holder is None:
             goes_on = said == self.recorded.epoch > 0 and lease.last.state is NodeState.PRIMARY
             vacant = self.seat.state is SeatState.VACANT and self.handover is None
             if vacant and not self.unsure and goes_on and is_recorded(lease, self.recorded):
-                holder = Holder(lease.node, lease.incarnation, said, now, lease.ends_at, acknowledged=True)
+                holder = Holder(lease.node, lease.incarnation, said, now_s, lease.ends_at, acknowledged=True)
                 self.seat.move(Move.RENEWED, holder)
             return
         if not holder.is_process(lease):
@@ -194,13 +199,13 @@ class ElectionCore:
         if said == holder.epoch:
             holder.acknowledged = True
         elif holder.acknowledged:
-            self._empty_seat(now)
+            self._empty_seat(now_s)
 
-    def _may_hold_role(self, node: str, now: float) -> bool:
+    def _may_hold_role(self, node: str, now_s: float) -> bool:
         """Whether some process of that name may hold a good grant."""
         if self.seat.holder is not None and self.seat.holder.node == node:
             return True
-        return now < self.others_from and node == self.recorded.primary
+        return now_s < self.others_from and node == self.recorded.primary
 
     def _answer(self, lease: NodeLease, actions: list[Action], *, pushed: bool) -> None:
         """The only place where grants leave: PRIMARY goes to the holder in HELD and to nobody else."""
@@ -220,54 +225,54 @@ class ElectionCore:
 
     # ---- what follows from the state and the time --------------------------------------------------------------------
 
-    def _settle(self, now: float, actions: list[Action]) -> None:
+    def _settle(self, now_s: float, actions: list[Action]) -> None:
         """Takes every step that is due."""
         for _ in range(16):
             if not (
-                self._check_holder(now, actions)
-                or self._check_handover(now, actions)
-                or self._write_pause(now, actions)
-                or self._elect(now, actions)
+                self._check_holder(now_s, actions)
+                or self._check_handover(now_s, actions)
+                or self._write_pause(now_s, actions)
+                or self._elect(now_s, actions)
             ):
                 break
         else:
             raise ElectionError(self.seat.with_story("the rules do not come to rest"))
-        nodes = [(lease.last.node, lease.incarnation, lease.is_alive(now), lease.last.state) for lease in self.leases]
+        nodes = [(lease.last.node, lease.incarnation, lease.is_alive(now_s), lease.last.state) for lease in self.leases]
         imports = [lease.last.import_id for lease in self.leases]
         shown = (self.recorded, self.seat.primary, nodes, imports, self.handover and self.handover.phase)
         if shown != self._shown:
             self._shown = shown
             actions.append(ClusterChanged())
 
-    def _check_holder(self, now: float, actions: list[Action]) -> bool:
+    def _check_holder(self, now_s: float, actions: list[Action]) -> bool:
         """Rules 3 to 5: whether the holder still holds the seat, and may."""
         holder = self.seat.holder
         if holder is None:
             return False
-        if now >= holder.right_until:
-            self._empty_seat(now)
+        if now_s >= holder.right_until:
+            self._empty_seat(now_s)
             return True
         if self.seat.state is not SeatState.HELD:
             return False
         lease = self.leases.process(holder.node, holder.incarnation)
-        if not holder.acknowledged and now >= holder.elected_at + self.settings.lease_s:
+        if not holder.acknowledged and now_s >= holder.elected_at + self.settings.lease_s:
             if lease is not None:
-                lease.demoted_until = now + self.settings.demotion_s
-            self._tell_holder_to_stop(now, actions)
+                lease.demoted_until = now_s + self.settings.demotion_s
+            self._tell_holder_to_stop(now_s, actions)
             return True
-        if lease is not None and not lease.is_ready(now):
-            self._tell_holder_to_stop(now, actions)
+        if lease is not None and not lease.is_ready(now_s):
+            self._tell_holder_to_stop(now_s, actions)
             return True
         return False
 
-    def _tell_holder_to_stop(self, now: float, actions: list[Action]) -> None:
+    def _tell_holder_to_stop(self, now_s: float, actions: list[Action]) -> None:
         self.seat.move(Move.TOLD)
         if self.handover is not None and self.handover.phase is Phase.CATCHING_UP:
-            self.handover.leave(now)
+            self.handover.leave(now_s)
         if (holder := self.seat.holder) and (lease := self.leases.process(holder.node, holder.incarnation)):
             self._answer(lease, actions, pushed=True)
 
-    def _empty_seat(self, now: float) -> None:
+    def _empty_seat(self, now_s: float) -> None:
         holder = self.seat.holder
         self.seat.move(Move.EMPTIED)
         if self.handover is None or holder is None:
@@ -276,18 +281,18 @@ class ElectionCore:
             self.handover.phase = Phase.OVERTAKEN
         elif self.handover.phase is Phase.LEAVING:
             lease = self.leases.get(holder.node)
-            self.handover.close(lease.standing if lease else (0, 0), now + self.settings.closing_s)
+            self.handover.close(lease.standing if lease else (0, 0), now_s + self.settings.closing_s)
 
-    def _elect(self, now: float, actions: list[Action]) -> bool:
+    def _elect(self, now_s: float, actions: list[Action]) -> bool:
         """Rules 1, 2, 4: chooses a winner for a vacant seat, and has it written down."""
-        if self.seat.state is not SeatState.VACANT or self.writing is not None or now < self._write_again_at:
+        if self.seat.state is not SeatState.VACANT or self.writing is not None or now_s < self._write_again_at:
             return False
         handover = self.handover
         if handover is not None and handover.phase is Phase.CLOSING:
             winner = self.leases.get(handover.target)
-            if winner is None or not self._has_reached_floor(handover, winner, now):
+            if winner is None or not self._has_reached_floor(handover, winner, now_s):
                 return False
-        elif self.recorded.paused or (winner := self._best(now)) is None:
+        elif self.recorded.paused or (winner := self._best(now_s)) is None:
             return False
         self.seat.move(Move.CHOSEN)
         self._epoch_floor += 1
@@ -297,31 +302,31 @@ class ElectionCore:
         actions.append(Persist(recorded=self.writing))
         return True
 
-    def _best(self, now: float, without: str = "") -> NodeLease | None:
+    def _best(self, now_s: float, without: str = "") -> NodeLease | None:
         """The ready node that goes first (rules 2 and 4), None if there is none."""
-        ready = [lease for lease in self.leases if lease.is_ready(now) and lease.node != without]
-        if now < self.others_from:
+        ready = [lease for lease in self.leases if lease.is_ready(now_s) and lease.node != without]
+        if now_s < self.others_from:
             ready = [lease for lease in ready if is_recorded(lease, self.recorded)]
-        return min(ready, key=lambda lease: preference(lease, self.recorded, self.hosts_order, now), default=None)
+        return min(ready, key=lambda lease: preference(lease, self.recorded, self.hosts_order, now_s), default=None)
 
     # ---- writing down ------------------------------------------------------------------------------------------------
 
-    def _end_write(self, recorded: Recorded, now: float, actions: list[Action]) -> None:
+    def _end_write(self, recorded: Recorded, now_s: float, actions: list[Action]) -> None:
         if recorded != self.writing:
             raise ElectionError(self.seat.with_story(f"told that {recorded} is durable, asked for {self.writing}"))
         self.recorded, self.writing, self.write_problem, self.unsure = recorded, None, "", False
         if self.seat.state is SeatState.ELECTING:
-            self._enthrone(now, actions)
+            self._enthrone(now_s, actions)
         actions += self._pauses.fulfil(self.recorded.paused)
 
-    def _enthrone(self, now: float, actions: list[Action]) -> None:
+    def _enthrone(self, now_s: float, actions: list[Action]) -> None:
         """The winner is durable: tells it, unless it was lost meanwhile."""
         recorded = self.recorded
         lease = self.leases.process(recorded.primary, recorded.primary_incarnation)
-        if lease is None or not lease.is_ready(now):
+        if lease is None or not lease.is_ready(now_s):
             self.seat.move(Move.DROPPED)
             return
-        self.seat.move(Move.WRITTEN, Holder(lease.node, lease.incarnation, recorded.epoch, now, lease.ends_at))
+        self.seat.move(Move.WRITTEN, Holder(lease.node, lease.incarnation, recorded.epoch, now_s, lease.ends_at))
         self._answer(lease, actions, pushed=True)
         if (handover := self.handover) is None:
             return
@@ -333,17 +338,17 @@ class ElectionCore:
                     from_node=handover.from_node,
                     to_node=lease.node,
                     epoch=recorded.epoch,
-                    took_s=now - (handover.asked_at if handover.demoted_at is None else handover.demoted_at),
+                    took_s=now_s - (handover.asked_at if handover.demoted_at is None else handover.demoted_at),
                 )
             )
         else:
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, f"{lease.node} was further and is primary now", actions)
 
-    def _fail_write(self, event: PersistFailed, now: float, actions: list[Action]) -> None:
+    def _fail_write(self, event: PersistFailed, now_s: float, actions: list[Action]) -> None:
         if event.recorded != self.writing:
             raise ElectionError(self.seat.with_story(f"told that {event.recorded} failed, asked for {self.writing}"))
         self.writing, self.write_problem = None, event.reason
-        self._write_again_at = now + self.settings.write_again_s
+        self._write_again_at = now_s + self.settings.write_again_s
         if self.seat.state is SeatState.ELECTING:
             self.seat.move(Move.DROPPED)
             self.unsure = True
@@ -351,7 +356,7 @@ class ElectionCore:
         message = f"the coordinator cannot write its state: {event.reason}"
         actions += self._pauses.refuse(message)
 
-    def _write_pause(self, now: float, actions: list[Action]) -> bool:
+    def _write_pause(self, now_s: float, actions: list[Action]) -> bool:
         """Rule 7: has the oldest open wish written down, once nothing else is being written."""
         wanted = self._pauses.wanted
         if wanted is None or self.writing is not None or (self.handover is not None and self.handover.holds_seat):
@@ -361,7 +366,7 @@ class ElectionCore:
         if wanted == self.recorded.paused:
             actions += self._pauses.fulfil(self.recorded.paused)
             return True
-        if now < self._write_again_at:
+        if now_s < self._write_again_at:
             return False
         # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
         epoch = self._epoch_floor if self.unsure else self.recorded.epoch
@@ -371,7 +376,7 @@ class ElectionCore:
 
     # ---- switchover --------------------------------------------------------------------------------------------------
 
-    def _begin_switchover(self, asked: SwitchoverAsked, now: float, actions: list[Action]) -> None:
+    def _begin_switchover(self, asked: SwitchoverAsked, now_s: float, actions: list[Action]) -> None:
         holder = self.seat.holder
         if self.seat.primary and asked.to_node == self.seat.primary:
             done = SwitchoverDone(
@@ -383,12 +388,12 @@ class ElectionCore:
             )
             actions.append(done)
             return
-        best = self._best(now, without=self.seat.primary)
+        best = self._best(now_s, without=self.seat.primary)
         target = self.leases.get(asked.to_node) if asked.to_node else best
         problem, message = refusal(
             asked.to_node,
             is_known=target is not None,
-            is_ready=target is not None and target.is_ready(now),
+            is_ready=target is not None and target.is_ready(now_s),
             is_paused=self.recorded.paused or self._pauses.wanted is not None,
             has_primary=self.seat.state is SeatState.HELD,
             under_way=self.handover.target if self.handover is not None else "",
@@ -396,8 +401,8 @@ class ElectionCore:
         if message or target is None or holder is None:
             actions.append(SwitchoverFailed(request=asked.request, problem=problem, message=message))
             return
-        deadline_at = now + self.settings.switchover_timeout_s
-        self.handover = Handover(asked.request, target.node, holder.node, now, deadline_at)
+        deadline_at = now_s + self.settings.switchover_timeout_s
+        self.handover = Handover(asked.request, target.node, holder.node, now_s, deadline_at)
 
     def _fail_handover(self, problem: SwitchoverProblem, why: str, actions: list[Action]) -> None:
         handover, self.handover = self.handover, None
@@ -405,26 +410,26 @@ class ElectionCore:
             message = f"no switchover to {handover.target}: {why}"
             actions.append(SwitchoverFailed(request=handover.request, problem=problem, message=message))
 
-    def _check_handover(self, now: float, actions: list[Action]) -> bool:
+    def _check_handover(self, now_s: float, actions: list[Action]) -> bool:
         """Rule 6: takes the switchover's next step, or gives it up."""
         handover, holder = self.handover, self.seat.holder
         if handover is None or handover.phase in (Phase.LEAVING, Phase.OVERTAKEN):
             return False
         target = self.leases.get(handover.target)
-        if target is None or not target.is_ready(now):
+        if target is None or not target.is_ready(now_s):
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "it is not ready any more", actions)
             return True
         if handover.phase is Phase.CLOSING:
-            if self._has_reached_floor(handover, target, now):
+            if self._has_reached_floor(handover, target, now_s):
                 return False
-            if now < handover.closing_until or self.seat.state is not SeatState.VACANT:
-                self._probe(handover, [target], now, actions)
+            if now_s < handover.closing_until or self.seat.state is not SeatState.VACANT:
+                self._probe(handover, [target], now_s, actions)
                 return False
             import_id, position = handover.floor
             why = f"it has not reached position {position} of import {import_id} in {self.settings.closing_s:g} s"
             self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
             return True
-        if now >= handover.deadline_at:
+        if now_s >= handover.deadline_at:
             why = f"it has not caught up within {self.settings.switchover_timeout_s:g} s; {handover.from_node} stays"
             self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
             return True
@@ -433,18 +438,18 @@ class ElectionCore:
             return False
         handover.mark(primary.heard_at, primary.standing, self.settings.closing_s / 4)
         if holder.acknowledged and handover.has_caught_up(target.heard_at, target.standing):
-            self._tell_holder_to_stop(now, actions)
+            self._tell_holder_to_stop(now_s, actions)
             return True
-        self._probe(handover, [primary, target], now, actions)
+        self._probe(handover, [primary, target], now_s, actions)
         return False
 
-    def _has_reached_floor(self, handover: Handover, target: NodeLease, now: float) -> bool:
-        return target.is_ready(now) and target.standing >= handover.floor
+    def _has_reached_floor(self, handover: Handover, target: NodeLease, now_s: float) -> bool:
+        return target.is_ready(now_s) and target.standing >= handover.floor
 
-    def _probe(self, handover: Handover, leases: list[NodeLease], now: float, actions: list[Action]) -> None:
+    def _probe(self, handover: Handover, leases: list[NodeLease], now_s: float, actions: list[Action]) -> None:
         """Asks for heartbeats at once: each pushed answer is answered with one."""
-        if now < handover.probe_at:
+        if now_s < handover.probe_at:
             return
-        handover.probe_at = now + self.settings.probe_interval_s
+        handover.probe_at = now_s + self.settings.probe_interval_s
         for lease in leases:
             self._answer(lease, actions, pushed=True)

@@ -7,6 +7,8 @@ is a name together with its incarnation, because a node that restarts keeps its 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from services.shared.cores import Tick
+
 
 class NodeState(IntEnum):
     """A node's life cycle as its heartbeats tell it; the numbers are those of `fasttree.v1.NodeState`."""
@@ -121,7 +123,15 @@ class HostsChanged:
 
 
 Event = (
-    Heartbeat | StreamEnded | SwitchoverAsked | PauseAsked | ResumeAsked | PersistDone | PersistFailed | HostsChanged
+    Heartbeat
+    | StreamEnded
+    | SwitchoverAsked
+    | PauseAsked
+    | ResumeAsked
+    | PersistDone
+    | PersistFailed
+    | HostsChanged
+    | Tick
 )
 
 

@@ -69,10 +69,10 @@ class Handover:
         """Whether the target, heard then and standing there, is where the primary was at one of the marks."""
         return heard_at > self.asked_at and bool(self.marks) and standing >= self.marks[0][1]
 
-    def leave(self, now: float) -> None:
+    def leave(self, now_s: float) -> None:
         """The old primary was told to stop."""
         self.phase = Phase.LEAVING
-        self.demoted_at = now
+        self.demoted_at = now_s
 
     def close(self, floor: tuple[int, int], until: float) -> None:
         """The old primary is gone; `floor` is where it stood."""

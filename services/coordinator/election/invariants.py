@@ -44,7 +44,7 @@ def _broken_holder(core: ElectionCore) -> Iterator[str]:
     lease = core.leases.process(holder.node, holder.incarnation)
     if lease is not None and holder.right_until > lease.ends_at:
         yield "a grant that outlives the holder's lease"
-    if lease is None and core.now < holder.right_until:
+    if lease is None and core.now_s < holder.right_until:
         yield "a live holder whose name another process has"
 
 

@@ -62,13 +62,13 @@ class NodeLease:
         """How far its tree is: (import, position). Greater is further."""
         return (self.last.import_id, self.last.position)
 
-    def is_alive(self, now: float) -> bool:
+    def is_alive(self, now_s: float) -> bool:
         """Whether the lease runs."""
-        return now < self.ends_at
+        return now_s < self.ends_at
 
-    def is_ready(self, now: float) -> bool:
+    def is_ready(self, now_s: float) -> bool:
         """Whether it is alive and answers reports."""
-        return self.is_alive(now) and self.last.state in READY_STATES
+        return self.is_alive(now_s) and self.last.state in READY_STATES
 
 
 class LeaseTable:
@@ -90,28 +90,28 @@ class LeaseTable:
         lease = self._leases.get(node)
         return lease if lease is not None and lease.incarnation == incarnation else None
 
-    def take(self, heartbeat: Heartbeat, now: float, *, may_hold_role: bool) -> Verdict:
+    def take(self, heartbeat: Heartbeat, now_s: float, *, may_hold_role: bool) -> Verdict:
         """Takes a heartbeat in (rules 1, 3, 4). `may_hold_role`: the process that has the name now may be primary."""
         lease = self._leases.get(heartbeat.node)
         if lease is not None and lease.incarnation == heartbeat.incarnation:
             if heartbeat.sequence <= lease.last.sequence:
                 return Verdict.STALE
             lease.last, lease.connected = heartbeat, True
-            lease.heard_at, lease.ends_at = now, now + self._lease_s
+            lease.heard_at, lease.ends_at = now_s, now_s + self._lease_s
             return Verdict.TAKEN
-        if lease is not None and lease.is_alive(now) and (lease.connected or may_hold_role):
+        if lease is not None and lease.is_alive(now_s) and (lease.connected or may_hold_role):
             return Verdict.REFUSED
-        self._leases[heartbeat.node] = NodeLease(last=heartbeat, heard_at=now, ends_at=now + self._lease_s)
+        self._leases[heartbeat.node] = NodeLease(last=heartbeat, heard_at=now_s, ends_at=now_s + self._lease_s)
         return Verdict.TAKEN
 
-    def end_stream(self, node: str, incarnation: str, now: float, *, may_hold_role: bool) -> None:
+    def end_stream(self, node: str, incarnation: str, now_s: float, *, may_hold_role: bool) -> None:
         """Notes that the process's stream has ended (rule 2)."""
         lease = self.process(node, incarnation)
         if lease is None:
             return
         lease.connected = False
         if lease.last.state is NodeState.DRAINING and not may_hold_role:
-            lease.ends_at = min(lease.ends_at, now)
+            lease.ends_at = min(lease.ends_at, now_s)
 
     def forget(self, node: str) -> None:
         """Drops a node that is long gone."""

@@ -34,6 +34,7 @@ from services.coordinator.election.events import (
 from services.coordinator.election.leases import LeaseError
 from services.coordinator.election.seat import ElectionError
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
+from services.shared.cores import Tick
 from services.shared.serving.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
@@ -95,7 +96,7 @@ class CoreRunner:
 
     def start(self) -> None:
         """Begins to watch the time."""
-        self._tick()
+        self.feed(Tick())
 
     async def close(self) -> None:
         """Ends the timer, waits for a write under way, and fails whoever still waits."""
@@ -117,10 +118,6 @@ class CoreRunner:
     def now(self) -> float:
         """The core's clock."""
         return self._clock()
-
-    def feed(self, event: Event) -> None:
-        """Hands an event to the core and performs what it asks for."""
-        self._run(lambda: self.core.handle(event, self._clock()))
 
     def attach(self, node: str, incarnation: str, sink: NodeSink) -> NodeSink | None:
         """Sends this process's answers to `sink` from now on; returns the sink of an older stream, if there is one."""
@@ -166,11 +163,12 @@ class CoreRunner:
 
     # ---- actions out -------------------------------------------------------------------------------------------------
 
-    def _run(self, step: Callable[[], list[Action]]) -> None:
+    def feed(self, event: Event) -> None:
+        """Hands an event to the core and performs what it asks for."""
         if self._closed or self.fatal.done():
             return
         try:
-            actions = step()
+            actions = self.core.handle(event, self._clock())
             self.core.validate()
         except (ElectionError, LeaseError) as error:
             self._die(error)
@@ -183,16 +181,13 @@ class CoreRunner:
         if not self.fatal.done():
             self.fatal.set_exception(error)
 
-    def _tick(self) -> None:
-        self._run(lambda: self.core.tick(self._clock()))
-
     def _arm(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        wakes_at = self.core.wakes_at()
-        if wakes_at is not None:
-            wait_s = max(0.0, wakes_at - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._tick)
+        deadline_s = self.core.deadline_s
+        if deadline_s is not None:
+            wait_s = max(0.0, deadline_s - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self.feed, Tick())
 
     def _perform(self, action: Action) -> None:
         match action:

@@ -98,9 +98,9 @@ class Seat:
         """Adds a line to the story that an error would tell."""
         self._story.append(line)
 
-    def hear(self, now: float, event: object) -> None:
+    def hear(self, now_s: float, event: object) -> None:
         """Adds an event to that story."""
-        self._story.append((now, event))
+        self._story.append((now_s, event))
 
     def move(self, move: Move, holder: Holder | None = None) -> None:
         """Makes a move; `holder` with WRITTEN and RENEWED. Raises IllegalMoveError."""

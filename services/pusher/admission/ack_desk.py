@@ -17,6 +17,7 @@ from services.pusher.admission.acks import (
     WaitOver,
 )
 from services.pusher.fanout.progress import NodeReplication
+from services.shared.cores import Tick
 
 _TICK_S = 0.05
 
@@ -65,10 +66,10 @@ class AckDesk:
         """Ends waits whose time is over; for as long as the pusher runs."""
         while True:
             await asyncio.sleep(_TICK_S)
-            self._finish(self._acks.tick(time.monotonic()))
+            self._handle(Tick())
 
     def _handle(self, event: AckEvent) -> None:
-        self._finish(self._acks.handle(event))
+        self._finish(self._acks.handle(event, time.monotonic()))
 
     def _finish(self, over: list[WaitOver]) -> None:
         for wait in over:

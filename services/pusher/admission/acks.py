@@ -21,6 +21,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
+from services.shared.cores import Tick
+
 
 class AcksBrokenError(Exception):
     """A rule above was broken: a fault of the program."""
@@ -49,7 +51,7 @@ class WaitBegun:
     ticket: int
     last_position: int
     ack_range: AckRange
-    deadline: float
+    deadline_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class NodeHealth:
     position: int
 
 
-AckEvent = WaitBegun | WaitGivenUp | NodeConfirmed | NodeHealth
+AckEvent = WaitBegun | WaitGivenUp | NodeConfirmed | NodeHealth | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ class WaitOver:
 
 
 class Acks:
-    """The acknowledgement core: events in (`handle`, `tick`), finished waits out."""
+    """The acknowledgement core: events in, finished waits out."""
 
     def __init__(self, *, position: int, outcomes_max: int = 65_536) -> None:
         """`position`: the log's end at the start. Of what came before it, outcomes are not known."""
@@ -106,15 +108,22 @@ class Acks:
         self._by_position: dict[AckRange, list[tuple[int, int]]] = {each: [] for each in AckRange}
         self._by_deadline: list[tuple[float, int]] = []
 
-    def handle(self, event: AckEvent) -> list[WaitOver]:
+    @property
+    def deadline_s(self) -> float | None:
+        """When the next wait is over; None while nobody waits."""
+        return self._by_deadline[0][0] if self._by_deadline else None
+
+    def handle(self, event: AckEvent, now_s: float) -> list[WaitOver]:
         """Takes one event."""
         match event:
+            case Tick():
+                return self._late(now_s)
             case WaitBegun():
                 if event.ticket in self._waits:
                     raise AcksBrokenError(f"ticket {event.ticket} waits already")
                 self._waits[event.ticket] = event
                 heapq.heappush(self._by_position[event.ack_range], (event.last_position, event.ticket))
-                heapq.heappush(self._by_deadline, (event.deadline, event.ticket))
+                heapq.heappush(self._by_deadline, (event.deadline_s, event.ticket))
             case WaitGivenUp(ticket):
                 self._waits.pop(ticket, None)
                 return []
@@ -131,10 +140,10 @@ class Acks:
                     self._confirmed = max(self._confirmed, position)
         return self._reached()
 
-    def tick(self, now: float) -> list[WaitOver]:
+    def _late(self, now_s: float) -> list[WaitOver]:
         """The waits whose deadline has passed."""
         over: list[WaitOver] = []
-        while self._by_deadline and self._by_deadline[0][0] <= now:
+        while self._by_deadline and self._by_deadline[0][0] <= now_s:
             ticket = heapq.heappop(self._by_deadline)[1]
             if self._waits.pop(ticket, None) is not None:
                 over.append(WaitOver(ticket, reached=False))

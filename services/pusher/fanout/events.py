@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from services.shared.cores import Tick
+
 
 @dataclass(frozen=True, slots=True)
 class NodesKnown:
@@ -114,6 +116,7 @@ ReplicationEvent = (
     | Writable
     | ReadFailed
     | StreamEnded
+    | Tick
 )
 
 

@@ -41,6 +41,7 @@ What binds them:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from services.pusher.fanout.events import (
@@ -70,10 +71,11 @@ from services.pusher.fanout.progress import (
     ReplicationBrokenError,
     ReplicationSettings,
 )
+from services.shared.cores import Tick
 
 
 class Replication:
-    """The fan-out core: events in (`handle`, `tick`), actions out, in the order in which they are to be done."""
+    """The fan-out core: events in, actions out, in the order in which they are to be done."""
 
     def __init__(
         self,
@@ -96,63 +98,86 @@ class Replication:
         self._jitter = jitter
         #: Over all nodes, so that a node that leaves and comes back never has the number of an old stream again.
         self._sessions = 0
+        #: The newest time that it was told.
+        self._now_s = -math.inf
 
-    def handle(self, event: ReplicationEvent, now: float) -> list[ReplicationAction]:
-        """Takes one event; `now` in seconds, never less than before."""
+    def handle(self, event: ReplicationEvent, now_s: float) -> list[ReplicationAction]:
+        """Takes one event; `now_s` in seconds, never less than before."""
+        self._now_s = now_s
         match event:
+            case Tick():
+                return self._pass_time(now_s)
             case Appended(position):
-                return self._appended(position, now)
+                return self._appended(position, now_s)
             case NodesKnown(nodes):
-                return self._nodes_known(nodes, now)
+                return self._nodes_known(nodes, now_s)
             case Trimmed(first_position):
                 self.first_position = max(self.first_position, first_position)
                 return []
             case LogEndChanged(import_id):
-                return self._log_end_changed(import_id, now)
+                return self._log_end_changed(import_id, now_s)
             case NodeAppeared(address):
                 known = self.nodes.get(address)
-                return [] if known is None or known.state is not NodeStream.AWAY else self._connect(known, now)
+                return [] if known is None or known.state is not NodeStream.AWAY else self._connect(known, now_s)
         node = self.nodes.get(event.node)
         if node is None or event.session != node.session or node.state is NodeStream.AWAY:
             return []
         match event:
             case Applied(position=position):
-                return self._applied(node, position, now)
+                return self._applied(node, position, now_s)
             case Sent(last_position=last_position, size_bytes=size_bytes):
-                return self._sent(node, last_position, size_bytes, now)
+                return self._sent(node, last_position, size_bytes, now_s)
             case Writable():
                 node.writing = False
                 if not node.in_flight:
-                    node.progress_at = now
-                return self._feed(node, now)
+                    node.progress_at = now_s
+                return self._feed(node, now_s)
             case Stood():
-                return self._stood(node, event, now)
+                return self._stood(node, event, now_s)
             case ReadFailed():
-                return self._read_failed(node, event, now)
+                return self._read_failed(node, event, now_s)
             case StreamEnded(reason=reason):
-                return self._lost(node, reason, now)
+                return self._lost(node, reason, now_s)
 
-    def tick(self, now: float) -> list[ReplicationAction]:
-        """Reconnects, heartbeats, time-outs. Call it a few times in `backoff_initial_s`."""
+    @property
+    def deadline_s(self) -> float | None:
+        """When a node has to be connected, fed again, heard from, or sent a heartbeat; None without nodes."""
+        return min([self._due_at(node) for node in self.nodes.values()], default=None)
+
+    def _due_at(self, node: NodeReplication) -> float:
+        if node.state is NodeStream.AWAY:
+            return node.retry_at
+        if node.state is NodeStream.CONNECTING:
+            return node.connected_at + self.settings.connect_timeout_s
+        owed = node.writing or bool(node.in_flight)
+        times = [node.progress_at + self.settings.stall_timeout_s if owed else math.inf]
+        if not node.writing and node.state is not NodeStream.AHEAD_OF_LOG:
+            times.append(node.written_at + self.settings.heartbeat_s)
+        if node.state is NodeStream.STREAMING and not node.writing and node.retry_at > self._now_s:
+            times.append(node.retry_at)
+        return min(times)
+
+    def _pass_time(self, now_s: float) -> list[ReplicationAction]:
+        """Reconnects, heartbeats, time-outs."""
         actions: list[ReplicationAction] = []
         for node in list(self.nodes.values()):
             if node.state is NodeStream.AWAY:
-                if now >= node.retry_at:
-                    actions += self._connect(node, now)
+                if now_s >= node.retry_at:
+                    actions += self._connect(node, now_s)
                 continue
-            reason = self._overdue(node, now)
+            reason = self._overdue(node, now_s)
             if reason:
                 actions.append(EndStream(node.node, node.session, reason))
-                actions += self._lost(node, reason, now)
+                actions += self._lost(node, reason, now_s)
                 continue
-            actions += self._feed(node, now)
-            if now - node.written_at >= self.settings.heartbeat_s:
-                actions += self._heartbeats([node], now)
+            actions += self._feed(node, now_s)
+            if now_s - node.written_at >= self.settings.heartbeat_s:
+                actions += self._heartbeats([node], now_s)
         return actions
 
     # -- nodes come and go
 
-    def _nodes_known(self, nodes: tuple[str, ...], now: float) -> list[ReplicationAction]:
+    def _nodes_known(self, nodes: tuple[str, ...], now_s: float) -> list[ReplicationAction]:
         actions: list[ReplicationAction] = []
         for address in [known for known in self.nodes if known not in nodes]:
             gone = self.nodes.pop(address)
@@ -162,25 +187,25 @@ class Replication:
         for address in nodes:
             if address not in self.nodes:
                 self.nodes[address] = NodeReplication(address)
-                actions += self._connect(self.nodes[address], now)
+                actions += self._connect(self.nodes[address], now_s)
         return actions
 
-    def _connect(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
+    def _connect(self, node: NodeReplication, now_s: float) -> list[ReplicationAction]:
         self._move(node, NodeStream.CONNECTING, "back-off is over")
         self._sessions += 1
         node.session = self._sessions
         node.sent_position = 0
-        node.connected_at = node.progress_at = node.written_at = node.retry_at = now
+        node.connected_at = node.progress_at = node.written_at = node.retry_at = now_s
         return [Connect(node.node, node.session)]
 
-    def _lost(self, node: NodeReplication, reason: str, now: float) -> list[ReplicationAction]:
-        if node.connected and now - node.connected_at >= self.settings.steady_after_s:
+    def _lost(self, node: NodeReplication, reason: str, now_s: float) -> list[ReplicationAction]:
+        if node.connected and now_s - node.connected_at >= self.settings.steady_after_s:
             node.failures = 0
         self._move(node, NodeStream.AWAY, reason)
         node.note = reason
         node.in_step = node.writing = False
         self._forget_sent(node)
-        node.retry_at = now + self._backoff(node)
+        node.retry_at = now_s + self._backoff(node)
         return [NodeChanged(node.node)]
 
     def _backoff(self, node: NodeReplication) -> float:
@@ -189,23 +214,23 @@ class Replication:
         node.failures += 1
         return min(longest, self.settings.backoff_max_s) * (0.5 + 0.5 * self._jitter())
 
-    def _overdue(self, node: NodeReplication, now: float) -> str:
+    def _overdue(self, node: NodeReplication, now_s: float) -> str:
         """Why the stream has to end; empty if it may go on."""
         if node.state is NodeStream.CONNECTING:
-            if now - node.connected_at >= self.settings.connect_timeout_s:
+            if now_s - node.connected_at >= self.settings.connect_timeout_s:
                 return f"no answer to the hello for {self.settings.connect_timeout_s:g} s"
             return ""
         owed = node.writing or bool(node.in_flight)
-        if owed and now - node.progress_at >= self.settings.stall_timeout_s:
+        if owed and now_s - node.progress_at >= self.settings.stall_timeout_s:
             return f"nothing applied for {self.settings.stall_timeout_s:g} s"
         return ""
 
     # -- a node speaks
 
-    def _stood(self, node: NodeReplication, event: Stood, now: float) -> list[ReplicationAction]:
+    def _stood(self, node: NodeReplication, event: Stood, now_s: float) -> list[ReplicationAction]:
         node.ever_stood = True
         node.import_id = event.import_id
-        node.seen_at = node.progress_at = now
+        node.seen_at = node.progress_at = now_s
         state, note = self._where(node, event)
         if state is not node.state:
             self._move(node, state, note or f"stands at {event.position}")
@@ -217,7 +242,7 @@ class Replication:
         if state is not NodeStream.STREAMING:
             node.in_step = False
         self._mark_in_step(node)
-        return [NodeChanged(node.node), *self._feed(node, now)]
+        return [NodeChanged(node.node), *self._feed(node, now_s)]
 
     def _forget_sent(self, node: NodeReplication) -> None:
         node.sending = None
@@ -247,21 +272,21 @@ class Replication:
             return NodeStream.NEEDS_IMPORT, f"is empty, and import {self.import_id} is in force"
         return NodeStream.STREAMING, ""
 
-    def _applied(self, node: NodeReplication, position: int, now: float) -> list[ReplicationAction]:
+    def _applied(self, node: NodeReplication, position: int, now_s: float) -> list[ReplicationAction]:
         if position > node.sent_position and node.state is NodeStream.STREAMING:
             # A confirmation of what was never sent: the two disagree about what the log is. Start over.
             reason = f"confirmed {position}, but was sent only up to {node.sent_position}"
-            return [EndStream(node.node, node.session, reason), *self._lost(node, reason, now)]
-        node.seen_at = now
+            return [EndStream(node.node, node.session, reason), *self._lost(node, reason, now_s)]
+        node.seen_at = now_s
         if position <= node.applied_position or node.state is not NodeStream.STREAMING:
             return []
         node.applied_position = position
         node.next_position = max(node.next_position, position + 1)  # it had some from before it stood anew
-        node.progress_at = now
+        node.progress_at = now_s
         node.failures = 0
         self._settle_window(node)
         changed: list[ReplicationAction] = [NodeChanged(node.node)] if self._mark_in_step(node) else []
-        return changed + self._feed(node, now)
+        return changed + self._feed(node, now_s)
 
     def _settle_window(self, node: NodeReplication) -> None:
         while node.in_flight and node.in_flight[0][0] <= node.applied_position:
@@ -276,18 +301,18 @@ class Replication:
 
     # -- sending
 
-    def _appended(self, position: int, now: float) -> list[ReplicationAction]:
+    def _appended(self, position: int, now_s: float) -> list[ReplicationAction]:
         self.position = max(self.position, position)
         actions: list[ReplicationAction] = []
         for node in self.nodes.values():
-            actions += self._feed(node, now)
+            actions += self._feed(node, now_s)
         return actions
 
-    def _feed(self, node: NodeReplication, now: float) -> list[ReplicationAction]:
+    def _feed(self, node: NodeReplication, now_s: float) -> list[ReplicationAction]:
         """The next `Send`, if the node may have one now."""
         if node.state is not NodeStream.STREAMING or node.writing or node.next_position > self.position:
             return []
-        if now < node.retry_at:
+        if now_s < node.retry_at:
             return []
         if node.next_position < self.first_position:
             note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
@@ -302,20 +327,22 @@ class Replication:
         if small and len(node.in_flight) >= self.settings.small_batches_max:
             return []  # the node's answer is due, and takes with it what gathers meanwhile
         if not node.in_flight:
-            node.progress_at = now  # from here on, an answer is owed
+            node.progress_at = now_s  # from here on, an answer is owed
         last = min(self.position, node.next_position - 1 + min(room, self.settings.batch_updates_max))
         node.writing = True
         node.sending = Send(node.node, node.session, node.next_position, last, self.settings.batch_bytes_max)
         return [node.sending]
 
-    def _sent(self, node: NodeReplication, last_position: int, size_bytes: int, now: float) -> list[ReplicationAction]:
+    def _sent(
+        self, node: NodeReplication, last_position: int, size_bytes: int, now_s: float
+    ) -> list[ReplicationAction]:
         sending = node.sending
         if sending is None:
             return []  # the node stood anew while the records were read
         node.sending = None
         if not sending.first_position <= last_position <= sending.last_position:
             raise ReplicationBrokenError(f"{node.node}: asked to send {sending}, but {last_position} was sent last")
-        node.written_at = now
+        node.written_at = now_s
         node.sent_position = max(node.sent_position, last_position)
         if node.next_position <= last_position:
             node.next_position = last_position + 1
@@ -330,30 +357,30 @@ class Replication:
         self._forget_sent(node)
         return [NodeChanged(node.node)]
 
-    def _read_failed(self, node: NodeReplication, event: ReadFailed, now: float) -> list[ReplicationAction]:
+    def _read_failed(self, node: NodeReplication, event: ReadFailed, now_s: float) -> list[ReplicationAction]:
         node.writing = False
         node.sending = None
         node.note = event.reason
         self.first_position = max(self.first_position, event.damaged_position + 1)
         if node.state is NodeStream.STREAMING and node.next_position < self.first_position:
             # No retry mends it: every node that still needs the record has to come by another way.
-            return [*self._fall_behind(node, event.reason), *self._heartbeats([node], now)]
-        node.retry_at = now + self._backoff(node)
+            return [*self._fall_behind(node, event.reason), *self._heartbeats([node], now_s)]
+        node.retry_at = now_s + self._backoff(node)
         return [NodeChanged(node.node)]
 
-    def _heartbeats(self, nodes: Iterable[NodeReplication], now: float) -> list[ReplicationAction]:
+    def _heartbeats(self, nodes: Iterable[NodeReplication], now_s: float) -> list[ReplicationAction]:
         """A log end for each node that can take one; a batch under way brings its own."""
         actions: list[ReplicationAction] = []
         for node in nodes:
             if node.connected and not node.writing and node.state is not NodeStream.AHEAD_OF_LOG:
                 node.writing = True
-                node.written_at = now
+                node.written_at = now_s
                 if not node.in_flight:
-                    node.progress_at = now
+                    node.progress_at = now_s
                 actions.append(SendLogEnd(node.node, node.session))
         return actions
 
-    def _log_end_changed(self, import_id: int, now: float) -> list[ReplicationAction]:
+    def _log_end_changed(self, import_id: int, now_s: float) -> list[ReplicationAction]:
         self.import_id = max(self.import_id, import_id)
         actions: list[ReplicationAction] = []
         for node in self.nodes.values():
@@ -363,7 +390,7 @@ class Replication:
                 node.note = f"is empty, and import {self.import_id} is in force"
                 node.in_step = False
                 actions.append(NodeChanged(node.node))
-        return actions + self._heartbeats(self.nodes.values(), now)
+        return actions + self._heartbeats(self.nodes.values(), now_s)
 
     # -- rules
 

@@ -42,6 +42,7 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
 from services.pusher.log.tail import LogTail
+from services.shared.cores import Tick
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
@@ -188,8 +189,7 @@ class FanOut:
         """Keeps time for the core, for as long as the pusher runs. Nodes come by `handle(NodesKnown(…))`."""
         while True:
             await asyncio.sleep(_TICK_S)
-            for action in self.core.tick(time.monotonic()):
-                self._perform(action)
+            self.handle(Tick())
 
     # -- one stream
 

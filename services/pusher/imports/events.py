@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from services.shared.cores import Tick
+
 
 class ImportPlace(StrEnum):
     """Where an import is in its rollout."""
@@ -106,6 +108,7 @@ RolloutEvent = (
     | LoadRefused
     | LoadFailed
     | Recorded
+    | Tick
 )
 
 

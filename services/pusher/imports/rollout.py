@@ -27,6 +27,7 @@ the file bad, or too many nodes died of it. *Superseded*: a newer one took its p
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ from services.pusher.imports.events import (
     RolloutAction,
     RolloutEvent,
 )
+from services.shared.cores import Tick
 
 
 class RolloutBrokenError(Exception):
@@ -132,7 +134,7 @@ class RunningLoad:
 
 
 class Rollout:
-    """The rollout core: events in (`handle`, `tick`), actions out, in the order in which they are to be done."""
+    """The rollout core: events in, actions out, in the order in which they are to be done."""
 
     def __init__(self, settings: RolloutSettings, imports: tuple[KnownImport, ...]) -> None:
         """`imports`: everything recorded, in any order."""
@@ -150,6 +152,8 @@ class Rollout:
         self._in_force = max((known.import_id for known in imports if known.taken), default=0)
         #: Since when a candidate has waited for a canary that is not the primary; None while none does.
         self._patient_since: float | None = None
+        #: The newest time that it was told.
+        self._now_s = -math.inf
         self._story: deque[str] = deque(maxlen=24)
 
     # -- what it knows
@@ -165,14 +169,17 @@ class Rollout:
         newest = max((known.import_id for known in self.imports.values() if known.place in OPEN_PLACES), default=0)
         return max(newest, self.in_force)
 
-    def handle(self, event: RolloutEvent, now: float) -> list[RolloutAction]:
-        """Takes one event; `now` in seconds, never less than before."""
+    def handle(self, event: RolloutEvent, now_s: float) -> list[RolloutAction]:
+        """Takes one event; `now_s` in seconds, never less than before."""
+        self._now_s = now_s
         actions: list[RolloutAction] = []
         match event:
+            case Tick():
+                actions += self._give_up_stalled(now_s)
             case HostsKnown(nodes):
                 actions += self._hosts_known(nodes)
             case NodeUp(address, import_id):
-                self._node_up(address, import_id, now)
+                self._node_up(address, import_id, now_s)
             case NodeDown(address):
                 if address in self.nodes:
                     self.nodes[address].connected = False
@@ -184,27 +191,39 @@ class Rollout:
                 actions += self._recorded(event.import_id)
             case LoadProgress():
                 if self._is_current(event):
-                    self._running().alive_at = now
+                    self._running().alive_at = now_s
             case LoadDone():
                 if self._is_current(event):
                     actions += self._done(event)
             case LoadRefused():
                 if self._is_current(event):
-                    actions += self._refused(event, now)
+                    actions += self._refused(event, now_s)
             case LoadFailed():
                 if self._is_current(event):
-                    actions += self._failed(event, now)
-        return actions + self._next(now)
+                    actions += self._failed(event, now_s)
+        return actions + self._next(now_s)
 
-    def tick(self, now: float) -> list[RolloutAction]:
-        """Time-outs and back-offs. Call it about once a second or more often."""
-        actions: list[RolloutAction] = []
+    @property
+    def deadline_s(self) -> float | None:
+        """When the load under way has stalled, or the next one may begin; None while nothing waits for time."""
+        if self.load is not None:
+            return self.load.alive_at + self.settings.load_stall_s
+        if self.recording is not None:
+            return None
+        lacking = [node for node in self.nodes.values() if node.connected and node.import_id != self.candidate]
+        times = [node.retry_at for node in lacking]
+        if self._patient_since is not None:
+            times.append(self._patient_since + self.settings.canary_patience_s)
+        return min([time for time in times if time > self._now_s], default=None)
+
+    def _give_up_stalled(self, now_s: float) -> list[RolloutAction]:
+        """Rule 8."""
         load = self.load
-        if load is not None and now - load.alive_at >= self.settings.load_stall_s:
-            actions.append(CancelLoad(load.node, load.import_id, load.attempt))
-            reason = f"no sign of life for {self.settings.load_stall_s:g} s"
-            actions += self._failed(LoadFailed(load.node, load.attempt, reason, True), now)
-        return actions + self._next(now)
+        if load is None or now_s - load.alive_at < self.settings.load_stall_s:
+            return []
+        reason = f"no sign of life for {self.settings.load_stall_s:g} s"
+        failed = LoadFailed(load.node, load.attempt, reason, True)
+        return [CancelLoad(load.node, load.import_id, load.attempt), *self._failed(failed, now_s)]
 
     # -- nodes and imports come
 
@@ -216,14 +235,14 @@ class Rollout:
         self.nodes = {address: self.nodes.get(address, RolloutNode(address)) for address in nodes}
         return actions
 
-    def _node_up(self, address: str, import_id: int, now: float) -> None:
+    def _node_up(self, address: str, import_id: int, now_s: float) -> None:
         node = self.nodes.get(address)
         if node is None:
             return
         if not node.connected and self.load is not None and self.load.node == address:
             self.load.came_up = True
         elif not node.connected:
-            node.retry_at = now  # it has just come: whatever it failed at before, it may do better now
+            node.retry_at = now_s  # it has just come: whatever it failed at before, it may do better now
         node.connected, node.import_id = True, import_id
 
     def _added(self, import_id: int) -> None:
@@ -273,20 +292,20 @@ class Rollout:
         self._story.append(f"import {import_id} is in force")
         return [Announce(self.in_force)]
 
-    def _refused(self, event: LoadRefused, now: float) -> list[RolloutAction]:
+    def _refused(self, event: LoadRefused, now_s: float) -> list[RolloutAction]:
         load = self._running()
         self.load = None
         known = self.imports[load.import_id]
         if known.taken:
-            self._back_off(self.nodes[load.node], f"refused import {load.import_id}: {event.reason}", now)
+            self._back_off(self.nodes[load.node], f"refused import {load.import_id}: {event.reason}", now_s)
             return []
         return self._move(known, ImportPlace.REFUSED, event.reason)
 
-    def _failed(self, event: LoadFailed, now: float) -> list[RolloutAction]:
+    def _failed(self, event: LoadFailed, now_s: float) -> list[RolloutAction]:
         load = self._running()
         self.load = None
         known = self.imports[load.import_id]
-        self._back_off(self.nodes[load.node], f"failed at import {load.import_id}: {event.reason}", now)
+        self._back_off(self.nodes[load.node], f"failed at import {load.import_id}: {event.reason}", now_s)
         serves_it = self.nodes[load.node].import_id == load.import_id
         if known.taken or serves_it or not event.begun:
             return []
@@ -296,19 +315,19 @@ class Rollout:
         reason = f"{known.deaths} loads died of it, the last one on {event.node}: {event.reason}"
         return self._move(known, ImportPlace.REFUSED, reason)
 
-    def _back_off(self, node: RolloutNode, note: str, now: float) -> None:
+    def _back_off(self, node: RolloutNode, note: str, now_s: float) -> None:
         longest = self.settings.backoff_initial_s * float(2 ** min(node.failures, 30))
         node.failures += 1
         node.note = note
-        node.retry_at = now + min(longest, self.settings.backoff_max_s)
+        node.retry_at = now_s + min(longest, self.settings.backoff_max_s)
 
     # -- what comes next
 
-    def _next(self, now: float) -> list[RolloutAction]:
+    def _next(self, now_s: float) -> list[RolloutAction]:
         actions = self._supersede() + self._finish()
         if self.load is not None or self.recording is not None:
             return actions
-        node, import_id = self._choose(now)
+        node, import_id = self._choose(now_s)
         if node is None:
             return actions
         known = self.imports[import_id]
@@ -316,7 +335,7 @@ class Rollout:
             place = ImportPlace.SUPERSEDED if self.candidate > import_id else ImportPlace.ROLLING_OUT
             actions += self._move(known, place, f"{node.node} begins")
         self._attempts += 1
-        self.load = RunningLoad(node.node, import_id, self._attempts, now)
+        self.load = RunningLoad(node.node, import_id, self._attempts, now_s)
         self._story.append(f"load {self._attempts}: import {import_id} on {node.node}")
         sources = tuple(
             peer.node
@@ -326,18 +345,18 @@ class Rollout:
         actions.append(Load(node.node, import_id, self._attempts, sources))
         return actions
 
-    def _choose(self, now: float) -> tuple[RolloutNode | None, int]:
+    def _choose(self, now_s: float) -> tuple[RolloutNode | None, int]:
         """The node to ask now, and for which import."""
-        for node in self._connected(now):
+        for node in self._connected(now_s):
             if node.import_id > self.in_force and node.import_id in self.imports:
                 return node, node.import_id  # rule 4: its word was lost
         import_id = self.candidate
         if import_id > self.in_force:
-            canary = self._canary(import_id, now)
+            canary = self._canary(import_id, now_s)
             if canary is not None:
                 return canary, import_id
         # A canary that is not to be had must not keep a node that came back from the import in force.
-        return self._next_of(self.in_force, now), self.in_force
+        return self._next_of(self.in_force, now_s), self.in_force
 
     def _finish(self) -> list[RolloutAction]:
         """Marks the import in force as done once every connected node serves it, and no load of it is under way.
@@ -354,26 +373,26 @@ class Rollout:
             return []
         return self._move(known, ImportPlace.DONE, "")
 
-    def _canary(self, import_id: int, now: float) -> RolloutNode | None:
+    def _canary(self, import_id: int, now_s: float) -> RolloutNode | None:
         """The first node for an import that none has taken, or None if it has to wait for one."""
-        ready = [node for node in self._connected(now) if node.import_id == self.in_force]
+        ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
         passive = [node for node in ready if node.node != self.primary]
         if passive:
             self._patient_since = None
             return passive[0]
         if self._patient_since is None:
-            self._patient_since = now
-        if len(self.nodes) > 1 and now - self._patient_since < self.settings.canary_patience_s:
+            self._patient_since = now_s
+        if len(self.nodes) > 1 and now_s - self._patient_since < self.settings.canary_patience_s:
             return None
         return ready[0] if ready else None
 
-    def _next_of(self, import_id: int, now: float) -> RolloutNode | None:
+    def _next_of(self, import_id: int, now_s: float) -> RolloutNode | None:
         """The next node that lacks the import in force: passive ones in host-file order, then the primary."""
-        lacking = [node for node in self._connected(now) if node.import_id < import_id]
+        lacking = [node for node in self._connected(now_s) if node.import_id < import_id]
         return min(lacking, key=lambda node: node.node == self.primary, default=None)
 
-    def _connected(self, now: float) -> list[RolloutNode]:
-        return [node for node in self.nodes.values() if node.connected and now >= node.retry_at]
+    def _connected(self, now_s: float) -> list[RolloutNode]:
+        return [node for node in self.nodes.values() if node.connected and now_s >= node.retry_at]
 
     # -- rules
 

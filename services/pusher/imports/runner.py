@@ -30,6 +30,7 @@ from services.pusher.imports.events import (
 )
 from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.pusher.log.store import StoreFullError
+from services.shared.cores import Tick
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class RolloutRunner:
         self._background.start(self._record(), "records imports")
         while True:
             await asyncio.sleep(_TICK_S)
-            self._perform(self.core.tick(time.monotonic()))
+            self.handle(Tick())
 
     def handle(self, event: RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""

@@ -144,16 +144,16 @@ class LifeCycle:
         """Whether the node serves reports (rule 1)."""
         return self.state in READY_STATES
 
-    def handle(self, event: LifeEvent, now: float, why: str = "") -> list[Action]:
+    def handle(self, event: LifeEvent, now_s: float, why: str = "") -> list[Action]:
         """Takes the event and returns what is to be done, in order.
 
-        `now` (seconds) only dates the story. Raises IllegalTransitionError where the table has nothing.
+        `now_s` (seconds) only dates the story. Raises IllegalTransitionError where the table has nothing.
         """
         before = self.state
         after = TRANSITIONS.get((before, event))
         if after is None:
             raise IllegalTransitionError(f"a {before.name} node {event.value} ({event.name}; {why})\n{self.tell()}")
-        self.story.append(Step(now, before, event, after, why))
+        self.story.append(Step(now_s, before, event, after, why))
         self.state = after
         if before is after:
             return []

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.load import ClusterSettings
+from services.shared.cores import Tick
 from services.shared.serving.errors import UnavailableError
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import NodeAction, NodeCore, NodeEvent, NodeSettings
@@ -204,7 +205,7 @@ class LiveNode:
     def tick(self) -> None:
         """Does what is due by time."""
         self._timer = None
-        self._perform(self.core.tick(now_s()))
+        self._perform(self.core.handle(Tick(), now_s()))
 
     def _perform(self, actions: list[NodeAction]) -> None:
         for action in actions:

@@ -1,7 +1,6 @@
 """The whole node without its I/O: life cycle, role and record order, and what each means for the others.
 
-`NodeCore` eats what happened and returns what is to be done, in the order to do it. The shell (app.py) and the
-simulator drive the same object. The rules that join its parts:
+`NodeCore` eats what happened and returns what is to be done, in the order to do it. The rules that join its parts:
 
 1. An empty tree is a tree: in a cluster without an import, a node stands as soon as a pusher says so.
 2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s`.
@@ -12,6 +11,7 @@ simulator drive the same object. The rules that join its parts:
 
 from dataclasses import dataclass, field
 
+from services.shared.cores import Tick
 from services.treenode.node.lifecycle import Action as LifeAction
 from services.treenode.node.lifecycle import LifeCycle, LifeEvent, NodeState
 from services.treenode.node.role import (
@@ -72,20 +72,20 @@ class DrainAsked:
     why: str = "asked to end"
 
 
-NodeEvent = RoleEvent | SequenceEvent | LoadBegun | LoadFailed | DrainAsked
+NodeEvent = RoleEvent | SequenceEvent | LoadBegun | LoadFailed | DrainAsked | Tick
 NodeAction = LifeAction | RoleAction | SequenceAction
 
 
 class NodeCore:
-    """One node: three cores, one event at a time. `now` is seconds of the node's monotonic clock."""
+    """One node: three cores, one event at a time. `now_s` is seconds of the node's monotonic clock."""
 
-    def __init__(self, settings: NodeSettings, now: float) -> None:
+    def __init__(self, settings: NodeSettings, now_s: float) -> None:
         self._settings = settings
         self.life = LifeCycle()
         self.role = RoleCore(settings.role)
         self.sequence = SequenceCore(caught_up_lag_updates=settings.caught_up_lag_updates)
         #: When the node began to catch up or last heard how far the log goes, whichever was later.
-        self._heard_at_s = now
+        self._heard_at_s = now_s
 
     @property
     def state(self) -> NodeState:
@@ -94,99 +94,101 @@ class NodeCore:
 
     @property
     def deadline_s(self) -> float | None:
-        """When `tick` has to be called at the latest; None while nothing waits for time."""
+        """When the lease is over, or a node with a tree has waited for a pusher for long enough."""
         role_s = self.role.deadline_s
         if self.state is not NodeState.CATCHING_UP:
             return role_s
         grace_s = self._heard_at_s + self._settings.catch_up_grace_s
         return grace_s if role_s is None else min(role_s, grace_s)
 
-    def handle(self, event: NodeEvent, now: float) -> list[NodeAction]:
+    def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.
 
         Raises PositionGapError for records that can't be taken; the node stays where it is.
         """
-        actions: list[NodeAction] = list(self.tick(now))
+        actions = self._pass_time(now_s)
         match event:
+            case Tick():
+                return actions
             case LoadBegun():
                 if self.state is NodeState.JOINING:
-                    actions += self._live(LifeEvent.LOAD_BEGUN, now, event.why)
+                    actions += self._live(LifeEvent.LOAD_BEGUN, now_s, event.why)
             case LoadFailed():
                 if self.state is NodeState.LOADING:
-                    actions += self._live(LifeEvent.LOAD_FAILED, now, event.why)
+                    actions += self._live(LifeEvent.LOAD_FAILED, now_s, event.why)
             case DrainAsked():
-                actions += self._live(LifeEvent.DRAIN_ASKED, now, event.why)
+                actions += self._live(LifeEvent.DRAIN_ASKED, now_s, event.why)
             case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived():
-                actions += self._order(event, now)
+                actions += self._order(event, now_s)
             case RecordsApplied() | LogUnreadable():
-                actions += self.sequence.handle(event, now)
+                actions += self.sequence.handle(event)
             case _:
-                actions += self._role(self.role.handle(event, now), now)
-        return [*actions, *self._follow(now)]
+                actions += self._role(self.role.handle(event, now_s), now_s)
+        return [*actions, *self._follow(now_s)]
 
-    def tick(self, now: float) -> list[NodeAction]:
+    def _pass_time(self, now_s: float) -> list[NodeAction]:
         """Does what is due by time alone."""
-        actions = self._role(self.role.tick(now), now)
+        actions = self._role(self.role.handle(Tick(), now_s), now_s)
         if (
             self.state is NodeState.CATCHING_UP
-            and now - self._heard_at_s >= self._settings.catch_up_grace_s
+            and now_s - self._heard_at_s >= self._settings.catch_up_grace_s
             and not self.sequence.caught_up
         ):
             why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
-            actions += self._live(LifeEvent.CUT_OFF, now, why)
+            actions += self._live(LifeEvent.CUT_OFF, now_s, why)
         return actions
 
-    def _order(self, event: SequenceEvent, now: float) -> list[NodeAction]:
+    def _order(self, event: SequenceEvent, now_s: float) -> list[NodeAction]:
         """A sequence event that may change more than the position."""
         if self.state is NodeState.DRAINING and isinstance(event, PusherHello):
             return [RefusePusher("the node is asked to end")]
-        sequence_actions = self.sequence.handle(event, now)
+        sequence_actions = self.sequence.handle(event)
         # A hello alone is not enough: a pusher whose log lost updates comes again and again, and has nothing to say.
         if not isinstance(event, PusherHello):
-            self._heard_at_s = now
+            self._heard_at_s = now_s
         actions: list[NodeAction] = []
         for action in sequence_actions:
             if isinstance(action, SetAside):
-                actions += self._live(LifeEvent.SET_ASIDE, now, action.reason)
+                actions += self._live(LifeEvent.SET_ASIDE, now_s, action.reason)
             actions.append(action)
         if isinstance(event, TreeTaken) and self.state in (NodeState.JOINING, NodeState.LOADING):
             why = f"has import {event.import_id} at position {event.position}"
-            actions += self._live(LifeEvent.TREE_STANDS, now, why)
+            actions += self._live(LifeEvent.TREE_STANDS, now_s, why)
         return actions
 
-    def _follow(self, now: float) -> list[NodeAction]:
+    def _follow(self, now_s: float) -> list[NodeAction]:
         """Steps that follow from what the parts have become (rules 1 and 2)."""
         actions: list[NodeAction] = []
         log_end = self.sequence.log_end
         if self.state is NodeState.JOINING and log_end is not None and self.sequence.base_wanted is None:
-            actions += self._live(LifeEvent.TREE_STANDS, now, "the cluster has no import: the tree is empty")
+            actions += self._live(LifeEvent.TREE_STANDS, now_s, "the cluster has no import: the tree is empty")
         if self.state is NodeState.CATCHING_UP and self.sequence.caught_up:
             why = f"at import {self.sequence.import_id}, position {self.sequence.position}"
-            actions += self._live(LifeEvent.CAUGHT_UP, now, why)
+            actions += self._live(LifeEvent.CAUGHT_UP, now_s, why)
         return actions
 
-    def _live(self, event: LifeEvent, now: float, why: str) -> list[NodeAction]:
+    def _live(self, event: LifeEvent, now_s: float, why: str) -> list[NodeAction]:
         """One step of the life cycle, and what the role makes of it (rules 3 and 4)."""
         state_before, ready_before = self.life.state, self.life.ready
-        life_actions = self.life.handle(event, now, why)
+        life_actions = self.life.handle(event, now_s, why)
         actions: list[NodeAction] = list(life_actions)
         if self.life.state is NodeState.CATCHING_UP:
-            self._heard_at_s = max(self._heard_at_s, now)
+            self._heard_at_s = max(self._heard_at_s, now_s)
         if self.life.ready != ready_before:
-            actions += self._role(self.role.handle(ReadyChanged(self.life.ready), now), now)
+            actions += self._role(self.role.handle(ReadyChanged(self.life.ready), now_s), now_s)
         if self.life.state is not state_before and HeartbeatNow() not in actions:
             actions.append(HeartbeatNow())
         return actions
 
-    def _role(self, role_actions: list[RoleAction], now: float) -> list[NodeAction]:
+    def _role(self, role_actions: list[RoleAction], now_s: float) -> list[NodeAction]:
         """What the role asks for, with the life cycle's step right behind it."""
         actions: list[NodeAction] = []
         for action in role_actions:
             actions.append(action)
             if isinstance(action, Promoted) and self.state is NodeState.PASSIVE:
-                actions += self.life.handle(LifeEvent.PROMOTED, now, f"primary in epoch {action.epoch}")
+                actions += self.life.handle(LifeEvent.PROMOTED, now_s, f"primary in epoch {action.epoch}")
             elif isinstance(action, Demoted) and self.state is NodeState.PRIMARY:
-                actions += self.life.handle(LifeEvent.DEMOTED, now, action.reason)
+                actions += self.life.handle(LifeEvent.DEMOTED, now_s, action.reason)
         return actions
 
     def validate(self) -> None:

@@ -24,6 +24,8 @@ import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from services.shared.cores import Tick
+
 #: Heartbeats remembered while unanswered; older ones can't give a lease any more.
 HEARTBEATS_REMEMBERED = 64
 
@@ -86,12 +88,12 @@ class AnswerRefused:
     reason: str
 
 
-RoleEvent = HeartbeatSent | LeaseAnswered | ReadyChanged
+RoleEvent = HeartbeatSent | LeaseAnswered | ReadyChanged | Tick
 RoleAction = Promoted | Demoted | HeartbeatNow | AnswerRefused
 
 
 class RoleCore:
-    """Holds the lease. No clock inside: `now` is seconds of the node's monotonic clock."""
+    """Holds the lease. No clock inside: `now_s` is seconds of the node's monotonic clock."""
 
     def __init__(self, settings: RoleSettings) -> None:
         if not 0 <= settings.margin_s < math.inf:
@@ -113,50 +115,51 @@ class RoleCore:
 
     @property
     def deadline_s(self) -> float | None:
-        """When `tick` has to be called; None while there is nothing to wait for."""
+        """When the lease is over; None while the node holds none."""
         return self.lease_until_s
 
     @property
     def primary_epoch(self) -> int:
-        """The epoch in which the node is primary; 0 while it is not. Only true right after `tick`."""
+        """The epoch in which the node is primary; 0 while it is not. Only true right after an event."""
         return self.epoch if self.lease_until_s is not None else 0
 
-    def is_primary(self, now: float) -> bool:
-        """Whether the node may call itself primary at this very moment, even if `tick` comes late."""
-        return self.lease_until_s is not None and now < self.lease_until_s
+    def is_primary(self, now_s: float) -> bool:
+        """Whether the node may call itself primary at this very moment, even if `Tick` comes late."""
+        return self.lease_until_s is not None and now_s < self.lease_until_s
 
-    def handle(self, event: RoleEvent, now: float) -> list[RoleAction]:
+    def handle(self, event: RoleEvent, now_s: float) -> list[RoleAction]:
         """Takes the event and returns what is to be done, in order."""
-        actions = self.tick(now)
+        actions = self._end_lease_in_time(now_s)
         match event:
+            case Tick():
+                pass
             case HeartbeatSent():
-                self._note_sent(event.sequence, now)
+                self._note_sent(event.sequence, now_s)
             case ReadyChanged():
                 self.ready = event.ready
                 if not event.ready:
                     actions += self._demote("the node is not ready")
             case LeaseAnswered():
-                actions += self._take_answer(event, now)
+                actions += self._take_answer(event, now_s)
         return actions
 
-    def tick(self, now: float) -> list[RoleAction]:
-        """Ends a lease whose time is over."""
-        if now < self._now_s:
-            raise ValueError(f"role: the clock went back from {self._now_s} to {now}; pass a monotonic one")
-        self._now_s = now
-        if self.lease_until_s is not None and now >= self.lease_until_s:
+    def _end_lease_in_time(self, now_s: float) -> list[RoleAction]:
+        if now_s < self._now_s:
+            raise ValueError(f"role: the clock went back from {self._now_s} to {now_s}; pass a monotonic one")
+        self._now_s = now_s
+        if self.lease_until_s is not None and now_s >= self.lease_until_s:
             return self._demote(f"no answer of the coordinator in time; the lease of epoch {self.epoch} is over")
         return []
 
-    def _note_sent(self, sequence: int, now: float) -> None:
+    def _note_sent(self, sequence: int, now_s: float) -> None:
         newest = next(reversed(self._sent_at_s), self._answered_sequence)
         if sequence <= newest:
             raise ValueError(f"role: heartbeat {sequence} after {newest}; sequences must rise")
-        self._sent_at_s[sequence] = now
+        self._sent_at_s[sequence] = now_s
         if len(self._sent_at_s) > HEARTBEATS_REMEMBERED:
             self._sent_at_s.popitem(last=False)
 
-    def _take_answer(self, answer: LeaseAnswered, now: float) -> list[RoleAction]:
+    def _take_answer(self, answer: LeaseAnswered, now_s: float) -> list[RoleAction]:
         if answer.epoch < self.epoch:
             text = f"an answer of epoch {answer.epoch} after epoch {self.epoch}: a coordinator without its memory?"
             return [AnswerRefused(text)]
@@ -180,7 +183,7 @@ class RoleCore:
         lease_until_s = sent_at_s + answer.lease_s - self._margin_s
         if not self.ready:
             return [AnswerRefused("made primary while not ready")]
-        if not now < lease_until_s:  # also refuses a lease of NaN
+        if not now_s < lease_until_s:  # also refuses a lease of NaN
             return [AnswerRefused("a lease that was over when it came")]
         was_primary = self.lease_until_s is not None
         self.lease_until_s = lease_until_s

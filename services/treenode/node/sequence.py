@@ -191,8 +191,8 @@ class SequenceCore:
         """Why that import, which is in force, can't be built from its file (rule 4); empty where it can."""
         return self._unbuildable.reason if import_id == self._unbuildable.import_id else ""
 
-    def handle(self, event: SequenceEvent, now: float) -> list[SequenceAction]:
-        """Takes the event and returns what is to be done, in order. `now` (seconds) is not looked at.
+    def handle(self, event: SequenceEvent) -> list[SequenceAction]:
+        """Takes the event and returns what is to be done, in order.
 
         Raises PositionGapError for records that can't be taken, ValueError for events that can't be true.
         """
@@ -210,10 +210,6 @@ class SequenceCore:
                 return self._take_tree(event)
             case LogUnreadable():
                 return self._give_up_building(event)
-
-    def tick(self, now: float) -> list[SequenceAction]:
-        """Nothing here waits for time; there so that every core has the same face."""
-        return []
 
     def _admit(self, positions: Sequence[int]) -> list[SequenceAction]:
         if not positions or self.records_wait:

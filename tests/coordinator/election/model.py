@@ -121,9 +121,9 @@ class Harness:
         """The coordinator's process is killed, and a new one starts at once."""
         self.core = ElectionCore(self.settings, self.stored, self.hosts_order, now)
 
-    def step(self, event: Event | None, now: float) -> list[Action]:
-        """Feeds an event (None: a tick) and checks what comes of it."""
-        actions = self.core.tick(now) if event is None else self.core.handle(event, now)
+    def step(self, event: Event, now: float) -> list[Action]:
+        """Feeds an event and checks what comes of it."""
+        actions = self.core.handle(event, now)
         self.core.validate()
         for action in actions:
             self._check(action)

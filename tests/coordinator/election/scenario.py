@@ -48,6 +48,7 @@ from services.coordinator.election.events import (
     SwitchoverFailed,
 )
 from services.coordinator.view import note
+from services.shared.cores import Tick
 
 
 def blocks(text: str) -> Iterator[tuple[list[str], str, str]]:
@@ -96,14 +97,14 @@ class Scenario:
             self._hosts = tuple(words[1:])
             return ""
         if words[0] == "sleep":
-            due = self.core.wakes_at()
+            due = self.core.deadline_s
             assert due is not None, "the core waits for nothing"
             self._now = due
-            return self._told(self.core.tick(self._now), f"at {due * 1000:.0f}")
+            return self._told(self.core.handle(Tick(), self._now), f"at {due * 1000:.0f}")
         assert words[0] == "at", f"no such command: {command}"
         self._now = float(words[1]) / 1000
         event = self._event(words[2:])
-        return self._told(self.core.tick(self._now) if event is None else self.core.handle(event, self._now))
+        return self._told(self.core.handle(event or Tick(), self._now))
 
     def _read_recorded(self, words: list[str]) -> Recorded:
         values = dict(word.split("=") for word in words if "=" in word)

@@ -24,6 +24,7 @@ from services.coordinator.election.events import (
     StreamEnded,
     SwitchoverAsked,
 )
+from services.shared.cores import Tick
 from tests.coordinator.election.model import Harness, ModelNode
 
 NAMES = ("a", "b", "c")
@@ -106,15 +107,15 @@ class ClusterMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.0, 0.4))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        self.take(self.harness.step(None, self.now))
+        self.take(self.harness.step(Tick(), self.now))
 
     @rule()
     def wait_until_due(self) -> None:
-        due = self.harness.core.wakes_at()
+        due = self.harness.core.deadline_s
         if due is not None:
             assert due > self.now or due == float("inf")
             self.now = max(self.now, due)
-        self.take(self.harness.step(None, self.now))
+        self.take(self.harness.step(Tick(), self.now))
 
     @rule(index=st.integers(0, 4), state=st.sampled_from(LIVE_STATES))
     def turn(self, index: int, state: NodeState) -> None:

@@ -27,6 +27,7 @@ from services.pusher.fanout.events import (
 )
 from services.pusher.fanout.progress import NodeStream, ReplicationBrokenError, ReplicationSettings
 from services.pusher.fanout.replication import Replication
+from services.shared.cores import Tick
 
 NODE = "ftsp01:50201"
 SETTINGS = ReplicationSettings(batch_updates_max=10, window_updates=25, window_bytes=1000, heartbeat_s=1.0)
@@ -120,7 +121,7 @@ def test_a_node_behind_the_log_hears_heartbeats_only_until_it_stands_elsewhere()
     replication = core(position=50, first_position=20)
     assert sends(stand(replication, 5)) == []
     assert replication.nodes[NODE].state is NodeStream.BEHIND_LOG
-    assert replication.tick(1.0) == [SendLogEnd(NODE, 1)]
+    assert replication.handle(Tick(), 1.0) == [SendLogEnd(NODE, 1)]
     replication.handle(Writable(NODE, 1), 1.0)
     assert sends(stand(replication, 30, now=1.1)) == [(31, 40)]
 
@@ -151,7 +152,7 @@ def test_a_node_with_another_record_than_the_log_is_sent_nothing() -> None:
     assert "another update 52" in replication.nodes[NODE].note
     assert replication.handle(Appended(70), 0.0) == []
     # Not even heartbeats: a node that starts again would wait for what never comes.
-    assert replication.tick(5.0) == []
+    assert replication.handle(Tick(), 5.0) == []
     assert sends(stand(replication, 0)) == [(1, 10)]
 
 
@@ -171,7 +172,7 @@ def test_a_lost_stream_comes_back_fast_and_then_slower() -> None:
     for _ in range(5):
         replication.handle(StreamEnded(NODE, replication.nodes[NODE].session, "refused"), ticks / 100)
         began = ticks
-        while not replication.tick(ticks / 100):
+        while not replication.handle(Tick(), ticks / 100):
             ticks += 1
         waits_ticks.append(ticks - began)
     assert waits_ticks == pytest.approx([5, 10, 20, 20, 20], abs=1)
@@ -188,7 +189,7 @@ def test_events_of_an_older_session_change_nothing() -> None:
     replication = core(position=5)
     stand(replication, 5)
     replication.handle(StreamEnded(NODE, 1, "cut"), 0.0)
-    replication.tick(1.0)
+    replication.handle(Tick(), 1.0)
     for late in (Applied(NODE, 1, 9), Stood(NODE, 1, "log", 3, 0), StreamEnded(NODE, 1, "late"), Writable(NODE, 1)):
         assert replication.handle(late, 1.0) == []
     assert replication.nodes[NODE].state is NodeStream.CONNECTING
@@ -200,15 +201,15 @@ def test_a_node_that_owes_an_answer_too_long_is_let_go(answers: bool) -> None:
     finish(replication, only_send(stand(replication, 0)))
     if answers:
         replication.handle(Applied(NODE, 1, 5), 2.0)
-    ended = [action for action in replication.tick(3.5) if isinstance(action, EndStream)]
+    ended = [action for action in replication.handle(Tick(), 3.5) if isinstance(action, EndStream)]
     assert ended == ([] if answers else [EndStream(NODE, 1, "nothing applied for 3 s")])
 
 
 def test_a_node_that_never_answers_the_hello_is_let_go() -> None:
     replication = core()
     replication.handle(NodesKnown((NODE,)), 0.0)
-    assert replication.tick(2.9) == []
-    assert EndStream(NODE, 1, "no answer to the hello for 3 s") in replication.tick(3.0)
+    assert replication.handle(Tick(), 2.9) == []
+    assert EndStream(NODE, 1, "no answer to the hello for 3 s") in replication.handle(Tick(), 3.0)
 
 
 def test_a_confirmation_of_what_was_never_sent_ends_the_stream() -> None:
@@ -225,8 +226,8 @@ def test_records_that_cannot_be_read_are_tried_again_and_said() -> None:
     stand(replication, 0)
     replication.handle(ReadFailed(NODE, 1, "log record at position 3 is damaged"), 0.0)
     assert "position 3" in replication.nodes[NODE].note
-    assert replication.tick(0.01) == []
-    assert sends(replication.tick(1.0)) == [(1, 5)]
+    assert replication.handle(Tick(), 0.01) == []
+    assert sends(replication.handle(Tick(), 1.0)) == [(1, 5)]
 
 
 def test_a_damaged_record_sends_every_node_that_needs_it_for_a_snapshot() -> None:
@@ -316,6 +317,6 @@ def test_heartbeats_do_not_keep_a_stream_whose_records_are_never_applied() -> No
     finish(replication, only_send(stand(replication, 0)))
     actions: list[ReplicationAction] = []
     for beat in range(1, 12):
-        actions += replication.tick(float(beat))
+        actions += replication.handle(Tick(), float(beat))
         replication.handle(Writable(NODE, 1), float(beat))
     assert [action.reason for action in actions if isinstance(action, EndStream)] == ["nothing applied for 10 s"]

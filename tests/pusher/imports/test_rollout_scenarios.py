@@ -24,6 +24,7 @@ from services.pusher.imports.events import (
     RolloutAction,
 )
 from services.pusher.imports.rollout import KnownImport, Rollout, RolloutBrokenError, RolloutSettings
+from services.shared.cores import Tick
 
 A, B, C = "a:1", "b:1", "c:1"
 
@@ -95,7 +96,7 @@ def test_a_bad_file_stops_at_the_first_node() -> None:
     load = the_load(rollout.handle(ImportAdded(1), 0.0))
     actions = rollout.handle(LoadRefused(A, load.attempt, "line 3: unknown sponsor"), 0.0)
     assert actions == [RecordPlace(1, ImportPlace.REFUSED, "line 3: unknown sponsor")]
-    assert rollout.tick(1000.0) == []
+    assert rollout.handle(Tick(), 1000.0) == []
     assert rollout.in_force == 0
 
 
@@ -103,8 +104,8 @@ def test_the_primary_waits_for_another_canary_but_not_for_good() -> None:
     rollout = cluster(A, B, primary=A)
     rollout.handle(NodeDown(B), 0.0)
     assert load_of(rollout.handle(ImportAdded(1), 0.0)) is None
-    assert load_of(rollout.tick(9.0)) is None
-    assert load_of(rollout.tick(10.0)) == Load(A, 1, 1, ())
+    assert load_of(rollout.handle(Tick(), 9.0)) is None
+    assert load_of(rollout.handle(Tick(), 10.0)) == Load(A, 1, 1, ())
 
 
 def test_a_lone_node_takes_it_at_once_primary_or_not() -> None:
@@ -129,7 +130,7 @@ def test_a_failed_node_does_not_hold_up_the_others() -> None:
     load = the_load(take(rollout, load))
     assert load == Load(C, 1, 3, (B,))
     assert load_of(take(rollout, load)) is None
-    assert load_of(rollout.tick(1.0)) == Load(A, 1, 4, (B, C))
+    assert load_of(rollout.handle(Tick(), 1.0)) == Load(A, 1, 4, (B, C))
 
 
 def test_a_file_that_nodes_die_of_is_refused_before_it_has_killed_them_all() -> None:
@@ -140,7 +141,7 @@ def test_a_file_that_nodes_die_of_is_refused_before_it_has_killed_them_all() -> 
         killed.append(load.node)
         actions = rollout.handle(LoadFailed(load.node, load.attempt, "died", True), now)
         now += 1.0
-        load = load_of(actions) or load_of(rollout.tick(now))
+        load = load_of(actions) or load_of(rollout.handle(Tick(), now))
     assert killed == [A, B, A]
     assert rollout.imports[1].place is ImportPlace.REFUSED
     assert "3 loads died of it" in rollout.imports[1].reason
@@ -151,7 +152,7 @@ def test_nodes_that_cannot_be_reached_do_not_count_against_the_file() -> None:
     load = the_load(rollout.handle(ImportAdded(1), 0.0))
     for now in range(0, 1000, 100):
         rollout.handle(LoadFailed(A, load.attempt, "unreachable", False), float(now))
-        load = the_load(rollout.tick(now + 99.0))
+        load = the_load(rollout.handle(Tick(), now + 99.0))
     assert rollout.imports[1].place is ImportPlace.ROLLING_OUT
 
 
@@ -203,8 +204,8 @@ def test_a_load_without_a_sign_of_life_is_given_up() -> None:
     rollout = cluster(A, B)
     rollout.handle(ImportAdded(1), 0.0)
     rollout.handle(LoadProgress(A, 1), 100.0)
-    assert rollout.tick(150.0) == []
-    actions = rollout.tick(220.0)
+    assert rollout.handle(Tick(), 150.0) == []
+    actions = rollout.handle(Tick(), 220.0)
     assert actions[0] == CancelLoad(A, 1, 1)
     assert load_of(actions) == Load(B, 1, 2, ())
     assert rollout.handle(LoadDone(A, 1, ()), 221.0) == []  # too late: that load is another's now
@@ -235,7 +236,7 @@ def test_a_node_with_an_older_import_takes_the_one_in_force_before_it_can_be_a_c
     rollout.handle(NodeUp(B, 0), 3.0)
     rollout.handle(LoadFailed(B, 3, "it died again", True), 3.0)
     assert load_of(rollout.handle(ImportAdded(2), 3.5)) is None
-    assert the_load(rollout.tick(10.0)).import_id == 1
+    assert the_load(rollout.handle(Tick(), 10.0)).import_id == 1
     rollout.validate()
 
 

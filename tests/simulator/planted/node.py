@@ -121,5 +121,11 @@ NODE = (
         "_take_answer",
         _lease_from_receipt,
     ),
-    plant("no-self-demotion", "a node whose lease is over stays primary", RoleCore, "tick", _never_demotes),
+    plant(
+        "no-self-demotion",
+        "a node whose lease is over stays primary",
+        RoleCore,
+        "_end_lease_in_time",
+        _never_demotes,
+    ),
 )

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from services.shared.cores import Tick
 from services.treenode.node.lifecycle import READY_STATES, EndWatches, NodeState, SetHealth
 from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
 from services.treenode.node.role import Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted, RoleSettings
@@ -124,7 +125,7 @@ SCRIPTS: dict[str, list[tuple[float, NodeEvent | None, NodeState]]] = {
 def test_script(name: str) -> None:
     core = NodeCore(SETTINGS, 0.0)
     for at_s, event, state in SCRIPTS[name]:
-        actions = core.tick(at_s) if event is None else core.handle(event, at_s)
+        actions = core.handle(event or Tick(), at_s)
         core.validate()
         assert core.state is state, (at_s, event, actions, core.life.tell())
 
@@ -184,7 +185,7 @@ class NodeWalk(RuleBasedStateMachine):
         self.sequence = 0
 
     def do(self, event: NodeEvent | None) -> list[NodeAction]:
-        actions = self.core.tick(self.now_s) if event is None else self.core.handle(event, self.now_s)
+        actions = self.core.handle(event or Tick(), self.now_s)
         self.core.validate()
         for action in actions:
             if isinstance(action, SetHealth):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from services.shared.cores import Tick
 from services.treenode.node.role import (
     HEARTBEATS_REMEMBERED,
     AnswerRefused,
@@ -132,7 +133,7 @@ SCRIPTS: dict[str, Script] = {
 def test_script(name: str) -> None:
     core = RoleCore(RoleSettings(margin_s=MARGIN_S))
     for at_s, event, expected, primary in SCRIPTS[name]:
-        actions = core.tick(at_s) if event is None else core.handle(event, at_s)
+        actions = core.handle(event or Tick(), at_s)
         core.validate()
         assert [type(action) for action in actions] == expected, (at_s, event, actions)
         assert core.is_primary(at_s) is primary
@@ -154,7 +155,7 @@ def test_sequences_and_clocks_that_go_back_are_defects() -> None:
     with pytest.raises(ValueError, match="sequences must rise"):
         core.handle(HeartbeatSent(2), 1.0)
     with pytest.raises(ValueError, match="clock went back"):
-        core.tick(0.5)
+        core.handle(Tick(), 0.5)
     with pytest.raises(ValueError, match="margin_s"):
         RoleCore(RoleSettings(margin_s=-1))
 
@@ -185,7 +186,7 @@ class LeaseWalk(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.0, 1.5))
     def wait(self, seconds: float) -> None:
         self.now_s += seconds
-        self.take(self.core.tick(self.now_s))
+        self.take(self.core.handle(Tick(), self.now_s))
 
     @rule()
     def send(self) -> None:

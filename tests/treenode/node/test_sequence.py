@@ -141,74 +141,74 @@ SCRIPTS: dict[str, Script] = {
 def test_script(name: str) -> None:
     core = SequenceCore()
     for event, expected, position, caught_up in SCRIPTS[name]:
-        assert core.handle(event, 0.0) == expected, event
+        assert core.handle(event) == expected, event
         core.validate()
         assert (core.position, core.caught_up) == (position, caught_up), event
 
 
 def test_a_log_that_lost_its_tail_is_refused_and_changes_nothing() -> None:
     core = SequenceCore()
-    core.handle(TreeTaken("log", 1, 50), 0.0)
-    (action,) = core.handle(hello(49, import_id=1), 0.0)
+    core.handle(TreeTaken("log", 1, 50))
+    (action,) = core.handle(hello(49, import_id=1))
     assert isinstance(action, RefusePusher)
     assert "50" in action.reason
     assert "49" in action.reason
     assert (core.position, core.log_end) == (50, None)
-    assert isinstance(core.handle(PusherHello("", LogEnd(1, 90, 1)), 0.0)[0], RefusePusher)
+    assert isinstance(core.handle(PusherHello("", LogEnd(1, 90, 1)))[0], RefusePusher)
 
 
 @pytest.mark.parametrize("positions", [[2], [7, 8], [1, 3], [1, 3, 2, 4], [2, 1], [1, 1]])
 def test_gaps_are_errors_and_change_nothing(positions: list[int]) -> None:
     core = SequenceCore()
-    core.handle(hello(9), 0.0)
+    core.handle(hello(9))
     with pytest.raises(PositionGapError):
-        core.handle(RecordsReceived(positions), 0.0)
+        core.handle(RecordsReceived(positions))
     core.validate()
     assert core.position == 0
 
 
 def test_positions_never_fall() -> None:
     core = SequenceCore()
-    core.handle(TreeTaken("log", 1, 50), 0.0)
+    core.handle(TreeTaken("log", 1, 50))
     for event in (RecordsApplied(49), TreeTaken("log", 2, 49), TreeTaken("other", 2, 60)):
         with pytest.raises(ValueError, match="sequence:"):
-            core.handle(event, 0.0)
+            core.handle(event)
         assert (core.log_id, core.import_id, core.position) == ("log", 1, 50)
 
 
 def test_a_lag_within_bounds_counts_as_caught_up_only_past_the_hellos_end() -> None:
     core = SequenceCore(caught_up_lag_updates=10)
-    core.handle(hello(5), 0.0)
+    core.handle(hello(5))
     assert not core.caught_up
-    core.handle(RecordsApplied(5), 0.0)
-    core.handle(heard(15), 0.0)
+    core.handle(RecordsApplied(5))
+    core.handle(heard(15))
     assert core.caught_up
     assert core.lag_updates == 10
-    core.handle(heard(16), 0.0)
+    core.handle(heard(16))
     assert not core.caught_up
 
 
 def test_fresh_as_of_the_log_end_that_was_reached() -> None:
     core = SequenceCore()
-    core.handle(hello(2, sent_at_s=100.0), 0.0)
+    core.handle(hello(2, sent_at_s=100.0))
     assert core.fresh_at_s is None
-    core.handle(heard(4, sent_at_s=101.0), 0.0)
-    core.handle(RecordsApplied(3), 0.0)
+    core.handle(heard(4, sent_at_s=101.0))
+    core.handle(RecordsApplied(3))
     assert core.fresh_at_s == 100.0
-    core.handle(RecordsApplied(4), 0.0)
+    core.handle(RecordsApplied(4))
     assert core.fresh_at_s == 101.0
-    core.handle(heard(4, sent_at_s=102.0), 0.0)
+    core.handle(heard(4, sent_at_s=102.0))
     assert core.fresh_at_s == 102.0
-    core.handle(heard(4, import_id=1, sent_at_s=103.0), 0.0)
+    core.handle(heard(4, import_id=1, sent_at_s=103.0))
     assert core.fresh_at_s == 102.0
 
 
 def test_waiting_log_ends_are_bounded() -> None:
     core = SequenceCore()
     for end in range(1, 3 * PENDING_ENDS_MAX):
-        core.handle(heard(end, sent_at_s=float(end)), 0.0)
+        core.handle(heard(end, sent_at_s=float(end)))
         core.validate()
-    core.handle(RecordsApplied(3 * PENDING_ENDS_MAX), 0.0)
+    core.handle(RecordsApplied(3 * PENDING_ENDS_MAX))
     assert core.fresh_at_s == PENDING_ENDS_MAX
 
 
@@ -218,7 +218,7 @@ class SenderWalk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.core = SequenceCore()
-        self.core.handle(hello(1_000), 0.0)
+        self.core.handle(hello(1_000))
         self.taken: list[int] = []
 
     @rule(first=st.integers(1, 60), count=st.integers(0, 20))
@@ -226,16 +226,16 @@ class SenderWalk(RuleBasedStateMachine):
         positions = range(first, first + count)
         if count and first > len(self.taken) + 1:
             with pytest.raises(PositionGapError):
-                self.core.handle(RecordsReceived(positions), 0.0)
+                self.core.handle(RecordsReceived(positions))
             return
-        for action in self.core.handle(RecordsReceived(positions), 0.0):
+        for action in self.core.handle(RecordsReceived(positions)):
             assert isinstance(action, ApplyRecords)
             self.taken += positions[action.first : action.first + action.count]
-            self.core.handle(RecordsApplied(self.taken[-1]), 0.0)
+            self.core.handle(RecordsApplied(self.taken[-1]))
 
     @rule()
     def start_over(self) -> None:
-        assert self.core.handle(hello(1_000), 0.0) == [AnswerStatus()]
+        assert self.core.handle(hello(1_000)) == [AnswerStatus()]
 
     @invariant()
     def each_position_once_and_in_order(self) -> None:
