@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim chaos bench bench-tree bench-fanout bench-failover released-api clean
+.PHONY: help setup setup-run lock gen test check demo sim mutants chaos bench bench-tree bench-fanout bench-failover released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -51,6 +51,12 @@ SEEDS ?= 2000
 
 sim: $(VENV)/.dev ## Simulates whole clusters from SEEDS=2000 seeds, then finds every planted bug; JSON last.
 	$(BIN)/python -m tests.simulator --seeds $(SEEDS)
+
+SAMPLE ?= 0
+SEED ?= 1
+
+mutants: $(VENV)/.dev ## Breaks the rules of cores and engine, SAMPLE=0 (all) times; lists what no test notices; JSON last.
+	$(BIN)/python -m tools.mutants --sample $(SAMPLE) --seed $(SEED) --only "$(ONLY)"
 
 MEMBERS ?= 1000000
 NODES ?= 2

@@ -1,0 +1,74 @@
+"""Which modules are changed, and which tests have to notice it: those of the module's own room, quickest first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Room(NamedTuple):
+    """Modules, and the tests of the room that they stand in. Paths from the repository's root, without `.py`."""
+
+    modules: tuple[str, ...]
+    tests: tuple[str, ...]
+
+    def paths(self) -> list[Path]:
+        """The modules' files. Raises FileNotFoundError for a module or a test that is not there."""
+        for path in (*(f"{module}.py" for module in self.modules), *self.tests):
+            if not (ROOT / path).exists():
+                raise FileNotFoundError(f"tools/mutants/rooms.py names {path}, which is not there")
+        return [ROOT / f"{module}.py" for module in self.modules]
+
+
+ROOMS = (
+    Room(
+        (
+            "services/coordinator/election/candidates",
+            "services/coordinator/election/election",
+            "services/coordinator/election/handover",
+            "services/coordinator/election/leases",
+            "services/coordinator/election/pauses",
+            "services/coordinator/election/seat",
+        ),
+        ("tests/coordinator/election",),
+    ),
+    Room(
+        ("services/pusher/fanout/progress", "services/pusher/fanout/replication"),
+        ("tests/pusher/fanout/test_replication_scenarios.py", "tests/pusher/test_cores_random.py"),
+    ),
+    Room(
+        ("services/pusher/imports/rollout",),
+        ("tests/pusher/imports/test_rollout_scenarios.py", "tests/pusher/test_cores_random.py"),
+    ),
+    Room(
+        ("services/pusher/admission/acks",),
+        ("tests/pusher/test_cores_random.py",),
+    ),
+    Room(
+        (
+            "services/treenode/node/lifecycle",
+            "services/treenode/node/role",
+            "services/treenode/node/sequence",
+            "services/treenode/node/node",
+        ),
+        (
+            "tests/treenode/node/test_lifecycle.py",
+            "tests/treenode/node/test_role.py",
+            "tests/treenode/node/test_sequence.py",
+            "tests/treenode/node/test_node_core.py",
+        ),
+    ),
+    Room(
+        ("services/treenode/tree/apply", "services/treenode/tree/changes", "services/treenode/tree/held"),
+        (
+            "tests/treenode/tree/test_tree_held.py",
+            "tests/treenode/tree/test_tree_volumes.py",
+            "tests/treenode/tree/test_tree_ids.py",
+            "tests/treenode/tree/test_tree_state.py",
+            "tests/treenode/tree/test_tree_machine.py",
+        ),
+    ),
+    Room(("services/shared/wire/record",), ("tests/shared/test_records.py",)),
+)
