@@ -7,7 +7,8 @@ from pathlib import Path
 
 def main() -> None:
     """The node's command line."""
-    # A start makes objects that stay; looking for garbage among them costs a tenth of it. `app.start` turns it on.
+    # A start makes objects that stay; looking for garbage among them costs a tenth of it. Once every kernel is loaded,
+    # `settle_memory` turns it on.
     gc.disable()
     # Snapshots are written by forked children that never touch gRPC: its fork handlers would only stop its threads.
     # It reads this when it is loaded.

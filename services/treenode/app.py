@@ -155,6 +155,7 @@ class TreeNode:
         await asyncio.gather(self._restore(), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.live.restored.set()
+        self._begin(self._warm_up_rest())
         self._begin(self.writer.run())
         self._begin(self.relayout.run())
         self._begin(self.tables.run())
@@ -262,6 +263,7 @@ def _full_name(module: ModuleType, service: str) -> str:
 async def _settle_once(warm: asyncio.Event) -> None:
     await warm.wait()
     settle_memory()
+    logger.info("every kernel is loaded")
 
 
 def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> None:

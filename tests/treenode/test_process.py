@@ -79,6 +79,8 @@ async def test_a_node_that_is_asked_to_end_saves_its_state_and_exits_with_0(
         process = await Process.started(tmp_path)
         await process.serving()
         assert await fed(process, pusher) == 500
+        # From then on garbage is looked for again.
+        await process.until_said("every kernel is loaded")
         assert await process.end(number) == 0
         assert (tmp_path / "snapshots" / "0-500.snapshot").exists()
         again = await Process.started(tmp_path)
