@@ -1,5 +1,7 @@
 """Runs scenario files: commands in, what the core does out, as text that a reader can check.
 
+Each core has a folder: its files, and a test beside them with the table that the driver reads and writes them by.
+
 A file holds blocks, parted by blank lines: lines that begin with `#` tell why; then commands, a line each; a line
 `----`; then what came of them. The commands, with times in seconds:
 
@@ -9,7 +11,7 @@ A file holds blocks, parted by blank lines: lines that begin with `#` tell why; 
     sleep                   time goes on to the core's `deadline_s`
     due                     tells that deadline
 
-EVENT is the event's class and its fields (`language.py`), or a short form of the core's own (`tables/`). What comes
+EVENT is the event's class and its fields (`language.py`), or a short form of the core's own (see its table). What comes
 out: each action, a line each, or the error that was raised; then, behind `=`, the core's state.
 
 After each command the driver calls `validate()`, and holds the core to its `deadline_s`: before that time `Tick` does
@@ -21,11 +23,16 @@ nothing, and once it has come, the next one is later.
 from __future__ import annotations
 
 import copy
+import difflib
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+import pytest
 
 from services.shared.cores import Core, Tick, TimelessCore
 from tests.scenarios.language import UnreadableError, read, write, write_value
@@ -102,6 +109,45 @@ def replay(text: str, table: Table[StartT, CoreT]) -> str:
     return "\n\n".join(block.text(list(scenario.run(block.commands))) for block in blocks) + "\n"
 
 
+def of_folder(test_file: str, table: Table[StartT, CoreT]) -> Callable[[Path], None]:
+    """A test for each scenario file beside `test_file`."""
+
+    files = sorted(Path(test_file).parent.glob("*.txt"))
+    assert files, f"no scenario file stands beside {test_file}"
+
+    @pytest.mark.parametrize("path", files, ids=lambda path: path.stem)
+    def test(path: Path) -> None:
+        written = path.read_text()
+        came = replay(written, table)
+        if came == written:
+            return
+        if os.environ.get("REWRITE"):
+            path.write_text(came)
+            return
+        lines = difflib.unified_diff(
+            written.split("\n"), came.split("\n"), path.name, "what the core does", lineterm=""
+        )
+        pytest.fail("\n".join(lines), pytrace=False)
+
+    return test
+
+
+def hold_to_deadline(core: Core[Any, Any], now_s: float) -> None:
+    """A shell that sleeps until `deadline_s` misses nothing, and is not woken in vain for ever.
+
+    Raises AssertionError where that does not hold. The core stays as it is.
+    """
+    deadline_s = core.deadline_s
+    until_s = now_s + 1e6 if deadline_s is None else math.nextafter(deadline_s, -math.inf)
+    if until_s >= now_s:
+        early = copy.deepcopy(core).handle(Tick(), until_s)
+        assert not early, f"at {now_s} it waits until {deadline_s}, yet before that does {early}"
+    if deadline_s is not None:
+        sleeper, woken_s = copy.deepcopy(core), max(deadline_s, now_s)
+        sleeper.handle(Tick(), woken_s)
+        assert sleeper.deadline_s is None or sleeper.deadline_s > woken_s, f"nothing ends its wait until {deadline_s}"
+
+
 class Scenario(Generic[StartT, CoreT]):
     """One core, driven by the commands of one file."""
 
@@ -160,22 +206,9 @@ class Scenario(Generic[StartT, CoreT]):
             for action in self.core.handle(event, self._now_s):
                 yield self._table.say(action) or write(action)
         except self._table.errors as error:
-            yield f"raises {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            yield from f"raises {type(error).__name__}: {error}".split("\n")
         self.core.validate()
-        self._hold_to_deadline()
-
-    def _hold_to_deadline(self) -> None:
-        """`Core.deadline_s` is neither too late nor too early to be slept for."""
-        deadline_s = self.core.deadline_s
-        until_s = self._now_s + 1e6 if deadline_s is None else math.nextafter(deadline_s, -math.inf)
-        if until_s >= self._now_s:
-            early = copy.deepcopy(self.core).handle(Tick(), until_s)
-            assert not early, f"at {self._now_s} it waits until {deadline_s}, yet before that does {early}"
-        if deadline_s is not None:
-            sleeper = copy.deepcopy(self.core)
-            now_s = max(deadline_s, self._now_s)
-            sleeper.handle(Tick(), now_s)
-            assert sleeper.deadline_s is None or sleeper.deadline_s > now_s, f"nothing ends its wait until {deadline_s}"
+        hold_to_deadline(self.core, self._now_s)
 
 
 def _moment(time_s: float | None) -> str:

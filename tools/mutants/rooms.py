@@ -32,15 +32,15 @@ ROOMS = (
             "services/coordinator/election/pauses",
             "services/coordinator/election/seat",
         ),
-        ("tests/coordinator/election",),
+        ("tests/scenarios/election", "tests/scenarios/leases", "tests/scenarios/seat", "tests/coordinator/election"),
     ),
     Room(
         ("services/pusher/fanout/progress", "services/pusher/fanout/replication"),
-        ("tests/pusher/fanout/test_replication_scenarios.py", "tests/pusher/test_cores_random.py"),
+        ("tests/scenarios/replication", "tests/pusher/test_cores_random.py"),
     ),
     Room(
         ("services/pusher/imports/rollout",),
-        ("tests/pusher/imports/test_rollout_scenarios.py", "tests/pusher/test_cores_random.py"),
+        ("tests/scenarios/rollout", "tests/pusher/test_cores_random.py"),
     ),
     Room(
         ("services/pusher/admission/acks",),
@@ -54,6 +54,10 @@ ROOMS = (
             "services/treenode/node/node",
         ),
         (
+            "tests/scenarios/lifecycle",
+            "tests/scenarios/role",
+            "tests/scenarios/sequence",
+            "tests/scenarios/node",
             "tests/treenode/node/test_lifecycle.py",
             "tests/treenode/node/test_role.py",
             "tests/treenode/node/test_sequence.py",

@@ -141,8 +141,9 @@ class Replication:
 
     @property
     def deadline_s(self) -> float | None:
-        """When a node has to be connected, fed again, heard from, or sent a heartbeat; None without nodes."""
-        return min([self._due_at(node) for node in self.nodes.values()], default=None)
+        """When a node has to be connected, fed again, heard from, or sent a heartbeat; None while nobody has to."""
+        due_at = min([self._due_at(node) for node in self.nodes.values()], default=math.inf)
+        return due_at if due_at < math.inf else None
 
     def _due_at(self, node: NodeReplication) -> float:
         if node.state is NodeStream.AWAY:
@@ -171,7 +172,7 @@ class Replication:
                 actions += self._lost(node, reason, now_s)
                 continue
             actions += self._feed(node, now_s)
-            if now_s - node.written_at >= self.settings.heartbeat_s:
+            if now_s >= node.written_at + self.settings.heartbeat_s:
                 actions += self._heartbeats([node], now_s)
         return actions
 
@@ -199,7 +200,7 @@ class Replication:
         return [Connect(node.node, node.session)]
 
     def _lost(self, node: NodeReplication, reason: str, now_s: float) -> list[ReplicationAction]:
-        if node.connected and now_s - node.connected_at >= self.settings.steady_after_s:
+        if node.connected and now_s >= node.connected_at + self.settings.steady_after_s:
             node.failures = 0
         self._move(node, NodeStream.AWAY, reason)
         node.note = reason
@@ -217,11 +218,11 @@ class Replication:
     def _overdue(self, node: NodeReplication, now_s: float) -> str:
         """Why the stream has to end; empty if it may go on."""
         if node.state is NodeStream.CONNECTING:
-            if now_s - node.connected_at >= self.settings.connect_timeout_s:
+            if now_s >= node.connected_at + self.settings.connect_timeout_s:
                 return f"no answer to the hello for {self.settings.connect_timeout_s:g} s"
             return ""
         owed = node.writing or bool(node.in_flight)
-        if owed and now_s - node.progress_at >= self.settings.stall_timeout_s:
+        if owed and now_s >= node.progress_at + self.settings.stall_timeout_s:
             return f"nothing applied for {self.settings.stall_timeout_s:g} s"
         return ""
 

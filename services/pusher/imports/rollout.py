@@ -210,8 +210,7 @@ class Rollout:
             return self.load.alive_at + self.settings.load_stall_s
         if self.recording is not None:
             return None
-        lacking = [node for node in self.nodes.values() if node.connected and node.import_id != self.candidate]
-        times = [node.retry_at for node in lacking]
+        times = [node.retry_at for node in self.nodes.values() if node.connected]
         if self._patient_since is not None:
             times.append(self._patient_since + self.settings.canary_patience_s)
         return min([time for time in times if time > self._now_s], default=None)
@@ -219,7 +218,7 @@ class Rollout:
     def _give_up_stalled(self, now_s: float) -> list[RolloutAction]:
         """Rule 8."""
         load = self.load
-        if load is None or now_s - load.alive_at < self.settings.load_stall_s:
+        if load is None or now_s < load.alive_at + self.settings.load_stall_s:
             return []
         reason = f"no sign of life for {self.settings.load_stall_s:g} s"
         failed = LoadFailed(load.node, load.attempt, reason, True)
@@ -382,7 +381,7 @@ class Rollout:
             return passive[0]
         if self._patient_since is None:
             self._patient_since = now_s
-        if len(self.nodes) > 1 and now_s - self._patient_since < self.settings.canary_patience_s:
+        if len(self.nodes) > 1 and now_s < self._patient_since + self.settings.canary_patience_s:
             return None
         return ready[0] if ready else None
 

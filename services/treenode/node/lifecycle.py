@@ -44,7 +44,7 @@ class NodeState(enum.IntEnum):
 
 
 class LifeEvent(enum.Enum):
-    """What happens to a node."""
+    """What can happen to a node."""
 
     LOAD_BEGUN = "begins to load a tree"
     LOAD_FAILED = "could not load it"
@@ -87,6 +87,15 @@ READY_STATES = frozenset({NodeState.PASSIVE, NodeState.PRIMARY})
 
 
 @dataclass(frozen=True)
+class Happened:
+    """This happened to the node."""
+
+    event: LifeEvent
+    #: The occasion, for the log and the story; empty where the event says all.
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class SetHealth:
     """Tell the health services; comes before any `EndWatches` of the same step."""
 
@@ -117,7 +126,6 @@ Action = SetHealth | EndWatches | StateChanged
 class Step:
     """One step of a node's story."""
 
-    at_s: float
     before: NodeState
     event: LifeEvent
     after: NodeState
@@ -144,16 +152,16 @@ class LifeCycle:
         """Whether the node serves reports (rule 1)."""
         return self.state in READY_STATES
 
-    def handle(self, event: LifeEvent, now_s: float, why: str = "") -> list[Action]:
+    def handle(self, happened: Happened) -> list[Action]:
         """Takes the event and returns what is to be done, in order.
 
-        `now_s` (seconds) only dates the story. Raises IllegalTransitionError where the table has nothing.
+        Raises IllegalTransitionError where the table has nothing.
         """
-        before = self.state
+        before, event, why = self.state, happened.event, happened.why
         after = TRANSITIONS.get((before, event))
         if after is None:
             raise IllegalTransitionError(f"a {before.name} node {event.value} ({event.name}; {why})\n{self.tell()}")
-        self.story.append(Step(now_s, before, event, after, why))
+        self.story.append(Step(before, event, after, why))
         self.state = after
         if before is after:
             return []
@@ -167,8 +175,7 @@ class LifeCycle:
     def tell(self) -> str:
         """The story so far, a line a step."""
         return "\n".join(
-            f"{step.at_s:.3f} {step.before.name} -{step.event.name}-> {step.after.name} ({step.why})"
-            for step in self.story
+            f"{step.before.name} -{step.event.name}-> {step.after.name} ({step.why})" for step in self.story
         )
 
     def validate(self) -> None:
@@ -183,6 +190,6 @@ class LifeCycle:
         for step in self.story:
             if TRANSITIONS.get((step.before, step.event)) is not step.after:
                 raise AssertionError(f"a step that the table does not hold\n{self.tell()}")
-            if previous is not None and (previous.after is not step.before or previous.at_s > step.at_s):
+            if previous is not None and previous.after is not step.before:
                 raise AssertionError(f"steps that do not follow each other\n{self.tell()}")
             previous = step

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from services.shared.cores import Tick
 from services.treenode.node.lifecycle import Action as LifeAction
-from services.treenode.node.lifecycle import LifeCycle, LifeEvent, NodeState
+from services.treenode.node.lifecycle import Happened, LifeCycle, LifeEvent, NodeState
 from services.treenode.node.role import (
     Demoted,
     HeartbeatNow,
@@ -123,15 +123,15 @@ class NodeCore:
             case RecordsApplied() | LogUnreadable():
                 actions += self.sequence.handle(event)
             case _:
-                actions += self._role(self.role.handle(event, now_s), now_s)
+                actions += self._role(self.role.handle(event, now_s))
         return [*actions, *self._follow(now_s)]
 
     def _pass_time(self, now_s: float) -> list[NodeAction]:
         """Does what is due by time alone."""
-        actions = self._role(self.role.handle(Tick(), now_s), now_s)
+        actions = self._role(self.role.handle(Tick(), now_s))
         if (
             self.state is NodeState.CATCHING_UP
-            and now_s - self._heard_at_s >= self._settings.catch_up_grace_s
+            and now_s >= self._heard_at_s + self._settings.catch_up_grace_s
             and not self.sequence.caught_up
         ):
             why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
@@ -170,25 +170,25 @@ class NodeCore:
     def _live(self, event: LifeEvent, now_s: float, why: str) -> list[NodeAction]:
         """One step of the life cycle, and what the role makes of it (rules 3 and 4)."""
         state_before, ready_before = self.life.state, self.life.ready
-        life_actions = self.life.handle(event, now_s, why)
+        life_actions = self.life.handle(Happened(event, why))
         actions: list[NodeAction] = list(life_actions)
         if self.life.state is NodeState.CATCHING_UP:
             self._heard_at_s = max(self._heard_at_s, now_s)
         if self.life.ready != ready_before:
-            actions += self._role(self.role.handle(ReadyChanged(self.life.ready), now_s), now_s)
+            actions += self._role(self.role.handle(ReadyChanged(self.life.ready), now_s))
         if self.life.state is not state_before and HeartbeatNow() not in actions:
             actions.append(HeartbeatNow())
         return actions
 
-    def _role(self, role_actions: list[RoleAction], now_s: float) -> list[NodeAction]:
+    def _role(self, role_actions: list[RoleAction]) -> list[NodeAction]:
         """What the role asks for, with the life cycle's step right behind it."""
         actions: list[NodeAction] = []
         for action in role_actions:
             actions.append(action)
             if isinstance(action, Promoted) and self.state is NodeState.PASSIVE:
-                actions += self.life.handle(LifeEvent.PROMOTED, now_s, f"primary in epoch {action.epoch}")
+                actions += self.life.handle(Happened(LifeEvent.PROMOTED, f"primary in epoch {action.epoch}"))
             elif isinstance(action, Demoted) and self.state is NodeState.PRIMARY:
-                actions += self.life.handle(LifeEvent.DEMOTED, now_s, action.reason)
+                actions += self.life.handle(Happened(LifeEvent.DEMOTED, action.reason))
         return actions
 
     def validate(self) -> None:

@@ -9,6 +9,7 @@ from services.treenode.node.lifecycle import (
     STORY_STEPS_MAX,
     TRANSITIONS,
     EndWatches,
+    Happened,
     IllegalTransitionError,
     LifeCycle,
     LifeEvent,
@@ -30,8 +31,8 @@ WAYS: dict[NodeState, list[LifeEvent]] = {
 
 def brought_to(state: NodeState) -> LifeCycle:
     life = LifeCycle()
-    for at_s, event in enumerate(WAYS[state]):
-        life.handle(event, float(at_s), "on the way")
+    for event in WAYS[state]:
+        life.handle(Happened(event, "on the way"))
         life.validate()
     assert life.state is state
     return life
@@ -43,14 +44,14 @@ def test_every_state_with_every_event(state: NodeState, event: LifeEvent) -> Non
     after = TRANSITIONS.get((state, event))
     if after is None:
         with pytest.raises(IllegalTransitionError) as raised:
-            life.handle(event, 10.0, "by the test")
+            life.handle(Happened(event, "by the test"))
         assert state.name in str(raised.value)
         assert event.name in str(raised.value)
         for step in WAYS[state]:
             assert step.name in str(raised.value)
         assert life.state is state
     else:
-        actions = life.handle(event, 10.0, "by the test")
+        actions = life.handle(Happened(event, "by the test"))
         assert life.state is after
         changed = [action for action in actions if isinstance(action, StateChanged)]
         assert changed == ([StateChanged(state, after, "by the test")] if after is not state else [])
@@ -60,7 +61,7 @@ def test_every_state_with_every_event(state: NodeState, event: LifeEvent) -> Non
 @pytest.mark.parametrize(("state", "event"), sorted(TRANSITIONS, key=str))
 def test_health_is_told_exactly_when_it_changes(state: NodeState, event: LifeEvent) -> None:
     life = brought_to(state)
-    actions = life.handle(event, 10.0)
+    actions = life.handle(Happened(event))
     health_before = (state in READY_STATES, state is NodeState.PRIMARY)
     health_after = (life.state in READY_STATES, life.state is NodeState.PRIMARY)
     told = [(action.ready, action.primary) for action in actions if isinstance(action, SetHealth)]
@@ -69,12 +70,12 @@ def test_health_is_told_exactly_when_it_changes(state: NodeState, event: LifeEve
 
 @pytest.mark.parametrize("event", [LifeEvent.DEMOTED, LifeEvent.DRAIN_ASKED, LifeEvent.SET_ASIDE])
 def test_a_primary_that_steps_back_tells_health_before_it_ends_watches(event: LifeEvent) -> None:
-    kinds = [type(action) for action in brought_to(NodeState.PRIMARY).handle(event, 10.0)]
+    kinds = [type(action) for action in brought_to(NodeState.PRIMARY).handle(Happened(event))]
     assert kinds.index(SetHealth) < kinds.index(EndWatches)
 
 
 def test_promotion_ends_no_watches() -> None:
-    actions = brought_to(NodeState.PASSIVE).handle(LifeEvent.PROMOTED, 10.0)
+    actions = brought_to(NodeState.PASSIVE).handle(Happened(LifeEvent.PROMOTED))
     assert SetHealth(ready=True, primary=True) in actions
     assert not any(isinstance(action, EndWatches) for action in actions)
 
@@ -85,9 +86,9 @@ def test_nothing_leads_out_of_draining() -> None:
 
 def test_the_story_is_bounded() -> None:
     life = brought_to(NodeState.PASSIVE)
-    for turn in range(STORY_STEPS_MAX):
-        life.handle(LifeEvent.PROMOTED, 10.0 + turn)
-        life.handle(LifeEvent.DEMOTED, 10.0 + turn)
+    for _ in range(STORY_STEPS_MAX):
+        life.handle(Happened(LifeEvent.PROMOTED))
+        life.handle(Happened(LifeEvent.DEMOTED))
     assert len(life.story) == STORY_STEPS_MAX
     life.validate()
 

@@ -41,7 +41,7 @@ from services.coordinator.election.events import (
 )
 from services.coordinator.election.seat import ElectionError
 from services.coordinator.view import note
-from tests.scenarios.driver import Table
+from tests.scenarios.driver import Table, of_folder
 
 
 @dataclass(frozen=True)
@@ -143,3 +143,5 @@ def state(core: ToldElection, now_s: float) -> str:
 TABLE = Table(
     start=Start(), make=ToldElection, events=get_args(Event), state=state, errors=(ElectionError,), short=short, say=say
 )
+
+test_the_core_does_what_the_file_says = of_folder(__file__, TABLE)
