@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from bench.reports.tree_node import PERIODS, VOLUME_TYPES
 from fasttree.v1 import types_pb2
 from services.treenode.imports.reading import read_import
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.tree import NO_DAY, Tree, TreeConfig
+from services.treenode.tree.columns.ids import words_of
+from services.treenode.tree.kernels.postings import enrol_members, post_volumes
+from services.treenode.tree.store import DISTRIBUTOR
 
 _BATCH = 1_000
 _BATCHES = 200
@@ -57,12 +60,12 @@ def _import_times(file: Path) -> dict[str, float]:
 
 def _orders_per_s(tree: Tree, ids: NDArray[np.bytes_], random: np.random.Generator) -> float:
     """Median over batches of arrays."""
-    rates = []
+    rates, slots = [], np.zeros(_BATCH, np.int32)
     for _ in range(_BATCHES):
         picked = ids[random.integers(0, len(ids), _BATCH)]
         amounts = random.integers(1, 20_000, _BATCH)
         begin = time.perf_counter()
-        taken = tree.post_volumes(picked, amounts)
+        taken = int(post_volumes(tree.store, words_of(picked), slots, amounts, 0, 1))
         rates.append(taken / (time.perf_counter() - begin))
         if taken != _BATCH:
             raise RuntimeError(f"only {taken} of {_BATCH} orders were taken")
@@ -95,11 +98,20 @@ def _enrolments_per_s(tree: Tree, ids: NDArray[np.bytes_], random: np.random.Gen
         fresh = np.array([f"N{batch * _BATCH + place}" for place in range(_BATCH)], dtype="S12")
         sponsors = ids[random.integers(0, len(ids), _BATCH)].astype("S12")
         begin = time.perf_counter()
-        taken = tree.enrol(fresh, sponsors)
+        taken = _enrol(tree, fresh, sponsors)
         rates.append(taken / (time.perf_counter() - begin))
         if taken != _BATCH:
             raise RuntimeError(f"only {taken} of {_BATCH} enrolments were taken")
     return statistics.median(rates)
+
+
+def _enrol(tree: Tree, ids: NDArray[np.bytes_], sponsors: NDArray[np.bytes_]) -> int:
+    """Distributors without a placement, below the sponsors: how many were taken."""
+    count, asked = len(ids), words_of(ids)
+    tree.ensure_capacity(count, asked)
+    profile = np.array([[DISTRIBUTOR, tree.status_code(""), 0, NO_DAY]], dtype=np.int32).repeat(count, axis=0)
+    nowhere, legs, rows = np.zeros((count, 1), np.uint32), np.zeros(count, np.int32), np.empty(count, np.int32)
+    return int(enrol_members(tree.store, asked, words_of(sponsors), nowhere, legs, profile, rows, 0, 1))
 
 
 def main() -> int:

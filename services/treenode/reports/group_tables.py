@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.encode.scalars import Whole
-from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.store import NOBODY
 
 #: Levels and ranks that the tables of a first try hold; more are rare, and cost a second pass.

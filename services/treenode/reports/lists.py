@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.copy import walks
 from services.treenode.reports.copy.reading import (
     Extent,
     checked_id,
@@ -20,15 +19,15 @@ from services.treenode.reports.copy.reading import (
     without_empty_places,
 )
 from services.treenode.reports.copy.rows import FrozenRows
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.reports.pages import Page
 from services.treenode.reports.plan.columns import Choice
 from services.treenode.reports.plan.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_rows, words_of
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.kernels.links import seat_at
+from services.treenode.tree.kernels.ranges import single_ranges
 from services.treenode.tree.kernels.walks import upline_of
 from services.treenode.tree.store import NOBODY, Store
 
@@ -89,7 +88,7 @@ def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> Fro
                 value=to_member_id,
             )
         seats = seats[: int(last[0]) + 1]
-    rows = freeze(tree, choice, Extent(walks.single_ranges(seats), 0), ())
+    rows = freeze(tree, choice, Extent(single_ranges(seats), 0), ())
     if "level" in rows.plain:
         levels = np.arange(1, rows.count + 1, dtype=np.int32)
         rows = replace(rows, plain={**rows.plain, "level": levels})

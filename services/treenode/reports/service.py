@@ -167,7 +167,7 @@ class ReportServicer:
     async def StreamDownline(self, request: report_pb2.StreamDownlineRequest, context: Context) -> AsyncIterator[bytes]:
         """A whole downline in tree order, as of one position."""
         streams.check_format(request.format)
-        if self._streams >= self._limits.streams_max:
+        if self.stream_count >= self._limits.streams_max:
             raise ResourceExhaustedError(
                 f"{self._streams} streams are under way, the most that this node allows: try again, or another node",
                 reason="TOO_MANY_STREAMS",

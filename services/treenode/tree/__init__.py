@@ -37,7 +37,8 @@ moves.py); apply.py holds and rejects. An order walks the upline in both trees; 
 costs both uplines, and its downline only where its level changes. Integers are int64 and never wrap: as long as the sum
 of all posted amounts is below 2**62 nothing can overflow, beyond that every walk is checked first.
 
-**Reads.** queries.py leads from ids to rows, uplines, front lines, downlines. After many changes to links walks get
+**Reads.** `columns/ids.py` leads from ids to rows, `kernels/walks.py` and `kernels/ranges.py` from seats to uplines,
+front lines, downlines; rows and seats mean something until the next update only. After many changes to links walks get
 slower; `relayout()` gives the same tree in a fresh layout. Arrays are replaced, never resized, when they grow or widen.
 
 **Determinism.** What an update does depends on the state alone: not on its batch, row numbers, codes of texts, or when

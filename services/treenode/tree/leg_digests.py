@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from services.treenode.tree.columns.digest import digest_rows, place_digests, sum_legs
+from services.treenode.tree.columns.ids import ids_of
 from services.treenode.tree.kernels.kernel import UInt64s
 from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.kernels.walks import children_of, downline_seats
-from services.treenode.tree.queries import member_id
 from services.treenode.tree.tree import Tree
 
 
@@ -43,12 +43,14 @@ def leg_digests(tree: Tree, row: int) -> tuple[LegDigest | None, list[LegDigest]
         column.add_digests(tree.store, rows, digests)
     sums = np.empty(len(heads), dtype=np.uint64)
     sum_legs(tree.store, heads, digests, sums)
+    ids = ids_of(tree.store.ids.words[heads]).tolist()
     legs = [
-        LegDigest(member_id(tree, head), int(digests[head]), int(total))
-        for head, total in zip(heads.tolist(), sums, strict=True)
+        LegDigest(member_id.decode(), int(digests[head]), int(total))
+        for member_id, head, total in zip(ids, heads.tolist(), sums, strict=True)
     ]
     legs.sort(key=lambda leg: leg.member_id)
     if row == TOP:
         return None, legs
     own = int(digests[row])
-    return LegDigest(member_id(tree, row), own, (own + sum(leg.leg_digest for leg in legs)) % 2**64), legs
+    member_id = ids_of(tree.store.ids.words[row : row + 1])[0].decode()
+    return LegDigest(member_id, own, (own + sum(leg.leg_digest for leg in legs)) % 2**64), legs

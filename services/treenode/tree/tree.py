@@ -13,16 +13,14 @@ from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
 from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH, MAX_LOAD, words_of
+from services.treenode.tree.columns.ids import MAX_LOAD
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.kernels import postings
-from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s, UInt64s, text_hash
+from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s, text_hash
 from services.treenode.tree.kernels.links import FREE, Genealogy
 from services.treenode.tree.reconcile import Reconciliation, reconcile
 from services.treenode.tree.store import (
     CHANGES,
-    DISTRIBUTOR,
     HOLDING,
     MEMBERS,
     NARROW_MAX,
@@ -39,7 +37,7 @@ from services.treenode.tree.store import (
     with_slots,
     with_wide_volumes,
 )
-from services.treenode.tree.table import NO_DAY, ImportTable
+from services.treenode.tree.table import ImportTable
 from services.treenode.tree.validate import validate
 
 
@@ -61,7 +59,7 @@ class Tree:
     """One cluster's genealogy at one (import_id, position). Not safe for threads: one user at a time.
 
     Readers take the columns from `store`, `sponsor`, `placement` and `further` (their meaning stands there), best by
-    the functions in queries.py. Arrays are replaced when they must grow, never resized: whoever holds one keeps it.
+    the walks of its kernels. Arrays are replaced when they must grow, never resized: whoever holds one keeps it.
     """
 
     def __init__(
@@ -195,11 +193,6 @@ class Tree:
         return int(self.store.counters[CHANGES])
 
     @property
-    def spare_capacity(self) -> int:
-        """New members that fit before every column is copied into a larger one. A new layout adds to it."""
-        return self.store.capacity - self.store.used
-
-    @property
     def sponsor(self) -> Genealogy:
         """The sponsor tree's columns, by row."""
         return self.store.sponsor
@@ -261,41 +254,6 @@ class Tree:
     def carried_positions(self, as_of_position: int) -> list[int]:
         """Positions of updates that were held when this tree was at `as_of_position`, in order."""
         return self.held_updates.held_at(as_of_position)
-
-    def post_volumes(self, member_ids: AnyArray, amounts: Int64s, slots: Int32s | None = None) -> int:
-        """Orders by the array, each at the next position: how many were plain. It stops at the first that is not.
-
-        `member_ids`: (n,) dtype S; `amounts`: (n,) hundredths; `slots`: (n,), the default one where None.
-        """
-        taken = np.zeros(len(amounts), dtype=np.int32) if slots is None else slots
-        return int(postings.post_volumes(self.store, words_of(member_ids), taken, amounts, 0, 1))
-
-    def enrol(
-        self,
-        member_ids: AnyArray,
-        sponsor_ids: AnyArray,
-        placement_ids: AnyArray | None = None,
-        legs: Int32s | None = None,
-        profile: Int32s | None = None,
-    ) -> int:
-        """Enrolments by the array, each at the next position: how many were plain. It stops at the first that is not.
-
-        All ids (n,) dtype S, empty where there is none; `legs`: (n,), 0 for the first free one; `profile`: (n, 4)
-        int32: kind, status code, rank, joined day.
-        """
-        count = len(member_ids)
-        asked = words_of(member_ids)
-        self.ensure_capacity(count, asked)
-        placed = np.zeros((count, 1), dtype=np.uint32) if placement_ids is None else words_of(placement_ids)
-        if profile is None:
-            profile = np.array([[DISTRIBUTOR, self.status_code(""), 0, NO_DAY]], dtype=np.int32).repeat(count, axis=0)
-        taken_legs = np.zeros(count, dtype=np.int32) if legs is None else legs
-        rows = np.empty(count, dtype=np.int32)
-        done = int(
-            postings.enrol_members(self.store, asked, words_of(sponsor_ids), placed, taken_legs, profile, rows, 0, 1)
-        )
-        self.further.clear(rows[:done])
-        return done
 
     def held(self) -> list[NotApplied]:
         """The held updates, by position."""
@@ -382,8 +340,3 @@ def _slot_names(volume_types: Sequence[str], periods: Sequence[str]) -> dict[tup
 
 def _with_more(names: Sequence[str], further: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*names, *further)))
-
-
-def is_id(text: str) -> bool:
-    """Whether a text can be a member's id."""
-    return 0 < len(text) <= MAX_ID_LENGTH and text.isascii() and text.isprintable()

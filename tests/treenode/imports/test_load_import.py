@@ -23,6 +23,7 @@ from tests.fakes.neighbours import (
     running_pusher,
     until,
 )
+from tests.treenode.tree.reads import row_of
 
 DONE = treenode_pb2.IMPORT_PHASE_DONE
 REFUSED = treenode_pb2.IMPORT_PHASE_REFUSED
@@ -40,14 +41,8 @@ async def fed(node: TreeNode, pusher: Pusher, stream: Stream, updates: list[type
 def totals(node: TreeNode, member_id: str) -> tuple[int, int]:
     """(personal, group) volume of a member in hundredths."""
     tree = node.live.held_tree
-    row = int(tree.row_of(member_id)) if hasattr(tree, "row_of") else _row(node, member_id)
+    row = row_of(tree, member_id)
     return int(tree.store.personal[0, row]), int(tree.store.sponsor.group[0, row])
-
-
-def _row(node: TreeNode, member_id: str) -> int:
-    from services.treenode.tree.queries import row_of_member
-
-    return row_of_member(node.live.held_tree, member_id)
 
 
 async def test_the_first_import_of_a_new_cluster(tmp_path: Path) -> None:

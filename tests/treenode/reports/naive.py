@@ -9,9 +9,12 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree import NO_DAY, Tree
+from services.treenode.tree import NO_DAY, NO_NUMBER, Tree
+from services.treenode.tree.columns.further import Column
+from services.treenode.tree.table import DECIMAL_SCALE
 
 SPONSOR, PLACEMENT = types_pb2.TREE_SPONSOR, types_pb2.TREE_PLACEMENT
 
@@ -31,6 +34,18 @@ class Person:
     personal: dict[tuple[str, str], int]
     columns: dict[str, str]
     children: dict[int, list[Person]] = field(default_factory=lambda: {SPONSOR: [], PLACEMENT: []})
+
+
+def text_at(column: Column, row: int) -> str:
+    """What a further column holds of a row, as text; empty where it is unknown."""
+    value = int(column.values[row])
+    if column.kind == "text":
+        return column.names.texts[value]
+    if value in (NO_DAY, NO_NUMBER):
+        return ""
+    if column.kind == "date":
+        return str(datetime.date(1970, 1, 1) + datetime.timedelta(days=value))
+    return str(value) if column.kind == "integer" else f"{(Decimal(value) / 10**DECIMAL_SCALE).normalize():f}"
 
 
 class NaiveTree:
@@ -69,7 +84,7 @@ class NaiveTree:
                     rank=int(store.rank[row]),
                     joined_on="" if day == NO_DAY else str(datetime.date(1970, 1, 1) + datetime.timedelta(days=day)),
                     personal={key: int(store.personal[slot, row]) for slot, key in enumerate(self.slot_keys)},
-                    columns={name: column.text_at(row) for name, column in tree.further.items() if column.text_at(row)},
+                    columns={name: text for name, column in tree.further.items() if (text := text_at(column, row))},
                 )
             )
         return people

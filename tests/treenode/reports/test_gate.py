@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.treenode.reports.copy.gate import GateBrokenError, ReadGate
+from services.treenode.reports.copy.gate import GateBrokenError, GateState, ReadGate
 
 
 async def turn_loop(times: int = 5) -> None:
@@ -33,18 +33,18 @@ async def test_a_writer_waits_for_the_copy_and_the_next_reader_for_the_writer() 
             story.append("written")
 
     reading = asyncio.create_task(gate.read(lambda: hold.wait(10)))
-    await until(lambda: gate.readers == 1)
+    await until(lambda: gate.state.readers == 1)
     writing = asyncio.create_task(write())
     await turn_loop()
     late = asyncio.create_task(gate.read(lambda: story.append("read late")))
     await turn_loop()
-    gate.validate()
+    gate.state.validate()
     assert story == []
-    assert gate.waiting_count == 2
+    assert gate.state.waiting == 2
     hold.set()
     await asyncio.gather(reading, writing, late)
     assert story == ["written", "read late"]
-    gate.validate()
+    gate.state.validate()
     gate.close()
 
 
@@ -72,14 +72,14 @@ async def test_a_cancelled_call_frees_the_gate_only_when_its_thread_has_ended() 
     gate = ReadGate(readers_max=1)
     hold = threading.Event()
     reading = asyncio.create_task(gate.read(lambda: hold.wait(10)))
-    await until(lambda: gate.readers == 1)
+    await until(lambda: gate.state.readers == 1)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    assert gate.readers == 1
+    assert gate.state.readers == 1
     hold.set()
     async with gate.write():
-        assert gate.readers == 0
+        assert gate.state.readers == 0
     gate.close()
 
 
@@ -112,8 +112,8 @@ async def test_an_exception_of_the_copy_reaches_the_caller_and_frees_the_gate() 
 
     with pytest.raises(ValueError, match="no such row"):
         await gate.read(fail)
-    await until(lambda: gate.readers == 0)
-    gate.validate()
+    await until(lambda: gate.state.readers == 0)
+    gate.state.validate()
     gate.close()
 
 
@@ -132,7 +132,7 @@ async def test_rules_hold_for_random_readers_and_writers_with_cancels(seed: int)
         async with gate.write():
             inside["writers"] += 1
             assert inside["writers"] == 1
-            assert gate.readers == 0
+            assert gate.state.readers == 0
             await turn_loop(pauses)
             inside["writers"] -= 1
 
@@ -142,19 +142,25 @@ async def test_rules_hold_for_random_readers_and_writers_with_cancels(seed: int)
         if dice.random() < 0.3:
             dice.choice(tasks).cancel()
         await turn_loop(dice.randrange(3))
-        gate.validate()
+        gate.state.validate()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(result is None or isinstance(result, asyncio.CancelledError) for result in results)
-    await until(lambda: gate.readers == 0 and not gate.writing and gate.waiting_count == 0)
+    await until(lambda: gate.state.readers == 0 and not gate.writing and gate.state.waiting == 0)
     gate.close()
 
 
-def test_validate_finds_a_broken_gate() -> None:
-    gate = ReadGate()
-    gate._readers = 5
-    with pytest.raises(GateBrokenError, match="5 readers"):
-        gate.validate()
-    gate.close()
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        (GateState(readers=5, writing=False, waiting=0, readers_max=2), "5 readers are inside, of 2"),
+        (GateState(readers=-1, writing=False, waiting=0, readers_max=2), "-1 readers"),
+        (GateState(readers=1, writing=True, waiting=0, readers_max=2), "a writer and 1 readers"),
+        (GateState(readers=0, writing=False, waiting=3, readers_max=2), "3 wait before an empty gate"),
+    ],
+)
+def test_validate_finds_a_broken_gate(state: GateState, told: str) -> None:
+    with pytest.raises(GateBrokenError, match=told):
+        state.validate()
 
 
 def test_no_threads_is_refused() -> None:

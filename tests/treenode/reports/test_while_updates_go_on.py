@@ -78,7 +78,7 @@ async def test_each_answer_is_of_the_position_that_it_states(services: Services,
         positions.add(position)
     assert len(positions) > 1
     posting.cancel()
-    served.node.gate.validate()
+    served.node.gate.state.validate()
 
 
 async def test_a_stream_fits_its_position_while_members_come_move_and_leave(services: Services) -> None:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree import FurtherColumn, ImportTable, Tree, TreeConfig, queries
-from services.treenode.tree.columns.further import day_of, text_of_day
+from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
+from services.treenode.tree.columns.further import day_of
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
-from services.treenode.tree.kernels.kernel import Int32s
-from services.treenode.tree.queries import Which
-from tests.treenode.tree.naive import NaiveTree
+from tests.treenode.tree import reads
+from tests.treenode.tree.naive import PLACEMENT, SPONSOR, NaiveTree
 
 VOLUME_TYPES = ["PV", "CV"]
 PERIODS = ["2026-11", "2026-10"]
@@ -60,10 +59,6 @@ def tree_of(naive: NaiveTree) -> Tree:
     return Tree.from_table(table_of(naive), CONFIG, 1, naive.position)
 
 
-def _ids(tree: Tree, rows: Int32s) -> list[str]:
-    return [each.decode() for each in queries.member_ids(tree, rows).tolist()]
-
-
 def expect_same(tree: Tree, naive: NaiveTree) -> None:
     """Asserts that both hold the same: every member, every figure, and what was held or rejected."""
     tree.validate()
@@ -74,11 +69,10 @@ def expect_same(tree: Tree, naive: NaiveTree) -> None:
     assert tree.root_count == sum(not naive.places[each].sponsor for each in members)
     assert tree.holding_count == len(naive.holding())
     for member_id in naive.places:
-        row = queries.row_of_member(tree, member_id)
-        assert (row >= 0) == naive.is_member(member_id)
-        if row >= 0:
-            _expect_same_member(tree, naive, member_id, row)
-    for which in (Which.SPONSOR, Which.PLACEMENT):
+        assert (reads.row_of(tree, member_id) >= 0) == naive.is_member(member_id)
+        if naive.is_member(member_id):
+            _expect_same_member(tree, naive, member_id)
+    for which in (SPONSOR, PLACEMENT):
         _expect_same_whole(tree, naive, which)
     assert {each.position: each.waits_for for each in tree.held()} == naive.waits_for
     assert [each.position for each in tree.rejected()] == sorted(naive.rejected)
@@ -87,58 +81,52 @@ def expect_same(tree: Tree, naive: NaiveTree) -> None:
     _expect_same_digest(tree, naive)
 
 
-def _expect_same_member(tree: Tree, naive: NaiveTree, member_id: str, row: int) -> None:
-    store, place = tree.store, naive.places[member_id]
+def _expect_same_member(tree: Tree, naive: NaiveTree, member_id: str) -> None:
+    store, place, row = tree.store, naive.places[member_id], reads.row_of(tree, member_id)
     assert int(store.kind[row]) == place.kind
     assert tree.statuses.texts[store.status[row]] == place.status
     assert int(store.rank[row]) == place.rank
-    assert text_of_day(int(store.joined_on[row])) == place.joined_on
+    joined_on = int(store.joined_on[row])
+    assert ("" if joined_on == NO_DAY else str(np.datetime64(joined_on, "D"))) == place.joined_on
     assert int(store.leg[row]) == place.leg
-    assert {name: column.text_at(row) for name, column in tree.further.items() if column.text_at(row)} == place.columns
-    rows = np.array([row], dtype=np.int32)
-    for which in (Which.SPONSOR, Which.PLACEMENT):
-        above = int(queries.parent_rows(tree, which, rows)[0])
-        assert queries.member_id(tree, above) == naive.parent(which, member_id)
+    texts = {name: column.names.texts[column.values[row]] for name, column in tree.further.items()}
+    assert {name: text for name, text in texts.items() if text} == place.columns
+    for volume_type, period in tree.slot_keys():
+        personal = place.volumes.get((volume_type, period), 0)
+        assert reads.personal_volume(tree, member_id, tree.slot(volume_type, period)) == personal
+    for which in (SPONSOR, PLACEMENT):
         upline = naive.upline(which, member_id)
-        assert int(queries.levels(tree, which, rows)[0]) == len(upline)
-        expected = [each for each in upline if naive.is_member(each)]
-        assert _ids(tree, queries.upline_rows(tree, which, row)) == expected
+        assert reads.parent(tree, which, member_id) == naive.parent(which, member_id)
+        assert reads.level(tree, which, member_id) == len(upline)
+        assert reads.upline(tree, which, member_id) == [each for each in upline if naive.is_member(each)]
         children = {each for each in naive.children(which, member_id) if naive.is_member(each)}
-        assert set(_ids(tree, queries.front_line_rows(tree, which, row))) == children
-        assert int(queries.downline_counts(tree, which, rows)[0]) == naive.count(which, member_id)
+        assert set(reads.front_line(tree, which, member_id)) == children
+        assert reads.downline_count(tree, which, member_id) == naive.count(which, member_id)
         for volume_type, period in tree.slot_keys():
-            slot = tree.slot(volume_type, period)
-            expected_group = naive.group(which, member_id, (volume_type, period))
-            assert int(queries.group_volumes(tree, which, slot, rows)[0]) == expected_group
-            personal = place.volumes.get((volume_type, period), 0)
-            assert int(queries.personal_volumes(tree, slot, rows)[0]) == personal
-        _expect_same_downline(tree, naive, which, member_id, row)
+            group = naive.group(which, member_id, (volume_type, period))
+            assert reads.group_volume(tree, which, member_id, tree.slot(volume_type, period)) == group
+        _expect_same_downline(tree, naive, which, member_id)
 
 
-def _expect_same_downline(tree: Tree, naive: NaiveTree, which: Which, member_id: str, row: int) -> None:
-    downline = queries.downline(tree, which, row)
-    found = _ids(tree, np.arange(tree.store.used, dtype=np.int32)[downline.rows])
-    expected = [each for each in naive.downline(which, member_id) if naive.is_member(each)]
-    assert sorted(found) == sorted(expected)
-    assert len(downline) == len(expected)
+def _expect_same_downline(tree: Tree, naive: NaiveTree, which: int, member_id: str) -> None:
+    found = reads.downline(tree, which, member_id)
+    assert sorted(found) == sorted(each for each in naive.downline(which, member_id) if naive.is_member(each))
     _expect_tree_order(naive, which, found)
-    for max_level in (0, 1, 2):
-        shallow = queries.downline(tree, which, row, max_level)
-        top = len(naive.upline(which, member_id))
-        limited = [each for each in found if len(naive.upline(which, each)) - top <= max_level]
-        assert _ids(tree, np.arange(tree.store.used, dtype=np.int32)[shallow.rows]) == limited
+    top = len(naive.upline(which, member_id))
+    for levels in (0, 1, 2):
+        limited = [each for each in found if len(naive.upline(which, each)) - top <= levels]
+        assert reads.shallow_downline(tree, which, member_id, levels) == limited
 
 
-def _expect_tree_order(naive: NaiveTree, which: Which, found: list[str]) -> None:
+def _expect_tree_order(naive: NaiveTree, which: int, found: list[str]) -> None:
     """Each member comes before its downline, and a downline is in one piece."""
     for place, member_id in enumerate(found):
         below = {each for each in naive.downline(which, member_id) if naive.is_member(each)}
         assert set(found[place : place + len(below)]) == below
 
 
-def _expect_same_whole(tree: Tree, naive: NaiveTree, which: Which) -> None:
-    whole = queries.downline(tree, which, -1)
-    found = _ids(tree, np.arange(tree.store.used, dtype=np.int32)[whole.rows])
+def _expect_same_whole(tree: Tree, naive: NaiveTree, which: int) -> None:
+    found = reads.downline(tree, which, "")
     heads = {each for each in naive.places if not naive.parent(which, each) and not naive.places[each].sponsor}
     expected = {
         each
@@ -147,8 +135,7 @@ def _expect_same_whole(tree: Tree, naive: NaiveTree, which: Which) -> None:
     }
     assert len(found) == len(expected)
     assert set(found) == expected
-    roots = _ids(tree, queries.front_line_rows(tree, which, -1))
-    assert set(roots) == {each for each in heads if naive.is_member(each)}
+    assert set(reads.front_line(tree, which, "")) == {each for each in heads if naive.is_member(each)}
 
 
 def _expect_same_digest(tree: Tree, naive: NaiveTree) -> None:

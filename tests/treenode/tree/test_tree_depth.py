@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.treenode.tree import ImportTable, Tree, TreeConfig, queries
-from services.treenode.tree.queries import Which
+from services.treenode.tree import ImportTable, Tree, TreeConfig
+from tests.treenode.tree import reads
+from tests.treenode.tree.naive import PLACEMENT, SPONSOR
 from tests.treenode.tree.say import enrol, move, order, remove, take
 
 DEPTH = 1_000_000
@@ -61,14 +62,13 @@ def test_every_update_on_a_chain() -> None:
         remove(str(DEPTH - 2), leave_empty=True),
     )
     assert [each.reason for each in told] == ["the new sponsor is in the member's own downline"]
-    row = queries.row_of_member(tree, "below")
-    rows = np.array([row, queries.row_of_member(tree, "0")], dtype=np.int32)
     # The lower half hangs on the root now in the sponsor tree; only the removal of "2" shortens the other one.
-    assert queries.levels(tree, Which.SPONSOR, rows).tolist() == [DEPTH // 2 + 1, 0]
-    assert queries.levels(tree, Which.PLACEMENT, rows).tolist() == [DEPTH - 1, 0]
-    assert queries.group_volumes(tree, Which.PLACEMENT, 0, rows).tolist() == [7, DEPTH + 11]
-    assert queries.downline_counts(tree, Which.SPONSOR, rows).tolist() == [0, DEPTH - 2]
-    assert len(queries.upline_rows(tree, Which.PLACEMENT, row)) == DEPTH - 2
-    assert len(queries.downline(tree, Which.SPONSOR, 0)) == DEPTH - 1
+    ends = ("below", "0")
+    assert [reads.level(tree, SPONSOR, end) for end in ends] == [DEPTH // 2 + 1, 0]
+    assert [reads.level(tree, PLACEMENT, end) for end in ends] == [DEPTH - 1, 0]
+    assert [reads.group_volume(tree, PLACEMENT, end) for end in ends] == [7, DEPTH + 11]
+    assert [reads.downline_count(tree, SPONSOR, end) for end in ends] == [0, DEPTH - 2]
+    assert len(reads.upline(tree, PLACEMENT, "below")) == DEPTH - 2
+    assert len(reads.downline(tree, SPONSOR, "0")) == DEPTH - 1
     tree.validate()
     assert tree.relayout().digest == tree.digest

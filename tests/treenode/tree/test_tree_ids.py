@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.tree import Tree, queries
+from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import (
     IdTable,
     find_one,
@@ -55,9 +55,8 @@ def test_too_long_or_foreign_ids_are_told() -> None:
     for bad in ("x" * 33, "é"):
         with pytest.raises(ValueError, match=r"characters|ascii|encode"):
             words_of([bad])
-    tree = Tree.empty(CONFIG)
-    assert queries.row_of_member(tree, "x" * 33) == -1
-    assert queries.rows_of_members(tree, ["é", "", "a"]).tolist() == [-1, -1, -1]
+        with pytest.raises(ValueError, match=r"characters|ascii|encode"):
+            packed_id(bad)
 
 
 def test_columns_widen_and_grow_while_members_come() -> None:
@@ -70,7 +69,8 @@ def test_columns_widen_and_grow_while_members_come() -> None:
     assert tree.store.ids.words.shape[1] == 8 > words
     assert tree.store.capacity > capacity
     assert tree.member_count == len(ids) + 1
-    row = queries.row_of_member(tree, long_id)
-    assert queries.member_id(tree, row) == long_id
-    assert queries.rows_of_members(tree, ids).tolist() == list(range(len(ids)))
+    assert ids_of(tree.store.ids.words)[: len(ids) + 1].tolist() == [text.encode() for text in (*ids, long_id)]
+    rows = np.empty(len(ids) + 1, dtype=np.int32)
+    find_rows(tree.store.ids, words_of([*ids, long_id]), rows)
+    assert rows.tolist() == list(range(len(ids) + 1))
     tree.validate()

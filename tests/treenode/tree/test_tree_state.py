@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 
 from services.treenode.tree import StateError, Tree
+from services.treenode.tree.columns.ids import words_of
+from services.treenode.tree.kernels import postings
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import leg_digests
-from services.treenode.tree.queries import row_of_member
 from services.treenode.tree.store import RING
 from tests.treenode.tree.judge import CONFIG, naive_tree, tree_of
 from tests.treenode.tree.naive import Place
+from tests.treenode.tree.reads import row_of
 from tests.treenode.tree.say import enrol, move, order, remove, take
 
 
@@ -74,14 +76,13 @@ def test_the_order_of_the_file_is_not_in_the_digest() -> None:
 def test_earlier_digests_are_known_for_a_ring() -> None:
     tree = some_tree()
     at_three = tree.digest
-    ids = np.array([b"m7"]).repeat(1000)
-    amounts = np.ones(1000, dtype=np.int64)
+    ids, slots, amounts = words_of(["m7"] * 1000), np.zeros(1000, dtype=np.int32), np.ones(1000, dtype=np.int64)
     for _ in range(RING // 1000):
-        assert tree.post_volumes(ids, amounts) == 1000
+        assert postings.post_volumes(tree.store, ids, slots, amounts, 0, 1) == 1000
     assert tree.digest_at(3) == at_three
     assert tree.digest_at(tree.position + 1) is None
     for _ in range(2):
-        tree.post_volumes(ids, amounts)
+        postings.post_volumes(tree.store, ids, slots, amounts, 0, 1)
     assert tree.digest_at(3) is None
     assert tree.digest_at(tree.position - RING + 1) is not None
     assert tree.digest_at(tree.position - RING) is None
@@ -101,7 +102,7 @@ def test_leg_digests_lead_to_the_member_that_differs() -> None:
         differing = [one for one, two in zip(legs, other_legs, strict=True) if one.leg_digest != two.leg_digest]
         assert len(differing) == 1
         path.append(differing[0].member_id)
-        row = row_of_member(left, path[-1])
+        row = row_of(left, path[-1])
     assert path == ["m1", "m4", "m13"]
 
 
@@ -111,7 +112,7 @@ def test_leg_digests_add_up() -> None:
     assert own is None
     assert [leg.member_id for leg in legs] == ["m0", "m1"]
     assert sum(leg.leg_digest for leg in legs) % 2**64 == tree.digest
-    own, legs = leg_digests(tree, row_of_member(tree, "m1"))
+    own, legs = leg_digests(tree, row_of(tree, "m1"))
     assert own is not None
     assert [leg.member_id for leg in legs] == ["m3", "m4", "m5"]
     assert (own.member_digest + sum(leg.leg_digest for leg in legs)) % 2**64 == own.leg_digest
@@ -169,7 +170,7 @@ def test_arrays_with_spare_capacity_become_the_columns_without_a_copy() -> None:
     assert store.placement.row_at is longer["placement.row_at"]
     assert store.personal is longer["personal"]
     assert restored.further["city"].values is longer["further.city"]
-    assert restored.spare_capacity == meta["room"] - store.used
+    assert restored.store.capacity == meta["room"]
     assert not take(restored, order("m3", 1))
     restored.validate()
 

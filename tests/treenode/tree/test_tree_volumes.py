@@ -7,11 +7,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from services.treenode.tree import Tree, queries
+from services.treenode.tree import Tree
 from services.treenode.tree import tree as tree_module
-from services.treenode.tree.queries import Which
+from tests.treenode.tree import reads
 from tests.treenode.tree.judge import CONFIG, naive_tree, table_of, tree_of
-from tests.treenode.tree.naive import Place
+from tests.treenode.tree.naive import SPONSOR, Place
 from tests.treenode.tree.say import change, enrol, move, order, remove, take
 
 TOP, BOTTOM = 2**63 - 1, -(2**63)
@@ -24,10 +24,9 @@ def family() -> Tree:
     return tree
 
 
-def group(tree: Tree, member_id: str, which: Which = Which.SPONSOR) -> int:
-    """Group volume of the default slot."""
-    rows = np.array([queries.row_of_member(tree, member_id)], dtype=np.int32)
-    return int(queries.group_volumes(tree, which, 0, rows)[0])
+def group(tree: Tree, member_id: str) -> int:
+    """Group volume of the default slot in the sponsor tree."""
+    return reads.group_volume(tree, SPONSOR, member_id)
 
 
 @pytest.mark.parametrize("limit", [TOP, BOTTOM])
@@ -98,8 +97,7 @@ def test_types_and_periods_of_an_import_are_open() -> None:
     assert tree.volume_types == ("PV", "CV", "QV")
     assert tree.periods == ("2026-11", "2026-10", "2026-09")
     assert not take(tree, order("A", 5, volume_type="QV", period="2026-09"), order("A", 5, period="2026-09"))
-    slot = tree.slot("QV", "2026-09")
-    assert int(queries.personal_volumes(tree, slot, np.array([0], dtype=np.int32))[0]) == 9
+    assert reads.personal_volume(tree, "A", tree.slot("QV", "2026-09")) == 9
     told = take(tree, order("A", 1, volume_type="XV"), order("A", 1, period="2030-01"))
     assert [each.reason for each in told] == [
         "there is no volume type 'XV': PV, CV, QV",

@@ -19,8 +19,7 @@ import numpy as np
 
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.rows import ID_COLUMNS, PLAIN_DTYPES
-from services.treenode.reports.encode.scalars import Whole
-from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s, Whole, kernel
 from services.treenode.tree.kernels.links import Genealogy
 from services.treenode.tree.store import Store
 

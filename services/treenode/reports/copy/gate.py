@@ -18,14 +18,34 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from types import TracebackType
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
 
 
 class GateBrokenError(Exception):
     """The gate's own rules do not hold: a fault in the program, never in a request."""
+
+
+class GateState(NamedTuple):
+    """Who is inside, and who waits."""
+
+    #: Copies under way: 0 while a writer is inside.
+    readers: int
+    #: A writer is inside.
+    writing: bool
+    #: Readers and writers that wait.
+    waiting: int
+    readers_max: int
+
+    def validate(self) -> None:
+        """Raises GateBrokenError: readers and a writer inside together, too many readers, or one who waits in vain."""
+        if self.writing and self.readers:
+            raise GateBrokenError(f"a writer and {self.readers} readers are inside together")
+        if not 0 <= self.readers <= self.readers_max:
+            raise GateBrokenError(f"{self.readers} readers are inside, of {self.readers_max}")
+        if self.waiting and not self.writing and not self.readers:
+            raise GateBrokenError(f"{self.waiting} wait before an empty gate")
 
 
 class ReadGate:
@@ -37,7 +57,6 @@ class ReadGate:
             raise ValueError(f"readers_max is {readers_max}: give 1 or more")
         self._readers_max = readers_max
         self._executor: Executor = ThreadPoolExecutor(readers_max, thread_name_prefix="report-copy")
-        #: Readers inside: 0 while a writer is inside.
         self._readers = 0
         self._writing = False
         #: Those who wait, in order of arrival; a future is done once its owner is inside.
@@ -52,14 +71,10 @@ class ReadGate:
         return self._writing
 
     @property
-    def readers(self) -> int:
-        """Copies under way."""
-        return self._readers
-
-    @property
-    def waiting_count(self) -> int:
-        """Readers and writers that wait."""
-        return len(self._reader_queue) + len(self._writer_queue)
+    def state(self) -> GateState:
+        """At this moment."""
+        waiting = len(self._reader_queue) + len(self._writer_queue)
+        return GateState(self._readers, self._writing, waiting, self._readers_max)
 
     async def settled(self) -> None:
         """Returns once no writer is inside. What follows on the loop, up to its next await, sees one whole state."""
@@ -92,15 +107,6 @@ class ReadGate:
     def close(self) -> None:
         """Ends the threads once they are done."""
         self._executor.shutdown(wait=False, cancel_futures=True)
-
-    def validate(self) -> None:
-        """Raises GateBrokenError: readers and a writer inside together, too many readers, or one who waits in vain."""
-        if self._writing and self._readers:
-            raise GateBrokenError(f"a writer and {self._readers} readers are inside together")
-        if not 0 <= self._readers <= self._readers_max:
-            raise GateBrokenError(f"{self._readers} readers are inside, of {self._readers_max}")
-        if self.waiting_count and not self._writing and not self._readers:
-            raise GateBrokenError(f"{self.waiting_count} wait before an empty gate")
 
     async def _enter_reader(self) -> None:
         if not self._writing and not self._writer_queue and self._readers < self._readers_max:
@@ -172,7 +178,5 @@ class WriteTurn:
     async def __aenter__(self) -> None:
         await self._gate._enter_writer()
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._gate._leave_writer()

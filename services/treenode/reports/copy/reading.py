@@ -9,7 +9,6 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
-from services.treenode.reports.copy import walks
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.freeze import copied_column, copied_links, copied_values, copied_volumes
 from services.treenode.reports.copy.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
@@ -18,6 +17,7 @@ from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_one, packed_id
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt8s
 from services.treenode.tree.kernels.links import TOP, Genealogy
+from services.treenode.tree.kernels.ranges import all_ranges, downline_ranges, hidden_by_row, single_ranges
 from services.treenode.tree.kernels.walks import children_of, seats_within
 from services.treenode.tree.store import NOBODY
 
@@ -41,7 +41,7 @@ def catalogue_of(tree: Tree) -> Catalogue:
 
 
 def genealogy(tree: Tree, choice: Choice) -> Genealogy:
-    """The tree that a report walks."""
+    """The tree that a report"""
     return tree.placement if choice.tree == types_pb2.TREE_PLACEMENT else tree.sponsor
 
 
@@ -118,12 +118,12 @@ def downline(tree: Tree, choice: Choice, member_id: str, max_level: int = 0) -> 
         seat = place_of(tree, choice, member_id).seat
         if 0 < max_level <= SHALLOW_LEVELS_MAX:
             seats = seats_within(walked, np.array([seat], np.int32), max_level)
-            return Extent(walks.single_ranges(seats), int(walked.level[seat]))
-        return Extent(walks.downline_ranges(walked, seat), int(walked.level[seat]))
+            return Extent(single_ranges(seats), int(walked.level[seat]))
+        return Extent(downline_ranges(walked, seat), int(walked.level[seat]))
     hidden = np.empty(0, np.uint8)
     if choice.tree == types_pb2.TREE_PLACEMENT and tree.holding_count:
-        hidden = walks.hidden_by_row(tree.sponsor, tree.store.used)
-    return Extent(walks.all_ranges(walked, hidden), 0)
+        hidden = hidden_by_row(tree.sponsor, tree.store.used)
+    return Extent(all_ranges(walked, hidden), 0)
 
 
 def downline_size(tree: Tree, choice: Choice, member_id: str) -> int:
@@ -151,16 +151,16 @@ def front_line(tree: Tree, choice: Choice, member_id: str) -> Extent:
     walked = genealogy(tree, choice)
     if member_id:
         seat = place_of(tree, choice, member_id).seat
-        return Extent(walks.single_ranges(children_of(walked, seat)), int(walked.level[seat]))
+        return Extent(single_ranges(children_of(walked, seat)), int(walked.level[seat]))
     seats = children_of(walked, TOP)
     if choice.tree == types_pb2.TREE_PLACEMENT and tree.holding_count:
-        seats = seats[walks.hidden_by_row(tree.sponsor, tree.store.used)[walked.row_at[seats]] == 0]
-    return Extent(walks.single_ranges(seats), 0)
+        seats = seats[hidden_by_row(tree.sponsor, tree.store.used)[walked.row_at[seats]] == 0]
+    return Extent(single_ranges(seats), 0)
 
 
 def of_rows(tree: Tree, choice: Choice, rows: Int32s) -> Extent:
     """Members by their rows."""
-    return Extent(walks.single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
+    return Extent(single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
 
 
 def copy_bytes(tree: Tree, choice: Choice, columns: Collection[str], count: int, *, shown: bool = True) -> int:

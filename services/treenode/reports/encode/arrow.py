@@ -8,10 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows, FurtherValues
-from services.treenode.reports.encode.cell_texts import cell_texts
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.reports.plan.columns import VOLUMES, Choice
-from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, Whole, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 #: What ends an Arrow IPC stream: the continuation mark and a length of 0.
@@ -143,10 +141,3 @@ def _ids(ids: UInt8s, rows: Int32s) -> Any:
     known = rows >= 0
     valid = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
     return pa.Array.from_buffers(pa.string(), len(rows), [valid, pa.py_buffer(offsets), pa.py_buffer(content[:size])])
-
-
-def columns_of_texts(column: FurtherValues) -> list[str]:
-    """The texts of a further column, one a row."""
-    content, offsets = cell_texts(column)
-    whole = content.tobytes().decode()
-    return [whole[offsets[row] : offsets[row + 1]] for row in range(len(offsets) - 1)]

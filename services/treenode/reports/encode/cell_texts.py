@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from services.treenode.reports.copy.rows import FurtherValues
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.reports.encode.wire import put_day
-from services.treenode.tree.kernels.kernel import Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 #: Characters of a number at most: sign, 19 digits, point, and a zero before the point; one more to be even.

@@ -15,7 +15,6 @@ import numpy as np
 from services.treenode.reports.copy.reading import checked_id, freeze, genealogy, member_unknown, of_rows, row_of_member
 from services.treenode.reports.encode import wire
 from services.treenode.reports.encode.encoding import WANTED, member_bytes, status_texts
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.reports.plan.columns import Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import MAX_ID_LENGTH, IdTable, find_row
@@ -26,6 +25,7 @@ from services.treenode.tree.kernels.kernel import (
     Int64s,
     UInt8s,
     UInt32s,
+    Whole,
     inlined,
     kernel_with_gil,
 )

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import AnyArray as Array
-from services.treenode.tree.kernels.kernel import Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
 
 # One bit a field of Member, as `WireColumns.wanted` has them.
 MEMBER_ID = 1 << 1

@@ -15,9 +15,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from services.treenode.reports.encode.scalars import Whole
 from services.treenode.tree.kernels.kernel import AnyArray as Array
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel
 
 NO_IDS = np.empty(0, np.int32)
 #: Rows that are gathered before they are sorted, at least.

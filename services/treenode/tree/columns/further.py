@@ -38,11 +38,6 @@ def day_of(text: str) -> int:
         raise ValueError(f"{text!r} is no day: write YYYY-MM-DD") from None
 
 
-def text_of_day(day: int) -> str:
-    """ "YYYY-MM-DD"; empty for NO_DAY."""
-    return "" if day == NO_DAY else datetime.date.fromordinal(int(day) + _EPOCH).isoformat()
-
-
 def number_of(kind: FurtherKind, text: str) -> int:
     """An integer, or a decimal in millionths; NO_NUMBER for the empty text. Raises ValueError for what is none."""
     if not text:
@@ -56,17 +51,6 @@ def number_of(kind: FurtherKind, text: str) -> int:
     if number != scaled or not -_LIMIT < number < _LIMIT:
         raise ValueError(f"{text!r} has more digits than a column of kind {kind} takes")
     return number
-
-
-def text_of_number(kind: FurtherKind, number: int) -> str:
-    """A number as text, without idle zeros; empty for NO_NUMBER."""
-    if number == NO_NUMBER:
-        return ""
-    if kind == "integer":
-        return str(number)
-    whole, part = divmod(abs(int(number)), 10**DECIMAL_SCALE)
-    sign = "-" if number < 0 else ""
-    return f"{sign}{whole}" if not part else f"{sign}{whole}.{part:0{DECIMAL_SCALE}d}".rstrip("0")
 
 
 class Column:
@@ -96,13 +80,6 @@ class Column:
             return day_of(text) if self.kind == "date" else number_of(self.kind, text)
         except ValueError as error:
             raise ValueError(f"column {self.name}: {error}") from None
-
-    def text_at(self, row: int) -> str:
-        """The value of a row as text; empty where it has none."""
-        value = int(self.values[row])
-        if self.kind == "text":
-            return self.names.texts[value]
-        return text_of_day(value) if self.kind == "date" else text_of_number(self.kind, value)
 
     def fact_of(self, key: int, value: int) -> int:
         """The digest of one value; 0 where it is unknown."""
@@ -162,7 +139,3 @@ class FurtherColumns(Mapping[str, Column]):
                 raise ValueError(f"there is no column {name!r}")
             values[name] = column.value_of(text)
         return values
-
-    def facts_of(self, row: int, key: int) -> int:
-        """The digest of all further columns of a row, modulo 2^64."""
-        return sum(column.fact_of(key, int(column.values[row])) for column in self._columns.values()) % 2**64

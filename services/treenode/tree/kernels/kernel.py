@@ -11,7 +11,7 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,6 +26,8 @@ UInt32s = NDArray[np.uint32]
 UInt64s = NDArray[np.uint64]
 Float64s = NDArray[np.float64]
 AnyArray = NDArray[Any]
+#: A whole number within a kernel: Python's int and NumPy's are the same there, and mypy must not tell them apart.
+Whole: TypeAlias = Any
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

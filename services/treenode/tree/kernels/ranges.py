@@ -1,4 +1,4 @@
-"""Where the members of a report stand: ranges of seats, in tree order, without a look at each member.
+"""Where the members of a downline stand: ranges of seats, in tree order, without a look at each member.
 
 A range is a clean seat with its whole downline, a single dirty seat, or several roots that lie side by side with
 theirs. An untouched downline is one range; each change since the layout adds a few.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.reports.encode.scalars import Whole
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel, whole
 from services.treenode.tree.kernels.links import Genealogy, first_child, next_in_walk, row_of
 
 
