@@ -11,23 +11,22 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc
-from services.pusher.admission.ack_desk import AckDesk
-from services.pusher.admission.acks import KnownOutcome, NodeConfirmed
-from services.pusher.admission.push import Pushing, Room
+from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.background import Background
-from services.pusher.fanout.events import NodeAppeared, NodesKnown
-from services.pusher.fanout.membership import Members, Membership
-from services.pusher.fanout.progress import NodeReplication
-from services.pusher.fanout.runner import FanOut, FanOutListeners, PusherIdentity
+from services.pusher.dispatcher import Dispatcher, Listeners
+from services.pusher.fanout.events import LogEndChanged, NodeConfirmed, NodeStands, Trimmed
+from services.pusher.fanout.membership import MembersChanged, Membership
+from services.pusher.fanout.runner import FanOut, PusherIdentity
 from services.pusher.http import HttpServer
 from services.pusher.imports.catalog import ImportCatalog
-from services.pusher.imports.events import HostsKnown, ImportAdded, NodeDown, NodeUp, PrimarySeen
+from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import RolloutRunner
 from services.pusher.imports.upload_folder import UploadFolder
 from services.pusher.log.frames import Run
+from services.pusher.log.group_commit import Committed
 from services.pusher.log.reading import LogReading
 from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail
@@ -54,37 +53,29 @@ class Pusher:
         self.settings, self.cluster, self.store = settings, cluster, store
         self.background = Background()
         self.draining = asyncio.Event()
+        tell = Dispatcher(self._listeners()).tell
         self.tail = LogTail(store, settings.tail_mib << 20)
         self.reading = LogReading(self.tail)
-        self.writer = LogWriter(store, settings.group_updates_max, self._added)
+        self.writer = LogWriter(store, settings.group_updates_max, tell)
         self.files = ImportFiles(Path(settings.folder) / "imports", settings.import_bytes_max)
         self.catalog = ImportCatalog(store, self.writer, self.files)
-        self.desk = AckDesk(store.ends().last)
         hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
-        self.membership = Membership(hosts_file, cluster.coordinator, self._members_changed)
-        self.pushing = Pushing(
-            writer=self.writer,
-            desk=self.desk,
-            stream_updates_max=settings.push_stream_updates_max,
-            room=Room(settings.push_updates_max),
-            ack_timeout_s=settings.ack_timeout_s,
-            draining=self.draining,
-        )
-        self.intake = ImportIntake(store, self.files, self.catalog, self._import_added)
+        self.membership = Membership(hosts_file, cluster.coordinator, tell)
+        self.admission = AdmissionRunner(settings.admission(), store.ends().last, self.writer.append, self.draining)
+        self.intake = ImportIntake(store, self.files, self.catalog, tell)
         identity = PusherIdentity(cluster.name, self._address)
         in_force = self.catalog.in_force
-        self.fan_out = FanOut(settings.replication(), identity, store.log_id, self.tail, in_force, self.background)
-        self.fan_out.listeners = FanOutListeners(node_changed=self._node_changed, confirmed=self._confirmed)
+        self.fan_out = FanOut(
+            settings.replication(), identity, store.log_id, self.tail, in_force, self.background, tell
+        )
         self.rollout = RolloutRunner(
-            settings.rollout(),
-            self.catalog,
-            self._address,
-            self.background,
-            self.fan_out.announce,
-            self.fan_out.names,
+            settings.rollout(), self.catalog, self._address, self.background, self.fan_out.names, tell
+        )
+        self.retention = Retention(
+            settings.retention(), store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = PusherMetrics(cluster.name)
-        self.metrics.watch(store, self.writer, self.tail, self.pushing.counts, self.fan_out)
+        self.metrics.watch(store, self.writer, self.tail, self.admission.core.counts, self.fan_out)
         self.http = HttpServer(settings.http_listen, self.metrics, self._not_ready)
         self.server = self._make_server()
 
@@ -94,7 +85,7 @@ class Pusher:
         parts = Parts(
             cluster=self.cluster.name,
             started_at=started_at,
-            pushing=self.pushing,
+            admission=self.admission,
             fan_out=self.fan_out,
             reading=self.reading,
             catalog=self.catalog,
@@ -122,7 +113,6 @@ class Pusher:
     def _work(self) -> list[tuple[Coroutine[Any, Any, None], str]]:
         """What runs for as long as the pusher does."""
         settings = self.settings
-        retention = Retention(settings, self.store, self.writer, self.catalog, self.files, self.fan_out.core)
         work: list[tuple[Coroutine[Any, Any, None], str]] = []
         if settings.upload_folder:
             uploads = UploadFolder(
@@ -138,9 +128,9 @@ class Pusher:
             *work,
             (self.fan_out.run(), "keeps the fan-out's time"),
             (self.rollout.run(), "keeps the rollout's time"),
-            (self.desk.run(), "keeps the receipts' time"),
+            (self.admission.run(), "waits for the drain"),
             (self.membership.run(), "watches the cluster"),
-            (retention.run(), "forgets what is old"),
+            (self.retention.run(), "forgets what is old"),
         ]
 
     async def stop(self) -> None:
@@ -164,44 +154,43 @@ class Pusher:
     def _not_ready(self) -> str:
         if self.draining.is_set():
             return "stopping"
-        return self.pushing.full if self.server.port else "starting"
+        return self.admission.core.full if self.server.port else "starting"
 
-    # -- who tells whom
+    def _listeners(self) -> Listeners:
+        """Who is told what, in this order. Parts are looked up when there is news: all are there by then."""
+        return {
+            # The receipts of a commit go first: its client waits. Then the tail: everyone else reads from that.
+            Committed: (lambda news: self.admission.handle(news),),
+            Run: (
+                lambda news: self.tail.add(news),
+                lambda news: self.fan_out.added(news),
+                lambda news: self.reading.added(news),
+            ),
+            NodeConfirmed: (lambda news: self.admission.handle(news),),
+            NodeStands: (
+                lambda news: self.admission.handle(news),
+                lambda news: self.rollout.node_stands(news),
+            ),
+            # The rollout must know a node before that says what it serves.
+            MembersChanged: (
+                lambda news: self._tell_members(news),
+                lambda news: self.rollout.members_changed(news),
+                lambda news: self.fan_out.members_changed(news),
+            ),
+            ImportAdded: (lambda news: self.rollout.handle(news),),
+            LogEndChanged: (lambda news: self.fan_out.announce(news),),
+            Trimmed: (lambda news: self.fan_out.handle(news),),
+        }
 
-    def _added(self, run: Run) -> None:
-        """A commit is durable. The tail comes first: everyone else reads from it."""
-        self.tail.add(run)
-        self.fan_out.added(run)
-        self.reading.added(run)
-
-    def _confirmed(self, node: str, position: int, not_applied: tuple[tuple[int, KnownOutcome], ...]) -> None:
-        self.desk.confirmed(NodeConfirmed(node, position, not_applied))
-
-    def _node_changed(self, address: str, node: NodeReplication | None) -> None:
-        self.desk.node_changed(address, node)
-        if node is not None and node.connected:
-            self.rollout.handle(NodeUp(address, node.import_id))
-        else:
-            self.rollout.handle(NodeDown(address))
-
-    def _import_added(self, import_id: int) -> None:
-        self.rollout.handle(ImportAdded(import_id))
-
-    def _members_changed(self, before: Members, now: Members) -> None:
-        self.fan_out.names.update(now.names)
-        if now.addresses != before.addresses:
-            logger.info("the cluster has %d nodes: %s", len(now.addresses), ", ".join(now.addresses) or "none")
-            if self._address().startswith("127.") and not all(map(_is_local, now.addresses)):
-                logger.warning(
-                    "nodes on other machines can't reach the pusher at %s: set pusher.advertise", self._address()
-                )
-            # The rollout first: it must know a node before that says what it serves.
-            self.rollout.handle(HostsKnown(now.addresses))
-            self.fan_out.handle(NodesKnown(now.addresses))
-        if now.primary != before.primary:
-            self.rollout.handle(PrimarySeen(now.primary))
-        for address in now.alive - before.alive:
-            self.fan_out.handle(NodeAppeared(address))
+    def _tell_members(self, news: MembersChanged) -> None:
+        addresses = news.now.addresses
+        if addresses == news.before.addresses:
+            return
+        logger.info("the cluster has %d nodes: %s", len(addresses), ", ".join(addresses) or "none")
+        if self._address().startswith("127.") and not all(map(_is_local, addresses)):
+            logger.warning(
+                "nodes on other machines can't reach the pusher at %s: set pusher.advertise", self._address()
+            )
 
 
 def _is_local(address: str) -> bool:

@@ -10,7 +10,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 
-from services.pusher.admission.push import PushCounts
+from services.pusher.admission.progress import PushCounts
 from services.pusher.fanout.runner import FanOut
 from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail

@@ -12,7 +12,7 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
-from services.pusher.admission.push import Pushing
+from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import ImportFiles
@@ -31,7 +31,7 @@ class Parts:
 
     cluster: str
     started_at: Timestamp
-    pushing: Pushing
+    admission: AdmissionRunner
     fan_out: FanOut
     reading: LogReading
     catalog: ImportCatalog
@@ -51,7 +51,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
         """See the proto."""
         self._check_open()
-        async for response in self._parts.pushing.stream(request_iterator, context.time_remaining()):
+        async for response in self._parts.admission.stream(request_iterator, context.time_remaining()):
             yield response
 
     async def UploadImport(

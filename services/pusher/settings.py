@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.imports.retention import RetentionSettings
 from services.pusher.imports.rollout import RolloutSettings
 
 
@@ -83,6 +85,14 @@ class PusherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     #: How long open streams have to end on SIGTERM.
     grace_s: float = 5.0
 
+    def admission(self) -> AdmissionSettings:
+        """The part that the admission core needs."""
+        return AdmissionSettings(
+            stream_updates_max=self.push_stream_updates_max,
+            updates_max=self.push_updates_max,
+            ack_timeout_s=self.ack_timeout_s,
+        )
+
     def replication(self) -> ReplicationSettings:
         """The part that the fan-out core needs."""
         return ReplicationSettings(
@@ -103,4 +113,13 @@ class PusherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             canary_patience_s=self.canary_patience_s,
             canary_deaths_max=self.canary_deaths_max,
             load_stall_s=self.load_stall_s,
+        )
+
+    def retention(self) -> RetentionSettings:
+        """The part that says what is forgotten."""
+        return RetentionSettings(
+            age_s=self.retention_age_s,
+            away_s=self.retention_away_s,
+            poll_s=self.retention_poll_s,
+            files_kept=self.import_files_kept,
         )

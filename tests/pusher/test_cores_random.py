@@ -12,9 +12,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from services.pusher.admission.acks import (
     AckRange,
     Acks,
-    KnownOutcome,
-    NodeConfirmed,
-    NodeHealth,
     WaitBegun,
     WaitGivenUp,
 )
@@ -23,9 +20,12 @@ from services.pusher.fanout.events import (
     Applied,
     Connect,
     EndStream,
+    KnownOutcome,
     LogEndChanged,
     NodeAppeared,
+    NodeConfirmed,
     NodesKnown,
+    NodeStands,
     ReadFailed,
     ReplicationAction,
     ReplicationEvent,
@@ -361,7 +361,7 @@ class AcksMachine(RuleBasedStateMachine):
         self.healthy.pop(node, None)
         if healthy:
             self.healthy[node] = self.confirmed[node]
-        over = self.core.handle(NodeHealth(node, healthy, self.confirmed[node]), self.now)
+        over = self.core.handle(NodeStands(node, healthy, healthy, self.confirmed[node], 0), self.now)
         self.check([wait.ticket for wait in over])
 
     @rule()

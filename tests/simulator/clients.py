@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from google.rpc import code_pb2
+
+from fasttree.v1.pusher_pb2 import PushUpdatesResponse, Receipt
+from services.pusher.admission.acks import AckRange
 from tests.simulator.checkers import History, Violation
-from tests.simulator.messages import ALREADY_EXISTS, OK, PushRequest, Receipt
+from tests.simulator.messages import PushRequest
 from tests.simulator.network import End, Network
 from tests.simulator.toy_tree import BAN, ENROL, MARK, POST, Update
 from tests.simulator.world import Clock, Process, World
@@ -24,6 +28,8 @@ MEMBERS = 30
 RECONNECT_S = (0.05, 0.8)
 #: What is acknowledged and kept to be pushed again.
 KEPT_MAX = 50
+_ACK_RANGES = (None, None, None, AckRange.ONE_NODE, AckRange.ALL_NODES)
+_MALFORMED = Update("", POST, 0, 0)
 
 
 class Client(Process):
@@ -51,6 +57,8 @@ class Client(Process):
         #: How many of those were sent on this stream.
         self._sent = 0
         self._kept: list[tuple[int, Update]] = []
+        #: The position of each update that has its receipt.
+        self._positions: dict[str, int] = {}
         self.refused = 0
 
     def push(self) -> None:
@@ -60,12 +68,15 @@ class Client(Process):
         if self._kept and random.random() < 0.15:
             old = random.choice(self._kept)[1]
             updates.append(old if random.random() < 0.8 else old._replace(value=old.value + 1))
-        self.waiting.append(PushRequest(tuple(updates), random.choice((1, 1, 1, 2, 3))))
+        if random.random() < 0.05:
+            updates.insert(random.randrange(len(updates) + 1), _MALFORMED)
+        self.waiting.append(PushRequest(tuple(updates), random.choice(_ACK_RANGES)))
         self._pump()
 
     def forget(self, last: int = 0) -> None:
         """The log that has its updates is gone, from behind `last` on: nothing of that is pushed again."""
         self._kept = [kept for kept in self._kept if kept[0] <= last]
+        self._positions = {update_id: at for update_id, at in self._positions.items() if at <= last}
 
     def on_start(self) -> None:
         """Nothing: it connects with its first push."""
@@ -91,7 +102,7 @@ class Client(Process):
         self._connecting = False
         self._sent = 0
         self._end = self._network.connect(self, self._pusher, "push")
-        self._end.on_message = self._receipts
+        self._end.on_message = self._responded
         self._end.on_end = self._ended
         self._pump()
 
@@ -99,24 +110,35 @@ class Client(Process):
         self._end = None
         self._pump()
 
-    def _receipts(self, receipts: tuple[Receipt, ...]) -> None:
-        request = self.waiting.pop(0)
-        self._sent -= 1
+    def _responded(self, response: PushUpdatesResponse) -> None:
+        receipts = list(response.receipts)
+        while receipts:
+            request = self.waiting.pop(0)
+            self._sent -= 1
+            own, receipts = receipts[: len(request.updates)], receipts[len(request.updates) :]
+            if len(own) != len(request.updates):
+                raise Violation(f"receipts: {self.name} pushed {len(request.updates)} updates and got {len(own)}")
+            self._take_receipts(request, own)
+
+    def _take_receipts(self, request: PushRequest, receipts: list[Receipt]) -> None:
         again: list[Update] = []
-        if len(receipts) != len(request.updates):
-            raise Violation(f"receipts: {self.name} pushed {len(request.updates)} updates and got {len(receipts)}")
         for update, receipt in zip(request.updates, receipts, strict=True):
             if receipt.update_id != update.update_id:
                 raise Violation(f"receipts: {self.name} got {receipt.update_id} for {update.update_id}")
-            if receipt.code == OK:
-                self._taken(update, receipt)
-            elif receipt.code == ALREADY_EXISTS:
-                self._check_refusal(update)
-            else:
-                again.append(update)
+            if (receipt.code == code_pb2.INVALID_ARGUMENT) != (update is _MALFORMED):
+                raise Violation(f"receipts: {self.name} got code {receipt.code} for {update}")
+            match receipt.code:
+                case code_pb2.OK:
+                    self._taken(update, receipt)
+                case code_pb2.ALREADY_EXISTS:
+                    self._check_refusal(update)
+                case code_pb2.DATA_LOSS if update.update_id in self._positions:
+                    pass  # the record that it has is damaged: there is no more to be had
+                case code_pb2.DATA_LOSS | code_pb2.RESOURCE_EXHAUSTED | code_pb2.UNAVAILABLE:
+                    again.append(update)
         if again:
             self.refused += len(again)
-            self.world.after(0.5, self._push_again, PushRequest(tuple(again), request.level))
+            self.world.after(0.5, self._push_again, PushRequest(tuple(again), request.ack_range))
 
     def _push_again(self, request: PushRequest) -> None:
         self.waiting.append(request)
@@ -125,6 +147,7 @@ class Client(Process):
     def _taken(self, update: Update, receipt: Receipt) -> None:
         self._history.acknowledge(receipt.position, update, self.name)
         self._acknowledged(receipt.position)
+        self._positions[update.update_id] = receipt.position
         if len(self._kept) < KEPT_MAX:
             self._kept.append((receipt.position, update))
         elif self.world.random.random() < 0.1:

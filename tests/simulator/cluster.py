@@ -7,6 +7,7 @@ from random import Random
 
 from services.coordinator.election.election import ElectionSettings
 from services.coordinator.election.events import SwitchoverDone
+from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.progress import ReplicationSettings
 from services.pusher.imports.rollout import RolloutSettings
 from services.treenode.node.node import NodeSettings
@@ -18,7 +19,7 @@ from tests.simulator.coordinator_process import CoordinatorProcess
 from tests.simulator.disk import Service
 from tests.simulator.network import Network
 from tests.simulator.node_process import NodeProcess, NodeTimes
-from tests.simulator.pusher_process import PusherProcess
+from tests.simulator.pusher_process import PusherLimits, PusherProcess
 from tests.simulator.vip import Vip
 from tests.simulator.world import Clock, World
 
@@ -27,6 +28,7 @@ from tests.simulator.world import Clock, World
 DRIFT_MAX = 0.04
 #: The margin of a lease, as a share of it: the default settings' own.
 MARGIN_SHARE = 0.1
+ACK_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,9 @@ class Plan:
     window_updates: int
     retry_s: float
     keeps_updates: int
+    stream_updates_max: int
+    updates_max: int
+    group_updates_max: int
 
     @staticmethod
     def draw(random: Random) -> Plan:
@@ -52,6 +57,9 @@ class Plan:
             window_updates=random.choice((5, 20, 20_000)),
             retry_s=random.choice((1.0, 3.0)),
             keeps_updates=random.choice((20, 200, 100_000)),
+            stream_updates_max=random.choice((3, 20, 10_000)),
+            updates_max=random.choice((4, 20, 50_000)),
+            group_updates_max=random.choice((1, 5, 5_000)),
         )
 
 
@@ -90,7 +98,11 @@ class Cluster:
         rollout = RolloutSettings(
             canary_patience_s=3.0, load_stall_s=10.0, backoff_initial_s=0.5, backoff_max_s=plan.retry_s
         )
-        self.pusher = parts.pusher(world, network, self._clock(), replication, rollout, plan.keeps_updates)
+        admission = AdmissionSettings(
+            stream_updates_max=plan.stream_updates_max, updates_max=plan.updates_max, ack_timeout_s=ACK_TIMEOUT_S
+        )
+        pusher_settings = PusherLimits(admission, replication, rollout, plan.group_updates_max, plan.keeps_updates)
+        self.pusher = parts.pusher(world, network, self._clock(), pusher_settings)
         self.vip = Vip(world, network, self.nodes)
         #: Highest position that some client has a receipt for.
         self.acknowledged = 0
@@ -124,7 +136,7 @@ class Cluster:
     def restore_log(self, last: int) -> None:
         """The pusher, which is down, has its log from an older backup now, up to `last`."""
         self.pusher.tell(f"comes back with a backup that ends at {last}")
-        self.pusher.desk.restore(last)
+        self.pusher.store.restore(last)
         self.history.forget_after(last)
         self.acknowledged = min(self.acknowledged, last)
         self.company.forget()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from tests.simulator.cluster import DRIFT_MAX, Cluster
 from tests.simulator.disk import Service
 from tests.simulator.node_process import NodeProcess, Snapshot
+from tests.simulator.pusher_process import PusherProcess
 
 FAULTS = (
     "crash",
@@ -187,7 +188,7 @@ class Storm:
     def _damage(self, _: Service) -> None:
         nodes = self._cluster.nodes
         # Where the log is damaged, the others' snapshots are the last whole copies.
-        self._spoil_snapshots(nodes[0] if self._cluster.pusher.desk.damaged else self._random.choice(nodes))
+        self._spoil_snapshots(nodes[0] if self._cluster.pusher.store.damaged else self._random.choice(nodes))
 
     def _spoil_snapshots(self, node: NodeProcess) -> None:
         node.tell("snapshot is damaged")
@@ -202,22 +203,22 @@ class Storm:
         one any more. One node, whose snapshots stay whole from here on, has it in its snapshot then.
         """
         cluster = self._cluster
-        desk, in_force = cluster.pusher.desk, cluster.pusher.rollout.in_force
+        log, in_force = cluster.pusher.store, cluster.pusher.rollout.in_force
         saved: list[Snapshot | None] = [node.disk.read("snapshot") for node in cluster.nodes]
         sound = [snapshot for snapshot in saved if snapshot is not None and snapshot.sound]
         is_kept = any(s is not None and s.sound and s.tree.import_id == in_force for s in saved[1:])
-        if len(sound) < len(cluster.nodes) or not is_kept or desk.damaged:
+        if len(sound) < len(cluster.nodes) or not is_kept or log.damaged:
             return
-        newest = min([*(snapshot.tree.position for snapshot in sound), len(desk.log) - 4])
+        newest = min([*(snapshot.tree.position for snapshot in sound), len(log.updates) - 4])
         # What is still held has to be read again by each import to come.
         held = cluster.nodes[0].tree.held
-        choices = [position for position in range(desk.first, newest + 1) if position not in held]
+        choices = [position for position in range(log.first, newest + 1) if position not in held]
         as_of = cluster.pusher.imports[in_force].as_of_position if in_force else newest
         late = [position for position in choices if position > as_of]
         if not choices:
             return
-        desk.damaged = self._random.choice(late if late and self._random.random() < 0.7 else choices)
-        self._world.tell("storm", f"damages the log's record {desk.damaged}")
+        log.damaged = self._random.choice(late if late and self._random.random() < 0.7 else choices)
+        self._world.tell("storm", f"damages the log's record {log.damaged}")
         if self._random.random() < 0.5:
             # The node that may lose its snapshots comes back with an older one, or with none.
             self._spoil_snapshots(cluster.nodes[0])
@@ -230,10 +231,11 @@ class Storm:
         victim.clock.wall_offset_s = self._random.uniform(-4000.0, 4000.0)
 
     def _drain(self, _: Service) -> None:
-        node = self._random.choice(self._cluster.nodes)
-        if node.alive and not node.frozen:
-            node.drain()
-            self._later(0.5, 5.0, self._start, node)
+        drained: list[PusherProcess | NodeProcess] = [self._cluster.pusher, *self._cluster.nodes]
+        victim = self._random.choice(drained)
+        if victim.alive and not victim.frozen:
+            victim.drain()
+            self._later(0.5, 5.0, self._start, victim)
 
 
 def _spoil(saved: Snapshot | None) -> Snapshot | None:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from services.pusher.admission.acks import AckRange
 from services.treenode.node.sequence import LogEnd
 from tests.simulator.toy_tree import ImportFile, Update
-
-#: Codes of receipts, those of google.rpc.Code.
-OK, ALREADY_EXISTS, RESOURCE_EXHAUSTED, UNAVAILABLE = 0, 6, 8, 14
-#: Levels of acknowledgement.
-DURABLE, ONE_NODE, ALL_NODES = 1, 2, 3
 
 Record = tuple[int, Update]
 
 
 class PushRequest(NamedTuple):
-    """A batch of updates from a client."""
+    """A batch of updates from a client; one without an id is malformed. Its receipts are the proto's own."""
 
     updates: tuple[Update, ...]
-    level: int
-
-
-class Receipt(NamedTuple):
-    """What became of one update."""
-
-    update_id: str
-    position: int
-    code: int
+    #: How many nodes have to confirm; None: none.
+    ack_range: AckRange | None
 
 
 class Status(NamedTuple):

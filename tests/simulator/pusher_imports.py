@@ -121,7 +121,7 @@ class ImportDesk:
             for key, each in self.imports.items()
             if key == self.rollout.in_force or each.place in OPEN_PLACES
         ]
-        first = self._pusher.desk.first
+        first = self._pusher.store.first
         return stored.as_of_position + 1 >= first and stored.as_of_position >= max(before, default=0)
 
     def roll_back(self, end: End) -> None:
@@ -131,7 +131,7 @@ class ImportDesk:
             end.close("FAILED_PRECONDITION")
             return
         old = self.imports[taken[1]]
-        if min([old.as_of_position + 1, *old.carried]) < self._pusher.desk.first:
+        if min([old.as_of_position + 1, *old.carried]) < self._pusher.store.first:
             end.close("FAILED_PRECONDITION")
         else:
             self._pusher.tell(f"rolls back to import {taken[1]}")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout import events as fan
-from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.fanout.last_record import LastRecord
+from services.pusher.fanout.progress import ReplicationSettings, stands
 from services.pusher.fanout.replication import Replication
 from services.pusher.imports.retention import first_kept
 from services.pusher.imports.rollout import Rollout, RolloutSettings
-from services.pusher.log.store import LogEnds
 from services.shared.cores import Tick
 from services.treenode.node.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
 from tests.simulator.messages import Batch, ClusterSeen, Response, Status
 from tests.simulator.network import End, Network
+from tests.simulator.pusher_admission import PushDesk
 from tests.simulator.pusher_imports import ImportDesk, StoredImport
-from tests.simulator.pusher_log import PushDesk
+from tests.simulator.pusher_log import PusherLog
 from tests.simulator.toy_tree import Update
 from tests.simulator.world import Clock, World
 
@@ -32,6 +35,19 @@ RETENTION_POLL_S = 4.0
 RETENTION_AWAY_S = 6.0
 
 
+@dataclass(frozen=True)
+class PusherLimits:
+    """What a pusher is set to."""
+
+    admission: AdmissionSettings
+    replication: ReplicationSettings
+    rollout: RolloutSettings
+    #: Most updates in one commit.
+    group_updates_max: int
+    #: How many of the newest updates are young enough to stay in the log.
+    keeps_updates: int
+
+
 class PusherProcess(Service):
     """One pusher."""
 
@@ -42,19 +58,15 @@ class PusherProcess(Service):
         world: World,
         network: Network,
         clock: Clock,
-        replication_settings: ReplicationSettings,
-        rollout_settings: RolloutSettings,
-        keeps_updates: int,
+        limits: PusherLimits,
     ) -> None:
-        """`keeps_updates`: how many of the newest updates are young enough to stay in the log."""
         super().__init__(world, "pusher", clock)
         self.network = network
-        self._settings = replication_settings
-        self._rollout_settings = rollout_settings
-        self._keeps_updates = keeps_updates
+        self._limits = limits
         self.log_id = "log-1"
-        self.desk = PushDesk(self)
-        self.import_desk = ImportDesk(self, rollout_settings)
+        self.store = PusherLog()
+        self.desk = PushDesk(self, limits.admission, limits.group_updates_max)
+        self.import_desk = ImportDesk(self, limits.rollout)
         #: Chance that the log can't be read.
         self.bad_reads = 0.0
         self._streams: dict[str, tuple[int, End]] = {}
@@ -69,7 +81,7 @@ class PusherProcess(Service):
     @property
     def log(self) -> list[Update]:
         """The durable log, from position 1."""
-        return self.desk.log
+        return self.store.updates
 
     @property
     def imports(self) -> dict[int, StoredImport]:
@@ -87,9 +99,9 @@ class PusherProcess(Service):
         """Reads its disk; the cores begin anew."""
         self._started_at = self.clock.now()
         self.replication = Replication(
-            self._settings,
+            self._limits.replication,
             log_id=self.log_id,
-            first_position=self.desk.first,
+            first_position=self.store.first,
             position=len(self.log),
             jitter=self.world.random.random,
             import_id=self.import_desk.taken,
@@ -107,16 +119,21 @@ class PusherProcess(Service):
     def on_crash(self) -> None:
         """Memory is gone."""
         self.disk.crash()
-        self.desk.crash()
+        self.store.crash()
         self.network.died(self, reset=self.world.random.random() < 0.7)
+
+    def drain(self) -> None:
+        """Stops in order: the receipts that it owes go out, then it is gone."""
+        self.tell("drains")
+        self.desk.drain(self.crash)
 
     def _tick(self) -> None:
         self._perform_fan(self.replication.handle(Tick(), self.clock.now()))
         self.replication.validate()
         self.import_desk.tick()
         self.desk.tick()
-        steady = all(node.in_step for node in self.replication.nodes.values()) and not self.desk.acks.waiting
-        self.timer(self._settings.heartbeat_s / 2 if steady else BUSY_TICK_S, self._tick)
+        steady = all(node.in_step for node in self.replication.nodes.values()) and self.desk.core.deadline_s is None
+        self.timer(self._limits.replication.heartbeat_s / 2 if steady else BUSY_TICK_S, self._tick)
 
     def _watch(self) -> None:
         end = self.network.connect(self, self.cluster.coordinator, "watch")
@@ -140,7 +157,7 @@ class PusherProcess(Service):
         elif kind == "rollback":
             self.import_desk.roll_back(end)
         elif kind == "read_log":
-            self.desk.read_log(end, *opening)
+            self.store.send(end, *opening)
         elif kind == "download_import":
             self.import_desk.send_file(end, *opening)
         else:
@@ -149,8 +166,8 @@ class PusherProcess(Service):
     def begin_log(self, log_id: str) -> None:
         """Another disk: an empty log of its own, no imports. While the process is down."""
         self.log_id = log_id
-        self.desk = PushDesk(self)
-        self.import_desk = ImportDesk(self, self._rollout_settings)
+        self.store = PusherLog()
+        self.import_desk = ImportDesk(self, self._limits.rollout)
         self.tell(f"has a new disk with log {log_id}")
 
     # ---- what the parts tell each other
@@ -165,27 +182,27 @@ class PusherProcess(Service):
 
     def log_end(self) -> LogEnd:
         """How far the log goes."""
-        first = max(self.desk.first, self.replication.first_position)
+        first = max(self.store.first, self.replication.first_position)
         return LogEnd(first, len(self.log), self.rollout.in_force, self.clock.wall())
 
     def _trim(self) -> None:
         """Forgets what nothing needs any more, as `services/pusher/imports/retention.py` says."""
         self.timer(RETENTION_POLL_S, self._trim)
         first = first_kept(
-            LogEnds(self.desk.first, len(self.log)),
-            len(self.log) - self._keeps_updates,
+            self.store.ends,
+            len(self.log) - self._limits.keeps_updates,
             self.import_desk.bases(),
             list(self.replication.nodes.values()),
             away_since=self.clock.now() - RETENTION_AWAY_S,
             started_at=self._started_at,
         )
-        if first > self.desk.first:
+        if first > self.store.first:
             self.tell(f"the log begins at {first}")
-            self.disk.commit(partial(setattr, self.desk, "first", first), self._trimmed)
+            self.disk.commit(partial(setattr, self.store, "first", first), self._trimmed)
 
     def _trimmed(self, ok: bool) -> None:
         if ok:
-            self._fan(fan.Trimmed(self.desk.first))
+            self._fan(fan.Trimmed(self.store.first))
 
     # ---- the fan-out
 
@@ -238,15 +255,16 @@ class PusherProcess(Service):
             self._fan(fan.Applied(name, session, word.position))
             node = self.replication.nodes.get(name)
             if node is not None and node.session == session and node.shares_log:
-                self.desk.confirmed(name, word.position)
+                self.desk.handle(fan.NodeConfirmed(name, word.position))
 
     def differs_at(self, status: Status) -> int:
         """The position of the node's last known record, where the log has another one there; else 0."""
-        if status.record is None or status.log_id != self.log_id:
+        if status.record is None:
             return 0
-        position, update = status.record
-        known = self.desk.first <= position <= len(self.log) and position != self.desk.damaged
-        return position if known and self.log[position - 1] != update else 0
+        last = LastRecord(status.log_id, *status.record)
+        if not last.is_in(self.log_id, self.store.ends):
+            return 0
+        return last.differs_at(None if last.position == self.store.damaged else self.log[last.position - 1])
 
     def _send(self, action: fan.Send) -> None:
         known = self._streams.get(action.node)
@@ -255,7 +273,7 @@ class PusherProcess(Service):
         if self.replication.nodes[action.node].sending is not action:
             self._fan(fan.Writable(action.node, action.session))  # the node stood anew meanwhile
             return
-        first, damaged = action.first_position, self.desk.damaged
+        first, damaged = action.first_position, self.store.damaged
         count = min(action.last_position - first + 1, max(1, action.bytes_max // RECORD_BYTES))
         if first <= damaged < first + count:
             count = damaged - first
@@ -283,10 +301,9 @@ class PusherProcess(Service):
             self.timer(0.0005, self._fan, fan.Writable(node, session))
 
     def _node_changed(self, name: str) -> None:
-        node = self.replication.nodes.get(name)
-        if node is None or not node.connected:
-            self.desk.node_changed(name, healthy=False, position=0)
-            self.import_desk.node_down(name)
+        news = stands(name, self.replication.nodes.get(name))
+        self.desk.handle(news)
+        if news.connected:
+            self.import_desk.node_up(name, news.import_id)
         else:
-            self.desk.node_changed(name, healthy=node.in_step, position=node.applied_position)
-            self.import_desk.node_up(name, node.import_id)
+            self.import_desk.node_down(name)

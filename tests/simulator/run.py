@@ -116,8 +116,8 @@ class Run:
         cluster, world, network = self.cluster, self._world, self.cluster.network
         pusher, in_force = cluster.pusher, cluster.pusher.rollout.in_force
         stored = pusher.imports.get(in_force)
-        least = max([pusher.desk.first, pusher.desk.damaged, stored.as_of_position if stored else 0])
-        if len(pusher.log) <= least or pusher.desk.damaged:
+        least = max([pusher.store.first, pusher.store.damaged, stored.as_of_position if stored else 0])
+        if len(pusher.log) <= least or pusher.store.damaged:
             return
         pusher.crash()
         world.run(world.now + LATE_MAX_S)

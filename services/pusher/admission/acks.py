@@ -21,6 +21,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
 
+from services.pusher.fanout.events import KnownOutcome, NodeConfirmed, NodeStands
 from services.shared.cores import Tick
 
 
@@ -33,15 +34,6 @@ class AckRange(Enum):
 
     ONE_NODE = "one_node"
     ALL_NODES = "all_nodes"
-
-
-class KnownOutcome(Enum):
-    """What a node made of an update."""
-
-    UNKNOWN = "unknown"
-    APPLIED = "applied"
-    HELD = "held"
-    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,25 +53,7 @@ class WaitGivenUp:
     ticket: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeConfirmed:
-    """A node has every update up to `position`; `not_applied` says of which it held or rejected."""
-
-    node: str
-    position: int
-    not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NodeHealth:
-    """Whether the node is healthy now, and the last position that it confirmed."""
-
-    node: str
-    healthy: bool
-    position: int
-
-
-AckEvent = WaitBegun | WaitGivenUp | NodeConfirmed | NodeHealth | Tick
+AckEvent = WaitBegun | WaitGivenUp | NodeConfirmed | NodeStands | Tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +107,11 @@ class Acks:
                 self._confirmed = max(self._confirmed, position)
                 if node in self._healthy:
                     self._healthy[node] = max(self._healthy[node], position)
-            case NodeHealth(node, healthy, position):
-                self._healthy.pop(node, None)
-                if healthy:
-                    self._healthy[node] = position
-                    self._confirmed = max(self._confirmed, position)
+            case NodeStands():
+                self._healthy.pop(event.node, None)
+                if event.in_step:
+                    self._healthy[event.node] = event.applied_position
+                    self._confirmed = max(self._confirmed, event.applied_position)
         return self._reached()
 
     def _late(self, now_s: float) -> list[WaitOver]:

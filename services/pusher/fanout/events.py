@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from services.shared.cores import Tick
 
@@ -118,6 +119,38 @@ ReplicationEvent = (
     | StreamEnded
     | Tick
 )
+
+
+# --- news -----------------------------------------------------------------------------------------------------------
+
+
+class KnownOutcome(Enum):
+    """What a node made of an update."""
+
+    UNKNOWN = "unknown"
+    APPLIED = "applied"
+    HELD = "held"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfirmed:
+    """A node has every update up to `position`; `not_applied` says of which it held or rejected."""
+
+    node: str
+    position: int
+    not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStands:
+    """How a node is now, for whoever else goes by it; one that is gone from the cluster is neither."""
+
+    node: str
+    connected: bool
+    in_step: bool
+    applied_position: int
+    import_id: int
 
 
 # --- actions --------------------------------------------------------------------------------------------------------

@@ -67,22 +67,30 @@ def _same(host: Host, node: coordinator_pb2.NodeAddress) -> bool:
     return host.instant_address == node.instant or host.report_address == node.report or named
 
 
+@dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """The members before and now; not the same."""
+
+    before: Members
+    now: Members
+
+
 class Membership:
     """Watches both; tells each change.
 
     Args:
         hosts_file: None where there is none.
         coordinator: host:port, or "" where there is none.
-        changed: Gets the members before and now.
+        tell: Gets each `MembersChanged`.
 
     Raises:
         SettingsError: The host file can't be used. (Later on, the last good one stays.)
     """
 
-    def __init__(self, hosts_file: Path | None, coordinator: str, changed: Callable[[Members, Members], None]) -> None:
+    def __init__(self, hosts_file: Path | None, coordinator: str, tell: Callable[[MembersChanged], None]) -> None:
         self._hosts_file = hosts_file
         self._coordinator = coordinator
-        self._changed = changed
+        self._tell = tell
         self._hosts = read_hosts_file(hosts_file) if hosts_file else []
         self._cluster: coordinator_pb2.Cluster | None = None
         #: What is wrong with the host file now; empty where nothing is.
@@ -101,7 +109,7 @@ class Membership:
     def _merge(self) -> None:
         before, self.members = self.members, merge(self._hosts, self._cluster)
         if self.members != before:
-            self._changed(before, self.members)
+            self._tell(MembersChanged(before, self.members))
 
     async def _watch_hosts(self, path: Path) -> None:
         while True:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.pusher.fanout.events import Send
+from services.pusher.fanout.events import NodeStands, Send
 
 
 class ReplicationBrokenError(Exception):
@@ -105,3 +105,10 @@ class NodeReplication:
     def connected(self) -> bool:
         """Whether the node has answered on its present stream."""
         return self.state in STOOD
+
+
+def stands(address: str, node: NodeReplication | None) -> NodeStands:
+    """How a node is now; None: it is no longer in the cluster."""
+    if node is None:
+        return NodeStands(address, connected=False, in_step=False, applied_position=0, import_id=0)
+    return NodeStands(address, node.connected, node.in_step, node.applied_position, node.import_id)

@@ -19,15 +19,18 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.pusher.admission.acks import KnownOutcome
 from services.pusher.background import Background
 from services.pusher.fanout.events import (
     Appended,
     Applied,
     Connect,
     EndStream,
+    KnownOutcome,
     LogEndChanged,
+    NodeAppeared,
     NodeChanged,
+    NodeConfirmed,
+    NodesKnown,
     ReadFailed,
     ReplicationEvent,
     Send,
@@ -37,7 +40,9 @@ from services.pusher.fanout.events import (
     StreamEnded,
     Writable,
 )
-from services.pusher.fanout.progress import NodeReplication, ReplicationSettings
+from services.pusher.fanout.last_record import LastRecord
+from services.pusher.fanout.membership import MembersChanged
+from services.pusher.fanout.progress import ReplicationSettings, stands
 from services.pusher.fanout.replication import Replication
 from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
@@ -58,16 +63,6 @@ _Call: TypeAlias = grpc.aio.StreamStreamCall[bytes, treenode_pb2.ApplyUpdatesRes
 
 
 @dataclass(frozen=True, slots=True)
-class FanOutListeners:
-    """Who is told what, on the event loop."""
-
-    #: A node's stream or its being in step has changed; None: the node is no longer in the cluster.
-    node_changed: Callable[[str, NodeReplication | None], None]
-    #: A node confirmed everything up to a position; what it held or rejected of it.
-    confirmed: Callable[[str, int, tuple[tuple[int, KnownOutcome], ...]], None]
-
-
-@dataclass(frozen=True, slots=True)
 class PusherIdentity:
     """What the hello says."""
 
@@ -82,9 +77,19 @@ class _Link:
 
     node: str
     session: int
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    #: Runs the stream, and ends the other two with it.
+    reading: asyncio.Task[None] | None = None
+    writing: asyncio.Task[None] | None = None
+    #: Asks for the node's name, once it has said where it stands.
+    naming: asyncio.Task[None] | None = None
     #: What is to be written next. The core asks for one thing at a time.
     outbox: asyncio.Queue[Send | SendLogEnd] = field(default_factory=asyncio.Queue)
+
+
+def _cancel(*tasks: asyncio.Task[None] | None) -> None:
+    for task in tasks:
+        if task is not None:
+            task.cancel()
 
 
 class FanOut:
@@ -98,8 +103,9 @@ class FanOut:
         tail: LogTail,
         import_id: int,
         background: Background,
+        tell: Callable[[object], None],
     ) -> None:
-        """`import_id`: the import in force; 0 for none."""
+        """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands` and `NodeConfirmed`."""
         first, last = tail.ends
         self._background = background
         self.core = Replication(
@@ -107,7 +113,7 @@ class FanOut:
         )
         #: Names of nodes by address, as they said themselves.
         self.names: dict[str, str] = {}
-        self.listeners: FanOutListeners | None = None
+        self._tell = tell
         self._identity = identity
         self._tail = tail
         self._import_id = import_id
@@ -121,10 +127,18 @@ class FanOut:
         """New records are durable, and in the tail."""
         self.handle(Appended(run.last_position))
 
-    def announce(self, import_id: int) -> None:
+    def announce(self, news: LogEndChanged) -> None:
         """Another import is in force."""
-        self._import_id = import_id
-        self.handle(LogEndChanged(import_id))
+        self._import_id = news.import_id
+        self.handle(news)
+
+    def members_changed(self, news: MembersChanged) -> None:
+        """Nodes came or went, or were heard of."""
+        self.names.update(news.now.names)
+        if news.now.addresses != news.before.addresses:
+            self.handle(NodesKnown(news.now.addresses))
+        for address in news.now.alive - news.before.alive:
+            self.handle(NodeAppeared(address))
 
     def log_end(self) -> treenode_pb2.LogEnd:
         """How far the log goes now."""
@@ -169,21 +183,19 @@ class FanOut:
                 self._links[action.node].outbox.put_nowait(action)
             case Connect(node, session):
                 link = self._links[node] = _Link(node, session)
-                link.tasks.append(self._background.start(self._run_link(link), f"stream to {node}"))
+                link.reading = self._background.start(self._run_link(link), f"stream to {node}")
             case EndStream(node, session, reason):
                 logger.info("ends the stream to %s: %s", node, reason)
                 self._end_link(node, session)
             case NodeChanged(node):
                 if node not in self.core.nodes:
                     self._links.pop(node, None)
-                if self.listeners is not None:
-                    self.listeners.node_changed(node, self.core.nodes.get(node))
+                self._tell(stands(node, self.core.nodes.get(node)))
 
     def _end_link(self, node: str, session: int) -> None:
         link = self._links.get(node)
         if link is not None and link.session == session:
-            for task in link.tasks:
-                task.cancel()
+            _cancel(link.reading, link.writing, link.naming)
 
     async def run(self) -> None:
         """Keeps time for the core, for as long as the pusher runs. Nodes come by `handle(NodesKnown(…))`."""
@@ -202,7 +214,7 @@ class FanOut:
                 _METHOD, response_deserializer=treenode_pb2.ApplyUpdatesResponse.FromString
             )()
             await call.write(self._hello())
-            link.tasks.append(self._background.start(self._write(link, call), f"writes to {link.node}"))
+            link.writing = self._background.start(self._write(link, call), f"writes to {link.node}")
             async for response in call:
                 if response.HasField("status"):
                     await self._take_status(link, response.status, channel)
@@ -212,8 +224,7 @@ class FanOut:
         except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
             reason = f"the stream broke: {error}"
         finally:
-            for task in link.tasks[1:]:
-                task.cancel()
+            _cancel(link.writing, link.naming)
             await channel.close()
             self.handle(StreamEnded(link.node, link.session, reason))
 
@@ -226,31 +237,30 @@ class FanOut:
     async def _take_status(self, link: _Link, status: coordinator_pb2.NodeStatus, channel: grpc.aio.Channel) -> None:
         differs_at = await self._differs_at(status)
         self.handle(Stood(link.node, link.session, status.log_id, status.position, status.import_id, differs_at))
-        if link.node not in self.names and len(link.tasks) < 3:
-            link.tasks.append(self._background.start(self._learn_name(link.node, channel), "learns a name"))
+        if link.node not in self.names and link.naming is None:
+            link.naming = self._background.start(self._learn_name(link.node, channel), "learns a name")
 
     async def _differs_at(self, status: coordinator_pb2.NodeStatus) -> int:
         """The position of the node's last known record, where the log has another one there; else 0."""
-        position, ends = status.record_position, self._tail.ends
-        if status.log_id != self.core.log_id or not ends.first <= position <= ends.last:
+        last = LastRecord(status.log_id, status.record_position, status.record_crc32)
+        if not last.is_in(self.core.log_id, self._tail.ends):
             return 0
         try:
-            run = await self._tail.read(position, position, 1)
+            run = await self._tail.read(last.position, last.position, 1)
         except LogStoreError as error:
-            logger.warning("can't compare record %d with a node's: %s", position, error)
-            return 0
-        own = treenode_pb2.ApplyUpdatesRequest.FromString(run.data).records[0]
-        return 0 if own.crc32 == status.record_crc32 else position
+            logger.warning("can't compare record %d with a node's: %s", last.position, error)
+            return last.differs_at(None)
+        return last.differs_at(treenode_pb2.ApplyUpdatesRequest.FromString(run.data).records[0].crc32)
 
     def _take(self, link: _Link, response: treenode_pb2.ApplyUpdatesResponse) -> None:
         if response.applied_position:
             self.handle(Applied(link.node, link.session, response.applied_position))
             node = self.core.nodes.get(link.node)
-            if self.listeners is not None and node is not None and node.session == link.session and node.shares_log:
+            if node is not None and node.session == link.session and node.shares_log:
                 not_applied = tuple(
                     (told.position, _OUTCOMES.get(told.outcome, KnownOutcome.UNKNOWN)) for told in response.outcomes
                 )
-                self.listeners.confirmed(link.node, response.applied_position, not_applied)
+                self._tell(NodeConfirmed(link.node, response.applied_position, not_applied))
 
     async def _learn_name(self, node: str, channel: grpc.aio.Channel) -> None:
         try:

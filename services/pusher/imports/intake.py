@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
 from services.pusher.log.store import LogStore
 from services.shared.serving.errors import FastTreeError, InvalidArgumentError
@@ -21,12 +22,12 @@ _HEAR_OUT_S = 1.0
 
 
 class ImportIntake:
-    """Every way by which an import comes to be. `added` is told each new id, once it is on disk."""
+    """Every way by which an import comes to be. `tell` hears of each, once it is on disk."""
 
     def __init__(
-        self, store: LogStore, files: ImportFiles, catalog: ImportCatalog, added: Callable[[int], None]
+        self, store: LogStore, files: ImportFiles, catalog: ImportCatalog, tell: Callable[[ImportAdded], None]
     ) -> None:
-        self._store, self._files, self._catalog, self._added = store, files, catalog, added
+        self._store, self._files, self._catalog, self._tell = store, files, catalog, tell
 
     async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
         """Takes an uploaded file. Raises as UploadImport in the proto."""
@@ -70,7 +71,7 @@ class ImportIntake:
         renewed.uploaded_at.GetCurrentTime()
         renewed.force = True  # asked for by a person who knows that it differs
         manifest = await self._catalog.add(renewed, partial(self._files.link, old), may_be_older=True)
-        self._tell(manifest)
+        self._added(manifest)
         return manifest
 
     async def _add(self, part: Path, received: types_pb2.ImportManifest) -> types_pb2.ImportManifest:
@@ -78,10 +79,10 @@ class ImportIntake:
             manifest = await self._catalog.add(received, partial(self._files.keep, part))
         finally:
             await asyncio.to_thread(part.unlink, missing_ok=True)
-        self._tell(manifest)
+        self._added(manifest)
         return manifest
 
-    def _tell(self, manifest: types_pb2.ImportManifest) -> None:
+    def _added(self, manifest: types_pb2.ImportManifest) -> None:
         logger.info(
             "import %d: %s, %d bytes, as of position %d",
             manifest.import_id,
@@ -89,4 +90,4 @@ class ImportIntake:
             manifest.size_bytes,
             manifest.as_of_position,
         )
-        self._added(manifest.import_id)
+        self._tell(ImportAdded(manifest.import_id))

@@ -12,16 +12,22 @@ import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.pusher.background import Background
+from services.pusher.fanout.events import LogEndChanged, NodeStands
+from services.pusher.fanout.membership import MembersChanged
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import (
     Announce,
     CancelLoad,
+    HostsKnown,
     ImportPlace,
     Load,
     LoadDone,
     LoadFailed,
     LoadProgress,
     LoadRefused,
+    NodeDown,
+    NodeUp,
+    PrimarySeen,
     Recorded,
     RecordPlace,
     RecordTaken,
@@ -50,16 +56,16 @@ class RolloutRunner:
         catalog: ImportCatalog,
         pusher_address: Callable[[], str],
         background: Background,
-        announce: Callable[[int], None],
         names: dict[str, str],
+        tell: Callable[[LogEndChanged], None],
     ) -> None:
-        """`names`: by address, kept up to date elsewhere; `announce` gets each import that comes in force."""
+        """`names`: by address, kept up to date elsewhere; `tell` hears of each import that comes in force."""
         self.core = Rollout(settings, catalog.known())
         self._catalog = catalog
         self._pusher_address = pusher_address
         self._background = background
-        self._announce = announce
         self._names = names
+        self._tell = tell
         self._load: tuple[int, asyncio.Task[None]] | None = None
         #: States to be recorded, in order.
         self._records: asyncio.Queue[RecordPlace | RecordTaken] = asyncio.Queue()
@@ -75,6 +81,17 @@ class RolloutRunner:
         """Tells the core, and does what it asks for."""
         self._perform(self.core.handle(event, time.monotonic()))
 
+    def node_stands(self, news: NodeStands) -> None:
+        """A node is connected or not, or serves another import."""
+        self.handle(NodeUp(news.node, news.import_id) if news.connected else NodeDown(news.node))
+
+    def members_changed(self, news: MembersChanged) -> None:
+        """There are other nodes, or another primary."""
+        if news.now.addresses != news.before.addresses:
+            self.handle(HostsKnown(news.now.addresses))
+        if news.now.primary != news.before.primary:
+            self.handle(PrimarySeen(news.now.primary))
+
     def _perform(self, actions: list[RolloutAction]) -> None:
         for action in actions:
             match action:
@@ -88,7 +105,7 @@ class RolloutRunner:
                     self._records.put_nowait(action)
                 case Announce(import_id):
                     logger.info("import %d is in force", import_id)
-                    self._announce(import_id)
+                    self._tell(LogEndChanged(import_id))
 
     async def _record(self) -> None:
         """Records states in order; tries each until there is room for it."""
@@ -125,21 +142,21 @@ class RolloutRunner:
         try:
             logger.info("import %d goes to %s", load.import_id, load.node)
             async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
-                self._tell(load, progress)
+                self._show(load, progress)
                 over = self._take(load, progress)
             reason = "the node ended the load before it was done"
         except grpc.aio.AioRpcError as error:
             reason = f"{error.code().name}: {error.details()}"
             if error.code() is grpc.StatusCode.INVALID_ARGUMENT and not over:
                 over = True
-                self._tell(load, _refused(progress, error.details() or "the file is bad"))
+                self._show(load, _refused(progress, error.details() or "the file is bad"))
                 self.handle(LoadRefused(load.node, load.attempt, error.details() or "the file is bad"))
         finally:
             await channel.close()
         if not over:
             logger.warning("import %d on %s: %s", load.import_id, load.node, reason)
             failed = treenode_pb2.LoadImportResponse(phase=progress.phase, percent=progress.percent, reason=reason)
-            self._tell(load, failed)
+            self._show(load, failed)
             self.handle(LoadFailed(load.node, load.attempt, reason, progress.phase in _BEGUN))
 
     def _take(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> bool:
@@ -153,7 +170,7 @@ class RolloutRunner:
         self.handle(LoadProgress(load.node, load.attempt))
         return False
 
-    def _tell(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> None:
+    def _show(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> None:
         self._catalog.set_progress(load.import_id, load.node, self._names.get(load.node, load.node), progress)
 
 

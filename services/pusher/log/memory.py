@@ -8,6 +8,7 @@ from threading import Lock
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.placing import place
 from services.pusher.log.store import (
     Appended,
     LogDamagedError,
@@ -43,33 +44,21 @@ class MemoryLog(LogStore):
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
         """See `LogStore`."""
         with self._lock:
-            positions, duplicates, conflicts = [0] * len(update_ids), set(), {}
-            fresh: dict[str, tuple[int, bytes]] = {}
-            for index, (update_id, content) in enumerate(zip(update_ids, contents, strict=True)):
-                if update_id in fresh:
-                    at, known = fresh[update_id]
-                elif update_id in self._ids:
-                    at = self._ids[update_id]
-                    known = self._content(at)
-                else:
-                    at, known = self._last + 1 + len(fresh), content
-                    fresh[update_id] = at, content
-                    positions[index] = at
-                    continue
-                if known == content:
-                    positions[index] = at
-                    duplicates.add(index)
-                else:
-                    conflicts[index] = at
-            if len(self.frames) + len(fresh) > self.updates_max:
+            known = {
+                update_id: (self._ids[update_id], self._content(self._ids[update_id]))
+                for update_id in update_ids
+                if update_id in self._ids
+            }
+            placed = place(update_ids, contents, known, self._last + 1)
+            if len(self.frames) + len(placed.fresh) > self.updates_max:
                 raise StoreFullError("the log is full: allow it more updates")
-            run = self._store(fresh) if fresh else None
-            return Appended(run, positions, frozenset(duplicates), conflicts)
+            run = self._store(placed.fresh) if placed.fresh else None
+            return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
 
-    def _store(self, fresh: dict[str, tuple[int, bytes]]) -> Run:
+    def _store(self, fresh: dict[str, bytes]) -> Run:
         first = self._last + 1
-        frames = encode_frames(first, [content for _, content in fresh.values()])
-        for update_id, (position, _) in fresh.items():
+        frames = encode_frames(first, list(fresh.values()))
+        for position, update_id in enumerate(fresh, first):
             self._ids[update_id] = position
             self._names[position] = update_id
             self._times[position] = self._clock()

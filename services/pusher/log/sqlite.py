@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.end_mark import EndMark, promised_by
 from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.placing import place
 from services.pusher.log.store import (
     Appended,
     LogDamagedError,
@@ -240,21 +241,9 @@ class SqliteLog(LogStore):
 
     def _append_unknown(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
         """Stores those updates that are new, after a look-up of all."""
-        known = self._find(update_ids)
-        fresh: dict[str, bytes] = {}
-        duplicates, conflicts = set(), {}
-        next_position = self._ends.last + 1
-        for index, (update_id, content) in enumerate(zip(update_ids, contents, strict=True)):
-            if update_id not in known:
-                known[update_id] = (next_position + len(fresh), content)
-                fresh[update_id] = content
-            elif known[update_id][1] == content:
-                duplicates.add(index)
-            else:
-                conflicts[index] = known[update_id][0]
-        run = self._insert(list(fresh), list(fresh.values())) if fresh else None
-        positions = [0 if index in conflicts else known[update_id][0] for index, update_id in enumerate(update_ids)]
-        return Appended(run, positions, frozenset(duplicates), conflicts)
+        placed = place(update_ids, contents, self._find(update_ids), self._ends.last + 1)
+        run = self._insert(list(placed.fresh), list(placed.fresh.values())) if placed.fresh else None
+        return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
 
     def _find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """Position and content of those ids that are in the log."""

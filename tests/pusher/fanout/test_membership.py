@@ -65,7 +65,7 @@ def test_a_host_file_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None
     path = tmp_path / "hosts.50201"
     path.write_text("ftsp01 50100\n")
     with pytest.raises(SettingsError, match="line 1"):
-        Membership(path, "", lambda before, now: None)
+        Membership(path, "", lambda news: None)
 
 
 class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):

@@ -15,7 +15,6 @@ import pytest
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2, types_pb2
 from services.pusher.app import Pusher
 from services.pusher.imports.files import ImportFiles
-from services.pusher.imports.retention import Retention
 from services.pusher.log.memory import MemoryLog
 from services.shared.files.chunks import make_chunk
 from services.shared.serving.channels import open_channel
@@ -287,7 +286,6 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
     settings: dict[str, Any] = {"import_files_kept": 2, "retention_age_s": 0.0}
     async with running_pusher(tmp_path, nodes, store=store, **settings) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
-        retention = Retention(pusher.settings, store, pusher.writer, pusher.catalog, pusher.files, pusher.fan_out.core)
         for number in range(1, 5):
             await push(stub, orders(number * 100, 10))
             await upload(stub, f"member_id\n{number}\n".encode(), f"{number}.csv")
@@ -295,7 +293,7 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
         await until(
             lambda: all(node.applied_position == 40 for node in pusher.fan_out.core.nodes.values()), "the nodes"
         )
-        await retention.look()
+        await pusher.retention.look()
         kept = sorted(file.name for file in (tmp_path / "imports").iterdir() if file.is_file())
         assert kept == ["000003-3.csv", "000004-4.csv"]
         assert store.ends().first == 31  # what import 3 needs for a rollback
@@ -306,12 +304,11 @@ async def test_the_log_stays_whole_until_a_node_has_taken_an_import(tmp_path: Pa
     now = [1000.0]
     store = MemoryLog(clock=lambda: now[0])
     async with running_pusher(tmp_path, [], store=store, retention_age_s=0.0) as pusher, stub_of(pusher) as stub:
-        retention = Retention(pusher.settings, store, pusher.writer, pusher.catalog, pusher.files, pusher.fan_out.core)
         await push(stub, orders(0, 10))
         await upload(stub, FILE)
         now[0] += 100.0
         await push(stub, orders(100, 10))
-        await retention.look()
+        await pusher.retention.look()
         assert store.ends().first == 1
 
 

@@ -6,27 +6,29 @@ from collections.abc import Callable
 from typing import Any
 
 from services.pusher.admission.acks import AckRange, Acks
+from services.pusher.fanout.last_record import LastRecord
 from services.pusher.fanout.progress import NodeReplication
 from services.pusher.fanout.replication import Replication
 from services.pusher.imports.rollout import Rollout, RolloutNode
 from tests.simulator.planted.planting import plant
-from tests.simulator.pusher_log import PushDesk
-from tests.simulator.pusher_process import PusherProcess
+from tests.simulator.pusher_admission import PushDesk
+from tests.simulator.pusher_log import PusherLog
 
 
 def _ack_before_sync(self: PushDesk, change: Callable[[], None], done: Callable[[bool], None]) -> None:
     """Done as soon as the page cache has it; the disk follows later, or never."""
-    before = len(self.log)
+    store = self.pusher.store
+    before = len(store.updates)
     change()
-    written = self.log[before:]
+    written = store.updates[before:]
 
     def undo() -> None:
-        del self.log[before:]
+        del store.updates[before:]
         for update in written:
-            self.ids.pop(update.update_id, None)
+            store.ids.pop(update.update_id, None)
 
-    self.unsynced.append(undo)
-    self.pusher.world.after(0.2, lambda: self.unsynced.remove(undo) if undo in self.unsynced else None)
+    store.unsynced.append(undo)
+    self.pusher.world.after(0.2, lambda: store.unsynced.remove(undo) if undo in store.unsynced else None)
     self.pusher.timer(0.0, done, True)
 
 
@@ -36,14 +38,14 @@ def _send_before_sync(self: PushDesk, change: Callable[[], None], done: Callable
     self.spread()
 
 
-def _any_past(_self: PusherProcess, _status: Any) -> int:
+def _any_past(_self: LastRecord[Any], _own: Any) -> int:
     """A node's last record is not compared with the log's."""
     return 0
 
 
-def _dedupe_window(self: PushDesk, update_id: str) -> int | None:
+def _dedupe_window(self: PusherLog, update_id: str) -> int | None:
     position = self.ids.get(update_id)
-    return position if position is not None and position > len(self.log) - 20 else None
+    return position if position is not None and position > len(self.updates) - 20 else None
 
 
 def _keep_own_place(self: Replication, node: NodeReplication, event: Any, now: float) -> Any:
@@ -78,9 +80,9 @@ def _primary_as_canary(self: Rollout, import_id: int, now: float) -> RolloutNode
 PUSHER = (
     plant("ack-before-fsync", "a receipt leaves before the log is on disk", PushDesk, "sync", _ack_before_sync),
     plant("fan-out-before-fsync", "nodes get what is not durable", PushDesk, "sync", _send_before_sync),
-    plant("dedupe-window", "ids are known for the last 20 updates", PushDesk, "position_of", _dedupe_window),
+    plant("dedupe-window", "ids are known for the last 20 updates", PusherLog, "position_of", _dedupe_window),
     plant("own-place", "a node's word about where it stands is ignored", Replication, "_stood", _keep_own_place),
-    plant("any-past", "a log that lost updates and took others is not known", PusherProcess, "differs_at", _any_past),
+    plant("any-past", "a log that lost updates and took others is not known", LastRecord, "differs_at", _any_past),
     plant("all-of-nobody", "'all nodes' is reached with no healthy node", Acks, "level", _count_nobody),
     plant("one-for-all", "'all nodes' is reached with the first", Acks, "level", _best_of_healthy),
     plant("primary-first", "an untried import goes to the primary", Rollout, "_canary", _primary_as_canary),

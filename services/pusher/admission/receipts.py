@@ -1,0 +1,92 @@
+"""What a client is told of each update it pushed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.rpc import code_pb2
+
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.admission.batch import Batch, Content
+from services.pusher.admission.events import Answer
+from services.pusher.fanout.events import KnownOutcome
+from services.pusher.log.group_commit import AppendProblem, NotStored
+from services.pusher.log.store import Appended
+
+_OUTCOMES = {
+    KnownOutcome.UNKNOWN: types_pb2.OUTCOME_UNSPECIFIED,
+    KnownOutcome.APPLIED: types_pb2.OUTCOME_APPLIED,
+    KnownOutcome.HELD: types_pb2.OUTCOME_HELD,
+    KnownOutcome.REJECTED: types_pb2.OUTCOME_REJECTED,
+}
+
+
+def response_of(answers: Iterable[Answer[Content]]) -> pusher_pb2.PushUpdatesResponse:
+    """Receipts of all updates of some batches, in their order."""
+    receipts: list[pusher_pb2.Receipt] = []
+    for answer in answers:
+        receipts += _receipts(answer)
+    return pusher_pb2.PushUpdatesResponse(receipts=receipts)
+
+
+def _receipts(answer: Answer[Content]) -> list[pusher_pb2.Receipt]:
+    batch, result = answer.batch, answer.result
+    if isinstance(result, NotStored):
+        receipts = _refusals(batch, result)
+    else:
+        receipts = _stored(batch, result)
+        if answer.confirmed is not None:
+            _add_outcomes(receipts, answer)
+    return _merged(batch, receipts) if batch.malformed else receipts
+
+
+def _stored(batch: Batch[Content], appended: Appended) -> list[pusher_pb2.Receipt]:
+    """Of the well-formed updates of a batch that is durable."""
+    make = pusher_pb2.Receipt
+    receipts = [
+        make(update_id=update_id, position=position)
+        for update_id, position in zip(batch.update_ids, appended.positions, strict=True)
+    ]
+    for index in appended.duplicates:
+        receipts[index].duplicate = True
+    for index, position in appended.conflicts.items():
+        receipts[index].code = code_pb2.ALREADY_EXISTS
+        receipts[index].message = (
+            f"update_id {batch.update_ids[index]} was taken at position {position} with other content; "
+            "a new change needs an id of its own"
+        )
+    return receipts
+
+
+def _add_outcomes(receipts: list[pusher_pb2.Receipt], answer: Answer[Content]) -> None:
+    for receipt, outcome in zip(receipts, answer.outcomes, strict=True):
+        if not receipt.position:
+            continue
+        receipt.outcome = _OUTCOMES[outcome]
+        if not answer.confirmed:
+            receipt.code = code_pb2.UNAVAILABLE
+            receipt.message = "durable, but not confirmed by the nodes asked for in time; it will reach them"
+
+
+def _refusals(batch: Batch[Content], result: NotStored) -> list[pusher_pb2.Receipt]:
+    code, message = code_pb2.DATA_LOSS, str(result.error)
+    if result.problem is AppendProblem.FULL:
+        code, message = code_pb2.RESOURCE_EXHAUSTED, f"the log is full, push again later: {result.error}"
+    return [pusher_pb2.Receipt(update_id=update_id, code=code, message=message) for update_id in batch.update_ids]
+
+
+def _merged(batch: Batch[Content], receipts: list[pusher_pb2.Receipt]) -> list[pusher_pb2.Receipt]:
+    """With those of the malformed updates in their places."""
+    well_formed = iter(receipts)
+    merged: list[pusher_pb2.Receipt] = []
+    for index in range(batch.updates):
+        malformed = batch.malformed.get(index)
+        if malformed is None:
+            merged.append(next(well_formed))
+        else:
+            merged.append(
+                pusher_pb2.Receipt(
+                    update_id=malformed.update_id, code=code_pb2.INVALID_ARGUMENT, message=malformed.problem
+                )
+            )
+    return merged
