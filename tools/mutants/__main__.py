@@ -92,16 +92,14 @@ def measured(found: Iterable[Module], jobs: int) -> dict[tuple[str, ...], float]
     Raises:
         click.ClickException: They fail.
     """
-    once = {module.tests: module for module in found}
-    unchanged = [
-        Run(" ".join(tests), m.name, m.path, partial(_code, m, None), tests, 600.0) for tests, m in once.items()
-    ]
+    by_name = {module.name: module for module in {module.tests: module for module in found}.values()}
+    unchanged = [Run(name, name, m.path, partial(_code, m, None), m.tests, 600.0) for name, m in by_name.items()]
     timeouts_s = {}
-    for tests, verdict, took_s in verdicts(unchanged, jobs):
+    for name, verdict, took_s in verdicts(unchanged, jobs):
         if verdict is not Verdict.SURVIVED:
-            raise click.ClickException(f"with nothing changed, these tests fail or take too long: {tests}")
-        timeouts_s[tuple(tests.split(" "))] = max(_TIMEOUT_S_MIN, took_s * _SLOWER_TIMES)
-        click.echo(f"{took_s:5.1f} s  {tests}")
+            raise click.ClickException(f"with nothing changed, the tests of {name} fail or take more than 600 s")
+        timeouts_s[by_name[name].tests] = max(_TIMEOUT_S_MIN, took_s * _SLOWER_TIMES)
+        click.echo(f"{took_s:5.1f} s for the tests of {name}")
     return timeouts_s
 
 
