@@ -1,7 +1,7 @@
 """The pusher's imports in the simulator: the real rollout core, uploads, loads, and what is recorded of them.
 
-As in `services/pusher/imports/catalog.py` and `rollout_runner.py`: states are recorded in order, each until there is
-room for it.
+As in `catalog.py` and `runner.py` of `services/pusher/imports`: states are recorded in order, each until there is room
+for it.
 """
 
 from __future__ import annotations

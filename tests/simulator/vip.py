@@ -1,7 +1,7 @@
 """The VIP and those who read through it, as Envoy is configured: health-checked, primary first, else every ready node.
 
 Health is not polled: each node's health is a short history, and an attempt sees it as it was at the last check, up to
-`check_s` ago. A report that meets a node which is gone or not ready is tried again on another, as the route's retry
+`CHECK_S` ago. A report that meets a node which is gone or not ready is tried again on another, as the route's retry
 policy does, until its deadline.
 """
 

@@ -92,7 +92,7 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The `Record` of this import as taken is on disk."""
+    """What `RecordTaken` asked for is on disk."""
 
     import_id: int
 

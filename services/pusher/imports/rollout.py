@@ -1,6 +1,6 @@
 """Which node takes which import, and when: the rollout of import files, without any I/O.
 
-The rules --------- An import is in one of five states (`TRANSITIONS` below). *Waiting*: no node has begun with it.
+**The rules.** An import is in one of five states (`TRANSITIONS` below). *Waiting*: no node has begun with it.
 *Rolling out*: nodes take it, one after another. *Done*: every connected node serves from it. *Refused*: a node found
 the file bad, or too many nodes died of it. *Superseded*: a newer one took its place.
 
@@ -11,10 +11,10 @@ the file bad, or too many nodes died of it. *Superseded*: a newer one took its p
    is in the file already would be carried and count twice; a node with an older one takes the one in force first. The
    primary is the canary only if no other node is known, or none was there for `canary_patience_s`.
 4. An import is *in force* once a node serves from it and that, with the node's carried positions, is on disk
-   (`Record`, answered by `Recorded`). Only then the log's end names it and the next node begins: otherwise a pusher
-   that starts again could give a later node other carried updates than the first one took. Where a node turns out to
-   serve an import newer than the one in force (the pusher died in between, or the node's last word was lost), that
-   node is asked again before anything else is begun: it answers at once, with the same carried positions.
+   (`RecordTaken`, answered by `Recorded`). Only then the log's end names it and the next node begins: otherwise a
+   pusher that starts again could give a later node other carried updates than the first one took. Where a node turns
+   out to serve an import newer than the one in force (the pusher died in between, or the node's last word was lost),
+   that node is asked again before anything else is begun: it answers at once, with the same carried positions.
 5. A node that fails (not the file: it died, or could not be reached) is left for a back-off of its own while the
    others go on. A canary that fails after it had begun may have died of the file: after `canary_deaths_max` such
    failures the import is refused, lest it take down one node after another. After the canary, a refusal is the one

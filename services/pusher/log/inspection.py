@@ -1,4 +1,4 @@
-"""Looks into a log file from outside: verifies every record, or shows them (`fasttree log verify` and `dump`).
+"""Looks into a log file from outside: verifies every record, or shows them, for `fasttree log`.
 
 Reads only, and may run beside the pusher that writes the log (SQLite keeps readers and the writer apart).
 """

@@ -1,4 +1,4 @@
-"""Has import files read by `import_process`, one of which waits, loaded, for the next file."""
+"""Has import files read in processes of their own (`process.py`), one of which waits, loaded, for the next file."""
 
 from __future__ import annotations
 

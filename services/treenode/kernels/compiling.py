@@ -30,7 +30,7 @@ def tell_compiling(tell: Callable[[str], None]) -> None:
 
 
 def cache_folder() -> Path:
-    """Where this version's compiled kernels are, as `tree/kernel.py` set it."""
+    """Where this version's compiled kernels are, as `tree/kernels/kernel.py` set it."""
     return Path(str(_config.CACHE_DIR))
 
 
