@@ -1,7 +1,11 @@
-"""What the fan-out core keeps of one node, and the states that its stream may be in: see `replication.py`."""
+"""How far one node is: the state of its stream, and the window of what is sent and not yet applied.
+
+Which state comes when, and what is sent next, is the fan-out core's to say: see `replication.py`.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,7 +14,7 @@ from services.pusher.fanout.events import NodeStands, Send
 
 
 class ReplicationBrokenError(Exception):
-    """A rule above was broken: a fault of the program, never of a node. Says the node and its story."""
+    """A rule of the fan-out was broken: a fault of the program, never of a node. Says the node and its story."""
 
 
 class NodeStream(StrEnum):
@@ -105,6 +109,109 @@ class NodeReplication:
     def connected(self) -> bool:
         """Whether the node has answered on its present stream."""
         return self.state in STOOD
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is due from the node: an answer, or room to write."""
+        return self.writing or bool(self.in_flight)
+
+    def move(self, state: NodeStream, why: str) -> None:
+        """Goes to another state. Raises ReplicationBrokenError where the table has nothing."""
+        if state is not self.state and state not in TRANSITIONS[self.state]:
+            story = "; ".join(self.story)
+            raise ReplicationBrokenError(f"{self.node}: {self.state} cannot become {state} ({why}); before: {story}")
+        self.story.append(f"{self.state} -> {state}: {why}")
+        self.state = state
+
+    # -- the window
+
+    def batch_end(self, log_position: int, settings: ReplicationSettings) -> int | None:
+        """The last position of the next batch; None where the window is full, or a small batch has to wait."""
+        room = settings.window_updates - (self.next_position - 1 - self.applied_position)
+        if room <= 0 or self.in_flight_bytes >= settings.window_bytes:
+            return None
+        small = log_position + 1 - self.next_position < min(settings.small_updates, settings.batch_updates_max)
+        if small and len(self.in_flight) >= settings.small_batches_max:
+            return None  # the node's answer is due, and takes with it what gathers meanwhile
+        return min(log_position, self.next_position - 1 + min(room, settings.batch_updates_max))
+
+    def take_sent(self, last_position: int, size_bytes: int) -> None:
+        """Records up to there are on their way."""
+        self.sent_position = max(self.sent_position, last_position)
+        if self.next_position <= last_position:
+            self.next_position = last_position + 1
+            self.in_flight.append((last_position, size_bytes))
+            self.in_flight_bytes += size_bytes
+
+    def take_applied(self, position: int) -> None:
+        """The node has everything up to there."""
+        self.applied_position = position
+        self.next_position = max(self.next_position, position + 1)  # it had some from before it stood anew
+        while self.in_flight and self.in_flight[0][0] <= position:
+            self.in_flight_bytes -= self.in_flight.popleft()[1]
+
+    def forget_sent(self) -> None:
+        """What is on its way counts no more: the node says, or will say, where it stands."""
+        self.sending = None
+        self.in_flight.clear()
+        self.in_flight_bytes = 0
+
+    def mark_in_step(self, log_position: int) -> bool:
+        """True when the node has just come into step."""
+        if self.in_step or self.state is not NodeStream.STREAMING or self.applied_position < log_position:
+            return False
+        self.in_step = True
+        return True
+
+    # -- time, and what must hold
+
+    def due_at(self, settings: ReplicationSettings, now_s: float) -> float:
+        """When it has to be connected, fed again, given up, or sent a heartbeat; infinite while it has not."""
+        if self.state is NodeStream.AWAY:
+            return self.retry_at
+        if self.state is NodeStream.CONNECTING:
+            return self.connected_at + settings.connect_timeout_s
+        times = [self.progress_at + settings.stall_timeout_s] if self.owes else []
+        if not self.writing:
+            if self.state is not NodeStream.AHEAD_OF_LOG:
+                times.append(self.written_at + settings.heartbeat_s)
+            if self.state is NodeStream.STREAMING and self.retry_at > now_s:
+                times.append(self.retry_at)
+        return min(times, default=math.inf)
+
+    def overdue(self, settings: ReplicationSettings, now_s: float) -> str:
+        """Why the stream has to end; empty if it may go on."""
+        if self.state is NodeStream.CONNECTING:
+            if now_s >= self.connected_at + settings.connect_timeout_s:
+                return f"no answer to the hello for {settings.connect_timeout_s:g} s"
+            return ""
+        if self.owes and now_s >= self.progress_at + settings.stall_timeout_s:
+            return f"nothing applied for {settings.stall_timeout_s:g} s"
+        return ""
+
+    def problem(self, log_position: int, settings: ReplicationSettings) -> str:
+        """The first rule that does not hold; empty where all do. Asked after every event of a simulation: quick."""
+        window = self.next_position - 1 - self.applied_position
+        if self.in_flight:
+            if self.in_flight_bytes != sum([size for _, size in self.in_flight]):
+                return "bytes in flight do not add up"
+            if window > settings.window_updates:
+                return "more in flight than the window"
+            if self.in_flight[-1][0] != self.next_position - 1:
+                return "the last batch is another"
+        elif self.in_flight_bytes:
+            return "bytes in flight do not add up"
+        if self.sending is not None and not self.writing:
+            return "sends without writing"
+        if self.state is NodeStream.STREAMING:
+            if window < 0:
+                return "applied beyond what was sent"
+            return "sent beyond the log" if self.next_position > log_position + 1 else ""
+        if self.in_step:
+            return "in step without a stream"
+        if self.state is NodeStream.AWAY and self.owes:
+            return "away, yet something is sent"
+        return ""
 
 
 def stands(address: str, node: NodeReplication | None) -> NodeStands:

@@ -65,7 +65,6 @@ from services.pusher.fanout.events import (
     Writable,
 )
 from services.pusher.fanout.progress import (
-    TRANSITIONS,
     NodeReplication,
     NodeStream,
     ReplicationBrokenError,
@@ -142,21 +141,8 @@ class Replication:
     @property
     def deadline_s(self) -> float | None:
         """When a node has to be connected, fed again, heard from, or sent a heartbeat; None while nobody has to."""
-        due_at = min([self._due_at(node) for node in self.nodes.values()], default=math.inf)
+        due_at = min([node.due_at(self.settings, self._now_s) for node in self.nodes.values()], default=math.inf)
         return due_at if due_at < math.inf else None
-
-    def _due_at(self, node: NodeReplication) -> float:
-        if node.state is NodeStream.AWAY:
-            return node.retry_at
-        if node.state is NodeStream.CONNECTING:
-            return node.connected_at + self.settings.connect_timeout_s
-        owed = node.writing or bool(node.in_flight)
-        times = [node.progress_at + self.settings.stall_timeout_s if owed else math.inf]
-        if not node.writing and node.state is not NodeStream.AHEAD_OF_LOG:
-            times.append(node.written_at + self.settings.heartbeat_s)
-        if node.state is NodeStream.STREAMING and not node.writing and node.retry_at > self._now_s:
-            times.append(node.retry_at)
-        return min(times)
 
     def _pass_time(self, now_s: float) -> list[ReplicationAction]:
         """Reconnects, heartbeats, time-outs."""
@@ -166,7 +152,7 @@ class Replication:
                 if now_s >= node.retry_at:
                     actions += self._connect(node, now_s)
                 continue
-            reason = self._overdue(node, now_s)
+            reason = node.overdue(self.settings, now_s)
             if reason:
                 actions.append(EndStream(node.node, node.session, reason))
                 actions += self._lost(node, reason, now_s)
@@ -192,7 +178,7 @@ class Replication:
         return actions
 
     def _connect(self, node: NodeReplication, now_s: float) -> list[ReplicationAction]:
-        self._move(node, NodeStream.CONNECTING, "back-off is over")
+        node.move(NodeStream.CONNECTING, "back-off is over")
         self._sessions += 1
         node.session = self._sessions
         node.sent_position = 0
@@ -202,10 +188,10 @@ class Replication:
     def _lost(self, node: NodeReplication, reason: str, now_s: float) -> list[ReplicationAction]:
         if node.connected and now_s >= node.connected_at + self.settings.steady_after_s:
             node.failures = 0
-        self._move(node, NodeStream.AWAY, reason)
+        node.move(NodeStream.AWAY, reason)
         node.note = reason
         node.in_step = node.writing = False
-        self._forget_sent(node)
+        node.forget_sent()
         node.retry_at = now_s + self._backoff(node)
         return [NodeChanged(node.node)]
 
@@ -215,17 +201,6 @@ class Replication:
         node.failures += 1
         return min(longest, self.settings.backoff_max_s) * (0.5 + 0.5 * self._jitter())
 
-    def _overdue(self, node: NodeReplication, now_s: float) -> str:
-        """Why the stream has to end; empty if it may go on."""
-        if node.state is NodeStream.CONNECTING:
-            if now_s >= node.connected_at + self.settings.connect_timeout_s:
-                return f"no answer to the hello for {self.settings.connect_timeout_s:g} s"
-            return ""
-        owed = node.writing or bool(node.in_flight)
-        if owed and now_s >= node.progress_at + self.settings.stall_timeout_s:
-            return f"nothing applied for {self.settings.stall_timeout_s:g} s"
-        return ""
-
     # -- a node speaks
 
     def _stood(self, node: NodeReplication, event: Stood, now_s: float) -> list[ReplicationAction]:
@@ -234,21 +209,16 @@ class Replication:
         node.seen_at = node.progress_at = now_s
         state, note = self._where(node, event)
         if state is not node.state:
-            self._move(node, state, note or f"stands at {event.position}")
+            node.move(state, note or f"stands at {event.position}")
         node.note = note
         node.applied_position = event.position
         node.next_position = event.position + 1
         node.sent_position = max(node.sent_position, event.position)
-        self._forget_sent(node)
+        node.forget_sent()
         if state is not NodeStream.STREAMING:
             node.in_step = False
-        self._mark_in_step(node)
+        node.mark_in_step(self.position)
         return [NodeChanged(node.node), *self._feed(node, now_s)]
-
-    def _forget_sent(self, node: NodeReplication) -> None:
-        node.sending = None
-        node.in_flight.clear()
-        node.in_flight_bytes = 0
 
     def _where(self, node: NodeReplication, event: Stood) -> tuple[NodeStream, str]:
         """The state that a node's word about itself puts it in, and the note that explains it."""
@@ -281,24 +251,11 @@ class Replication:
         node.seen_at = now_s
         if position <= node.applied_position or node.state is not NodeStream.STREAMING:
             return []
-        node.applied_position = position
-        node.next_position = max(node.next_position, position + 1)  # it had some from before it stood anew
+        node.take_applied(position)
         node.progress_at = now_s
         node.failures = 0
-        self._settle_window(node)
-        changed: list[ReplicationAction] = [NodeChanged(node.node)] if self._mark_in_step(node) else []
+        changed: list[ReplicationAction] = [NodeChanged(node.node)] if node.mark_in_step(self.position) else []
         return changed + self._feed(node, now_s)
-
-    def _settle_window(self, node: NodeReplication) -> None:
-        while node.in_flight and node.in_flight[0][0] <= node.applied_position:
-            node.in_flight_bytes -= node.in_flight.popleft()[1]
-
-    def _mark_in_step(self, node: NodeReplication) -> bool:
-        """True when the node has just come into step."""
-        if node.in_step or node.state is not NodeStream.STREAMING or node.applied_position < self.position:
-            return False
-        node.in_step = True
-        return True
 
     # -- sending
 
@@ -318,18 +275,11 @@ class Replication:
         if node.next_position < self.first_position:
             note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
             return self._fall_behind(node, note)
-        in_flight = node.next_position - 1 - node.applied_position
-        room = self.settings.window_updates - in_flight
-        if room <= 0 or node.in_flight_bytes >= self.settings.window_bytes:
+        last = node.batch_end(self.position, self.settings)
+        if last is None:
             return []
-        small = self.position + 1 - node.next_position < min(
-            self.settings.small_updates, self.settings.batch_updates_max
-        )
-        if small and len(node.in_flight) >= self.settings.small_batches_max:
-            return []  # the node's answer is due, and takes with it what gathers meanwhile
         if not node.in_flight:
             node.progress_at = now_s  # from here on, an answer is owed
-        last = min(self.position, node.next_position - 1 + min(room, self.settings.batch_updates_max))
         node.writing = True
         node.sending = Send(node.node, node.session, node.next_position, last, self.settings.batch_bytes_max)
         return [node.sending]
@@ -344,18 +294,14 @@ class Replication:
         if not sending.first_position <= last_position <= sending.last_position:
             raise ReplicationBrokenError(f"{node.node}: asked to send {sending}, but {last_position} was sent last")
         node.written_at = now_s
-        node.sent_position = max(node.sent_position, last_position)
-        if node.next_position <= last_position:
-            node.next_position = last_position + 1
-            node.in_flight.append((last_position, size_bytes))
-            node.in_flight_bytes += size_bytes
+        node.take_sent(last_position, size_bytes)
         return []
 
     def _fall_behind(self, node: NodeReplication, note: str) -> list[ReplicationAction]:
-        self._move(node, NodeStream.BEHIND_LOG, note)
+        node.move(NodeStream.BEHIND_LOG, note)
         node.note = note
         node.in_step = False
-        self._forget_sent(node)
+        node.forget_sent()
         return [NodeChanged(node.node)]
 
     def _read_failed(self, node: NodeReplication, event: ReadFailed, now_s: float) -> list[ReplicationAction]:
@@ -387,48 +333,15 @@ class Replication:
         for node in self.nodes.values():
             idle = node.state is NodeStream.STREAMING and node.next_position == 1 and not node.sending
             if idle and not node.import_id and self.import_id:
-                self._move(node, NodeStream.NEEDS_IMPORT, "an import is in force")
+                node.move(NodeStream.NEEDS_IMPORT, "an import is in force")
                 node.note = f"is empty, and import {self.import_id} is in force"
                 node.in_step = False
                 actions.append(NodeChanged(node.node))
         return actions + self._heartbeats(self.nodes.values(), now_s)
 
-    # -- rules
-
-    def _move(self, node: NodeReplication, state: NodeStream, why: str) -> None:
-        if state is not node.state and state not in TRANSITIONS[node.state]:
-            story = "; ".join(node.story)
-            raise ReplicationBrokenError(f"{node.node}: {node.state} cannot become {state} ({why}); before: {story}")
-        node.story.append(f"{node.state} -> {state}: {why}")
-        node.state = state
-
     def validate(self) -> None:
         """Raises `ReplicationBrokenError` if a rule of this file does not hold."""
         for node in self.nodes.values():
-            problem = self._problem(node)
+            problem = node.problem(self.position, self.settings)
             if problem:
                 raise ReplicationBrokenError(f"{node.node}: {problem}; before: {'; '.join(node.story)}")
-
-    def _problem(self, node: NodeReplication) -> str:
-        """The first rule that does not hold; empty where all do. Asked after every event of a simulation: quick."""
-        window = node.next_position - 1 - node.applied_position
-        if node.in_flight:
-            if node.in_flight_bytes != sum([size for _, size in node.in_flight]):
-                return "bytes in flight do not add up"
-            if window > self.settings.window_updates:
-                return "more in flight than the window"
-            if node.in_flight[-1][0] != node.next_position - 1:
-                return "the last batch is another"
-        elif node.in_flight_bytes:
-            return "bytes in flight do not add up"
-        if node.sending is not None and not node.writing:
-            return "sends without writing"
-        if node.state is NodeStream.STREAMING:
-            if window < 0:
-                return "applied beyond what was sent"
-            return "sent beyond the log" if node.next_position > self.position + 1 else ""
-        if node.in_step:
-            return "in step without a stream"
-        if node.state is NodeStream.AWAY and (node.in_flight or node.writing):
-            return "away, yet something is sent"
-        return ""
