@@ -58,7 +58,8 @@ from services.pusher.imports.events import (
     RolloutAction,
     RolloutEvent,
 )
-from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
+from services.pusher.imports.places import KnownImport
+from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.shared.cores import Tick
 
 NODES = ("a:1", "b:1", "c:1")

@@ -9,6 +9,7 @@ from services.coordinator.election.election import ElectionSettings
 from services.coordinator.election.events import SwitchoverDone
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.imports.places import OPEN_PLACES
 from services.pusher.imports.rollout import RolloutSettings
 from services.treenode.node.node import NodeSettings
 from services.treenode.node.role import RoleSettings
@@ -188,9 +189,9 @@ class Cluster:
                 )
             if not pusher.replication.nodes[node.name].in_step:
                 return f"{node.name} is not in step: {pusher.replication.nodes[node.name]}"
-        open_imports = [key for key, each in pusher.rollout.imports.items() if each.place in ("waiting", "rolling_out")]
+        open_imports = [each for each in pusher.rollout.places if each.place in OPEN_PLACES]
         if open_imports:
-            return f"imports {open_imports} are not settled: {pusher.rollout.imports[open_imports[0]]}"
+            return f"imports are not settled: {open_imports}"
         if self.company.pending:
             return "an upload has no answer"
         for client in self.clients:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from fasttree.v1.types_pb2 import ImportManifest
 from services.pusher.imports import events as roll
-from services.pusher.imports.rollout import KnownImport, Rollout, RolloutSettings
+from services.pusher.imports.places import KnownImport
+from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.shared.cores import Tick
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, UploadRequest

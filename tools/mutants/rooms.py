@@ -39,7 +39,7 @@ ROOMS = (
         ("tests/scenarios/replication", "tests/pusher/test_cores_random.py"),
     ),
     Room(
-        ("services/pusher/imports/rollout",),
+        ("services/pusher/imports/places", "services/pusher/imports/rollout"),
         ("tests/scenarios/rollout", "tests/pusher/test_cores_random.py"),
     ),
     Room(

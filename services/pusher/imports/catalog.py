@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.imports.events import ImportPlace
 from services.pusher.imports.files import ImportFiles
-from services.pusher.imports.rollout import OPEN_PLACES, KnownImport
+from services.pusher.imports.places import OPEN_PLACES, KnownImport
 from services.pusher.log.store import LogStore, StoredImport, StoreFullError
 from services.pusher.log.writer import LogWriter
 from services.shared.serving.errors import (

@@ -1,8 +1,6 @@
 """Which node takes which import, and when: the rollout of import files, without any I/O.
 
-**The rules.** An import is in one of five states (`TRANSITIONS` below). *Waiting*: no node has begun with it.
-*Rolling out*: nodes take it, one after another. *Done*: every connected node serves from it. *Refused*: a node found
-the file bad, or too many nodes died of it. *Superseded*: a newer one took its place.
+**The rules.** The states of an import: `places.py`.
 
 1. One load at a time in the whole cluster: while one node builds a tree, every other one serves undisturbed.
 2. Passive nodes first, in host-file order; the primary last. Roles are looked at anew for each load.
@@ -28,7 +26,6 @@ the file bad, or too many nodes died of it. *Superseded*: a newer one took its p
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 
 from services.pusher.imports.events import (
@@ -46,31 +43,12 @@ from services.pusher.imports.events import (
     NodeUp,
     PrimarySeen,
     Recorded,
-    RecordPlace,
     RecordTaken,
     RolloutAction,
     RolloutEvent,
 )
+from services.pusher.imports.places import ImportPlaces, KnownImport
 from services.shared.cores import Tick
-
-
-class RolloutBrokenError(Exception):
-    """A rule above was broken: a fault of the program, never of a node or a file."""
-
-
-#: An import in one of these may still become the one in force.
-OPEN_PLACES = frozenset({ImportPlace.WAITING, ImportPlace.ROLLING_OUT})
-
-#: From each state, the states that may follow it. A superseded one may still be taken, or refused, by the canary that
-#: had begun with it; it stays superseded when taken. A refused one rolls out again if a node turns out to serve it
-#: after all (its word had been lost, and counted as its death).
-TRANSITIONS: dict[ImportPlace, frozenset[ImportPlace]] = {
-    ImportPlace.WAITING: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
-    ImportPlace.ROLLING_OUT: frozenset({ImportPlace.DONE, ImportPlace.REFUSED, ImportPlace.SUPERSEDED}),
-    ImportPlace.DONE: frozenset(),
-    ImportPlace.REFUSED: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
-    ImportPlace.SUPERSEDED: frozenset({ImportPlace.REFUSED}),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,15 +60,6 @@ class RolloutSettings:
     load_stall_s: float = 120.0
     backoff_initial_s: float = 1.0
     backoff_max_s: float = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class KnownImport:
-    """An import as it was recorded. `taken`: a node serves from it, and its carried positions are stored."""
-
-    import_id: int
-    place: ImportPlace
-    taken: bool
 
 
 @dataclass(slots=True)
@@ -106,19 +75,6 @@ class RolloutNode:
     failures: int = 0
     #: Why the last load failed; empty after a good one.
     note: str = ""
-
-
-@dataclass(slots=True)
-class RolloutImport:
-    """An import as the rollout sees it."""
-
-    import_id: int
-    place: ImportPlace
-    #: Whether a node serves from it and its carried positions are on disk.
-    taken: bool
-    #: Canaries that failed after they had begun with it.
-    deaths: int = 0
-    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -139,35 +95,22 @@ class Rollout:
     def __init__(self, settings: RolloutSettings, imports: tuple[KnownImport, ...]) -> None:
         """`imports`: everything recorded, in any order."""
         self.settings = settings
-        self.imports = {
-            known.import_id: RolloutImport(known.import_id, known.place, known.taken)
-            for known in sorted(imports, key=lambda known: known.import_id)
-        }
+        self.places = ImportPlaces(imports)
         self.nodes: dict[str, RolloutNode] = {}
         self.primary: str | None = None
         self.load: RunningLoad | None = None
         #: The import whose `RecordTaken` is not answered yet.
         self.recording: int | None = None
         self._attempts = 0
-        self._in_force = max((known.import_id for known in imports if known.taken), default=0)
         #: Since when a candidate has waited for a canary that is not the primary; None while none does.
         self._patient_since: float | None = None
         #: The newest time that it was told.
         self._now_s = -math.inf
-        self._story: deque[str] = deque(maxlen=24)
-
-    # -- what it knows
 
     @property
     def in_force(self) -> int:
         """The newest import that a node has taken; 0 before the first."""
-        return self._in_force
-
-    @property
-    def candidate(self) -> int:
-        """The import that nodes should get next: the newest neither refused nor superseded, or the one in force."""
-        newest = max((known.import_id for known in self.imports.values() if known.place in OPEN_PLACES), default=0)
-        return max(newest, self.in_force)
+        return self.places.in_force
 
     def handle(self, event: RolloutEvent, now_s: float) -> list[RolloutAction]:
         """Takes one event; `now_s` in seconds, never less than before."""
@@ -186,7 +129,8 @@ class Rollout:
             case PrimarySeen(address_or_none):
                 self.primary = address_or_none
             case ImportAdded():
-                self._added(event.import_id)
+                self.places.add(event.import_id)
+                self._patient_since = None
             case Recorded():
                 actions += self._recorded(event.import_id)
             case LoadProgress():
@@ -244,20 +188,6 @@ class Rollout:
             node.retry_at = now_s  # it has just come: whatever it failed at before, it may do better now
         node.connected, node.import_id = True, import_id
 
-    def _added(self, import_id: int) -> None:
-        if self.imports and import_id <= max(self.imports):
-            raise RolloutBrokenError(f"import {import_id} came after import {max(self.imports)}: ids only grow")
-        self.imports[import_id] = RolloutImport(import_id, ImportPlace.WAITING, taken=False)
-        self._patient_since = None
-
-    def _supersede(self) -> list[RolloutAction]:
-        """Rule 6; after a start too: the pusher may have died before an older one's end was recorded."""
-        open_ids = [known.import_id for known in self.imports.values() if known.place in OPEN_PLACES]
-        actions: list[RolloutAction] = []
-        for older in open_ids[:-1]:
-            actions += self._move(self.imports[older], ImportPlace.SUPERSEDED, f"import {open_ids[-1]} is newer")
-        return actions
-
     # -- the load under way
 
     def _is_current(self, event: LoadProgress | LoadDone | LoadRefused | LoadFailed) -> bool:
@@ -265,7 +195,7 @@ class Rollout:
 
     def _running(self) -> RunningLoad:
         if self.load is None:
-            raise RolloutBrokenError("there is no load under way")
+            raise self.places.broken("there is no load under way")
         return self.load
 
     def _done(self, event: LoadDone) -> list[RolloutAction]:
@@ -276,7 +206,7 @@ class Rollout:
         # One that came up since is taken by its own word, or asked once more: it says at once what it has.
         if not load.came_up:
             node.import_id = max(node.import_id, load.import_id)
-        known = self.imports[load.import_id]
+        known = self.places[load.import_id]
         if known.taken:
             return []
         self.recording = load.import_id
@@ -284,26 +214,24 @@ class Rollout:
 
     def _recorded(self, import_id: int) -> list[RolloutAction]:
         if self.recording != import_id:
-            raise RolloutBrokenError(f"import {import_id} was recorded as taken unasked: {'; '.join(self._story)}")
+            raise self.places.broken(f"import {import_id} was recorded as taken unasked")
         self.recording = None
-        self.imports[import_id].taken = True
-        self._in_force = max(self._in_force, import_id)
-        self._story.append(f"import {import_id} is in force")
+        self.places.take(import_id)
         return [Announce(self.in_force)]
 
     def _refused(self, event: LoadRefused, now_s: float) -> list[RolloutAction]:
         load = self._running()
         self.load = None
-        known = self.imports[load.import_id]
+        known = self.places[load.import_id]
         if known.taken:
             self._back_off(self.nodes[load.node], f"refused import {load.import_id}: {event.reason}", now_s)
             return []
-        return self._move(known, ImportPlace.REFUSED, event.reason)
+        return [self.places.move(load.import_id, ImportPlace.REFUSED, event.reason)]
 
     def _failed(self, event: LoadFailed, now_s: float) -> list[RolloutAction]:
         load = self._running()
         self.load = None
-        known = self.imports[load.import_id]
+        known = self.places[load.import_id]
         self._back_off(self.nodes[load.node], f"failed at import {load.import_id}: {event.reason}", now_s)
         serves_it = self.nodes[load.node].import_id == load.import_id
         if known.taken or serves_it or not event.begun:
@@ -312,7 +240,7 @@ class Rollout:
         if known.deaths < self.settings.canary_deaths_max:
             return []
         reason = f"{known.deaths} loads died of it, the last one on {event.node}: {event.reason}"
-        return self._move(known, ImportPlace.REFUSED, reason)
+        return [self.places.move(load.import_id, ImportPlace.REFUSED, reason)]
 
     def _back_off(self, node: RolloutNode, note: str, now_s: float) -> None:
         longest = self.settings.backoff_initial_s * float(2 ** min(node.failures, 30))
@@ -323,19 +251,18 @@ class Rollout:
     # -- what comes next
 
     def _next(self, now_s: float) -> list[RolloutAction]:
-        actions = self._supersede() + self._finish()
+        actions: list[RolloutAction] = [*self.places.supersede(), *self._finish()]
         if self.load is not None or self.recording is not None:
             return actions
         node, import_id = self._choose(now_s)
         if node is None:
             return actions
-        known = self.imports[import_id]
-        if known.place in (ImportPlace.WAITING, ImportPlace.REFUSED):
-            place = ImportPlace.SUPERSEDED if self.candidate > import_id else ImportPlace.ROLLING_OUT
-            actions += self._move(known, place, f"{node.node} begins")
+        if self.places[import_id].place in (ImportPlace.WAITING, ImportPlace.REFUSED):
+            place = ImportPlace.SUPERSEDED if self.places.candidate > import_id else ImportPlace.ROLLING_OUT
+            actions.append(self.places.move(import_id, place, f"{node.node} begins"))
         self._attempts += 1
         self.load = RunningLoad(node.node, import_id, self._attempts, now_s)
-        self._story.append(f"load {self._attempts}: import {import_id} on {node.node}")
+        self.places.tell(f"load {self._attempts}: import {import_id} on {node.node}")
         sources = tuple(
             peer.node
             for peer in self.nodes.values()
@@ -347,11 +274,11 @@ class Rollout:
     def _choose(self, now_s: float) -> tuple[RolloutNode | None, int]:
         """The node to ask now, and for which import."""
         for node in self._connected(now_s):
-            if node.import_id > self.in_force and node.import_id in self.imports:
+            if node.import_id > self.in_force and node.import_id in self.places:
                 return node, node.import_id  # rule 4: its word was lost
-        import_id = self.candidate
+        import_id = self.places.candidate
         if import_id > self.in_force:
-            canary = self._canary(import_id, now_s)
+            canary = self._canary(now_s)
             if canary is not None:
                 return canary, import_id
         # A canary that is not to be had must not keep a node that came back from the import in force.
@@ -362,17 +289,17 @@ class Rollout:
 
         A node may serve it before its load is over: by a peer's snapshot.
         """
-        known = self.imports.get(self.in_force)
-        if known is None or known.place is not ImportPlace.ROLLING_OUT:
+        import_id = self.in_force
+        if import_id not in self.places or self.places[import_id].place is not ImportPlace.ROLLING_OUT:
             return []
-        if self.load is not None and self.load.import_id == known.import_id:
+        if self.load is not None and self.load.import_id == import_id:
             return []
         connected = [node for node in self.nodes.values() if node.connected]
-        if not connected or any(node.import_id < known.import_id for node in connected):
+        if not connected or any(node.import_id < import_id for node in connected):
             return []
-        return self._move(known, ImportPlace.DONE, "")
+        return [self.places.move(import_id, ImportPlace.DONE, "")]
 
-    def _canary(self, import_id: int, now_s: float) -> RolloutNode | None:
+    def _canary(self, now_s: float) -> RolloutNode | None:
         """The first node for an import that none has taken, or None if it has to wait for one."""
         ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
         passive = [node for node in ready if node.node != self.primary]
@@ -393,35 +320,13 @@ class Rollout:
     def _connected(self, now_s: float) -> list[RolloutNode]:
         return [node for node in self.nodes.values() if node.connected and now_s >= node.retry_at]
 
-    # -- rules
-
-    def _move(self, known: RolloutImport, place: ImportPlace, reason: str) -> list[RolloutAction]:
-        if place not in TRANSITIONS[known.place]:
-            told = f"import {known.import_id}: {known.place} cannot become {place} ({reason})"
-            raise RolloutBrokenError(f"{told}; before: {'; '.join(self._story)}")
-        self._story.append(f"import {known.import_id}: {known.place} -> {place}: {reason}")
-        known.place, known.reason = place, reason
-        return [RecordPlace(known.import_id, place, reason)]
-
     def validate(self) -> None:
         """Raises `RolloutBrokenError` if a rule of this file does not hold."""
-        problems: list[str] = []
+        problems = self.places.problems()
         if self.load is not None:
             problems += [] if self.load.node in self.nodes else [f"{self.load.node} loads, but is not known"]
             problems += ["a load runs while the first one is not on disk"] if self.recording is not None else []
-            refused = self.imports[self.load.import_id].place is ImportPlace.REFUSED
+            refused = self.places[self.load.import_id].place is ImportPlace.REFUSED
             problems += [f"import {self.load.import_id} was refused, but is loaded"] if refused else []
-        still_open = [known.import_id for known in self.imports.values() if known.place in OPEN_PLACES]
-        problems += [f"imports {still_open} roll out at once"] if len(still_open) > 1 else []
-        problems += [
-            f"import {known.import_id} is {known.place}, but no node took it"
-            for known in self.imports.values()
-            if known.place is ImportPlace.DONE and not known.taken
-        ]
-        problems += [
-            f"import {known.import_id} is taken and {known.place}"
-            for known in self.imports.values()
-            if known.taken and known.place in (ImportPlace.REFUSED, ImportPlace.WAITING)
-        ]
         if problems:
-            raise RolloutBrokenError(f"{'; '.join(problems)}; before: {'; '.join(self._story)}")
+            raise self.places.broken("; ".join(problems))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from services.pusher.imports.events import Announce, CancelLoad, Load, RecordPlace, RecordTaken, RolloutEvent
-from services.pusher.imports.rollout import KnownImport, Rollout, RolloutBrokenError, RolloutSettings
+from services.pusher.imports.places import KnownImport, RolloutBrokenError
+from services.pusher.imports.rollout import Rollout, RolloutSettings
 from tests.scenarios.driver import Table, of_folder
 from tests.scenarios.language import write_value
 
@@ -42,7 +43,7 @@ def _from(sources: tuple[str, ...]) -> str:
 
 def state(core: Rollout, now_s: float) -> str:
     """Where each import is, and what each node serves."""
-    imports = [f"{known.import_id} {known.place}" for known in core.imports.values()]
+    imports = [f"{known.import_id} {known.place}" for known in core.places]
     first = f"in force {core.in_force}; {', '.join(imports) or 'no imports'}"
     nodes = []
     for node in core.nodes.values():

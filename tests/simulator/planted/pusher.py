@@ -72,8 +72,8 @@ def _best_of_healthy(self: Acks, ack_range: AckRange) -> int:
     return self._confirmed if ack_range is AckRange.ONE_NODE else max(self._healthy.values(), default=0)
 
 
-def _primary_as_canary(self: Rollout, import_id: int, now: float) -> RolloutNode | None:
-    ready = [node for node in self._connected(now) if node.import_id < import_id]
+def _primary_as_canary(self: Rollout, now_s: float) -> RolloutNode | None:
+    ready = [node for node in self._connected(now_s) if node.import_id < self.places.candidate]
     return max(ready, key=lambda node: node.node == self.primary, default=None)
 
 
