@@ -95,7 +95,7 @@ class Monitoring:
         return web.Response(text="live\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        problem = "ending" if self.stopping else self._runner.core.write_problem
+        problem = "ending" if self.stopping else self._runner.core.ledger.problem
         return web.Response(text=f"not ready: {problem}\n", status=503) if problem else web.Response(text="ready\n")
 
     async def _text(self, _: web.Request) -> web.Response:

@@ -59,8 +59,8 @@ def _node(
 def note(core: ElectionCore, now_s: float) -> str:
     """Why there is no primary, or what the coordinator waits for, in one line; empty where all is well."""
     parts = []
-    if core.write_problem:
-        parts.append(f"cannot write its state: {core.write_problem}")
+    if core.ledger.problem:
+        parts.append(f"cannot write its state: {core.ledger.problem}")
     if core.recorded.paused:
         parts.append("elections are paused")
     if core.handover is not None:
@@ -75,8 +75,8 @@ def _why_vacant(core: ElectionCore, now_s: float) -> str:
         return f"waits until {core.seat.holder.node} has stepped down or its lease has run out"
     if core.recorded.paused:
         return "the primary is gone and is not replaced until elections are resumed"
-    if core.writing is not None:
-        return f"elects {core.writing.primary}"
+    if core.ledger.writing is not None:
+        return f"elects {core.ledger.writing.primary}"
     if now_s < core.others_from:
         wait_s = core.others_from - now_s
         waits_for = f"{core.recorded.primary}'s" if core.recorded.primary else "an earlier"

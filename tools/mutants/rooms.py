@@ -29,6 +29,7 @@ ROOMS = (
             "services/coordinator/election/election",
             "services/coordinator/election/handover",
             "services/coordinator/election/leases",
+            "services/coordinator/election/ledger",
             "services/coordinator/election/pauses",
             "services/coordinator/election/seat",
         ),

@@ -1,6 +1,6 @@
 """Which of several ready nodes goes first in an election."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.election.leases import NodeLease
@@ -18,17 +18,17 @@ def host_rank(lease: NodeLease, hosts_order: Sequence[str]) -> int:
     return min(places, default=len(hosts_order))
 
 
-def preference(lease: NodeLease, recorded: Recorded, hosts_order: Sequence[str], now_s: float) -> tuple[object, ...]:
-    """Sorts candidates, the best first: the process that held the seat last, then the furthest, then the host file's
-    order, then the name; before all that, those that did not refuse the role lately.
+def best(
+    candidates: Iterable[NodeLease], recorded: Recorded, hosts_order: Sequence[str], now_s: float
+) -> NodeLease | None:
+    """The one that goes first, None where there is none: the process that held the seat last, then the furthest, then
+    the host file's order, then the name; before all that, those that did not refuse the role lately.
     """
-    import_id, position = lease.standing
-    demoted = now_s < lease.demoted_until
-    return (
-        demoted,
-        not is_recorded(lease, recorded),
-        -import_id,
-        -position,
-        host_rank(lease, hosts_order),
-        lease.node,
-    )
+
+    def rank(lease: NodeLease) -> tuple[object, ...]:
+        import_id, position = lease.standing
+        demoted = now_s < lease.demoted_until
+        held_it_last = is_recorded(lease, recorded)
+        return (demoted, not held_it_last, -import_id, -position, host_rank(lease, hosts_order), lease.node)
+
+    return min(candidates, key=rank, default=None)

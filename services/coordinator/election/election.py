@@ -1,6 +1,7 @@
 """Who is primary: the election core. No I/O, no clock: events and the time in, actions out.
 
-Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switchover: handover.py):
+Rules (the seat's states and moves: seat.py; leases: leases.py; numbers and writes: ledger.py; a planned switchover:
+handover.py):
 1. **Epochs.** Each election has a number of its own, higher than any that this core, its store or any heartbeat has
    known. It is durable before it is told: the winner is written down (`Persist`) in ELECTING, and every answer goes
    on with the old epoch and PASSIVE until `PersistDone`. A write that failed may have happened: its number is never
@@ -29,9 +30,8 @@ Rules (the seat's states and moves: seat.py; leases: leases.py; a planned switch
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
-from services.coordinator.election.candidates import is_recorded, preference
+from services.coordinator.election.candidates import best, is_recorded
 from services.coordinator.election.events import (
     Action,
     Answer,
@@ -41,7 +41,6 @@ from services.coordinator.election.events import (
     HostsChanged,
     NodeState,
     PauseAsked,
-    Persist,
     PersistDone,
     PersistFailed,
     Recorded,
@@ -50,13 +49,13 @@ from services.coordinator.election.events import (
     Role,
     StreamEnded,
     SwitchoverAsked,
-    SwitchoverDone,
     SwitchoverFailed,
     SwitchoverProblem,
 )
-from services.coordinator.election.handover import Handover, Phase, refusal
+from services.coordinator.election.handover import GivenUp, Handover, Phase, Step, refusal
 from services.coordinator.election.invariants import broken_rules
 from services.coordinator.election.leases import LeaseTable, NodeLease, Verdict
+from services.coordinator.election.ledger import Ledger
 from services.coordinator.election.pauses import PauseQueue
 from services.coordinator.election.seat import ElectionError, Holder, Move, Seat, SeatState
 from services.coordinator.election.settings import ElectionSettings as ElectionSettings
@@ -70,25 +69,16 @@ class ElectionCore:
         self, settings: ElectionSettings, recorded: Recorded, hosts_order: Iterable[str], now_s: float
     ) -> None:
         self.settings = settings
-        #: What is durable.
-        self.recorded = recorded
+        self.ledger = Ledger(recorded, settings.write_again_s, now_s)
         #: Names of nodes, or `host:port` of their report ports, first choice first.
         self.hosts_order = tuple(hosts_order)
-        self.leases = LeaseTable(settings.lease_s)
+        self.leases = LeaseTable(settings.lease_s, settings.forget_s)
         self.seat = Seat()
         #: The switchover under way.
         self.handover: Handover | None = None
-        #: What is being written: an election in ELECTING, else a pause or resume.
-        self.writing: Recorded | None = None
         #: Until then only the recorded process may be elected (rule 2).
         self.others_from = now_s + settings.lease_s
-        #: An election's write failed and may have happened: the store may name a winner that nobody was told of.
-        self.unsure = False
-        #: Why the last write failed; empty once one succeeded.
-        self.write_problem = ""
-        self._write_again_at = now_s
         self._pauses = PauseQueue()
-        self._epoch_floor = recorded.epoch
         #: The newest time that it was told; never goes back.
         self.now_s = now_s
         self._shown: object = None
@@ -103,7 +93,7 @@ class ElectionCore:
         actions: list[Action] = []
         match event:
             case Tick():
-                self._forget_the_gone(now_s)
+                self.leases.forget_gone(self.hosts_order, now_s)
             case Heartbeat():
                 self._take_heartbeat(event, now_s, actions)
             case StreamEnded():
@@ -122,16 +112,6 @@ class ElectionCore:
         self._settle(now_s, actions)
         return actions
 
-    def _forget_the_gone(self, now_s: float) -> None:
-        """Drops nodes that are dead for long and not in the host file."""
-        for lease in [*self.leases]:
-            if now_s >= self._forgotten_at(lease):
-                self.leases.forget(lease.node)
-
-    def _forgotten_at(self, lease: NodeLease) -> float:
-        listed = lease.node in self.hosts_order or lease.last.address in self.hosts_order
-        return math.inf if listed else lease.ends_at + self.settings.forget_s
-
     def _go_on(self, now_s: float) -> float:
         """Notes the time, and whether this coordinator slept through a time at which it had something to do."""
         due_s = self.deadline_s
@@ -143,8 +123,7 @@ class ElectionCore:
     @property
     def deadline_s(self) -> float | None:
         """When it has something to do if nothing happens before; None while it waits for nothing."""
-        times = [time for lease in self.leases for time in (lease.ends_at, self._forgotten_at(lease))]
-        times += [self.others_from, self._write_again_at]
+        times = [*self.leases.times(self.hosts_order), self.others_from, self.ledger.write_again_at]
         if (holder := self.seat.holder) is not None:
             times.append(holder.right_until)
             if not holder.acknowledged:
@@ -154,9 +133,9 @@ class ElectionCore:
         return min([time for time in times if self.now_s < time < math.inf], default=None)
 
     @property
-    def epoch_floor(self) -> int:
-        """Every epoch up to here was used or heard of (rule 1)."""
-        return self._epoch_floor
+    def recorded(self) -> Recorded:
+        """What is durable."""
+        return self.ledger.recorded
 
     def validate(self) -> None:
         """Raises ElectionError (or LeaseError) where the state breaks a rule: see invariants.py."""
@@ -176,7 +155,7 @@ class ElectionCore:
         lease = self.leases.process(heartbeat.node, heartbeat.incarnation)
         if verdict is not Verdict.TAKEN or lease is None:
             return
-        self._epoch_floor = max(self._epoch_floor, heartbeat.primary_epoch, heartbeat.known_epoch)
+        self.ledger.hear(heartbeat.primary_epoch, heartbeat.known_epoch)
         self._hear_of_role(lease, now_s)
         self._settle(now_s, actions)
         if not any(isinstance(action, Answer) and action.node == heartbeat.node for action in actions):
@@ -188,7 +167,7 @@ class ElectionCore:
         if holder is None:
             goes_on = said == self.recorded.epoch > 0 and lease.last.state is NodeState.PRIMARY
             vacant = self.seat.state is SeatState.VACANT and self.handover is None
-            if vacant and not self.unsure and goes_on and is_recorded(lease, self.recorded):
+            if vacant and not self.ledger.unsure and goes_on and is_recorded(lease, self.recorded):
                 holder = Holder(lease.node, lease.incarnation, said, now_s, lease.ends_at, acknowledged=True)
                 self.seat.move(Move.RENEWED, holder)
             return
@@ -237,9 +216,8 @@ class ElectionCore:
                 break
         else:
             raise ElectionError(self.seat.with_story("the rules do not come to rest"))
-        nodes = [(lease.last.node, lease.incarnation, lease.is_alive(now_s), lease.last.state) for lease in self.leases]
-        imports = [lease.last.import_id for lease in self.leases]
-        shown = (self.recorded, self.seat.primary, nodes, imports, self.handover and self.handover.phase)
+        phase = self.handover and self.handover.phase
+        shown = (self.recorded, self.seat.primary, self.leases.shown(now_s), phase)
         if shown != self._shown:
             self._shown = shown
             actions.append(ClusterChanged())
@@ -285,21 +263,17 @@ class ElectionCore:
 
     def _elect(self, now_s: float, actions: list[Action]) -> bool:
         """Rules 1, 2, 4: chooses a winner for a vacant seat, and has it written down."""
-        if self.seat.state is not SeatState.VACANT or self.writing is not None or now_s < self._write_again_at:
+        if self.seat.state is not SeatState.VACANT or not self.ledger.may_write(now_s):
             return False
         handover = self.handover
         if handover is not None and handover.phase is Phase.CLOSING:
             winner = self.leases.get(handover.target)
-            if winner is None or not self._has_reached_floor(handover, winner, now_s):
+            if winner is None or not handover.is_reached_by(winner, now_s):
                 return False
         elif self.recorded.paused or (winner := self._best(now_s)) is None:
             return False
         self.seat.move(Move.CHOSEN)
-        self._epoch_floor += 1
-        self.writing = replace(
-            self.recorded, epoch=self._epoch_floor, primary=winner.node, primary_incarnation=winner.incarnation
-        )
-        actions.append(Persist(recorded=self.writing))
+        actions.append(self.ledger.elect(winner))
         return True
 
     def _best(self, now_s: float, without: str = "") -> NodeLease | None:
@@ -307,17 +281,20 @@ class ElectionCore:
         ready = [lease for lease in self.leases if lease.is_ready(now_s) and lease.node != without]
         if now_s < self.others_from:
             ready = [lease for lease in ready if is_recorded(lease, self.recorded)]
-        return min(ready, key=lambda lease: preference(lease, self.recorded, self.hosts_order, now_s), default=None)
+        return best(ready, self.recorded, self.hosts_order, now_s)
 
     # ---- writing down ------------------------------------------------------------------------------------------------
 
     def _end_write(self, recorded: Recorded, now_s: float, actions: list[Action]) -> None:
-        if recorded != self.writing:
-            raise ElectionError(self.seat.with_story(f"told that {recorded} is durable, asked for {self.writing}"))
-        self.recorded, self.writing, self.write_problem, self.unsure = recorded, None, "", False
+        self._expect(recorded)
+        self.ledger.succeed()
         if self.seat.state is SeatState.ELECTING:
             self._enthrone(now_s, actions)
         actions += self._pauses.fulfil(self.recorded.paused)
+
+    def _expect(self, recorded: Recorded) -> None:
+        if recorded != self.ledger.writing:
+            raise ElectionError(self.seat.with_story(f"told of a write of {recorded}, not of {self.ledger.writing}"))
 
     def _enthrone(self, now_s: float, actions: list[Action]) -> None:
         """The winner is durable: tells it, unless it was lost meanwhile."""
@@ -332,46 +309,33 @@ class ElectionCore:
             return
         if lease.node == handover.target:
             self.handover = None
-            actions.append(
-                SwitchoverDone(
-                    request=handover.request,
-                    from_node=handover.from_node,
-                    to_node=lease.node,
-                    epoch=recorded.epoch,
-                    took_s=now_s - (handover.asked_at if handover.demoted_at is None else handover.demoted_at),
-                )
-            )
+            actions.append(handover.done(recorded.epoch, now_s))
         else:
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, f"{lease.node} was further and is primary now", actions)
 
     def _fail_write(self, event: PersistFailed, now_s: float, actions: list[Action]) -> None:
-        if event.recorded != self.writing:
-            raise ElectionError(self.seat.with_story(f"told that {event.recorded} failed, asked for {self.writing}"))
-        self.writing, self.write_problem = None, event.reason
-        self._write_again_at = now_s + self.settings.write_again_s
-        if self.seat.state is SeatState.ELECTING:
+        self._expect(event.recorded)
+        election = self.seat.state is SeatState.ELECTING
+        self.ledger.fail(event.reason, now_s, election=election)
+        if election:
             self.seat.move(Move.DROPPED)
-            self.unsure = True
-            return
-        message = f"the coordinator cannot write its state: {event.reason}"
-        actions += self._pauses.refuse(message)
+        else:
+            actions += self._pauses.refuse(f"the coordinator cannot write its state: {event.reason}")
 
     def _write_pause(self, now_s: float, actions: list[Action]) -> bool:
         """Rule 7: has the oldest open wish written down, once nothing else is being written."""
         wanted = self._pauses.wanted
-        if wanted is None or self.writing is not None or (self.handover is not None and self.handover.holds_seat):
+        holds_seat = self.handover is not None and self.handover.holds_seat
+        if wanted is None or self.ledger.writing is not None or holds_seat:
             return False
         if wanted and self.handover is not None:
             self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "elections were paused meanwhile", actions)
         if wanted == self.recorded.paused:
             actions += self._pauses.fulfil(self.recorded.paused)
             return True
-        if now_s < self._write_again_at:
+        if not self.ledger.may_write(now_s):
             return False
-        # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
-        epoch = self._epoch_floor if self.unsure else self.recorded.epoch
-        self.writing = replace(self.recorded, epoch=epoch, paused=wanted)
-        actions.append(Persist(recorded=self.writing))
+        actions.append(self.ledger.pause(wanted))
         return True
 
     # ---- switchover --------------------------------------------------------------------------------------------------
@@ -379,17 +343,11 @@ class ElectionCore:
     def _begin_switchover(self, asked: SwitchoverAsked, now_s: float, actions: list[Action]) -> None:
         holder = self.seat.holder
         if self.seat.primary and asked.to_node == self.seat.primary:
-            done = SwitchoverDone(
-                request=asked.request,
-                from_node=asked.to_node,
-                to_node=asked.to_node,
-                epoch=self.recorded.epoch,
-                took_s=0.0,
-            )
-            actions.append(done)
+            there_already = Handover(asked.request, asked.to_node, asked.to_node, now_s, deadline_at=now_s)
+            actions.append(there_already.done(self.recorded.epoch, now_s))
             return
-        best = self._best(now_s, without=self.seat.primary)
-        target = self.leases.get(asked.to_node) if asked.to_node else best
+        anybody = self._best(now_s, without=self.seat.primary)
+        target = self.leases.get(asked.to_node) if asked.to_node else anybody
         problem, message = refusal(
             asked.to_node,
             is_known=target is not None,
@@ -407,49 +365,26 @@ class ElectionCore:
     def _fail_handover(self, problem: SwitchoverProblem, why: str, actions: list[Action]) -> None:
         handover, self.handover = self.handover, None
         if handover is not None:
-            message = f"no switchover to {handover.target}: {why}"
-            actions.append(SwitchoverFailed(request=handover.request, problem=problem, message=message))
+            actions.append(handover.failed(problem, why))
 
     def _check_handover(self, now_s: float, actions: list[Action]) -> bool:
         """Rule 6: takes the switchover's next step, or gives it up."""
         handover, holder = self.handover, self.seat.holder
-        if handover is None or handover.phase in (Phase.LEAVING, Phase.OVERTAKEN):
+        if handover is None:
             return False
-        target = self.leases.get(handover.target)
-        if target is None or not target.is_ready(now_s):
-            self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, "it is not ready any more", actions)
-            return True
-        if handover.phase is Phase.CLOSING:
-            if self._has_reached_floor(handover, target, now_s):
-                return False
-            if now_s < handover.closing_until or self.seat.state is not SeatState.VACANT:
-                self._probe(handover, [target], now_s, actions)
-                return False
-            import_id, position = handover.floor
-            why = f"it has not reached position {position} of import {import_id} in {self.settings.closing_s:g} s"
-            self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
-            return True
-        if now_s >= handover.deadline_at:
-            why = f"it has not caught up within {self.settings.switchover_timeout_s:g} s; {handover.from_node} stays"
-            self._fail_handover(SwitchoverProblem.TOO_LATE, why, actions)
-            return True
         primary = self.leases.process(holder.node, holder.incarnation) if holder is not None else None
-        if holder is None or primary is None:
-            return False
-        handover.mark(primary.heard_at, primary.standing, self.settings.closing_s / 4)
-        if holder.acknowledged and handover.has_caught_up(target.heard_at, target.standing):
-            self._tell_holder_to_stop(now_s, actions)
-            return True
-        self._probe(handover, [primary, target], now_s, actions)
+        target = self.leases.get(handover.target)
+        may_tell, vacant = holder is not None and holder.acknowledged, self.seat.state is SeatState.VACANT
+        match handover.step(primary, target, self.settings, now_s, may_tell=may_tell, vacant=vacant):
+            case GivenUp(problem, why):
+                self._fail_handover(problem, why, actions)
+                return True
+            case Step.TELL:
+                self._tell_holder_to_stop(now_s, actions)
+                return True
+            case Step.ASK:
+                # Each pushed answer is answered with a heartbeat.
+                for lease in (primary, target):
+                    if lease is not None:
+                        self._answer(lease, actions, pushed=True)
         return False
-
-    def _has_reached_floor(self, handover: Handover, target: NodeLease, now_s: float) -> bool:
-        return target.is_ready(now_s) and target.standing >= handover.floor
-
-    def _probe(self, handover: Handover, leases: list[NodeLease], now_s: float, actions: list[Action]) -> None:
-        """Asks for heartbeats at once: each pushed answer is answered with one."""
-        if now_s < handover.probe_at:
-            return
-        handover.probe_at = now_s + self.settings.probe_interval_s
-        for lease in leases:
-            self._answer(lease, actions, pushed=True)

@@ -18,7 +18,9 @@ ready nodes to fall back to.
 from dataclasses import dataclass, field
 from enum import Enum
 
-from services.coordinator.election.events import SwitchoverProblem
+from services.coordinator.election.events import SwitchoverDone, SwitchoverFailed, SwitchoverProblem
+from services.coordinator.election.leases import NodeLease
+from services.coordinator.election.settings import ElectionSettings
 
 
 class Phase(Enum):
@@ -28,6 +30,22 @@ class Phase(Enum):
     LEAVING = "leaving"
     CLOSING = "closing"
     OVERTAKEN = "overtaken"
+
+
+class Step(Enum):
+    """What is to be done next."""
+
+    WAIT = "nothing"
+    ASK = "the nodes that it waits for are asked for a heartbeat at once"
+    TELL = "the old primary is told to stop"
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """The switchover is over without a new primary."""
+
+    problem: SwitchoverProblem
+    why: str
 
 
 @dataclass
@@ -59,6 +77,58 @@ class Handover:
         """Whether the seat is being emptied, or kept free, for the target."""
         return self.phase in (Phase.LEAVING, Phase.CLOSING)
 
+    def step(
+        self,
+        primary: NodeLease | None,
+        target: NodeLease | None,
+        settings: ElectionSettings,
+        now_s: float,
+        *,
+        may_tell: bool,
+        vacant: bool,
+    ) -> Step | GivenUp:
+        """The next step.
+
+        Args:
+            primary, target: The process in the seat, and the node that is to be; None where there is none.
+            may_tell: The primary has said that it is primary: what it says after it was told will be believed.
+            vacant: Nobody holds the seat, and nobody is being elected.
+        """
+        if self.phase in (Phase.LEAVING, Phase.OVERTAKEN):
+            return Step.WAIT
+        if target is None or not target.is_ready(now_s):
+            return GivenUp(SwitchoverProblem.NOT_POSSIBLE, "it is not ready any more")
+        if self.phase is Phase.CLOSING:
+            return self._close(target, settings, now_s, vacant=vacant)
+        if now_s >= self.deadline_at:
+            why = f"it has not caught up within {settings.switchover_timeout_s:g} s; {self.from_node} stays"
+            return GivenUp(SwitchoverProblem.TOO_LATE, why)
+        if primary is None:
+            return Step.WAIT
+        self.mark(primary.heard_at, primary.standing, settings.closing_s / 4)
+        if may_tell and self.has_caught_up(target.heard_at, target.standing):
+            return Step.TELL
+        return self._ask(settings, now_s)
+
+    def _close(self, target: NodeLease, settings: ElectionSettings, now_s: float, *, vacant: bool) -> Step | GivenUp:
+        if self.is_reached_by(target, now_s):
+            return Step.WAIT
+        if now_s < self.closing_until or not vacant:
+            return self._ask(settings, now_s)
+        import_id, position = self.floor
+        why = f"it has not reached position {position} of import {import_id} in {settings.closing_s:g} s"
+        return GivenUp(SwitchoverProblem.TOO_LATE, why)
+
+    def _ask(self, settings: ElectionSettings, now_s: float) -> Step:
+        if now_s < self.probe_at:
+            return Step.WAIT
+        self.probe_at = now_s + settings.probe_interval_s
+        return Step.ASK
+
+    def is_reached_by(self, target: NodeLease, now_s: float) -> bool:
+        """Whether the target may be elected: it is ready, and stands where the old primary stood."""
+        return target.is_ready(now_s) and target.standing >= self.floor
+
     def mark(self, heard_at: float, standing: tuple[int, int], keep_s: float) -> None:
         """The primary stood there then; marks older than `keep_s` before that are dropped."""
         if heard_at > self.asked_at and (not self.marks or heard_at > self.marks[-1][0]):
@@ -80,6 +150,17 @@ class Handover:
         self.floor = floor
         self.closing_until = until
         self.probe_at = float("-inf")
+
+    def done(self, epoch: int, now_s: float) -> SwitchoverDone:
+        """The target was elected."""
+        began_at = self.asked_at if self.demoted_at is None else self.demoted_at
+        return SwitchoverDone(
+            request=self.request, from_node=self.from_node, to_node=self.target, epoch=epoch, took_s=now_s - began_at
+        )
+
+    def failed(self, problem: SwitchoverProblem, why: str) -> SwitchoverFailed:
+        """It was given up."""
+        return SwitchoverFailed(request=self.request, problem=problem, message=f"no switchover to {self.target}: {why}")
 
     def note(self) -> str:
         """What it waits for, in one line."""

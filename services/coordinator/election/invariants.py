@@ -20,17 +20,17 @@ def broken_rules(core: ElectionCore) -> Iterator[str]:
 
 
 def _broken_epochs(core: ElectionCore) -> Iterator[str]:
-    writing, recorded = core.writing, core.recorded
+    writing, recorded = core.ledger.writing, core.recorded
     if core.seat.state is SeatState.ELECTING and writing is None:
         yield "ELECTING without its write"
     if writing is not None and writing.epoch < recorded.epoch:
         yield "a write that lowers the epoch"
-    if max(recorded.epoch, writing.epoch if writing else 0) > core.epoch_floor:
+    if max(recorded.epoch, writing.epoch if writing else 0) > core.ledger.epoch_floor:
         yield "an epoch above all known ones"
 
 
 def _broken_holder(core: ElectionCore) -> Iterator[str]:
-    holder, recorded, writing = core.seat.holder, core.recorded, core.writing
+    holder, recorded, writing = core.seat.holder, core.recorded, core.ledger.writing
     if holder is None:
         return
     if (holder.epoch, holder.node, holder.incarnation) != (
@@ -39,7 +39,7 @@ def _broken_holder(core: ElectionCore) -> Iterator[str]:
         recorded.primary_incarnation,
     ):
         yield "a holder that is not the recorded one"
-    if core.unsure or (writing is not None and writing.epoch != recorded.epoch):
+    if core.ledger.unsure or (writing is not None and writing.epoch != recorded.epoch):
         yield "a new epoch beside a holder"
     lease = core.leases.process(holder.node, holder.incarnation)
     if lease is not None and holder.right_until > lease.ends_at:

@@ -11,9 +11,11 @@ Rules:
 4. Two processes with one name: the one with a live lease keeps the name, and the other is refused. The newcomer takes
    over as soon as the lease has ended; and at once where the stream has ended and the old process can hold no role,
    so that a passive node that restarts is back without a wait.
+5. A node that is dead for long is forgotten, unless the host file has it.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -74,8 +76,9 @@ class NodeLease:
 class LeaseTable:
     """All nodes that were heard of, by name."""
 
-    def __init__(self, lease_s: float) -> None:
+    def __init__(self, lease_s: float, forget_s: float) -> None:
         self._lease_s = lease_s
+        self._forget_s = forget_s
         self._leases: dict[str, NodeLease] = {}
 
     def __iter__(self) -> Iterator[NodeLease]:
@@ -113,9 +116,28 @@ class LeaseTable:
         if lease.last.state is NodeState.DRAINING and not may_hold_role:
             lease.ends_at = min(lease.ends_at, now_s)
 
-    def forget(self, node: str) -> None:
-        """Drops a node that is long gone."""
-        del self._leases[node]
+    def forget_gone(self, hosts_order: Collection[str], now_s: float) -> None:
+        """Drops those that are long gone (rule 5)."""
+        for lease in [*self]:
+            if now_s >= self._forgotten_at(lease, hosts_order):
+                del self._leases[lease.node]
+
+    def times(self, hosts_order: Collection[str]) -> Iterator[float]:
+        """When something becomes different by time alone."""
+        for lease in self:
+            yield lease.ends_at
+            yield self._forgotten_at(lease, hosts_order)
+
+    def _forgotten_at(self, lease: NodeLease, hosts_order: Collection[str]) -> float:
+        listed = lease.node in hosts_order or lease.last.address in hosts_order
+        return math.inf if listed else lease.ends_at + self._forget_s
+
+    def shown(self, now_s: float) -> list[object]:
+        """What watchers want to hear of each change of."""
+        return [
+            (lease.node, lease.incarnation, lease.is_alive(now_s), lease.last.state, lease.last.import_id)
+            for lease in self
+        ]
 
     def validate(self) -> None:
         """Raises LeaseError where a rule is broken."""

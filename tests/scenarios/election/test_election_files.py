@@ -74,11 +74,11 @@ def short(words: list[str], core: ToldElection) -> object | None:
         case ["resume"]:
             return ResumeAsked(request=next(core.requests))
         case ["written"]:
-            assert core.writing is not None, "nothing is being written"
-            return PersistDone(recorded=core.writing)
+            assert core.ledger.writing is not None, "nothing is being written"
+            return PersistDone(recorded=core.ledger.writing)
         case ["failed", *reason]:
-            assert core.writing is not None, "nothing is being written"
-            return PersistFailed(recorded=core.writing, reason=" ".join(reason))
+            assert core.ledger.writing is not None, "nothing is being written"
+            return PersistFailed(recorded=core.ledger.writing, reason=" ".join(reason))
         case ["hosts", *order]:
             return HostsChanged(hosts_order=tuple(order))
         case [node, state, standing, *options] if state.upper() in NodeState.__members__:

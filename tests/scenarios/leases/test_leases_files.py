@@ -4,6 +4,7 @@ and `a1 5 passive held` comes while a process of that name may hold the role.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from services.coordinator.election.events import Heartbeat, NodeState
@@ -15,9 +16,11 @@ from tests.scenarios.language import write_value
 
 @dataclass(frozen=True)
 class Start:
-    """How long a lease runs."""
+    """How long a lease runs, and how long a dead node is remembered that is not in the host file."""
 
     lease_s: float = 1.0
+    forget_s: float = 5.0
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,31 +40,30 @@ class Ended:
     may_hold_role: bool = False
 
 
-@dataclass(frozen=True)
-class Forgotten:
-    """A node is long gone."""
-
-    node: str
-
-
 class Leases:
     """The table as a core: each call an event, each verdict an action."""
 
-    deadline_s: float | None = None
-
     def __init__(self, start: Start) -> None:
-        self.table = LeaseTable(start.lease_s)
+        self.table = LeaseTable(start.lease_s, start.forget_s)
+        self.hosts = start.hosts
+        self.now_s = 0.0
 
-    def handle(self, event: Heard | Ended | Forgotten | Tick, now_s: float) -> list[Verdict]:
-        """Nothing happens by time alone: who is alive is asked for."""
+    def handle(self, event: Heard | Ended | Tick, now_s: float) -> list[Verdict]:
+        """By time alone, nodes are forgotten."""
+        self.now_s = now_s
         match event:
             case Heard(heartbeat, may_hold_role):
                 return [self.table.take(heartbeat, now_s, may_hold_role=may_hold_role)]
             case Ended(node, incarnation, may_hold_role):
                 self.table.end_stream(node, incarnation, now_s, may_hold_role=may_hold_role)
-            case Forgotten(node):
-                self.table.forget(node)
+            case Tick():
+                self.table.forget_gone(self.hosts, now_s)
         return []
+
+    @property
+    def deadline_s(self) -> float | None:
+        """The first time that the table names; past ones are done with."""
+        return min([time for time in self.table.times(self.hosts) if self.now_s < time < math.inf], default=None)
 
     def validate(self) -> None:
         """The table's own."""
@@ -93,6 +95,6 @@ def _lease(lease: NodeLease, table: LeaseTable, now_s: float) -> str:
     )
 
 
-TABLE = Table(start=Start(), make=Leases, events=(Heard, Ended, Forgotten), state=state, short=short)
+TABLE = Table(start=Start(), make=Leases, events=(Heard, Ended), state=state, short=short)
 
 test_the_core_does_what_the_file_says = of_folder(__file__, TABLE)

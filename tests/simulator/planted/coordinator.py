@@ -21,9 +21,9 @@ def _no_wait(self: ElectionCore, settings: Any, recorded: Recorded, hosts: Any, 
 _CORE = ElectionCore.__init__
 
 
-def _half_a_lease(self: LeaseTable, lease_s: float) -> None:
+def _half_a_lease(self: LeaseTable, lease_s: float, forget_s: float) -> None:
     """Nodes are taken for dead when half of their lease is over."""
-    _LEASES(self, 0.5 * lease_s)
+    _LEASES(self, 0.5 * lease_s, forget_s)
 
 
 _LEASES = LeaseTable.__init__
@@ -47,9 +47,9 @@ def _grant_before_persist(self: CoordinatorProcess, recorded: Recorded) -> None:
 
 def _same_epoch(self: ElectionCore, now: float, actions: list[Any]) -> bool:
     """An election takes the number of the one before."""
-    self._epoch_floor -= 1
+    self.ledger.epoch_floor -= 1
     elected = _ELECT(self, now, actions)
-    self._epoch_floor += not elected
+    self.ledger.epoch_floor += not elected
     return elected
 
 

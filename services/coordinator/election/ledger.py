@@ -1,0 +1,63 @@
+"""What is durable and what is being written: elections and their numbers (rule 1 of `election.py`), and pauses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.coordinator.election.events import Persist, Recorded
+from services.coordinator.election.leases import NodeLease
+
+
+class Ledger:
+    """The coordinator's record, and the write under way."""
+
+    def __init__(self, recorded: Recorded, write_again_s: float, now_s: float) -> None:
+        #: What is durable.
+        self.recorded = recorded
+        #: What is being written: an election in ELECTING, else a pause or resume.
+        self.writing: Recorded | None = None
+        #: An election's write failed and may have happened: the store may name a winner that nobody was told of.
+        self.unsure = False
+        #: Why the last write failed; empty once one succeeded.
+        self.problem = ""
+        #: Every epoch up to here was used or heard of; never falls.
+        self.epoch_floor = recorded.epoch
+        #: Nothing is written before: the last write failed.
+        self.write_again_at = now_s
+        self._write_again_s = write_again_s
+
+    def may_write(self, now_s: float) -> bool:
+        """Whether a write may begin now."""
+        return self.writing is None and now_s >= self.write_again_at
+
+    def hear(self, *epochs: int) -> None:
+        """Nodes know of these: they are not used again."""
+        self.epoch_floor = max(self.epoch_floor, *epochs)
+
+    def elect(self, winner: NodeLease) -> Persist:
+        """Has the winner written down, under a number of its own."""
+        self.epoch_floor += 1
+        return self._write(
+            replace(self.recorded, epoch=self.epoch_floor, primary=winner.node, primary_incarnation=winner.incarnation)
+        )
+
+    def pause(self, paused: bool) -> Persist:
+        """Has a pause, or its end, written down."""
+        # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
+        epoch = self.epoch_floor if self.unsure else self.recorded.epoch
+        return self._write(replace(self.recorded, epoch=epoch, paused=paused))
+
+    def _write(self, recorded: Recorded) -> Persist:
+        self.writing = recorded
+        return Persist(recorded=recorded)
+
+    def succeed(self) -> None:
+        """What was being written is durable."""
+        if self.writing is not None:
+            self.recorded, self.writing, self.problem, self.unsure = self.writing, None, "", False
+
+    def fail(self, reason: str, now_s: float, *, election: bool) -> None:
+        """What was being written may or may not be durable."""
+        self.writing, self.problem = None, reason
+        self.write_again_at = now_s + self._write_again_s
+        self.unsure = self.unsure or election
