@@ -19,6 +19,7 @@ _PUBLIC = "part of the Python client's API"
 _TESTS_WAIT = "tests wait for it, or look at it, where nothing else tells"
 _STORE = "a store for tests, held to the duties of the real ones by tests/conformance"
 _TESTED_TOOL = "used by the test of the README's tour"
+_DOOR = "the scenario driver and mypy hold every core to it"
 _FRAMEWORK = "called by the framework, under the framework's name"
 _SET = "set for a library that reads it"
 _FIELD = "a field of figures that are told whole, each under its name"
@@ -37,6 +38,8 @@ KEPT = {
     "services/treenode/tree/reconcile.py:members_added": _FIELD,
     "services/treenode/tree/reconcile.py:volume_difference_hundredths": _FIELD,
     "services/treenode/tree/reconcile.py:members_after": _FIELD,
+    "services/shared/cores.py:Core": _DOOR,
+    "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/wire/record.py:encode_frame": "a frame as protobuf makes it: tests hold the fast encoder to it",
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,
