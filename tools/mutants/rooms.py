@@ -37,15 +37,15 @@ ROOMS = (
     ),
     Room(
         ("services/pusher/fanout/progress", "services/pusher/fanout/replication"),
-        ("tests/scenarios/replication", "tests/pusher/test_cores_random.py"),
+        ("tests/scenarios/replication", "tests/pusher/fanout/test_replication_machine.py"),
     ),
     Room(
         ("services/pusher/imports/places", "services/pusher/imports/rollout"),
-        ("tests/scenarios/rollout", "tests/pusher/test_cores_random.py"),
+        ("tests/scenarios/rollout", "tests/pusher/imports/test_rollout_machine.py"),
     ),
     Room(
         ("services/pusher/admission/acks",),
-        ("tests/pusher/test_cores_random.py",),
+        ("tests/pusher/admission/test_acks_machine.py",),
     ),
     Room(
         (

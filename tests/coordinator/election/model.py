@@ -20,6 +20,7 @@ from services.coordinator.election.events import (
     SwitchoverDone,
     SwitchoverFailed,
 )
+from tests.scenarios.driver import hold_to_deadline
 
 #: How long before its lease's end a node steps down, in seconds.
 MARGIN_S = 0.1
@@ -125,6 +126,7 @@ class Harness:
         """Feeds an event and checks what comes of it."""
         actions = self.core.handle(event, now)
         self.core.validate()
+        hold_to_deadline(self.core, max(now, self.core.now_s))
         for action in actions:
             self._check(action)
         return actions

@@ -2,7 +2,7 @@
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.shared.cores import Tick
 from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth
@@ -11,12 +11,15 @@ from services.treenode.node.role import HeartbeatSent, LeaseAnswered, RoleSettin
 from services.treenode.node.sequence import (
     ApplyRecords,
     LogEnd,
+    LogEndHeard,
+    LogUnreadable,
     PositionGapError,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
     TreeTaken,
 )
+from tests.scenarios.driver import hold_to_deadline
 
 SETTINGS = NodeSettings(role=RoleSettings(margin_s=0.1), catch_up_grace_s=3.0)
 
@@ -38,6 +41,7 @@ class NodeWalk(RuleBasedStateMachine):
     def do(self, event: NodeEvent) -> list[NodeAction]:
         actions = self.core.handle(event, self.now_s)
         self.core.validate()
+        hold_to_deadline(self.core, self.now_s)
         for action in actions:
             if isinstance(action, SetHealth):
                 self.health = (action.ready, action.primary)
@@ -57,6 +61,15 @@ class NodeWalk(RuleBasedStateMachine):
     def meet_pusher(self, log_id: str, behind: int, kept: int, import_id: int) -> None:
         end = max(0, self.core.sequence.position + behind)
         self.do(hello(end, log_id=log_id, first=max(1, end + 1 - kept), import_id=import_id))
+
+    @precondition(lambda self: self.core.sequence.log_end is not None)
+    @rule(ahead=st.integers(0, 3), import_id=st.integers(0, 2))
+    def hear_log_end(self, ahead: int, import_id: int) -> None:
+        self.do(LogEndHeard(LogEnd(1, self.core.sequence.position + ahead, import_id)))
+
+    @rule(import_id=st.integers(1, 3))
+    def fail_to_read_the_log(self, import_id: int) -> None:
+        self.do(LogUnreadable(import_id, "walk"))
 
     @rule(first=st.integers(-2, 2), count=st.integers(1, 4))
     def receive(self, first: int, count: int) -> None:

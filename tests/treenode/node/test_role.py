@@ -19,6 +19,7 @@ from services.treenode.node.role import (
     RoleCore,
     RoleSettings,
 )
+from tests.scenarios.driver import hold_to_deadline
 
 MARGIN_S = 0.1
 LEASE_S = 1.0
@@ -64,6 +65,7 @@ class LeaseWalk(RuleBasedStateMachine):
                 assert self.primary
                 self.primary = False
         self.core.validate()
+        hold_to_deadline(self.core, self.now_s)
         self.epochs.append(self.core.epoch)
 
     @rule(seconds=st.floats(0.0, 1.5))

@@ -1,72 +1,170 @@
-"""The order of records: a random sender against the core."""
+"""The order of records: random pushers against the core, and the bound of its memory."""
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.treenode.node.sequence import (
     PENDING_ENDS_MAX,
     AnswerStatus,
     ApplyRecords,
+    FindBase,
     LogEnd,
     LogEndHeard,
+    LogUnreadable,
     PositionGapError,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
+    RefusePusher,
     SequenceCore,
+    SetAside,
+    TreeTaken,
 )
-
-
-def hello(end: int, *, log_id: str = "log", first: int = 1, import_id: int = 0, sent_at_s: float = 0.0) -> PusherHello:
-    return PusherHello(log_id, LogEnd(first, end, import_id, sent_at_s))
-
-
-def heard(end: int, *, import_id: int = 0, sent_at_s: float = 0.0) -> LogEndHeard:
-    return LogEndHeard(LogEnd(1, end, import_id, sent_at_s))
 
 
 def test_waiting_log_ends_are_bounded() -> None:
     core = SequenceCore()
     for end in range(1, 3 * PENDING_ENDS_MAX):
-        core.handle(heard(end, sent_at_s=float(end)))
+        core.handle(LogEndHeard(LogEnd(1, end, 0, float(end))))
         core.validate()
     core.handle(RecordsApplied(3 * PENDING_ENDS_MAX))
     assert core.fresh_at_s == PENDING_ENDS_MAX
 
 
-class SenderWalk(RuleBasedStateMachine):
-    """A sender that repeats, skips and starts over; what the core admits is what a list would hold."""
+class SequenceWalk(RuleBasedStateMachine):
+    """Pushers of two logs that say and send anything, against the rules written down once more as definitions."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.core = SequenceCore()
-        self.core.handle(hello(1_000))
-        self.taken: list[int] = []
+        self.core = SequenceCore(caught_up_lag_updates=1)
+        self.clock_s = 0.0
+        self.begin("")
 
-    @rule(first=st.integers(1, 60), count=st.integers(0, 20))
-    def send(self, first: int, count: int) -> None:
+    def begin(self, log_id: str) -> None:
+        self.log_id, self.import_id, self.position = log_id, 0, 0
+        self.log_end: LogEnd | None = None
+        self.target = self.unbuildable = 0
+        #: Where the log ended when the node heard so, and when that was; only while it lacked no import.
+        self.ends: list[tuple[int, float]] = []
+
+    # -- what holds by definition
+
+    @property
+    def records_wait(self) -> bool:
+        end = self.log_end
+        empty = self.import_id == self.position == 0
+        return end is not None and ((empty and end.import_id > 0) or self.position + 1 < end.first_position)
+
+    @property
+    def wants_base(self) -> bool:
+        end = self.log_end
+        return self.records_wait or (end is not None and self.import_id < self.unbuildable <= end.import_id)
+
+    @property
+    def caught_up(self) -> bool:
+        end = self.log_end
+        if end is None or self.wants_base or self.import_id < end.import_id:
+            return False
+        return self.position >= self.target and end.position - self.position <= 1
+
+    def hear(self, end: LogEnd) -> None:
+        self.log_end = end
+        if self.import_id >= end.import_id:
+            self.ends.append((end.position, end.sent_at_s))
+
+    def end_of_log(self, ahead: int, kept: int, import_id: int) -> LogEnd:
+        self.clock_s += 1.0
+        position = max(self.position, self.log_end.position if self.log_end else 0) + ahead
+        return LogEnd(max(1, position + 1 - kept), position, import_id, self.clock_s)
+
+    # -- what happens
+
+    @rule(
+        log_id=st.sampled_from(["one", "one", "one", "two"]),
+        ahead=st.integers(0, 4),
+        kept=st.integers(0, 9),
+        import_id=st.integers(0, 2),
+    )
+    def meet(self, log_id: str, ahead: int, kept: int, import_id: int) -> None:
+        other = self.log_id not in ("", log_id)
+        end = self.end_of_log(ahead, kept, import_id)
+        actions = self.core.handle(PusherHello(log_id, end))
+        if other:
+            self.begin(log_id)
+        self.log_id, self.unbuildable, self.target = log_id, 0, end.position
+        self.hear(end)
+        expected = [SetAside] * other + [FindBase] * self.wants_base + [AnswerStatus]
+        assert [type(action) for action in actions] == expected
+
+    @rule(lost=st.integers(1, 3))
+    def meet_one_that_lost_updates(self, lost: int) -> None:
+        if self.log_id and self.position >= lost:
+            end = LogEnd(1, self.position - lost, 9, self.clock_s)
+            (refusal,) = self.core.handle(PusherHello(self.log_id, end))
+            assert isinstance(refusal, RefusePusher)
+
+    @precondition(lambda self: self.log_end is not None)
+    @rule(ahead=st.integers(0, 4), kept=st.integers(0, 9), import_id=st.integers(0, 3))
+    def hear_the_end(self, ahead: int, kept: int, import_id: int) -> None:
+        wanted, end = self.wants_base, self.end_of_log(ahead, kept, import_id)
+        actions = self.core.handle(LogEndHeard(end))
+        self.hear(end)
+        assert [type(action) for action in actions] == [FindBase] * (self.wants_base and not wanted)
+
+    @precondition(lambda self: self.log_end is not None)
+    @rule(ahead=st.integers(-3, 3), count=st.integers(0, 5))
+    def send(self, ahead: int, count: int) -> None:
+        first = max(1, self.position + 1 + ahead)
         positions = range(first, first + count)
-        if count and first > len(self.taken) + 1:
+        if count and not self.records_wait and first > self.position + 1:
             with pytest.raises(PositionGapError):
                 self.core.handle(RecordsReceived(positions))
             return
-        for action in self.core.handle(RecordsReceived(positions)):
-            assert isinstance(action, ApplyRecords)
-            self.taken += positions[action.first : action.first + action.count]
-            self.core.handle(RecordsApplied(self.taken[-1]))
+        new = [] if self.records_wait else [position for position in positions if position > self.position]
+        actions = self.core.handle(RecordsReceived(positions))
+        assert actions == ([ApplyRecords(count - len(new), len(new))] if new else [])
+        if new:
+            assert self.core.handle(RecordsApplied(new[-1])) == []
+            self.position = new[-1]
 
-    @rule()
-    def start_over(self) -> None:
-        assert self.core.handle(hello(1_000)) == [AnswerStatus()]
+    @rule(import_id=st.integers(0, 3), ahead=st.integers(0, 3), knows_log=st.booleans())
+    def take_tree(self, import_id: int, ahead: int, knows_log: bool) -> None:
+        wanted = self.wants_base
+        self.import_id, self.position = import_id, self.position + ahead
+        actions = self.core.handle(TreeTaken(self.log_id if knows_log else "", import_id, self.position))
+        if self.log_end is None:
+            assert actions == []
+            return
+        self.hear(self.log_end)
+        expected = [FindBase] * (self.wants_base and not wanted) + [AnswerStatus]
+        assert [type(action) for action in actions] == expected
+
+    @rule(import_id=st.integers(1, 3))
+    def fail_to_read_the_log(self, import_id: int) -> None:
+        wanted, end = self.wants_base, self.log_end
+        actions = self.core.handle(LogUnreadable(import_id, "record 7 is damaged"))
+        if end is not None and import_id <= end.import_id:
+            self.unbuildable = import_id
+            self.hear(end)
+        assert [type(action) for action in actions] == [FindBase] * (self.wants_base and not wanted)
 
     @invariant()
-    def each_position_once_and_in_order(self) -> None:
-        self.core.validate()
-        assert self.taken == list(range(1, len(self.taken) + 1))
-        assert self.core.position == len(self.taken)
+    def both_say_the_same(self) -> None:
+        core = self.core
+        core.validate()
+        assert (core.log_id, core.import_id, core.position) == (self.log_id, self.import_id, self.position)
+        assert core.log_end == self.log_end
+        assert core.empty is (self.import_id == self.position == 0)
+        assert core.lag_updates == (max(0, self.log_end.position - self.position) if self.log_end else 0)
+        assert (core.records_wait, core.base_wanted is not None) == (self.records_wait, self.wants_base)
+        assert core.base_import_id == max(self.import_id, self.unbuildable)
+        assert bool(core.why_unbuildable(self.unbuildable)) is (self.unbuildable > 0)
+        assert core.why_unbuildable(self.unbuildable + 1) == ""
+        assert core.caught_up is self.caught_up
+        assert core.fresh_at_s == max([at_s for end, at_s in self.ends if end <= self.position], default=None)
 
 
-TestSenderWalk = SenderWalk.TestCase
-TestSenderWalk.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
+TestSequenceWalk = SequenceWalk.TestCase
+TestSequenceWalk.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
