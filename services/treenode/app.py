@@ -198,6 +198,7 @@ class TreeNode:
         self._close()
 
     async def _warm_up_rest(self) -> None:
+        """Loads the kernels of rarer calls, behind everything that the node does for others."""
         await asyncio.to_thread(warm_up_node)
         self.warm.set()
 

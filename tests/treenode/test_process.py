@@ -15,6 +15,21 @@ from tests.fakes.neighbours import Pusher, enrolled, running_pusher
 
 ROOT = Path(__file__).parents[2]
 START_S = 150.0
+PROGRAM = ("-m", "services.treenode")
+#: The same with a thread that tells, all the while, whether garbage is looked for, and how many objects never are.
+TELLS_OF_GARBAGE = '''
+import gc, sys, threading, time
+from services.treenode.__main__ import main
+
+def tell():
+    while True:
+        print("garbage", gc.isenabled(), gc.get_freeze_count(), file=sys.stderr, flush=True)
+        time.sleep(0.1)
+
+gc.disable()
+threading.Thread(target=tell, daemon=True).start()
+main()
+'''
 
 
 class Process:
@@ -26,12 +41,12 @@ class Process:
         self.said: list[str] = []
 
     @classmethod
-    async def started(cls, folder: Path, *more: str) -> "Process":
+    async def started(cls, folder: Path, *more: str, program: tuple[str, ...] = PROGRAM) -> "Process":
         assignments = [f"state_folder={folder}", "name=n1", "listen_host=127.0.0.1", "drain_notice_s=0.05", *more]
         assignments += ["report_port=0", "instant_port=0", "http_port=0"]
         arguments = [word for assignment in assignments for word in ("--set", f"treenode.{assignment}")]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.treenode", *arguments, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+            sys.executable, *program, *arguments, cwd=ROOT, stderr=asyncio.subprocess.PIPE
         )
         return cls(process)
 
@@ -110,3 +125,15 @@ async def test_why_a_node_can_not_start_is_told_in_one_line(tmp_path: Path) -> N
         assert text.count("\n") == 1
     assert await first.end(signal.SIGTERM) == 0
     assert os.listdir(tmp_path)
+
+
+async def test_garbage_is_looked_for_once_the_node_is_ready_and_warm(tmp_path: Path) -> None:
+    async with running_pusher() as pusher:
+        process = await Process.started(tmp_path, program=("-c", TELLS_OF_GARBAGE))
+        await process.serving()
+        assert not [line for line in process.said if line.startswith("garbage True")]
+        assert await fed(process, pusher) == 0
+        await process.until_said("CATCHING_UP, is PASSIVE")
+        frozen = int((await process.until_said(r"garbage True (\d+)"))[1])
+        assert frozen > 100_000  # the modules of the whole process
+        assert await process.end(signal.SIGTERM) == 0
