@@ -32,8 +32,8 @@ from services.treenode.kernels.compiling import everything_is_cached, tell_compi
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
 from services.treenode.metrics import NodeMetrics
 from services.treenode.node.heartbeat import Heartbeat
-from services.treenode.node.live import LiveNode, now_s
 from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed
+from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.replication.applying import Applier
 from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream import UpdateStreams
@@ -73,9 +73,9 @@ class TreeNode:
         self.cluster = cluster
         folder = state_folder(self.settings)
         self._lock: IO[str] = lock_folder(folder)
-        self.live = LiveNode(self.settings, cluster)
+        self.runner = NodeRunner(self.settings, cluster)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
-        self.writer = SnapshotWriter(self.live, self.store)
+        self.writer = SnapshotWriter(self.runner, self.store)
         self.files = ImportFiles(
             folder / "imports",
             kept=self.settings.imports_kept,
@@ -87,14 +87,14 @@ class TreeNode:
         }
         self.echo = UpdateEcho(self.logs[PUSH_LOG], self.settings.push_log_lines_per_s)
         self.applier = Applier(
-            self.live, lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied)
+            self.runner, lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied)
         )
-        self.streams = UpdateStreams(self.live, self.applier)
+        self.streams = UpdateStreams(self.runner, self.applier)
         self.tables = TableReader(self.settings.import_process_after_s)
-        self.loader = ImportLoader(self.live, self.files, self.tables, limits, self.writer.want)
-        self.relayout = Relayout(self.live, lambda: self.streams.pusher_address)
+        self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
+        self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(
-            self.live,
+            self.runner,
             ReportLimits(
                 streams_max=self.settings.report_streams_max,
                 stream_stall_s_max=self.settings.report_stream_stall_s_max,
@@ -103,8 +103,8 @@ class TreeNode:
                 position_wait_s_max=self.settings.report_position_wait_s_max,
             ),
         )
-        self.metrics = NodeMetrics(self.live, self.applier, self.writer)
-        self.http = HttpPort(self.live, self.metrics, self.logs, self.echo)
+        self.metrics = NodeMetrics(self.runner, self.applier, self.writer)
+        self.http = HttpPort(self.runner, self.metrics, self.logs, self.echo)
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
         #: Set once every kernel is loaded.
@@ -122,14 +122,14 @@ class TreeNode:
         settings = self.settings
         self._log_handler = LogHandler(self.logs[NODE_LOG], asyncio.get_running_loop())
         logging.getLogger("services.treenode").addHandler(self._log_handler)
-        self.live.on_set_aside = self.store.set_all_aside
+        self.runner.on_set_aside = self.store.set_all_aside
         report = GrpcServer(
             f"{settings.listen_host}:{settings.report_port}",
             services=[(add_report_service, self.reports)],
             service_names=[_full_name(report_pb2, "ReportService")],
             options=connection_age_options(settings.report_connection_age_s_max),
         )
-        servicer = TreeNodeServicer(self.live, self.streams, self.loader, self.store, self.writer, self.address)
+        servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)
         instant = GrpcServer(
             f"{settings.listen_host}:{settings.instant_port}",
             services=[
@@ -147,21 +147,21 @@ class TreeNode:
         self.address.http = f"{settings.host}:{await self.http.start(settings.listen_host, settings.http_port)}"
         self._begin(self._announce())
         if self.cluster.coordinator:
-            self._begin(Heartbeat(self.live, self.cluster.coordinator, self.address).run())
+            self._begin(Heartbeat(self.runner, self.cluster.coordinator, self.address).run())
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
         # rarer calls are loaded once the node serves.
         first = warm_up_first_answers if everything_is_cached() else warm_up_node
         await asyncio.gather(self._restore(), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
-        self.live.restored.set()
+        self.runner.restored.set()
         self._begin(self._warm_up_rest())
         self._begin(self.writer.run())
         self._begin(self.relayout.run())
         self._begin(self.tables.run())
         self._begin(
             Bootstrap(
-                self.live, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
+                self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
             ).run()
         )
         logger.info(
@@ -176,15 +176,15 @@ class TreeNode:
     async def stop(self) -> None:
         """Drains: not ready, calls under way finish, streams end, a last snapshot. A node whose state can't be trusted
         leaves none."""
-        live, settings = self.live, self.settings
-        fatal = live.fatal is not None
-        live.stop.set()
-        live.handle(DrainAsked("its state can't be trusted" if fatal else "asked to end"))
+        runner, settings = self.runner, self.settings
+        fatal = runner.fatal is not None
+        runner.stop.set()
+        runner.handle(DrainAsked("its state can't be trusted" if fatal else "asked to end"))
         if not fatal:
             # Load balancers look every 100 ms or so: until they have, calls still come and are answered.
             await asyncio.sleep(settings.drain_notice_s)
         self.streams.end("the node ends")
-        live.end_waits()
+        runner.end_waits()
         await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
         for task in self._tasks:
             task.cancel()
@@ -204,7 +204,7 @@ class TreeNode:
 
     def _close(self) -> None:
         self.reports.close()
-        self.live.close()
+        self.runner.close()
         self.metrics.close()
         if self._log_handler is not None:
             logging.getLogger("services.treenode").removeHandler(self._log_handler)
@@ -219,26 +219,26 @@ class TreeNode:
             try:
                 await work
             except Exception as error:
-                self.live.fail(error)
+                self.runner.fail(error)
 
         self._tasks.append(asyncio.create_task(guarded()))
 
     async def _announce(self) -> None:
         while True:
-            health = await self.live.announcements.get()
+            health = await self.runner.announcements.get()
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
 
     async def _restore(self) -> None:
         """Starts from the newest snapshot that is good; from nothing where there is none."""
-        live, early = self.live, self._early
+        runner, early = self.runner, self._early
         self._early = None
         for _ in range(len(self.store.all())):
-            live.handle(LoadBegun("its own snapshot"))
+            runner.handle(LoadBegun("its own snapshot"))
             state = await asyncio.to_thread(self.store.load_newest, early.take if early else lambda path: None)
             if state is None:
-                live.handle(LoadFailed("it has no snapshot that is good"))
+                runner.handle(LoadFailed("it has no snapshot that is good"))
                 return
             label = state.label
             try:
@@ -246,12 +246,12 @@ class TreeNode:
             except (ValueError, KeyError, IndexError, TypeError, StateError) as error:
                 snapshot = self.store.find(label["import_id"], label["position"])
                 logger.error("a snapshot is set aside: %s", error)
-                live.handle(LoadFailed(str(error)))
+                runner.handle(LoadFailed(str(error)))
                 if snapshot is not None:
                     await asyncio.to_thread(self.store.set_aside, snapshot, str(error))
                 continue
-            live.carried_positions = list(label["carried_positions"])
-            live.take_tree(tree, label["log_id"], last_record(label))
+            runner.carried_positions = list(label["carried_positions"])
+            runner.take_tree(tree, label["log_id"], last_record(label))
             self.writer.restored(tree.import_id, tree.position)
             logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
             return
@@ -283,12 +283,12 @@ def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> N
         node = TreeNode(node_settings, cluster, limits, early)
         await node.start()
         settling = asyncio.ensure_future(_settle_once(node.warm))
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.live.stop.wait())]
+        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.runner.stop.wait())]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in (*waits, settling):
             wait.cancel()
         await node.stop()
-        fatal = node.live.fatal is not None
+        fatal = node.runner.fatal is not None
 
     run(main)
     if fatal:

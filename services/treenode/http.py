@@ -21,7 +21,7 @@ from aiohttp import web
 
 from services.treenode.debug_logs import DebugLog, TooManyFollowersError, UpdateEcho
 from services.treenode.metrics import CONTENT_TYPE, NodeMetrics
-from services.treenode.node.live import LiveNode, now_s
+from services.treenode.node.runner import NodeRunner, now_s
 
 LINES_DEFAULT = 100
 #: A follower hears something this often, in seconds, so that proxies keep the connection.
@@ -31,8 +31,8 @@ SILENCE_S = 15.0
 class HttpPort:
     """The HTTP server of one node."""
 
-    def __init__(self, live: LiveNode, metrics: NodeMetrics, logs: Mapping[str, DebugLog], echo: UpdateEcho) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, metrics: NodeMetrics, logs: Mapping[str, DebugLog], echo: UpdateEcho) -> None:
+        self._node = node
         self._metrics = metrics
         self._logs = logs
         self._echo = echo
@@ -62,14 +62,14 @@ class HttpPort:
         await self._runner.cleanup()
 
     async def _livez(self, request: web.Request) -> web.Response:
-        return _yes_or_no(self._live.fatal is None, "live")
+        return _yes_or_no(self._node.fatal is None, "live")
 
     async def _readyz(self, request: web.Request) -> web.Response:
-        return _yes_or_no(self._live.core.life.ready, self._live.core.state.name)
+        return _yes_or_no(self._node.core.life.ready, self._node.core.state.name)
 
     async def _primary(self, request: web.Request) -> web.Response:
         # By the clock, not by the last tick: a process that was frozen is no primary even before it notices.
-        return _yes_or_no(self._live.core.role.is_primary(now_s()), self._live.core.state.name)
+        return _yes_or_no(self._node.core.role.is_primary(now_s()), self._node.core.state.name)
 
     async def _figures(self, request: web.Request) -> web.Response:
         return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})

@@ -11,7 +11,7 @@ from services.shared.files.downloads import serve_chunks
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.table_reader import ImportRefusedError
-from services.treenode.node.live import LiveNode
+from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.stream import UpdateStreams
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
@@ -33,14 +33,14 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
 
     def __init__(
         self,
-        live: LiveNode,
+        node: NodeRunner,
         streams: UpdateStreams,
         loader: ImportLoader,
         store: SnapshotStore,
         writer: SnapshotWriter,
         address: coordinator_pb2.NodeAddress,
     ) -> None:
-        self._live = live
+        self._node = node
         self._streams = streams
         self._loader = loader
         self._store = store
@@ -83,16 +83,16 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             await asyncio.wait({loading})
 
     def _done(self, import_id: int, taken: ImportTaken | None) -> treenode_pb2.LoadImportResponse:
-        live = self._live
+        node = self._node
         response = treenode_pb2.LoadImportResponse(
-            phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=live.status(), rows=taken.rows if taken else 0
+            phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=node.status(), rows=taken.rows if taken else 0
         )
         if taken is not None:
             response.carried_positions[:] = taken.carried_positions
             if taken.reconciliation is not None:
                 response.reconciliation.CopyFrom(taken.reconciliation)
-        elif live.core.sequence.import_id == import_id:
-            response.carried_positions[:] = live.carried_positions
+        elif node.core.sequence.import_id == import_id:
+            response.carried_positions[:] = node.carried_positions
         return response
 
     async def DownloadSnapshot(
@@ -117,7 +117,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     async def _snapshot(self, import_id: int, position: int) -> Snapshot:
         found = self._store.find(import_id, position)
         wanted = (import_id, position) == (0, 0)
-        if wanted and (found is None or found.import_id != self._live.core.sequence.import_id):
+        if wanted and (found is None or found.import_id != self._node.core.sequence.import_id):
             try:
                 found = await self._writer.save()
             except OSError as error:
@@ -132,35 +132,35 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
 
     async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: _Context) -> treenode_pb2.GetNodeResponse:
         """Where the node stands."""
-        live = self._live
-        tree = live.held_tree
+        node = self._node
+        tree = node.held_tree
         response = treenode_pb2.GetNodeResponse(
             address=self._address,
-            status=live.status(),
+            status=node.status(),
             members=tree.member_count,
             held=tree.held_count,
             rejected=tree.rejected_count,
         )
-        if live.as_of().HasField("fresh_at"):
-            response.fresh_at.CopyFrom(live.as_of().fresh_at)
+        if node.as_of().HasField("fresh_at"):
+            response.fresh_at.CopyFrom(node.as_of().fresh_at)
         return response
 
     async def GetDigest(
         self, request: treenode_pb2.GetDigestRequest, context: _Context
     ) -> treenode_pb2.GetDigestResponse:
         """The digest at one position; waits until the node is there, for as long as the call may take."""
-        live = self._live
-        await live.wait_for_position(request.position)
-        await live.gate.settled()
-        position = request.position or live.held_tree.position
-        digest = live.held_tree.digest_at(position)
+        node = self._node
+        await node.wait_for_position(request.position)
+        await node.gate.settled()
+        position = request.position or node.held_tree.position
+        digest = node.held_tree.digest_at(position)
         if digest is None:
             raise OutOfRangeError(
                 f"the digest at position {position} is no longer kept; ask for a newer one",
                 field="position",
                 value=str(position),
             )
-        response = treenode_pb2.GetDigestResponse(as_of=live.as_of(), digest=digest)
+        response = treenode_pb2.GetDigestResponse(as_of=node.as_of(), digest=digest)
         response.as_of.position = position
         return response
 
@@ -168,15 +168,15 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         self, request: treenode_pb2.ListLegDigestsRequest, context: _Context
     ) -> treenode_pb2.ListLegDigestsResponse:
         """Digests of a member's legs, computed from one state in a thread."""
-        live = self._live
+        node = self._node
         as_of = types_pb2.AsOf()
 
         def compute() -> tuple[LegDigest | None, list[LegDigest]] | None:
-            as_of.CopyFrom(live.as_of())
-            row = _place(live.held_tree, request.member_id)
-            return None if row is None else leg_digests(live.held_tree, row)
+            as_of.CopyFrom(node.as_of())
+            row = _place(node.held_tree, request.member_id)
+            return None if row is None else leg_digests(node.held_tree, row)
 
-        found = await live.gate.read(compute)
+        found = await node.gate.read(compute)
         if found is None:
             raise NotFoundError(f"no member {request.member_id[:32]}", field="member_id", value=request.member_id)
         member, legs = found

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 START_S = 150.0
 PROGRAM = ("-m", "services.treenode")
 #: The same with a thread that tells, all the while, whether garbage is looked for, and how many objects never are.
-TELLS_OF_GARBAGE = '''
+TELLS_OF_GARBAGE = """
 import gc, sys, threading, time
 from services.treenode.__main__ import main
 
@@ -29,7 +29,7 @@ def tell():
 gc.disable()
 threading.Thread(target=tell, daemon=True).start()
 main()
-'''
+"""
 
 
 class Process:

@@ -31,8 +31,8 @@ from services.treenode.imports.process import NICE, Checking, Read, ReadMessage,
 from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.reconciliation import refusal
 from services.treenode.imports.table_reader import ImportRefusedError, ReadFailedError, TableReader
-from services.treenode.node.live import LiveNode
 from services.treenode.node.node import LoadBegun, LoadFailed
+from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence import LogUnreadable
 from services.treenode.replication.following import Following
 from services.treenode.replication.pusher_log import PusherLog
@@ -63,13 +63,13 @@ class ImportLoader:
 
     def __init__(
         self,
-        live: LiveNode,
+        node: NodeRunner,
         files: ImportFiles,
         tables: TableReader,
         limits: ImportLimits,
         on_taken: Callable[[], None],
     ) -> None:
-        self._live = live
+        self._node = node
         self._files = files
         self._tables = tables
         self._limits = limits
@@ -86,40 +86,40 @@ class ImportLoader:
             ImportRefusedError: The file is bad, or too different; the old tree serves on.
             FastTreeError: Anything else that kept the node from taking it; asked again, it may.
         """
-        await self._live.restored.wait()
-        async with self._live.succession:
-            live, manifest = self._live, request.manifest
-            if live.core.sequence.import_id >= manifest.import_id:
+        await self._node.restored.wait()
+        async with self._node.succession:
+            node, manifest = self._node, request.manifest
+            if node.core.sequence.import_id >= manifest.import_id:
                 return None
-            if unbuildable := live.core.sequence.why_unbuildable(manifest.import_id):
+            if unbuildable := node.core.sequence.why_unbuildable(manifest.import_id):
                 raise UnavailableError(
                     f"import {manifest.import_id}: waits for a peer's snapshot: {unbuildable}", reason="LOG_NOT_READ"
                 )
-            live.loading = (manifest.import_id, 0)
-            live.handle(LoadBegun(f"import {manifest.import_id}"))
+            node.loading = (manifest.import_id, 0)
+            node.handle(LoadBegun(f"import {manifest.import_id}"))
             try:
                 return await self._unless_had(manifest.import_id, self._load(request, pusher_address, tell))
             except (ImportRefusedError, ReadFailedError, DownloadFailedError, OSError) as error:
                 logger.warning("import %d was not taken: %s", manifest.import_id, error)
-                live.handle(LoadFailed(str(error)))
+                node.handle(LoadFailed(str(error)))
                 if isinstance(error, ImportRefusedError):
                     raise
                 raise UnavailableError(f"import {manifest.import_id}: {error}", reason="IMPORT_NOT_LOADED") from error
             except (grpc.aio.AioRpcError, RecordDamagedError) as error:
                 text = str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error)
                 if isinstance(error, RecordDamagedError) or error.code() is grpc.StatusCode.DATA_LOSS:
-                    live.handle(LogUnreadable(manifest.import_id, text))
-                live.handle(LoadFailed(text))
+                    node.handle(LogUnreadable(manifest.import_id, text))
+                node.handle(LoadFailed(text))
                 raise UnavailableError(
                     f"import {manifest.import_id}: can't read the updates after it: {text}", reason="LOG_NOT_READ"
                 ) from error
             except BaseException as error:
-                live.handle(LoadFailed(repr(error)))
+                node.handle(LoadFailed(repr(error)))
                 raise
             finally:
-                live.loading = (0, 0)
-                live.heartbeat_wanted.set()
-                live.applying.set()
+                node.loading = (0, 0)
+                node.heartbeat_wanted.set()
+                node.applying.set()
 
     async def _unless_had(self, import_id: int, load: Coroutine[None, None, ImportTaken]) -> ImportTaken | None:
         """What the load comes to; None where a peer's snapshot of that import was here first."""
@@ -128,7 +128,7 @@ class ImportLoader:
         try:
             while not loading.done():
                 await asyncio.wait({loading}, timeout=HAD_CHECK_S)
-                if not self._swapping and self._live.core.sequence.import_id >= import_id:
+                if not self._swapping and self._node.core.sequence.import_id >= import_id:
                     return None
             return loading.result()
         finally:
@@ -142,7 +142,7 @@ class ImportLoader:
         self, request: treenode_pb2.LoadImportRequest, pusher_address: str, tell: Callable[[Response], None]
     ) -> ImportTaken:
         manifest = request.manifest
-        teller = _Teller(self._live, manifest.import_id, tell)
+        teller = _Teller(self._node, manifest.import_id, tell)
         teller.tell(_Phase.IMPORT_PHASE_DOWNLOADING, 0.0)
         path = await self._files.get(
             manifest, list(request.sources), lambda share: teller.tell(_Phase.IMPORT_PHASE_DOWNLOADING, share)
@@ -150,16 +150,16 @@ class ImportLoader:
         teller.tell(_Phase.IMPORT_PHASE_CHECKING, 0.0)
         tree = await self._tree(manifest, path, teller)
         address = request.pusher_address or pusher_address
-        succession = Succession(self._live, manifest, tree, address, teller.replaying, self._begin_swap)
+        succession = Succession(self._node, manifest, tree, address, teller.replaying, self._begin_swap)
         carried = await succession.run()
-        self._live.carried_positions = carried
+        self._node.carried_positions = carried
         self._on_taken()
         logger.info("serves from import %d: %d members", manifest.import_id, tree.member_count)
         return ImportTaken(teller.rows, carried, succession.figures)
 
     async def _tree(self, manifest: types_pb2.ImportManifest, path: Path, teller: _Teller) -> Tree:
         """The tree of a file. Raises ImportRefusedError, ReadFailedError."""
-        cluster = self._live.cluster
+        cluster = self._node.cluster
         request = ReadRequest(
             path=str(path),
             file_format=int(manifest.format),
@@ -194,8 +194,8 @@ def _give_way() -> None:
 class _Teller:
     """Turns what happens into progress messages, a few a second at most."""
 
-    def __init__(self, live: LiveNode, import_id: int, tell: Callable[[Response], None]) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, import_id: int, tell: Callable[[Response], None]) -> None:
+        self._node = node
         self._import_id = import_id
         self._tell = tell
         self._told = (-1, -1)
@@ -207,7 +207,7 @@ class _Teller:
             return
         self._told = (int(phase), percent)
         # Four phases before the import is done; each is taken for a quarter of the way.
-        self._live.loading = (self._import_id, (int(phase) - 1) * 25 + percent // 4)
+        self._node.loading = (self._import_id, (int(phase) - 1) * 25 + percent // 4)
         self._tell(Response(phase=phase, percent=percent, rows=self.rows))
 
     def read(self, message: ReadMessage) -> None:
@@ -226,18 +226,18 @@ class Succession:
 
     def __init__(
         self,
-        live: LiveNode,
+        node: NodeRunner,
         manifest: types_pb2.ImportManifest,
         tree: Tree,
         pusher_address: str,
         progress: Callable[[float], None],
         on_swap: Callable[[], None],
     ) -> None:
-        self._live = live
+        self._node = node
         self._manifest = manifest
         self._tree = tree
         self._progress = progress
-        self._following = Following(live, tree, progress, on_swap)
+        self._following = Following(node, tree, progress, on_swap)
         self._pusher_address = pusher_address
         #: How the new tree differs from the live one; None where there was nothing to compare it with.
         self.figures: treenode_pb2.Reconciliation | None = None
@@ -245,7 +245,7 @@ class Succession:
     @property
     def _in_force(self) -> bool:
         """Whether another node took the import before: it is to be taken here too, with the same carried updates."""
-        log_end = self._live.core.sequence.log_end
+        log_end = self._node.core.sequence.log_end
         return log_end is not None and log_end.import_id >= self._manifest.import_id
 
     async def run(self) -> list[int]:
@@ -261,37 +261,37 @@ class Succession:
         async with PusherLog(self._pusher_address) as log:
             if carried:
                 self._tree.offer_carried(carried, await log.updates_at(carried))
-            if not self._in_force and self._live.core.sequence.base_wanted is None:
+            if not self._in_force and self._node.core.sequence.base_wanted is None:
                 await self._compare(log)
             await self._following.swap(log)
         return carried
 
     async def _carried(self) -> list[int]:
         given = list(self._manifest.carried_positions)
-        live = self._live
-        if given or self._in_force or live.core.sequence.base_wanted is not None:
+        node = self._node
+        if given or self._in_force or node.core.sequence.base_wanted is not None:
             return given
         try:
             async with asyncio.timeout(POSITION_WAIT_S):
-                await live.wait_for_position(self._manifest.as_of_position)
+                await node.wait_for_position(self._manifest.as_of_position)
         except TimeoutError:
             raise UnavailableError(
-                f"the node is at position {live.core.sequence.position}, the file at {self._manifest.as_of_position}: "
+                f"the node is at position {node.core.sequence.position}, the file at {self._manifest.as_of_position}: "
                 "it can't tell which updates were held then",
                 reason="NODE_BEHIND",
             ) from None
-        return live.held_tree.carried_positions(self._manifest.as_of_position)
+        return node.held_tree.carried_positions(self._manifest.as_of_position)
 
     async def _compare(self, log: PusherLog) -> None:
         """Refuses the tree where it differs from the live one by more than the thresholds allow."""
-        live = self._live
-        if live.held_tree.member_count == 0:
+        node = self._node
+        if node.held_tree.member_count == 0:
             return
         async with self._following.level(log):
-            found = await live.gate.read(partial(live.held_tree.reconcile, self._tree))
+            found = await node.gate.read(partial(node.held_tree.reconcile, self._tree))
         self.figures = treenode_pb2.Reconciliation(**dataclasses.asdict(found))
         logger.info("import %d against the live tree: %s", self._manifest.import_id, str(found))
-        reason = None if self._manifest.force else refusal(self.figures, live.settings)
+        reason = None if self._manifest.force else refusal(self.figures, node.settings)
         if reason is not None:
             rows = [Row(line=0, column="", reason=reason)]
             raise ImportRefusedError(Refused(reason=reason, rejected_count=1, rejected_rows=rows))

@@ -14,8 +14,8 @@ import grpc.aio
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.serving.backoff import Backoff
 from services.shared.serving.channels import open_channel
-from services.treenode.node.live import LiveNode
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered
+from services.treenode.node.runner import NodeRunner
 
 BACKOFF_INITIAL_S = 0.05
 BACKOFF_MAX_S = 1.0
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """Keeps the node's lease with the coordinator."""
 
-    def __init__(self, live: LiveNode, coordinator: str, address: coordinator_pb2.NodeAddress) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, coordinator: str, address: coordinator_pb2.NodeAddress) -> None:
+        self._node = node
         self._coordinator = coordinator
         self._address = address
         self._incarnation = secrets.token_hex(16)
@@ -79,9 +79,9 @@ class Heartbeat:
                 failed.cancel()
 
     async def _requests(self, failed: asyncio.Future[None]) -> AsyncIterator[coordinator_pb2.KeepAliveRequest]:
-        live = self._live
+        node = self._node
         while True:
-            live.heartbeat_wanted.clear()
+            node.heartbeat_wanted.clear()
             if self._unanswered >= UNANSWERED_MAX:
                 if not failed.done():
                     failed.set_exception(TimeoutError())
@@ -89,24 +89,24 @@ class Heartbeat:
             self._sequence += 1
             self._unanswered += 1
             # Before it leaves: the lease runs from here (role.py, rule 1).
-            live.handle(HeartbeatSent(self._sequence))
+            node.handle(HeartbeatSent(self._sequence))
             yield coordinator_pb2.KeepAliveRequest(
-                cluster=live.cluster.name,
+                cluster=node.cluster.name,
                 node=self._address,
-                status=live.status(),
+                status=node.status(),
                 sequence=self._sequence,
                 incarnation=self._incarnation,
             )
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(live.settings.heartbeat_s):
-                    await live.heartbeat_wanted.wait()
+                async with asyncio.timeout(node.settings.heartbeat_s):
+                    await node.heartbeat_wanted.wait()
 
     async def _take_answers(self, call: AsyncIterable[coordinator_pb2.KeepAliveResponse], backoff: Backoff) -> None:
         async for answer in call:
             backoff.reset()
             self._unanswered = 0
             self.primary = answer.primary
-            self._live.handle(
+            self._node.handle(
                 LeaseAnswered(
                     answer.sequence,
                     answer.role == coordinator_pb2.ROLE_PRIMARY,

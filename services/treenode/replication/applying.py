@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.record import RecordDamagedError
-from services.treenode.node.live import LiveNode
+from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence import ApplyRecords, RecordsApplied, RecordsReceived
 from services.treenode.tree import NotApplied, Tree
 
@@ -74,10 +74,10 @@ class SlicePace:
 class Applier:
     """Applies decoded updates to the live tree, in position order."""
 
-    def __init__(self, live: LiveNode, listener: SliceListener) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, listener: SliceListener) -> None:
+        self._node = node
         self._listener = listener
-        self._pace = SlicePace(live.settings.apply_slice_ms)
+        self._pace = SlicePace(node.settings.apply_slice_ms)
         #: Told how long each batch took, in seconds.
         self.on_batch: Callable[[float], None] = lambda took_s: None
         #: Updates applied since the start, and the time spent inside the engine, in seconds.
@@ -98,18 +98,18 @@ class Applier:
             PositionGapError: They do not follow what the node has; nothing is applied.
         """
         not_applied: list[NotApplied] = []
-        live, count = self._live, len(updates)
+        node, count = self._node, len(updates)
         began_s = time.perf_counter()
         self._admitted(positions)
         start = 0
         while start < count:
-            await live.applying.wait()
-            async with live.gate.write():
-                if not live.applying.is_set():
+            await node.applying.wait()
+            async with node.gate.write():
+                if not node.applying.is_set():
                     continue  # held back while this slice waited for its turn
                 # Asked for each slice: while this one waited, the tree may have been replaced by one further on.
                 admitted = self._admitted(range(positions[start], positions[start] + count - start))
-                if admitted is None or live.core.sequence.log_id != log_id:
+                if admitted is None or node.core.sequence.log_id != log_id:
                     break
                 start += admitted.first
                 end = min(count, start + self._pace.updates)
@@ -122,23 +122,23 @@ class Applier:
         return not_applied
 
     def _admitted(self, positions: Sequence[int]) -> ApplyRecords | None:
-        for action in self._live.handle(RecordsReceived(positions)):
+        for action in self._node.handle(RecordsReceived(positions)):
             if isinstance(action, ApplyRecords):
                 return action
         return None
 
     def _apply_slice(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
-        live = self._live
+        node = self._node
         began_s = time.perf_counter()
         try:
-            not_applied = live.held_tree.apply(first_position, part)
+            not_applied = node.held_tree.apply(first_position, part)
         except Exception as error:
             # Some of the slice may be in the tree: nobody may see or save that.
-            live.fail(error)
+            node.fail(error)
             raise
         took_s = time.perf_counter() - began_s
-        live.handle(RecordsApplied(first_position + len(part) - 1))
-        live.applied()
+        node.handle(RecordsApplied(first_position + len(part) - 1))
+        node.applied()
         self._pace.note(len(part), took_s)
         self.applied_count += len(part)
         self.busy_s += took_s

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
-from services.treenode.node.live import LiveNode
+from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.applying import Replayer
 from services.treenode.replication.pusher_log import PusherLog
 from services.treenode.tree import Tree
@@ -24,19 +24,19 @@ class Following:
     """One new tree on its way to be the live one."""
 
     def __init__(
-        self, live: LiveNode, tree: Tree, progress: Callable[[float], None], on_swap: Callable[[], None]
+        self, node: NodeRunner, tree: Tree, progress: Callable[[float], None], on_swap: Callable[[], None]
     ) -> None:
         """`progress`: told the share of the replay that is done; `on_swap`: called right before the tree is live."""
-        self._live = live
+        self._node = node
         self._progress = progress
         self._on_swap = on_swap
-        self._replayer = Replayer(tree, live.settings.apply_slice_ms)
-        self._log_id = live.core.sequence.log_id
+        self._replayer = Replayer(tree, node.settings.apply_slice_ms)
+        self._log_id = node.core.sequence.log_id
         self.tree = tree
 
     @property
     def _lag_updates(self) -> int:
-        return self._live.core.sequence.position - self.tree.position
+        return self._node.core.sequence.position - self.tree.position
 
     async def follow(self, log: PusherLog, *, until_lag: int = HOLD_UPDATES_MAX) -> None:
         """Replays until the new tree lacks no more than `until_lag` of what the live one has.
@@ -68,30 +68,30 @@ class Following:
 
     async def swap(self, log: PusherLog) -> None:
         """Puts the new tree in the live one's place, as far as that or further. Raises what `follow` raises."""
-        live = self._live
+        node = self._node
         while True:
             await self.follow(log)
             with self._held():
                 await self.follow(log, until_lag=0)
-                async with live.gate.write():
+                async with node.gate.write():
                     self.check_log()
                     if self._lag_updates <= 0:
                         self._on_swap()
-                        live.take_tree(self.tree, "", self._replayer.last_record)
+                        node.take_tree(self.tree, "", self._replayer.last_record)
                         return
 
     def check_log(self) -> None:
         """Raises where the position that the tree goes to means something else by now, or the node ends."""
-        log_id = self._live.core.sequence.log_id
+        log_id = self._node.core.sequence.log_id
         if log_id != self._log_id and self._log_id:
             raise FailedPreconditionError(f"the node went over to log {log_id} meanwhile", reason="OTHER_LOG")
-        if self._live.stop.is_set():
+        if self._node.stop.is_set():
             raise UnavailableError("the node is asked to end")
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        self._live.applying.clear()
+        self._node.applying.clear()
         try:
             yield
         finally:
-            self._live.applying.set()
+            self._node.applying.set()

@@ -15,7 +15,7 @@ import grpc.aio
 
 from services.shared.serving.errors import FastTreeError, UnavailableError
 from services.shared.wire.record import RecordDamagedError
-from services.treenode.node.live import LiveNode
+from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.following import Following
 from services.treenode.replication.pusher_log import PusherLog
 from services.treenode.tree import Tree
@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 class Relayout:
     """Watches how much of the live tree has changed since it was laid out."""
 
-    def __init__(self, live: LiveNode, pusher_address: Callable[[], str]) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, pusher_address: Callable[[], str]) -> None:
+        self._node = node
         self._pusher_address = pusher_address
         #: How long the last copy held updates up, in seconds.
         self.copy_s = 0.0
@@ -50,7 +50,7 @@ class Relayout:
 
     def due(self) -> bool:
         """Whether enough has changed."""
-        tree, settings = self._live.held_tree, self._live.settings
+        tree, settings = self._node.held_tree, self._node.settings
         share = settings.relayout_changed_percent / 100 * tree.member_count
         return bool(self._pusher_address()) and tree.change_count >= max(settings.relayout_changes_min, share)
 
@@ -60,20 +60,20 @@ class Relayout:
         Raises:
             FastTreeError, RecordDamagedError, AioRpcError: The log could not bring the new tree up; the old one stays.
         """
-        live = self._live
-        async with live.succession:
+        node = self._node
+        async with node.succession:
             began_s = time.perf_counter()
-            old = live.held_tree
-            copy = await live.gate.read(lambda: Tree.from_state(*old.state()))
+            old = node.held_tree
+            copy = await node.gate.read(lambda: Tree.from_state(*old.state()))
             self.copy_s = time.perf_counter() - began_s
             fresh = await asyncio.to_thread(copy.relayout)
             del copy
 
             def check() -> None:
-                if live.held_tree is not old:
+                if node.held_tree is not old:
                     raise UnavailableError("the tree was replaced meanwhile")
 
-            following = Following(live, fresh, lambda share: None, check)
+            following = Following(node, fresh, lambda share: None, check)
             async with PusherLog(self._pusher_address()) as log:
                 await following.swap(log)
             took_s = time.perf_counter() - began_s

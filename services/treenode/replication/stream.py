@@ -15,7 +15,7 @@ from services.shared.serving.errors import (
     InvalidArgumentError,
     UnavailableError,
 )
-from services.treenode.node.live import LiveNode
+from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence import LogEnd, LogEndHeard, PositionGapError, PusherHello, RefusePusher
 from services.treenode.replication.applying import Applier, decode_records
 from services.treenode.tree import NotApplied
@@ -86,8 +86,8 @@ class _Inbox:
 class UpdateStreams:
     """Takes one pusher's stream at a time; a newer one ends the older."""
 
-    def __init__(self, live: LiveNode, applier: Applier) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, applier: Applier) -> None:
+        self._node = node
         self._applier = applier
         #: Of the stream that is served now.
         self._inbox: _Inbox | None = None
@@ -95,7 +95,7 @@ class UpdateStreams:
         self.pusher_address = ""
         #: Number of the tree whose status the pusher was last told; another one now means telling it anew.
         self._told_tree = 0
-        live.on_tree_changed = self._tell
+        node.on_tree_changed = self._tell
 
     async def serve(self, requests: _Requests) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
         """Answers the hello with the node's status, each batch with how far the node is.
@@ -105,7 +105,7 @@ class UpdateStreams:
         request = await anext(requests, None)
         if request is None or not request.HasField("hello"):
             raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
-        await self._live.restored.wait()
+        await self._node.restored.wait()
         inbox = self._take_over()
         refusal = self._meet(request)
         if refusal:
@@ -126,7 +126,7 @@ class UpdateStreams:
                 elif inbox.ended:
                     await filling
                     return
-                elif self._told_tree != self._live.tree_number:
+                elif self._told_tree != self._node.tree_number:
                     # The pusher goes on from where the new tree stands; it must not wait for its own next message.
                     yield self._response([], with_status=True)
         finally:
@@ -152,7 +152,7 @@ class UpdateStreams:
     def _meet(self, request: treenode_pb2.ApplyUpdatesRequest) -> str:
         """Takes the hello; says why the node refuses this pusher, if it does."""
         hello = request.hello
-        ours = self._live.cluster.name
+        ours = self._node.cluster.name
         if hello.cluster != ours:
             raise FailedPreconditionError(
                 f"this node belongs to cluster {ours}, the pusher to {hello.cluster[:100]}; mend the host file",
@@ -166,11 +166,11 @@ class UpdateStreams:
             raise InvalidArgumentError(
                 f"pusher_address must have at most {ADDRESS_LENGTH_MAX} characters", field="hello.pusher_address"
             )
-        for action in self._live.handle(PusherHello(hello.log_id, _log_end(request.log_end))):
+        for action in self._node.handle(PusherHello(hello.log_id, _log_end(request.log_end))):
             if isinstance(action, RefusePusher):
                 return action.reason
         self.pusher_address = hello.pusher_address
-        self._live.applied()
+        self._node.applied()
         logger.info("pusher %s speaks: log %s", hello.pusher_address, hello.log_id)
         return ""
 
@@ -181,35 +181,35 @@ class UpdateStreams:
         # Each log end covers those before it.
         newest = next((request for request in reversed(requests) if request.HasField("log_end")), None)
         if newest is not None:
-            self._live.handle(LogEndHeard(_log_end(newest.log_end)))
+            self._node.handle(LogEndHeard(_log_end(newest.log_end)))
         not_applied: list[NotApplied] = []
         if any(request.records for request in requests):
             if any(len(request.records) > RECORDS_MAX for request in requests):
                 raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
             records = [record for request in requests for record in request.records]
             positions, updates, damage = decode_records(records)
-            position_before = self._live.core.sequence.position
+            position_before = self._node.core.sequence.position
             try:
                 not_applied = await self._applier.apply(log_id, positions, updates)
             except PositionGapError as error:
                 raise DataLossError(str(error), reason="POSITION_GAP", field="records") from error
             # Not one that came again: what the node has there may be another one.
-            if positions and position_before < positions[-1] <= self._live.core.sequence.position:
-                self._live.last_record = (positions[-1], records[len(positions) - 1].crc32)
+            if positions and position_before < positions[-1] <= self._node.core.sequence.position:
+                self._node.last_record = (positions[-1], records[len(positions) - 1].crc32)
             if damage is not None:
                 raise DataLossError(str(damage), reason="RECORD_DAMAGED", field="records")
         else:
-            self._live.applied()
-        if self._live.fatal is not None:
+            self._node.applied()
+        if self._node.fatal is not None:
             raise UnavailableError("the node ends; its log says why")
-        return self._response(not_applied, with_status=self._told_tree != self._live.tree_number)
+        return self._response(not_applied, with_status=self._told_tree != self._node.tree_number)
 
     def _response(self, not_applied: list[NotApplied], *, with_status: bool) -> treenode_pb2.ApplyUpdatesResponse:
-        sequence = self._live.core.sequence
+        sequence = self._node.core.sequence
         response = treenode_pb2.ApplyUpdatesResponse(applied_position=sequence.position)
         if with_status:
-            self._told_tree = self._live.tree_number
-            response.status.CopyFrom(self._live.status())
+            self._told_tree = self._node.tree_number
+            response.status.CopyFrom(self._node.status())
         for update in not_applied:
             response.outcomes.append(
                 types_pb2.UpdateOutcome(

@@ -20,8 +20,8 @@ from services.shared.serving.backoff import Backoff
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
-from services.treenode.node.live import LiveNode
 from services.treenode.node.node import LoadBegun, LoadFailed
+from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.following import Following
 from services.treenode.replication.pusher_log import PusherLog
 from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
@@ -58,27 +58,27 @@ _UNFIT = (
 )
 
 
-async def ready_peers(live: LiveNode, own_instant_address: str) -> list[str]:
+async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
     """Instant addresses of the other nodes, the furthest ready one first; without a coordinator, the host file's."""
-    coordinator = live.cluster.coordinator
+    coordinator = node.cluster.coordinator
     if coordinator:
         try:
             async with open_channel(coordinator) as channel:
                 stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
                 answer = await stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=CALL_TIMEOUT_S)
-            nodes = [
-                node
-                for node in answer.cluster.nodes
-                if node.alive and node.status.state in _READY and node.address.name != live.settings.name
+            peers = [
+                peer
+                for peer in answer.cluster.nodes
+                if peer.alive and peer.status.state in _READY and peer.address.name != node.settings.name
             ]
-            nodes.sort(key=lambda node: (node.status.import_id, node.status.position), reverse=True)
-            return [node.address.instant for node in nodes]
+            peers.sort(key=lambda peer: (peer.status.import_id, peer.status.position), reverse=True)
+            return [peer.address.instant for peer in peers]
         except grpc.aio.AioRpcError as error:
             logger.warning("coordinator %s can't name peers: %s", coordinator, error.details())
-    if not live.cluster.hosts_file:
+    if not node.cluster.hosts_file:
         return []
     try:
-        hosts = await asyncio.to_thread(read_hosts_file, Path(live.cluster.hosts_file))
+        hosts = await asyncio.to_thread(read_hosts_file, Path(node.cluster.hosts_file))
     except SettingsError as error:
         logger.warning("%s", error)
         return []
@@ -90,13 +90,13 @@ class Bootstrap:
 
     def __init__(
         self,
-        live: LiveNode,
+        node: NodeRunner,
         store: SnapshotStore,
         writer: SnapshotWriter,
         own_instant_address: str,
         pusher_address: Callable[[], str],
     ) -> None:
-        self._live = live
+        self._node = node
         self._store = store
         self._writer = writer
         self._own_instant_address = own_instant_address
@@ -106,22 +106,22 @@ class Bootstrap:
         """Waits until a base is wanted, and gets one; ends when it is cancelled."""
         backoff = Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random)
         while True:
-            await self._live.base_wanted.wait()
-            if self._live.core.sequence.base_wanted is None:
-                self._live.base_wanted.clear()
+            await self._node.base_wanted.wait()
+            if self._node.core.sequence.base_wanted is None:
+                self._node.base_wanted.clear()
                 backoff.reset()
                 continue
             # While an import is being loaded, that will be the base.
-            if self._live.loading[0]:
+            if self._node.loading[0]:
                 await asyncio.sleep(backoff.next_s())
             elif not await self._try_peers():
-                logger.warning("still looks for a snapshot or an import: %s", self._live.core.sequence.base_wanted)
+                logger.warning("still looks for a snapshot or an import: %s", self._node.core.sequence.base_wanted)
                 await asyncio.sleep(backoff.next_s())
 
     async def _try_peers(self) -> bool:
-        live = self._live
-        for peer in await ready_peers(live, self._own_instant_address):
-            live.handle(LoadBegun(f"a snapshot of {peer}"))
+        node = self._node
+        for peer in await ready_peers(node, self._own_instant_address):
+            node.handle(LoadBegun(f"a snapshot of {peer}"))
             try:
                 await self._take_from(peer)
                 return True
@@ -132,14 +132,14 @@ class Bootstrap:
             except TimeoutError:
                 reason = "no answer in time"
             except BaseException as error:
-                live.handle(LoadFailed(repr(error)))
+                node.handle(LoadFailed(repr(error)))
                 raise
             logger.warning("no snapshot from %s: %s", peer, reason)
-            live.handle(LoadFailed(reason))
+            node.handle(LoadFailed(reason))
         return False
 
     async def _take_from(self, peer: str) -> None:
-        live = self._live
+        node = self._node
         async with open_channel(peer) as channel:
             stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
             manifest = await _manifest_of(stub)
@@ -156,14 +156,14 @@ class Bootstrap:
                         yield response.chunk
 
             wanted = Wanted(manifest.size_bytes, manifest.sha256)
-            await fetch(wanted, part, [peer], chunks, live.settings.download_silence_s, lambda share: None)
+            await fetch(wanted, part, [peer], chunks, node.settings.download_silence_s, lambda share: None)
         await self._take(part, manifest)
 
     async def _take(self, part: Path, manifest: treenode_pb2.SnapshotManifest) -> None:
-        live = self._live
+        node = self._node
         try:
             state = await asyncio.to_thread(read_state, part)
-            if state.label["cluster"] != live.cluster.name:
+            if state.label["cluster"] != node.cluster.name:
                 raise PeerUnfitError(f"its snapshot is of cluster {state.label['cluster']}")
             tree = await asyncio.to_thread(restore_tree, state)
             import_id, position = tree.import_id, tree.position
@@ -177,34 +177,34 @@ class Bootstrap:
 
     async def _swap(self, tree: Tree, label: dict[str, Any], manifest: treenode_pb2.SnapshotManifest) -> bool:
         """Puts the snapshot's tree in the live one's place; False where an import was quicker."""
-        live = self._live
+        node = self._node
         carried = list(label["carried_positions"])
-        if live.core.sequence.records_wait:
-            async with live.gate.write():
-                if live.core.sequence.base_wanted is None:
+        if node.core.sequence.records_wait:
+            async with node.gate.write():
+                if node.core.sequence.base_wanted is None:
                     return False
                 self._check_fit(manifest)
-                live.carried_positions = carried
-                live.take_tree(tree, label["log_id"], last_record(label))
+                node.carried_positions = carried
+                node.take_tree(tree, label["log_id"], last_record(label))
             return True
         # The node goes on meanwhile: the tree follows the log, from behind what is damaged, to where the node is.
-        async with live.succession:
-            if live.core.sequence.base_wanted is None:
+        async with node.succession:
+            if node.core.sequence.base_wanted is None:
                 return False
             self._check_fit(manifest)
 
             def take_carried() -> None:
-                live.carried_positions = carried
+                node.carried_positions = carried
 
-            following = Following(live, tree, lambda share: None, take_carried)
+            following = Following(node, tree, lambda share: None, take_carried)
             async with PusherLog(self._pusher_address()) as log:
                 await following.swap(log)
         return True
 
     def _check_fit(self, manifest: treenode_pb2.SnapshotManifest) -> None:
         """Raises PeerUnfitError where the snapshot would not bring this node on."""
-        live = self._live
-        sequence = live.core.sequence
+        node = self._node
+        sequence = node.core.sequence
         log_end = sequence.log_end
         if sequence.log_id and manifest.log_id != sequence.log_id:
             raise PeerUnfitError(f"its snapshot is of log {manifest.log_id}, this node's is {sequence.log_id}")
@@ -217,7 +217,7 @@ class Bootstrap:
             raise PeerUnfitError(
                 f"its snapshot of import {manifest.import_id} at {manifest.position} is too old for this node"
             )
-        if manifest.size_bytes > live.settings.snapshot_bytes_max:
+        if manifest.size_bytes > node.settings.snapshot_bytes_max:
             raise PeerUnfitError(f"its snapshot has {manifest.size_bytes} bytes: more than treenode.snapshot_bytes_max")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.shared.files.chunks import file_sha256
-from services.treenode.node.live import LiveNode, now_s
+from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.background_write import BackgroundWrite
 from services.treenode.snapshots.state_file import StateFile, StateLayout, sync_folder
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 class SnapshotWriter:
     """Writes the live tree's snapshots, one at a time."""
 
-    def __init__(self, live: LiveNode, store: SnapshotStore) -> None:
-        self._live = live
+    def __init__(self, node: NodeRunner, store: SnapshotStore) -> None:
+        self._node = node
         self._store = store
         self._turn = asyncio.Lock()
         self._wanted = asyncio.Event()
@@ -73,9 +73,9 @@ class SnapshotWriter:
             OSError: It could not be written; the ones before are untouched.
         """
         async with self._turn:
-            live = self._live
-            await live.gate.settled()
-            tree, label = live.held_tree, self._label()
+            node = self._node
+            await node.gate.settled()
+            tree, label = node.held_tree, self._label()
             state = (tree.import_id, tree.position)
             path = self._store.path_of(*state)
             if state == (0, 0):
@@ -119,11 +119,11 @@ class SnapshotWriter:
         return found
 
     def _due(self) -> bool:
-        sequence = self._live.core.sequence
+        sequence = self._node.core.sequence
         state = (sequence.import_id, sequence.position)
         if state == self._saved:
             return False
-        settings = self._live.settings
+        settings = self._node.settings
         return (
             state[0] != self._saved[0]
             or state[1] - self._saved[1] >= settings.snapshot_updates
@@ -131,16 +131,16 @@ class SnapshotWriter:
         )
 
     def _label(self) -> dict[str, Any]:
-        sequence = self._live.core.sequence
+        sequence = self._node.core.sequence
         return {
-            "cluster": self._live.cluster.name,
-            "node": self._live.settings.name,
+            "cluster": self._node.cluster.name,
+            "node": self._node.settings.name,
             "log_id": sequence.log_id,
             "import_id": sequence.import_id,
             "position": sequence.position,
-            "digest": self._live.held_tree.digest,
-            "carried_positions": self._live.carried_positions,
-            "last_record": list(self._live.last_record),
+            "digest": self._node.held_tree.digest,
+            "carried_positions": self._node.carried_positions,
+            "last_record": list(self._node.last_record),
             "written_at_s": int(time.time()),
         }
 

@@ -40,7 +40,7 @@ async def fed(node: TreeNode, pusher: Pusher, stream: Stream, updates: list[type
 
 def totals(node: TreeNode, member_id: str) -> tuple[int, int]:
     """(personal, group) volume of a member in hundredths."""
-    tree = node.live.held_tree
+    tree = node.runner.held_tree
     row = row_of(tree, member_id)
     return int(tree.store.personal[0, row]), int(tree.store.sponsor.group[0, row])
 
@@ -60,7 +60,7 @@ async def test_the_first_import_of_a_new_cluster(tmp_path: Path) -> None:
         pusher.import_id = 1
         await fed(node, pusher, stream, [posted("O-1", "D", 250)])
         assert totals(node, "A") == (1000, 1900)
-        assert node.live.core.state is NodeState.PASSIVE
+        assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_the_pusher_hears_at_once_of_a_tree_that_the_node_took(tmp_path: Path) -> None:
@@ -78,9 +78,9 @@ async def test_updates_after_the_files_position_come_on_top_of_it(tmp_path: Path
         # The file holds the effect of the first three; the next three came while it was exported.
         await fed(node, pusher, stream, [posted("O-2", "B", 100), enrolled("E", "B"), posted("O-3", "E", 7)])
         assert (await load_import(node, pusher, pusher.add_import(1, FILE, 3)))[-1].phase == DONE
-        assert node.live.held_tree.position == 6
+        assert node.runner.held_tree.position == 6
         assert totals(node, "B") == (650, 757)
-        assert node.live.held_tree.member_count == 5
+        assert node.runner.held_tree.member_count == 5
 
 
 async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: P
         assert list(last.carried_positions) == [2, 3, 4]
         assert totals(node, "D") == (400, 400)
         assert totals(node, "E") == (5, 5)
-        assert [held.position for held in node.live.held_tree.held()] == [3]
+        assert [held.position for held in node.runner.held_tree.held()] == [3]
         # Asked again, it answers at once with the same positions, also after a restart.
         assert list((await load_import(node, pusher, manifest))[-1].carried_positions) == [2, 3, 4]
         # A second node has them from the manifest, whatever it held itself.
@@ -108,10 +108,10 @@ async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: P
         async with running_node(tmp_path / "2", name="n2") as second, Stream(second, pusher) as other:
             await other.hello()
             assert (await load_import(second, pusher, manifest))[-1].phase == DONE
-            await until(lambda: second.live.core.sequence.position == 4, "the base")
+            await until(lambda: second.runner.core.sequence.position == 4, "the base")
             await other.send(range(1, 6))
-            assert second.live.held_tree.digest == node.live.held_tree.digest
-            assert second.live.core.state is NodeState.PASSIVE
+            assert second.runner.held_tree.digest == node.runner.held_tree.digest
+            assert second.runner.core.state is NodeState.PASSIVE
     async with running_node(tmp_path / "1") as node:
         assert list((await load_import(node, pusher, manifest))[-1].carried_positions) == [2, 3, 4]
 
@@ -131,14 +131,14 @@ async def test_a_bad_file_is_refused_by_row_and_leaves_everything_as_it_was(tmp_
     async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await fed(node, pusher, stream, [enrolled("A"), posted("O-1", "A", 5)])
-        before = (node.live.held_tree, node.live.held_tree.digest, node.live.core.state)
+        before = (node.runner.held_tree, node.runner.held_tree.digest, node.runner.core.state)
         last = (await load_import(node, pusher, pusher.add_import(1, BAD_FILES[name], 2)))[-1]
         assert last.phase == REFUSED
         assert last.rejected_count >= 1
         assert last.rejected_rows[0].reason
         assert last.reason.startswith("import refused:")
-        assert (node.live.held_tree, node.live.held_tree.digest, node.live.core.state) == before
-        assert node.live.loading == (0, 0)
+        assert (node.runner.held_tree, node.runner.held_tree.digest, node.runner.core.state) == before
+        assert node.runner.loading == (0, 0)
         await fed(node, pusher, stream, [posted("O-2", "A", 6)])
         # A good file after it is taken.
         assert (await load_import(node, pusher, pusher.add_import(2, FILE, 3)))[-1].phase == DONE
@@ -154,7 +154,7 @@ async def test_an_import_too_different_is_refused_unless_forced(tmp_path: Path) 
         assert last.phase == REFUSED
         assert "removes 1 of 4 members" in last.reason
         assert "--force" in last.reason
-        assert node.live.core.sequence.import_id == 1
+        assert node.runner.core.sequence.import_id == 1
         manifest.force = True
         last = (await load_import(node, pusher, manifest))[-1]
         assert last.phase == DONE
@@ -194,7 +194,7 @@ async def test_a_file_that_is_not_what_was_announced_is_never_read(tmp_path: Pat
         assert error.value.code() is grpc.StatusCode.UNAVAILABLE
         assert "SHA-256" in (error.value.details() or "")
         assert list((tmp_path / "imports").iterdir()) == []
-        assert node.live.core.sequence.import_id == 0
+        assert node.runner.core.sequence.import_id == 0
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ async def test_peers_serve_the_file_from_any_offset(tmp_path: Path) -> None:
         async with running_node(tmp_path / "2", name="n2") as second:
             last = (await load_import(second, pusher, manifest, [pusher.address, node.address.instant]))[-1]
             assert last.phase == DONE
-            assert second.live.held_tree.digest == node.live.held_tree.digest
+            assert second.runner.held_tree.digest == node.runner.held_tree.digest
 
 
 async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Path) -> None:
@@ -263,19 +263,19 @@ async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Pa
         assert (await loading)[-1].phase == DONE
         assert number > 10
         assert totals(node, "M0")[1] == 5_000 * 100 + number
-        assert node.live.held_tree.position == number
-        node.live.held_tree.validate()
+        assert node.runner.held_tree.position == number
+        node.runner.held_tree.validate()
 
 
 async def test_a_caller_that_goes_away_ends_the_loading(tmp_path: Path) -> None:
     async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         loading = asyncio.create_task(load_import(node, pusher, pusher.add_import(1, FILE, 0)))
-        await until(lambda: node.live.loading[0] == 1, "the loading to begin")
+        await until(lambda: node.runner.loading[0] == 1, "the loading to begin")
         loading.cancel()
         await asyncio.wait({loading})
-        await until(lambda: node.live.loading == (0, 0), "the loading to end")
-        assert node.live.core.sequence.import_id == 0
+        await until(lambda: node.runner.loading == (0, 0), "the loading to end")
+        assert node.runner.core.sequence.import_id == 0
         assert (await load_import(node, pusher, pusher.files[1][0]))[-1].phase == DONE
 
 

@@ -54,20 +54,20 @@ async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: 
             coordinator.role, coordinator.epoch = coordinator_pb2.ROLE_PRIMARY, 7
             await until(lambda: coordinator.heard["n1"].status.primary_epoch == 7, "the node to say it is primary")
             assert await health(node) == {"live": True, "ready": True, "primary": True}
-            assert node.live.as_of().epoch == 7
+            assert node.runner.as_of().epoch == 7
             # Silence: the node steps back by its own clock.
             coordinator.silent = True
-            await until(lambda: node.live.core.state is NodeState.PASSIVE, "the lease to end")
+            await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the lease to end")
             assert await health(node) == {"live": True, "ready": True, "primary": False}
             # The coordinator is back, on a new stream once the old one was given up.
             coordinator.silent = False
-            await until(lambda: node.live.core.state is NodeState.PRIMARY, "the node to be primary again")
+            await until(lambda: node.runner.core.state is NodeState.PRIMARY, "the node to be primary again")
             coordinator.role = coordinator_pb2.ROLE_PASSIVE
-            await until(lambda: node.live.core.state is NodeState.PASSIVE, "the node to be passive")
+            await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be passive")
             # One that lost its memory is not believed.
             coordinator.role, coordinator.epoch = coordinator_pb2.ROLE_PRIMARY, 6
-            await until(lambda: node.live._refused_text, "the lower epoch to be refused")
-            assert node.live.core.state is NodeState.PASSIVE
+            await until(lambda: node.runner._refused_text, "the lower epoch to be refused")
+            assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_a_coordinator_that_comes_later_is_found(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_a_coordinator_that_comes_later_is_found(tmp_path: Path) -> None:
     async with running_pusher() as pusher, running_node(tmp_path, coordinator=address) as node:
         async with Stream(node, pusher) as stream:
             await stream.hello()
-        assert node.live.core.state is NodeState.PASSIVE
+        assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_a_draining_node_says_so(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ async def test_a_draining_node_says_so(tmp_path: Path) -> None:
             Stream(node, pusher) as stream,
         ):
             await stream.hello()
-            await until(lambda: node.live.core.state is NodeState.PRIMARY, "the node to be primary")
+            await until(lambda: node.runner.core.state is NodeState.PRIMARY, "the node to be primary")
         # At once, not with the next heartbeat of half a minute later.
         last = coordinator.heard["n1"].status
         assert (last.state, last.primary_epoch) == (coordinator_pb2.NODE_STATE_DRAINING, 0)

@@ -46,12 +46,12 @@ async def test_updates_are_applied_in_order_with_their_outcomes(tmp_path: Path) 
             (7, types_pb2.OUTCOME_HELD),
         ]
         assert all(outcome.reason for outcome in answer.outcomes)
-        live = node.live
-        assert (live.held_tree.held_count, live.held_tree.rejected_count) == (1, 1)
-        assert live.held_tree.digest == replayed(UPDATES, Tree.empty(live.tree_config))
-        assert live.core.state.name == "PASSIVE"
-        assert live.as_of().position == 7
-        assert live.as_of().HasField("fresh_at")
+        runner = node.runner
+        assert (runner.held_tree.held_count, runner.held_tree.rejected_count) == (1, 1)
+        assert runner.held_tree.digest == replayed(UPDATES, Tree.empty(runner.tree_config))
+        assert runner.core.state.name == "PASSIVE"
+        assert runner.as_of().position == 7
+        assert runner.as_of().HasField("fresh_at")
 
 
 async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send(range(1, 4))
-        digest = node.live.held_tree.digest
+        digest = node.runner.held_tree.digest
         assert (await stream.send(range(1, 4))).applied_position == 3
-        assert node.live.held_tree.digest == digest
+        assert node.runner.held_tree.digest == digest
         assert (await stream.send(range(2, 8))).applied_position == 7
-        assert node.live.held_tree.digest == replayed(UPDATES, Tree.empty(node.live.tree_config))
+        assert node.runner.held_tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
 
 
 @pytest.mark.parametrize("damage", ["gap", "order", "checksum", "update", "moved"])
@@ -89,11 +89,11 @@ async def test_nothing_from_a_damaged_record_on_is_applied(tmp_path: Path, damag
         with pytest.raises(EndedError) as ended:
             await stream.send_records(records)
         assert ended.value.code is grpc.StatusCode.DATA_LOSS
-        assert node.live.core.sequence.position == applied
+        assert node.runner.core.sequence.position == applied
         async with Stream(node, pusher) as again:
             assert (await again.hello()).status.position == applied
             assert (await again.send(range(applied + 1, 8))).applied_position == 7
-        assert node.live.held_tree.digest == replayed(UPDATES, Tree.empty(node.live.tree_config))
+        assert node.runner.held_tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
 
 
 async def test_a_newer_stream_ends_the_older_one(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_pa
         async with running_pusher("log-2") as other, Stream(node, other) as stream:
             status = (await stream.hello()).status
             assert (status.log_id, status.position) == ("log-2", 0)
-            assert node.live.held_tree.member_count == 0
+            assert node.runner.held_tree.member_count == 0
             assert node.store.all() == []
             assert len(list((tmp_path / "snapshots" / "aside").glob("*.snapshot"))) == 1
             other.updates = [enrolled("X")]
@@ -149,7 +149,7 @@ async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path:
     async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
-        waits = [asyncio.create_task(node.live.wait_for_position(position)) for position in (2, 5, 99)]
+        waits = [asyncio.create_task(node.runner.wait_for_position(position)) for position in (2, 5, 99)]
         await stream.send([1, 2, 3])
         await asyncio.wait_for(waits[0], 10)
         assert not waits[1].done()
@@ -157,8 +157,8 @@ async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path:
         await asyncio.wait_for(waits[1], 10)
         waits[2].cancel()
         await asyncio.wait({waits[2]})
-        assert node.live._waiters == []
-        await node.live.wait_for_position(5)
+        assert node.runner._waiters == []
+        await node.runner.wait_for_position(5)
 
 
 async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
@@ -173,10 +173,10 @@ async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
             assert found.address.name == "n1"
             assert found.status.state == coordinator_pb2.NODE_STATE_PASSIVE
             at_five = await stub.GetDigest(treenode_pb2.GetDigestRequest(position=5))
-            assert at_five.digest == replayed(UPDATES[:5], Tree.empty(node.live.tree_config))
+            assert at_five.digest == replayed(UPDATES[:5], Tree.empty(node.runner.tree_config))
             assert at_five.as_of.position == 5
             now = await stub.GetDigest(treenode_pb2.GetDigestRequest())
-            assert (now.digest, now.as_of.position) == (node.live.held_tree.digest, 7)
+            assert (now.digest, now.as_of.position) == (node.runner.held_tree.digest, 7)
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await stub.GetDigest(treenode_pb2.GetDigestRequest(position=8), timeout=0.1)
             assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -200,11 +200,11 @@ async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(
         def fail(first_position: int, updates: object) -> None:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(node.live.held_tree, "apply", fail)
+        monkeypatch.setattr(node.runner.held_tree, "apply", fail)
         with pytest.raises(EndedError):
             await stream.send([3])
-        await until(node.live.stop.is_set, "the node to end")
-        assert node.live.fatal is not None
+        await until(node.runner.stop.is_set, "the node to end")
+        assert node.runner.fatal is not None
     assert list((tmp_path / "snapshots").glob("*.snapshot")) == []
 
 

@@ -17,7 +17,7 @@ async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> 
         running_node(tmp_path, relayout_changes_min=100, relayout_changed_percent=0.0) as node,
         Stream(node, pusher) as stream,
     ):
-        live = node.live
+        runner = node.runner
         await stream.hello()
         assert not node.relayout.due()
         members = 600
@@ -25,23 +25,23 @@ async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> 
         pusher.updates += [moved(f"V{number}", f"M{number}", "M0") for number in range(members // 2, members, 3)]
         await stream.send(range(1, len(pusher.updates) + 1))
         assert node.relayout.due()
-        old = live.held_tree
+        old = runner.held_tree
         relayout = asyncio.create_task(node.relayout.run_once())
         while not relayout.done():
             pusher.updates.append(posted(f"O-{len(pusher.updates)}", f"M{len(pusher.updates) % members}"))
             await stream.send([len(pusher.updates)])
         await relayout
-        assert live.held_tree is not old
-        assert live.held_tree.change_count < old.change_count
+        assert runner.held_tree is not old
+        assert runner.held_tree.change_count < old.change_count
         pusher.updates.append(posted("last", "M5"))
         answer = await stream.send([len(pusher.updates)])
         assert answer.applied_position == len(pusher.updates)
-        live.held_tree.validate()
-        again = type(old).empty(live.tree_config)
+        runner.held_tree.validate()
+        again = type(old).empty(runner.tree_config)
         for position, update in enumerate(pusher.updates, 1):
             again.apply(position, [update])
-        assert live.held_tree.digest == again.digest
-        assert live.held_tree.digest_at(1) == again.digest_at(1)
+        assert runner.held_tree.digest == again.digest
+        assert runner.held_tree.digest_at(1) == again.digest_at(1)
 
 
 async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) 
         pusher.updates = [enrolled("A"), posted("O-1", "A")]
         await stream.send([1])
         copied = asyncio.Event()
-        following_copy = node.live.gate.read
+        following_copy = node.runner.gate.read
 
         async def read_then_apply(work: Callable[[], Any]) -> Any:
             found = await following_copy(work)
@@ -59,10 +59,10 @@ async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) 
             copied.set()
             return found
 
-        node.live.gate.read = read_then_apply  # type: ignore[method-assign]
-        old = node.live.held_tree
+        node.runner.gate.read = read_then_apply  # type: ignore[method-assign]
+        old = node.runner.held_tree
         with pytest.raises(grpc.aio.AioRpcError, match="not in the log"):
             await node.relayout.run_once()
         assert copied.is_set()
-        assert node.live.held_tree is old
-        assert node.live.applying.is_set()
+        assert node.runner.held_tree is old
+        assert node.runner.applying.is_set()

@@ -35,7 +35,7 @@ async def fed(node: TreeNode, pusher: Pusher, count: int) -> int:
         position = (await stream.hello()).status.position
         answer = await stream.send(range(position + 1, len(pusher.updates) + 1))
         assert answer.applied_position == len(pusher.updates)
-    return node.live.held_tree.digest
+    return node.runner.held_tree.digest
 
 
 async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -43,24 +43,24 @@ async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
         async with running_node(tmp_path) as node:
             digest = await fed(node, pusher, 100)
         async with running_node(tmp_path) as node:
-            sequence = node.live.core.sequence
+            sequence = node.runner.core.sequence
             assert (sequence.log_id, sequence.position) == ("log-1", 100)
-            assert node.live.held_tree.digest == digest
-            assert node.live.status().record_position == 100
-            assert node.live.status().record_crc32 == pusher.record(100).crc32
-            node.live.held_tree.validate()
-            assert not node.live.core.life.ready
+            assert node.runner.held_tree.digest == digest
+            assert node.runner.status().record_position == 100
+            assert node.runner.status().record_crc32 == pusher.record(100).crc32
+            node.runner.held_tree.validate()
+            assert not node.runner.core.life.ready
             await fed(node, pusher, 10)
-            assert node.live.core.state is NodeState.PASSIVE
+            assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_a_node_that_hears_no_pusher_serves_what_it_has(tmp_path: Path) -> None:
     async with running_pusher() as pusher, running_node(tmp_path) as node:
         await fed(node, pusher, 10)
     async with running_node(tmp_path, catch_up_grace_s=0.2) as node:
-        assert not node.live.core.life.ready
-        await until(lambda: node.live.core.state is NodeState.PASSIVE, "the node to be ready")
-        assert node.live.tree is not None
+        assert not node.runner.core.life.ready
+        await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be ready")
+        assert node.runner.tree is not None
 
 
 @pytest.mark.parametrize("damage", ["byte", "end", "all"])
@@ -76,7 +76,7 @@ async def test_a_damaged_snapshot_is_set_aside_and_the_one_before_is_taken(tmp_p
         data[len(data) // 2] ^= 1
         newest.write_bytes({"byte": bytes(data), "end": bytes(data[:-1]), "all": b""}[damage])
         async with running_node(tmp_path) as node:
-            assert node.live.core.sequence.position == 50
+            assert node.runner.core.sequence.position == 50
             assert newest.name in {path.name for path in (tmp_path / "snapshots" / "aside").iterdir()}
             assert await fed(node, pusher, 0) == digest
         assert newest.exists()
@@ -89,7 +89,7 @@ async def test_a_node_without_any_good_snapshot_starts_empty(tmp_path: Path) -> 
         for path in (tmp_path / "snapshots").glob("*.snapshot"):
             path.write_bytes(b"nothing")
         async with running_node(tmp_path) as node:
-            assert node.live.core.state is NodeState.JOINING
+            assert node.runner.core.state is NodeState.JOINING
             assert await fed(node, pusher, 0) == digest
 
 
@@ -119,11 +119,11 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
             Stream(second, pusher) as stream,
         ):
             assert (await stream.hello()).status.record_position == 0
-            await until(lambda: second.live.core.sequence.position == 200, "the peer's snapshot")
-            assert second.live.held_tree.digest == digest
+            await until(lambda: second.runner.core.sequence.position == 200, "the peer's snapshot")
+            assert second.runner.held_tree.digest == digest
             answer = await stream.send([])
             assert (answer.status.position, answer.status.record_crc32) == (200, pusher.record(200).crc32)
-            assert second.live.core.state is NodeState.PASSIVE
+            assert second.runner.core.state is NodeState.PASSIVE
             await until(lambda: second.store.find(0, 200), "the snapshot on its own disk")
             assert list((tmp_path / "2" / "snapshots").glob("*.part")) == []
 
@@ -154,11 +154,11 @@ async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_p
         # The node takes updates all the while, further than the peer's snapshot is.
         pusher.updates.append(enrolled("M21"))
         assert (await stream.send([21])).applied_position == 21
-        await until(lambda: second.live.core.sequence.import_id == 1, "the peer's snapshot")
-        assert second.live.core.sequence.position == 21
+        await until(lambda: second.runner.core.sequence.import_id == 1, "the peer's snapshot")
+        assert second.runner.core.sequence.position == 21
         await fed(first, pusher, 0)
-        assert second.live.held_tree.digest == first.live.held_tree.digest
-        assert second.live.core.state is NodeState.PASSIVE
+        assert second.runner.held_tree.digest == first.runner.held_tree.digest
+        assert second.runner.core.state is NodeState.PASSIVE
         assert (await load_import(second, pusher, manifest))[-1].phase == treenode_pb2.IMPORT_PHASE_DONE
 
 

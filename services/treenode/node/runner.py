@@ -35,7 +35,7 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class LiveNode:
+class NodeRunner:
     """One node in one process; what reports see of it is `services.treenode.reports.NodeView`."""
 
     def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings) -> None:
