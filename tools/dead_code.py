@@ -22,6 +22,7 @@ _TESTED_TOOL = "used by the test of the README's tour"
 _DOOR = "the scenario driver and mypy hold every core to it"
 _FRAMEWORK = "called by the framework, under the framework's name"
 _SET = "set for a library that reads it"
+_DOOR = "what every core is held to by tests/scenarios"
 _FIELD = "a field of figures that are told whole, each under its name"
 
 #: What vulture finds and what stays: "path:name" to the reason.
@@ -49,9 +50,9 @@ KEPT = {
     "services/treenode/imports/reading/parquet_reader.py:writeable": _SET,
     "services/treenode/reports/plan/filters.py:prec": _SET,
     "services/treenode/imports/table_reader.py:has_spare": _TESTS_WAIT,
-    "services/treenode/reports/copy/gate.py:readers": _TESTS_WAIT,
-    "services/treenode/reports/service.py:stream_count": _TESTS_WAIT,
-    "services/treenode/tree/tree.py:room_left": _TESTS_WAIT,
+    "tools/mutants/runs.py:find_spec": _FRAMEWORK,
+    "tools/mutants/runs.py:exec_module": _FRAMEWORK,
+    "tools/mutants/runs.py:has_location": _SET,
     "tools/tour.py:comparable": _TESTED_TOOL,
     "tools/tour.py:python_program": _TESTED_TOOL,
 }
