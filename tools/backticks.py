@@ -47,7 +47,6 @@ NO_NAMES = {
     "grpc.health.v1": _LIBRARY,
     ".py": _SHAPE,
     "DIR": _SHAPE,
-    "fasttree_SERVICE_": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,
     "FASTTREE_TREENODE_REPORT_PORT=50100": "made of the setting's name",
 }

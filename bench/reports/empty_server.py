@@ -5,7 +5,6 @@ python -m bench.reports.empty_server 127.0.0.1:50100
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from typing import Any
 
@@ -13,7 +12,9 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import report_pb2
-from services.shared.serving.server import GrpcServer, run
+from services.shared.serving.background import Background
+from services.shared.serving.process import run
+from services.shared.serving.server import GrpcServer
 
 _SERVICE = "fasttree.v1.ReportService"
 
@@ -32,12 +33,22 @@ def _add_empty(_: None, server: grpc.aio.Server) -> None:
     server.add_registered_method_handlers(_SERVICE, {"GetMember": handler})
 
 
-async def _serve(stop: asyncio.Event) -> None:
-    server = GrpcServer(sys.argv[1], services=[(_add_empty, None)], service_names=[_SERVICE])
-    await server.start()
-    await stop.wait()
-    await server.stop(0)
+class EmptyService:
+    """The server as a process."""
+
+    def __init__(self) -> None:
+        self.background = Background()
+        self._server = GrpcServer(sys.argv[1], services=[(_add_empty, None)], service_names=[_SERVICE])
+
+    async def stop(self) -> None:
+        await self._server.stop(0)
+
+    @classmethod
+    async def started(cls) -> EmptyService:
+        service = cls()
+        await service._server.start()
+        return service
 
 
 if __name__ == "__main__":
-    run(_serve)
+    run(EmptyService.started)

@@ -3,5 +3,7 @@
 from services.coordinator.app import start
 from services.shared.serving.process import service_command
 
+main = service_command("coordinator", start)
+
 if __name__ == "__main__":
-    service_command("coordinator", start)()
+    main()

@@ -6,43 +6,51 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import HostsChanged
 from services.coordinator.election.runner import CoreRunner
-from services.coordinator.monitoring import Monitoring
+from services.coordinator.metrics import coordinator_metrics
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings, election_settings
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import ClusterSettings, SettingsError, load_settings
-from services.shared.serving import server as serving
-from services.shared.serving.process import StartupError, lock_folder
+from services.shared.serving.background import Background
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.process import StartupError, lock_folder, run
 from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
 class Coordinator:
-    """A running coordinator. `start` makes one.
+    """A running coordinator. `start` makes one."""
 
-    Attributes:
-        port, http_port: Where it listens.
-    """
-
-    runner: CoreRunner
-    servicer: CoordinatorServicer
-    server: GrpcServer
-    monitoring: Monitoring
-    store: ClusterStore
-    settings: CoordinatorSettings
-    port: int
-    http_port: int
+    def __init__(
+        self,
+        cluster: ClusterSettings,
+        settings: CoordinatorSettings,
+        store: ClusterStore,
+        core: ElectionCore,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.background = Background()
+        self.runner = CoreRunner(core, store, clock, self.background)
+        self.servicer = CoordinatorServicer(self.runner, cluster.name, settings.watch_interval_s)
+        self.server = GrpcServer(
+            f"{settings.listen_host}:{settings.port}",
+            services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
+            service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
+        )
+        self.metrics = coordinator_metrics(self.runner, self.servicer)
+        self.http = OpsPort("coordinator.http_port", self.metrics, {"/readyz": self._is_ready})
+        self._stopping = False
 
     @classmethod
     async def start(
@@ -60,20 +68,15 @@ class Coordinator:
             OSError: A port is taken.
         """
         recorded = await store.load()
-        order = hosts_order(cluster)
-        core = ElectionCore(election_settings(settings), recorded, order, clock())
-        runner = CoreRunner(core, store, clock)
-        servicer = CoordinatorServicer(runner, cluster.name, settings.watch_interval_s)
-        server = GrpcServer(
-            f"{settings.listen_host}:{settings.port}",
-            services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, servicer)],
-            service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
-        )
-        monitoring = Monitoring(runner, servicer)
-        port = await server.start()
-        http_port = await monitoring.start(settings.listen_host, settings.http_port)
-        runner.start()
-        await server.set_active(True)
+        core = ElectionCore(election_settings(settings), recorded, hosts_order(cluster), clock())
+        coordinator = cls(cluster, settings, store, core, clock)
+        port = await coordinator.server.start()
+        http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
+        coordinator.runner.start()
+        if cluster.hosts_file:
+            following = follow_hosts_file(cluster, coordinator.runner, settings.hosts_file_interval_s)
+            coordinator.background.start(following, "follows the host file")
+        await coordinator.server.set_active(True)
         logger.info(
             "cluster %s, epoch %d, recorded primary %s%s: listens on %s:%d, HTTP %d",
             cluster.name,
@@ -84,17 +87,23 @@ class Coordinator:
             port,
             http_port,
         )
-        return cls(runner, servicer, server, monitoring, store, settings, port, http_port)
+        return coordinator
 
     async def stop(self) -> None:
         """Drains: not ready, every stream ended with UNAVAILABLE, what is being written finished."""
-        self.monitoring.stopping = True
+        self._stopping = True
         await self.server.set_active(False)
         self.servicer.stop()
         await self.runner.close()
         await self.server.stop(self.settings.drain_grace_s)
-        await self.monitoring.stop()
+        await self.background.stop()
+        await self.http.stop()
+        self.metrics.close()
         await self.store.close()
+
+    def _is_ready(self) -> Verdict:
+        problem = "ending" if self._stopping else self.runner.core.ledger.problem
+        return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
 
 
 def hosts_order(cluster: ClusterSettings) -> tuple[str, ...]:
@@ -123,34 +132,6 @@ async def follow_hosts_file(cluster: ClusterSettings, runner: CoreRunner, interv
             runner.feed(HostsChanged(hosts_order=order))
 
 
-async def serve(cluster: ClusterSettings, settings: CoordinatorSettings, stop: asyncio.Event) -> None:
-    """Runs the coordinator until `stop`, or until it must not go on.
-
-    Raises:
-        StartupError: The store can't be used, or another coordinator has taken over.
-        ElectionError: A defect: the core found one of its rules broken.
-    """
-    folder = settings.state_path
-    lock = lock_folder(folder)
-    try:
-        store = SqliteStore(folder / "coordinator.sqlite", cluster.name)
-        coordinator = await Coordinator.start(cluster, settings, store)
-    except StoreError as error:
-        raise StartupError(str(error)) from error
-    following = asyncio.create_task(follow_hosts_file(cluster, coordinator.runner, settings.hosts_file_interval_s))
-    fatal = coordinator.runner.fatal
-    fatal.add_done_callback(lambda _: stop.set())
-    await stop.wait()
-    following.cancel()
-    await coordinator.stop()
-    lock.close()
-    if fatal.done():
-        try:
-            fatal.result()
-        except StoreError as error:
-            raise StartupError(str(error)) from error
-
-
 def start(config: Path | None, overrides: dict[str, str]) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
@@ -160,4 +141,14 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
     election_settings(settings)
-    serving.run(lambda stop: serve(cluster, settings, stop))
+    folder = settings.state_path
+
+    async def serve() -> Coordinator:
+        try:
+            store = SqliteStore(folder / "coordinator.sqlite", cluster.name)
+            return await Coordinator.start(cluster, settings, store)
+        except StoreError as error:
+            raise StartupError(str(error)) from error
+
+    with lock_folder(folder):
+        run(serve)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from pathlib import Path
 
 from services.pusher.app import Pusher
@@ -11,10 +9,7 @@ from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStoreError
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import ClusterSettings, load_settings
-from services.shared.serving.process import StartupError, lock_folder, service_command, settle_memory
-from services.shared.serving.server import run
-
-logger = logging.getLogger(__name__)
+from services.shared.serving.process import StartupError, lock_folder, run, service_command, settle_memory
 
 
 def start(config: Path | None, overrides: dict[str, str]) -> None:
@@ -28,7 +23,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     folder = Path(settings.folder)
     lock = lock_folder(folder)
 
-    async def body(stop: asyncio.Event) -> None:
+    async def serve() -> Pusher:
         try:
             store = SqliteLog(folder, cache_mib=settings.log_cache_mib, pages_max=settings.log_pages_max)
             pusher = Pusher(settings, cluster, store)
@@ -36,20 +31,13 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
             raise StartupError(str(error)) from error
         await pusher.start()
         settle_memory()
-        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(pusher.background.failed.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
-        logger.info("stops")
-        await pusher.stop()
-        if pusher.background.error is not None:
-            raise StartupError(f"ended by a fault of its own: {pusher.background.error}") from pusher.background.error
+        return pusher
 
     with lock:
-        run(body)
+        run(serve)
 
 
-command = service_command("pusher", start)
+main = service_command("pusher", start)
 
 if __name__ == "__main__":
-    command()
+    main()

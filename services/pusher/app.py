@@ -12,12 +12,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
-from services.pusher.background import Background
 from services.pusher.dispatcher import Dispatcher, Listeners
 from services.pusher.fanout.events import LogEndChanged, NodeConfirmed, NodeStands, Trimmed
 from services.pusher.fanout.membership import MembersChanged, Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
-from services.pusher.http import HttpServer
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
@@ -31,10 +29,12 @@ from services.pusher.log.reading import LogReading
 from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
-from services.pusher.metrics import PusherMetrics
+from services.pusher.metrics import pusher_metrics
 from services.pusher.service import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import ClusterSettings
+from services.shared.serving.background import Background
+from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.server import AddServicer, GrpcServer
 
 logger = logging.getLogger(__name__)
@@ -74,9 +74,10 @@ class Pusher:
         self.retention = Retention(
             settings.retention(), store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
-        self.metrics = PusherMetrics(cluster.name)
-        self.metrics.watch(store, self.writer, self.tail, self.admission.core.counts, self.fan_out)
-        self.http = HttpServer(settings.http_listen, self.metrics, self._not_ready)
+        self.metrics = pusher_metrics(
+            cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out
+        )
+        self.http = OpsPort("pusher.http_listen", self.metrics, {"/readyz": self._is_ready})
         self.server = self._make_server()
 
     def _make_server(self) -> GrpcServer:
@@ -103,7 +104,8 @@ class Pusher:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""
         work = self._work()
         self.writer.start()
-        await self.http.start()
+        host, _, port = self.settings.http_listen.rpartition(":")
+        await self.http.start(host.strip("[]"), int(port))
         await self.server.start()
         for coroutine, name in work:
             self.background.start(coroutine, name)
@@ -151,10 +153,11 @@ class Pusher:
         host = self.settings.listen.rpartition(":")[0]
         return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{self.server.port}"
 
-    def _not_ready(self) -> str:
+    def _is_ready(self) -> Verdict:
         if self.draining.is_set():
-            return "stopping"
-        return self.admission.core.full if self.server.port else "starting"
+            return Verdict(False, "stopping")
+        problem = self.admission.core.full if self.server.port else "starting"
+        return Verdict(not problem, problem or "ready")
 
     def _listeners(self) -> Listeners:
         """Who is told what, in this order. Parts are looked up when there is news: all are there by then."""

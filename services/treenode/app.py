@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from types import ModuleType
 from typing import IO
@@ -19,18 +17,20 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
 )
 from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.serving.background import Background
 from services.shared.serving.channels import connection_age_options
-from services.shared.serving.process import lock_folder, settle_memory
-from services.shared.serving.server import PRIMARY, READY, GrpcServer, run
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.process import lock_folder, run, settle_memory
+from services.shared.serving.server import PRIMARY, READY, GrpcServer
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
-from services.treenode.http import HttpPort
+from services.treenode.debug_pages import DebugPages
 from services.treenode.imports.files import ImportFiles, ImportSourceServicer
 from services.treenode.imports.loading import ImportLoader
 from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import everything_is_cached, tell_compiling
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
-from services.treenode.metrics import NodeMetrics
+from services.treenode.metrics import batch_histogram, declare_figures, node_metrics
 from services.treenode.node.heartbeat import Heartbeat
 from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.node.runner import NodeRunner, now_s
@@ -73,7 +73,9 @@ class TreeNode:
         self.cluster = cluster
         folder = state_folder(self.settings)
         self._lock: IO[str] = lock_folder(folder)
-        self.runner = NodeRunner(self.settings, cluster)
+        self.background = Background()
+        self.runner = NodeRunner(self.settings, cluster, self.background)
+        self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
         self.writer = SnapshotWriter(self.runner, self.store)
         self.files = ImportFiles(
@@ -87,7 +89,9 @@ class TreeNode:
         }
         self.echo = UpdateEcho(self.logs[PUSH_LOG], self.settings.push_log_lines_per_s)
         self.applier = Applier(
-            self.runner, lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied)
+            self.runner,
+            lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied),
+            batch_histogram(self.metrics),
         )
         self.streams = UpdateStreams(self.runner, self.applier)
         self.tables = TableReader(self.settings.import_process_after_s)
@@ -103,14 +107,15 @@ class TreeNode:
                 position_wait_s_max=self.settings.report_position_wait_s_max,
             ),
         )
-        self.metrics = NodeMetrics(self.runner, self.applier, self.writer)
-        self.http = HttpPort(self.runner, self.metrics, self.logs, self.echo)
+        declare_figures(self.metrics, self.runner, self.applier, self.writer)
+        self.debug_pages = DebugPages(self.logs, self.echo)
+        checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
+        self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes())
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
         #: Set once every kernel is loaded.
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
-        self._tasks: list[asyncio.Task[None]] = []
         self._log_handler: LogHandler | None = None
 
     async def start(self) -> None:
@@ -145,9 +150,10 @@ class TreeNode:
         self.address.report = f"{settings.host}:{await report.start()}"
         self.address.instant = f"{settings.host}:{await instant.start()}"
         self.address.http = f"{settings.host}:{await self.http.start(settings.listen_host, settings.http_port)}"
-        self._begin(self._announce())
+        self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
-            self._begin(Heartbeat(self.runner, self.cluster.coordinator, self.address).run())
+            heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
+            self.background.start(heartbeat.run(), "keeps the lease")
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
         # rarer calls are loaded once the node serves.
@@ -155,15 +161,14 @@ class TreeNode:
         await asyncio.gather(self._restore(), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.runner.restored.set()
-        self._begin(self._warm_up_rest())
-        self._begin(self.writer.run())
-        self._begin(self.relayout.run())
-        self._begin(self.tables.run())
-        self._begin(
-            Bootstrap(
-                self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
-            ).run()
+        bootstrap = Bootstrap(
+            self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
         )
+        self.background.start(self._warm_up_rest(), "loads the kernels of rarer calls")
+        self.background.start(self.writer.run(), "writes snapshots")
+        self.background.start(self.relayout.run(), "lays the tree out anew")
+        self.background.start(self.tables.run(), "keeps a reader of imports")
+        self.background.start(bootstrap.run(), "finds a tree to start from")
         logger.info(
             "node %s of cluster %s: reports on %s, instant on %s, HTTP on %s",
             settings.name,
@@ -186,14 +191,13 @@ class TreeNode:
         self.streams.end("the node ends")
         runner.end_waits()
         await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.stop()
         if not fatal:
             try:
                 await self.writer.save()
             except OSError as error:
                 logger.error("no last snapshot: %s", error)
+        self.debug_pages.end()
         await self.http.stop()
         self._close()
 
@@ -212,16 +216,15 @@ class TreeNode:
             log.close()
         self._lock.close()
 
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        """Runs a part for as long as the node lives; its end is the node's."""
+    def _is_live(self) -> Verdict:
+        return Verdict(self.runner.fatal is None, "live")
 
-        async def guarded() -> None:
-            try:
-                await work
-            except Exception as error:
-                self.runner.fail(error)
+    def _is_ready(self) -> Verdict:
+        return Verdict(self.runner.core.life.ready, self.runner.core.state.name)
 
-        self._tasks.append(asyncio.create_task(guarded()))
+    def _is_primary(self) -> Verdict:
+        # By the clock, not by the last tick: a process that was frozen is no primary even before it notices.
+        return Verdict(self.runner.core.role.is_primary(now_s()), self.runner.core.state.name)
 
     async def _announce(self) -> None:
         while True:
@@ -276,20 +279,11 @@ def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> N
     node_settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     limits = load_settings(ImportLimits, "imports", config, overrides)
-    fatal = False
 
-    async def main(stop: asyncio.Event) -> None:
-        nonlocal fatal
+    async def serve() -> TreeNode:
         node = TreeNode(node_settings, cluster, limits, early)
         await node.start()
-        settling = asyncio.ensure_future(_settle_once(node.warm))
-        waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(node.runner.stop.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in (*waits, settling):
-            wait.cancel()
-        await node.stop()
-        fatal = node.runner.fatal is not None
+        node.background.start(_settle_once(node.warm), "settles the memory")
+        return node
 
-    run(main)
-    if fatal:
-        sys.exit(EXIT_FATAL)
+    run(serve, fault_exit_code=EXIT_FATAL)

@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.coordinator.app import Coordinator, follow_hosts_file
+from services.coordinator.app import Coordinator
 from services.coordinator.election.events import Recorded
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
@@ -25,7 +25,9 @@ from services.shared.serving.channels import open_channel
 from tests.fakes.heartbeats import DRAINING, FakeNode
 
 CLUSTER = ClusterSettings(name="dot-test")
-SETTINGS = CoordinatorSettings(listen_host="127.0.0.1", port=0, http_port=0, watch_interval_s=0.05)
+SETTINGS = CoordinatorSettings(
+    listen_host="127.0.0.1", port=0, http_port=0, watch_interval_s=0.05, hosts_file_interval_s=0.01
+)
 DEADLINE_S = 20.0
 
 
@@ -41,7 +43,7 @@ class Stage:
 
     async def start(self, cluster: ClusterSettings = CLUSTER) -> None:
         self.coordinator = await Coordinator.start(cluster, SETTINGS, self.store, clock=lambda: self.now)
-        self.channel = open_channel(f"127.0.0.1:{self.coordinator.port}")
+        self.channel = open_channel(f"127.0.0.1:{self.coordinator.server.port}")
 
     @property
     def stub(self) -> Any:
@@ -229,8 +231,21 @@ async def test_a_write_that_only_seemed_to_fail_counts(stage: Stage) -> None:
 async def test_another_active_coordinator_ends_this_one(stage: Stage) -> None:
     await stage.store.save(Recorded(epoch=9, primary="z"), Recorded())
     call = stage.stub.Pause(coordinator_pb2.PauseRequest(), timeout=DEADLINE_S)
-    with pytest.raises(Exception, match="another coordinator is active"):
-        await asyncio.wait_for(asyncio.shield(stage.coordinator.runner.fatal), DEADLINE_S)
+    async with asyncio.timeout(DEADLINE_S):
+        await stage.coordinator.background.failed.wait()
+    assert stage.coordinator.background.reason.startswith("another coordinator is active")
+    call.cancel()
+
+
+async def test_a_write_that_fails_otherwise_ends_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Recorded) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(stage.store, "save", broken)
+    call = stage.stub.Pause(coordinator_pb2.PauseRequest(), timeout=DEADLINE_S)
+    async with asyncio.timeout(DEADLINE_S):
+        await stage.coordinator.background.failed.wait()
+    assert "a defect" in stage.coordinator.background.reason
     call.cancel()
 
 
@@ -291,7 +306,6 @@ async def test_the_host_files_order_is_followed(tmp_path: Path) -> None:
     stage = Stage()
     cluster = ClusterSettings(name="dot-test", hosts_file=str(hosts))
     await stage.start(cluster)
-    following = asyncio.create_task(follow_hosts_file(cluster, stage.coordinator.runner, 0.01))
     for name in ("a", "b", "c"):
         await stage.node(name).talk()
     assert [node.address.name for node in (await stage.cluster()).nodes] == ["b", "a", "c"]
@@ -303,7 +317,6 @@ async def test_the_host_files_order_is_followed(tmp_path: Path) -> None:
         return [node.address.name for node in (await stage.cluster()).nodes] == ["c", "a", "b"]
 
     await stage.until(reordered)
-    following.cancel()
     await stage.stop()
 
 
@@ -317,7 +330,7 @@ async def test_health_reflection_and_metrics(stage: Stage) -> None:
     call = reflection.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
     services = {service.name for service in (await call.read()).list_services_response.service}
     assert "fasttree.v1.CoordinatorService" in services
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{stage.coordinator.http_port}") as http:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{stage.coordinator.http.port}") as http:
         for path in ("/livez", "/readyz"):
             async with http.get(path) as response:
                 assert response.status == 200

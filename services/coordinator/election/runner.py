@@ -31,10 +31,9 @@ from services.coordinator.election.events import (
     SwitchoverFailed,
     SwitchoverProblem,
 )
-from services.coordinator.election.leases import LeaseError
-from services.coordinator.election.seat import ElectionError
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.cores import Tick
+from services.shared.serving.background import Background
 from services.shared.serving.errors import (
     AlreadyExistsError,
     DeadlineExceededError,
@@ -70,10 +69,15 @@ class CoreRunner:
         core: The election core, as recorded in the store.
         store: What `Persist` writes to.
         clock: The core's clock, in seconds.
+        background: Where writes run; ended when the coordinator must not go on: another one is active, or a rule is
+            broken.
     """
 
-    def __init__(self, core: ElectionCore, store: ClusterStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, core: ElectionCore, store: ClusterStore, clock: Callable[[], float], background: Background
+    ) -> None:
         self.core = core
+        self._background = background
         self._store = store
         self._clock = clock
         self._sinks: dict[tuple[str, str], NodeSink] = {}
@@ -89,8 +93,6 @@ class CoreRunner:
         self.changes = 0
         self._changed = asyncio.Event()
         self._closed = False
-        #: Set when the coordinator must not go on: another one is active, or a rule is broken.
-        self.fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         #: Elections, refused heartbeats and failed writes since the start.
         self.counts = {"elections": 0, "refusals": 0, "write_failures": 0}
 
@@ -165,21 +167,17 @@ class CoreRunner:
 
     def feed(self, event: Event) -> None:
         """Hands an event to the core and performs what it asks for."""
-        if self._closed or self.fatal.done():
+        if self._closed or self._background.failed.is_set():
             return
         try:
             actions = self.core.handle(event, self._clock())
             self.core.validate()
-        except (ElectionError, LeaseError) as error:
-            self._die(error)
+        except Exception as error:
+            self._background.fail(error, "the election")
             return
         for action in actions:
             self._perform(action)
         self._arm()
-
-    def _die(self, error: Exception) -> None:
-        if not self.fatal.done():
-            self.fatal.set_exception(error)
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -192,7 +190,7 @@ class CoreRunner:
     def _perform(self, action: Action) -> None:
         match action:
             case Persist():
-                self._write = asyncio.create_task(self._persist(action.recorded))
+                self._write = self._background.start(self._persist(action.recorded), "writes to the store")
             case Answer():
                 self._log_role(action)
                 if sink := self._sinks.get((action.node, action.incarnation)):
@@ -243,7 +241,7 @@ class CoreRunner:
         try:
             problem = await self._save(recorded, before)
         except StoreConflictError as error:
-            self._die(error)
+            self._background.end(error)
             return
         if problem:
             self.counts["write_failures"] += 1

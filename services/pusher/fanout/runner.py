@@ -19,7 +19,6 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.pusher.background import Background
 from services.pusher.fanout.events import (
     Appended,
     Applied,
@@ -48,6 +47,7 @@ from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
 from services.pusher.log.tail import LogTail
 from services.shared.cores import Tick
+from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)

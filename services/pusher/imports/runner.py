@@ -11,7 +11,6 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
-from services.pusher.background import Background
 from services.pusher.fanout.events import LogEndChanged, NodeStands
 from services.pusher.fanout.membership import MembersChanged
 from services.pusher.imports.catalog import ImportCatalog
@@ -37,6 +36,7 @@ from services.pusher.imports.events import (
 from services.pusher.imports.rollout import Rollout, RolloutSettings
 from services.pusher.log.store import StoreFullError
 from services.shared.cores import Tick
+from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)

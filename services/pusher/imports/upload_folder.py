@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.background import Background
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import check_file_name
 from services.pusher.imports.intake import ImportIntake
+from services.shared.serving.background import Background
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError
 
 logger = logging.getLogger(__name__)

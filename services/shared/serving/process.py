@@ -1,23 +1,80 @@
-"""The command line of a service: `python -m services.NAME --config FILE --set section.field=value`."""
+"""A service as a process: its command line, its folder, and its life from start to end.
+
+The command line is `python -m services.NAME --config FILE --set section.field=value`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import gc
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import click
+import uvloop
 
 from services.shared.config.load import SettingsError, parse_overrides
+from services.shared.serving.background import Background
+
+logger = logging.getLogger(__name__)
 
 
 class StartupError(Exception):
-    """Why the service can't start: one line that names the mend."""
+    """Why the service can't start, or can't go on: one line that names the mend.
+
+    Args:
+        exit_code: Of the process.
+    """
+
+    def __init__(self, reason: str, exit_code: int = 1) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+class Service(Protocol):
+    """What has been started, and runs until it is stopped."""
+
+    @property
+    def background(self) -> Background:
+        """Tells when it must not go on."""
+
+    async def stop(self) -> None:
+        """Drains, then ends. Called once, whether it was asked to end or failed."""
+
+
+def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) -> None:
+    """Runs a service on uvloop until SIGTERM or SIGINT, or until it must not go on.
+
+    Args:
+        start: Returns once it serves.
+        fault_exit_code: Of a process that ended by a fault of its own.
+
+    Raises:
+        StartupError: It could not go on.
+    """
+
+    async def life() -> None:
+        asked = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+        service = await start()
+        background = service.background
+        ends = [asyncio.create_task(event.wait()) for event in (asked, background.failed)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+        logger.info("ends")
+        await service.stop()
+        if background.error is not None:
+            raise StartupError(background.reason, fault_exit_code) from background.error
+
+    uvloop.run(life())
 
 
 def service_command(name: str, start: Callable[[Path | None, dict[str, str]], None]) -> click.Command:
@@ -41,7 +98,7 @@ def service_command(name: str, start: Callable[[Path | None, dict[str, str]], No
             start(config, parse_overrides(assignments))
         except (SettingsError, StartupError, OSError) as error:
             click.echo(f"error: {name}: {error}", err=True)
-            sys.exit(1)
+            sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
 
     return command
 

@@ -1,16 +1,13 @@
-"""What every server has: health, reflection, limits, one way from an exception to a status, one way to end."""
+"""What every server has: health, reflection, limits, one way from an exception to a status."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
-import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
@@ -142,20 +139,3 @@ async def _abort(error: Exception, method: str, context: Any) -> None:
     # With details, so that a client can tell a server's fault from a broken connection, which it may try again.
     fault = FastTreeError(f"{method} failed: {type(error).__name__}; the server's log has more")
     await context.abort_with_status(rpc_status.to_status(to_rpc_status(fault)))
-
-
-def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Runs a service until SIGTERM or SIGINT, on uvloop.
-
-    Args:
-        main: Gets the event that the signal sets; drains and returns after it.
-    """
-
-    async def body() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        await main(stop)
-
-    uvloop.run(body())

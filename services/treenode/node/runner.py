@@ -16,6 +16,7 @@ from collections.abc import Callable
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.load import ClusterSettings
 from services.shared.cores import Tick
+from services.shared.serving.background import Background
 from services.shared.serving.errors import UnavailableError
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import NodeAction, NodeCore, NodeEvent, NodeSettings
@@ -38,8 +39,10 @@ def now_s() -> float:
 class NodeRunner:
     """One node in one process; what reports see of it is `services.treenode.reports.NodeView`."""
 
-    def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings) -> None:
+    def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings, background: Background) -> None:
+        """`background`: ends the process where the state can't be trusted any more."""
         self.settings = settings
+        self._background = background
         self.cluster = cluster
         core_settings = NodeSettings(
             role=RoleSettings(margin_s=settings.lease_margin_s),
@@ -65,8 +68,6 @@ class NodeRunner:
         self.on_tree_changed: Callable[[], None] = lambda: None
         #: Set once what is on the node's own disk was loaded: before that, nobody is told where it stands.
         self.restored = asyncio.Event()
-        #: Why the process must end at once; None while all is well.
-        self.fatal: BaseException | None = None
         self.stop = asyncio.Event()
         #: Clear while updates are held back for a swap.
         self.applying = asyncio.Event()
@@ -85,6 +86,11 @@ class NodeRunner:
         self._waiter_numbers = itertools.count()
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._refused_text = ""
+
+    @property
+    def fatal(self) -> BaseException | None:
+        """Why the process must end at once; None while all is well."""
+        return self._background.error
 
     # -- what reports see
 
@@ -168,8 +174,7 @@ class NodeRunner:
 
     def fail(self, error: BaseException) -> None:
         """The node can't go on: its state is not what it should be. The process ends without a snapshot of it."""
-        logger.critical("the node ends: %s", error, exc_info=error)
-        self.fatal = error
+        self._background.fail(error, "the node's state")
         self.stop.set()
 
     def end_waits(self) -> None:

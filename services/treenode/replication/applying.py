@@ -74,12 +74,12 @@ class SlicePace:
 class Applier:
     """Applies decoded updates to the live tree, in position order."""
 
-    def __init__(self, node: NodeRunner, listener: SliceListener) -> None:
+    def __init__(self, node: NodeRunner, listener: SliceListener, note_batch_s: Callable[[float], None]) -> None:
+        """`note_batch_s`: gets how long each batch took, in seconds."""
         self._node = node
         self._listener = listener
+        self._note_batch_s = note_batch_s
         self._pace = SlicePace(node.settings.apply_slice_ms)
-        #: Told how long each batch took, in seconds.
-        self.on_batch: Callable[[float], None] = lambda took_s: None
         #: Updates applied since the start, and the time spent inside the engine, in seconds.
         self.applied_count = 0
         self.busy_s = 0.0
@@ -118,7 +118,7 @@ class Applier:
             start = end
             if start < count:
                 await asyncio.sleep(0)
-        self.on_batch(time.perf_counter() - began_s)
+        self._note_batch_s(time.perf_counter() - began_s)
         return not_applied
 
     def _admitted(self, positions: Sequence[int]) -> ApplyRecords | None:

@@ -203,8 +203,8 @@ async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(
         monkeypatch.setattr(node.runner.held_tree, "apply", fail)
         with pytest.raises(EndedError):
             await stream.send([3])
-        await until(node.runner.stop.is_set, "the node to end")
-        assert node.runner.fatal is not None
+        await until(node.background.failed.is_set, "the node to end")
+        assert node.background.reason == "ended by a fault of its own: broken"
     assert list((tmp_path / "snapshots").glob("*.snapshot")) == []
 
 

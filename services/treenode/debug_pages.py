@@ -1,9 +1,7 @@
-"""The HTTP port: health for load balancers, figures for Prometheus, logs for people.
+"""The node's logs as pages of its HTTP port, for people.
 
 | path | answer |
 |---|---|
-| /livez /readyz /primary | 200 while it is so, else 503 |
-| /metrics | Prometheus' text format |
 | /debug/mtree.log, /debug/hpushup.log | the last lines: `?lines=N`; `?follow=1` goes on with new ones |
 | /debug.txt | each update as it is applied, until the reader goes away |
 
@@ -20,59 +18,27 @@ from typing import Any
 from aiohttp import web
 
 from services.treenode.debug_logs import DebugLog, TooManyFollowersError, UpdateEcho
-from services.treenode.metrics import CONTENT_TYPE, NodeMetrics
-from services.treenode.node.runner import NodeRunner, now_s
 
 LINES_DEFAULT = 100
 #: A follower hears something this often, in seconds, so that proxies keep the connection.
 SILENCE_S = 15.0
 
 
-class HttpPort:
-    """The HTTP server of one node."""
+class DebugPages:
+    """The pages, until `end`."""
 
-    def __init__(self, node: NodeRunner, metrics: NodeMetrics, logs: Mapping[str, DebugLog], echo: UpdateEcho) -> None:
-        self._node = node
-        self._metrics = metrics
+    def __init__(self, logs: Mapping[str, DebugLog], echo: UpdateEcho) -> None:
         self._logs = logs
         self._echo = echo
         self._ending = asyncio.Event()
-        application = web.Application()
-        application.router.add_get("/livez", self._livez)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/primary", self._primary)
-        application.router.add_get("/metrics", self._figures)
-        application.router.add_get("/debug.txt", self._echoed)
-        application.router.add_get("/debug/{name}", self._log)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; returns the port. Raises OSError where the address is taken."""
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise OSError(f"can't listen on {host}:{port}: {error}; set treenode.http_port") from error
-        return int(self._runner.addresses[0][1])
+    def routes(self) -> list[web.RouteDef]:
+        """Where they are."""
+        return [web.get("/debug.txt", self._echoed), web.get("/debug/{name}", self._log)]
 
-    async def stop(self) -> None:
-        """Ends followers and listens no more."""
+    def end(self) -> None:
+        """Ends who follows a log."""
         self._ending.set()
-        await self._runner.cleanup()
-
-    async def _livez(self, request: web.Request) -> web.Response:
-        return _yes_or_no(self._node.fatal is None, "live")
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        return _yes_or_no(self._node.core.life.ready, self._node.core.state.name)
-
-    async def _primary(self, request: web.Request) -> web.Response:
-        # By the clock, not by the last tick: a process that was frozen is no primary even before it notices.
-        return _yes_or_no(self._node.core.role.is_primary(now_s()), self._node.core.state.name)
-
-    async def _figures(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.page(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         log = self._logs.get(request.match_info["name"])
@@ -124,7 +90,3 @@ class HttpPort:
 
 async def _next(lines: AsyncIterator[str]) -> str:
     return await anext(lines)
-
-
-def _yes_or_no(good: bool, text: str) -> web.Response:
-    return web.Response(status=200 if good else 503, text=text + "\n", headers={"Cache-Control": "no-store"})

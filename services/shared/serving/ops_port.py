@@ -1,0 +1,85 @@
+"""A service's HTTP port, for those who operate it: health for load balancers and probes, figures for Prometheus.
+
+Every service has /livez and /readyz (200 while it is so, else 503 with the reason) and /metrics; it may add checks of
+its own, such as /primary, and whole pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from aiohttp import web
+
+from services.shared.serving.metrics import CONTENT_TYPE, Metrics
+
+#: What a connection under way has to end in, in seconds.
+_SHUTDOWN_S = 1.0
+
+
+class Verdict(NamedTuple):
+    """What a check says now: whether it is so, and the line that the page shows."""
+
+    good: bool
+    text: str
+
+
+Check = Callable[[], Verdict]
+
+
+def live() -> Verdict:
+    """Of a service that ends by itself where it can't go on: while it answers, it lives."""
+    return Verdict(True, "live")
+
+
+class OpsPort:
+    """One service's HTTP port.
+
+    Args:
+        setting: The setting that says the port, such as "pusher.http_port".
+        metrics: What /metrics shows.
+        checks: Path to check; /readyz among them, and /livez where the service has a say in it.
+        pages: Further pages.
+    """
+
+    def __init__(
+        self, setting: str, metrics: Metrics, checks: Mapping[str, Check], pages: Sequence[web.RouteDef] = ()
+    ) -> None:
+        self._setting = setting
+        self._metrics = metrics
+        application = web.Application()
+        for path, check in {"/livez": live, **checks}.items():
+            application.router.add_get(path, _page_of(check))
+        application.router.add_get("/metrics", self._figures)
+        application.add_routes(pages)
+        self._runner = web.AppRunner(
+            application, access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
+        )
+        #: Where it listens, from `start` on.
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> int:
+        """Listens; returns the port (0 took a free one). Raises OSError where it can't, naming the setting."""
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except OSError as error:
+            why = f"can't listen on {host}:{port} (HTTP): {error.strerror}; set {self._setting}"
+            raise OSError(why) from error
+        self.port = int(self._runner.addresses[0][1])
+        return self.port
+
+    async def stop(self) -> None:
+        """Listens no more, and ends what is under way."""
+        await self._runner.cleanup()
+
+    async def _figures(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _page_of(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def page(_: web.Request) -> web.Response:
+        good, text = check()
+        return web.Response(status=200 if good else 503, text=text + "\n", headers={"Cache-Control": "no-store"})
+
+    return page
