@@ -30,21 +30,16 @@ RUN_ALL = """
 import ast, json, sys
 from pathlib import Path
 from tools.mutants.mutations import find_mutants
-from tools.mutants.runs import Run, prepare, verdicts
+from tools.mutants.runs import Changed, RoomError, verdicts
 
 folder = Path(sys.argv[1])
-tree = ast.parse((folder / "planted.py").read_text())
-
-def made(mutant):
-    def code():
-        mutant.apply()
-        return compile(tree, "planted.py", "exec")
-    return code
-
-prepare()
-tests = (str(folder / "test_planted.py"),)
-runs = [Run(m.name, "planted", folder / "planted.py", made(m), tests, 30.0) for m in find_mutants("planted.py", tree)]
-print(json.dumps({name: verdict.value for name, verdict, _ in verdicts(runs, jobs=2)}))
+path = folder / "planted.py"
+tree = ast.parse(path.read_text())
+changes = [Changed("planted", path, tree, mutant) for mutant in find_mutants("planted.py", tree)]
+try:
+    print(json.dumps({name: verdict.value for name, verdict in verdicts(changes, [str(folder)], jobs=2)}))
+except RoomError as error:
+    print(json.dumps({"error": str(error)}))
 """
 
 
@@ -101,35 +96,73 @@ def test_checks_and_fields_stay_as_they_are() -> None:
     assert mutants_of("class A:\n    b: int = 1\n    def validate(self):\n        self.c()\n") == {}
 
 
-def test_a_noticed_mutant_is_counted_and_a_survivor_is_named(tmp_path: Path) -> None:
-    (tmp_path / "planted.py").write_text(MODULE)
-    (tmp_path / "test_planted.py").write_text(TESTS)
+def verdicts_of(folder: Path, module: str, tests: str) -> dict[str, str]:
+    """Every mutant of a module, without path, to what became of it."""
+    (folder / "planted.py").write_text(module)
+    (folder / "test_planted.py").write_text(tests)
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root), *sys.path])}
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN_ALL, str(tmp_path)], env=environment, cwd=tmp_path, capture_output=True, check=True
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(root), *sys.path])}
+    command = [sys.executable, "-c", RUN_ALL, str(folder)]
+    ran = subprocess.run(command, env=environment, cwd=folder, capture_output=True, check=True)
+    return {name.removeprefix("planted.py "): verdict for name, verdict in json.loads(ran.stdout).items()}
+
+
+def test_a_noticed_mutant_is_counted_and_a_survivor_is_named(tmp_path: Path) -> None:
+    assert verdicts_of(tmp_path, MODULE, TESTS) == {
+        # At the boundary nothing is left either way.
+        "room_left: used >= size -> used > size": "survived",
+        "room_left: used >= size -> used < size": "noticed",
+        "room_left: 0 -> 1": "noticed",
+        "room_left: return size - used -> return 0": "noticed",
+        "room_left: size - used -> size + used": "noticed",
+    }
+
+
+def test_constants_methods_and_what_nobody_tests(tmp_path: Path) -> None:
+    module = """
+LIMIT = 2
+NAMES = {"a": 1}
+
+class Gate:
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def full(self) -> bool:
+        return self.count == LIMIT
+
+    def untested(self) -> bool:
+        return True
+"""
+    tests = """
+from planted import LIMIT, NAMES, Gate
+
+def test_gate():
+    gate = Gate()
+    assert not gate.full
+    gate.count = LIMIT
+    assert gate.full
+    assert (LIMIT, NAMES) == (2, {"a": 1})
+"""
+    found = verdicts_of(tmp_path, module, tests)
+    assert {name for name, verdict in found.items() if verdict == "not reached"} == {"Gate.untested: True -> False"}
+    assert {name for name, verdict in found.items() if verdict == "survived"} == {"Gate.__init__: 0 -> 1"}
+    assert (
+        found["module: 2 -> 3"]
+        == found["module: 1 -> 2"]
+        == found["Gate.full: self.count == LIMIT -> self.count != LIMIT"]
+        == "noticed"
     )
-    verdicts = json.loads(ran.stdout.splitlines()[-1])
-    survived = {name.split(": ", 1)[1] for name, verdict in verdicts.items() if verdict == "survived"}
-    # At the boundary nothing is left either way.
-    assert survived == {"used >= size -> used > size"}
-    assert set(verdicts.values()) == {"noticed", "survived"}
-    assert len(verdicts) == 5
 
 
 def test_a_mutant_that_never_ends_is_ended(tmp_path: Path) -> None:
-    (tmp_path / "planted.py").write_text("def count(to):\n    n = 0\n    while n < to:\n        n += 1\n    return n\n")
-    (tmp_path / "test_planted.py").write_text(
-        "from planted import count\n\ndef test_count():\n    assert count(3) == 3\n"
+    module = "def count(to):\n    n = 0\n    while n < to:\n        n += 1\n    return n\n"
+    found = verdicts_of(tmp_path, module, "from planted import count\n\ndef test_count():\n    assert count(3) == 3\n")
+    assert found["count: n += 1 -> nothing"] == "too slow"
+
+
+def test_tests_that_fail_unchanged_are_an_error(tmp_path: Path) -> None:
+    found = verdicts_of(
+        tmp_path, "def one():\n    return 1\n", "import planted\n\ndef test():\n    assert planted.one() == 2\n"
     )
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(root), *sys.path])}
-    ran = subprocess.run(
-        [sys.executable, "-c", RUN_ALL.replace("30.0", "5.0"), str(tmp_path)],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        check=True,
-    )
-    verdicts = json.loads(ran.stdout.splitlines()[-1])
-    assert verdicts["planted.py count: n += 1 -> nothing"] == "too slow"
+    assert "assert 1 == 2" in found["error"]

@@ -42,6 +42,8 @@ class Mutant:
 
     path: str
     line: int
+    #: Names joined by dots; "module" outside of all.
+    function: str
     #: Names it for good: the line may change, this does not as long as the code is the same.
     name: str
     apply: Callable[[], None]
@@ -67,7 +69,7 @@ def find_mutants(path: str, tree: ast.Module) -> list[Mutant]:
         seen[name] += 1
         if seen[name] > 1:
             name += f" ({seen[name]})"
-        mutants.append(Mutant(path, getattr(change.node, "lineno", 0), name, change.apply))
+        mutants.append(Mutant(path, getattr(change.node, "lineno", 0), function, name, change.apply))
     return mutants
 
 
@@ -151,9 +153,12 @@ class _Finder:
 
     def _return(self, node: ast.Return) -> Iterator[tuple[str, _Change]]:
         annotation = self._returns[-1]
-        for value in _other_results(_text(annotation) if annotation else ""):
-            if node.value is not None and _text(node.value) != value:
-                yield self._found(node, f"return {value}", _set(node, "value", None, ast.parse(value).body[0].value))  # type: ignore[attr-defined]
+        if node.value is None or annotation is None or isinstance(node.value, ast.Constant):
+            return
+        for value in _other_results(_text(annotation)):
+            if _text(node.value) != value:
+                new = ast.parse(value, mode="eval").body
+                yield self._found(node, f"return {value}", _set(node, "value", None, new))
 
     # -- expressions
 

@@ -1,35 +1,36 @@
-"""How a mutant is run: the tests of its room, in a fork that has the mutant in its module's place."""
+"""How mutants are run: forks of a process that has collected the tests of a room, and run them once unchanged."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import importlib
-import importlib.abc
-import importlib.machinery
+import json
 import os
 import resource
 import signal
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
-from types import CodeType, ModuleType
-from typing import NamedTuple
+from types import FrameType
+from typing import IO, Any, NamedTuple
 
-#: Slow to import, and the same for every mutant.
-_IMPORTED_BEFORE = (
-    "pytest",
-    "hypothesis.stateful",
-    "numpy",
-    "numba",
-    "grpc.aio",
-    "fasttree.v1.types_pb2",
-    "fasttree.v1",
-)
+import hypothesis
+import pytest
+
+from tools.mutants.mutations import Mutant
+from tools.mutants.patching import put_in
+
 #: A mutant that eats memory is noticed, not the machine's end.
 _DATA_BYTES_MAX = 4 << 30
-_POLL_S = 0.01
+_POLL_S = 0.005
+#: A mutant may take so many times the time of its tests unchanged, and so much longer.
+_SLOWER_TIMES = 5
+_SLOWER_S = 10.0
 
 
 class Verdict(Enum):
@@ -39,56 +40,152 @@ class Verdict(Enum):
     #: Noticed as well: a test that goes on for ever has failed.
     TOO_SLOW = "too slow"
     SURVIVED = "survived"
+    #: Survived as well: no test of the room goes there.
+    NOT_REACHED = "not reached"
 
 
-class Run(NamedTuple):
-    """The tests of a room, with one module made anew."""
+class RoomError(Exception):
+    """The room's tests fail with nothing changed. Holds what they said."""
 
-    #: Names it in the verdicts.
-    name: str
+
+class Changed(NamedTuple):
+    """A mutant and where it belongs."""
+
     module: str
     path: Path
-    #: The module's code, made in the fork: what it changes on the way is gone with it.
-    code: Callable[[], CodeType]
-    tests: tuple[str, ...]
-    timeout_s: float
+    #: The module's tree, in which the mutant can be applied.
+    tree: ast.Module
+    mutant: Mutant
 
 
-def prepare() -> None:
-    """Imports what every run needs. To be called before the first run, in a process without threads."""
-    for name in _IMPORTED_BEFORE:
-        importlib.import_module(name)
+class Test(NamedTuple):
+    """A test of a room, as it ran unchanged."""
+
+    item: pytest.Item
+    took_s: float
+    #: The functions that it entered, as `path` and name.
+    entered: frozenset[tuple[str, str]]
 
 
-def verdicts(runs: Iterable[Run], jobs: int) -> Iterator[tuple[str, Verdict, float]]:
-    """Runs all, so many at a time; yields name, verdict and seconds of each as it ends."""
-    waiting = iter(runs)
-    running: dict[int, tuple[Run, float]] = {}
-    more = True
-    while more or running:
-        while more and len(running) < jobs:
-            run = next(waiting, None)
-            more = run is not None
-            if run is not None:
-                running[_start(run)] = (run, time.monotonic())
-        for child, (run, started) in list(running.items()):
-            took_s = time.monotonic() - started
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if ended:
-                verdict = Verdict.NOTICED if os.waitstatus_to_exitcode(status) else Verdict.SURVIVED
-            elif took_s < run.timeout_s:
-                continue
-            else:
-                # Its group: whatever it started goes with it.
-                os.killpg(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                verdict = Verdict.TOO_SLOW
-            del running[child]
-            yield run.name, verdict, took_s
-        time.sleep(_POLL_S)
+def verdicts(changes: Sequence[Changed], tests: Sequence[str], jobs: int) -> Iterator[tuple[str, Verdict]]:
+    """Runs the mutants of one room, so many at a time; yields the name of each, and what became of it.
+
+    Raises:
+        RoomError: The tests fail unchanged, or none is there.
+    """
+    with tempfile.TemporaryFile("w+") as said:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _be_the_room(changes, tests, jobs, said, os.fdopen(writing, "w"))
+        os.close(writing)
+        with os.fdopen(reading) as lines:
+            for line in lines:
+                name, verdict = json.loads(line)
+                yield name, Verdict(verdict)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
+            said.seek(0)
+            raise RoomError(said.read()[-4_000:])
 
 
-def _start(run: Run) -> int:
+def _be_the_room(
+    changes: Sequence[Changed], tests: Sequence[str], jobs: int, said: IO[str], verdicts_to: IO[str]
+) -> None:
+    code = 1
+    try:
+        for descriptor in (1, 2):
+            os.dup2(said.fileno(), descriptor)
+        # The same stories every time, none kept, the first failing one is enough.
+        hypothesis.settings.register_profile(
+            "mutants",
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+            suppress_health_check=list(hypothesis.HealthCheck),
+        )
+        hypothesis.settings.load_profile("mutants")
+        room = _Room(changes, jobs, verdicts_to)
+        plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+        code = pytest.main(["-x", "-q", "--no-header", "--capture=sys", *plugins, *tests], plugins=[room])
+        code = 0 if room.done else int(code) or 1
+    finally:
+        verdicts_to.close()
+        os._exit(code)
+
+
+class _Room:
+    """Takes the place of pytest's own loop."""
+
+    def __init__(self, changes: Sequence[Changed], jobs: int, verdicts_to: IO[str]) -> None:
+        self._changes, self._jobs, self._verdicts_to = changes, jobs, verdicts_to
+        self.done = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Runs the tests once unchanged, then those of each mutant in a fork of its own."""
+        if session.testsfailed or not session.items:
+            raise session.Interrupted("nothing collected, or not all of it")
+        tests = list(self._unchanged(session))
+        if session.testsfailed:
+            return True
+        # In a fork they have to pass as well, or every mutant would seem noticed.
+        control = self._changes[0]._replace(mutant=replace(self._changes[0].mutant, apply=lambda: None))
+        if [verdict for _, verdict in self._forks(session, tests, [control])] == [Verdict.NOTICED]:
+            raise session.Failed("unchanged, the tests fail in a fork")
+        for name, verdict in self._forks(session, tests, self._changes):
+            print(json.dumps([name, verdict.value]), file=self._verdicts_to, flush=True)
+        self.done = True
+        return True
+
+    def _unchanged(self, session: pytest.Session) -> Iterator[Test]:
+        paths = {str(change.path): change.mutant.path for change in self._changes}
+        for item, following in _with_next(session.items):
+            entered: set[tuple[str, str]] = set()
+
+            def enter(frame: FrameType, event: str, _: Any, entered: set[tuple[str, str]] = entered) -> None:
+                if event == "call" and (path := paths.get(frame.f_code.co_filename)):
+                    entered.add((path, frame.f_code.co_qualname.replace("<locals>.", "")))
+
+            started = time.monotonic()
+            threading.setprofile(enter)
+            sys.setprofile(enter)
+            _run(item, following)
+            sys.setprofile(None)
+            threading.setprofile(None)
+            if session.testsfailed:
+                return
+            yield Test(item, time.monotonic() - started, frozenset(entered))
+
+    def _forks(
+        self, session: pytest.Session, tests: list[Test], changes: Iterable[Changed]
+    ) -> Iterator[tuple[str, Verdict]]:
+        running: dict[int, tuple[str, float]] = {}
+        waiting = iter(changes)
+        more = True
+        while more or running:
+            while more and len(running) < self._jobs:
+                if (change := next(waiting, None)) is None:
+                    more = False
+                elif chosen := _tests_of(change.mutant, tests):
+                    ends_at = time.monotonic() + _SLOWER_S + _SLOWER_TIMES * sum(test.took_s for test in chosen)
+                    running[_fork(session, change, chosen)] = (change.mutant.name, ends_at)
+                else:
+                    yield change.mutant.name, Verdict.NOT_REACHED
+            for child, (name, ends_at) in list(running.items()):
+                if (verdict := _verdict(child, ends_at)) is not None:
+                    del running[child]
+                    yield name, verdict
+            time.sleep(_POLL_S)
+
+
+def _tests_of(mutant: Mutant, tests: list[Test]) -> list[Test]:
+    """Those that enter its function, quickest first."""
+    chosen = [test for test in tests if mutant.function == "module" or (mutant.path, mutant.function) in test.entered]
+    return sorted(chosen, key=lambda test: test.took_s)
+
+
+def _fork(session: pytest.Session, change: Changed, chosen: list[Test]) -> int:
     child = os.fork()
     if child:
         # Here too: whoever comes first.
@@ -102,39 +199,35 @@ def _start(run: Run) -> int:
         silence = os.open(os.devnull, os.O_RDWR)
         for descriptor in (0, 1, 2):
             os.dup2(silence, descriptor)
-        sys.meta_path.insert(0, _OneModule(run))
-        code = _pytest(run.tests)
+        change.mutant.apply()
+        put_in(sys.modules[change.module], change.tree, change.mutant.line, change.mutant.function)
+        for item, following in _with_next([test.item for test in chosen]):
+            _run(item, following)
+            if session.testsfailed or session.shouldfail:
+                os._exit(1)
+        code = 0
     finally:
         os._exit(code)
 
 
-def _pytest(tests: tuple[str, ...]) -> int:
-    import hypothesis
-    import pytest
+def _verdict(child: int, ends_at: float) -> Verdict | None:
+    """What became of a fork; None while it runs and may."""
+    ended, status = os.waitpid(child, os.WNOHANG)
+    if ended:
+        return Verdict.NOTICED if os.waitstatus_to_exitcode(status) else Verdict.SURVIVED
+    if time.monotonic() < ends_at:
+        return None
+    # Its group: whatever it started goes with it.
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return Verdict.TOO_SLOW
 
-    # The same stories every time, none kept, the first failing one is enough.
-    phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
-    hypothesis.settings.register_profile("mutants", derandomize=True, database=None, phases=phases)
-    hypothesis.settings.load_profile("mutants")
-    return int(pytest.main(["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist", *tests]))
+
+def _with_next(items: Iterable[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
+    """Each with the one after it, by which pytest knows what it may take down in between."""
+    listed = list(items)
+    yield from zip(listed, [*listed[1:], None], strict=True)
 
 
-class _OneModule(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds one module, and makes it from other code than its file's."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        """See importlib."""
-        if fullname != self._run.module:
-            return None
-        spec = importlib.machinery.ModuleSpec(fullname, self, origin=str(self._run.path))
-        spec.has_location = True
-        return spec
-
-    def exec_module(self, module: ModuleType) -> None:
-        """See importlib."""
-        exec(self._run.code(), module.__dict__)
+def _run(item: pytest.Item, following: pytest.Item | None) -> None:
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
