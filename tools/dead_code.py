@@ -50,9 +50,7 @@ KEPT = {
     "services/treenode/imports/reading/parquet_reader.py:writeable": _SET,
     "services/treenode/reports/plan/filters.py:prec": _SET,
     "services/treenode/imports/table_reader.py:has_spare": _TESTS_WAIT,
-    "tools/mutants/runs.py:find_spec": _FRAMEWORK,
-    "tools/mutants/runs.py:exec_module": _FRAMEWORK,
-    "tools/mutants/runs.py:has_location": _SET,
+    "tools/mutants/runs.py:pytest_runtestloop": _FRAMEWORK,
     "tools/tour.py:comparable": _TESTED_TOOL,
     "tools/tour.py:python_program": _TESTED_TOOL,
 }
