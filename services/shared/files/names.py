@@ -1,0 +1,30 @@
+"""What a file's name may be when it comes from outside, and where it may lead."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from services.shared.serving.errors import InvalidArgumentError
+
+#: The proto's rule (`UploadImportHeader`). `.` and `..` are folders.
+_FILE_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}")
+_SHOWN_MAX = 140
+
+
+def check_file_name(name: str, field: str = "file_name") -> None:
+    """Raises InvalidArgumentError where a name could be a path, or could not be written to a disk; `field` is named."""
+    if not _FILE_NAME.fullmatch(name):
+        raise InvalidArgumentError(
+            f"file_name {name[:_SHOWN_MAX]!r}: use 1 to 128 of A-Z a-z 0-9 . _ - and no folder", field=field, value=name
+        )
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of that name right inside the folder. Raises InvalidArgumentError where it would be anywhere else.
+
+    For names that are not, or not yet, known to fit `check_file_name`.
+    """
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise InvalidArgumentError(f"file_name {name[:_SHOWN_MAX]!r} is no name inside a folder", field="file_name")
+    return folder / name
