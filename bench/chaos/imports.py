@@ -11,7 +11,7 @@ from bench.cluster.judge import replay_onto, tree_of_file
 from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client, FastTreeClientError, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.files.chunks import file_sha256
+from services.shared.files.checksums import file_sha256
 from services.treenode.tree import Tree
 
 _OVER = (

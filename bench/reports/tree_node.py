@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,6 @@ import grpc.aio
 
 from bench.cluster.cluster import children_of, cpu_s, free_port, wait_for
 from fasttree.v1 import (
-    import_source_pb2,
     import_source_pb2_grpc,
     report_pb2,
     report_pb2_grpc,
@@ -28,7 +27,7 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.files.chunks import iter_chunks
+from services.shared.files.import_source import HeldImport, ImportSourceServicer
 from services.shared.serving.channels import open_channel
 from services.shared.wire.record import checksum
 
@@ -61,22 +60,6 @@ class ImportTimes:
         starts = sorted(self.began_s.items(), key=lambda item: item[1])
         spans = pairwise(starts)
         return ", ".join(f"{names[phase]} {end - begin:.2f} s" for (phase, begin), (_, end) in spans)
-
-
-class _ImportSource(import_source_pb2_grpc.ImportSourceServiceServicer):
-    """Gives the one file of the bench."""
-
-    def __init__(self, manifest: types_pb2.ImportManifest, path: Path) -> None:
-        self._manifest = manifest
-        self._path = path
-
-    async def DownloadImport(
-        self, request: import_source_pb2.DownloadImportRequest, context: Any
-    ) -> AsyncIterator[import_source_pb2.DownloadImportResponse]:
-        """The manifest, then the chunks."""
-        yield import_source_pb2.DownloadImportResponse(manifest=self._manifest)
-        for chunk in iter_chunks(self._path, request.offset, self._manifest.size_bytes):
-            yield import_source_pb2.DownloadImportResponse(chunk=chunk)
 
 
 class BenchNode:
@@ -167,8 +150,12 @@ class BenchNode:
         )
         with file.open("rb") as content:
             manifest.sha256 = hashlib.file_digest(content, "sha256").digest()
+
+        async def find(_import_id: int) -> HeldImport:
+            return HeldImport(manifest, file)
+
         server = grpc.aio.server()
-        import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server(_ImportSource(manifest, file), server)
+        import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server(ImportSourceServicer(find), server)
         source = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         await server.start()
         times = ImportTimes()

@@ -19,9 +19,10 @@ from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import ClusterSettings, SettingsError, load_settings
+from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.process import StartupError, lock_folder, run
+from services.shared.serving.process import StartupError, run
 from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStoreError
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import ClusterSettings, load_settings
-from services.shared.serving.process import StartupError, lock_folder, run, service_command, settle_memory
+from services.shared.files.state_folder import lock_folder
+from services.shared.serving.process import StartupError, run, service_command, settle_memory
 
 
 def start(config: Path | None, overrides: dict[str, str]) -> None:

@@ -30,9 +30,10 @@ from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
-from services.pusher.service import ImportSourceServicer, Parts, PusherServicer, add_pusher_servicer
+from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import ClusterSettings
+from services.shared.files.import_source import ImportSourceServicer
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.server import AddServicer, GrpcServer
@@ -90,13 +91,12 @@ class Pusher:
             fan_out=self.fan_out,
             reading=self.reading,
             catalog=self.catalog,
-            files=self.files,
             intake=self.intake,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
             (add_pusher_servicer, PusherServicer(parts)),
-            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(parts)),
+            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.catalog.find)),
         ]
         return GrpcServer(self.settings.listen, services, _SERVICES)
 

@@ -1,4 +1,4 @@
-"""The pusher's gRPC face: PusherService and ImportSourceService. What they do is elsewhere."""
+"""The pusher's gRPC face: PusherService. What its calls do is elsewhere."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ import grpc
 import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
-from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.log.reading import LogReading
-from services.shared.serving.errors import OutOfRangeError, UnavailableError
+from services.shared.serving.errors import UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _IMPORTS_TOLD_MAX = 20
@@ -35,7 +34,6 @@ class Parts:
     fan_out: FanOut
     reading: LogReading
     catalog: ImportCatalog
-    files: ImportFiles
     intake: ImportIntake
     draining: asyncio.Event
 
@@ -96,29 +94,6 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     def _check_open(self) -> None:
         if self._parts.draining.is_set():
             raise UnavailableError("the pusher is stopping; try again")
-
-
-class ImportSourceServicer(import_source_pb2_grpc.ImportSourceServiceServicer):
-    """See proto/fasttree/v1/import_source.proto."""
-
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-
-    async def DownloadImport(
-        self, request: import_source_pb2.DownloadImportRequest, context: _Context
-    ) -> AsyncIterator[import_source_pb2.DownloadImportResponse]:
-        """See the proto."""
-        manifest = self._parts.catalog.status(request.import_id).manifest
-        if request.offset > manifest.size_bytes:
-            raise OutOfRangeError(
-                f"import {manifest.import_id} has {manifest.size_bytes} bytes, byte {request.offset} is past its end",
-                field="offset",
-                value=str(request.offset),
-            )
-        chunks = self._parts.files.chunks(manifest, request.offset)
-        yield import_source_pb2.DownloadImportResponse(manifest=manifest)
-        async for chunk in chunks:
-            yield import_source_pb2.DownloadImportResponse(chunk=chunk)
 
 
 def add_pusher_servicer(servicer: PusherServicer, server: grpc.aio.Server) -> None:

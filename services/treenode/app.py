@@ -17,14 +17,16 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
 )
 from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.files.import_source import ImportSourceServicer
+from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.channels import connection_age_options
 from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.process import lock_folder, run, settle_memory
+from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.debug_pages import DebugPages
-from services.treenode.imports.files import ImportFiles, ImportSourceServicer
+from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.loading import ImportLoader
 from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
@@ -139,7 +141,10 @@ class TreeNode:
             f"{settings.listen_host}:{settings.instant_port}",
             services=[
                 (treenode_pb2_grpc.add_TreeNodeServiceServicer_to_server, servicer),
-                (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.files)),
+                (
+                    import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server,
+                    ImportSourceServicer(self.files.find),
+                ),
             ],
             service_names=[
                 _full_name(treenode_pb2, "TreeNodeService"),

@@ -1,12 +1,9 @@
-"""Log records and file chunks: what was written comes back, and what was not is found."""
-
-from pathlib import Path
+"""Log records: what was written comes back, and what was not is found."""
 
 import pytest
 from google.protobuf import json_format
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, file_sha256, iter_chunks, make_chunk
 from services.shared.wire.record import RecordDamagedError, check_record, content_bytes, encode_frame, update_problem
 
 
@@ -80,53 +77,3 @@ def test_malformed_updates_are_named(update: types_pb2.Update, said: str) -> Non
     problem = update_problem(update)
     assert problem is not None
     assert said in problem
-
-
-@pytest.fixture
-def whole(tmp_path: Path) -> Path:
-    path = tmp_path / "whole"
-    path.write_bytes(bytes(i * 7 % 256 for i in range(10_000)))
-    return path
-
-
-def test_a_transfer_goes_on_where_it_stopped(whole: Path, tmp_path: Path) -> None:
-    target = tmp_path / "target.part"
-    writer = ChunkWriter(target, 10_000)
-    chunks = iter_chunks(whole, 0, 10_000, chunk_bytes=1_000)
-    for _ in range(4):
-        writer.write(next(chunks))
-    writer.close()
-    writer = ChunkWriter(target, 10_000)
-    assert writer.offset == 4_000
-    for chunk in iter_chunks(whole, writer.offset, 10_000, chunk_bytes=999):
-        writer.write(chunk)
-    assert writer.finish(file_sha256(whole)) == file_sha256(whole)
-    assert target.read_bytes() == whole.read_bytes()
-
-
-def test_damaged_chunks_change_nothing(whole: Path, tmp_path: Path) -> None:
-    writer = ChunkWriter(tmp_path / "target.part", 10_000)
-    chunk = next(iter_chunks(whole, 0, 10_000, chunk_bytes=1_000))
-    wrong_bytes = types_pb2.Chunk(offset=0, data=b"x" + chunk.data[1:], crc32=chunk.crc32)
-    for wrong in (wrong_bytes, make_chunk(5, chunk.data), make_chunk(0, b""), make_chunk(0, b"x" * 10_001)):
-        with pytest.raises(ChunkDamagedError):
-            writer.write(wrong)
-    writer.write(chunk)
-    assert writer.offset == 1_000
-    with pytest.raises(ChunkDamagedError, match="1000 of 10000"):
-        writer.finish(b"")
-
-
-def test_a_wrong_whole_is_refused_and_removed(whole: Path, tmp_path: Path) -> None:
-    target = tmp_path / "target.part"
-    writer = ChunkWriter(target, 10_000)
-    for chunk in iter_chunks(whole, 0, 10_000):
-        writer.write(chunk)
-    with pytest.raises(ChunkDamagedError, match="SHA-256"):
-        writer.finish(b"\0" * 32)
-    assert not target.exists()
-
-
-def test_a_file_shorter_than_announced_is_refused(whole: Path) -> None:
-    with pytest.raises(ChunkDamagedError, match="10000"):
-        list(iter_chunks(whole, 9_000, 20_000))

@@ -65,12 +65,19 @@ class Endpoints:
         return cls(**addresses, nodes=nodes, http=dict(content.get("http", {})), pids=dict(content.get("pids", {})))
 
     def write(self, path: Path) -> None:
-        """Writes the file in one step: a reader sees the old one or the new one, never a half."""
+        """Writes the file in one step: a reader sees the old one or the new one, never a half.
+
+        Without an fsync: after a power failure no process that it names is there.
+        """
         text = json.dumps(asdict(self), indent=2) + "\n"
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
     def node(self, name: str) -> NodeEndpoint:
         """The node of that name. Raises EndpointsError, which lists those that there are."""

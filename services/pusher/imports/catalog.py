@@ -12,6 +12,7 @@ from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.places import OPEN_PLACES, KnownImport
 from services.pusher.log.store import LogStore, StoredImport, StoreFullError
 from services.pusher.log.writer import LogWriter
+from services.shared.files.import_source import HeldImport
 from services.shared.serving.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
@@ -70,6 +71,11 @@ class ImportCatalog:
             what = f"import {import_id}" if import_id else "an import"
             raise NotFoundError(f"there is no {what} here", field="import_id", value=str(import_id))
         return self._entries[wanted].status
+
+    async def find(self, import_id: int) -> HeldImport:
+        """One import and where its file is kept; 0: the newest. Raises NotFoundError."""
+        manifest = self.status(import_id).manifest
+        return HeldImport(manifest, self._files.path(manifest))
 
     def needed(self, count: int) -> list[types_pb2.ImportManifest]:
         """The imports whose files (and updates since) may still be asked for.
@@ -170,8 +176,6 @@ class ImportCatalog:
             raise FailedPreconditionError(
                 f"import {manifest.import_id} needs updates from {first_needed(manifest)} on; the log begins at {first}"
             )
-        if not self._files.has(manifest):
-            raise FailedPreconditionError(f"the file of import {manifest.import_id} is no longer kept")
         return manifest
 
     async def set_place(self, import_id: int, place: ImportPlace) -> None:

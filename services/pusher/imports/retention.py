@@ -94,7 +94,8 @@ class Retention:
         """Forgets what nothing needs any more. Raises OSError or StoreFullError where the disk fails."""
         async with self._catalog.adding:
             needed = self._catalog.needed(self._settings.files_kept)
-            removed = await asyncio.to_thread(self._files.remove_all_but, needed)
+            kept = [self._files.path(manifest) for manifest in needed]
+            removed = await asyncio.to_thread(self._files.remove_all_but, kept)
         if removed:
             logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
         old = await asyncio.to_thread(self._store.position_at, time.time() - self._settings.age_s)

@@ -6,27 +6,41 @@ then moves to `done/` (or to `refused/`, where it could not even be taken in), w
 says what became of it: first that it was taken, and once the rollout is over, how that ended.
 
 While it is being taken it is called `.taking-POSITION-FILE`: a pusher that dies in between goes on with the same
-position.
+position. So each step is on disk before the next one: the name with the position before the marker goes, the result
+before the file moves beside it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
-from services.pusher.imports.files import check_file_name
 from services.pusher.imports.intake import ImportIntake
+from services.shared.files.durable import (
+    PART,
+    make_folder,
+    remove_durably,
+    remove_leftovers,
+    replace_durably,
+    write_durably,
+)
+from services.shared.files.names import check_file_name, inside
 from services.shared.serving.background import Background
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError
 
 logger = logging.getLogger(__name__)
 
 _MARKER = ".done"
+_RESULT = ".result.txt"
 _TAKING = ".taking-"
+_POSITION = re.compile(r"[0-9]{1,19}")
+_CLAIMED = re.compile(re.escape(_TAKING) + rf"({_POSITION.pattern})-(.+)", re.DOTALL)
+_PLACES = ("done", "refused")
 _HOW_IT_ENDED = {
     pusher_pb2.IMPORT_STATE_DONE: "done: every healthy node serves from it",
     pusher_pb2.IMPORT_STATE_REFUSED: "refused: the tree before serves on",
@@ -55,16 +69,17 @@ class UploadFolder:
         self._poll_s, self._stable_s = poll_s, stable_s
         #: Size and time of change of each file at the last look, and since when they are the same (monotonic seconds).
         self._seen: dict[Path, tuple[tuple[int, int], float]] = {}
-        for name in ("", "done", "refused"):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+        for place in _PLACES:
+            make_folder(folder / place)
+            remove_leftovers(folder / place, "*" + _RESULT + PART)
+        for claimed in self._claimed():
+            self._remove_old_marker(claimed)
 
     async def run(self) -> None:
         """For as long as the pusher runs."""
         while True:
             try:
-                for file in await asyncio.to_thread(self._ready):
-                    await asyncio.to_thread(self._claim, file)
-                for claimed in await asyncio.to_thread(self._claimed):
+                for claimed in await asyncio.to_thread(self._claim_ready):
                     await self._take(claimed)
             except (OSError, ResourceExhaustedError) as error:
                 logger.error("the upload folder %s: %s; tries again", self._folder, error)
@@ -90,35 +105,49 @@ class UploadFolder:
     def _marker(self, file: Path) -> Path:
         return file.with_name(file.name + _MARKER)
 
-    def _claim(self, file: Path) -> Path:
+    def _claim_ready(self) -> list[Path]:
+        """Claims what is whole; returns all that is to be taken."""
+        for file in self._ready():
+            try:
+                self._claim(file)
+            except OSError as error:  # a name that can't be made longer, say: it holds up no other
+                logger.error("%s can't be taken: %s; tries again", file, error)
+        return self._claimed()
+
+    def _claim(self, file: Path) -> None:
         """Gives a file the name that it has while it is being taken, with its position in it."""
         marker = self._marker(file)
-        text = marker.read_text(encoding="utf-8").strip() if marker.exists() else ""
-        position = int(text) if text.isdecimal() else self._intake.position
-        claimed = file.with_name(f"{_TAKING}{position}-{file.name}")
-        file.rename(claimed)
-        marker.unlink(missing_ok=True)
-        return claimed
+        text = marker.read_text(encoding="utf-8", errors="replace").strip() if marker.exists() else ""
+        position = text if _POSITION.fullmatch(text) else self._intake.position
+        replace_durably(file, file.with_name(f"{_TAKING}{position}-{file.name}"))
+        remove_durably(marker)
+
+    def _remove_old_marker(self, claimed: Path) -> None:
+        """Ends a claim that was cut off in between: the marker would say of the next file of that name that it is
+        whole, and as of when."""
+        file = claimed.with_name(_position_and_name(claimed)[1])
+        if not file.exists():
+            remove_durably(self._marker(file))
 
     def _claimed(self) -> list[Path]:
-        return sorted(self._folder.glob(f"{_TAKING}*"))
+        return sorted(file for file in self._folder.iterdir() if _CLAIMED.fullmatch(file.name) and file.is_file())
 
     async def _take(self, claimed: Path) -> None:
         """Takes one file. Raises ResourceExhaustedError where there is no room for it now."""
-        position, _, name = claimed.name.removeprefix(_TAKING).partition("-")
+        position, name = _position_and_name(claimed)
         try:
             check_file_name(name)
-            manifest = self._taken_before(claimed, name, int(position))
+            manifest = self._taken_before(claimed, name, position)
             if manifest is None:
-                manifest = await self._intake.take(claimed, name, int(position))
+                manifest = await self._intake.take(claimed, name, position)
         except ResourceExhaustedError:
             raise
         except (FastTreeError, OSError) as error:
             logger.error("%s is refused: %s", name, error)
-            await asyncio.to_thread(self._finish, claimed, f"refused/{name}", f"refused: {error}\n")
+            await asyncio.to_thread(self._finish, claimed, "refused", f"refused: {error}\n")
             return
         told = f"taken as import {manifest.import_id}\n"
-        result = await asyncio.to_thread(self._finish, claimed, f"done/{name}", told)
+        result = await asyncio.to_thread(self._finish, claimed, "done", told)
         self._background.start(self._follow(manifest.import_id, result), f"follows import {manifest.import_id}")
 
     def _taken_before(self, claimed: Path, name: str, position: int) -> types_pb2.ImportManifest | None:
@@ -131,18 +160,28 @@ class UploadFolder:
         return None
 
     def _finish(self, claimed: Path, place: str, text: str) -> Path:
-        target = self._folder / place
+        target = inside(self._folder / place, _position_and_name(claimed)[1])
         if target.exists():
             target = target.with_name(f"{time.time_ns()}-{target.name}")
-        claimed.rename(target)
-        result = target.with_name(target.name + ".result.txt")
-        result.write_text(text, encoding="utf-8")
+        result = target.with_name(target.name + _RESULT)
+        write_durably(result, text.encode())
+        replace_durably(claimed, target)
         return result
 
     async def _follow(self, import_id: int, result: Path) -> None:
         async for status in self._catalog.watch(import_id):
             if status.state in _HOW_IT_ENDED:
-                await asyncio.to_thread(result.write_text, _result_text(status), encoding="utf-8")
+                try:
+                    await asyncio.to_thread(write_durably, result, _result_text(status).encode())
+                except OSError as error:
+                    logger.error("%s can't be written: %s; `fasttree import list` tells it too", result, error)
+
+
+def _position_and_name(claimed: Path) -> tuple[int, str]:
+    """What the name of a file that is being taken says."""
+    found = _CLAIMED.fullmatch(claimed.name)
+    assert found is not None  # it would not be one
+    return int(found[1]), found[2]
 
 
 def _result_text(status: pusher_pb2.ImportStatus) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from fasttree.v1 import types_pb2
+from services.shared.files.checksums import file_sha256
 
 CHUNK_BYTES = 512 * 1024
 CHUNK_BYTES_MAX = 1024 * 1024
@@ -18,31 +18,32 @@ class ChunkDamagedError(Exception):
     """A chunk, or the whole, is not what was sent."""
 
 
-def iter_chunks(path: Path, offset: int, size_bytes: int, chunk_bytes: int = CHUNK_BYTES) -> Iterator[types_pb2.Chunk]:
-    """The file's chunks from `offset` up to `size_bytes`. Reads the disk: run it in a thread.
-
-    Raises:
-        ChunkDamagedError: The file is shorter than `size_bytes`.
-    """
-    with path.open("rb") as file:
-        file.seek(offset)
-        while offset < size_bytes:
-            data = file.read(min(chunk_bytes, size_bytes - offset))
-            if not data:
-                raise ChunkDamagedError(f"{path.name} ends at byte {offset}, {size_bytes} were expected")
-            yield make_chunk(offset, data)
-            offset += len(data)
-
-
 def make_chunk(offset: int, data: bytes) -> types_pb2.Chunk:
     """One chunk with its checksum."""
     return types_pb2.Chunk(offset=offset, data=data, crc32=zlib.crc32(data))
 
 
-def file_sha256(path: Path) -> bytes:
-    """SHA-256 of a whole file, 32 bytes. Reads the disk: run it in a thread."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+def copy_file(source: Path, target: Path, size_bytes: int) -> bytes:
+    """Copies a file's first bytes to a new file, durable under its name of now; returns their SHA-256, 32 bytes.
+
+    Waits for the disk: run it in a thread.
+
+    Raises:
+        ChunkDamagedError: The source is shorter.
+        OSError: The disk.
+    """
+    digest, left_bytes = hashlib.sha256(), size_bytes
+    with source.open("rb") as reading, target.open("wb", buffering=0) as writing:
+        while left_bytes:
+            data = reading.read(min(CHUNK_BYTES_MAX, left_bytes))
+            if not data:
+                raise ChunkDamagedError(f"{source.name} has {size_bytes - left_bytes} bytes, it had {size_bytes}")
+            digest.update(data)
+            left_bytes -= len(data)
+            while data:
+                data = data[writing.write(data) :]
+        os.fsync(writing.fileno())
+    return digest.digest()
 
 
 class ChunkWriter:

@@ -15,6 +15,7 @@ import grpc.aio
 
 from fasttree.v1 import types_pb2
 from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
+from services.shared.files.threads import in_thread
 from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
 
 #: How often each source is asked: one that was cut off may go on, and a beginning of another file is gone by then.
@@ -53,18 +54,28 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
             f"offset {offset} is past the end of {size_bytes} bytes", field="offset", value=str(offset)
         )
     try:
-        descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+        descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFoundError(f"{path.name} has just been removed; ask for the newest", value=path.name) from None
+    except OSError as error:
+        raise DataLossError(f"{path.name} can't be read: {error}") from error
     try:
         while offset < size_bytes:
-            data = await asyncio.to_thread(os.pread, descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)
-            if not data:
-                raise DataLossError(f"{path.name} ends at byte {offset}, {size_bytes} were expected")
-            yield make_chunk(offset, data)
-            offset += len(data)
+            chunk = await asyncio.to_thread(_read_chunk, descriptor, path.name, offset, size_bytes)
+            yield chunk
+            offset += len(chunk.data)
     finally:
         os.close(descriptor)
+
+
+def _read_chunk(descriptor: int, name: str, offset: int, size_bytes: int) -> types_pb2.Chunk:
+    try:
+        data = os.pread(descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)
+    except OSError as error:
+        raise DataLossError(f"{name} can't be read: {error}") from error
+    if not data:
+        raise DataLossError(f"{name} ends at byte {offset}, {size_bytes} were expected")
+    return make_chunk(offset, data)
 
 
 async def fetch(
@@ -88,16 +99,16 @@ async def fetch(
     """
     failures: list[str] = []
     for source in [*sources] * ROUNDS:
-        writer = await asyncio.to_thread(ChunkWriter, part, wanted.size_bytes)
+        writer = await in_thread(ChunkWriter, part, wanted.size_bytes)
         try:
             await _fetch_from(source, writer, wanted, open_source, silence_s, progress)
-            await asyncio.to_thread(writer.finish, wanted.sha256)
+            await in_thread(writer.finish, wanted.sha256)
             return
         except (grpc.aio.AioRpcError, ChunkDamagedError, TimeoutError) as error:
             failures.append(f"{source}: {_told(error, silence_s)}")
             logger.warning("download of %s from %s failed: %s", part.name, source, failures[-1])
         finally:
-            await asyncio.to_thread(writer.close)
+            await in_thread(writer.close)
     raise DownloadFailedError("; ".join(failures) or "no source is known")
 
 
@@ -110,7 +121,7 @@ async def _fetch_from(
                 chunk = await anext(chunks, None)
             if chunk is None:
                 raise ChunkDamagedError(f"it ended at byte {writer.offset} of {wanted.size_bytes}")
-            await asyncio.to_thread(writer.write, chunk)
+            await in_thread(writer.write, chunk)
             progress(writer.offset / wanted.size_bytes)
 
 

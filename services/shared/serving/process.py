@@ -6,15 +6,13 @@ The command line is `python -m services.NAME --config FILE --set section.field=v
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
-import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import click
 import uvloop
@@ -117,31 +115,6 @@ def configure_logging(name: str, level: str) -> None:
         format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s",
         force=True,
     )
-
-
-def lock_folder(folder: Path) -> IO[str]:
-    """Makes a state folder this process's own until it ends; keep the returned file open.
-
-    Raises:
-        StartupError: Another process has it, or it can't be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
-    except OSError as error:
-        raise StartupError(f"can't use the state folder {folder}: {error}; set another one") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock.seek(0)
-        holder = lock.read().strip() or "unknown"
-        raise StartupError(
-            f"the state folder {folder} is in use by process {holder}; end it or set another folder"
-        ) from error
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def settle_memory() -> None:

@@ -144,8 +144,7 @@ class Bootstrap:
             stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
             manifest = await _manifest_of(stub)
             self._check_fit(manifest)
-            name = f"peer-{manifest.import_id}-{manifest.position}-{manifest.sha256.hex()[:16]}.part"
-            part = self._store.folder / name
+            part = await asyncio.to_thread(self._store.incoming, manifest.import_id, manifest.position, manifest.sha256)
 
             async def chunks(source: str, offset: int) -> AsyncGenerator[types_pb2.Chunk, None]:
                 request = treenode_pb2.DownloadSnapshotRequest(
@@ -169,9 +168,9 @@ class Bootstrap:
             import_id, position = tree.import_id, tree.position
             if not await self._swap(tree, state.label, manifest):
                 return
-            await asyncio.to_thread(part.rename, self._store.path_of(import_id, position))
+            await asyncio.to_thread(self._store.take, part, import_id, position)
         finally:
-            await asyncio.to_thread(part.unlink, missing_ok=True)
+            await asyncio.to_thread(self._store.discard, part)
         self._writer.restored(import_id, position)
         logger.info("starts from a peer's snapshot: import %d, position %d", import_id, position)
 

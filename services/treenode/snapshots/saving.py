@@ -6,14 +6,14 @@ import asyncio
 import logging
 import os
 import time
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-from services.shared.files.chunks import file_sha256
+from services.shared.files.checksums import KnownChecksums
+from services.shared.files.durable import open_new
+from services.shared.files.threads import in_thread
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.background_write import BackgroundWrite
-from services.treenode.snapshots.state_file import StateFile, StateLayout, sync_folder
+from services.treenode.snapshots.state_file import StateFile, StateLayout
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import Tree
 
@@ -37,7 +37,7 @@ class SnapshotWriter:
         self._saved = (0, 0)
         self._saved_at_s = now_s()
         #: SHA-256 of snapshots that peers asked for.
-        self._checksums: dict[Path, bytes] = {}
+        self._checksums = KnownChecksums()
         #: How long the last fork held this process up, and the last snapshot took, in seconds.
         self.fork_s = 0.0
         self.took_s = 0.0
@@ -73,50 +73,49 @@ class SnapshotWriter:
             OSError: It could not be written; the ones before are untouched.
         """
         async with self._turn:
-            node = self._node
-            await node.gate.settled()
-            tree, label = node.held_tree, self._label()
-            state = (tree.import_id, tree.position)
+            await self._node.gate.settled()
+            state = self._state()
             path = self._store.path_of(*state)
-            if state == (0, 0):
-                return None
-            if state == self._saved and path.exists():
+            if state == self._saved and await asyncio.to_thread(path.exists):
                 return Snapshot(*state, path)
-            began_s = time.perf_counter()
-            size_bytes = await self._write(path, label, tree)
-            self.took_s = time.perf_counter() - began_s
-            self._saved, self._saved_at_s = state, now_s()
-            await asyncio.to_thread(self._store.prune)
-            logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state, size_bytes, self.took_s)
-            return Snapshot(*state, path)
+            descriptor = await in_thread(open_new, self._store.unfinished)
+            try:
+                return await self._write(descriptor)
+            finally:
+                await in_thread(self._end, descriptor)
 
-    async def _write(self, path: Path, label: dict[str, Any], tree: Tree) -> int:
-        """Writes the tree as it is when this is called. `path` is what it was before, or the whole new file."""
+    def _state(self) -> tuple[int, int]:
+        tree = self._node.held_tree
+        return tree.import_id, tree.position
+
+    async def _write(self, descriptor: int) -> Snapshot | None:
+        """Writes the tree as it is at the fork. Its name has what it had before, or the whole new file."""
+        await self._node.gate.settled()
+        # From here to the fork nothing waits: label and arrays are of one moment.
         began_s = time.perf_counter()
-        unfinished = path.with_name(path.name + ".part")
-        descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            meta, arrays = tree.state()
-            layout = StateLayout(arrays)
-            writing = BackgroundWrite(descriptor, layout.pieces)
-            self.fork_s = time.perf_counter() - began_s
-            await writing.finished(WRITE_TIMEOUT_S)
-            size_bytes = await asyncio.to_thread(partial(layout.finish, descriptor, label, meta, durable=True))
-            await asyncio.to_thread(unfinished.rename, path)
-            await asyncio.to_thread(sync_folder, path.parent)
-            return size_bytes
-        finally:
-            os.close(descriptor)
-            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
+        tree, label, state = self._node.held_tree, self._label(), self._state()
+        if state == (0, 0):
+            return None
+        meta, arrays = tree.state()
+        layout = StateLayout(arrays)
+        writing = BackgroundWrite(descriptor, layout.pieces)
+        self.fork_s = time.perf_counter() - began_s
+        await writing.finished(WRITE_TIMEOUT_S)
+        size_bytes = await in_thread(layout.finish, descriptor, label, meta, durable=True)
+        await in_thread(self._store.take, self._store.unfinished, *state)
+        self.took_s = time.perf_counter() - began_s
+        self._saved, self._saved_at_s = state, now_s()
+        await asyncio.to_thread(self._store.prune)
+        logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state, size_bytes, self.took_s)
+        return Snapshot(*state, self._store.path_of(*state))
+
+    def _end(self, descriptor: int) -> None:
+        os.close(descriptor)
+        self._store.discard(self._store.unfinished)
 
     async def checksum(self, snapshot: Snapshot) -> bytes:
         """SHA-256 of a snapshot file."""
-        found = self._checksums.get(snapshot.path)
-        if found is None:
-            found = await asyncio.to_thread(file_sha256, snapshot.path)
-            self._checksums = {path: sha for path, sha in self._checksums.items() if path.exists()}
-            self._checksums[snapshot.path] = found
-        return found
+        return await asyncio.to_thread(self._checksums.of, snapshot.path)
 
     def _due(self) -> bool:
         sequence = self._node.core.sequence

@@ -160,15 +160,6 @@ def read_state(path: Path) -> StateFile:
     return StateFile(header["label"], header["meta"], arrays)
 
 
-def sync_folder(folder: Path) -> None:
-    """Makes a rename or removal in the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _aligned(offset: int) -> int:
     return -(-offset // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 

@@ -3,7 +3,8 @@
 | in the folder | what |
 |---|---|
 | `<import>-<position>.snapshot` | a snapshot; the greatest (import, position) is the newest |
-| `*.part` | one that was not finished: removed at start |
+| `unfinished.part` | one that is being written: removed at start |
+| `peer-*.part` | one that comes from a peer, and may go on where it stopped; one at most |
 | `aside/` | damaged ones and those of another log, each with the reason in a text beside it; a few are kept |
 """
 
@@ -16,11 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.treenode.snapshots.state_file import StateDamagedError, StateFile, read_label, read_state, sync_folder
+from services.shared.files.durable import (
+    PART,
+    discard,
+    make_folder,
+    remove_durably,
+    remove_leftovers,
+    replace_durably,
+    write_durably,
+)
+from services.treenode.snapshots.state_file import StateDamagedError, StateFile, read_label, read_state
 
 SUFFIX = ".snapshot"
 #: Snapshots that were set aside and are kept for whoever wants to look.
 ASIDE_KEPT = 2
+
+_REASON = ".reason"
+_FROM_PEERS = "peer-*" + PART
 
 _NAME = re.compile(r"(\d{1,20})-(\d{1,20})\.snapshot")
 
@@ -50,15 +63,12 @@ class SnapshotStore:
         self._aside = folder / "aside"
         self._kept = kept
         self._cluster = cluster
-        folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in folder.glob("*.part"):
-            if not unfinished.name.startswith("peer-"):
-                unfinished.unlink()
-
-    @property
-    def folder(self) -> Path:
-        """Where the snapshots are."""
-        return self._folder
+        #: Where a snapshot is written to before it has its name.
+        self.unfinished = folder / ("unfinished" + PART)
+        #: What comes, or came last, from a peer in this process's life.
+        self._incoming: Path | None = None
+        make_folder(folder)
+        remove_leftovers(folder, but=set(folder.glob(_FROM_PEERS)))
 
     def path_of(self, import_id: int, position: int) -> Path:
         """Where the snapshot of that state is or goes."""
@@ -101,22 +111,33 @@ class SnapshotStore:
 
     def set_aside(self, snapshot: Snapshot, reason: str) -> None:
         """Moves a snapshot out of the way, with the reason beside it."""
-        self._aside.mkdir(exist_ok=True)
+        make_folder(self._aside)
         target = self._aside / snapshot.path.name
-        snapshot.path.rename(target)
-        target.with_suffix(".reason").write_text(reason + "\n", encoding="utf-8")
-        old = sorted(self._aside.glob("*" + SUFFIX), key=lambda path: path.stat().st_mtime_ns)
-        for path in old[:-ASIDE_KEPT]:
-            path.unlink(missing_ok=True)
-            path.with_suffix(".reason").unlink(missing_ok=True)
-        sync_folder(self._folder)
+        write_durably(target.with_suffix(_REASON), (reason + "\n").encode())
+        replace_durably(snapshot.path, target)
+        old = sorted(self._aside.glob("*" + SUFFIX), key=lambda path: path.stat().st_mtime_ns)[:-ASIDE_KEPT]
+        remove_durably(*old, *(path.with_suffix(_REASON) for path in old))
 
     def set_all_aside(self, reason: str) -> None:
         """Moves every snapshot out of the way: the node starts empty."""
         for snapshot in self.all():
             self.set_aside(snapshot, reason)
 
+    def incoming(self, import_id: int, position: int, sha256: bytes) -> Path:
+        """Where a peer's snapshot goes while it comes; what is left of any other one is removed."""
+        self._incoming = self._folder / f"peer-{import_id}-{position}-{sha256.hex()[:16]}{PART}"
+        remove_leftovers(self._folder, _FROM_PEERS, but={self._incoming})
+        return self._incoming
+
+    def take(self, part: Path, import_id: int, position: int) -> None:
+        """Gives a whole snapshot, its bytes on disk, its name."""
+        replace_durably(part, self.path_of(import_id, position))
+
+    def discard(self, part: Path) -> None:
+        """Removes what will not become a snapshot, if it is still there."""
+        discard(part)
+
     def prune(self) -> None:
-        """Removes all but the newest few."""
-        for snapshot in self.all()[self._kept :]:
-            snapshot.path.unlink(missing_ok=True)
+        """Removes all but the newest few, and what came from a peer in a former life: there is a newer state here."""
+        remove_durably(*(snapshot.path for snapshot in self.all()[self._kept :]))
+        remove_leftovers(self._folder, _FROM_PEERS, but={self._incoming} if self._incoming is not None else ())

@@ -312,7 +312,37 @@ async def test_the_log_stays_whole_until_a_node_has_taken_an_import(tmp_path: Pa
         assert store.ends().first == 1
 
 
-async def test_names_of_files_cannot_leave_the_folder(tmp_path: Path) -> None:
-    files = ImportFiles(tmp_path / "imports", 100)
-    inside = await asyncio.to_thread(files.path, types_pb2.ImportManifest(import_id=3, file_name="..."))
-    assert inside.parent == tmp_path / "imports"
+async def test_a_rollback_to_a_damaged_file_is_refused(tmp_path: Path, nodes: list[FakeNode]) -> None:
+    async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
+        await connected(pusher)
+        for number in (1, 2):
+            await upload(stub, f"member_id\n{number}\n".encode(), f"{number}.csv")
+            await ended(stub)
+    file = tmp_path / "imports" / "000001-1.csv"
+    for content, said in ((b"member_id\n7\n", "is damaged"), (None, "is no longer kept")):
+        if content is None:
+            file.unlink()
+        else:
+            file.write_bytes(content)
+        async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
+            with pytest.raises(grpc.aio.AioRpcError, match=f"the file of import 1 {said}") as caught:
+                await stub.RollbackImport(pusher_pb2.RollbackImportRequest())
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+            assert pusher.catalog.newest(1)[0].manifest.import_id == 2
+
+
+async def test_a_file_that_can_not_be_copied_leaves_nothing(tmp_path: Path) -> None:
+    files = ImportFiles(tmp_path / "imports", 1 << 20)
+
+    def left() -> list[str]:
+        return [path.name for path in (tmp_path / "imports").rglob("*") if path.is_file()]
+
+    with pytest.raises(OSError, match="nowhere"):
+        await files.copy_in(tmp_path / "nowhere.csv", "nowhere.csv")
+    assert left() == []
+    (tmp_path / "members.csv").write_bytes(FILE[:1000])
+    part, manifest = await files.copy_in(tmp_path / "members.csv", "members.csv")
+    assert (manifest.size_bytes, manifest.sha256) == (1000, hashlib.sha256(FILE[:1000]).digest())
+    assert await asyncio.to_thread(part.read_bytes) == FILE[:1000]
+    ImportFiles(tmp_path / "imports", 1 << 20)  # a start: who sent it begins anew
+    assert left() == []

@@ -77,11 +77,43 @@ def test_few_are_kept(tmp_path: Path) -> None:
     assert len(list((tmp_path / "aside").glob("*.reason"))) == ASIDE_KEPT
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def test_what_was_not_finished_is_removed_but_for_downloads(tmp_path: Path) -> None:
-    for name in ("1-5.snapshot.part", "peer-1-5-abc.part"):
+    for name in ("unfinished.part", "1-5.snapshot.part", "peer-1-5-abc.part"):
         (tmp_path / name).write_bytes(b"half")
     store_in(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["peer-1-5-abc.part"]
+    assert names(tmp_path) == ["peer-1-5-abc.part"]
+
+
+def test_one_download_is_kept_and_only_as_long_as_it_may_be_needed(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    first = store.incoming(1, 5, b"\x01" * 32)
+    first.write_bytes(b"half")
+    assert store.incoming(1, 5, b"\x01" * 32) == first
+    assert first.exists()
+    second = store.incoming(1, 6, b"\x02" * 32)
+    second.write_bytes(b"half")
+    assert not first.exists()
+    store.prune()
+    assert second.exists()  # it is under way
+    written(store, 1, 7)
+    again = store_in(tmp_path)
+    assert second.exists()  # it may go on after a restart
+    again.prune()
+    assert names(tmp_path) == ["1-7.snapshot"]  # there is a newer state of its own
+
+
+def test_a_whole_download_takes_its_place(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    part = store.incoming(1, 5, b"\x01" * 32)
+    written(store, 1, 5).path.rename(part)
+    store.take(part, 1, 5)
+    assert names(tmp_path) == ["1-5.snapshot"]
+    assert store.load_newest() is not None
+    store.discard(part)
 
 
 def test_all_are_set_aside_for_another_log(tmp_path: Path) -> None:

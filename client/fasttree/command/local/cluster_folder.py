@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from fasttree.command.session import CommandError
-from services.shared.serving.process import StartupError, lock_folder
+from services.shared.files.durable import discard, make_folder, write_durably
+from services.shared.files.state_folder import lock_folder
+from services.shared.serving.process import StartupError
 
 _SETTINGS = """\
 # Settings of this cluster, written by `fasttree up` at its first start; edit them and start again.
@@ -49,16 +51,24 @@ class ClusterFolder:
             self._lock = lock_folder(self.path)
         except StartupError as error:
             raise CommandError(f"{error} (another `fasttree up`? give this one its own --dir)") from None
-        self.endpoints.unlink(missing_ok=True)
-        self.upload.mkdir(exist_ok=True)
+        self.forget_endpoints()
+        make_folder(self.upload)
         if not self.settings.exists():
             period = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m")
-            self.settings.write_text(_SETTINGS.format(period=period), encoding="utf-8")
+            write_durably(self.settings, _SETTINGS.format(period=period).encode())
 
     def write_hosts(self, lines: list[str]) -> None:
         """Writes the host file."""
         header = "# host report-port instant-port; written by `fasttree up` at each start\n"
-        self.hosts.write_text(header + "".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_durably(self.hosts, (header + "".join(f"{line}\n" for line in lines)).encode())
+
+    def write_envoy(self, configuration: str) -> None:
+        """Writes the VIP's configuration."""
+        write_durably(self.envoy, configuration.encode())
+
+    def forget_endpoints(self) -> None:
+        """Removes the file of a cluster that doesn't run, or not yet."""
+        discard(self.endpoints)
 
     def log(self, name: str) -> Path:
         """A process's log file."""

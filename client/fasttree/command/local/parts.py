@@ -78,7 +78,7 @@ class ClusterPlan:
             instant = self._route(PUSHER, node.name, self._at(node.instant_port))
             lines.append(f"{self._host} {node.report_port} {instant.rpartition(':')[2]}")
         self._home.write_hosts(lines)
-        self._home.envoy.write_text(self._envoy_configuration(), encoding="utf-8")
+        self._home.write_envoy(self._envoy_configuration())
 
     def children(self) -> Iterator[Child]:
         """In the order of their start."""

@@ -117,13 +117,13 @@ class LocalCluster:
             stopped.cancel()
             await asyncio.gather(start, stopped, return_exceptions=True)
             self._say("ending")
-            self._home.endpoints.unlink(missing_ok=True)
+            self._home.forget_endpoints()
             # What gives work ends before what does it; the VIP stays until the last report is answered.
             nodes = list(self._plan.node_names)
             await self._supervisor.stop([[PUSHER], [*nodes, COORDINATOR], [VIP]])
 
     async def _start(self, timeout_s: float) -> None:
-        self._plan.write_files()
+        await asyncio.to_thread(self._plan.write_files)
         await self._compile_kernels()
         try:
             for child in self._plan.children():
