@@ -7,8 +7,9 @@ service, or for each of its rooms.
 
 from __future__ import annotations
 
+from tests.simulator.planted.admission import ADMISSION
 from tests.simulator.planted.coordinator import COORDINATOR
 from tests.simulator.planted.node import NODE
 from tests.simulator.planted.pusher import PUSHER
 
-PLANTED = (*PUSHER, *NODE, *COORDINATOR)
+PLANTED = (*PUSHER, *ADMISSION, *NODE, *COORDINATOR)
