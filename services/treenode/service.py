@@ -115,7 +115,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
 
     async def _snapshot(self, import_id: int, position: int) -> Snapshot:
-        found = self._store.find(import_id, position)
+        found = await asyncio.to_thread(self._store.find, import_id, position)
         wanted = (import_id, position) == (0, 0)
         if wanted and (found is None or found.import_id != self._node.core.sequence.import_id):
             try:

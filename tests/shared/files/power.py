@@ -2,7 +2,8 @@
 
 It stands in for the `os` of `services/shared/files/durable.py`, does what it is told on the real disk, and keeps book
 of what nothing promises yet. Without an fsync a file may hold anything. Without an fsync of its folder, any change to
-that may have happened or not, each one by itself: some disks keep their order, POSIX doesn't ask for it.
+that may have happened or not, each one by itself: some disks keep their order, POSIX doesn't ask for it. A file that
+was written by others is taken for synchronized when it is given a name.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class ForgetfulOs:
 
     def replace(self, source: Path, target: Path) -> None:
         inode, had = source.stat().st_ino, target.stat().st_ino if target.exists() else 0
+        if inode not in self._content:
+            self._content[inode] = self._synchronized[inode] = source.read_bytes()
         self._call("rename", lambda: os.replace(source, target))
         if inode != had:
             self._changes.append(_Change((source,), ((target, inode),)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,3 +85,27 @@ def test_a_copy_is_the_file_as_long_as_it_was(whole: Path, tmp_path: Path) -> No
     assert target.read_bytes() == CONTENT[:9_000]
     with pytest.raises(ChunkDamagedError, match="has 10000 bytes, it had 10001"):
         copy_file(whole, target, 10_001)
+
+
+@pytest.mark.parametrize("way", ["written", "half written", "copied"])
+def test_what_was_taken_in_is_on_disk(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    synchronized: list[tuple[str, int]] = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        fsync(descriptor)
+        name = os.readlink(f"/proc/self/fd/{descriptor}")
+        synchronized.append((name, os.fstat(descriptor).st_size))
+
+    monkeypatch.setattr(os, "fsync", spy)
+    target = tmp_path / "target.part"
+    if way == "copied":
+        copy_file(whole, target, 10_000)
+    else:
+        writer = ChunkWriter(target, 10_000)
+        for chunk in list(chunks(0, 3_000))[: 2 if way == "half written" else None]:
+            writer.write(chunk)
+        if way == "written":
+            writer.finish(b"")
+        writer.close()
+    assert synchronized == [(str(target), 6_000 if way == "half written" else 10_000)]

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import types_pb2
+from services.shared.files import durable
 from services.shared.files.downloads import DownloadFailedError
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from services.treenode.imports.files import SOURCES_MAX, ImportFiles
 from tests.fakes.neighbours import Pusher, csv_of, running_pusher
+from tests.shared.files.power import ForgetfulOs
 
 FILE = csv_of([("A", "", "10.00"), ("B", "A", "5.50")])
 NOWHERE = "127.0.0.1:1"
@@ -143,3 +145,24 @@ async def test_manifests_that_can_not_be_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResourceExhaustedError):
         await got(files, good, NOWHERE)
     assert names(tmp_path) == []
+
+
+async def test_a_power_failure_leaves_no_manifest_without_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_pusher() as pusher:
+        files = files_in(tmp_path)
+        await got(files, pusher.add_import(1, FILE, 0), pusher.address)
+        for import_id in (2, 3):  # the second one takes the first one's room
+            power = ForgetfulOs(files.folder, files.incoming)
+            monkeypatch.setattr(durable, "os", power)
+            await got(files, pusher.add_import(import_id, FILE, 0), pusher.address)
+            monkeypatch.undo()
+            assert len(power.calls) > 5
+            for disk in (disk for disks in [*power.moments, power.ends()] for disk in disks):
+                manifests = [path for path in disk if path.suffix == ".manifest" and int(path.stem) == import_id]
+                for path in manifests:
+                    assert types_pb2.ImportManifest.FromString(disk[path]).import_id == import_id
+                    assert disk[path.with_name(f"{path.stem}-members.csv")] == FILE
+            new = tmp_path / f"{import_id:06d}.manifest"
+            assert all(new in disk for disk in power.ends())
