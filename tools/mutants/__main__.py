@@ -50,19 +50,25 @@ def drawn(names: Iterable[str], sample: int, seed: int) -> set[str]:
 @click.option("--sample", default=0, help="So many mutants; 0: all.")
 @click.option("--seed", default=1, help="Draws the sample.")
 @click.option("--only", default="", help="Modules whose path holds this.")
+@click.option("--test-s-max", default=float("inf"), help="Leaves out tests that take longer, for a first look.")
+@click.option("--again", type=click.Path(path_type=Path), help="Only the survivors of an earlier run: its output.")
 @click.option("--jobs", default=os.cpu_count() or 1, help="Mutants at a time.")
-def main(sample: int, seed: int, only: str, jobs: int) -> None:
+def main(sample: int, seed: int, only: str, test_s_max: float, again: Path | None, jobs: int) -> None:
     """Runs mutants, lists the survivors, prints the figures as JSON; fails where too many survive."""
     rooms = [(room, changes_of(room)) for room in ROOMS]
     everything = {change.mutant.name: change.mutant for _, changes in rooms for change in changes}
     known = equivalents()
-    chosen = drawn((n for n, m in everything.items() if only in m.path and n not in known), sample, seed)
+    earlier = again.read_text(encoding="utf-8") if again is not None else ""
+    names = [
+        n for n, m in everything.items() if only in m.path and n not in known and (not earlier or str(m) in earlier)
+    ]
+    chosen = drawn(names, sample, seed)
     by_module: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for room, changes in rooms:
         if not (to_run := [change for change in changes if change.mutant.name in chosen]):
             continue
         try:
-            for name, verdict in verdicts(to_run, room.tests, jobs):
+            for name, verdict in verdicts(to_run, room.tests, jobs, test_s_max):
                 by_module[everything[name].path][verdict] += 1
                 if verdict in _SURVIVED:
                     click.echo(f"{verdict.value.upper()} {everything[name]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import math
 import os
 import resource
 import signal
@@ -67,8 +68,11 @@ class Test(NamedTuple):
     entered: frozenset[tuple[str, str]]
 
 
-def verdicts(changes: Sequence[Changed], tests: Sequence[str], jobs: int) -> Iterator[tuple[str, Verdict]]:
-    """Runs the mutants of one room, so many at a time; yields the name of each, and what became of it.
+def verdicts(
+    changes: Sequence[Changed], tests: Sequence[str], jobs: int, test_s_max: float = math.inf
+) -> Iterator[tuple[str, Verdict]]:
+    """Runs the mutants of one room, so many at a time; yields the name of each, and what became of it. Tests that take
+    longer than `test_s_max` unchanged are left out.
 
     Raises:
         RoomError: The tests fail unchanged, or none is there.
@@ -77,7 +81,7 @@ def verdicts(changes: Sequence[Changed], tests: Sequence[str], jobs: int) -> Ite
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            _be_the_room(changes, tests, jobs, said, os.fdopen(writing, "w"))
+            _be_the_room(_Room(changes, jobs, test_s_max, os.fdopen(writing, "w")), tests, said)
         os.close(writing)
         with os.fdopen(reading) as lines:
             for line in lines:
@@ -88,9 +92,7 @@ def verdicts(changes: Sequence[Changed], tests: Sequence[str], jobs: int) -> Ite
             raise RoomError(said.read()[-4_000:])
 
 
-def _be_the_room(
-    changes: Sequence[Changed], tests: Sequence[str], jobs: int, said: IO[str], verdicts_to: IO[str]
-) -> None:
+def _be_the_room(room: _Room, tests: Sequence[str], said: IO[str]) -> None:
     code = 1
     try:
         for descriptor in (1, 2):
@@ -105,20 +107,19 @@ def _be_the_room(
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         hypothesis.settings.load_profile("mutants")
-        room = _Room(changes, jobs, verdicts_to)
         plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
         code = pytest.main(["-x", "-q", "--no-header", "--capture=sys", *plugins, *tests], plugins=[room])
         code = 0 if room.done else int(code) or 1
     finally:
-        verdicts_to.close()
         os._exit(code)
 
 
 class _Room:
     """Takes the place of pytest's own loop."""
 
-    def __init__(self, changes: Sequence[Changed], jobs: int, verdicts_to: IO[str]) -> None:
+    def __init__(self, changes: Sequence[Changed], jobs: int, test_s_max: float, verdicts_to: IO[str]) -> None:
         self._changes, self._jobs, self._verdicts_to = changes, jobs, verdicts_to
+        self._test_s_max = test_s_max
         self.done = False
 
     @pytest.hookimpl(tryfirst=True)
@@ -126,7 +127,7 @@ class _Room:
         """Runs the tests once unchanged, then those of each mutant in a fork of its own."""
         if session.testsfailed or not session.items:
             raise session.Interrupted("nothing collected, or not all of it")
-        tests = list(self._unchanged(session))
+        tests = [test for test in self._unchanged(session) if test.took_s <= self._test_s_max]
         if session.testsfailed:
             return True
         # In a fork they have to pass as well, or every mutant would seem noticed.
