@@ -1,7 +1,8 @@
 """Makes docs/configuration.md: every setting of every service in one place.
 
 A service reads its settings by `load_settings(Class, "section", …)`; each such call in services/ is found, and each
-field of the class is listed with its default and the `#:` comment above it. So a setting that exists is listed.
+field of the class, its parts' among them, is listed with its default, its bounds and the `#:` comment above it. So a
+setting that exists is listed.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
+from services.shared.config.bounds import allowed
+from services.shared.config.sections import Settings, fields_of
 
 ROOT = Path(__file__).parents[1]
 
 _HEAD = """\
 # Configuration
 
-Every setting with its default. This page is made from the code by `tools/configuration`; a test keeps it fresh.
+Every setting with its default and its bounds. This page is made from the code by `tools/configuration`; a test keeps it
+fresh.
 
 A service takes its settings, the last one winning, from
 
@@ -31,7 +34,8 @@ A service takes its settings, the last one winning, from
 3. the command line: `--set section.field=value`, as often as needed.
 
 In the environment and on the command line, a list is written with commas (`--set cluster.periods=2026-11,2026-10`). An
-unknown section or field, or a value of the wrong type, is an error at the start: one line that names it.
+unknown section or field, a name that a setting had before, a value of the wrong type or one that is not within its
+bounds is an error at the start: one line that names the place, the value and the mend.
 
 `GRPC_EXPERIMENTS` is gRPC's own: the services set it, where it is not set, to leave gRPC's event engine out.
 
@@ -39,9 +43,9 @@ unknown section or field, or a value of the wrong type, is an error at the start
 """
 
 
-def found_sections() -> dict[str, list[type[msgspec.Struct]]]:
+def found_sections() -> dict[str, list[type[Settings]]]:
     """Section name to the classes that are read from it, in the order of their modules."""
-    sections: dict[str, list[type[msgspec.Struct]]] = {}
+    sections: dict[str, list[type[Settings]]] = {}
     for path in sorted((ROOT / "services").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "load_settings"):
@@ -56,7 +60,7 @@ def found_sections() -> dict[str, list[type[msgspec.Struct]]]:
     return sections
 
 
-def field_comments(settings: type[msgspec.Struct]) -> dict[str, str]:
+def field_comments(settings: type[Settings]) -> dict[str, str]:
     """Field name to the text of the `#:` lines above it."""
     comments: dict[str, str] = {}
     gathered: list[str] = []
@@ -79,18 +83,13 @@ def page() -> str:
     return "\n".join(parts)
 
 
-def _table(section: str, settings: type[msgspec.Struct]) -> str:
+def _table(section: str, settings: type[Settings]) -> str:
     about = (inspect.getdoc(settings) or "").splitlines()[0]
-    lines = [f"## [{section}]", "", about, "", "| field | default | what it is |", "|---|---|---|"]
-    comments = field_comments(settings)
-    for field in msgspec.structs.fields(settings):
-        text = comments[field.name].replace("|", "\\|")
-        lines.append(f"| `{field.name}` | `{_toml(_default(field))}` | {text} |")
+    lines = [f"## [{section}]", "", about, "", "| field | default | may be | what it is |", "|---|---|---|---|"]
+    for name, field in fields_of(settings).items():
+        text = field_comments(field.owner)[name].replace("|", "\\|")
+        lines.append(f"| `{name}` | `{_toml(field.default)}` | {allowed(field.kind)} | {text} |")
     return "\n".join([*lines, ""])
-
-
-def _default(field: msgspec.structs.FieldInfo) -> Any:
-    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def _toml(value: Any) -> str:

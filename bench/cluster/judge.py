@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.cluster.cluster import RunningCluster
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.config.load import load_settings
+from services.shared.config.sections import ClusterSettings
 from services.treenode.imports.reading import read_import
 from services.treenode.tree import Tree, TreeConfig
 

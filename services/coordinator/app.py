@@ -14,16 +14,17 @@ from services.coordinator.election.events import HostsChanged
 from services.coordinator.election.runner import CoreRunner
 from services.coordinator.metrics import coordinator_metrics
 from services.coordinator.service import CoordinatorServicer
-from services.coordinator.settings import CoordinatorSettings, election_settings
+from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.shared.config.hosts_file import read_hosts_file
-from services.shared.config.load import ClusterSettings, SettingsError, load_settings
+from services.shared.config.load import SettingsError, load_settings
+from services.shared.config.sections import ClusterSettings
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import StartupError, run
-from services.shared.serving.server import GrpcServer
+from services.shared.serving.server import GrpcServer, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Coordinator:
         self.runner = CoreRunner(core, store, clock, self.background)
         self.servicer = CoordinatorServicer(self.runner, cluster.name, settings.watch_interval_s)
         self.server = GrpcServer(
-            f"{settings.listen_host}:{settings.port}",
+            address_of(settings.listen_host, settings.port),
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
             service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
         )
@@ -69,7 +70,7 @@ class Coordinator:
             OSError: A port is taken.
         """
         recorded = await store.load()
-        core = ElectionCore(election_settings(settings), recorded, hosts_order(cluster), clock())
+        core = ElectionCore(settings.election, recorded, hosts_order(cluster), clock())
         coordinator = cls(cluster, settings, store, core, clock)
         port = await coordinator.server.start()
         http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
@@ -141,7 +142,6 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
-    election_settings(settings)
     folder = settings.state_path
 
     async def serve() -> Coordinator:

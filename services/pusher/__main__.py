@@ -8,7 +8,8 @@ from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStoreError
 from services.pusher.settings import PusherSettings
-from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.config.load import load_settings
+from services.shared.config.sections import ClusterSettings
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.process import StartupError, run, service_command, settle_memory
 
@@ -21,7 +22,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(PusherSettings, "pusher", config, overrides)
-    folder = Path(settings.folder)
+    folder = settings.state_path
     lock = lock_folder(folder)
 
     async def serve() -> Pusher:

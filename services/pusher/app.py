@@ -32,11 +32,11 @@ from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
 from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.server import AddServicer, GrpcServer
+from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer, address_of
 
 logger = logging.getLogger(__name__)
 
@@ -58,27 +58,25 @@ class Pusher:
         self.tail = LogTail(store, settings.tail_mib << 20)
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.group_updates_max, tell)
-        self.files = ImportFiles(Path(settings.folder) / "imports", settings.import_bytes_max)
+        self.files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
         self.catalog = ImportCatalog(store, self.writer, self.files)
         hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
         self.membership = Membership(hosts_file, cluster.coordinator, tell)
-        self.admission = AdmissionRunner(settings.admission(), store.ends().last, self.writer.append, self.draining)
+        self.admission = AdmissionRunner(settings.admission, store.ends().last, self.writer.append, self.draining)
         self.intake = ImportIntake(store, self.files, self.catalog, tell)
         identity = PusherIdentity(cluster.name, self._address)
         in_force = self.catalog.in_force
-        self.fan_out = FanOut(
-            settings.replication(), identity, store.log_id, self.tail, in_force, self.background, tell
-        )
+        self.fan_out = FanOut(settings.replication, identity, store.log_id, self.tail, in_force, self.background, tell)
         self.rollout = RolloutRunner(
-            settings.rollout(), self.catalog, self._address, self.background, self.fan_out.names, tell
+            settings.rollout, self.catalog, self._address, self.background, self.fan_out.names, tell
         )
         self.retention = Retention(
-            settings.retention(), store, self.writer, self.catalog, self.files, self.fan_out.core, tell
+            settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = pusher_metrics(
             cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out
         )
-        self.http = OpsPort("pusher.http_listen", self.metrics, {"/readyz": self._is_ready})
+        self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready})
         self.server = self._make_server()
 
     def _make_server(self) -> GrpcServer:
@@ -98,14 +96,13 @@ class Pusher:
             (add_pusher_servicer, PusherServicer(parts)),
             (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.catalog.find)),
         ]
-        return GrpcServer(self.settings.listen, services, _SERVICES)
+        return GrpcServer(address_of(self.settings.listen_host, self.settings.port), services, _SERVICES)
 
     async def start(self) -> None:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""
         work = self._work()
         self.writer.start()
-        host, _, port = self.settings.http_listen.rpartition(":")
-        await self.http.start(host.strip("[]"), int(port))
+        await self.http.start(self.settings.listen_host, self.settings.http_port)
         await self.server.start()
         for coroutine, name in work:
             self.background.start(coroutine, name)
@@ -139,7 +136,7 @@ class Pusher:
         """Ends: takes nothing more, gives the receipts that it owes, ends every stream, closes the log."""
         self.draining.set()
         await self.server.set_active(False)
-        await self.server.stop(self.settings.grace_s)
+        await self.server.stop(self.settings.drain_grace_s)
         await self.background.stop()
         await self.writer.stop()
         await self.http.stop()
@@ -150,8 +147,8 @@ class Pusher:
         """host:port at which nodes reach this pusher."""
         if self.settings.advertise:
             return self.settings.advertise
-        host = self.settings.listen.rpartition(":")[0]
-        return f"{'127.0.0.1' if host in ('', '0.0.0.0', '[::]') else host}:{self.server.port}"
+        host = self.settings.listen_host
+        return address_of("127.0.0.1" if host in EVERY_ADDRESS else host, self.server.port)
 
     def _is_ready(self) -> Verdict:
         if self.draining.is_set():

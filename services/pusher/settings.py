@@ -1,125 +1,78 @@
-"""`[pusher]`: the pusher's settings."""
+"""`[pusher]`: what the pusher is set by."""
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Annotated
+
+from msgspec import Meta, field
 
 from services.pusher.admission.settings import AdmissionSettings
-from services.pusher.fanout.progress import ReplicationSettings
-from services.pusher.imports.retention import RetentionSettings
-from services.pusher.imports.rollout import RolloutSettings
+from services.pusher.fanout.settings import ReplicationSettings
+from services.pusher.imports.settings import RetentionSettings, RolloutSettings
+from services.shared.config.bounds import (
+    Bytes,
+    Folder,
+    Host,
+    OptionalAddress,
+    OptionalPath,
+    Port,
+    Seconds,
+    SecondsFrom0,
+)
+from services.shared.config.sections import Problem, Settings
 
 
-class PusherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[pusher]`. Times are seconds, sizes are as their names say."""
+class PusherSettings(Settings, frozen=True, kw_only=True):
+    """The pusher of one cluster."""
 
-    #: host:port of the gRPC port; port 0 takes a free one.
-    listen: str = "0.0.0.0:50300"
-    #: host:port of the HTTP port (health, metrics); port 0 takes a free one.
-    http_listen: str = "0.0.0.0:50310"
-    #: host:port at which nodes reach this pusher; empty: `listen`, with 127.0.0.1 for an address that means every one.
-    advertise: str = ""
-    #: Folder of the log and the import files; this process's own.
-    folder: str = "pusher"
+    #: Address to listen on, on both ports.
+    listen_host: Host = "0.0.0.0"
+    #: Port of PusherService and ImportSourceService (gRPC); 0 takes a free one.
+    port: Port = 50300
+    #: Port of health and metrics (HTTP); 0 takes a free one.
+    http_port: Port = 50310
+    #: host:port at which nodes reach this pusher; empty: `listen_host` and `port`, with 127.0.0.1 for an address that
+    #: means every one.
+    advertise: OptionalAddress = ""
+    #: Folder of the log and the import files. One process has it at a time.
+    state_folder: Folder = "pusher"
     #: Folder that is watched for import files; empty: none. Taken ones move to `done/` in it, with a result text.
-    upload_folder: str = ""
-    #: How often it is looked at; a file without a `.done` marker is taken once it has not changed for
-    #: `upload_stable_s`.
-    upload_poll_s: float = 0.5
-    #: See `upload_poll_s`.
-    upload_stable_s: float = 2.0
+    upload_folder: OptionalPath = ""
+    #: How often it is looked at, in seconds.
+    upload_poll_s: Seconds = 0.5
+    #: A file without a `.done` marker is taken once it has not changed for so long, in seconds.
+    upload_stable_s: SecondsFrom0 = 2.0
 
-    #: Updates of one stream that may wait for the disk; the client is held back beyond it. (Long ones count several
-    #: times.)
-    push_stream_updates_max: int = 10_000
-    #: Updates of all streams together that may wait for the disk.
-    push_updates_max: int = 50_000
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     #: Most updates that one fsync covers.
-    group_updates_max: int = 5_000
-    #: How long a receipt may wait for nodes (ack levels beyond durable), unless the call's own deadline is earlier.
-    ack_timeout_s: float = 10.0
+    group_updates_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
 
-    #: Page cache of the log, for the index of ids.
-    log_cache_mib: int = 128
+    #: Page cache of the log, for the index of ids, in mebibytes.
+    log_cache_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 128
     #: Most pages of 4 KiB that the log may have; 0: as many as the disk has room for.
-    log_pages_max: int = 0
-    #: Newest records kept in memory, as bytes, so that fan-out does not read the disk.
-    tail_mib: int = 64
-    #: Records are kept at least so long; 0: only for as long as something needs them.
-    retention_age_s: float = 30 * 86_400.0
-    #: How long a node that is away keeps the records that it lacks in the log; afterwards it takes a snapshot.
-    retention_away_s: float = 7 * 86_400.0
-    #: How often old records and old import files are looked for.
-    retention_poll_s: float = 60.0
-    #: Import files that are kept: the one in force, the ones before it and newer ones; at least 2.
-    import_files_kept: int = 3
-    #: Largest import file.
-    import_bytes_max: int = 64 << 30
+    log_pages_max: Annotated[int, Meta(ge=0, le=(1 << 32) - 2)] = 0
+    #: Newest records kept in memory, so that fan-out does not read the disk, in mebibytes.
+    tail_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 64
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    #: Largest import file, in bytes.
+    import_bytes_max: Bytes = 64 << 30
 
-    #: Most updates in one message to a node.
-    batch_updates_max: int = 2_000
-    #: Most bytes in one message to a node (one update is always allowed).
-    batch_bytes_max: int = 1 << 20
-    #: Updates that one node may have been sent and not applied yet.
-    window_updates: int = 20_000
-    #: Bytes that one node may have been sent and not applied yet.
-    window_bytes: int = 8 << 20
-    #: A node hears how far the log goes at least so often.
-    heartbeat_s: float = 0.5
-    #: A node that does not answer the hello for so long is tried again.
-    connect_timeout_s: float = 3.0
-    #: A node that owes an answer for so long is cut off and tried again.
-    stall_timeout_s: float = 10.0
-    #: First and longest wait before a node is tried again.
-    backoff_initial_s: float = 0.05
-    #: See `backoff_initial_s`.
-    backoff_max_s: float = 1.0
+    replication: ReplicationSettings = field(default_factory=ReplicationSettings)
+    rollout: RolloutSettings = field(default_factory=RolloutSettings)
 
-    #: How long a new import waits for a node that is not the primary to try it first.
-    canary_patience_s: float = 10.0
-    #: After so many nodes failed in the middle of it, an import that no node has taken is refused.
-    canary_deaths_max: int = 3
-    #: A load that shows no progress for so long is given up.
-    load_stall_s: float = 120.0
+    #: How long open streams have to end when the pusher is asked to end, in seconds.
+    drain_grace_s: SecondsFrom0 = 5.0
 
-    #: How long open streams have to end on SIGTERM.
-    grace_s: float = 5.0
+    @property
+    def state_path(self) -> Path:
+        """The state folder, whatever the working folder becomes."""
+        return Path(self.state_folder).absolute()
 
-    def admission(self) -> AdmissionSettings:
-        """The part that the admission core needs."""
-        return AdmissionSettings(
-            stream_updates_max=self.push_stream_updates_max,
-            updates_max=self.push_updates_max,
-            ack_timeout_s=self.ack_timeout_s,
-        )
-
-    def replication(self) -> ReplicationSettings:
-        """The part that the fan-out core needs."""
-        return ReplicationSettings(
-            batch_updates_max=self.batch_updates_max,
-            batch_bytes_max=self.batch_bytes_max,
-            window_updates=self.window_updates,
-            window_bytes=self.window_bytes,
-            heartbeat_s=self.heartbeat_s,
-            connect_timeout_s=self.connect_timeout_s,
-            stall_timeout_s=self.stall_timeout_s,
-            backoff_initial_s=self.backoff_initial_s,
-            backoff_max_s=self.backoff_max_s,
-        )
-
-    def rollout(self) -> RolloutSettings:
-        """The part that the rollout core needs."""
-        return RolloutSettings(
-            canary_patience_s=self.canary_patience_s,
-            canary_deaths_max=self.canary_deaths_max,
-            load_stall_s=self.load_stall_s,
-        )
-
-    def retention(self) -> RetentionSettings:
-        """The part that says what is forgotten."""
-        return RetentionSettings(
-            age_s=self.retention_age_s,
-            away_s=self.retention_away_s,
-            poll_s=self.retention_poll_s,
-            files_kept=self.import_files_kept,
-        )
+    def problems(self) -> Iterator[Problem]:
+        """Ports and folders that collide."""
+        if self.http_port == self.port != 0:
+            yield Problem("http_port", f"must differ from port, which is {self.port}")
+        if self.upload_folder and PurePath(self.upload_folder) == PurePath(self.state_folder):
+            yield Problem("upload_folder", "must differ from state_folder")

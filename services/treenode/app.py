@@ -16,14 +16,16 @@ from fasttree.v1 import (
     treenode_pb2,
     treenode_pb2_grpc,
 )
-from services.shared.config.load import ClusterSettings, load_settings
+from services.shared.config.bounds import Seconds
+from services.shared.config.load import given_value, load_settings
+from services.shared.config.sections import ClusterSettings
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.channels import connection_age_options
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
-from services.shared.serving.server import PRIMARY, READY, GrpcServer
+from services.shared.serving.server import PRIMARY, READY, GrpcServer, address_of
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.debug_pages import DebugPages
 from services.treenode.imports.files import ImportFiles
@@ -41,7 +43,7 @@ from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.service import TreeNodeServicer
-from services.treenode.settings import TreeNodeSettings, checked, state_folder
+from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 from services.treenode.snapshots.early_read import EarlyRead
 from services.treenode.snapshots.peers import Bootstrap
 from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
@@ -67,13 +69,12 @@ class TreeNode:
         """Locks the state folder and opens what is in it. `early`: what was begun to be read of it.
 
         Raises:
-            SettingsError: A setting that can't be.
             StartupError: Another process has the state folder.
         """
-        self.settings = checked(settings)
+        self.settings = with_names(settings)
         self._early = early
         self.cluster = cluster
-        folder = state_folder(self.settings)
+        folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
         self.background = Background()
         self.runner = NodeRunner(self.settings, cluster, self.background)
@@ -99,16 +100,7 @@ class TreeNode:
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
-        self.reports = ReportServicer(
-            self.runner,
-            ReportLimits(
-                streams_max=self.settings.report_streams_max,
-                stream_stall_s_max=self.settings.report_stream_stall_s_max,
-                threads=self.settings.report_threads,
-                message_bytes=self.settings.report_message_bytes,
-                position_wait_s_max=self.settings.report_position_wait_s_max,
-            ),
-        )
+        self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings))
         declare_figures(self.metrics, self.runner, self.applier, self.writer)
         self.debug_pages = DebugPages(self.logs, self.echo)
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
@@ -131,14 +123,14 @@ class TreeNode:
         logging.getLogger("services.treenode").addHandler(self._log_handler)
         self.runner.on_set_aside = self.store.set_all_aside
         report = GrpcServer(
-            f"{settings.listen_host}:{settings.report_port}",
+            address_of(settings.listen_host, settings.report_port),
             services=[(add_report_service, self.reports)],
             service_names=[_full_name(report_pb2, "ReportService")],
             options=connection_age_options(settings.report_connection_age_s_max),
         )
         servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)
         instant = GrpcServer(
-            f"{settings.listen_host}:{settings.instant_port}",
+            address_of(settings.listen_host, settings.instant_port),
             services=[
                 (treenode_pb2_grpc.add_TreeNodeServiceServicer_to_server, servicer),
                 (
@@ -152,9 +144,9 @@ class TreeNode:
             ],
         )
         self._servers = [report, instant]
-        self.address.report = f"{settings.host}:{await report.start()}"
-        self.address.instant = f"{settings.host}:{await instant.start()}"
-        self.address.http = f"{settings.host}:{await self.http.start(settings.listen_host, settings.http_port)}"
+        self.address.report = address_of(settings.host, await report.start())
+        self.address.instant = address_of(settings.host, await instant.start())
+        self.address.http = address_of(settings.host, await self.http.start(settings.listen_host, settings.http_port))
         self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
             heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
@@ -282,6 +274,9 @@ def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> N
         SettingsError, StartupError, OSError: It can't start; one line that names the mend.
     """
     node_settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
+    lease_s = given_value("coordinator.lease_s", Seconds, config, overrides)
+    if lease_s is not None:
+        check_lease(node_settings, lease_s)
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     limits = load_settings(ImportLimits, "imports", config, overrides)
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from services.shared.config.sections import fields_of
 from tools.configuration_page import field_comments, found_sections, page
 
 
@@ -15,6 +16,6 @@ def test_every_setting_has_a_comment() -> None:
     assert "cluster" in sections
     for section, classes in sections.items():
         for settings in classes:
-            comments = field_comments(settings)
-            for field in settings.__struct_fields__:
-                assert comments.get(field), f"[{section}] {field} of {settings.__name__} has no `#:` comment"
+            for name, field in fields_of(settings).items():
+                comment = field_comments(field.owner).get(name)
+                assert comment, f"[{section}] {name} of {field.owner.__name__} has no `#:` comment"

@@ -180,8 +180,8 @@ async def test_one_process_a_folder(coordinator: CoordinatorProcess) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("coordinator.lease_s=0", "[coordinator] lease_s = 0.0: must be more than 0"),
-        ("coordinator.lease=1", "[coordinator] has no field 'lease'"),
+        ("coordinator.lease_s=0", "--set coordinator.lease_s=0: must be a number from 0.001 to 86,400"),
+        ("coordinator.lease=1", "[coordinator] has no field lease; did you mean lease_s?"),
         ("cluster.hosts_file=/nowhere/hosts.50201", "/nowhere/hosts.50201: can't read the host file"),
         ("coordinator.state_folder=/proc/none", "can't use the state folder /proc/none"),
     ],

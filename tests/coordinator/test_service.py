@@ -19,7 +19,7 @@ from services.coordinator.app import Coordinator
 from services.coordinator.election.events import Recorded
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.channels import open_channel
 from tests.fakes.heartbeats import DRAINING, FakeNode

@@ -14,7 +14,7 @@ from fasttree.client import Client, Endpoints
 from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.settings import PusherSettings
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from tests.docs.ways import ROOT
 from tests.fakes.neighbours import CLUSTER, running_node, until
 
@@ -66,11 +66,12 @@ async def small_cluster(folder: Path) -> AsyncIterator[Client]:
         ports = [[part.rpartition(":")[2] for part in (node.address.report, node.address.instant)] for node in nodes]
         hosts = folder / "hosts.50201"
         hosts.write_text("".join(f"127.0.0.1 {report} {instant}\n" for report, instant in ports))
-        settings = PusherSettings(
-            listen="127.0.0.1:0",
-            http_listen="127.0.0.1:0",
-            folder=str(folder / "pusher"),
-            grace_s=1.0,
+        settings = PusherSettings.of(
+            listen_host="127.0.0.1",
+            port=0,
+            http_port=0,
+            state_folder=str(folder / "pusher"),
+            drain_grace_s=1.0,
             canary_patience_s=0.1,
         )
         (folder / "pusher").mkdir()

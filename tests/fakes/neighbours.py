@@ -23,7 +23,7 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.files.chunks import make_chunk
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
@@ -262,7 +262,7 @@ async def running_node(
     folder: Path, *, name: str = "n1", coordinator: str = "", limits: ImportLimits | None = None, **settings: Any
 ) -> AsyncIterator[TreeNode]:
     """A node on free ports, with its state in the folder; drained at the end."""
-    node_settings = TreeNodeSettings(
+    node_settings = TreeNodeSettings.of(
         name=name,
         listen_host="127.0.0.1",
         report_port=0,

@@ -32,9 +32,10 @@ class PusherProcess:
         self.address = f"127.0.0.1:{free_port()}"
         self.log = folder / "pusher.log"
         self._settings = [
-            f"pusher.folder={folder / 'state'}",
-            f"pusher.listen={self.address}",
-            "pusher.http_listen=127.0.0.1:0",
+            f"pusher.state_folder={folder / 'state'}",
+            "pusher.listen_host=127.0.0.1",
+            f"pusher.port={self.address.rpartition(':')[2]}",
+            "pusher.http_port=0",
             *settings,
         ]
         self._process: asyncio.subprocess.Process | None = None

@@ -15,7 +15,7 @@ from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
 from services.pusher.settings import PusherSettings
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
 from tests.fakes.node import FakeNode
 
@@ -39,15 +39,16 @@ async def running_pusher(
 ) -> AsyncIterator[Pusher]:
     """A pusher that feeds these nodes, with fast patience."""
     chosen: dict[str, Any] = {
-        "listen": "127.0.0.1:0",
-        "http_listen": "127.0.0.1:0",
-        "folder": str(folder),
-        "grace_s": 1.0,
+        "listen_host": "127.0.0.1",
+        "port": 0,
+        "http_port": 0,
+        "state_folder": str(folder),
+        "drain_grace_s": 1.0,
         "canary_patience_s": 0.5,
         **settings,
     }
     cluster = ClusterSettings(name="test", hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
-    pusher = Pusher(PusherSettings(**chosen), cluster, store or SqliteLog(folder))
+    pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder))
     await pusher.start()
     try:
         yield pusher

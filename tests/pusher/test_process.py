@@ -112,8 +112,8 @@ async def test_a_second_pusher_on_the_same_folder_is_told_who_has_it(tmp_path: P
     process = PusherProcess(tmp_path)
     await process.start()
     second = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.pusher", "--set", f"pusher.folder={tmp_path / 'state'}",
-        "--set", "pusher.listen=127.0.0.1:0", "--set", "pusher.http_listen=127.0.0.1:0",
+        sys.executable, "-m", "services.pusher", "--set", f"pusher.state_folder={tmp_path / 'state'}",
+        "--set", "pusher.listen_host=127.0.0.1", "--set", "pusher.port=0", "--set", "pusher.http_port=0",
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     _, errors = await asyncio.wait_for(second.communicate(), 30)

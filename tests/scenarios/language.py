@@ -1,7 +1,7 @@
 """Events and actions as text: `NodeUp a:1 import_id=3`, made and read by the fields of their dataclasses.
 
 A value stands at its field's place, or behind `name=`. The fields of a dataclass within stand in its place, as if they
-were the outer one's own. Values by type:
+were the outer one's own; settings count as dataclasses. Values by type:
 
     text          as it is; in double quotes where it holds blanks
     bool          yes, no
@@ -20,6 +20,8 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+import msgspec
 
 NOTHING = "-"
 
@@ -46,35 +48,52 @@ def read(words: Sequence[str], kind: type[T], defaults: T | None = None) -> T:
 
 def _flat_names(kind: type[Any]) -> Iterator[str]:
     hints = get_type_hints(kind)
-    for field in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(hints[field.name]):
-            yield from _flat_names(hints[field.name])
+    for name in _defaults(kind):
+        if _is_record(hints[name]):
+            yield from _flat_names(hints[name])
         else:
-            yield field.name
+            yield name
 
 
 def _build(kind: type[T], given: Mapping[str, str], defaults: T | None) -> T:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    for field in dataclasses.fields(cast(Any, kind)):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            default = _default(field) if defaults is None else getattr(defaults, field.name)
-            values[field.name] = _build(cast(type[Any], hint), given, default)
-        elif field.name in given:
-            values[field.name] = read_value(given[field.name], hint)
+    for name, default in _defaults(kind).items():
+        hint = hints[name]
+        if _is_record(hint):
+            inner = default if defaults is None else getattr(defaults, name)
+            values[name] = _build(cast(type[Any], hint), given, inner)
+        elif name in given:
+            values[name] = read_value(given[name], hint)
         elif defaults is not None:
-            values[field.name] = getattr(defaults, field.name)
+            values[name] = getattr(defaults, name)
     try:
         return kind(**values)
     except TypeError as error:
         raise UnreadableError(f"{kind.__name__}: {error}") from error
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default is not dataclasses.MISSING:
-        return field.default
-    return None if field.default_factory is dataclasses.MISSING else field.default_factory()
+def _is_record(what: Any) -> bool:
+    """Whether it is a dataclass or settings, or one of their objects."""
+    kind = what if isinstance(what, type) else type(what)
+    return dataclasses.is_dataclass(kind) or issubclass(kind, msgspec.Struct)
+
+
+def _defaults(what: Any) -> dict[str, Any]:
+    """The fields of a record and what they are where nothing is said; None where they have no default."""
+    if dataclasses.is_dataclass(what):
+        fields: Iterator[Any] = iter(dataclasses.fields(what))
+    else:
+        fields = iter(msgspec.structs.fields(what))
+    missing = (dataclasses.MISSING, msgspec.NODEFAULT)
+    return {
+        field.name: field.default
+        if field.default not in missing
+        else None
+        if field.default_factory in missing
+        else field.default_factory()
+        for field in fields
+    }
 
 
 def read_value(text: str, hint: Any) -> Any:
@@ -88,7 +107,7 @@ def read_value(text: str, hint: Any) -> Any:
         return tuple(read_value(part, each) for part, each in zip(text.split(":"), inner, strict=True))
     if origin is not None and issubclass(origin, Sequence):
         return _read_run(text, inner[0])
-    if dataclasses.is_dataclass(hint):
+    if _is_record(hint):
         return read(text.split(":"), cast(type[Any], hint))
     if issubclass(hint, Enum):
         return hint[text.upper()]
@@ -114,14 +133,14 @@ def write(what: object) -> str:
 
 
 def _written_fields(what: object) -> Iterator[str]:
-    for field in dataclasses.fields(cast(Any, what)):
-        value = getattr(what, field.name)
-        if value == _default(field) and _default(field) is not None:
+    for name, default in _defaults(what).items():
+        value = getattr(what, name)
+        if value == default and default is not None:
             continue
-        if dataclasses.is_dataclass(value):
+        if _is_record(value):
             yield from _written_fields(value)
         else:
-            yield f"{field.name}={write_value(value)}"
+            yield f"{name}={write_value(value)}"
 
 
 def write_value(value: object) -> str:
@@ -145,6 +164,6 @@ def write_value(value: object) -> str:
 
 
 def _written_part(value: object) -> str:
-    if dataclasses.is_dataclass(value):
-        value = tuple(getattr(value, field.name) for field in dataclasses.fields(value))
+    if _is_record(value):
+        value = tuple(getattr(value, name) for name in _defaults(value))
     return ":".join(map(write_value, value)) if isinstance(value, tuple) else write_value(value)

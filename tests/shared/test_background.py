@@ -92,7 +92,7 @@ async def test_a_task_that_fails_ends_the_process_in_one_line(
     loopback = {"listen_host": "127.0.0.1", "http_port": "0", "state_folder": str(tmp_path)}
     settings = {
         "coordinator": loopback | {"port": "0"},
-        "pusher": {"listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0", "folder": str(tmp_path)},
+        "pusher": loopback | {"port": "0"},
         "treenode": loopback | {"report_port": "0", "instant_port": "0"},
     }[service]
     arguments = [f"cluster.hosts_file={hosts}", *(f"{service}.{field}={value}" for field, value in settings.items())]

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from services.coordinator.app import Coordinator
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
 from tests.fakes import neighbours
 from tests.fakes.heartbeats import FakeNode as HeartbeatNode

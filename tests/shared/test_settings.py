@@ -1,17 +1,51 @@
-"""Settings: the file, the environment, the command line, and every way to get them wrong."""
+"""Settings: the file, the environment, the command line, and what is told where one is wrong."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from services.shared.config.bounds import Seconds
 from services.shared.config.hosts_file import Host, read_hosts_file
-from services.shared.config.load import ClusterSettings, SettingsError, load_settings, parse_overrides
+from services.shared.config.load import SettingsError, given_value, load_settings, parse_overrides
+from services.shared.config.renamed import RENAMED
+from services.shared.config.sections import ClusterSettings, Problem, Settings, fields_of, value_of
+from tests.shared.sections import SECTIONS
+
+
+class WaitPart(Settings, frozen=True, kw_only=True):
+    wait_s: Seconds = 1.0
+
+
+class WaitSection(Settings, frozen=True, kw_only=True):
+    part: WaitPart = msgspec.field(default_factory=WaitPart)
+    wait_s: Seconds = 1.0
+
+
+class Pair(Settings, frozen=True, kw_only=True):
+    low_s: Seconds = 1.0
+    high_s: Seconds = 2.0
+
+    def problems(self) -> Iterator[Problem]:
+        if self.low_s > self.high_s:
+            yield Problem("low_s", f"must be at most high_s, which is {self.high_s:g}")
 
 
 def write(folder: Path, text: str) -> Path:
     file = folder / "cluster.toml"
     file.write_text(text)
     return file
+
+
+def refusal(section: str, file: Path | None = None, overrides: dict[str, str] | None = None) -> str:
+    """What is told; one line."""
+    with pytest.raises(SettingsError) as raised:
+        load_settings(SECTIONS[section], section, file, overrides or {})
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
 
 
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,34 +61,107 @@ def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.periods == ["2026-12", "2026-11"]
 
 
+def test_a_field_of_a_part_is_one_of_the_section(tmp_path: Path) -> None:
+    file = write(tmp_path, "[pusher]\ntail_mib = 2\nwindow_updates = 3000\n")
+    settings = load_settings(SECTIONS["pusher"], "pusher", file, {"pusher.load_stall_s": "7"})
+    assert {name: value_of(settings, name) for name in ("tail_mib", "window_updates", "load_stall_s")} == {
+        "tail_mib": 2,
+        "window_updates": 3000,
+        "load_stall_s": 7.0,
+    }
+
+
+def test_two_parts_never_share_a_name() -> None:
+    with pytest.raises(TypeError, match="two fields are named wait_s"):
+        fields_of(WaitSection)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[cluster]\nnmae = "x"\n', "nmae"),
-        ("[cluster]\nname = 3\n", "name"),
-        ("[clutser]\n", "clutser"),
-        ("name = 3\n", "section"),
-        ("[cluster\n", "can't read"),
+        ('[cluster]\nnmae = "x"\n', "[cluster] has no field nmae; did you mean name?"),
+        ("[cluster]\nname = 3\n", "cluster.name = 3: must be 1 to 64 printable ASCII characters"),
+        ("[clutser]\n", "unknown section [clutser]; known are cluster, "),
+        ("name = 3\n", "unknown section [name]"),
+        ("pusher = 3\n", "pusher must be a section [pusher]"),
+        ("[vip]\nport = 50100\n", "[vip] is no section any more; nothing was ever read from it: remove it"),
+        ("[reports]\n", "[reports] is no section any more"),
+        ("[cluster\n", "can't read the settings: "),
+        ("[cluster]\nname = " + "9" * 5_000 + "\n", "can't read the settings: "),
+        ("[cluster]\nname = " + "[" * 5_000 + "\n", "can't read the settings: "),
+        ('[cluster]\n"a\\nb" = 1\n', "[cluster] has no field a\\nb; docs/configuration.md has every setting"),
+        ("[cluster]\nperiods = 2026-11-01\n", "cluster.periods = datetime.date(2026, 11, 1): must be a list of "),
+        ('[cluster]\nname = "' + "x" * 5_000 + '"\n', "xxx…: must be 1 to 64 "),
     ],
 )
 def test_wrong_files_are_named(tmp_path: Path, text: str, said: str) -> None:
     file = write(tmp_path, text)
+    told = refusal("cluster", file)
+    assert said in told
+    assert told.startswith(f"{file}: ")
+    assert len(told) < 400
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b'[cluster]\nname = "\xe9"\n')
+    for name in ("missing.toml", ".", "latin.toml"):
+        assert refusal("cluster", tmp_path / name).startswith(f"{tmp_path / name}: can't read the settings: ")
+
+
+@pytest.mark.parametrize("assignment", ["cluster.name", "cluster=x", "nowhere.field=x", ".name=x", "cluster.=x"])
+def test_wrong_overrides_are_named(assignment: str) -> None:
+    with pytest.raises(SettingsError, match=r"--set .*: expected section\.field=value with a section of cluster, "):
+        parse_overrides([assignment])
+
+
+def test_an_unknown_field_is_named_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refusal("pusher", None, {"pusher.windows": "1"}).startswith(
+        "--set pusher.windows=1: [pusher] has no field windows; "
+    )
+    monkeypatch.setenv("FASTTREE_PUSHER_HTTPPORT", "1")
+    assert refusal("pusher") == (
+        "environment: FASTTREE_PUSHER_HTTPPORT=1: [pusher] has no field httpport; did you mean http_port? "
+        "docs/configuration.md has every setting"
+    )
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_is_refused_with_the_new_one_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str
+) -> None:
+    section, _, field = old.partition(".")
+    said = f"{old} is now {RENAMED[old]}: set that instead; see CHANGELOG.md"
+    file = write(tmp_path, f'[{section}]\n{field} = "x"\n')
+    assert refusal(section, file) == f"{file}: {old} = 'x': {said}"
+    assert refusal(section, None, {old: "x"}) == f"--set {old}=x: {said}"
+    monkeypatch.setenv(f"FASTTREE_{section.upper()}_{field.upper()}", "x")
+    assert refusal(section).endswith(said)
+
+
+def test_every_new_name_is_there() -> None:
+    for old, news in RENAMED.items():
+        section, _, field = old.partition(".")
+        assert field not in fields_of(SECTIONS[section])
+        for new in news.split(" and "):
+            assert new.partition(".")[2] in fields_of(SECTIONS[new.partition(".")[0]]), f"{old}: no {new}"
+
+
+def test_a_problem_between_two_values_is_told_where_one_was_given(tmp_path: Path) -> None:
+    file = write(tmp_path, "[pusher]\nhigh_s = 0.5\n")
     with pytest.raises(SettingsError) as raised:
-        load_settings(ClusterSettings, "cluster", file, {})
-    assert said in str(raised.value)
-    assert str(file) in str(raised.value)
-    assert "\n" not in str(raised.value).strip()
+        load_settings(Pair, "pusher", file, {"pusher.low_s": "3"})
+    assert str(raised.value) == "--set pusher.low_s=3: must be at most high_s, which is 0.5"
+    with pytest.raises(SettingsError) as raised:
+        load_settings(Pair, "pusher", file, {})
+    assert str(raised.value) == f"{file}: pusher.low_s = 1.0, the default: must be at most high_s, which is 0.5"
 
 
-@pytest.mark.parametrize("name", ["cluster", "nowhere.field", "cluster.unknown"])
-def test_wrong_overrides_are_named(name: str) -> None:
-    with pytest.raises(SettingsError, match=name.partition(".")[2] or name):
-        load_settings(ClusterSettings, "cluster", None, {name: "x"})
-
-
-def test_an_override_without_a_value_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"section\.field=value"):
-        parse_overrides(["cluster.name"])
+def test_another_sections_value_is_known_where_it_was_given(tmp_path: Path) -> None:
+    file = write(tmp_path, "[coordinator]\nlease_s = 2\n")
+    assert given_value("coordinator.lease_s", Seconds, file, {}) == 2.0
+    assert given_value("coordinator.lease_s", Seconds, None, {"pusher.lease_s": "1"}) is None
+    with pytest.raises(SettingsError, match=r"coordinator\.lease_s=x: must be a number from"):
+        given_value("coordinator.lease_s", Seconds, file, {"coordinator.lease_s": "x"})
 
 
 def test_hosts_file(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from random import Random
 from services.coordinator.election.election import ElectionSettings
 from services.coordinator.election.events import SwitchoverDone
 from services.pusher.admission.settings import AdmissionSettings
-from services.pusher.fanout.progress import ReplicationSettings
+from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.places import OPEN_PLACES
-from services.pusher.imports.rollout import RolloutSettings
-from services.treenode.node.node import NodeSettings
-from services.treenode.node.role import RoleSettings
+from services.pusher.imports.settings import RolloutSettings
+from services.treenode.node.settings import NodeSettings, RoleSettings
 from tests.simulator.checkers import History, Reign, Violation
 from tests.simulator.clients import Client
 from tests.simulator.company import Company
@@ -86,21 +85,28 @@ class Cluster:
         self.history = History()
         self.reign = Reign()
         names = [f"node-{number}" for number in range(1, plan.nodes + 1)]
-        role = RoleSettings(margin_s=parts.lease_margin_share * plan.lease_s)
-        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0)
+        role = RoleSettings(lease_margin_s=parts.lease_margin_share * plan.lease_s)
+        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0, caught_up_lag_updates=0)
         times = NodeTimes(heartbeat_s=plan.lease_s / 4)
         self.nodes = [parts.node(world, network, name, self._clock(), node_settings, times) for name in names]
         self.coordinator = parts.coordinator(
-            world, network, self._clock(), ElectionSettings(lease_s=plan.lease_s), names, self.reign
+            world,
+            network,
+            self._clock(),
+            ElectionSettings(lease_s=plan.lease_s, probe_interval_s=0.02),
+            names,
+            self.reign,
         )
         replication = ReplicationSettings(
             batch_updates_max=plan.batch_updates_max, window_updates=plan.window_updates, stall_timeout_s=5.0
         )
         rollout = RolloutSettings(
-            canary_patience_s=3.0, load_stall_s=10.0, backoff_initial_s=0.5, backoff_max_s=plan.retry_s
+            canary_patience_s=3.0, load_stall_s=10.0, load_backoff_initial_s=0.5, load_backoff_max_s=plan.retry_s
         )
         admission = AdmissionSettings(
-            stream_updates_max=plan.stream_updates_max, updates_max=plan.updates_max, ack_timeout_s=ACK_TIMEOUT_S
+            push_stream_updates_max=plan.stream_updates_max,
+            push_updates_max=plan.updates_max,
+            ack_timeout_s=ACK_TIMEOUT_S,
         )
         pusher_settings = PusherLimits(admission, replication, rollout, plan.group_updates_max, plan.keeps_updates)
         self.pusher = parts.pusher(world, network, self._clock(), pusher_settings)

@@ -9,9 +9,10 @@ from services.coordinator.election.events import Answer, Heartbeat, Role
 from services.coordinator.election.events import NodeState as HeartbeatState
 from services.shared.cores import Tick
 from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
-from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
+from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted
 from services.treenode.node.sequence import AnswerStatus, ApplyRecords, FindBase, RefusePusher, SetAside, TreeTaken
+from services.treenode.node.settings import NodeSettings
 from tests.simulator.checkers import History, Reign
 from tests.simulator.disk import Service
 from tests.simulator.messages import Record

@@ -124,8 +124,8 @@ class PushDesk:
 
     def _append(self, action: events.Append[Update]) -> None:
         self._in_log[action.number] = len(action.update_ids)
-        if sum(self._in_log.values()) > self._settings.updates_max and len(self._in_log) > 1:
-            raise Violation(f"budget: {self._in_log} wait for the disk, {self._settings.updates_max} may")
+        if sum(self._in_log.values()) > self._settings.push_updates_max and len(self._in_log) > 1:
+            raise Violation(f"budget: {self._in_log} wait for the disk, {self._settings.push_updates_max} may")
         self._writes.put(Push(action.number, action.update_ids, action.contents))
         self._write()
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from fasttree.v1.types_pb2 import ImportManifest
 from services.pusher.imports import events as roll
 from services.pusher.imports.places import KnownImport
-from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from services.shared.cores import Tick
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, UploadRequest
@@ -223,7 +224,7 @@ class ImportDesk:
         if self._pusher.replication.nodes[action.node].import_id == action.import_id:
             return  # it has taken it already, and is only asked again
         # One whose loads fail is excused: a full disk on one node must not hold up an import for good.
-        long_ago = self._pusher.clock.now() - 2.0 * self._settings.backoff_max_s - 1.0
+        long_ago = self._pusher.clock.now() - 2.0 * self._settings.load_backoff_max_s - 1.0
         nodes, in_force = self._pusher.replication.nodes, self.taken
         steady = [
             name

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout import events as fan
 from services.pusher.fanout.last_record import LastRecord
-from services.pusher.fanout.progress import ReplicationSettings, stands
+from services.pusher.fanout.progress import stands
 from services.pusher.fanout.replication import Replication
+from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.retention import first_kept
-from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from services.shared.cores import Tick
 from services.treenode.node.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History

@@ -113,8 +113,8 @@ async def test_why_a_node_can_not_start_is_told_in_one_line(tmp_path: Path) -> N
     await first.serving()
     for more, said in (
         ("name=n2", f"in use by process {first.process.pid}"),
-        ("snapshots_kept=1", "must be 2 or more"),
-        ("instant_prot=1", "has no field 'instant_prot'"),
+        ("snapshots_kept=1", "snapshots_kept=1: must be a whole number from 2 to"),
+        ("instant_prot=1", "has no field instant_prot; did you mean instant_port?"),
     ):
         other = await Process.started(tmp_path, more)
         assert other.process.stderr is not None

@@ -1,33 +1,22 @@
-"""Settings that can't be are named at the start, in one line."""
-
-from typing import Any
+"""What a node makes of its settings: its name and host, and whether it can keep a lease."""
 
 import pytest
 
 from services.shared.config.load import SettingsError
-from services.treenode.settings import TreeNodeSettings, checked
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("heartbeat_s", 0),
-        ("apply_slice_ms", -1),
-        ("lease_margin_s", -0.1),
-        ("snapshots_kept", 1),
-        ("imports_kept", 0),
-        ("debug_log_bytes_max", 10),
-        ("download_silence_s", float("nan")),
-    ],
-)
-def test_what_can_not_be_is_named(field: str, value: Any) -> None:
-    with pytest.raises(SettingsError, match=rf"\[treenode\] {field} = "):
-        checked(TreeNodeSettings(**{field: value}))
+from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 
 
 def test_a_node_has_a_name_and_is_found_by_a_host() -> None:
-    settings = checked(TreeNodeSettings())
+    settings = with_names(TreeNodeSettings())
     assert settings.name
     assert settings.host not in ("", "0.0.0.0")
-    assert checked(TreeNodeSettings(listen_host="127.0.0.1")).host == "127.0.0.1"
-    assert checked(TreeNodeSettings(name="n7", host="ftsp01.example.com")).host == "ftsp01.example.com"
+    assert with_names(TreeNodeSettings(listen_host="127.0.0.1")).host == "127.0.0.1"
+    assert with_names(TreeNodeSettings(name="n7", host="ftsp01.example.com")).host == "ftsp01.example.com"
+
+
+def test_a_lease_that_no_heartbeat_can_renew_is_refused() -> None:
+    settings = TreeNodeSettings.of(heartbeat_s=0.25, lease_margin_s=0.1)
+    check_lease(settings, 0.36)
+    for lease_s in (0.35, 0.1):
+        with pytest.raises(SettingsError, match=r"heartbeat_s = 0\.25: must be less than"):
+            check_lease(settings, lease_s)

@@ -1,23 +1,33 @@
 """The times that an election goes by."""
 
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from services.shared.config.bounds import KeptSeconds, Seconds, SecondsFrom0
+from services.shared.config.sections import Problem, Settings
 
 
-@dataclass(frozen=True, kw_only=True)
-class ElectionSettings:
+class ElectionSettings(Settings, frozen=True, kw_only=True):
     """Times of the election, in seconds."""
 
-    #: How long a node is taken for alive after a heartbeat, and how long a grant runs.
-    lease_s: float = 1.0
-    #: How long a switchover's target may take to catch up.
-    switchover_timeout_s: float = 30.0
-    #: How long the seat is kept free for the target once the old primary is gone.
-    closing_s: float = 1.0
-    #: How often nodes are asked for a heartbeat at once while a switchover waits for them.
-    probe_interval_s: float = 0.02
-    #: A write that failed is tried again after this long.
-    write_again_s: float = 0.25
-    #: How long a process that did not take the role lets others go first.
-    demotion_s: float = 10.0
-    #: How long a dead node that is not in the host file stays listed.
-    forget_s: float = 600.0
+    #: How long a node is taken for alive after a heartbeat, in seconds. Nodes should send four in that time. A dead
+    #: primary is replaced when its lease has run out; a shorter lease takes a slow node for a dead one more easily.
+    lease_s: Seconds = 1.0
+    #: How long a switchover's target may take to catch up with the primary, in seconds.
+    switchover_timeout_s: Seconds = 30.0
+    #: How long the target may then take for the old primary's last updates, in seconds.
+    closing_s: Seconds = 1.0
+    #: How often both are asked for their position meanwhile, in seconds.
+    probe_interval_s: Seconds = 0.01
+    #: A write to the store that failed is tried again after this long, in seconds.
+    write_again_s: Seconds = 0.25
+    #: How long a node that was elected and did not take the role lets others go first, in seconds.
+    demotion_s: SecondsFrom0 = 10.0
+    #: How long a dead node that is not in the host file stays listed, in seconds.
+    forget_s: KeptSeconds = 600.0
+
+    def problems(self) -> Iterator[Problem]:
+        """Times that leave no time for what must happen within them."""
+        if self.probe_interval_s >= self.closing_s:
+            yield Problem("probe_interval_s", f"must be less than closing_s, which is {self.closing_s:g}")

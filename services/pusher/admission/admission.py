@@ -5,10 +5,10 @@ The rules
 A *batch* is one message of a stream. It waits for budget, then for the log, then, where the client asked for it, for
 nodes; then it is answered, by one receipt for each of its updates.
 
-1. *Budget.* A stream may have `stream_updates_max` updates that lack their receipts, and all streams together
-   `updates_max` that wait for the log. A batch that has to wait for budget holds up its own stream: at most one message
-   of a stream waits, and the next one is read when that was admitted. The common budget goes to who asked first. A
-   batch that is larger than a whole budget goes alone.
+1. *Budget.* A stream may have `push_stream_updates_max` updates that lack their receipts, and all streams together
+   `push_updates_max` that wait for the log. A batch that has to wait for budget holds up its own stream: at most one
+   message of a stream waits, and the next one is read when that was admitted. The common budget goes to who asked
+   first. A batch that is larger than a whole budget goes alone.
 2. A batch gives the common budget back once the log has said what became of it, whatever that is and whether or not
    anybody still waits for it; its stream's, when it is answered.
 3. *Receipts* leave in the order of the stream's batches, each batch once, never before the log has said what became of
@@ -69,7 +69,7 @@ class Admission(Generic[Content]):
         self.settings = settings
         self.acks = Acks(position=position)
         #: Taken: the sum of the costs in `_in_log`.
-        self.budget = Budget(settings.updates_max)
+        self.budget = Budget(settings.push_updates_max)
         self.streams: dict[int, PushStream[Content]] = {}
         self.counts = PushCounts()
         #: Why the last push found no room in the log; empty where it did.
@@ -114,7 +114,7 @@ class Admission(Generic[Content]):
         if event.stream in self.streams:
             raise AdmissionBrokenError(f"stream {event.stream} is open already")
         stream: PushStream[Content] = PushStream(
-            event.stream, event.deadline_s, Budget(self.settings.stream_updates_max)
+            event.stream, event.deadline_s, Budget(self.settings.push_stream_updates_max)
         )
         self.streams[event.stream] = stream
         return self._read_no_more(stream, StreamEnd.DRAINING, now_s) if self.draining else []

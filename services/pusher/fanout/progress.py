@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from services.pusher.fanout.events import NodeStands, Send
+from services.pusher.fanout.settings import ReplicationSettings
 
 
 class ReplicationBrokenError(Exception):
@@ -38,24 +39,6 @@ TRANSITIONS: dict[NodeStream, frozenset[NodeStream]] = {
     NodeStream.CONNECTING: STOOD | {NodeStream.AWAY},
     **{state: STOOD | {NodeStream.AWAY} for state in STOOD},
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReplicationSettings:
-    """Limits of the fan-out. Times are seconds."""
-
-    batch_updates_max: int = 2000
-    batch_bytes_max: int = 1 << 20
-    window_updates: int = 20_000
-    window_bytes: int = 8 << 20
-    small_updates: int = 100
-    small_batches_max: int = 1
-    heartbeat_s: float = 0.5
-    connect_timeout_s: float = 3.0
-    stall_timeout_s: float = 10.0
-    steady_after_s: float = 5.0
-    backoff_initial_s: float = 0.05
-    backoff_max_s: float = 1.0
 
 
 @dataclass(slots=True)

@@ -68,8 +68,8 @@ from services.pusher.fanout.progress import (
     NodeReplication,
     NodeStream,
     ReplicationBrokenError,
-    ReplicationSettings,
 )
+from services.pusher.fanout.settings import ReplicationSettings
 from services.shared.cores import Tick
 
 

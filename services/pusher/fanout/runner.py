@@ -41,8 +41,9 @@ from services.pusher.fanout.events import (
 )
 from services.pusher.fanout.last_record import LastRecord
 from services.pusher.fanout.membership import MembersChanged
-from services.pusher.fanout.progress import ReplicationSettings, stands
+from services.pusher.fanout.progress import stands
 from services.pusher.fanout.replication import Replication
+from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
 from services.pusher.log.tail import LogTail

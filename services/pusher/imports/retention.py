@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from fasttree.v1 import types_pb2
 from services.pusher.fanout.events import Trimmed
@@ -14,22 +13,13 @@ from services.pusher.fanout.progress import NodeReplication
 from services.pusher.fanout.replication import Replication
 from services.pusher.imports.catalog import ImportCatalog, first_needed
 from services.pusher.imports.files import ImportFiles
+from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogEnds, LogStore, StoreFullError
 from services.pusher.log.writer import LogWriter
 
 logger = logging.getLogger(__name__)
 
 _TRIM_RECORDS = 2000  # a few milliseconds of the writer's time
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RetentionSettings:
-    """How long what is kept. Times are seconds."""
-
-    age_s: float = 30 * 86_400.0
-    away_s: float = 7 * 86_400.0
-    poll_s: float = 60.0
-    files_kept: int = 3
 
 
 def first_kept(
@@ -84,7 +74,7 @@ class Retention:
     async def run(self) -> None:
         """For as long as the pusher runs."""
         while True:
-            await asyncio.sleep(self._settings.poll_s)
+            await asyncio.sleep(self._settings.retention_poll_s)
             try:
                 await self.look()
             except (OSError, StoreFullError) as error:
@@ -93,19 +83,19 @@ class Retention:
     async def look(self) -> None:
         """Forgets what nothing needs any more. Raises OSError or StoreFullError where the disk fails."""
         async with self._catalog.adding:
-            needed = self._catalog.needed(self._settings.files_kept)
+            needed = self._catalog.needed(self._settings.imports_kept)
             kept = [self._files.path(manifest) for manifest in needed]
             removed = await asyncio.to_thread(self._files.remove_all_but, kept)
         if removed:
             logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
-        old = await asyncio.to_thread(self._store.position_at, time.time() - self._settings.age_s)
+        old = await asyncio.to_thread(self._store.position_at, time.time() - self._settings.retention_age_s)
         first = first_kept(
             self._store.ends(),
             old,
             # An import that no node has taken yet may turn out bad: nothing can be built from it so far.
             needed if self._catalog.in_force else [],
             list(self._replication.nodes.values()),
-            away_since=time.monotonic() - self._settings.away_s,
+            away_since=time.monotonic() - self._settings.retention_away_s,
             started_at=self._started_at,
         )
         while (first_now := self._store.ends().first) < first:

@@ -48,18 +48,8 @@ from services.pusher.imports.events import (
     RolloutEvent,
 )
 from services.pusher.imports.places import ImportPlaces, KnownImport
+from services.pusher.imports.settings import RolloutSettings
 from services.shared.cores import Tick
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RolloutSettings:
-    """Patience of the rollout, in seconds, and how many canaries may die."""
-
-    canary_patience_s: float = 10.0
-    canary_deaths_max: int = 3
-    load_stall_s: float = 120.0
-    backoff_initial_s: float = 1.0
-    backoff_max_s: float = 60.0
 
 
 @dataclass(slots=True)
@@ -243,10 +233,10 @@ class Rollout:
         return [self.places.move(load.import_id, ImportPlace.REFUSED, reason)]
 
     def _back_off(self, node: RolloutNode, note: str, now_s: float) -> None:
-        longest = self.settings.backoff_initial_s * float(2 ** min(node.failures, 30))
+        longest = self.settings.load_backoff_initial_s * float(2 ** min(node.failures, 30))
         node.failures += 1
         node.note = note
-        node.retry_at = now_s + min(longest, self.settings.backoff_max_s)
+        node.retry_at = now_s + min(longest, self.settings.load_backoff_max_s)
 
     # -- what comes next
 

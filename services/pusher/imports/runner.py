@@ -33,7 +33,8 @@ from services.pusher.imports.events import (
     RolloutAction,
     RolloutEvent,
 )
-from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from services.pusher.log.store import StoreFullError
 from services.shared.cores import Tick
 from services.shared.serving.background import Background

@@ -1,117 +1,158 @@
 """Settings of a service: a TOML file, the environment, then the command line; the last one wins.
 
-A section is a frozen `msgspec.Struct` with a default for every field. A file may hold sections of other services, so
-that one file can serve a whole cluster; within a section, an unknown field is an error.
+A file may hold sections of other services, so that one file can serve a whole cluster; within a section, an unknown
+field is an error, and so is a value that is not within its bounds.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
-SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "vip", "imports", "reports")
+from services.shared.config.bounds import items_of, must_be
+from services.shared.config.renamed import RENAMED, RETIRED_SECTIONS
+from services.shared.config.sections import SECTIONS, AnySettings, Field, Settings, fields_of, parts_of, value_of
+
+#: Characters of a wrong value that are shown.
+_SHOWN_MAX = 60
+_MORE = "docs/configuration.md has every setting"
 
 
 class SettingsError(Exception):
     """Settings that can't be used: one line that names the place and the mend."""
 
 
-class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`[cluster]`: what every part of a cluster must agree on."""
+class Given(NamedTuple):
+    """One value as somebody wrote it."""
 
-    #: The cluster's name: one company's tree in one environment.
-    name: str = "dot-live"
-    #: Volume types, the default first.
-    volume_types: list[str] = msgspec.field(default_factory=lambda: ["PV"])
-    #: Open commission periods "YYYY-MM", the current one first.
-    periods: list[str] = msgspec.field(default_factory=lambda: ["2026-11"])
-    #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
-    hosts_file: str = ""
-    #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
-    coordinator: str = ""
+    #: Place, name and value, as the error tells them.
+    said: str
+    value: Any
+    #: Whether the value is a text that stands for a value of the field's type.
+    is_text: bool
 
 
-Section = TypeVar("Section", bound=msgspec.Struct)
-
-
-def load_settings(cls: type[Section], section: str, file: Path | None, overrides: Mapping[str, str]) -> Section:
+def load_settings(cls: type[AnySettings], section: str, file: Path | None, overrides: Mapping[str, str]) -> AnySettings:
     """One section's settings.
 
     Args:
-        cls: The section's Struct.
+        cls: The section's class.
         section: Its name, one of SECTIONS.
         file: TOML file, or None for defaults.
         overrides: `section.field` to text, from the command line; those of other sections are passed over.
 
     Raises:
-        SettingsError: An unreadable file, an unknown section or field, or a value of the wrong type.
+        SettingsError: An unreadable file, an unknown section or field, or a value that can't be.
     """
-    values: dict[str, Any] = dict(_read_file(file).get(section, {})) if file else {}
-    for field, text in _from_environment(cls, section).items():
-        values[field] = _typed(cls, section, field, text)
-    for name, text in overrides.items():
-        owner, _, field = name.partition(".")
-        if owner not in SECTIONS or not field:
-            raise SettingsError(f"--set {name}: expected section.field=value with a section of {', '.join(SECTIONS)}")
-        if owner == section:
-            values[field] = _typed(cls, section, field, text)
-    try:
-        return msgspec.convert(values, cls)
-    except msgspec.ValidationError as error:
-        place = file or "settings"
-        raise SettingsError(f"{place}, [{section}]: {error}; see docs/configuration.md") from error
+    known = fields_of(cls)
+    given = dict(_given(section, file, overrides))
+    for name, value in given.items():
+        _check_name(section, name, known, value)
+    settings = cls.of(**{name: _value(known[name], value) for name, value in given.items()})
+    for part in parts_of(settings):
+        for problem in part.problems():
+            name = problem.field
+            if name in given:
+                raise SettingsError(f"{given[name].said}: {problem.mend}")
+            default = f"{section}.{name} = {_shown(value_of(settings, name))}, the default"
+            raise SettingsError(f"{file or 'settings'}: {default}: {problem.mend}")
+    return settings
+
+
+def given_value(name: str, kind: Any, file: Path | None, overrides: Mapping[str, str]) -> Any:
+    """The value that somebody gave to `section.field` of another service; None where nobody did, here.
+
+    Raises:
+        SettingsError: As `load_settings`.
+    """
+    section, _, field = name.partition(".")
+    value = dict(_given(section, file, overrides)).get(field)
+    return None if value is None else _value(Field(kind, None, Settings), value)
 
 
 def parse_overrides(assignments: tuple[str, ...] | list[str]) -> dict[str, str]:
     """`section.field=value` texts as a mapping.
 
     Raises:
-        SettingsError: One has no `=`.
+        SettingsError: One has no `=`, or names no section.
     """
     overrides: dict[str, str] = {}
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {assignment}: expected section.field=value")
+        section, dot, field = name.strip().partition(".")
+        if not equals or not dot or not field or section not in SECTIONS:
+            raise SettingsError(
+                f"--set {_cut(assignment)}: expected section.field=value with a section of {', '.join(SECTIONS)}"
+            )
         overrides[name.strip()] = value.strip()
     return overrides
+
+
+def _given(section: str, file: Path | None, overrides: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+    """What was given for the section; what comes later goes before what came earlier."""
+    for field, value in (_read_file(file).get(section, {}) if file else {}).items():
+        yield field, Given(f"{file}: {section}.{_cut(field)} = {_shown(value)}", value, False)
+    prefix = f"FASTTREE_{section.upper()}_"
+    for name, text in os.environ.items():
+        if name.startswith(prefix):
+            yield name.removeprefix(prefix).lower(), Given(f"environment: {_cut(name)}={_cut(text)}", text, True)
+    for name, text in overrides.items():
+        owner, _, field = name.partition(".")
+        if owner == section:
+            yield field, Given(f"--set {_cut(name)}={_cut(text)}", text, True)
+
+
+def _check_name(section: str, name: str, known: Mapping[str, Field], given: Given) -> None:
+    if name in known:
+        return
+    if new := RENAMED.get(f"{section}.{name}"):
+        raise SettingsError(f"{given.said}: {section}.{name} is now {new}: set that instead; see CHANGELOG.md")
+    near = difflib.get_close_matches(name, known, n=1)
+    raise SettingsError(
+        f"{given.said}: [{section}] has no field {_cut(name)}; " + (f"did you mean {near[0]}? " if near else "") + _MORE
+    )
+
+
+def _value(field: Field, given: Given) -> Any:
+    """The value as the field's type, within its bounds."""
+    value = given.value
+    if given.is_text and items_of(field.kind) is not None:
+        value = [item.strip() for item in value.split(",") if item.strip()]
+    try:
+        typed = msgspec.convert(value, field.kind, strict=not given.is_text)
+    except msgspec.ValidationError:
+        typed = None
+    if typed is None or (items_of(field.kind) is not None and len(set(typed)) < len(typed)):
+        raise SettingsError(f"{given.said}: {must_be(field.kind)}")
+    return typed
 
 
 def _read_file(file: Path) -> dict[str, Any]:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"{file}: can't read the settings: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(f"{file}: can't read the settings: {_cut(str(error), 200)}") from error
     for name, value in content.items():
+        if name in RETIRED_SECTIONS:
+            raise SettingsError(f"{file}: [{name}] is no section any more; {RETIRED_SECTIONS[name]}")
         if name not in SECTIONS:
-            raise SettingsError(f"{file}: unknown section [{name}]; known are {', '.join(SECTIONS)}")
+            raise SettingsError(f"{file}: unknown section [{_cut(name)}]; known are {', '.join(SECTIONS)}")
         if not isinstance(value, dict):
             raise SettingsError(f"{file}: {name} must be a section [{name}]")
     return content
 
 
-def _from_environment(cls: type[msgspec.Struct], section: str) -> dict[str, str]:
-    prefix = f"FASTTREE_{section.upper()}_"
-    found = {}
-    for name, text in os.environ.items():
-        if name.startswith(prefix):
-            found[name.removeprefix(prefix).lower()] = text
-    return found
+def _shown(value: Any) -> str:
+    return _cut(repr(value))
 
 
-def _typed(cls: type[msgspec.Struct], section: str, field: str, text: str) -> Any:
-    """The text as the field's type; lists are written with commas between their items."""
-    types = {info.name: info.type for info in msgspec.structs.fields(cls)}
-    if field not in types:
-        raise SettingsError(f"[{section}] has no field {field!r}; it has {', '.join(sorted(types))}")
-    wanted = types[field]
-    raw: Any = [item.strip() for item in text.split(",") if item.strip()] if wanted == list[str] else text
-    try:
-        return msgspec.convert(raw, wanted, strict=False)
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"[{section}] {field} = {text!r}: {error}") from error
+def _cut(text: str, length_max: int = _SHOWN_MAX) -> str:
+    """The text in one line of its own, not too long; what can't be printed is escaped."""
+    printable = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return printable if len(printable) <= length_max else printable[: length_max - 1] + "…"

@@ -62,7 +62,7 @@ class OpsPort:
         """Listens; returns the port (0 took a free one). Raises OSError where it can't, naming the setting."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await web.TCPSite(self._runner, host.strip("[]"), port).start()
         except OSError as error:
             why = f"can't listen on {host}:{port} (HTTP): {error.strerror}; set {self._setting}"
             raise OSError(why) from error

@@ -9,7 +9,7 @@
 4. The coordinator hears of each change of state at once: it elects by what the nodes say of themselves.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.shared.cores import Tick
 from services.treenode.node.lifecycle import Action as LifeAction
@@ -22,7 +22,6 @@ from services.treenode.node.role import (
     RoleAction,
     RoleCore,
     RoleEvent,
-    RoleSettings,
 )
 from services.treenode.node.sequence import (
     LogEndHeard,
@@ -37,18 +36,7 @@ from services.treenode.node.sequence import (
     SetAside,
     TreeTaken,
 )
-
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """What a node's core is set by."""
-
-    #: Margin of the lease, and the like.
-    role: RoleSettings = field(default_factory=RoleSettings)
-    #: A node with a tree that hears no pusher for this long serves what it has, in seconds.
-    catch_up_grace_s: float = 3.0
-    #: Updates that a node may lack and still have caught up (sequence.py, rule 6).
-    caught_up_lag_updates: int = 0
+from services.treenode.node.settings import NodeSettings
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ The rules:
 1. The lease runs from when *this node sent* the heartbeat that the coordinator answers, by this node's own monotonic
    clock. The coordinator counts from when it *received* that heartbeat, which is later; so the node's lease is over
    first, whatever the two wall clocks say.
-2. The node ends its lease `margin_s` before that: time to tell the VIP's health checks and to end streams, and room
-   for clocks that run at slightly different speeds. At that time it demotes itself, without asking anyone.
+2. The node ends its lease `lease_margin_s` before that: time to tell the VIP's health checks and to end streams, and
+   room for clocks that run at slightly different speeds. At that time it demotes itself, without asking anyone.
 3. Epochs never go back. An answer of a lower epoch comes from a coordinator that lost its memory, or was overtaken:
    nothing of it is believed.
 4. An answer to a heartbeat that the node does not remember can't be dated. It may take the role away, never give it.
@@ -25,17 +25,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from services.shared.cores import Tick
+from services.treenode.node.settings import RoleSettings
 
 #: Heartbeats remembered while unanswered; older ones can't give a lease any more.
 HEARTBEATS_REMEMBERED = 64
-
-
-@dataclass(frozen=True)
-class RoleSettings:
-    """What a lease is held by."""
-
-    #: Subtracted from every lease, in seconds.
-    margin_s: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,9 +89,7 @@ class RoleCore:
     """Holds the lease. No clock inside: `now_s` is seconds of the node's monotonic clock."""
 
     def __init__(self, settings: RoleSettings) -> None:
-        if not 0 <= settings.margin_s < math.inf:
-            raise ValueError("role: margin_s must be a length of time in seconds, 0 or more")
-        self._margin_s = settings.margin_s
+        self._margin_s = settings.lease_margin_s
         #: When each unanswered heartbeat was sent; sequences rise.
         self._sent_at_s: OrderedDict[int, float] = OrderedDict()
         #: The newest heartbeat that was answered; never falls.

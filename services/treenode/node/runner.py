@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable
 
 from fasttree.v1 import coordinator_pb2, types_pb2
-from services.shared.config.load import ClusterSettings
+from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.errors import UnavailableError
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
-from services.treenode.node.node import NodeAction, NodeCore, NodeEvent, NodeSettings
-from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted, RoleSettings
+from services.treenode.node.node import NodeAction, NodeCore, NodeEvent
+from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
 from services.treenode.node.sequence import FindBase, SetAside, TreeTaken
 from services.treenode.reports import ReadGate
 from services.treenode.settings import TreeNodeSettings
@@ -44,12 +44,7 @@ class NodeRunner:
         self.settings = settings
         self._background = background
         self.cluster = cluster
-        core_settings = NodeSettings(
-            role=RoleSettings(margin_s=settings.lease_margin_s),
-            catch_up_grace_s=settings.catch_up_grace_s,
-            caught_up_lag_updates=settings.caught_up_lag_updates,
-        )
-        self.core = NodeCore(core_settings, now_s())
+        self.core = NodeCore(settings.node, now_s())
         self.tree_config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
         self.gate = ReadGate()
         #: Positions of the updates that were held when the present import's file was taken (LoadImportResponse).

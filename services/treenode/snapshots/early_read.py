@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from services.shared.config.load import load_settings
-from services.treenode.settings import TreeNodeSettings, state_folder
+from services.treenode.settings import TreeNodeSettings
 from services.treenode.snapshots.state_file import StateFile, read_state
 from services.treenode.snapshots.store import snapshots_in
 
@@ -18,7 +18,7 @@ from services.treenode.snapshots.store import snapshots_in
 def begin_early_read(config: Path | None, overrides: dict[str, str]) -> EarlyRead:
     """Begins with the node's newest snapshot. Raises SettingsError as `load_settings`."""
     settings = load_settings(TreeNodeSettings, "treenode", config, overrides)
-    return EarlyRead(state_folder(settings) / "snapshots")
+    return EarlyRead(settings.state_path / "snapshots")
 
 
 class EarlyRead:

@@ -60,7 +60,9 @@ class AdmissionMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now_s, self.ids, self.streams, self.draining = 0.0, 0, 0, False
-        limits = AdmissionSettings(stream_updates_max=STREAM_MAX, updates_max=ALL_MAX, ack_timeout_s=TIMEOUT_S)
+        limits = AdmissionSettings(
+            push_stream_updates_max=STREAM_MAX, push_updates_max=ALL_MAX, ack_timeout_s=TIMEOUT_S
+        )
         self.core: Admission[str] = Admission(limits, position=0)
         self.clients: dict[int, Client] = {}
         #: The durable log: position and content of each id.

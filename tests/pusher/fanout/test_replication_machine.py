@@ -25,8 +25,8 @@ from services.pusher.fanout.events import (
     Trimmed,
     Writable,
 )
-from services.pusher.fanout.progress import ReplicationSettings
 from services.pusher.fanout.replication import Replication
+from services.pusher.fanout.settings import ReplicationSettings
 from services.shared.cores import Tick
 from tests.scenarios.driver import hold_to_deadline
 

@@ -283,7 +283,7 @@ async def test_a_file_that_was_being_taken_when_the_pusher_died_keeps_its_positi
 async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, nodes: list[FakeNode]) -> None:
     now = [1000.0]
     store = MemoryLog(clock=lambda: now[0])
-    settings: dict[str, Any] = {"import_files_kept": 2, "retention_age_s": 0.0}
+    settings: dict[str, Any] = {"imports_kept": 2, "retention_age_s": 0.0}
     async with running_pusher(tmp_path, nodes, store=store, **settings) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         for number in range(1, 5):

@@ -28,7 +28,8 @@ from services.pusher.imports.events import (
     RolloutEvent,
 )
 from services.pusher.imports.places import KnownImport
-from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from services.shared.cores import Tick
 from tests.scenarios.driver import hold_to_deadline
 

@@ -55,7 +55,7 @@ class Start:
 
     position: int = 0
     settings: AdmissionSettings = field(
-        default_factory=lambda: AdmissionSettings(stream_updates_max=6, updates_max=10, ack_timeout_s=10.0)
+        default_factory=lambda: AdmissionSettings(push_stream_updates_max=6, push_updates_max=10, ack_timeout_s=10.0)
     )
 
 

@@ -50,7 +50,7 @@ class Start:
 
     hosts: tuple[str, ...] = ()
     recorded: Recorded = field(default_factory=Recorded)
-    settings: ElectionSettings = field(default_factory=ElectionSettings)
+    settings: ElectionSettings = field(default_factory=lambda: ElectionSettings(probe_interval_s=0.02))
 
 
 class ToldElection(ElectionCore):

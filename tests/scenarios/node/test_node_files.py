@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import get_args
 
-from services.treenode.node.node import NodeCore, NodeEvent, NodeSettings
-from services.treenode.node.role import RoleSettings
+from services.treenode.node.node import NodeCore, NodeEvent
 from services.treenode.node.sequence import PositionGapError
+from services.treenode.node.settings import NodeSettings, RoleSettings
 from tests.scenarios.driver import Table, of_folder
 
 
@@ -17,7 +17,7 @@ def state(core: NodeCore, now_s: float) -> str:
 
 
 TABLE = Table(
-    start=NodeSettings(role=RoleSettings(margin_s=0.1), catch_up_grace_s=3.0),
+    start=NodeSettings(role=RoleSettings(lease_margin_s=0.1), catch_up_grace_s=3.0, caught_up_lag_updates=0),
     make=lambda settings: NodeCore(settings, 0.0),
     events=get_args(NodeEvent),
     state=state,

@@ -30,8 +30,9 @@ from services.pusher.fanout.events import (
     StreamEnded,
     Writable,
 )
-from services.pusher.fanout.progress import NodeReplication, ReplicationBrokenError, ReplicationSettings
+from services.pusher.fanout.progress import NodeReplication, ReplicationBrokenError
 from services.pusher.fanout.replication import Replication
+from services.pusher.fanout.settings import ReplicationSettings
 from tests.scenarios.driver import Table, of_folder
 
 

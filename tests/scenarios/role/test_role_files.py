@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from services.treenode.node.role import RoleCore, RoleEvent, RoleSettings
+from services.treenode.node.role import RoleCore, RoleEvent
+from services.treenode.node.settings import RoleSettings
 from tests.scenarios.driver import Table, of_folder
 from tests.scenarios.language import write_value
 
@@ -18,7 +19,7 @@ def state(core: RoleCore, now_s: float) -> str:
 
 
 TABLE = Table(
-    start=RoleSettings(margin_s=0.1), make=RoleCore, events=get_args(RoleEvent), state=state, errors=(ValueError,)
+    start=RoleSettings(lease_margin_s=0.1), make=RoleCore, events=get_args(RoleEvent), state=state, errors=(ValueError,)
 )
 
 test_the_core_does_what_the_file_says = of_folder(__file__, TABLE)

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 from services.pusher.imports.events import Announce, CancelLoad, Load, RecordPlace, RecordTaken, RolloutEvent
 from services.pusher.imports.places import KnownImport, RolloutBrokenError
-from services.pusher.imports.rollout import Rollout, RolloutSettings
+from services.pusher.imports.rollout import Rollout
+from services.pusher.imports.settings import RolloutSettings
 from tests.scenarios.driver import Table, of_folder
 from tests.scenarios.language import write_value
 

@@ -6,8 +6,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.shared.cores import Tick
 from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth
-from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent, NodeSettings
-from services.treenode.node.role import HeartbeatSent, LeaseAnswered, RoleSettings
+from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered
 from services.treenode.node.sequence import (
     ApplyRecords,
     LogEnd,
@@ -19,9 +19,10 @@ from services.treenode.node.sequence import (
     RecordsReceived,
     TreeTaken,
 )
+from services.treenode.node.settings import NodeSettings, RoleSettings
 from tests.scenarios.driver import hold_to_deadline
 
-SETTINGS = NodeSettings(role=RoleSettings(margin_s=0.1), catch_up_grace_s=3.0)
+SETTINGS = NodeSettings(role=RoleSettings(lease_margin_s=0.1), catch_up_grace_s=3.0, caught_up_lag_updates=0)
 
 
 def hello(end: int, *, log_id: str = "log", first: int = 1, import_id: int = 0) -> PusherHello:

@@ -105,10 +105,11 @@ class ClusterPlan:
         yield self._service(
             PUSHER,
             "services.pusher",
-            f"pusher.listen={self._at(self._pusher_port)}",
+            f"pusher.listen_host={self._host}",
+            f"pusher.port={self._pusher_port}",
+            f"pusher.http_port={self._pusher_http_port}",
             f"pusher.advertise={self._route(NODES, PUSHER, self._at(self._pusher_port))}",
-            f"pusher.http_listen={self._at(self._pusher_http_port)}",
-            f"pusher.folder={self._home.state(PUSHER)}",
+            f"pusher.state_folder={self._home.state(PUSHER)}",
             f"pusher.upload_folder={self._home.upload}",
         )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)

@@ -1,0 +1,98 @@
+"""What a setting may be: types that carry their bounds, and the words that tell them.
+
+Every number has a least and a largest value, which also keeps out what is no number (NaN compares with nothing) and
+what is none that a machine can do anything with. A setting whose bounds are its own writes them beside itself.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args, get_origin
+
+from msgspec import Meta
+
+DAY_S = 86_400
+
+#: 0 takes a free one.
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+#: A time that has to pass.
+Seconds = Annotated[float, Meta(ge=0.001, le=DAY_S)]
+#: A time that may be none at all.
+SecondsFrom0 = Annotated[float, Meta(ge=0, le=DAY_S)]
+#: How long something is kept: up to a century.
+KeptSeconds = Annotated[float, Meta(ge=0, le=100 * 366 * DAY_S)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+#: A number of things, such as updates.
+Count = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+CountFrom0 = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+#: Up to a pebibyte.
+Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
+
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_HOST_NAME = r"[A-Za-z0-9_.-]{1,253}"
+_IPV6 = r"(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,32})?"
+_HOST = rf"(?:{_HOST_NAME}|{_IPV6}|\[{_IPV6}\])"
+_PATH = r"[^\x00-\x1f\x7f]{1,4096}"
+
+Name = Annotated[str, Meta(pattern=r"\A[!-~]{1,64}\Z", description="1 to 64 printable ASCII characters without blanks")]
+OptionalName = Annotated[
+    str, Meta(pattern=r"\A[!-~]{0,64}\Z", description="up to 64 printable ASCII characters without blanks")
+]
+Host = Annotated[str, Meta(pattern=rf"\A{_HOST}\Z", description="a host name or an address, without a port")]
+OptionalHost = Annotated[
+    str, Meta(pattern=rf"\A(?:{_HOST})?\Z", description="a host name or an address, without a port; or empty")
+]
+OptionalAddress = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A(?:(?:{_HOST_NAME}|\[{_IPV6}\]):{_PORT})?\Z",
+        description="host:port, such as ftsp01.example.com:50400; or empty",
+    ),
+]
+Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
+OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
+VolumeType = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_]{0,15}\Z", description="a volume type of up to 16 letters, such as PV")
+]
+ColumnName = Annotated[
+    str, Meta(pattern=r"\A[!-~](?:[ -~]{0,62}[!-~])?\Z", description="a column's name of up to 64 characters")
+]
+Period = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z", description="a month, such as 2026-11")]
+
+
+def items_of(kind: Any) -> Any:
+    """The type of a list's items; None where the type is no list."""
+    base, _ = _parted(kind)
+    return get_args(base)[0] if get_origin(base) in (list, tuple) else None
+
+
+def allowed(kind: Any) -> str:
+    """What a setting of that type may be, in words."""
+    _, meta = _parted(kind)
+    if meta is not None and meta.description:
+        return meta.description
+    item = items_of(kind)
+    if item is not None:
+        least, most = (meta.min_length or 0, meta.max_length) if meta is not None else (0, None)
+        return f"{least} to {most}, each {allowed(item)}, none twice"
+    if meta is None or meta.ge is None:
+        return "a text"
+    return f"{_figure(meta.ge)} to {_figure(meta.le)}"
+
+
+def must_be(kind: Any) -> str:
+    """The mend for a value that is none of that type's."""
+    base, _ = _parted(kind)
+    article = {int: "a whole number from ", float: "a number from "}.get(base, "a list of " if items_of(kind) else "")
+    return f"must be {article}{allowed(kind)}"
+
+
+def _parted(kind: Any) -> tuple[Any, Meta | None]:
+    """The bare type, and its bounds."""
+    if get_origin(kind) is Annotated:
+        base, meta = get_args(kind)[:2]
+        return base, meta
+    return kind, None
+
+
+def _figure(value: float | None) -> str:
+    return f"{int(value):,}" if value is not None and value == int(value) else f"{value:g}"

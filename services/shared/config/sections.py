@@ -1,0 +1,120 @@
+"""Sections of the settings: what they consist of, and the one that every part of a cluster reads.
+
+A section is a flat table in the file. In the program it may have parts, one for each room, so that a core gets its own
+settings and nothing else: the fields of a part are the section's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
+
+import msgspec
+
+from services.shared.config.bounds import Name, OptionalAddress, OptionalPath, Period, VolumeType
+
+SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports")
+
+
+class Problem(NamedTuple):
+    """A value that is good by itself, and can't be beside another one."""
+
+    field: str
+    #: What it must be, with the other one named.
+    mend: str
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """A section, or a room's part of one. Every field has a default, and a type that carries its bounds."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """The settings with these values, whatever part they belong to. Types and bounds are not looked at."""
+        unknown = values.keys() - fields_of(cls).keys()
+        if unknown:
+            raise TypeError(f"{cls.__name__} has no field {', '.join(sorted(unknown))}")
+        return _build(cls, values)
+
+    def problems(self) -> Iterator[Problem]:
+        """What can't be together, though each value is within its bounds."""
+        return iter(())
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+class Field(NamedTuple):
+    """One setting."""
+
+    #: The type, with its bounds.
+    kind: Any
+    default: Any
+    #: Where it stands in the source.
+    owner: type[Settings]
+
+
+def fields_of(cls: type[Settings]) -> dict[str, Field]:
+    """Every field of the section by its name, its parts' among them, in the order of the source."""
+    found: dict[str, Field] = {}
+    for info in msgspec.structs.fields(cls):
+        part = _part_of(info)
+        fields = fields_of(part) if part else {info.name: Field(info.type, _default_of(info), cls)}
+        if found.keys() & fields.keys():
+            raise TypeError(f"{cls.__name__}: two fields are named {', '.join(found.keys() & fields.keys())}")
+        found |= fields
+    return found
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """A field's value, whatever part it belongs to."""
+    return next(getattr(part, name) for part in parts_of(settings) if name in part.__struct_fields__)
+
+
+def parts_of(settings: Settings) -> Iterator[Settings]:
+    """The settings themselves and each of their parts."""
+    yield settings
+    for info in msgspec.structs.fields(type(settings)):
+        if _part_of(info):
+            yield from parts_of(getattr(settings, info.name))
+
+
+def _build(cls: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
+    given: dict[str, Any] = {}
+    for info in msgspec.structs.fields(cls):
+        if part := _part_of(info):
+            given[info.name] = _build(part, values)
+        elif info.name in values:
+            given[info.name] = values[info.name]
+    return cls(**given)
+
+
+def _part_of(info: msgspec.structs.FieldInfo) -> type[Settings] | None:
+    return info.type if isinstance(info.type, type) and issubclass(info.type, Settings) else None
+
+
+def _default_of(info: msgspec.structs.FieldInfo) -> Any:
+    return info.default_factory() if info.default is msgspec.NODEFAULT else info.default
+
+
+class ClusterSettings(Settings, frozen=True, kw_only=True):
+    """`[cluster]`: what every part of a cluster must agree on."""
+
+    #: The cluster's name: one company's tree in one environment.
+    name: Name = "dot-live"
+    #: Volume types, the default first.
+    volume_types: Annotated[list[VolumeType], msgspec.Meta(min_length=1, max_length=64)] = msgspec.field(
+        default_factory=lambda: ["PV"]
+    )
+    #: Open commission periods "YYYY-MM", the current one first.
+    periods: Annotated[list[Period], msgspec.Meta(min_length=1, max_length=120)] = msgspec.field(
+        default_factory=lambda: ["2026-11"]
+    )
+    #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
+    hosts_file: OptionalPath = ""
+    #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
+    coordinator: OptionalAddress = ""
+
+    def problems(self) -> Iterator[Problem]:
+        """The header of an import file names volume types in any case."""
+        if len({name.lower() for name in self.volume_types}) < len(self.volume_types):
+            yield Problem("volume_types", "must differ in more than their case")

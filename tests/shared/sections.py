@@ -1,0 +1,17 @@
+"""Every section of the settings, and the class that is read from it."""
+
+from __future__ import annotations
+
+from services.coordinator.settings import CoordinatorSettings
+from services.pusher.settings import PusherSettings
+from services.shared.config.sections import ClusterSettings, Settings
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.settings import TreeNodeSettings
+
+SECTIONS: dict[str, type[Settings]] = {
+    "cluster": ClusterSettings,
+    "coordinator": CoordinatorSettings,
+    "pusher": PusherSettings,
+    "treenode": TreeNodeSettings,
+    "imports": ImportLimits,
+}
