@@ -11,6 +11,7 @@ from services.coordinator.election.candidates import host_rank
 from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import Role
 from services.coordinator.election.leases import NodeLease
+from services.coordinator.election.seat import SeatState
 
 
 def cluster_message(
@@ -75,7 +76,7 @@ def _why_vacant(core: ElectionCore, now_s: float) -> str:
         return f"waits until {core.seat.holder.node} has stepped down or its lease has run out"
     if core.recorded.paused:
         return "the primary is gone and is not replaced until elections are resumed"
-    if core.ledger.writing is not None:
+    if core.ledger.writing is not None and core.seat.state is SeatState.ELECTING:
         return f"elects {core.ledger.writing.primary}"
     if now_s < core.others_from:
         wait_s = core.others_from - now_s

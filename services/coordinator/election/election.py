@@ -290,7 +290,6 @@ class ElectionCore:
         self.ledger.succeed()
         if self.seat.state is SeatState.ELECTING:
             self._enthrone(now_s, actions)
-        actions += self._pauses.fulfil(self.recorded.paused)
 
     def _expect(self, recorded: Recorded) -> None:
         if recorded != self.ledger.writing:
