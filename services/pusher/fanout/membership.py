@@ -13,9 +13,9 @@ import grpc
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.shared.backoff import Backoff, Waits
 from services.shared.config.hosts_file import Host, read_hosts_file
 from services.shared.config.load import SettingsError
-from services.shared.serving.backoff import Backoff
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class Membership:
 
     async def _watch_cluster(self) -> None:
         """The coordinator's view, again and again; the last known one stays while it is away."""
-        backoff = Backoff(0.05, 1.0, random.random)
+        waits = Waits(Backoff(0.05, 1.0, random.random))
         told = False
         while True:
             channel = open_channel(self._coordinator)
@@ -140,7 +140,7 @@ class Membership:
                     response = await asyncio.wait_for(call.read(), _SILENCE_MAX_S)
                     if not isinstance(response, coordinator_pb2.WatchClusterResponse):
                         break
-                    backoff.reset()
+                    waits.reset()
                     told = False
                     self._cluster = response.cluster
                     self._merge()
@@ -151,4 +151,4 @@ class Membership:
                 told = True
             finally:
                 await channel.close()
-            await asyncio.sleep(backoff.next_s())
+            await asyncio.sleep(waits.next_s())

@@ -70,6 +70,7 @@ from services.pusher.fanout.progress import (
     ReplicationBrokenError,
 )
 from services.pusher.fanout.settings import ReplicationSettings
+from services.shared.backoff import Backoff
 from services.shared.cores import Tick
 
 
@@ -94,7 +95,7 @@ class Replication:
         self.position = position
         self.import_id = import_id
         self.nodes: dict[str, NodeReplication] = {}
-        self._jitter = jitter
+        self._backoff = Backoff(settings.backoff_initial_s, settings.backoff_max_s, jitter)
         #: Over all nodes, so that a node that leaves and comes back never has the number of an old stream again.
         self._sessions = 0
         #: The newest time that it was told.
@@ -192,14 +193,13 @@ class Replication:
         node.note = reason
         node.in_step = node.writing = False
         node.forget_sent()
-        node.retry_at = now_s + self._backoff(node)
+        node.retry_at = now_s + self._failed(node)
         return [NodeChanged(node.node)]
 
-    def _backoff(self, node: NodeReplication) -> float:
-        """Seconds to wait: half of it fixed, half of it jitter, so that nodes don't come back in step."""
-        longest = self.settings.backoff_initial_s * float(2 ** min(node.failures, 30))
+    def _failed(self, node: NodeReplication) -> float:
+        """Counts a failure; returns how long to wait after it, in seconds."""
         node.failures += 1
-        return min(longest, self.settings.backoff_max_s) * (0.5 + 0.5 * self._jitter())
+        return self._backoff.wait_s(node.failures - 1)
 
     # -- a node speaks
 
@@ -312,7 +312,7 @@ class Replication:
         if node.state is NodeStream.STREAMING and node.next_position < self.first_position:
             # No retry mends it: every node that still needs the record has to come by another way.
             return [*self._fall_behind(node, event.reason), *self._heartbeats([node], now_s)]
-        node.retry_at = now_s + self._backoff(node)
+        node.retry_at = now_s + self._failed(node)
         return [NodeChanged(node.node)]
 
     def _heartbeats(self, nodes: Iterable[NodeReplication], now_s: float) -> list[ReplicationAction]:

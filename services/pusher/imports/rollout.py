@@ -49,6 +49,7 @@ from services.pusher.imports.events import (
 )
 from services.pusher.imports.places import ImportPlaces, KnownImport
 from services.pusher.imports.settings import RolloutSettings
+from services.shared.backoff import Backoff
 from services.shared.cores import Tick
 
 
@@ -85,6 +86,7 @@ class Rollout:
     def __init__(self, settings: RolloutSettings, imports: tuple[KnownImport, ...]) -> None:
         """`imports`: everything recorded, in any order."""
         self.settings = settings
+        self._backoff = Backoff(settings.load_backoff_initial_s, settings.load_backoff_max_s)
         self.places = ImportPlaces(imports)
         self.nodes: dict[str, RolloutNode] = {}
         self.primary: str | None = None
@@ -233,10 +235,9 @@ class Rollout:
         return [self.places.move(load.import_id, ImportPlace.REFUSED, reason)]
 
     def _back_off(self, node: RolloutNode, note: str, now_s: float) -> None:
-        longest = self.settings.load_backoff_initial_s * float(2 ** min(node.failures, 30))
+        node.retry_at = now_s + self._backoff.wait_s(node.failures)
         node.failures += 1
         node.note = note
-        node.retry_at = now_s + min(longest, self.settings.load_backoff_max_s)
 
     # -- what comes next
 

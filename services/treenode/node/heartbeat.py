@@ -12,7 +12,7 @@ from collections.abc import AsyncIterable, AsyncIterator
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.serving.backoff import Backoff
+from services.shared.backoff import Backoff, Waits
 from services.shared.serving.channels import open_channel
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered
 from services.treenode.node.runner import NodeRunner
@@ -40,12 +40,12 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Keeps a stream to the coordinator; ends when it is cancelled."""
-        backoff = Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random)
+        waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
         told = ""
         while True:
             try:
                 async with open_channel(self._coordinator) as channel:
-                    await self._keep(channel, backoff)
+                    await self._keep(channel, waits)
                 problem = "it ended the stream"
             except grpc.aio.AioRpcError as error:
                 problem = f"{error.code().name}: {error.details()}"
@@ -54,14 +54,14 @@ class Heartbeat:
             if problem != told:
                 told = problem
                 logger.warning("coordinator %s: %s", self._coordinator, problem)
-            await asyncio.sleep(backoff.next_s())
+            await asyncio.sleep(waits.next_s())
 
-    async def _keep(self, channel: grpc.aio.Channel, backoff: Backoff) -> None:
+    async def _keep(self, channel: grpc.aio.Channel, waits: Waits) -> None:
         stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
         self._unanswered = 0
         failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         call = stub.KeepAlive(self._requests(failed))
-        reading = asyncio.ensure_future(self._take_answers(call, backoff))
+        reading = asyncio.ensure_future(self._take_answers(call, waits))
         try:
             await asyncio.wait({reading, failed}, return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
@@ -101,9 +101,9 @@ class Heartbeat:
                 async with asyncio.timeout(node.settings.heartbeat_s):
                     await node.heartbeat_wanted.wait()
 
-    async def _take_answers(self, call: AsyncIterable[coordinator_pb2.KeepAliveResponse], backoff: Backoff) -> None:
+    async def _take_answers(self, call: AsyncIterable[coordinator_pb2.KeepAliveResponse], waits: Waits) -> None:
         async for answer in call:
-            backoff.reset()
+            waits.reset()
             self._unanswered = 0
             self.primary = answer.primary
             self._node.handle(

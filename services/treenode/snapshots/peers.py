@@ -13,10 +13,10 @@ from typing import Any
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.shared.backoff import Backoff, Waits
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
-from services.shared.serving.backoff import Backoff
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
@@ -104,19 +104,19 @@ class Bootstrap:
 
     async def run(self) -> None:
         """Waits until a base is wanted, and gets one; ends when it is cancelled."""
-        backoff = Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random)
+        waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
         while True:
             await self._node.base_wanted.wait()
             if self._node.core.sequence.base_wanted is None:
                 self._node.base_wanted.clear()
-                backoff.reset()
+                waits.reset()
                 continue
             # While an import is being loaded, that will be the base.
             if self._node.loading[0]:
-                await asyncio.sleep(backoff.next_s())
+                await asyncio.sleep(waits.next_s())
             elif not await self._try_peers():
                 logger.warning("still looks for a snapshot or an import: %s", self._node.core.sequence.base_wanted)
-                await asyncio.sleep(backoff.next_s())
+                await asyncio.sleep(waits.next_s())
 
     async def _try_peers(self) -> bool:
         node = self._node
