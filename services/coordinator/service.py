@@ -15,7 +15,6 @@ from services.coordinator.view import cluster_message
 from services.shared.serving.errors import (
     AbortedError,
     FailedPreconditionError,
-    FastTreeError,
     InvalidArgumentError,
     ResourceExhaustedError,
 )
@@ -29,7 +28,7 @@ class NodeStream:
     """One heartbeat stream's way back: answers, then perhaps an error."""
 
     def __init__(self) -> None:
-        self._waiting: asyncio.Queue[coordinator_pb2.KeepAliveResponse | FastTreeError | None] = asyncio.Queue()
+        self._waiting: asyncio.Queue[coordinator_pb2.KeepAliveResponse | Exception | None] = asyncio.Queue()
 
     def answer(self, answer: Answer) -> None:
         """Sends an answer; ends the stream of a node that does not read them."""
@@ -45,14 +44,14 @@ class NodeStream:
         )
         self._waiting.put_nowait(message)
 
-    def end(self, error: FastTreeError | None) -> None:
+    def end(self, error: Exception | None) -> None:
         """Ends the stream with this error, or without one, after what is waiting."""
         self._waiting.put_nowait(error)
 
     async def next(self) -> coordinator_pb2.KeepAliveResponse | None:
         """The next answer; None at the end. Raises the error that ends the stream."""
         item = await self._waiting.get()
-        if isinstance(item, FastTreeError):
+        if isinstance(item, Exception):
             raise item
         return item
 
@@ -113,7 +112,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
                         older.end(AbortedError(f"a newer stream of {request.node.name} took this one's place"))
                 self._take(request)
             stream.end(None)
-        except FastTreeError as error:
+        except Exception as error:
+            # The call is told, and where it is a defect, the log: nobody else waits for this task.
             stream.end(error)
         finally:
             if process is not None:

@@ -217,6 +217,17 @@ async def test_a_part_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path
     assert "nonsense" in ran.err
 
 
+async def test_an_old_name_in_the_settings_is_told_with_the_new_one(tmp_path: Path) -> None:
+    settings = tmp_path / "cluster" / "cluster.toml"
+    settings.parent.mkdir()
+    settings.write_text('[cluster]\nname = "dot-local"\n\n[pusher]\ngrace_s = 3\n')
+    port = free_ports("127.0.0.1", 1)[0]
+    ran = await FastTree(tmp_path, Endpoints())("up", "--dir", "cluster", "--vip-port", str(port))
+    assert ran.code == 1
+    assert "pusher ended while it started" in ran.err
+    assert f"{settings}: pusher.grace_s = 3: pusher.grace_s is now pusher.drain_grace_s: set that instead" in ran.err
+
+
 async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
     async with up(tmp_path / "cluster", "--sample") as cluster:
         fasttree = FastTree(tmp_path, cluster.endpoints)

@@ -249,6 +249,14 @@ async def test_a_write_that_fails_otherwise_ends_it(stage: Stage, monkeypatch: p
     call.cancel()
 
 
+async def test_a_defect_in_a_stream_is_told_to_the_node(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("a defect")
+
+    monkeypatch.setattr(stage.coordinator.runner, "attach", broken)
+    assert (await refused(stage.node("a").talk())).code() is grpc.StatusCode.INTERNAL
+
+
 async def test_two_processes_of_one_name(stage: Stage) -> None:
     a = stage.node("a")
     await stage.elect(a)

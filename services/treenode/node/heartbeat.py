@@ -86,20 +86,31 @@ class Heartbeat:
                 if not failed.done():
                     failed.set_exception(TimeoutError())
                 return
-            self._sequence += 1
-            self._unanswered += 1
-            # Before it leaves: the lease runs from here (role.py, rule 1).
-            node.handle(HeartbeatSent(self._sequence))
-            yield coordinator_pb2.KeepAliveRequest(
-                cluster=node.cluster.name,
-                node=self._address,
-                status=node.status(),
-                sequence=self._sequence,
-                incarnation=self._incarnation,
-            )
+            try:
+                heartbeat = self._next_heartbeat()
+            except Exception as error:
+                # gRPC would only end the call.
+                if not failed.done():
+                    failed.set_exception(error)
+                return
+            yield heartbeat
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(node.settings.heartbeat_s):
                     await node.heartbeat_wanted.wait()
+
+    def _next_heartbeat(self) -> coordinator_pb2.KeepAliveRequest:
+        node = self._node
+        self._sequence += 1
+        self._unanswered += 1
+        # Before it leaves: the lease runs from here (role.py, rule 1).
+        node.handle(HeartbeatSent(self._sequence))
+        return coordinator_pb2.KeepAliveRequest(
+            cluster=node.cluster.name,
+            node=self._address,
+            status=node.status(),
+            sequence=self._sequence,
+            incarnation=self._incarnation,
+        )
 
     async def _take_answers(self, call: AsyncIterable[coordinator_pb2.KeepAliveResponse], waits: Waits) -> None:
         async for answer in call:

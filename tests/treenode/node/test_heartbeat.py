@@ -4,6 +4,7 @@ from pathlib import Path
 
 import aiohttp
 import grpc.aio
+import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.v1 import coordinator_pb2
@@ -126,3 +127,18 @@ async def test_the_coordinator_hears_of_an_imports_end_at_once(tmp_path: Path) -
             return status.import_id == 1 and status.loading_import_id == 0
 
         await until(heard_the_end, "the coordinator to hear that nothing is loaded any more")
+
+
+async def test_a_heartbeat_that_can_not_be_made_ends_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        running_coordinator() as coordinator,
+        running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=0.05) as node,
+    ):
+        await until(lambda: "n1" in coordinator.heard, "a heartbeat")
+
+        def broken() -> coordinator_pb2.NodeStatus:
+            raise RuntimeError("a defect")
+
+        monkeypatch.setattr(node.runner, "status", broken)
+        await until(node.background.failed.is_set, "the node to end")
+        assert node.background.reason == "ended by a fault of its own: a defect"
