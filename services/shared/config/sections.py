@@ -6,6 +6,7 @@ settings and nothing else: the fields of a part are the section's.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
@@ -53,12 +54,13 @@ class Field(NamedTuple):
     owner: type[Settings]
 
 
-def fields_of(cls: type[Settings]) -> dict[str, Field]:
+@functools.cache
+def fields_of(cls: type[Settings]) -> Mapping[str, Field]:
     """Every field of the section by its name, its parts' among them, in the order of the source."""
     found: dict[str, Field] = {}
-    for info in msgspec.structs.fields(cls):
+    for info in _infos(cls):
         part = _part_of(info)
-        fields = fields_of(part) if part else {info.name: Field(info.type, _default_of(info), cls)}
+        fields: Mapping[str, Field] = fields_of(part) if part else {info.name: Field(info.type, _default_of(info), cls)}
         if found.keys() & fields.keys():
             raise TypeError(f"{cls.__name__}: two fields are named {', '.join(found.keys() & fields.keys())}")
         found |= fields
@@ -73,19 +75,25 @@ def value_of(settings: Settings, name: str) -> Any:
 def parts_of(settings: Settings) -> Iterator[Settings]:
     """The settings themselves and each of their parts."""
     yield settings
-    for info in msgspec.structs.fields(type(settings)):
+    for info in _infos(type(settings)):
         if _part_of(info):
             yield from parts_of(getattr(settings, info.name))
 
 
 def _build(cls: type[AnySettings], values: Mapping[str, Any]) -> AnySettings:
     given: dict[str, Any] = {}
-    for info in msgspec.structs.fields(cls):
+    for info in _infos(cls):
         if part := _part_of(info):
             given[info.name] = _build(part, values)
         elif info.name in values:
             given[info.name] = values[info.name]
     return cls(**given)
+
+
+@functools.cache
+def _infos(cls: type[Settings]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """Found once: resolving the types takes milliseconds, and a restart waits for it."""
+    return msgspec.structs.fields(cls)
 
 
 def _part_of(info: msgspec.structs.FieldInfo) -> type[Settings] | None:
