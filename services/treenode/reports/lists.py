@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.copy.reading import (
+from services.treenode.reports.columns import LEVEL, MEMBER_ID
+from services.treenode.reports.copy.extents import (
     Extent,
     checked_id,
     downline,
-    freeze,
     genealogy,
     of_rows,
     place_of,
     row_of_member,
-    without_empty_places,
 )
+from services.treenode.reports.copy.freeze import freeze, without_empty_places
 from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.pages import Page
-from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.tree import Tree
@@ -48,16 +48,16 @@ def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows
             value=str(len(member_ids)),
         )
     if not member_ids:
-        return freeze(tree, choice, of_rows(tree, choice, np.empty(0, np.int32)), ()), []
+        return freeze(tree, choice, of_rows(tree, choice, np.empty(0, np.int32))), []
     _check_ids(member_ids)
     rows = np.empty(len(member_ids), np.int32)
     find_rows(tree.store.ids, words_of(member_ids), rows)
     known = rows >= 0
     known &= tree.store.kind[rows] != NOBODY
     if known.all():
-        return freeze(tree, choice, of_rows(tree, choice, rows), ()), []
+        return freeze(tree, choice, of_rows(tree, choice, rows)), []
     unknown = [member_ids[index] for index in np.flatnonzero(~known).tolist()]
-    return freeze(tree, choice, of_rows(tree, choice, rows[known]), ()), unknown
+    return freeze(tree, choice, of_rows(tree, choice, rows[known])), unknown
 
 
 def _check_ids(member_ids: list[str]) -> None:
@@ -88,10 +88,10 @@ def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> Fro
                 value=to_member_id,
             )
         seats = seats[: int(last[0]) + 1]
-    rows = freeze(tree, choice, Extent(single_ranges(seats), 0), ())
-    if "level" in rows.plain:
+    rows = freeze(tree, choice, Extent(single_ranges(seats), 0))
+    if LEVEL in rows.values:
         levels = np.arange(1, rows.count + 1, dtype=np.int32)
-        rows = replace(rows, plain={**rows.plain, "level": levels})
+        rows = replace(rows, values={**rows.values, LEVEL: levels})
     return without_empty_places(rows)
 
 
@@ -134,6 +134,6 @@ def holding_tank(tree: Tree, choice: Choice, member_id: str, after: PageKey | No
     chosen, more = first_rows(RowOrder(np.empty(0, np.int64), NO_IDS, False, rows, ids), point, size)
     total = len(rows)
     extent = replace(of_rows(tree, choice, rows[chosen]), base_level=base_level)
-    page = freeze(tree, choice, extent, ("member_id",))
-    last = PageKey(None, "", page.texts("member_id")[-1].decode()) if more else None
+    page = freeze(tree, choice, extent, (MEMBER_ID,))
+    last = PageKey(None, "", page.id_texts(MEMBER_ID)[-1].decode()) if more else None
     return Page(page, last, total)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows
-from services.treenode.reports.plan.columns import Catalogue, known_column
+from services.treenode.reports.columns import MEMBER_ID, Column, Kind
+from services.treenode.reports.copy.rows import FrozenRows
+from services.treenode.reports.plan.choice import Catalogue, known_column
 from services.treenode.reports.plan.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.plan.page_tokens import PageKey
-from services.treenode.tree.kernels.kernel import AnyArray, Int64s
+from services.treenode.tree.kernels.kernel import Int64s
 
 PAGE_SIZE = 1_000
 PAGE_SIZE_MAX = 10_000
@@ -24,7 +24,7 @@ PAGE_SIZE_MAX = 10_000
 class Sort:
     """What rows are sorted by; ties go by member_id."""
 
-    column: str = "member_id"
+    column: Column = MEMBER_ID
     descending: bool = False
 
 
@@ -78,29 +78,17 @@ def first_page(rows: FrozenRows, sort: Sort, after: PageKey | None, size: int) -
     return Page(page, _key(page, page.count - 1, sort) if more else None, rows.count)
 
 
-def _names(rows: FrozenRows, column: str) -> Sequence[str] | None:
-    """The texts of a column that is coded; None for numbers."""
-    if column == "status":
-        return rows.status_names
-    further = rows.further.get(column)
-    return further.names if further is not None and further.kind == "text" else None
-
-
-def _values(rows: FrozenRows, column: str) -> AnyArray:
-    return rows.plain[column] if column in rows.plain else rows.further[column].values
-
-
 def _order(rows: FrozenRows, sort: Sort) -> RowOrder:
-    member = rows.plain["member_id"]
+    member = rows.values[MEMBER_ID]
     nothing: Int64s = np.empty(0, np.int64)
-    if sort.column in ID_COLUMNS:
-        named = NO_IDS if sort == Sort() else rows.plain[sort.column]
+    if sort.column.kind is Kind.ID:
+        named = NO_IDS if sort == Sort() else rows.values[sort.column]
         return RowOrder(nothing, named, sort.descending, member, rows.ids)
-    values = _values(rows, sort.column).astype(np.int64)
-    names = _names(rows, sort.column)
-    if names is not None:
-        places = np.empty(len(names), np.int64)
-        places[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+    values = rows.values[sort.column].astype(np.int64)
+    texts = rows.texts.get(sort.column)
+    if texts is not None:
+        places = np.empty(len(texts), np.int64)
+        places[sorted(range(len(texts)), key=texts.__getitem__)] = np.arange(len(texts))
         values = places[values]
     if sort.descending:
         np.invert(values, out=values)  # ~v turns the order round for every int64; -v would not for the smallest.
@@ -109,13 +97,13 @@ def _order(rows: FrozenRows, sort: Sort) -> RowOrder:
 
 def _point(rows: FrozenRows, sort: Sort, after: PageKey, width: int) -> Point:
     member = padded_id(after.member_id, width)
-    if sort.column in ID_COLUMNS:
+    if sort.column.kind is Kind.ID:
         return Point(True, 0, padded_id(after.text, width), member)
-    names = _names(rows, sort.column)
-    if names is None:
+    texts = rows.texts.get(sort.column)
+    if texts is None:
         value = after.number or 0
     else:
-        ordered = sorted(names)
+        ordered = sorted(texts)
         value = bisect_left(ordered, after.text)
         if value == len(ordered) or ordered[value] != after.text:
             # A text that no row here ever had: all rows of the next text come after it, whatever their id.
@@ -126,9 +114,9 @@ def _point(rows: FrozenRows, sort: Sort, after: PageKey, width: int) -> Point:
 
 def _key(rows: FrozenRows, row: int, sort: Sort) -> PageKey:
     part = rows.part(row, row + 1)
-    member_id = part.texts("member_id")[0].decode()
-    if sort.column in ID_COLUMNS:
-        return PageKey(None, part.texts(sort.column)[0].decode(), member_id)
-    value = int(_values(part, sort.column)[0])
-    names = _names(part, sort.column)
-    return PageKey(value, "", member_id) if names is None else PageKey(None, names[value], member_id)
+    member_id = part.id_texts(MEMBER_ID)[0].decode()
+    if sort.column.kind is Kind.ID:
+        return PageKey(None, part.id_texts(sort.column)[0].decode(), member_id)
+    value = int(part.values[sort.column][0])
+    texts = part.texts.get(sort.column)
+    return PageKey(value, "", member_id) if texts is None else PageKey(None, texts[value], member_id)

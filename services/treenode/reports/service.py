@@ -13,28 +13,25 @@ from typing import TYPE_CHECKING
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports import lists, pages, streams, summaries
+from services.treenode.reports.columns import MEMBER_ID, Column, Kind
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.cuts import Cut
-from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready
-from services.treenode.reports.copy.reading import (
-    FrozenLinks,
+from services.treenode.reports.copy.extents import (
     checked_id,
-    copy_bytes,
     downline,
     downline_size,
-    freeze,
-    freeze_links,
-    freeze_values,
     front_line,
     front_line_size,
     of_rows,
     upline_size,
 )
+from services.treenode.reports.copy.freeze import FrozenLinks, copy_bytes, freeze, freeze_links, freeze_values
+from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready
 from services.treenode.reports.copy.rows import FrozenRows
-from services.treenode.reports.encode.encoding import member_bytes
+from services.treenode.reports.encode.members import member_bytes
 from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import EVERYONE, RowFilter, compile_filter
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.search import rows_by_prefix
@@ -49,11 +46,11 @@ PagedRequest = report_pb2.ListFrontLineRequest | report_pb2.ListDownlineRequest 
 PagedResponse = report_pb2.ListFrontLineResponse | report_pb2.ListDownlineResponse | report_pb2.ListHoldingTankResponse
 
 SEARCH_LIMIT, SEARCH_LIMIT_MAX = 20, 1_000
-COLUMN_TYPES: dict[str, report_pb2.ColumnType.ValueType] = {
-    "text": report_pb2.COLUMN_TYPE_TEXT,
-    "integer": report_pb2.COLUMN_TYPE_INTEGER,
-    "decimal": report_pb2.COLUMN_TYPE_DECIMAL,
-    "date": report_pb2.COLUMN_TYPE_DATE,
+COLUMN_TYPES: dict[Kind, report_pb2.ColumnType.ValueType] = {
+    Kind.TEXT: report_pb2.COLUMN_TYPE_TEXT,
+    Kind.INTEGER: report_pb2.COLUMN_TYPE_INTEGER,
+    Kind.DECIMAL: report_pb2.COLUMN_TYPE_DECIMAL,
+    Kind.DATE: report_pb2.COLUMN_TYPE_DATE,
 }
 
 
@@ -121,7 +118,7 @@ class ReportServicer:
 
             def work() -> Cut:
                 children = front_line(tree, choice, request.member_id)
-                return Cut(freeze(tree, choice, children, ("member_id", sort.column)), choice, EVERYONE, sort)
+                return Cut(freeze(tree, choice, children, (MEMBER_ID, sort.column)), choice, EVERYONE, sort)
 
             return work
 
@@ -215,7 +212,7 @@ class ReportServicer:
 
             def work() -> bytes:
                 rows = rows_by_prefix(tree.store, prefix, limit)
-                return member_bytes(freeze(tree, choice, of_rows(tree, choice, rows), ()), choice)
+                return member_bytes(freeze(tree, choice, of_rows(tree, choice, rows)), choice)
 
             return work
 
@@ -264,8 +261,8 @@ class ReportServicer:
             volume_types=catalogue.volume_types,
             periods=catalogue.periods,
         )
-        for name, kind in catalogue.further.items():
-            answer.columns.add(name=name, type=COLUMN_TYPES[kind])
+        for name, column in catalogue.further.items():
+            answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])
         return self._reader.as_of() + answer.SerializeToString()
 
     # --- what calls share
@@ -278,11 +275,11 @@ class ReportServicer:
     ) -> tuple[bytes, Cut]:
         """The rows of a downline, copied; and what they are as of."""
 
-        def plan(tree: Tree) -> tuple[Choice, RowFilter, pages.Sort, set[str]]:
+        def plan(tree: Tree) -> tuple[Choice, RowFilter, pages.Sort, set[Column]]:
             choice, catalogue = self._reader.choice(tree, request.options), self._reader.catalogue(tree)
             row_filter = compile_filter(request.filter, catalogue)
             sort = pages.Sort() if sort_key is None else pages.sort_of(sort_key, catalogue)
-            columns = {*row_filter.columns, *(() if sort_key is None else ("member_id", sort.column))}
+            columns = {*row_filter.columns, *(() if sort_key is None else (MEMBER_ID, sort.column))}
             return choice, row_filter, sort, columns
 
         def begin_links(tree: Tree, buffers: Buffers | None) -> Callable[[], FrozenLinks]:

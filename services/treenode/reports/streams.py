@@ -6,13 +6,14 @@ from collections.abc import Generator, Iterator
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
+from services.treenode.reports.columns import Kind
 from services.treenode.reports.copy.cuts import Cut
-from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows
+from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.arrow import END_OF_STREAM, ArrowEncoder
-from services.treenode.reports.encode.encoding import wire_columns
-from services.treenode.reports.encode.wire import RowEncoder, encoded_length
+from services.treenode.reports.encode.members import RowEncoder
+from services.treenode.reports.encode.messages import encoded_length
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.plan.columns import VOLUMES, Choice
+from services.treenode.reports.plan.choice import Choice
 
 #: Tag of StreamDownlineResponse.arrow.
 ARROW_TAG = b"\x1a"
@@ -45,10 +46,10 @@ def pieces(cut: Cut, form: report_pb2.RowFormat.ValueType, limits: ReportLimits)
 def _member_pieces(rows: FrozenRows, choice: Choice, step: int, message_bytes: int) -> Iterator[bytes]:
     for first in range(0, rows.count, step):
         part = rows.part(first, min(first + step, rows.count))
-        encoder = RowEncoder(wire_columns(part, choice), message_bytes)
+        encoder = RowEncoder(part, choice, message_bytes)
         row = 0
         while row < part.count:
-            row, content = encoder.encode(row, part.count)
+            row, content = encoder.encode(row)
             yield content
 
 
@@ -66,6 +67,6 @@ def _arrow_message(content: bytes | memoryview) -> bytes:
 
 def _row_bytes(rows: FrozenRows, choice: Choice) -> int:
     width: int = rows.ids.shape[1]
-    ids = len(set(choice.columns) & set(ID_COLUMNS))
-    volumes = 4 * CELL_BYTES * len(rows.volume_names) if VOLUMES in choice.columns else 0
+    ids = sum(column.kind is Kind.ID for column in choice.plain)
+    volumes = 4 * CELL_BYTES * len(rows.volume_names) if choice.volumes else 0
     return ids * width + CELL_BYTES * (len(choice.columns) - ids) + 2 * CELL_BYTES * len(choice.further) + volumes

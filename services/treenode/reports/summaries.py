@@ -9,11 +9,12 @@ import numpy as np
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
+from services.treenode.reports.columns import KIND_TEXTS
 from services.treenode.reports.copy.buffers import Buffers
-from services.treenode.reports.copy.reading import Extent, freeze, genealogy
-from services.treenode.reports.encode.arrow import KIND_TEXTS
+from services.treenode.reports.copy.extents import Extent, genealogy
+from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.group_tables import GroupTables, MemberColumns, tabulate
-from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import RowFilter
 from services.treenode.tree import Tree
 from services.treenode.tree.kernels.kernel import Int64s

@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 
 
 def test_answers_are_the_same_without_the_compiler() -> None:
-    tests = [str(HERE / name) for name in ("test_answers.py", "test_ordering.py", "test_wire.py")]
-    chosen = "test_answers and 1-in or test_ordering or every_day or pieces"
+    tests = [str(HERE / name) for name in ("test_answers.py", "test_ordering.py", "test_members.py", "test_columns.py")]
+    chosen = "test_answers and 1-in or test_ordering or every_day or pieces or new_column"
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-k", chosen, *tests],
         env={**os.environ, "NUMBA_DISABLE_JIT": "1"},

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import click
+from google.protobuf.descriptor import EnumDescriptor
 
 from fasttree.client import from_hundredths
 from fasttree.command.output import Table, as_of_json, as_of_text
@@ -27,29 +28,21 @@ DEFAULT_COLUMNS = (
     "downline_count",
 )
 
-#: Every column that each tree has; further ones come from its import.
-KNOWN_COLUMNS = (
-    "member_id",
-    "sponsor_id",
-    "placement_id",
-    "placement_leg",
-    "kind",
-    "status",
-    "rank",
-    "joined_on",
-    "level",
-    "pv",
-    "gv",
-    "downline_count",
-)
+_FURTHER = types_pb2.Member.DESCRIPTOR.fields_by_name["columns"]
+_VOLUMES = types_pb2.Member.DESCRIPTOR.fields_by_name["volumes"]
+_HUNDREDTHS = "_hundredths"
+#: Every column that each tree has, by name, as the field of Member that holds it; further ones come from its import.
+KNOWN_COLUMNS = {
+    field.name.removesuffix(_HUNDREDTHS): field
+    for field in types_pb2.Member.DESCRIPTOR.fields
+    if field not in (_FURTHER, _VOLUMES)
+}
 
 #: A table's widths come from its first rows; later, wider cells only shift their own line.
 _TABLE_ROWS_AHEAD = 1_000
 
 Member = types_pb2.Member
 Values = Callable[[Sequence[Member]], list[Any]]
-
-_KINDS = {types_pb2.MEMBER_KIND_DISTRIBUTOR: "distributor", types_pb2.MEMBER_KIND_CUSTOMER: "customer"}
 
 
 def parse_columns(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -66,17 +59,24 @@ def parse_columns(_context: click.Context, _parameter: click.Parameter, value: s
 
 def _values(column: str) -> Values:
     """A column's values for many members at once: one pass a column is what makes a million rows quick."""
-    if column in ("pv", "gv"):
-        hundredths = attrgetter(f"{column}_hundredths")
-        return lambda members: [from_hundredths(value) for value in map(hundredths, members)]
-    if column == "kind":
-        return lambda members: [_KINDS.get(member.kind, "") for member in members]
-    if column == "volumes":
+    if column == _VOLUMES.name:
         return lambda members: [_volumes(member) for member in members]
-    if column in KNOWN_COLUMNS:
-        field = attrgetter(column)
-        return lambda members: list(map(field, members))
-    return lambda members: [member.columns.get(column, "") for member in members]
+    field = KNOWN_COLUMNS.get(column)
+    if field is None:
+        return lambda members: [member.columns.get(column, "") for member in members]
+    cell = attrgetter(field.name)
+    if field.name.endswith(_HUNDREDTHS):
+        return lambda members: [from_hundredths(value) for value in map(cell, members)]
+    if field.enum_type is not None:
+        names = enum_names(field.enum_type)
+        return lambda members: [names.get(value, "") for value in map(cell, members)]
+    return lambda members: list(map(cell, members))
+
+
+def enum_names(enum: EnumDescriptor) -> dict[int, str]:
+    """What people call the numbers of an enum: MEMBER_KIND_CUSTOMER is "customer", what is unspecified nothing."""
+    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+    return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values if value.number}
 
 
 def _volumes(member: Member) -> list[dict[str, str]]:
@@ -104,7 +104,7 @@ class Rows:
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = tuple(columns)
         self._values = [_values(column) for column in columns]
-        self._text_values = [_volumes_texts if column == "volumes" else _values(column) for column in columns]
+        self._text_values = [_volumes_texts if column == _VOLUMES.name else _values(column) for column in columns]
 
     def texts(self, members: Sequence[Member]) -> Iterable[tuple[Any, ...]]:
         """A row for each member, for tables and CSV."""

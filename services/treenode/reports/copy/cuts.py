@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.treenode.reports.copy.reading import without_empty_places
+from services.treenode.reports.copy.freeze import without_empty_places
 from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.pages import Sort
-from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import RowFilter
 
 

@@ -13,10 +13,11 @@ import grpc.aio
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
 from services.treenode.reports.copy.buffers import Buffers
-from services.treenode.reports.copy.reading import FrozenLinks, catalogue_of
-from services.treenode.reports.encode.wire import field_bytes
+from services.treenode.reports.copy.extents import catalogue_of
+from services.treenode.reports.copy.freeze import FrozenLinks
+from services.treenode.reports.encode.messages import field_bytes
 from services.treenode.reports.limits import ReportLimits
-from services.treenode.reports.plan.columns import Catalogue, Choice, choose
+from services.treenode.reports.plan.choice import Catalogue, Choice, choose
 from services.treenode.reports.view import NodeView
 
 if TYPE_CHECKING:

@@ -7,23 +7,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from services.treenode.reports.copy.rows import ID_COLUMNS, FrozenRows, FurtherValues
-from services.treenode.reports.plan.columns import VOLUMES, Choice
+from services.treenode.reports.columns import VOLUMES, Column, Kind, enum_texts
+from services.treenode.reports.copy.rows import FrozenRows
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, Whole, kernel
-from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+from services.treenode.tree.table import NO_DAY, NO_NUMBER
 
 #: What ends an Arrow IPC stream: the continuation mark and a length of 0.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-KIND_TEXTS = ("", "distributor", "customer")
-DECIMAL_DIGITS = 19
-NUMBERS = {
-    "placement_leg": pa.int32(),
-    "rank": pa.int16(),
-    "level": pa.int32(),
-    "pv": pa.int64(),
-    "gv": pa.int64(),
-    "downline_count": pa.int64(),
-}
 
 
 @kernel
@@ -44,34 +35,26 @@ def _id_texts(ids: UInt8s, rows: Int32s, offsets: Int32s, content: UInt8s) -> Wh
 
 
 class ArrowEncoder:
-    """Writes parts of the same rows as one stream. Statuses and texts are dictionaries, sent once.
+    """Writes parts of the same rows as one stream. What is coded is a dictionary, sent once.
 
-    | column | type |
-    |---|---|
-    | member_id, sponsor_id, placement_id | string; null for none |
-    | kind, status, further texts | dictionary of string |
-    | joined_on, further dates | date32; null if unknown |
-    | placement_leg, level | int32 |
-    | rank | int16 |
-    | pv, gv, downline_count | int64; volumes in hundredths |
-    | further whole and decimal numbers | int64, decimal128(19, 6); null for an empty cell |
-    | volumes | two int64 columns each: personal:TYPE:PERIOD, group:TYPE:PERIOD |
+    Each column has the type that its entry says. Ids and what is unknown are null; volumes are in hundredths, those of
+    every type and period two columns each: personal:TYPE:PERIOD, group:TYPE:PERIOD.
     """
 
     def __init__(self, rows: FrozenRows, choice: Choice) -> None:
         """`rows`: the whole of them, for their dictionaries; parts come to `encode`."""
         self._choice = choice
-        self._names = {"kind": pa.array(KIND_TEXTS), "status": pa.array(rows.status_names, pa.string())}
-        for name in choice.further:
-            if rows.further[name].kind == "text":
-                self._names[name] = pa.array(rows.further[name].names, pa.string())
-        self._schema = self._batch(rows.part(0, 0)).schema
+        self._texts = {column: pa.array(texts, pa.string()) for column, texts in rows.texts.items()}
+        for column in choice.plain:
+            if column.kind is Kind.ENUM and column.field is not None:
+                self._texts[column] = pa.array(enum_texts(column.field), pa.string())
+        self._empty = self._batch(rows.part(0, 0))
 
     def head(self) -> bytes:
         """Schema and dictionaries."""
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self._schema) as writer:
-            if any(pa.types.is_dictionary(column.type) for column in self._schema):
+        with pa.ipc.new_stream(sink, self._empty.schema) as writer:
+            if any(pa.types.is_dictionary(column.type) for column in self._empty.schema):
                 writer.write_batch(self._empty)
         content: bytes = sink.getvalue().to_pybytes()
         return content.removesuffix(END_OF_STREAM)
@@ -82,45 +65,35 @@ class ArrowEncoder:
 
     def _batch(self, rows: FrozenRows) -> Any:
         columns: dict[str, Any] = {}
-        for name in self._choice.columns:
-            if name == VOLUMES:
+        for column in self._choice.columns:
+            if column is VOLUMES:
                 for index, (volume_type, period) in enumerate(rows.volume_names):
-                    columns[f"personal:{volume_type}:{period}"] = _plain(rows.personal[index], pa.int64())
-                    columns[f"group:{volume_type}:{period}"] = _plain(rows.group[index], pa.int64())
-            elif name in rows.plain:
-                columns[name] = self._plain_column(name, rows)
+                    columns[f"personal:{volume_type}:{period}"] = _plain(rows.personal[index], column.arrow)
+                    columns[f"group:{volume_type}:{period}"] = _plain(rows.group[index], column.arrow)
             else:
-                columns[name] = self._further_column(name, rows.further[name])
-        batch = pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
-        if rows.count == 0:
-            self._empty = batch
-        return batch
+                columns[column.name] = self._cells(column, rows)
+        return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
-    def _plain_column(self, name: str, rows: FrozenRows) -> Any:
-        values = rows.plain[name]
-        if name in ID_COLUMNS:
-            return _ids(rows.ids, values)
-        if name in self._names:
-            return self._named(name, values)
-        if name == "joined_on":
-            return _nullable(values, NO_DAY, pa.date32())
-        return _plain(values, NUMBERS[name])
-
-    def _named(self, name: str, codes: AnyArray) -> Any:
-        indices = pa.array(codes.astype(np.int32, copy=False))
-        return pa.DictionaryArray.from_arrays(indices, self._names[name], safe=False)
-
-    def _further_column(self, name: str, column: FurtherValues) -> Any:
-        if column.kind == "text":
-            return self._named(name, column.values)
-        if column.kind == "date":
-            return _nullable(column.values, NO_DAY, pa.date32())
-        if column.kind == "integer":
-            return _nullable(column.values, NO_NUMBER, pa.int64())
-        wide = np.empty((len(column.values), 2), np.int64)
-        wide[:, 0] = column.values
-        wide[:, 1] = column.values >> 63
-        return _nullable(wide, NO_NUMBER, pa.decimal128(DECIMAL_DIGITS, DECIMAL_SCALE))
+    def _cells(self, column: Column, rows: FrozenRows) -> Any:
+        values = rows.values[column]
+        match column.kind:
+            case Kind.ID:
+                return _ids(rows.ids, values)
+            case Kind.ENUM | Kind.TEXT:
+                codes = pa.array(values.astype(np.int32, copy=False))
+                return pa.DictionaryArray.from_arrays(codes, self._texts[column], safe=False)
+            case Kind.DATE:
+                return _nullable(values, NO_DAY, column.arrow)
+            case Kind.INTEGER:
+                return _nullable(values, NO_NUMBER, column.arrow)
+            case Kind.DECIMAL:
+                wide = np.empty((len(values), 2), np.int64)
+                wide[:, 0] = values
+                wide[:, 1] = values >> 63
+                return _nullable(wide, NO_NUMBER, column.arrow)
+            case Kind.NUMBER | Kind.HUNDREDTHS:
+                return _plain(values, column.arrow)
+        raise ValueError(f"column {column.name}: no Arrow column is made of {column.kind.value}")
 
 
 def _plain(values: AnyArray, kind: Any) -> Any:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from services.treenode.reports.copy.rows import FurtherValues
-from services.treenode.reports.encode.wire import put_day
+from services.treenode.reports.columns import Column, Kind
+from services.treenode.reports.copy.rows import FrozenRows
+from services.treenode.reports.encode.cells import DAY_LENGTH, put_day
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 #: Characters of a number at most: sign, 19 digits, point, and a zero before the point; one more to be even.
 NUMBER_LENGTH_MAX = 24
-DAY_LENGTH = 10
 
 
 class CellTexts(NamedTuple):
@@ -87,22 +87,22 @@ def _named(codes: Int64s, names: UInt8s, starts: Int64s, out: UInt8s, offsets: I
         offsets[row + 1] = at
 
 
-def cell_texts(column: FurtherValues) -> CellTexts:
-    """The texts of a column's cells; an empty cell's is empty."""
-    values = column.values.astype(np.int64, copy=False)
+def cell_texts(column: Column, rows: FrozenRows) -> CellTexts:
+    """The texts of a further column's cells; an empty cell's is empty."""
+    values = rows.values[column].astype(np.int64, copy=False)
     offsets = np.zeros(len(values) + 1, np.int64)
-    if column.kind == "text":
-        encoded = [name.encode() for name in column.names]
+    if column.kind is Kind.TEXT:
+        encoded = [name.encode() for name in rows.texts[column]]
         lengths = np.array([len(name) for name in encoded], np.int64)
         starts = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum(lengths, out=starts[1:])
         out = np.empty(int(lengths[values].sum()) if len(values) else 0, np.uint8)
         _named(values, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, out, offsets)
-    elif column.kind == "date":
+    elif column.kind is Kind.DATE:
         out = np.empty(len(values) * DAY_LENGTH, np.uint8)
         _days(values, out, offsets)
     else:
         out = np.empty(len(values) * NUMBER_LENGTH_MAX, np.uint8)
-        places = DECIMAL_SCALE if column.kind == "decimal" else 0
+        places = DECIMAL_SCALE if column.kind is Kind.DECIMAL else 0
         _numbers(values, places, out, offsets)
     return CellTexts(out, offsets)

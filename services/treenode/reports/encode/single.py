@@ -12,149 +12,109 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from services.treenode.reports.copy.reading import checked_id, freeze, genealogy, member_unknown, of_rows, row_of_member
-from services.treenode.reports.encode import wire
-from services.treenode.reports.encode.encoding import WANTED, member_bytes, status_texts
-from services.treenode.reports.plan.columns import Choice
+from services.treenode.reports.columns import Column, Where
+from services.treenode.reports.copy.extents import checked_id, genealogy, member_unknown, of_rows, row_of_member
+from services.treenode.reports.copy.freeze import freeze
+from services.treenode.reports.encode.cells import (
+    CELL_BYTES_MAX,
+    FIELD,
+    TAG,
+    WHERE,
+    close_message,
+    field_row,
+    put_cell,
+    put_id,
+    text_table,
+)
+from services.treenode.reports.encode.members import HEAD_BYTES_MAX, MEMBERS_TAG, member_bytes
+from services.treenode.reports.plan.choice import Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import MAX_ID_LENGTH, IdTable, find_row
-from services.treenode.tree.kernels.addresses import column_at, places_of, table_at
-from services.treenode.tree.kernels.kernel import (
-    Int16s,
-    Int32s,
-    Int64s,
-    UInt8s,
-    UInt32s,
-    Whole,
-    inlined,
-    kernel_with_gil,
-)
+from services.treenode.tree.kernels.addresses import PLACE, column_at, places_of, table_at
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s, Whole, kernel_with_gil
 from services.treenode.tree.store import NOBODY, Store
 
 #: Different choices whose columns are kept.
 CHOICES_MAX = 256
+NO_ROWS = np.empty(0, np.int32)
 
 
-class MemberColumns(NamedTuple):
-    """What the kernel reads: the tree's columns as they are, for as long as its store is not replaced."""
+class _Places(NamedTuple):
+    """What the kernel is handed first: where each of these arrays lies, as `places_of` says it."""
 
-    ids: UInt8s
-    words: UInt32s
-    slots: Int32s
-    kind: UInt8s
-    status: Int16s
-    #: uint8[statuses, 16], zero-padded.
-    status_texts: UInt8s
-    rank: Int16s
-    joined_on: Int32s
-    leg: Int32s
-    #: Own volume of the slot that the choice names, by row; one of the two has length 0.
-    narrow_personal: Int32s
-    personal: Int64s
-    #: Rows and seats of who stands above in the sponsor tree.
-    sponsor: Int32s
-    #: Seats above in the placement tree, and its ways between rows and seats.
-    placement: Int32s
-    placement_seat_of: Int32s
-    placement_row_at: Int32s
-    #: Of the tree that the choice walks; `seat_of` of length 0 where seats are rows.
-    seat_of: Int32s
-    level: Int32s
-    members: Int32s
-    group: Int64s
-    #: The id asked for, (1, 8).
-    asked: UInt32s
-    out: UInt8s
+    #: uint8[members, w] and uint32[members, w / 4]: every id; and the hash over them.
+    ids: int
+    words: int
+    slots: int
+    kind: int
+    #: By seat of the placement tree: the seat above; and the ways between rows and seats.
+    placement: int
+    placement_seat_of: int
+    placement_row_at: int
+    #: Of the tree that the choice walks; of length 0 where seats are rows.
+    seat_of: int
+    #: uint32[1, 8]: the id asked for.
+    asked: int
+    #: uint8[…]
+    out: int
+
+
+AT = _Places(*(PLACE * place for place in range(len(_Places._fields))))
+#: Where the table of fields begins (see `cells.TAG`), behind those places.
+FIELDS_AT = PLACE * len(_Places._fields)
+MEMBER, SPONSOR, PLACEMENT, ROW = (int(where) for where in (Where.MEMBER, Where.SPONSOR, Where.PLACEMENT, Where.ROW))
 
 
 @kernel_with_gil
-def _encode_at(wanted: int, p: Int64s) -> Whole:
-    """`_encode_member` of the columns whose places these are."""
-    columns = MemberColumns(
-        table_at(p[0], p[1], p[2], np.uint8),  # ids
-        table_at(p[3], p[4], p[5], np.uint32),  # words
-        column_at(p[6], p[7], np.int32),  # slots
-        column_at(p[9], p[10], np.uint8),  # kind
-        column_at(p[12], p[13], np.int16),  # status
-        table_at(p[15], p[16], p[17], np.uint8),  # status_texts
-        column_at(p[18], p[19], np.int16),  # rank
-        column_at(p[21], p[22], np.int32),  # joined_on
-        column_at(p[24], p[25], np.int32),  # leg
-        column_at(p[27], p[28], np.int32),  # narrow_personal
-        column_at(p[30], p[31], np.int64),  # personal
-        column_at(p[33], p[34], np.int32),  # sponsor
-        column_at(p[36], p[37], np.int32),  # placement
-        column_at(p[39], p[40], np.int32),  # placement_seat_of
-        column_at(p[42], p[43], np.int32),  # placement_row_at
-        column_at(p[45], p[46], np.int32),  # seat_of
-        column_at(p[48], p[49], np.int32),  # level
-        column_at(p[51], p[52], np.int32),  # members
-        column_at(p[54], p[55], np.int64),  # group
-        table_at(p[57], p[58], p[59], np.uint32),  # asked
-        column_at(p[60], p[61], np.uint8),  # out
-    )
-    return _encode_member(wanted, columns)
-
-
-@inlined
-def _encode_member(wanted: int, c: MemberColumns) -> Whole:
-    """Writes the member with the id in asked[0] to `out`; bytes written, 0 where nobody has the id. `wanted`: bits of
-    the fields to write, as in `wire`.
+def _encode_member(p: Int64s) -> Whole:
+    """Writes the member with the id that is asked for; bytes written, 0 where nobody has the id. `p`: the places of
+    arrays (see AT), then the table of the fields to write.
     """
-    row = find_row(IdTable(c.words, c.slots), c.asked, 0)
-    if row < 0 or c.kind[row] == NOBODY:
+    words = table_at(p[AT.words], p[AT.words + 1], p[AT.words + 2], np.uint32)
+    asked = table_at(p[AT.asked], p[AT.asked + 1], p[AT.asked + 2], np.uint32)
+    row = find_row(IdTable(words, column_at(p[AT.slots], p[AT.slots + 1], np.int32)), asked, 0)
+    if row < 0 or column_at(p[AT.kind], p[AT.kind + 1], np.uint8)[row] == NOBODY:
         return 0
-    ids, out = c.ids, c.out
-    seat = np.int64(c.seat_of[row]) if c.seat_of.shape[0] else row
-    out[0] = wire.MEMBERS_TAG
+    ids = table_at(p[AT.ids], p[AT.ids + 1], p[AT.ids + 2], np.uint8)
+    out = column_at(p[AT.out], p[AT.out + 1], np.uint8)
+    seat_of = column_at(p[AT.seat_of], p[AT.seat_of + 1], np.int32)
+    seat = np.int64(seat_of[row]) if seat_of.shape[0] else row
+    out[0] = MEMBERS_TAG
     at = 2
-    if wanted & wire.MEMBER_ID:
-        at = wire.put_id(out, at, 0x0A, ids, row)
-    if wanted & wire.SPONSOR_ID:
-        at = wire.put_id(out, at, 0x12, ids, np.int64(c.sponsor[row]))
-    if wanted & wire.PLACEMENT_ID:
-        above = np.int64(c.placement[c.placement_seat_of[row]])
-        at = wire.put_id(out, at, 0x1A, ids, np.int64(c.placement_row_at[above]) if above >= 0 else above)
-    if wanted & wire.PLACEMENT_LEG:
-        at = wire.put_number(out, at, 0x20, np.int64(c.leg[row]))
-    if wanted & wire.KIND:
-        at = wire.put_number(out, at, 0x28, np.int64(c.kind[row]))
-    if wanted & wire.STATUS:
-        at = wire.put_status(out, at, c.status_texts, c.status[row])
-    if wanted & wire.RANK:
-        at = wire.put_number(out, at, 0x38, np.int64(c.rank[row]))
-    if wanted & wire.JOINED_ON:
-        at = wire.put_day_unless_unknown(out, at, c.joined_on[row])
-    if wanted & wire.LEVEL:
-        at = wire.put_number(out, at, 0x48, np.int64(c.level[seat]))
-    if wanted & wire.PV:
-        amount = np.int64(c.narrow_personal[row]) if c.narrow_personal.shape[0] else c.personal[row]
-        at = wire.put_number(out, at, 0x50, amount)
-    if wanted & wire.GV:
-        at = wire.put_number(out, at, 0x58, c.group[seat])
-    if wanted & wire.DOWNLINE_COUNT:
-        at = wire.put_number(out, at, 0x60, np.int64(c.members[seat]))
-    return wire.close_message(out, 1, at)
+    for field in range(FIELDS_AT, p.shape[0], FIELD):
+        where = p[field + WHERE]
+        if where == MEMBER:
+            at = put_id(out, at, p[field + TAG], ids, row)
+        elif where == PLACEMENT:
+            placement = column_at(p[AT.placement], p[AT.placement + 1], np.int32)
+            placement_seat = column_at(p[AT.placement_seat_of], p[AT.placement_seat_of + 1], np.int32)[row]
+            above = np.int64(placement[placement_seat])
+            if above >= 0:
+                above = np.int64(column_at(p[AT.placement_row_at], p[AT.placement_row_at + 1], np.int32)[above])
+            at = put_id(out, at, p[field + TAG], ids, above)
+        elif where in (ROW, SPONSOR):
+            at = put_cell(out, at, ids, p, field, row)
+        else:
+            at = put_cell(out, at, ids, p, field, seat)
+    return close_message(out, 1, at)
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """What the kernel is told for one choice."""
+    """A choice's way through one store."""
 
-    wanted: int
     places: Int64s
-    #: Kept, since the kernel knows them by their addresses.
-    columns: MemberColumns
+    #: What the places lead to.
+    kept: list[AnyArray]
+    out: memoryview
 
 
 class MemberEncoder:
     """Encodes members of the node's tree, one at a time. Used on the event loop, between two updates."""
 
     def __init__(self) -> None:
-        self._out = np.empty(wire.PLAIN_ROW_BYTES_MAX, np.uint8)
         self._asked = np.empty((1, MAX_ID_LENGTH // 4), np.uint32)
-        asked, out = cast(Any, self._asked.view(np.uint8)[0]), cast(Any, self._out)
-        self._asked_bytes, self._out_bytes = memoryview(asked), memoryview(out)
+        self._asked_bytes = memoryview(cast(Any, self._asked.view(np.uint8)[0]))
         #: What `_way` is of, and those of other choices from the same store.
         self._store: Store | None = None
         self._choice: Choice | None = None
@@ -170,14 +130,15 @@ class MemberEncoder:
         """
         if choice is not self._choice or tree.store is not self._store:
             self._turn_to(tree, choice)
-        if self._way is None:
+        way = self._way
+        if way is None:
             row = np.array([row_of_member(tree, member_id)], np.int32)
-            return member_bytes(freeze(tree, choice, of_rows(tree, choice, row), ()), choice)
+            return member_bytes(freeze(tree, choice, of_rows(tree, choice, row)), choice)
         self._asked_bytes[:] = checked_id(member_id, "member_id").encode("ascii").ljust(MAX_ID_LENGTH, b"\0")
-        size = _encode_at(self._way.wanted, self._way.places)
+        size = _encode_member(way.places)
         if size == 0:
             raise member_unknown(member_id, "member_id")
-        return self._out_bytes[:size].tobytes()
+        return way.out[:size].tobytes()
 
     def _turn_to(self, tree: Tree, choice: Choice) -> None:
         if tree.store is not self._store or len(self._by_choice) >= CHOICES_MAX:
@@ -190,29 +151,33 @@ class MemberEncoder:
 
     def _way_of(self, tree: Tree, choice: Choice) -> _Way:
         store, walked = tree.store, genealogy(tree, choice)
-        slot = tree.slot(choice.volume_type, choice.period)
-        personal = store.personal[slot]
-        columns = MemberColumns(
-            ids=store.ids.words.view(np.uint8).reshape(len(store.ids.words), -1),
-            words=store.ids.words,
-            slots=store.ids.slots,
-            kind=store.kind,
-            status=store.status,
-            status_texts=status_texts(tree.statuses.texts),
-            rank=store.rank,
-            joined_on=store.joined_on,
-            leg=store.leg,
-            narrow_personal=personal if personal.dtype == np.int32 else np.empty(0, np.int32),
-            personal=personal if personal.dtype == np.int64 else np.empty(0, np.int64),
-            sponsor=store.sponsor.parent,
-            placement=store.placement.parent,
-            placement_seat_of=store.placement.seat_of,
-            placement_row_at=store.placement.row_at,
-            seat_of=walked.seat_of,
-            level=walked.level,
-            members=walked.members,
-            group=walked.group[slot],
-            asked=self._asked,
-            out=self._out,
-        )
-        return _Way(sum(WANTED[name] for name in choice.plain), places_of(columns), columns)
+        out = np.empty(HEAD_BYTES_MAX + CELL_BYTES_MAX * len(choice.plain), np.uint8)
+        arrays: dict[str, AnyArray] = {
+            "ids": store.ids.words.view(np.uint8).reshape(len(store.ids.words), -1),
+            "words": store.ids.words,
+            "slots": store.ids.slots,
+            "kind": store.kind,
+            "placement": store.placement.parent,
+            "placement_seat_of": store.placement.seat_of,
+            "placement_row_at": store.placement.row_at,
+            "seat_of": walked.seat_of,
+            "asked": self._asked,
+            "out": out,
+        }
+        kept = [arrays[name] for name in _Places._fields]
+        places, fields = places_of(kept), []
+        for column in choice.plain:
+            values, texts = _values(tree, choice, column), text_table(column.texts(tree)) if column.texts else None
+            fields.append(field_row(column, values, texts))
+            kept += [values] if texts is None else [values, texts]
+        table = np.array(fields, np.int64).ravel()
+        return _Way(np.concatenate((places, table)), kept, memoryview(cast(Any, out)))
+
+
+def _values(tree: Tree, choice: Choice, column: Column) -> AnyArray:
+    """The tree's own array behind a column; of those whose way the kernel knows, nothing."""
+    if column.where is Where.SPONSOR:
+        return tree.sponsor.parent
+    if column.values is None:
+        return NO_ROWS
+    return column.values(tree, genealogy(tree, choice), tree.slot(choice.volume_type, choice.period))

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import InvalidArgumentError
+from services.treenode.reports.columns import COLUMNS, KIND, LEVEL, RANGE_COLUMNS, Column, Kind
 from services.treenode.reports.copy.rows import FrozenRows
-from services.treenode.reports.plan.columns import Catalogue, known_column
+from services.treenode.reports.plan.choice import Catalogue, known_column
 from services.treenode.reports.plan.days import day_number
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 Mask = npt.NDArray[np.bool_]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
-#: Columns of ColumnRange that every tree has.
-RANGE_COLUMNS = ("pv", "gv", "downline_count")
+#: What an empty cell holds, where a cell may be empty.
+EMPTY_CELLS = {Kind.DATE: NO_DAY, Kind.INTEGER: NO_NUMBER, Kind.DECIMAL: NO_NUMBER}
 #: Values in one list, at most.
 ANY_OF_MAX = 10_000
 
@@ -29,7 +30,7 @@ class Condition(Protocol):
     """One thing that every row left must meet."""
 
     @property
-    def column(self) -> str:
+    def column(self) -> Column:
         """The column that it reads."""
 
     def holds(self, rows: FrozenRows) -> Mask:
@@ -40,7 +41,7 @@ class Condition(Protocol):
 class NumberRange:
     """low ≤ value ≤ high; an empty cell is in no range."""
 
-    column: str
+    column: Column
     low: int
     high: int
     #: What an empty cell holds; None where no cell is empty.
@@ -48,7 +49,7 @@ class NumberRange:
 
     def holds(self, rows: FrozenRows) -> Mask:
         """bool[rows.count]."""
-        values = _numbers(rows, self.column)
+        values = rows.values[self.column]
         bounds = np.iinfo(values.dtype)
         if self.low > bounds.max or self.high < bounds.min or self.low > self.high:
             return np.zeros(rows.count, np.bool_)
@@ -66,29 +67,26 @@ class NumberRange:
 class NumberIn:
     """The value is one of some."""
 
-    column: str
+    column: Column
     values: tuple[int, ...]
 
     def holds(self, rows: FrozenRows) -> Mask:
         """bool[rows.count]."""
-        return np.isin(_numbers(rows, self.column), np.array(self.values, np.int64))
+        return np.isin(rows.values[self.column], np.array(self.values, np.int64))
 
 
 @dataclass(frozen=True)
 class TextMeets:
     """The text passes a test, which is made once for each different text."""
 
-    column: str
+    column: Column
     test: Callable[[str], bool]
 
     def holds(self, rows: FrozenRows) -> Mask:
         """bool[rows.count]."""
-        if self.column == "status":
-            names, codes = rows.status_names, rows.plain["status"]
-        else:
-            names, codes = rows.further[self.column].names, rows.further[self.column].values
-        passes: Mask = np.fromiter((self.test(name) for name in names), np.bool_, len(names))
-        found: Mask = passes[codes]
+        texts = rows.texts[self.column]
+        passes: Mask = np.fromiter((self.test(text) for text in texts), np.bool_, len(texts))
+        found: Mask = passes[rows.values[self.column]]
         return found
 
 
@@ -101,7 +99,7 @@ class RowFilter:
     max_level: int = 0
 
     @property
-    def columns(self) -> frozenset[str]:
+    def columns(self) -> frozenset[Column]:
         """The columns that it reads."""
         return frozenset(condition.column for condition in self.conditions)
 
@@ -126,21 +124,22 @@ def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> 
     """
     conditions: list[Condition] = []
     if message.min_level or message.max_level:
-        conditions.append(NumberRange("level", message.min_level, message.max_level or INT64_MAX))
+        conditions.append(NumberRange(LEVEL, message.min_level, message.max_level or INT64_MAX))
     if message.kinds and types_pb2.MEMBER_KIND_UNSPECIFIED not in message.kinds:
         for kind in message.kinds:
             if kind not in types_pb2.MemberKind.values():
                 raise _wrong("filter.kinds", str(kind), "KIND_UNKNOWN", "use DISTRIBUTOR or CUSTOMER")
-        conditions.append(NumberIn("kind", tuple(message.kinds)))
+        conditions.append(NumberIn(KIND, tuple(message.kinds)))
     if message.statuses:
-        conditions.append(TextMeets("status", frozenset(message.statuses).__contains__))
+        conditions.append(TextMeets(COLUMNS["status"], frozenset(message.statuses).__contains__))
     if message.HasField("min_rank") or message.HasField("max_rank"):
+        low = message.min_rank if message.HasField("min_rank") else INT64_MIN
         high = message.max_rank if message.HasField("max_rank") else INT64_MAX
-        conditions.append(NumberRange("rank", message.min_rank if message.HasField("min_rank") else INT64_MIN, high))
+        conditions.append(NumberRange(COLUMNS["rank"], low, high))
     if message.joined_from or message.joined_to:
         low = day_number(message.joined_from, "filter.joined_from") if message.joined_from else INT64_MIN
         high = day_number(message.joined_to, "filter.joined_to") if message.joined_to else INT64_MAX
-        conditions.append(NumberRange("joined_on", low, high, empty=NO_DAY))
+        conditions.append(NumberRange(COLUMNS["joined_on"], low, high, empty=NO_DAY))
     for index, asked in enumerate(message.ranges):
         conditions += _range_conditions(asked, catalogue, f"filter.ranges[{index}]")
     return RowFilter(tuple(conditions), message.max_level)
@@ -150,12 +149,11 @@ def _range_conditions(asked: report_pb2.ColumnRange, catalogue: Catalogue, field
     column = known_column(asked.column, catalogue, f"{field}.column", RANGE_COLUMNS)
     if len(asked.any_of) > ANY_OF_MAX:
         raise _wrong(f"{field}.any_of", f"{len(asked.any_of)} values", "TOO_MANY_VALUES", f"send {ANY_OF_MAX} at most")
-    further = catalogue.further.get(column) if column not in RANGE_COLUMNS else None
-    if further == "text":
+    if column.kind is Kind.TEXT:
         return _text_conditions(column, asked)
-    places = DECIMAL_SCALE if further == "decimal" else 0
-    is_day = further == "date"
-    empty = None if further is None else NO_DAY if is_day else NO_NUMBER
+    places = DECIMAL_SCALE if column.kind is Kind.DECIMAL else 0
+    is_day = column.kind is Kind.DATE
+    empty = EMPTY_CELLS.get(column.kind)
 
     def bound(text: str, name: str, rounding: str) -> int:
         return day_number(text, f"{field}.{name}") if is_day else _scaled(text, places, f"{field}.{name}", rounding)
@@ -179,7 +177,7 @@ def _range_conditions(asked: report_pb2.ColumnRange, catalogue: Catalogue, field
     return conditions
 
 
-def _text_conditions(column: str, asked: report_pb2.ColumnRange) -> list[Condition]:
+def _text_conditions(column: Column, asked: report_pb2.ColumnRange) -> list[Condition]:
     conditions: list[Condition] = []
     low, high = asked.min, asked.max
     if low or high:
@@ -201,10 +199,6 @@ def _scaled(text: str, places: int, field: str, rounding: str) -> int:
             return int(number.scaleb(places).to_integral_value(rounding))
     except InvalidOperation as error:
         raise _wrong(field, text, "NUMBER_INVALID", 'write a number such as "150" or "-2.5"') from error
-
-
-def _numbers(rows: FrozenRows, column: str) -> npt.NDArray[np.integer[Any]]:
-    return rows.plain[column] if column in rows.plain else rows.further[column].values
 
 
 def _wrong(field: str, value: str, reason: str, mend: str) -> InvalidArgumentError:

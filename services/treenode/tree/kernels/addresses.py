@@ -1,7 +1,8 @@
 """Arrays for kernels by where they lie.
 
 Each array that a kernel is handed from Python costs about 0.15 microseconds. A kernel that runs in less than that for
-all of its arrays is handed one, of their addresses and shapes, and makes the others itself.
+all of its arrays is handed one, of their addresses and shapes, and makes the others itself. Kernels know no more of an
+array that they make than its place and shape: whoever hands those out keeps the array.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, cast
 
 import numba
 import numpy as np
+import pyarrow as pa
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
@@ -20,6 +22,12 @@ from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
 #: Numbers that `places_of` writes for an array.
 PLACE = 3
+
+
+def address_of(array: AnyArray) -> int:
+    """Where an array lies: from a buffer of pyarrow's, for a fifth of the time that `array.ctypes` takes."""
+    address: int = pa.py_buffer(array).address
+    return address
 
 
 def places_of(arrays: Sequence[AnyArray]) -> Int64s:
@@ -32,7 +40,7 @@ def places_of(arrays: Sequence[AnyArray]) -> Int64s:
     for place, array in zip(places, arrays, strict=True):
         if not array.flags.c_contiguous or not 1 <= array.ndim < PLACE:
             raise ValueError("a kernel can't find its way in that array by address and shape")
-        place[0] = array.ctypes.data
+        place[0] = address_of(array)
         place[1 : 1 + array.ndim] = array.shape
     return places.ravel()
 

@@ -1,21 +1,19 @@
-"""How reports take members out of a tree. Nothing here awaits: each function sees one state of the tree."""
+"""Which members a report is about: ranges of seats. Nothing here awaits: each function sees one state of the tree."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
-from services.treenode.reports.copy.buffers import Buffers
-from services.treenode.reports.copy.freeze import copied_column, copied_links, copied_values, copied_volumes
-from services.treenode.reports.copy.rows import PLAIN_DTYPES, FrozenRows, FurtherValues
-from services.treenode.reports.plan.columns import VOLUMES, Catalogue, Choice
+from services.treenode.reports.columns import further_column
+from services.treenode.reports.plan.choice import Catalogue, Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_one, packed_id
-from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt8s
+from services.treenode.tree.kernels.kernel import Int32s, Int64s
 from services.treenode.tree.kernels.links import TOP, Genealogy
 from services.treenode.tree.kernels.ranges import all_ranges, downline_ranges, hidden_by_row, single_ranges
 from services.treenode.tree.kernels.walks import children_of, seats_within
@@ -36,12 +34,14 @@ class Place:
 
 def catalogue_of(tree: Tree) -> Catalogue:
     """What the tree has."""
-    further = {name: column.kind for name, column in tree.further.items()}
+    further = {
+        name: further_column(name, column.kind, column.values.dtype.type) for name, column in tree.further.items()
+    }
     return Catalogue(tuple(tree.volume_types), tuple(tree.periods), further)
 
 
 def genealogy(tree: Tree, choice: Choice) -> Genealogy:
-    """The tree that a report"""
+    """The tree that a report walks."""
     return tree.placement if choice.tree == types_pb2.TREE_PLACEMENT else tree.sponsor
 
 
@@ -102,7 +102,7 @@ class Extent:
     #: Subtracted from each level.
     base_level: int
 
-    @property
+    @cached_property
     def seat_count(self) -> int:
         """Seats in the ranges."""
         return int((self.ranges[:, 1] - self.ranges[:, 0]).sum())
@@ -161,107 +161,3 @@ def front_line(tree: Tree, choice: Choice, member_id: str) -> Extent:
 def of_rows(tree: Tree, choice: Choice, rows: Int32s) -> Extent:
     """Members by their rows."""
     return Extent(single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
-
-
-def copy_bytes(tree: Tree, choice: Choice, columns: Collection[str], count: int, *, shown: bool = True) -> int:
-    """Memory that `freeze` of `count` members takes, about."""
-    names = set(columns) | (set(choice.columns) if shown else set())
-    width = 4 * tree.store.ids.words.shape[1]
-    cells = sum(np.dtype(PLAIN_DTYPES[name]).itemsize for name in names & PLAIN_DTYPES.keys())
-    further = 8 * len(names - PLAIN_DTYPES.keys())
-    volumes = 16 * len(tree.slot_keys()) if VOLUMES in names else 0
-    ids = width * (len(names & {"sponsor_id", "placement_id"}) or "member_id" in names)
-    # Beyond that: members who came since they were counted, parents outside, alignment.
-    row_bytes: int = cells + further + volumes + ids + 1
-    return (count + count // 64 + 1024) * row_bytes
-
-
-@dataclass(frozen=True)
-class FrozenLinks:
-    """The first half of a copy; good for as long as no link of its tree changes."""
-
-    tree: Tree
-    change_count: int
-    extent: Extent
-    ids: UInt8s
-    plain: dict[str, AnyArray]
-
-    def still_hold(self, tree: Tree) -> bool:
-        """Whether the tree's links are what they were."""
-        return tree is self.tree and tree.change_count == self.change_count
-
-
-def columns_to_copy(tree: Tree, choice: Choice, columns: Collection[str], *, shown: bool) -> set[str]:
-    """`columns`, those that the choice shows, and what tells empty places apart."""
-    names = set(columns) | (set(choice.columns) if shown else set())
-    if tree.empty_place_count:
-        names.add("kind")
-    return names
-
-
-def freeze_links(
-    tree: Tree,
-    choice: Choice,
-    extent: Extent,
-    columns: Collection[str],
-    *,
-    shown: bool = True,
-    buffers: Buffers | None = None,
-) -> FrozenLinks:
-    """Copies what changes with links only. Parameters as of `freeze`."""
-    names = columns_to_copy(tree, choice, columns, shown=shown)
-    placement = choice.tree == types_pb2.TREE_PLACEMENT
-    ids, plain = copied_links(tree.store, placement, extent.ranges, extent.base_level, names, buffers or Buffers())
-    return FrozenLinks(tree, tree.change_count, extent, ids, plain)
-
-
-def freeze_values(
-    links: FrozenLinks, choice: Choice, columns: Collection[str], *, shown: bool = True, buffers: Buffers | None = None
-) -> FrozenRows:
-    """Copies the values to links that still hold. Parameters as of `freeze`."""
-    tree, extent, buffers = links.tree, links.extent, buffers or Buffers()
-    ranges, count = extent.ranges, extent.seat_count
-    names = columns_to_copy(tree, choice, columns, shown=shown)
-    placement = choice.tree == types_pb2.TREE_PLACEMENT
-    slot = tree.slot(choice.volume_type, choice.period)
-    plain = links.plain | copied_values(tree.store, placement, slot, ranges, names, buffers)
-    walked = genealogy(tree, choice)
-    rows = FrozenRows(count=count, ids=links.ids, plain=plain, status_names=tuple(tree.statuses.texts))
-    if VOLUMES in names:
-        personal, group = copied_volumes(tree.store.personal, walked, ranges, count, buffers)
-        rows = replace(rows, volume_names=tuple(tree.slot_keys()), personal=personal, group=group)
-    further = {}
-    for name in names - PLAIN_DTYPES.keys() - {VOLUMES}:
-        column = tree.further[name]
-        values = copied_column(column.values, walked, ranges, count, buffers)
-        texts = tuple(column.names.texts) if column.kind == "text" else ()
-        further[name] = FurtherValues(column.kind, values, texts)
-    return replace(rows, further=further) if further else rows
-
-
-def freeze(
-    tree: Tree,
-    choice: Choice,
-    extent: Extent,
-    columns: Collection[str],
-    *,
-    shown: bool = True,
-    buffers: Buffers | None = None,
-) -> FrozenRows:
-    """Copies columns of the extent's members; needs nothing of the tree afterwards.
-
-    Args:
-        columns: Beyond those that the choice shows.
-        shown: False: `columns` only.
-        buffers: Memory that was got ready for the copy.
-    """
-    links = freeze_links(tree, choice, extent, columns, shown=shown, buffers=buffers)
-    return freeze_values(links, choice, columns, shown=shown, buffers=buffers)
-
-
-def without_empty_places(rows: FrozenRows) -> FrozenRows:
-    """The rows that are members."""
-    kinds = rows.plain.get("kind")
-    if kinds is None or kinds.all():
-        return rows
-    return rows.take(np.flatnonzero(kinds))

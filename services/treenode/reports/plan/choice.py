@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.copy.rows import PLAIN_DTYPES
-from services.treenode.tree.table import FurtherKind
-
-#: The columns of an answer that asks for none.
-DEFAULT_COLUMNS = (
-    "member_id",
-    "sponsor_id",
-    "level",
-    "kind",
-    "status",
-    "rank",
-    "joined_on",
-    "pv",
-    "gv",
-    "downline_count",
-)
-#: Every volume type and period.
-VOLUMES = "volumes"
-ALL = "*"
+from services.treenode.reports.columns import ALL, COLUMNS, DEFAULT_COLUMNS, VOLUMES, Column
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """What a tree has, beyond what every tree has."""
+    """What a tree has."""
 
     #: The default first.
     volume_types: tuple[str, ...]
     #: The current one first.
     periods: tuple[str, ...]
-    #: Further columns.
-    further: Mapping[str, FurtherKind]
+    #: Those of its import file.
+    further: Mapping[str, Column]
+    #: Those that every tree has.
+    plain: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -48,18 +33,19 @@ class Choice:
     tree: types_pb2.Tree.ValueType
     volume_type: str
     period: str
-    #: In the order asked, each once: plain columns, VOLUMES, further columns.
-    columns: tuple[str, ...]
+    #: In the order asked, each once; VOLUMES may be among them.
+    columns: tuple[Column, ...]
 
-    @property
-    def plain(self) -> tuple[str, ...]:
-        """Those that every tree has."""
-        return tuple(name for name in self.columns if name in PLAIN_DTYPES)
+    @cached_property
+    def plain(self) -> tuple[Column, ...]:
+        """Those of one value, by the number of their field in Member."""
+        plain = [column for column in self.columns if column.field is not None and column is not VOLUMES]
+        return tuple(sorted(plain, key=lambda column: column.field.number if column.field else 0))
 
-    @property
-    def further(self) -> tuple[str, ...]:
+    @cached_property
+    def further(self) -> tuple[Column, ...]:
         """Those of the import file."""
-        return tuple(name for name in self.columns if name not in PLAIN_DTYPES and name != VOLUMES)
+        return tuple(column for column in self.columns if column.field is None)
 
     @property
     def volumes(self) -> bool:
@@ -88,21 +74,22 @@ def choose(options: report_pb2.ReportOptions, catalogue: Catalogue) -> Choice:
     )
 
 
-def known_column(name: str, catalogue: Catalogue, field: str, allowed: Iterable[str] = PLAIN_DTYPES) -> str:
-    """`name`, if it is a further column or one of `allowed`.
+def known_column(name: str, catalogue: Catalogue, field: str, allowed: Mapping[str, Column] | None = None) -> Column:
+    """The column of that name among `allowed` (where not given: those that every tree has) or the further ones.
 
     Raises:
-        InvalidArgumentError: It is not; names the request's field.
+        InvalidArgumentError: There is none; names the request's field.
     """
-    if name in allowed or (name in catalogue.further and name not in PLAIN_DTYPES):
-        return name
-    known = [*allowed, *catalogue.further]
-    raise InvalidArgumentError(
-        f'{field}: no column "{name}" here: use one of {", ".join(known)}',
-        reason="COLUMN_UNKNOWN",
-        field=field,
-        value=name,
-    )
+    allowed = catalogue.plain if allowed is None else allowed
+    column = allowed.get(name) or (None if name in catalogue.plain else catalogue.further.get(name))
+    if column is None:
+        raise InvalidArgumentError(
+            f'{field}: no column "{name}" here: use one of {", ".join((*allowed, *catalogue.further))}',
+            reason="COLUMN_UNKNOWN",
+            field=field,
+            value=name,
+        )
+    return column
 
 
 def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
@@ -118,12 +105,13 @@ def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
     return name
 
 
-def _columns(names: Iterable[str], catalogue: Catalogue) -> tuple[str, ...]:
-    chosen: dict[str, None] = {}
+def _columns(names: Iterable[str], catalogue: Catalogue) -> tuple[Column, ...]:
+    shown = {**catalogue.plain, VOLUMES.name: VOLUMES}
+    further = [column for name, column in catalogue.further.items() if name not in shown]
+    chosen: dict[Column, None] = {}
     for name in names:
         if name == ALL:
-            every = (*PLAIN_DTYPES, VOLUMES, *(name for name in catalogue.further if name not in PLAIN_DTYPES))
-            chosen.update(dict.fromkeys(every))
+            chosen.update(dict.fromkeys((*shown.values(), *further)))
         else:
-            chosen[known_column(name, catalogue, "options.columns", (*PLAIN_DTYPES, VOLUMES))] = None
+            chosen[known_column(name, catalogue, "options.columns", shown)] = None
     return tuple(chosen) or DEFAULT_COLUMNS
