@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,8 +33,11 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 _FUNCTIONS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 #: Statements that say something to a reader or a log, not to the rest of the program.
 _TOLD = ("logger.", "_logger.", "print(")
-#: They look whether the rest is right; nothing goes another way because of them. Planted bugs hold them.
-CHECKS = ("validate", "__repr__", "__str__")
+#: They look whether the rest is right, or tell a reader what is; nothing goes another way because of them. The planted
+#: bugs of the simulator hold them.
+CHECKS = ("validate", "problem", "problems", "broken_rules", "__repr__", "__str__")
+#: An assertion by another name: it says that the program has a fault.
+_ASSERTION = re.compile(r"raise [\w.]*[Bb]roken\w*\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,8 @@ class _Finder:
             case ast.Expr(value=ast.Constant()):
                 return
         if _text(node).startswith(_TOLD):
+            return
+        if _ASSERTION.match(_text(node)):
             return
         if self._names and _removable(node):
             first = _text(node)

@@ -44,8 +44,19 @@ ROOMS = (
         ("tests/scenarios/rollout", "tests/pusher/imports/test_rollout_machine.py"),
     ),
     Room(
-        ("services/pusher/admission/acks",),
-        ("tests/pusher/admission/test_acks_machine.py",),
+        (
+            "services/pusher/admission/acks",
+            "services/pusher/admission/admission",
+            "services/pusher/admission/batch",
+            "services/pusher/admission/budget",
+            "services/pusher/admission/progress",
+            "services/pusher/log/group_commit",
+        ),
+        (
+            "tests/scenarios/admission",
+            "tests/pusher/admission/test_acks_machine.py",
+            "tests/pusher/admission/test_admission_machine.py",
+        ),
     ),
     Room(
         (
