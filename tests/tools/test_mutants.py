@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tools.mutants.__main__ import survivors_of
 from tools.mutants.mutations import find_mutants
 
 MODULE = '''
@@ -166,3 +167,11 @@ def test_tests_that_fail_unchanged_are_an_error(tmp_path: Path) -> None:
         tmp_path, "def one():\n    return 1\n", "import planted\n\ndef test():\n    assert planted.one() == 2\n"
     )
     assert "assert 1 == 2" in found["error"]
+
+
+def test_survivors_of_a_report_have_the_names_of_their_mutants() -> None:
+    (mutant,) = find_mutants("a/m.py", ast.parse("def f() -> int:\n    return g(x)\n"))
+    assert survivors_of(f"   3 of 4 noticed\nSURVIVED {mutant}\nNOT REACHED a/n.py:7 f: 1 -> 2\n") == {
+        mutant.name,
+        "a/n.py f: 1 -> 2",
+    }

@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import random
+import re
 import sys
 import tomllib
 from collections import Counter, defaultdict
@@ -46,6 +47,12 @@ def drawn(names: Iterable[str], sample: int, seed: int) -> set[str]:
     return set(random.Random(seed).sample(found, min(sample, len(found))) if sample else found)
 
 
+def survivors_of(report: str) -> set[str]:
+    """The names of those that an earlier run reports, whatever line they were in."""
+    kinds = "|".join(verdict.value.upper() for verdict in _SURVIVED)
+    return {f"{path} {name}" for path, name in re.findall(rf"^(?:{kinds}) ([^:]+):\d+ (.*)$", report, re.MULTILINE)}
+
+
 @click.command()
 @click.option("--sample", default=0, help="So many mutants; 0: all.")
 @click.option("--seed", default=1, help="Draws the sample.")
@@ -58,11 +65,10 @@ def main(sample: int, seed: int, only: str, test_s_max: float, again: Path | Non
     rooms = [(room, changes_of(room)) for room in ROOMS]
     everything = {change.mutant.name: change.mutant for _, changes in rooms for change in changes}
     known = equivalents()
-    earlier = again.read_text(encoding="utf-8") if again is not None else ""
-    names = [
-        n for n, m in everything.items() if only in m.path and n not in known and (not earlier or str(m) in earlier)
-    ]
-    chosen = drawn(names, sample, seed)
+    names = {name for name, mutant in everything.items() if only in mutant.path} - known.keys()
+    if again is not None:
+        names &= survivors_of(again.read_text(encoding="utf-8"))
+    chosen = drawn(sorted(names), sample, seed)
     by_module: dict[str, Counter[Verdict]] = defaultdict(Counter)
     for room, changes in rooms:
         if not (to_run := [change for change in changes if change.mutant.name in chosen]):

@@ -37,7 +37,11 @@ ROOMS = (
     ),
     Room(
         ("services/pusher/fanout/progress", "services/pusher/fanout/replication"),
-        ("tests/scenarios/replication", "tests/pusher/fanout/test_replication_machine.py"),
+        (
+            "tests/scenarios/replication",
+            "tests/pusher/fanout/test_progress.py",
+            "tests/pusher/fanout/test_replication_machine.py",
+        ),
     ),
     Room(
         ("services/pusher/imports/places", "services/pusher/imports/rollout"),

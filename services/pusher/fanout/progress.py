@@ -100,7 +100,7 @@ class NodeReplication:
 
     def move(self, state: NodeStream, why: str) -> None:
         """Goes to another state. Raises ReplicationBrokenError where the table has nothing."""
-        if state is not self.state and state not in TRANSITIONS[self.state]:
+        if state not in TRANSITIONS[self.state]:
             story = "; ".join(self.story)
             raise ReplicationBrokenError(f"{self.node}: {self.state} cannot become {state} ({why}); before: {story}")
         self.story.append(f"{self.state} -> {state}: {why}")

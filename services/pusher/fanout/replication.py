@@ -85,7 +85,7 @@ class Replication:
         first_position: int,
         position: int,
         jitter: Callable[[], float],
-        import_id: int = 0,
+        import_id: int,
     ) -> None:
         """`position`: newest durable; `first_position`: oldest kept; `import_id`: in force; `jitter()`: from 0 to 1."""
         self.settings = settings
@@ -129,8 +129,6 @@ class Replication:
                 return self._sent(node, last_position, size_bytes, now_s)
             case Writable():
                 node.writing = False
-                if not node.in_flight:
-                    node.progress_at = now_s
                 return self._feed(node, now_s)
             case Stood():
                 return self._stood(node, event, now_s)

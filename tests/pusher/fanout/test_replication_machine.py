@@ -59,7 +59,7 @@ class ReplicationMachine(RuleBasedStateMachine):
         self.position, self.first = 0, 1
         self.core = Replication(
             ReplicationSettings(batch_updates_max=5, window_updates=12, window_bytes=100, stall_timeout_s=8.0),
-            log_id="log", first_position=1, position=0, jitter=lambda: 0.5,
+            log_id="log", first_position=1, position=0, jitter=lambda: 0.5, import_id=0,
         )  # fmt: skip
         self.receivers = {node: Receiver() for node in NODES}
         self.sessions: dict[str, int] = {}
