@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
@@ -17,6 +15,7 @@ from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
+from services.shared.clock import Clock, MonotonicClock
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
@@ -38,7 +37,7 @@ class Coordinator:
         settings: CoordinatorSettings,
         store: ClusterStore,
         core: ElectionCore,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -60,7 +59,7 @@ class Coordinator:
         cluster: ClusterSettings,
         settings: CoordinatorSettings,
         store: ClusterStore,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> Coordinator:
         """Loads what is recorded, and listens.
 
@@ -70,7 +69,8 @@ class Coordinator:
             OSError: A port is taken.
         """
         recorded = await store.load()
-        core = ElectionCore(settings.election, recorded, hosts_order(cluster), clock())
+        clock = clock or MonotonicClock()
+        core = ElectionCore(settings.election, recorded, hosts_order(cluster), clock.now_s())
         coordinator = cls(cluster, settings, store, core, clock)
         port = await coordinator.server.start()
         http_port = await coordinator.http.start(settings.listen_host, settings.http_port)

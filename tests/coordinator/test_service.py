@@ -20,9 +20,9 @@ from services.coordinator.election.events import Recorded
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.sections import ClusterSettings
-from services.shared.cores import Tick
 from services.shared.serving.channels import open_channel
-from tests.fakes.heartbeats import DRAINING, FakeNode
+from tests.fakes.clock import TurnedClock
+from tests.fakes.heartbeats import DRAINING, Heartbeats
 
 CLUSTER = ClusterSettings(name="dot-test")
 SETTINGS = CoordinatorSettings(
@@ -35,22 +35,22 @@ class Stage:
     """A coordinator, its clock, its store, and a channel to it."""
 
     def __init__(self) -> None:
-        self.now = 100.0
+        self.clock = TurnedClock()
         self.store = MemoryStore()
         self.coordinator: Coordinator
         self.channel: grpc.aio.Channel
-        self.nodes: list[FakeNode] = []
+        self.nodes: list[Heartbeats] = []
 
     async def start(self, cluster: ClusterSettings = CLUSTER) -> None:
-        self.coordinator = await Coordinator.start(cluster, SETTINGS, self.store, clock=lambda: self.now)
+        self.coordinator = await Coordinator.start(cluster, SETTINGS, self.store, clock=self.clock)
         self.channel = open_channel(f"127.0.0.1:{self.coordinator.server.port}")
 
     @property
     def stub(self) -> Any:
         return coordinator_pb2_grpc.CoordinatorServiceStub(self.channel)
 
-    def node(self, name: str, **options: str) -> FakeNode:
-        self.nodes.append(FakeNode(self.channel, name, **options))
+    def node(self, name: str, **options: str) -> Heartbeats:
+        self.nodes.append(Heartbeats(self.channel, name, **options))
         return self.nodes[-1]
 
     async def cluster(self) -> coordinator_pb2.Cluster:
@@ -65,22 +65,15 @@ class Stage:
                     return
                 await asyncio.sleep(0.005)
 
-    def pass_time(self, seconds: float) -> None:
-        """Turns the clock as a coordinator sees it that is awake."""
-        for _ in range(round(seconds / 0.1)):
-            self.now += 0.1
-            self.coordinator.runner.feed(Tick())
-
-    async def elect(self, *nodes: FakeNode) -> None:
+    async def elect(self, *nodes: Heartbeats) -> None:
         """Lets the first lease time pass; the first of the nodes (the furthest) becomes primary."""
         nodes[0].position += 1
         for node in nodes:
             await node.talk()
-        self.now += 0.999
+        self.clock.turn(0.999)
         for node in nodes:
             await node.talk()
-        self.now += 0.001
-        self.coordinator.runner.feed(Tick())
+        self.clock.turn(0.001)
         answer = await nodes[0].answer()
         assert answer.role == coordinator_pb2.ROLE_PRIMARY
         await nodes[0].talk()
@@ -127,10 +120,10 @@ async def test_a_dead_stream_is_not_a_dead_node(stage: Stage) -> None:
     await a.close()
     await stage.until(lambda: _is_disconnected(stage, "a"))
     assert (await stage.cluster()).primary == "a"
-    stage.now += 0.9
+    stage.clock.turn(0.9)
     await b.talk()
     assert (await stage.cluster()).primary == "a"
-    stage.now += 0.2
+    stage.clock.turn(0.2)
     answer = await b.talk()
     if answer.role != coordinator_pb2.ROLE_PRIMARY:  # the grant follows when it is written down
         answer = await b.answer()
@@ -162,7 +155,7 @@ async def test_switchover_waits_for_the_exact_position(stage: Stage) -> None:
     call = stage.stub.Switchover(coordinator_pb2.SwitchoverRequest(to_node="b"), timeout=DEADLINE_S)
     await stage.until(lambda: _note_has(stage, "waits until it has caught up with a"))
     assert (await stage.cluster()).primary == "a"
-    stage.now += 0.05
+    stage.clock.turn(0.05)
     b.position = 60
     done = await call
     assert (done.from_node, done.to_node, done.epoch) == ("a", "b", 2)
@@ -190,7 +183,7 @@ async def test_pause_is_durable_and_stops_elections(stage: Stage) -> None:
     await stage.stub.Pause(coordinator_pb2.PauseRequest(), timeout=DEADLINE_S)
     assert (await stage.store.load()).paused
     await a.talk()
-    stage.pass_time(5)
+    stage.clock.turn(5)
     await a.talk()
     cluster = await stage.cluster()
     assert (cluster.primary, cluster.paused) == ("", True)
@@ -206,11 +199,11 @@ async def test_a_store_that_fails_is_told_and_tried_again(stage: Stage) -> None:
     assert "disk full" in (error.details() or "")
     a = stage.node("a")
     await a.talk()
-    stage.pass_time(1.5)
+    stage.clock.turn(1.5)
     assert (await a.talk()).role == coordinator_pb2.ROLE_PASSIVE
     await stage.until(lambda: _note_has(stage, "cannot write its state: disk full"))
     stage.store.fault = ""
-    stage.pass_time(0.5)
+    stage.clock.turn(0.5)
     answer = await a.talk()
     if answer.role != coordinator_pb2.ROLE_PRIMARY:
         answer = await a.answer()
@@ -221,10 +214,9 @@ async def test_a_write_that_only_seemed_to_fail_counts(stage: Stage) -> None:
     a = stage.node("a")
     await a.talk()
     stage.store.fault, stage.store.fault_after_write = "no answer", True
-    stage.now += 0.9
+    stage.clock.turn(0.9)
     await a.talk()
-    stage.now += 0.1
-    stage.coordinator.runner.feed(Tick())
+    stage.clock.turn(0.1)
     assert (await a.answer()).epoch == 1
 
 

@@ -15,7 +15,7 @@ DRAINING = coordinator_pb2.NODE_STATE_DRAINING
 ANSWER_TIMEOUT_S = 10.0
 
 
-class FakeNode:
+class Heartbeats:
     """Sends heartbeats when told to, and takes every role that it is given."""
 
     def __init__(self, channel: grpc.aio.Channel, name: str, *, incarnation: str = "", cluster: str = "dot-test"):

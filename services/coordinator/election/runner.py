@@ -32,6 +32,7 @@ from services.coordinator.election.events import (
     SwitchoverProblem,
 )
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
+from services.shared.clock import Clock, Timer
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.errors import (
@@ -68,14 +69,12 @@ class CoreRunner:
     Args:
         core: The election core, as recorded in the store.
         store: What `Persist` writes to.
-        clock: The core's clock, in seconds.
+        clock: What the core goes by.
         background: Where writes run; ended when the coordinator must not go on: another one is active, or a rule is
             broken.
     """
 
-    def __init__(
-        self, core: ElectionCore, store: ClusterStore, clock: Callable[[], float], background: Background
-    ) -> None:
+    def __init__(self, core: ElectionCore, store: ClusterStore, clock: Clock, background: Background) -> None:
         self.core = core
         self._background = background
         self._store = store
@@ -83,7 +82,7 @@ class CoreRunner:
         self._sinks: dict[tuple[str, str], NodeSink] = {}
         self._asked: dict[int, asyncio.Future[SwitchoverDone | PauseDone]] = {}
         self._requests = itertools.count(1)
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._write: asyncio.Task[None] | None = None
         #: What failed writes may have left in the store.
         self._possibly_stored: list[Recorded] = []
@@ -119,7 +118,7 @@ class CoreRunner:
 
     def now(self) -> float:
         """The core's clock."""
-        return self._clock()
+        return self._clock.now_s()
 
     def attach(self, node: str, incarnation: str, sink: NodeSink) -> NodeSink | None:
         """Sends this process's answers to `sink` from now on; returns the sink of an older stream, if there is one."""
@@ -170,7 +169,7 @@ class CoreRunner:
         if self._closed or self._background.failed.is_set():
             return
         try:
-            actions = self.core.handle(event, self._clock())
+            actions = self.core.handle(event, self._clock.now_s())
             self.core.validate()
         except Exception as error:
             self._background.fail(error, "the election")
@@ -184,8 +183,7 @@ class CoreRunner:
             self._timer.cancel()
         deadline_s = self.core.deadline_s
         if deadline_s is not None:
-            wait_s = max(0.0, deadline_s - self._clock())
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self.feed, Tick())
+            self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
 
     def _perform(self, action: Action) -> None:
         match action:
