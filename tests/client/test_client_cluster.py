@@ -23,6 +23,7 @@ async def test_operators_wishes() -> None:
 
 async def test_a_watcher_comes_back_after_a_reset() -> None:
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        cluster.coordinator.break_watches_after = 2
         seen = 0
         async for view in client.watch_cluster():
             assert view.primary == "n1"
@@ -46,7 +47,7 @@ async def test_the_log_is_read_in_order() -> None:
         from tests.client.test_client_push import order
 
         assert [one.position async for one in client.push([order(1), order(2)])] == [1, 2]
-        assert [record.position async for record in client.read_log(2)] == [2]
+        assert [record.position async for record in client.read_log(2, 2)] == [2]
 
 
 def test_an_endpoints_file_reads_as_it_was_written(tmp_path: Path) -> None:

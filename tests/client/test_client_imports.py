@@ -13,6 +13,7 @@ from fasttree.client import (
     UploadOptions,
 )
 from fasttree.v1 import pusher_pb2
+from tests.client.test_client_push import order
 from tests.fakes.cluster import fake_cluster
 
 
@@ -21,9 +22,10 @@ async def test_a_file_arrives_whole_with_progress(tmp_path: Path) -> None:
     path.write_bytes(bytes(range(256)) * 6_000)
     seen: list[tuple[int, int]] = []
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        cluster.pusher.updates = [order(number) for number in range(5)]
         options = UploadOptions(as_of_position=5, force=True)
         manifest = await client.upload_import(path, options, lambda sent, size: seen.append((sent, size)))
-        assert cluster.pusher.uploaded == [path.read_bytes()]
+        assert [content for _, content in cluster.pusher.files.values()] == [path.read_bytes()]
         assert (manifest.file_name, manifest.as_of_position, manifest.force) == ("members.csv", 5, True)
         assert seen[-1] == (1_536_000, 1_536_000)
         assert len(seen) == 3
@@ -37,7 +39,7 @@ async def test_an_upload_whose_answer_was_lost_is_not_repeated(tmp_path: Path) -
         cluster.pusher.break_uploads = 1
         again = await client.upload_import(path)
         assert (first.import_id, again.import_id) == (1, 2)
-        assert len(cluster.pusher.uploaded) == 2
+        assert len(cluster.pusher.files) == 2
 
 
 async def test_the_rollout_is_watched_to_its_end(tmp_path: Path) -> None:
@@ -65,6 +67,7 @@ async def test_rollback(tmp_path: Path) -> None:
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
         with pytest.raises(FailedPreconditionError, match="no import before"):
             await client.rollback_import()
-        await client.upload_import(path)
-        await client.upload_import(path)
+        for _ in range(2):
+            manifest = await client.upload_import(path)
+            assert [status async for status in client.watch_import(manifest.import_id)]
         assert (await client.rollback_import()).import_id == 3

@@ -40,7 +40,7 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing(break_after: in
         options = PushOptions(batch_updates_max=50, window_updates=200)
         receipts = await collect(client.push([order(number) for number in range(1_000)], options))
         assert [receipt.position for receipt in receipts] == list(range(1, 1_001))
-        assert [update.update_id for update in cluster.pusher.log] == [f"o-{number}" for number in range(1_000)]
+        assert [update.update_id for update in cluster.pusher.updates] == [f"o-{number}" for number in range(1_000)]
         assert any(receipt.duplicate for receipt in receipts)
 
 

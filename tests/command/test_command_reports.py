@@ -9,7 +9,8 @@ import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, FakeReports, fake_cluster
+from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.fakes.reports import FakeReports
 
 DEFAULT = "member_id,sponsor_id,level,status,rank,joined_on,pv,gv,downline_count"
 

@@ -17,7 +17,7 @@ import pytest
 from bench.cluster.cluster import free_port
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.serving.channels import open_channel
-from tests.fakes.heartbeats import FakeNode
+from tests.fakes.heartbeats import Heartbeats
 
 DEADLINE_S = 30.0
 #: After a restart the recorded primary has this long to be heard, however busy the machine is.
@@ -89,7 +89,7 @@ async def cluster_when(channel: grpc.aio.Channel, primary: str) -> coordinator_p
 async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorProcess) -> None:
     channel = open_channel(coordinator.address)
     await asyncio.wait_for(channel.channel_ready(), DEADLINE_S)
-    a, b = FakeNode(channel, "a"), FakeNode(channel, "b")
+    a, b = Heartbeats(channel, "a"), Heartbeats(channel, "b")
     a.position = 10
     a.live()
     b.live()
@@ -123,7 +123,7 @@ async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorP
 async def test_a_frozen_coordinator_wakes_and_leaves_the_primary_alone(coordinator: CoordinatorProcess) -> None:
     channel = open_channel(coordinator.address)
     await channel.channel_ready()
-    a, b = FakeNode(channel, "a"), FakeNode(channel, "b")
+    a, b = Heartbeats(channel, "a"), Heartbeats(channel, "b")
     a.position = 10
     a.live()
     b.live()
@@ -148,7 +148,7 @@ async def test_sigterm_ends_streams_and_exits_0(coordinator: CoordinatorProcess)
     channel = open_channel(coordinator.address)
     await channel.channel_ready()
     stub: Any = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
-    node = FakeNode(channel, "a")
+    node = Heartbeats(channel, "a")
     await node.talk()
     watch = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
     assert (await watch.read()).cluster.name == "dot-test"

@@ -16,7 +16,9 @@ from services.pusher.log.sqlite import SqliteLog
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from tests.docs.ways import ROOT
-from tests.fakes.neighbours import CLUSTER, running_node, until
+from tests.fakes.server import CLUSTER
+from tests.treenode.running_node import running_node
+from tests.waiting import until
 
 _OURS = (f"{ROOT}/services/", f"{ROOT}/client/")
 

@@ -10,7 +10,8 @@ from fasttree.client import PushOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.docs.small_cluster import Entered, small_cluster
 from tests.docs.ways import ROOT, Way, linked, way
-from tests.fakes.neighbours import csv_of, posted
+from tests.fakes.import_file import csv_of
+from tests.updates import posted
 
 ORDER = "An order"
 STEPS_MAX = {ORDER: 18}

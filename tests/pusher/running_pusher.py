@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
 from tests.fakes.node import FakeNode
-
-DEADLINE_S = 20.0
+from tests.fakes.server import CLUSTER
 
 
 def write_hosts(folder: Path, nodes: Sequence[FakeNode]) -> Path:
@@ -47,7 +45,7 @@ async def running_pusher(
         "canary_patience_s": 0.5,
         **settings,
     }
-    cluster = ClusterSettings(name="test", hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
+    cluster = ClusterSettings(name=CLUSTER, hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
     pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder))
     await pusher.start()
     try:
@@ -82,14 +80,6 @@ async def push(
     async for response in stub.PushUpdates(requests()):
         receipts += response.receipts
     return receipts
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Waits for a condition; says what it waited for when that does not come."""
-    deadline = asyncio.get_running_loop().time() + DEADLINE_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"waited {DEADLINE_S:g} s for {what}"
-        await asyncio.sleep(0.01)
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:

@@ -19,8 +19,9 @@ from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.shared.serving.channels import open_channel
 from tests.pusher.pusher_process import PusherProcess
-from tests.pusher.running_pusher import push, until
+from tests.pusher.running_pusher import push
 from tests.pusher.updates import orders
+from tests.waiting import until
 
 
 async def push_until_broken(address: str, updates: list[types_pb2.Update], receipts: dict[str, int]) -> None:

@@ -16,11 +16,14 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
-from tests.fakes import neighbours
-from tests.fakes.heartbeats import FakeNode as HeartbeatNode
-from tests.fakes.neighbours import Stream, enrolled, running_node
+from tests.fakes.heartbeats import Heartbeats
 from tests.fakes.node import FakeNode
-from tests.pusher.running_pusher import running_pusher, until
+from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.pusher.running_pusher import running_pusher
+from tests.treenode.running_node import running_node
+from tests.updates import enrolled
+from tests.waiting import until
 
 LISTS = Path(__file__).parent / "ops_pages"
 PATHS = ("/livez", "/readyz", "/primary", "/debug/mtree.log?lines=0", "/debug/hpushup.log?lines=x", "/debug/x", "/")
@@ -32,7 +35,7 @@ async def coordinator(folder: Path) -> AsyncIterator[str]:
     running = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
     try:
         async with open_channel(f"127.0.0.1:{running.server.port}") as channel:
-            await HeartbeatNode(channel, "n1", cluster="dot-test").talk()
+            await Heartbeats(channel, "n1", cluster="dot-test").talk()
             yield f"127.0.0.1:{running.http.port}"
     finally:
         await running.stop()
@@ -51,7 +54,7 @@ async def pusher(folder: Path) -> AsyncIterator[str]:
 @asynccontextmanager
 async def treenode(folder: Path) -> AsyncIterator[str]:
     async with (
-        neighbours.running_pusher() as feeder,
+        fake_pusher() as feeder,
         running_node(folder) as running,
         Stream(running, feeder) as stream,
     ):

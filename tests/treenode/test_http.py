@@ -8,7 +8,10 @@ import aiohttp
 import pytest
 
 from services.treenode.debug_logs import FOLLOWERS_MAX
-from tests.fakes.neighbours import Stream, enrolled, posted, running_node, running_pusher
+from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.treenode.running_node import running_node
+from tests.updates import enrolled, posted
 
 UPDATES = [enrolled("A"), posted("O-1", "A", 150), posted("O-2", "Z")]
 
@@ -20,7 +23,7 @@ async def get(session: aiohttp.ClientSession, url: str) -> tuple[int, str]:
 
 async def test_logs_and_figures_tell_what_was_applied(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "services.treenode")
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send([1, 2, 3])
@@ -82,7 +85,7 @@ async def test_the_number_of_lines_is_a_number(tmp_path: Path, lines: str) -> No
 
 
 async def test_followers_hear_what_comes_and_end_with_the_node(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, aiohttp.ClientSession() as session:
+    async with fake_pusher() as pusher, aiohttp.ClientSession() as session:
         async with running_node(tmp_path) as node, Stream(node, pusher) as stream:
             pusher.updates = UPDATES
             await stream.hello()

@@ -11,7 +11,8 @@ import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
-from tests.fakes.neighbours import Pusher, enrolled, running_pusher
+from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.updates import enrolled
 
 ROOT = Path(__file__).parents[2]
 START_S = 150.0
@@ -69,7 +70,7 @@ class Process:
         return await self.process.wait()
 
 
-async def fed(process: Process, pusher: Pusher) -> int:
+async def fed(process: Process, pusher: FakePusher) -> int:
     """Sends the whole log; returns the position that the node then has."""
     async with open_channel(process.instant) as channel:
         call = treenode_pb2_grpc.TreeNodeServiceStub(channel).ApplyUpdates()
@@ -89,7 +90,7 @@ async def fed(process: Process, pusher: Pusher) -> int:
 async def test_a_node_that_is_asked_to_end_saves_its_state_and_exits_with_0(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         pusher.updates = [enrolled(f"M{count}") for count in range(500)]
         process = await Process.started(tmp_path)
         await process.serving()
@@ -128,7 +129,7 @@ async def test_why_a_node_can_not_start_is_told_in_one_line(tmp_path: Path) -> N
 
 
 async def test_garbage_is_looked_for_once_the_node_is_ready_and_warm(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         process = await Process.started(tmp_path, program=("-c", TELLS_OF_GARBAGE))
         await process.serving()
         assert not [line for line in process.said if line.startswith("garbage True")]

@@ -14,14 +14,19 @@ from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.memory import MemoryLog
-from tests.fakes.node import HELD_MEMBER, REJECTED_MEMBER, FakeNode
-from tests.pusher.running_pusher import push, running_pusher, stub_of, until
+from tests.fakes.node import FakeNode
+from tests.fakes.server import CLUSTER
+from tests.pusher.running_pusher import push, running_pusher, stub_of
 from tests.pusher.updates import order, orders
+from tests.updates import enrolled, posted
+from tests.waiting import until
 
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[list[FakeNode]]:
-    started = [await FakeNode("one").start(), await FakeNode("two").start()]
+    started = [
+        await FakeNode(name, {f"M{number}": ("", number) for number in range(100)}).start() for name in ("one", "two")
+    ]
     yield started
     for node in started:
         node.running.set()
@@ -40,7 +45,7 @@ async def test_updates_reach_every_node_in_order_each_once(tmp_path: Path, nodes
         for node in nodes:
             await until(partial(has, node, 2500), "all updates on the node")
             assert node.update_ids == [update.update_id for update in orders(0, 2500)]
-            assert node.hellos[0].cluster == "test"
+            assert node.hellos[0].cluster == CLUSTER
             assert node.hellos[0].log_id == pusher.store.log_id
             assert node.hellos[0].pusher_address == f"127.0.0.1:{pusher.server.port}"
         assert pusher.tail.disk_reads == 0
@@ -108,8 +113,7 @@ async def test_receipts_of_many_streams_are_each_in_order(tmp_path: Path) -> Non
 
 
 async def test_waiting_for_nodes_tells_what_became_of_updates(tmp_path: Path, nodes: list[FakeNode]) -> None:
-    held = types_pb2.Update(update_id="h", volume_posted=types_pb2.VolumePosted(member_id=HELD_MEMBER))
-    rejected = types_pb2.Update(update_id="r", volume_posted=types_pb2.VolumePosted(member_id=REJECTED_MEMBER))
+    held, rejected = posted("h", "nobody-yet"), enrolled("M1")
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await until(lambda: sum(node.in_step for node in pusher.fan_out.core.nodes.values()) == 2, "nodes in step")
         receipts = await push(stub, [order(1), held, rejected], ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
@@ -257,7 +261,7 @@ async def test_where_the_pusher_stands(tmp_path: Path, nodes: list[FakeNode]) ->
         await until(lambda: not pusher.fan_out.core.nodes[nodes[1].address].connected, "the loss of a node")
         await push(stub, orders(5, 2), ack_level=pusher_pb2.ACK_LEVEL_ONE_NODE)
         answer = await stub.GetPusher(pusher_pb2.GetPusherRequest())
-    assert answer.cluster == "test"
+    assert answer.cluster == CLUSTER
     assert (answer.log_end.first_position, answer.log_end.position) == (1, 7)
     assert [(node.node, node.connected, node.lag_updates) for node in answer.nodes] == [
         ("one", True, 0),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
-import grpc.aio
 import pytest
 
-from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from fasttree.v1 import coordinator_pb2
 from services.pusher.fanout.membership import Members, Membership, merge
 from services.shared.config.hosts_file import Host
 from services.shared.config.load import SettingsError
-from services.shared.serving.channels import SERVER_OPTIONS
+from tests.fakes.coordinator import FakeCoordinator
 from tests.fakes.node import FakeNode
-from tests.pusher.running_pusher import running_pusher, until, write_hosts
+from tests.pusher.running_pusher import running_pusher, write_hosts
+from tests.waiting import until
 
 
 def node(name: str, instant: str, *, report: str = "", alive: bool = True) -> coordinator_pb2.ClusterNode:
@@ -68,71 +66,25 @@ def test_a_host_file_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None
         Membership(path, "", lambda news: None)
 
 
-class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer):
-    """Says what `cluster` is, at once and on each change."""
-
-    def __init__(self) -> None:
-        self.cluster = coordinator_pb2.Cluster()
-        self.address = ""
-        self._server: grpc.aio.Server | None = None
-        self._changed = asyncio.Event()
-
-    async def start(self) -> None:
-        self._server = grpc.aio.server(options=SERVER_OPTIONS)
-        coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server(self, self._server)
-        port = self._server.add_insecure_port(self.address or "127.0.0.1:0")
-        self.address = f"127.0.0.1:{port}"
-        await self._server.start()
-
-    async def stop(self) -> None:
-        if self._server is not None:
-            await self._server.stop(None)
-
-    def say(self, cluster: coordinator_pb2.Cluster) -> None:
-        self.cluster = cluster
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    async def WatchCluster(
-        self, request: coordinator_pb2.WatchClusterRequest, context: Any
-    ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
-        while True:
-            changed = self._changed
-            yield coordinator_pb2.WatchClusterResponse(cluster=self.cluster)
-            await changed.wait()
-
-    async def KeepAlive(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
-        raise NotImplementedError("not what a pusher calls")
-        yield
-
-    async def GetCluster(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("not what a pusher calls")
-
-    async def Switchover(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("not what a pusher calls")
-
-    async def Pause(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("not what a pusher calls")
-
-    async def Resume(self, request: Any, context: Any) -> Any:
-        raise NotImplementedError("not what a pusher calls")
+def say(coordinator: FakeCoordinator, view: coordinator_pb2.Cluster) -> None:
+    coordinator.cluster.CopyFrom(view)
+    coordinator.tell_watchers()
 
 
 async def test_nodes_come_from_the_coordinator_and_stay_while_it_is_away(tmp_path: Path) -> None:
-    coordinator = FakeCoordinator()
-    await coordinator.start()
+    coordinator = await FakeCoordinator().start()
     one, two = await FakeNode("one").start(), await FakeNode("two").start()
     async with running_pusher(tmp_path, coordinator=coordinator.address) as pusher:
         nodes = pusher.fan_out.core.nodes
-        coordinator.say(cluster(node("one", one.address)))
+        say(coordinator, cluster(node("one", one.address)))
         await until(lambda: one.address in nodes and nodes[one.address].in_step, "the first node")
         await coordinator.stop()
         assert one.address in nodes
         await coordinator.start()
-        coordinator.say(cluster(node("one", one.address), node("two", two.address), primary="two"))
+        say(coordinator, cluster(node("one", one.address), node("two", two.address), primary="two"))
         await until(lambda: two.address in nodes and nodes[two.address].in_step, "the second node")
         assert pusher.rollout.core.primary == two.address
-        coordinator.say(cluster(node("two", two.address)))
+        say(coordinator, cluster(node("two", two.address)))
         await until(lambda: one.address not in nodes, "the end of the first node")
     await coordinator.stop()
     await one.stop()

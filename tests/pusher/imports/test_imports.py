@@ -19,10 +19,13 @@ from services.pusher.log.memory import MemoryLog
 from services.shared.files.chunks import make_chunk
 from services.shared.serving.channels import open_channel
 from tests.fakes.node import FakeNode
-from tests.pusher.running_pusher import push, running_pusher, stub_of, until
+from tests.pusher.running_pusher import push, running_pusher, stub_of
 from tests.pusher.updates import orders
+from tests.waiting import until
 
-FILE = b"member_id,sponsor_id\nA,\nB,A\n" * 40_000  # more than one chunk
+#: More than one chunk.
+FILE = b"member_id,sponsor_id\n" + b"".join(b"M%d,%s\n" % (n, b"M0" if n else b"") for n in range(80_000))
+BAD_FILE = b"member_id,sponsor_id\nM0,\nM1,M9\n"
 
 
 @pytest.fixture
@@ -81,13 +84,12 @@ async def test_an_import_goes_to_every_node_one_after_another(tmp_path: Path, no
 
 
 async def test_a_bad_file_stops_at_the_first_node_and_says_why(tmp_path: Path, nodes: list[FakeNode]) -> None:
-    nodes[0].refuses = {1}
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
-        await upload(stub)
+        await upload(stub, BAD_FILE)
         status = await ended(stub)
         assert status.state == pusher_pb2.IMPORT_STATE_REFUSED
-        assert status.nodes[0].progress.rejected_rows[0].reason == "unknown sponsor"
+        assert status.nodes[0].progress.rejected_rows[0].reason == 'the sponsor "M9" is not in the file'
         assert nodes[1].loads == []
         assert pusher.fan_out.log_end().import_id == 0
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
@@ -97,7 +99,8 @@ async def test_a_bad_file_stops_at_the_first_node_and_says_why(tmp_path: Path, n
 
 
 async def test_what_the_first_node_carries_goes_to_the_others(tmp_path: Path, nodes: list[FakeNode]) -> None:
-    nodes[0].carried_positions = [2, 5]
+    for node in nodes:
+        node.tree.members.update({f"M{number}": ("", number) for number in (0, 2, 3, 5, 6)})  # 1 and 4 come too early
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 7))
@@ -140,7 +143,8 @@ async def test_a_rollout_goes_on_after_a_restart_of_the_pusher(tmp_path: Path, n
 
 
 async def test_rollback_takes_the_file_before_with_the_updates_since(tmp_path: Path, nodes: list[FakeNode]) -> None:
-    nodes[0].carried_positions = [1]
+    for node in nodes:
+        node.tree.members.update({f"M{number}": ("", number) for number in (1, 2, 3, 4)})  # order-0 comes too early
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 5))
@@ -284,11 +288,13 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
     now = [1000.0]
     store = MemoryLog(clock=lambda: now[0])
     settings: dict[str, Any] = {"imports_kept": 2, "retention_age_s": 0.0}
+    for node in nodes:
+        node.tree.members.update({f"M{number}": ("", number) for number in range(10)})  # nothing has to be carried
     async with running_pusher(tmp_path, nodes, store=store, **settings) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         for number in range(1, 5):
             await push(stub, orders(number * 100, 10))
-            await upload(stub, f"member_id\n{number}\n".encode(), f"{number}.csv")
+            await upload(stub, b"member_id\n" + b"".join(b"M%d\n" % member for member in range(10)), f"{number}.csv")
             await ended(stub)
         await until(
             lambda: all(node.applied_position == 40 for node in pusher.fan_out.core.nodes.values()), "the nodes"

@@ -13,8 +13,8 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.upload_folder import UploadFolder
 from services.shared.files import durable
 from services.shared.serving.background import Background
-from tests.pusher.running_pusher import until
 from tests.shared.files.power import Disk, ForgetfulOs
+from tests.waiting import until
 
 FILE, NAME, POSITION = b"member_id\nA\n", "members.csv", 3
 

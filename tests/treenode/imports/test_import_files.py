@@ -13,7 +13,8 @@ from services.shared.files import durable
 from services.shared.files.downloads import DownloadFailedError
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 from services.treenode.imports.files import SOURCES_MAX, ImportFiles
-from tests.fakes.neighbours import Pusher, csv_of, running_pusher
+from tests.fakes.import_file import csv_of
+from tests.fakes.pusher import FakePusher, fake_pusher
 from tests.shared.files.power import ForgetfulOs
 
 FILE = csv_of([("A", "", "10.00"), ("B", "A", "5.50")])
@@ -35,7 +36,7 @@ def names(folder: Path) -> list[str]:
 
 async def test_a_file_is_kept_though_files_of_another_log_have_higher_numbers(tmp_path: Path) -> None:
     files = files_in(tmp_path)
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         for import_id in (56, 57, 1):
             assert await got(files, pusher.add_import(import_id, FILE, 0), pusher.address) == FILE
     assert names(tmp_path) == ["000001-members.csv", "000001.manifest", "000057-members.csv", "000057.manifest"]
@@ -45,7 +46,7 @@ async def test_a_file_is_kept_though_files_of_another_log_have_higher_numbers(tm
 
 
 async def test_a_file_is_fetched_once(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         manifest = pusher.add_import(1, FILE, 0)
         files = files_in(tmp_path)
         await got(files, manifest, pusher.address)
@@ -56,7 +57,7 @@ async def test_a_file_is_fetched_once(tmp_path: Path) -> None:
 
 async def test_a_file_that_was_damaged_on_disk_is_fetched_again(tmp_path: Path) -> None:
     """Same size, same time: only its checksum tells."""
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         manifest = pusher.add_import(1, FILE, 0)
         path = await files_in(tmp_path).get(manifest, [pusher.address], lambda share: None)
         state = path.stat()
@@ -73,7 +74,7 @@ async def test_a_file_that_was_damaged_on_disk_is_fetched_again(tmp_path: Path) 
 
 async def test_an_import_of_that_number_with_other_content_takes_its_place(tmp_path: Path) -> None:
     other = csv_of([("Z", "", "1.00")])
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         files = files_in(tmp_path)
         await got(files, pusher.add_import(1, FILE, 0), pusher.address)
         manifest = pusher.add_import(1, other, 0)
@@ -83,7 +84,7 @@ async def test_an_import_of_that_number_with_other_content_takes_its_place(tmp_p
         assert (await files.find(1)).manifest == manifest
 
 
-async def half_of(files: ImportFiles, pusher: Pusher, import_id: int) -> types_pb2.ImportManifest:
+async def half_of(files: ImportFiles, pusher: FakePusher, import_id: int) -> types_pb2.ImportManifest:
     """A download that was cut off in the middle, with the process."""
     manifest = pusher.add_import(import_id, FILE, 0)
     with pytest.raises(DownloadFailedError):
@@ -94,14 +95,14 @@ async def half_of(files: ImportFiles, pusher: Pusher, import_id: int) -> types_p
 
 
 async def test_a_download_goes_on_after_a_restart(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         manifest = await half_of(files_in(tmp_path), pusher, 1)
         assert await got(files_in(tmp_path), manifest, pusher.address) == FILE
         assert pusher.sent_bytes == len(FILE) - len(FILE) // 2
 
 
 async def test_what_another_download_left_is_removed(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         await half_of(files_in(tmp_path), pusher, 1)
         assert len(names(tmp_path / "incoming")) == 1
         await got(files_in(tmp_path), pusher.add_import(2, FILE, 0), pusher.address)
@@ -111,13 +112,13 @@ async def test_what_another_download_left_is_removed(tmp_path: Path) -> None:
 async def test_files_of_a_former_version_are_removed(tmp_path: Path) -> None:
     for name in ("1.file", "1.manifest", "2.part"):
         (tmp_path / name).write_bytes(b"x")
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         assert await got(files_in(tmp_path), pusher.add_import(1, FILE, 0), pusher.address) == FILE
     assert names(tmp_path) == ["000001-members.csv", "000001.manifest"]
 
 
 async def test_a_damaged_manifest_is_no_manifest(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         manifest = pusher.add_import(1, FILE, 0)
         await got(files_in(tmp_path), manifest, pusher.address)
         hostile = types_pb2.ImportManifest(import_id=1, file_name="../../x", sha256=manifest.sha256)
@@ -130,7 +131,7 @@ async def test_a_damaged_manifest_is_no_manifest(tmp_path: Path) -> None:
 
 async def test_manifests_that_can_not_be_are_refused(tmp_path: Path) -> None:
     files = files_in(tmp_path)
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         good = pusher.add_import(1, FILE, 0)
     for field, value in (("import_id", 0), ("sha256", b"short"), ("file_name", "../x"), ("file_name", "..")):
         manifest = types_pb2.ImportManifest()
@@ -150,7 +151,7 @@ async def test_manifests_that_can_not_be_are_refused(tmp_path: Path) -> None:
 async def test_a_power_failure_leaves_no_manifest_without_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         files = files_in(tmp_path)
         await got(files, pusher.add_import(1, FILE, 0), pusher.address)
         for import_id in (2, 3):  # the second one takes the first one's room

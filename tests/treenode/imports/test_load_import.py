@@ -11,25 +11,20 @@ from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, treenode_pb2,
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
-from tests.fakes.neighbours import (
-    Pusher,
-    Stream,
-    csv_of,
-    enrolled,
-    load_import,
-    posted,
-    running_node,
-    running_pusher,
-    until,
-)
+from tests.fakes.import_file import csv_of
+from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.treenode.running_node import load_import, running_node
 from tests.treenode.tree.reads import row_of
+from tests.updates import enrolled, posted
+from tests.waiting import until
 
 DONE = treenode_pb2.IMPORT_PHASE_DONE
 REFUSED = treenode_pb2.IMPORT_PHASE_REFUSED
 FILE = csv_of([("A", "", "10.00"), ("B", "A", "5.50"), ("C", "A", "0.00"), ("D", "B", "1.00")])
 
 
-async def fed(node: TreeNode, pusher: Pusher, stream: Stream, updates: list[types_pb2.Update]) -> None:
+async def fed(node: TreeNode, pusher: FakePusher, stream: Stream, updates: list[types_pb2.Update]) -> None:
     """Appends the updates to the log and sends them to the node."""
     first = len(pusher.updates) + 1
     pusher.updates += updates
@@ -45,7 +40,7 @@ def totals(node: TreeNode, member_id: str) -> tuple[int, int]:
 
 
 async def test_the_first_import_of_a_new_cluster(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         responses = await load_import(node, pusher, pusher.add_import(1, FILE, 0))
         last = responses[-1]
@@ -63,7 +58,7 @@ async def test_the_first_import_of_a_new_cluster(tmp_path: Path) -> None:
 
 
 async def test_the_pusher_hears_at_once_of_a_tree_that_the_node_took(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await load_import(node, pusher, pusher.add_import(1, FILE, 0))
         told = await stream.read()  # without a message of the pusher before it
@@ -71,7 +66,7 @@ async def test_the_pusher_hears_at_once_of_a_tree_that_the_node_took(tmp_path: P
 
 
 async def test_updates_after_the_files_position_come_on_top_of_it(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await fed(node, pusher, stream, [enrolled("A"), enrolled("B", "A"), posted("O-1", "B", 550)])
         # The file holds the effect of the first three; the next three came while it was exported.
@@ -83,7 +78,7 @@ async def test_updates_after_the_files_position_come_on_top_of_it(tmp_path: Path
 
 
 async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
         await stream.hello()
         updates = [
             enrolled("A"),
@@ -127,7 +122,7 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("name", BAD_FILES)
 async def test_a_bad_file_is_refused_by_row_and_leaves_everything_as_it_was(tmp_path: Path, name: str) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await fed(node, pusher, stream, [enrolled("A"), posted("O-1", "A", 5)])
         before = (node.runner.held_tree, node.runner.held_tree.digest, node.runner.core.state)
@@ -144,7 +139,7 @@ async def test_a_bad_file_is_refused_by_row_and_leaves_everything_as_it_was(tmp_
 
 
 async def test_an_import_too_different_is_refused_unless_forced(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await load_import(node, pusher, pusher.add_import(1, FILE, 0))
         smaller = csv_of([("A", "", "10.00"), ("B", "A", "5.50"), ("D", "A", "1.00"), ("F", "A", "2.00")])
@@ -163,7 +158,7 @@ async def test_an_import_too_different_is_refused_unless_forced(tmp_path: Path) 
 
 
 async def test_what_another_node_took_is_taken_here_whatever_it_changes(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await load_import(node, pusher, pusher.add_import(1, FILE, 0))
         pusher.import_id = 2
@@ -172,7 +167,7 @@ async def test_what_another_node_took_is_taken_here_whatever_it_changes(tmp_path
 
 
 async def test_a_download_goes_on_where_it_was_cut_and_falls_back_to_the_next_source(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         manifest = pusher.add_import(1, FILE, 0)
         pusher.cut_after_bytes = 64
@@ -182,7 +177,7 @@ async def test_a_download_goes_on_where_it_was_cut_and_falls_back_to_the_next_so
 
 
 async def test_a_file_that_is_not_what_was_announced_is_never_read(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         manifest = pusher.add_import(1, FILE, 0)
         announced = types_pb2.ImportManifest()
@@ -207,7 +202,7 @@ async def test_a_file_that_is_not_what_was_announced_is_never_read(tmp_path: Pat
     ],
 )
 async def test_a_manifest_that_can_not_be(tmp_path: Path, field: str, value: object, code: grpc.StatusCode) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
         manifest = pusher.add_import(1, FILE, 0)
         setattr(manifest, field, value)
         if field == "import_id":
@@ -221,7 +216,7 @@ async def test_a_manifest_that_can_not_be(tmp_path: Path, field: str, value: obj
 
 
 async def test_peers_serve_the_file_from_any_offset(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
         await stream.hello()
         manifest = pusher.add_import(1, FILE, 0)
         await load_import(node, pusher, manifest)
@@ -250,7 +245,7 @@ async def test_peers_serve_the_file_from_any_offset(tmp_path: Path) -> None:
 
 async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Path) -> None:
     members = [(f"M{number}", f"M{(number - 1) // 3}" if number else "", "1.00") for number in range(5_000)]
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await load_import(node, pusher, pusher.add_import(1, csv_of(members), 0))
         loading = asyncio.create_task(load_import(node, pusher, pusher.add_import(2, csv_of(members), 0)))
@@ -267,7 +262,7 @@ async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Pa
 
 
 async def test_a_caller_that_goes_away_ends_the_loading(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         loading = asyncio.create_task(load_import(node, pusher, pusher.add_import(1, FILE, 0)))
         await until(lambda: node.runner.loading[0] == 1, "the loading to begin")

@@ -11,15 +11,12 @@ from fasttree.v1 import coordinator_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
-from tests.fakes.neighbours import (
-    Stream,
-    csv_of,
-    load_import,
-    running_coordinator,
-    running_node,
-    running_pusher,
-    until,
-)
+from tests.fakes.coordinator import fake_coordinator
+from tests.fakes.import_file import csv_of
+from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.treenode.running_node import load_import, running_node
+from tests.waiting import until
 
 
 async def health(node: TreeNode) -> dict[str, bool]:
@@ -44,15 +41,15 @@ async def health(node: TreeNode) -> dict[str, bool]:
 
 async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: Path) -> None:
     async with (
-        running_pusher() as pusher,
-        running_coordinator() as coordinator,
+        fake_pusher() as pusher,
+        fake_coordinator() as coordinator,
         running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=0.05) as node,
     ):
         assert await health(node) == {"live": True, "ready": False, "primary": False}
         async with Stream(node, pusher) as stream:
             await stream.hello()
             assert await health(node) == {"live": True, "ready": True, "primary": False}
-            coordinator.role, coordinator.epoch = coordinator_pb2.ROLE_PRIMARY, 7
+            coordinator.give_role("n1", epoch=7)
             await until(lambda: coordinator.heard["n1"].status.primary_epoch == 7, "the node to say it is primary")
             assert await health(node) == {"live": True, "ready": True, "primary": True}
             assert node.runner.as_of().epoch == 7
@@ -63,26 +60,26 @@ async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: 
             # The coordinator is back, on a new stream once the old one was given up.
             coordinator.silent = False
             await until(lambda: node.runner.core.state is NodeState.PRIMARY, "the node to be primary again")
-            coordinator.role = coordinator_pb2.ROLE_PASSIVE
+            coordinator.give_role("", epoch=7)
             await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be passive")
             # One that lost its memory is not believed.
-            coordinator.role, coordinator.epoch = coordinator_pb2.ROLE_PRIMARY, 6
+            coordinator.give_role("n1", epoch=6)
             await until(lambda: node.runner._refused_text, "the lower epoch to be refused")
             assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_a_coordinator_that_comes_later_is_found(tmp_path: Path) -> None:
-    async with running_coordinator() as gone:
+    async with fake_coordinator() as gone:
         address = gone.address
-    async with running_pusher() as pusher, running_node(tmp_path, coordinator=address) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path, coordinator=address) as node:
         async with Stream(node, pusher) as stream:
             await stream.hello()
         assert node.runner.core.state is NodeState.PASSIVE
 
 
 async def test_a_draining_node_says_so(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_coordinator() as coordinator:
-        coordinator.role = coordinator_pb2.ROLE_PRIMARY
+    async with fake_pusher() as pusher, fake_coordinator() as coordinator:
+        coordinator.cluster.paused = False
         async with (
             running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=30.0, drain_notice_s=0.3) as node,
             Stream(node, pusher) as stream,
@@ -114,8 +111,8 @@ async def test_reflection_names_the_services(tmp_path: Path) -> None:
 
 async def test_the_coordinator_hears_of_an_imports_end_at_once(tmp_path: Path) -> None:
     async with (
-        running_pusher() as pusher,
-        running_coordinator() as coordinator,
+        fake_pusher() as pusher,
+        fake_coordinator() as coordinator,
         running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=600.0) as node,
         Stream(node, pusher) as stream,
     ):
@@ -131,7 +128,7 @@ async def test_the_coordinator_hears_of_an_imports_end_at_once(tmp_path: Path) -
 
 async def test_a_heartbeat_that_can_not_be_made_ends_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with (
-        running_coordinator() as coordinator,
+        fake_coordinator() as coordinator,
         running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=0.05) as node,
     ):
         await until(lambda: "n1" in coordinator.heard, "a heartbeat")

@@ -9,7 +9,11 @@ import pytest
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.tree import Tree
-from tests.fakes.neighbours import EndedError, Stream, enrolled, moved, posted, running_node, running_pusher, until
+from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher_stream import EndedError, Stream
+from tests.treenode.running_node import running_node
+from tests.updates import enrolled, moved, posted
+from tests.waiting import until
 
 
 def replayed(updates: list[types_pb2.Update], tree: Tree) -> int:
@@ -31,7 +35,7 @@ UPDATES = [
 
 
 async def test_updates_are_applied_in_order_with_their_outcomes(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         first = await stream.hello()
         assert first.status.position == 0
@@ -55,7 +59,7 @@ async def test_updates_are_applied_in_order_with_their_outcomes(tmp_path: Path) 
 
 
 async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send(range(1, 4))
@@ -68,7 +72,7 @@ async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", ["gap", "order", "checksum", "update", "moved"])
 async def test_nothing_from_a_damaged_record_on_is_applied(tmp_path: Path, damage: str) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send([1])
@@ -97,7 +101,7 @@ async def test_nothing_from_a_damaged_record_on_is_applied(tmp_path: Path, damag
 
 
 async def test_a_newer_stream_ends_the_older_one(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as old:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as old:
         await old.hello()
         async with Stream(node, pusher) as new:
             await new.hello()
@@ -107,7 +111,7 @@ async def test_a_newer_stream_ends_the_older_one(tmp_path: Path) -> None:
 
 
 async def test_who_may_not_speak(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
         async with Stream(node, pusher) as stream:
             with pytest.raises(EndedError, match="belongs to cluster dot-test") as ended:
                 await stream.hello(cluster="other")
@@ -130,12 +134,12 @@ async def test_who_may_not_speak(tmp_path: Path) -> None:
 
 async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node:
-        async with running_pusher() as pusher, Stream(node, pusher) as stream:
+        async with fake_pusher() as pusher, Stream(node, pusher) as stream:
             pusher.updates = UPDATES
             await stream.hello()
             await stream.send(range(1, 8))
             assert await node.writer.save() is not None
-        async with running_pusher("log-2") as other, Stream(node, other) as stream:
+        async with fake_pusher("log-2") as other, Stream(node, other) as stream:
             status = (await stream.hello()).status
             assert (status.log_id, status.position) == ("log-2", 0)
             assert node.runner.held_tree.member_count == 0
@@ -146,7 +150,7 @@ async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_pa
 
 
 async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         waits = [asyncio.create_task(node.runner.wait_for_position(position)) for position in (2, 5, 99)]
@@ -162,7 +166,7 @@ async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path:
 
 
 async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send(range(1, 8))
@@ -192,7 +196,7 @@ async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
 async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send([1, 2])

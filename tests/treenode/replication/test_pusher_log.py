@@ -5,16 +5,17 @@ import pytest
 
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.replication.pusher_log import GAP_RECORDS_MAX, PusherLog
-from tests.fakes.neighbours import Pusher, posted, running_pusher
+from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.updates import posted
 
 
-def filled(pusher: Pusher, count: int) -> None:
+def filled(pusher: FakePusher, count: int) -> None:
     """Gives the log so many updates."""
     pusher.updates = [posted(f"O-{position}", "A", position) for position in range(1, count + 1)]
 
 
 async def test_scattered_records_come_by_few_calls() -> None:
-    async with running_pusher() as pusher, PusherLog(pusher.address) as log:
+    async with fake_pusher() as pusher, PusherLog(pusher.address) as log:
         filled(pusher, 4 * GAP_RECORDS_MAX)
         near, far = range(1, GAP_RECORDS_MAX, 3), range(3 * GAP_RECORDS_MAX, 4 * GAP_RECORDS_MAX, 7)
         wanted = [*near, *far]
@@ -24,7 +25,7 @@ async def test_scattered_records_come_by_few_calls() -> None:
 
 
 async def test_a_damaged_record_stands_in_the_way_of_nobody_who_does_not_ask_for_it() -> None:
-    async with running_pusher() as pusher, PusherLog(pusher.address) as log:
+    async with fake_pusher() as pusher, PusherLog(pusher.address) as log:
         filled(pusher, 30)
         pusher.damaged_position = 12
         wanted = [2, 3, 10, 11, 13, 20]

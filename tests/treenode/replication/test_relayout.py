@@ -8,12 +8,15 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from tests.fakes.neighbours import Stream, enrolled, moved, posted, running_node, running_pusher
+from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.treenode.running_node import running_node
+from tests.updates import enrolled, moved, posted
 
 
 async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> None:
     async with (
-        running_pusher() as pusher,
+        fake_pusher() as pusher,
         running_node(tmp_path, relayout_changes_min=100, relayout_changed_percent=0.0) as node,
         Stream(node, pusher) as stream,
     ):
@@ -45,7 +48,7 @@ async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> 
 
 
 async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         pusher.updates = [enrolled("A"), posted("O-1", "A")]
         await stream.send([1])

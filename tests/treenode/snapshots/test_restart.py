@@ -11,22 +11,16 @@ from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
-from tests.fakes.neighbours import (
-    Coordinator,
-    Pusher,
-    Stream,
-    csv_of,
-    enrolled,
-    load_import,
-    posted,
-    running_coordinator,
-    running_node,
-    running_pusher,
-    until,
-)
+from tests.fakes.coordinator import FakeCoordinator, fake_coordinator
+from tests.fakes.import_file import csv_of
+from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.fakes.pusher_stream import Stream
+from tests.treenode.running_node import load_import, running_node
+from tests.updates import enrolled, posted
+from tests.waiting import until
 
 
-async def fed(node: TreeNode, pusher: Pusher, count: int) -> int:
+async def fed(node: TreeNode, pusher: FakePusher, count: int) -> int:
     """Gives the node `count` more updates, some of them held; returns its digest then."""
     first = len(pusher.updates) + 1
     for number in range(first, first + count):
@@ -39,7 +33,7 @@ async def fed(node: TreeNode, pusher: Pusher, count: int) -> int:
 
 
 async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         async with running_node(tmp_path) as node:
             digest = await fed(node, pusher, 100)
         async with running_node(tmp_path) as node:
@@ -55,7 +49,7 @@ async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
 
 
 async def test_a_node_that_hears_no_pusher_serves_what_it_has(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
         await fed(node, pusher, 10)
     async with running_node(tmp_path, catch_up_grace_s=0.2) as node:
         assert not node.runner.core.life.ready
@@ -65,7 +59,7 @@ async def test_a_node_that_hears_no_pusher_serves_what_it_has(tmp_path: Path) ->
 
 @pytest.mark.parametrize("damage", ["byte", "end", "all"])
 async def test_a_damaged_snapshot_is_set_aside_and_the_one_before_is_taken(tmp_path: Path, damage: str) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         async with running_node(tmp_path) as node:
             await fed(node, pusher, 50)
             older = await node.writer.save()
@@ -83,7 +77,7 @@ async def test_a_damaged_snapshot_is_set_aside_and_the_one_before_is_taken(tmp_p
 
 
 async def test_a_node_without_any_good_snapshot_starts_empty(tmp_path: Path) -> None:
-    async with running_pusher() as pusher:
+    async with fake_pusher() as pusher:
         async with running_node(tmp_path) as node:
             digest = await fed(node, pusher, 20)
         for path in (tmp_path / "snapshots").glob("*.snapshot"):
@@ -94,7 +88,7 @@ async def test_a_node_without_any_good_snapshot_starts_empty(tmp_path: Path) -> 
 
 
 async def test_snapshots_are_written_when_due_while_updates_go_on(tmp_path: Path) -> None:
-    async with running_pusher() as pusher, running_node(tmp_path, snapshot_updates=30) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path, snapshot_updates=30) as node:
         await fed(node, pusher, 31)
         await until(lambda: node.store.find(0, 31), "the first snapshot")
         await fed(node, pusher, 5)
@@ -106,8 +100,8 @@ async def test_snapshots_are_written_when_due_while_updates_go_on(tmp_path: Path
 
 async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
     async with (
-        running_pusher() as pusher,
-        running_coordinator() as coordinator,
+        fake_pusher() as pusher,
+        fake_coordinator() as coordinator,
         running_node(tmp_path / "1", coordinator=coordinator.address) as first,
     ):
         digest = await fed(first, pusher, 200)
@@ -131,8 +125,8 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
 async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_path: Path) -> None:
     file = csv_of([("M1", "", "10.00"), ("M2", "M1", "5.00")])
     async with (
-        running_pusher() as pusher,
-        running_coordinator() as coordinator,
+        fake_pusher() as pusher,
+        fake_coordinator() as coordinator,
         running_node(tmp_path / "1", coordinator=coordinator.address) as first,
         running_node(tmp_path / "2", name="n2", coordinator=coordinator.address) as second,
         Stream(second, pusher) as stream,
@@ -162,13 +156,13 @@ async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_p
         assert (await load_import(second, pusher, manifest))[-1].phase == treenode_pb2.IMPORT_PHASE_DONE
 
 
-async def _ready(coordinator: Coordinator, name: str) -> None:
+async def _ready(coordinator: FakeCoordinator, name: str) -> None:
     await until(lambda: name in coordinator.heard and coordinator.heard[name].status.state == 4, f"{name} to be ready")
 
 
 async def test_snapshots_are_served_from_any_offset_and_by_their_state(tmp_path: Path) -> None:
     async with (
-        running_pusher() as pusher,
+        fake_pusher() as pusher,
         running_node(tmp_path) as node,
         open_channel(node.address.instant) as channel,
     ):
@@ -200,7 +194,7 @@ async def test_a_full_disk_costs_a_snapshot_and_nothing_else(tmp_path: Path, mon
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
-    async with running_pusher() as pusher, running_node(tmp_path) as node:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
         await fed(node, pusher, 20)
         assert await node.writer.save() is not None
         await fed(node, pusher, 20)

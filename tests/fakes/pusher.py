@@ -1,0 +1,261 @@
+"""A pusher whose log is a list, with faults that a test can ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.rpc import code_pb2
+
+from fasttree.v1 import (
+    import_source_pb2,
+    import_source_pb2_grpc,
+    pusher_pb2,
+    pusher_pb2_grpc,
+    treenode_pb2,
+    types_pb2,
+)
+from services.shared.files.chunks import make_chunk
+from services.shared.serving.errors import (
+    DataLossError,
+    FailedPreconditionError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+)
+from services.shared.wire.record import checksum
+from tests.fakes.import_file import BadFileError, read_tree
+from tests.fakes.server import CLUSTER, Fake
+
+_CHUNK_BYTES = 64
+
+
+class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.ImportSourceServiceServicer, Fake):
+    """One node stands for all: `n1` takes each import while somebody watches it, unless the file is bad."""
+
+    adders = (
+        pusher_pb2_grpc.add_PusherServiceServicer_to_server,
+        import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server,
+    )
+
+    def __init__(self, log_id: str = "log-1") -> None:
+        super().__init__()
+        self.log_id = log_id
+        #: The log; the position of one is its index plus one.
+        self.updates: list[types_pb2.Update] = []
+        self.first_position = 1
+        #: Position of a record that can't be read any more; 0: none.
+        self.damaged_position = 0
+        #: The import in force; 0: none.
+        self.import_id = 0
+        #: Every import's manifest and content, and the status of those that were uploaded: the newest first.
+        self.files: dict[int, tuple[types_pb2.ImportManifest, bytes]] = {}
+        self.imports: list[pusher_pb2.ImportStatus] = []
+        # What was asked of it.
+        self.pushed_messages = 0
+        self.log_reads = 0
+        self.sent_bytes = 0
+        # Faults.
+        #: Ends a push after so many further updates, before their receipts.
+        self.break_after: int | None = None
+        #: Breaks uploads before the answer, after the file was taken.
+        self.break_uploads = 0
+        #: Ends a download after so many bytes, once.
+        self.cut_after_bytes: int | None = None
+        #: Answers no push.
+        self.silent = False
+        self._positions: dict[str, int] = {}
+        self._grown = asyncio.Event()
+
+    def log_end(self) -> treenode_pb2.LogEnd:
+        """How far the log goes."""
+        end = treenode_pb2.LogEnd(
+            first_position=self.first_position, position=len(self.updates), import_id=self.import_id
+        )
+        end.sent_at.GetCurrentTime()
+        return end
+
+    def record(self, position: int) -> treenode_pb2.LogRecord:
+        """The record there."""
+        body = self.updates[position - 1].SerializeToString()
+        return treenode_pb2.LogRecord(position=position, update=body, crc32=checksum(position, body))
+
+    def add_import(
+        self, import_id: int, content: bytes, as_of_position: int, file_name: str = "members.csv", force: bool = False
+    ) -> types_pb2.ImportManifest:
+        """An import's file."""
+        manifest = types_pb2.ImportManifest(
+            import_id=import_id,
+            file_name=file_name,
+            size_bytes=len(content),
+            sha256=hashlib.sha256(content).digest(),
+            as_of_position=as_of_position,
+            force=force,
+        )
+        self.files[import_id] = (manifest, content)
+        return manifest
+
+    # -- the log
+
+    async def PushUpdates(
+        self, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: Any
+    ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
+        """See the proto."""
+        async for request in requests:
+            self.pushed_messages += 1
+            if self.silent:
+                await asyncio.sleep(3600)
+            receipts = [self._take(update) for update in request.updates]
+            self._grown.set()
+            self._grown = asyncio.Event()
+            if self.break_after is not None:
+                self.break_after -= len(request.updates)
+                if self.break_after <= 0:
+                    self.break_after = None
+                    await context.abort(grpc.StatusCode.UNKNOWN, "Stream removed")
+            yield pusher_pb2.PushUpdatesResponse(receipts=receipts)
+
+    def _take(self, update: types_pb2.Update) -> pusher_pb2.Receipt:
+        if not update.update_id or update.WhichOneof("change") is None:
+            message = "has no update_id, or no change"
+            return pusher_pb2.Receipt(update_id=update.update_id, code=code_pb2.INVALID_ARGUMENT, message=message)
+        if len(self._positions) != len(self.updates):  # a test put some in
+            self._positions = {known.update_id: position for position, known in enumerate(self.updates, 1)}
+        known = self._positions.get(update.update_id)
+        if known is None:
+            self.updates.append(update)
+            self._positions[update.update_id] = len(self.updates)
+            return pusher_pb2.Receipt(update_id=update.update_id, position=len(self.updates))
+        if self.updates[known - 1] != update:
+            message = "other content under this id; give the change an id of its own"
+            return pusher_pb2.Receipt(update_id=update.update_id, code=code_pb2.ALREADY_EXISTS, message=message)
+        return pusher_pb2.Receipt(update_id=update.update_id, position=known, duplicate=True)
+
+    async def ReadLog(
+        self, request: pusher_pb2.ReadLogRequest, context: Any
+    ) -> AsyncIterator[pusher_pb2.ReadLogResponse]:
+        """See the proto."""
+        self.log_reads += 1
+        position, last, end = request.first_position, request.last_position, len(self.updates)
+        if not self.first_position <= position <= end + (last == 0) or (last and not position <= last <= end):
+            raise OutOfRangeError(f"{position} to {last} is not in the log: it has {self.first_position} to {end}")
+        while not last or position <= last:
+            grown = self._grown
+            if position > len(self.updates):
+                await grown.wait()
+            elif position == self.damaged_position:
+                raise DataLossError(f"log record at position {position}: its checksum is wrong")
+            else:
+                yield pusher_pb2.ReadLogResponse(records=[self.record(position)])
+                position += 1
+
+    async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: Any) -> pusher_pb2.GetPusherResponse:
+        """See the proto."""
+        progress = pusher_pb2.NodeProgress(node="n1", connected=True, applied_position=len(self.updates))
+        return pusher_pb2.GetPusherResponse(
+            cluster=CLUSTER, log_id=self.log_id, log_end=self.log_end(), nodes=[progress], imports=self.imports[:20]
+        )
+
+    # -- imports
+
+    async def UploadImport(
+        self, requests: AsyncIterator[pusher_pb2.UploadImportRequest], context: Any
+    ) -> pusher_pb2.UploadImportResponse:
+        """See the proto."""
+        header = (await anext(requests)).header
+        content = b""
+        async for request in requests:
+            chunk = make_chunk(len(content), request.chunk.data)
+            if chunk != request.chunk:
+                raise DataLossError("a chunk is damaged, or is not the next one", field="chunk")
+            content += chunk.data
+        if re.fullmatch(r"[A-Za-z0-9._-]+", header.file_name) is None or not content:
+            raise InvalidArgumentError("a file has a name of A-Z a-z 0-9 . _ -, and content", field="file_name")
+        position = header.as_of_position if header.HasField("as_of_position") else len(self.updates)
+        if position > len(self.updates):
+            raise InvalidArgumentError(f"the log ends at {len(self.updates)}", field="as_of_position")
+        if header.size_bytes != len(content) or header.sha256 not in (b"", hashlib.sha256(content).digest()):
+            raise DataLossError("the file is not the one that the header tells of", field="header")
+        manifest = self._uploaded(content, position, header.file_name, header.force)
+        if self.break_uploads:
+            self.break_uploads -= 1
+            await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
+        return pusher_pb2.UploadImportResponse(manifest=manifest)
+
+    def _uploaded(self, content: bytes, position: int, file_name: str, force: bool) -> types_pb2.ImportManifest:
+        manifest = self.add_import(len(self.files) + 1, content, position, file_name, force)
+        self.imports.insert(0, pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING))
+        return manifest
+
+    async def WatchImport(
+        self, request: pusher_pb2.WatchImportRequest, context: Any
+    ) -> AsyncIterator[pusher_pb2.WatchImportResponse]:
+        """See the proto."""
+        wanted = request.import_id or (self.imports[0].manifest.import_id if self.imports else 0)
+        status = next((status for status in self.imports if status.manifest.import_id == wanted), None)
+        if status is None:
+            raise NotFoundError(f"no import {request.import_id}", field="import_id", value=str(request.import_id))
+        yield pusher_pb2.WatchImportResponse(status=status)
+        if status.state != pusher_pb2.IMPORT_STATE_WAITING:
+            return
+        status.state = pusher_pb2.IMPORT_STATE_ROLLING_OUT
+        progress = status.nodes.add(node="n1").progress
+        progress.phase, progress.percent = treenode_pb2.IMPORT_PHASE_DOWNLOADING, 50
+        yield pusher_pb2.WatchImportResponse(status=status)
+        try:
+            progress.rows = len(read_tree(self.files[wanted][1]))
+        except BadFileError as error:
+            progress.phase, progress.reason = treenode_pb2.IMPORT_PHASE_REFUSED, error.reason
+            progress.rejected_count = len(error.rows)
+            progress.rejected_rows.extend(error.rows)
+            status.state = pusher_pb2.IMPORT_STATE_REFUSED
+        else:
+            progress.phase, progress.percent = treenode_pb2.IMPORT_PHASE_DONE, 100
+            status.state = pusher_pb2.IMPORT_STATE_DONE
+            self.import_id = wanted
+        yield pusher_pb2.WatchImportResponse(status=status)
+
+    async def RollbackImport(
+        self, request: pusher_pb2.RollbackImportRequest, context: Any
+    ) -> pusher_pb2.RollbackImportResponse:
+        """See the proto."""
+        done = [status.manifest for status in self.imports if status.state == pusher_pb2.IMPORT_STATE_DONE]
+        if len(done) < 2:
+            raise FailedPreconditionError("there is no import before the current one; upload the file that you want")
+        before, content = self.files[done[1].import_id]
+        manifest = self._uploaded(content, before.as_of_position, before.file_name, force=True)
+        return pusher_pb2.RollbackImportResponse(manifest=manifest)
+
+    async def DownloadImport(
+        self, request: import_source_pb2.DownloadImportRequest, context: Any
+    ) -> AsyncIterator[import_source_pb2.DownloadImportResponse]:
+        """See the proto."""
+        if request.import_id not in self.files:
+            raise NotFoundError(f"no import {request.import_id}", field="import_id", value=str(request.import_id))
+        manifest, content = self.files[request.import_id]
+        if request.offset > len(content):
+            raise OutOfRangeError(f"the file has {len(content)} bytes", field="offset", value=str(request.offset))
+        yield import_source_pb2.DownloadImportResponse(manifest=manifest)
+        for offset in range(request.offset, len(content), _CHUNK_BYTES):
+            if self.cut_after_bytes is not None and offset >= self.cut_after_bytes:
+                self.cut_after_bytes = None
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "cut")
+            data = content[offset : offset + _CHUNK_BYTES]
+            self.sent_bytes += len(data)
+            yield import_source_pb2.DownloadImportResponse(chunk=make_chunk(offset, data))
+
+
+@contextlib.asynccontextmanager
+async def fake_pusher(log_id: str = "log-1") -> AsyncIterator[FakePusher]:
+    """One with an empty log."""
+    pusher = FakePusher(log_id)
+    await pusher.start()
+    try:
+        yield pusher
+    finally:
+        await pusher.stop()
