@@ -35,7 +35,7 @@ _FUNCTIONS = {"min": "max", "max": "min", "any": "all", "all": "any"}
 _TOLD = ("logger.", "_logger.", "print(")
 #: They look whether the rest is right, or tell a reader what is; nothing goes another way because of them. The planted
 #: bugs of the simulator hold them.
-CHECKS = ("validate", "problem", "problems", "broken_rules", "__repr__", "__str__")
+CHECKS = ("validate", "problem", "_problem", "problems", "broken_rules", "__repr__", "__str__")
 #: An assertion by another name: it says that the program has a fault.
 _ASSERTION = re.compile(r"raise [\w.]*[Bb]roken\w*\(")
 

@@ -54,14 +54,16 @@ ROOMS = (
             "services/pusher/admission/batch",
             "services/pusher/admission/budget",
             "services/pusher/admission/progress",
-            "services/pusher/log/group_commit",
         ),
         (
             "tests/scenarios/admission",
+            "tests/pusher/admission/test_acks.py",
+            "tests/pusher/admission/test_batch.py",
             "tests/pusher/admission/test_acks_machine.py",
             "tests/pusher/admission/test_admission_machine.py",
         ),
     ),
+    Room(("services/pusher/log/group_commit",), ("tests/pusher/log/test_group_commit.py",)),
     Room(
         (
             "services/treenode/node/lifecycle",
