@@ -17,27 +17,17 @@ from zlib import crc32
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2
+from services.shared.wire.fields import varint
 from services.shared.wire.record import RecordDamagedError, check_record
 
 _POSITION = struct.Struct("<Q").pack
 _CHECKSUM = struct.Struct("<I").pack
 _SMALL_VARINTS = 1 << 15
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-_VARINTS = [_varint(number) for number in range(_SMALL_VARINTS)]
+_VARINTS = [varint(number) for number in range(_SMALL_VARINTS)]
 
 
 def _length(number: int) -> bytes:
-    return _VARINTS[number] if number < _SMALL_VARINTS else _varint(number)
+    return _VARINTS[number] if number < _SMALL_VARINTS else varint(number)
 
 
 def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]:
@@ -53,7 +43,7 @@ def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]
         checksum = crc32(content, crc32(_POSITION(position)))
         # proto3 leaves a zero out, and what is read back is measured as it would be encoded anew.
         tail = b"\x1d" + _CHECKSUM(checksum) if checksum else b""
-        body = b"".join((b"\x08", _varint(position), b"\x12", _length(len(content)), content, tail))
+        body = b"".join((b"\x08", varint(position), b"\x12", _length(len(content)), content, tail))
         frames.append(b"\x0a" + _length(len(body)) + body)
         position += 1
     return frames

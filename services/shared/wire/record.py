@@ -11,9 +11,9 @@ import struct
 import zlib
 
 from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.wire.fields import field
 
 # Tag of field 1, length-delimited: `records` of ApplyUpdatesRequest and of ReadLogResponse.
-_RECORDS_TAG = bytes([1 << 3 | 2])
 
 UPDATE_BYTES_MAX = 16 * 1024
 UPDATE_ID_LENGTH_MAX = 64
@@ -45,7 +45,7 @@ def encode_frame(position: int, update: bytes) -> bytes:
     record = treenode_pb2.LogRecord(
         position=position, update=update, crc32=checksum(position, update)
     ).SerializeToString()
-    return _RECORDS_TAG + _varint(len(record)) + record
+    return field(treenode_pb2.ApplyUpdatesRequest.RECORDS_FIELD_NUMBER, record)
 
 
 def check_record(record: treenode_pb2.LogRecord) -> None:
@@ -57,17 +57,6 @@ def check_record(record: treenode_pb2.LogRecord) -> None:
 def content_bytes(update: types_pb2.Update) -> bytes:
     """The update encoded so that equal content gives equal bytes."""
     return update.SerializeToString(deterministic=True)
-
-
-def _varint(number: int) -> bytes:
-    if number < 0x80:
-        return bytes((number,))
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def update_problem(update: types_pb2.Update) -> str | None:
