@@ -18,12 +18,13 @@ from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.reports.columns import COLUMNS, KIND_TEXTS, VOLUMES, Column, Kind, plain_column
 from services.treenode.reports.copy.extents import catalogue_of, downline
 from services.treenode.reports.copy.freeze import freeze, without_empty_places
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.arrow import ArrowEncoder
 from services.treenode.reports.encode.members import member_bytes
 from services.treenode.reports.encode.single import MemberEncoder
-from services.treenode.reports.pages import first_page, sort_of
+from services.treenode.reports.order.pages import first_page
 from services.treenode.reports.plan.choice import Catalogue, Choice, choose
+from services.treenode.reports.plan.paging import sort_of
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import Tree
 from tests.treenode.reports.genealogies import random_tree
 

@@ -12,11 +12,10 @@ import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.reports.columns import COLUMNS, VOLUMES, Column, Kind, Where, further_column
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.cells import field_row, put_day
 from services.treenode.reports.encode.members import RowEncoder
-from services.treenode.reports.encode.messages import encoded_length
 from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import NO_DAY
 
 WIDTH = 16
@@ -139,8 +138,3 @@ def test_every_day_of_400_years_and_the_first_and_last_year() -> None:
     for day in days:
         put_day(out, 0, day)
         assert out.tobytes().decode() == (EPOCH + datetime.timedelta(days=day)).isoformat()
-
-
-@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 2**21, 2**35])
-def test_lengths(value: int) -> None:
-    assert encoded_length(value) == types_pb2.Member(downline_count=value).SerializeToString()[1:] or value == 0

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from services.treenode.reports.plan.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.order.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
 
 WIDTH = 8
 

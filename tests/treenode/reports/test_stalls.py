@@ -9,7 +9,7 @@ import pytest
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import UnavailableError
 from services.treenode.reports import ReportLimits
-from services.treenode.reports.stalls import StallWatch
+from services.treenode.reports.streams.stalls import StallWatch
 from tests.treenode.reports.conftest import Services
 from tests.treenode.reports.test_while_updates_go_on import chain_and_fans
 
@@ -29,7 +29,7 @@ async def test_a_stream_that_nobody_reads_is_let_go_and_its_client_told(services
     call = served.stub.StreamDownline(report_pb2.StreamDownlineRequest())
     messages = aiter(call)
     assert len((await anext(messages)).members) > 0
-    await until(lambda: served.servicer.stream_count == 0)
+    await until(lambda: served.servicer.streams.count == 0)
     # Its place is free for another one.
     again = served.stub.StreamDownline(report_pb2.StreamDownlineRequest())
     assert sum([len(message.members) async for message in again]) == MEMBERS
@@ -38,7 +38,7 @@ async def test_a_stream_that_nobody_reads_is_let_go_and_its_client_told(services
             pass
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "was taken" in str(caught.value.details())
-    assert served.servicer.stream_count == 0
+    assert served.servicer.streams.count == 0
 
 
 async def test_what_is_in_use_is_let_go_a_little_later() -> None:

@@ -259,7 +259,7 @@ async def test_streams_are_bounded_and_a_cancelled_one_frees_its_place(services:
     assert "2 streams are under way" in (caught.value.details() or "")
     streams[0].cancel()
     async with asyncio.timeout(20):
-        while served.servicer.stream_count == 2:  # noqa: ASYNC110 - the server hears of it from the network
+        while served.servicer.streams.count == 2:  # noqa: ASYNC110 - the server hears of it from the network
             await asyncio.sleep(0.01)
     rows = [
         m async for message in served.stub.StreamDownline(report_pb2.StreamDownlineRequest()) for m in message.members

@@ -22,8 +22,8 @@ from services.treenode.reports.columns import KIND, VOLUMES, Column, Kind, Where
 from services.treenode.reports.copy import kernels
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.extents import Extent, genealogy
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import Tree
 from services.treenode.tree.kernels.addresses import address_of
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s

@@ -6,19 +6,19 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc.aio
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
+from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.copy.freeze import FrozenLinks
-from services.treenode.reports.encode.messages import field_bytes
+from services.treenode.reports.copy.view import NodeView
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.plan.choice import Catalogue, Choice, choose
-from services.treenode.reports.view import NodeView
 
 if TYPE_CHECKING:
     from services.treenode.tree import Tree
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
-AS_OF_TAG = 0x0A
+#: Of `as_of` in every answer.
+AS_OF = 1
 #: What is left to a call after a wait for its position, in seconds.
 ANSWER_MARGIN_S = 0.01
 #: Different options that are kept parsed.
@@ -41,6 +42,21 @@ class Ready:
     buffers: Buffers | None = None
     #: The copy's first half, of an earlier turn.
     links: FrozenLinks | None = None
+
+
+@dataclass(frozen=True)
+class Scan(Generic[T]):
+    """How many members of one state are read."""
+
+    #: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
+    size: Callable[[Tree], int]
+    loop_rows_max: int
+    #: Checks the request; the work that it returns does the reading.
+    begin: Callable[[Tree, Ready], Callable[[], T]]
+    #: Memory that the work takes for that many, if it copies them; got ready outside the gate.
+    buffer_bytes: Callable[[Tree, int], int] | None = None
+    #: Begins the first half of the copy, which has a turn in the gate of its own.
+    begin_links: Callable[[Tree, Buffers], Callable[[], FrozenLinks]] | None = None
 
 
 class NodeReader:
@@ -68,7 +84,7 @@ class NodeReader:
         """What an answer of this moment is as of: field 1 of each answer."""
         encoded = self._view.as_of_bytes()
         if encoded is not self._as_of_bytes:
-            self._as_of_bytes, self._as_of_field = encoded, field_bytes(AS_OF_TAG, encoded)
+            self._as_of_bytes, self._as_of_field = encoded, field(AS_OF, encoded)
         return self._as_of_field
 
     def catalogue(self, tree: Tree) -> Catalogue:
@@ -123,47 +139,33 @@ class NodeReader:
             await gate.settled()
         return self._present()
 
-    async def scan(
-        self,
-        min_position: int,
-        context: Context,
-        size: Callable[[Tree], int],
-        loop_rows_max: int,
-        begin: Callable[[Tree, Ready], Callable[[], T]],
-        buffer_bytes: Callable[[Tree, int], int] | None = None,
-        begin_links: Callable[[Tree, Buffers], Callable[[], FrozenLinks]] | None = None,
-    ) -> tuple[bytes, T]:
-        """Reads many members of one state: `begin` checks the request, the work that it returns does the reading.
-
-        Args:
-            size: Members that the work will read, about; up to `loop_rows_max` are read on the loop.
-            buffer_bytes: Memory that the work takes for that many, if it copies them; got ready outside the gate.
-            begin_links: Begins the first half of the copy, which has a turn in the gate of its own.
-
-        Returns:
-            What it is as of, and what the work returned.
+    async def scan(self, min_position: int, context: Context, scan: Scan[T]) -> tuple[bytes, T]:
+        """Reads many members of one state: what that is as of, and what the scan's work returned. Raises as `tree_at`,
+        and as the scan does.
         """
         tree = await self.tree_at(min_position, context)
-        members = size(tree)
-        if members <= loop_rows_max:
-            return self.as_of(), begin(tree, Ready())()
-        ready = Ready()
-        if buffer_bytes is not None:
-            bytes_needed = buffer_bytes(tree, members + tree.empty_place_count)
-            buffers = await self.in_thread(lambda: Buffers(bytes_needed))
-            ready = Ready(buffers)
-            if begin_links is not None:
-                links = await self._view.gate.read_begun(lambda: begin_links(self._present(), buffers))
-                ready = Ready(buffers, links)
+        members = scan.size(tree)
+        if members <= scan.loop_rows_max:
+            return self.as_of(), scan.begin(tree, Ready())()
+        ready = await self._get_ready(tree, members, scan)
         noted: list[bytes] = []
 
         def begin_inside() -> Callable[[], T]:
-            work = begin(self._present(), ready)
+            work = scan.begin(self._present(), ready)
             noted.append(self.as_of())
             return work
 
         found = await self._view.gate.read_begun(begin_inside)
         return noted[0], found
+
+    async def _get_ready(self, tree: Tree, members: int, scan: Scan[T]) -> Ready:
+        if scan.buffer_bytes is None:
+            return Ready()
+        bytes_needed, begin_links = scan.buffer_bytes(tree, members + tree.empty_place_count), scan.begin_links
+        buffers = await self.in_thread(lambda: Buffers(bytes_needed))
+        if begin_links is None:
+            return Ready(buffers)
+        return Ready(buffers, await self._view.gate.read_begun(lambda: begin_links(self._present(), buffers)))
 
     def in_thread(self, work: Callable[[], T]) -> asyncio.Future[T]:
         """Begins work on copied rows in a thread."""

@@ -1,1 +1,5 @@
-"""Copied rows as bytes: `Member` messages and Arrow streams, without a Python object a row."""
+"""Rows as bytes, without a Python object a row: Member messages, or an Arrow stream.
+
+Copied rows and a choice enter; or a tree and an id, for a single member. The bytes of an answer's field, or the
+messages of a stream, leave.
+"""

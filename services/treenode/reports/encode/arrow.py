@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from services.treenode.reports.columns import VOLUMES, Column, Kind, enum_texts
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, Whole, kernel
 from services.treenode.tree.table import NO_DAY, NO_NUMBER
 

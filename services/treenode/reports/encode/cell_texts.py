@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from services.treenode.reports.columns import Column, Kind
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.cells import DAY_LENGTH, put_day
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 

@@ -6,12 +6,13 @@ any choice of columns, and knows none of them by name.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from services.shared.wire.fields import tag
 from services.treenode.reports.columns import Column, Kind
-from services.treenode.reports.encode.messages import tag_of
 from services.treenode.tree.kernels.addresses import address_of, column_at, table_at
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, inlined, kernel
 from services.treenode.tree.table import NO_DAY
@@ -39,6 +40,12 @@ DAY_LENGTH = 10
 CELL_BYTES_MAX = 2 + 1 + 32
 
 
+@lru_cache
+def tag_number(number: int, *, is_number: bool = False) -> int:
+    """The bytes of a field's tag as kernels take them: as one number, the first one lowest."""
+    return int.from_bytes(tag(number, is_number=is_number), "little")
+
+
 def field_row(column: Column, values: AnyArray, texts: UInt8s | None = None) -> tuple[int, ...]:
     """A row of a table of fields; whoever uses it keeps the arrays. `texts`: those of `text_table`.
 
@@ -50,8 +57,8 @@ def field_row(column: Column, values: AnyArray, texts: UInt8s | None = None) -> 
     if column.field is None or put is None or not (is_number or values.dtype == _READ_FROM[put]):
         raise ValueError(f"column {column.name}: no field is written from {column.kind.value} in {values.dtype}")
     text_place = (0, 0) if texts is None else (address_of(texts), len(texts))
-    tag = tag_of(column.field.number, is_number=is_number)
-    return tag, put, int(column.where), address_of(values), *text_place
+    tag_bytes = tag_number(column.field.number, is_number=is_number)
+    return tag_bytes, put, int(column.where), address_of(values), *text_place
 
 
 def text_table(texts: Any) -> UInt8s:

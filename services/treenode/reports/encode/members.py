@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.wire.fields import field
 from services.treenode.reports.columns import Column
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.cell_texts import cell_texts
 from services.treenode.reports.encode.cells import (
     CELL_BYTES_MAX,
@@ -24,21 +24,22 @@ from services.treenode.reports.encode.cells import (
     put_cell,
     put_number,
     put_varint,
+    tag_number,
     text_table,
 )
-from services.treenode.reports.encode.messages import further_prefix, tag_of, volume_prefix
 from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, kernel
 
 #: Tag of field 2, a message; and bytes of that and of a length, at most.
-MEMBERS_TAG = tag_of(2)
+MEMBERS_TAG = tag_number(2)
 HEAD_BYTES_MAX = 6
-VOLUMES_TAG = tag_of(types_pb2.Member.VOLUMES_FIELD_NUMBER)
-PERSONAL_TAG = tag_of(types_pb2.Volume.PERSONAL_HUNDREDTHS_FIELD_NUMBER, is_number=True)
-GROUP_TAG = tag_of(types_pb2.Volume.GROUP_HUNDREDTHS_FIELD_NUMBER, is_number=True)
-FURTHER_TAG = tag_of(types_pb2.Member.COLUMNS_FIELD_NUMBER)
+VOLUMES_TAG = tag_number(types_pb2.Member.VOLUMES_FIELD_NUMBER)
+PERSONAL_TAG = tag_number(types_pb2.Volume.PERSONAL_HUNDREDTHS_FIELD_NUMBER, is_number=True)
+GROUP_TAG = tag_number(types_pb2.Volume.GROUP_HUNDREDTHS_FIELD_NUMBER, is_number=True)
+FURTHER_TAG = tag_number(types_pb2.Member.COLUMNS_FIELD_NUMBER)
 #: Of an entry of a map.
-TEXT_TAG = tag_of(2)
+KEY, VALUE_TAG = 1, tag_number(2)
 #: Bytes of one volume beyond its prefix: tag, length, two numbers.
 VOLUME_BYTES_MAX = 6 + 22
 #: Message size for rows that go out in one answer anyway.
@@ -102,7 +103,7 @@ def _further_fields(
         for place in range(offsets[column], offsets[column + 1]):
             put_byte(out, at, prefixes[np.uint64(place)])
             at += 1
-        put_byte(out, at, TEXT_TAG)
+        put_byte(out, at, VALUE_TAG)
         at = put_varint(out, at + 1, last - first)
         for place in range(first, last):
             put_byte(out, at, texts[np.uint64(place)])
@@ -124,8 +125,8 @@ def _encode(rows: WireRows, first: Whole, last: Whole, out: UInt8s, limit: Whole
         put_byte(out, at, MEMBERS_TAG)
         start = at + 1
         at += 2
-        for field in range(0, fields.shape[0], FIELD):
-            at = put_cell(out, at, ids, fields, field, row)
+        for place in range(0, fields.shape[0], FIELD):
+            at = put_cell(out, at, ids, fields, place, row)
         at = _volume_fields(out, at, rows.volume_prefixes, rows.volume_offsets, rows.personal, rows.group, row)
         at = _further_fields(out, at, rows.further_prefixes, rows.further_offsets, rows.texts, rows.text_offsets, row)
         at = close_message(out, start, at)
@@ -171,8 +172,8 @@ class RowEncoder:
         return b"".join(parts)
 
     def _wire_rows(self, rows: FrozenRows, choice: Choice) -> WireRows:
-        volume_prefixes, volume_offsets = _joined([volume_prefix(*name) for name in rows.volume_names])
-        further_prefixes, further_offsets = _joined([further_prefix(column.name) for column in choice.further])
+        volume_prefixes, volume_offsets = _joined([_volume_prefix(*name) for name in rows.volume_names])
+        further_prefixes, further_offsets = _joined([field(KEY, column.name.encode()) for column in choice.further])
         texts, text_offsets = _further_texts(rows, choice)
         return WireRows(
             fields=np.array([self._field(column, rows) for column in choice.plain], np.int64).ravel(),
@@ -211,6 +212,12 @@ def _further_texts(rows: FrozenRows, choice: Choice) -> tuple[UInt8s, Int64s]:
         text_offsets[index] = cell.offsets + begin
         begin += int(cell.offsets[-1])
     return np.concatenate([cell.content[: cell.offsets[-1]] for cell in cells]), text_offsets
+
+
+def _volume_prefix(volume_type: str, period: str) -> bytes:
+    """The first two fields of a Volume."""
+    type_field = field(types_pb2.Volume.VOLUME_TYPE_FIELD_NUMBER, volume_type.encode())
+    return type_field + field(types_pb2.Volume.PERIOD_FIELD_NUMBER, period.encode())
 
 
 def _joined(parts: list[bytes]) -> tuple[UInt8s, Int64s]:

@@ -10,12 +10,11 @@ import numpy as np
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
 from services.treenode.reports.columns import KIND_TEXTS
-from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.extents import Extent, genealogy
 from services.treenode.reports.copy.freeze import freeze
-from services.treenode.reports.group_tables import GroupTables, MemberColumns, tabulate
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import RowFilter
+from services.treenode.reports.summaries.group_tables import GroupTables, MemberColumns, tabulate
 from services.treenode.tree import Tree
 from services.treenode.tree.kernels.kernel import Int64s
 
@@ -45,9 +44,7 @@ def dimensions_of(asked: Iterable[Dimension]) -> tuple[Dimension, ...]:
     return chosen or EVERY
 
 
-def summarize(
-    tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter, buffers: Buffers | None = None
-) -> GroupTables:
+def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter) -> GroupTables:
     """The groups of an extent's members that the filter leaves. Sees one state of the tree.
 
     Raises:
@@ -56,7 +53,7 @@ def summarize(
     store, walked = tree.store, genealogy(tree, choice)
     mask = np.empty(0, np.uint8)
     if row_filter.conditions:
-        rows = freeze(tree, choice, extent, row_filter.columns, shown=False, buffers=buffers)
+        rows = freeze(tree, choice, extent, row_filter.columns, shown=False)
         found = row_filter.mask(rows)
         if found is not None:
             mask = found.view(np.uint8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.reports.plan.ordering import NO_IDS, RowOrder, first_rows, no_point
+from services.treenode.reports.order.ordering import NO_IDS, RowOrder, first_rows, no_point
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.kernels.kernel import Int32s, UInt8s, UInt32s, Whole, kernel
 from services.treenode.tree.store import NOBODY, Store

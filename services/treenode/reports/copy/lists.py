@@ -18,11 +18,11 @@ from services.treenode.reports.copy.extents import (
     row_of_member,
 )
 from services.treenode.reports.copy.freeze import freeze, without_empty_places
-from services.treenode.reports.copy.rows import FrozenRows
-from services.treenode.reports.pages import Page
+from services.treenode.reports.order.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.order.pages import Page
 from services.treenode.reports.plan.choice import Choice
-from services.treenode.reports.plan.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.plan.page_tokens import PageKey
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_rows, words_of
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel

@@ -6,17 +6,16 @@ from collections.abc import Generator, Iterator
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
+from services.shared.wire.fields import tag, varint
 from services.treenode.reports.columns import Kind
 from services.treenode.reports.copy.cuts import Cut
-from services.treenode.reports.copy.rows import FrozenRows
 from services.treenode.reports.encode.arrow import END_OF_STREAM, ArrowEncoder
 from services.treenode.reports.encode.members import RowEncoder
-from services.treenode.reports.encode.messages import encoded_length
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.rows import FrozenRows
 
-#: Tag of StreamDownlineResponse.arrow.
-ARROW_TAG = b"\x1a"
+ARROW_TAG = tag(report_pb2.StreamDownlineResponse.ARROW_FIELD_NUMBER)
 #: Bytes that a cell takes on the wire, about; only the size of pieces depends on it.
 CELL_BYTES = 8
 ROWS_MIN = 256
@@ -62,7 +61,7 @@ def _arrow_pieces(rows: FrozenRows, choice: Choice, step: int) -> Iterator[bytes
 
 
 def _arrow_message(content: bytes | memoryview) -> bytes:
-    return b"".join((ARROW_TAG, encoded_length(len(content)), content))
+    return b"".join((ARROW_TAG, varint(len(content)), content))
 
 
 def _row_bytes(rows: FrozenRows, choice: Choice) -> int:

@@ -7,25 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fasttree.v1 import report_pb2
-from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.columns import MEMBER_ID, Column, Kind
-from services.treenode.reports.copy.rows import FrozenRows
-from services.treenode.reports.plan.choice import Catalogue, known_column
-from services.treenode.reports.plan.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
+from services.treenode.reports.columns import MEMBER_ID, Kind
+from services.treenode.reports.order.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.plan.page_tokens import PageKey
+from services.treenode.reports.plan.paging import Sort
+from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import Int64s
-
-PAGE_SIZE = 1_000
-PAGE_SIZE_MAX = 10_000
-
-
-@dataclass(frozen=True)
-class Sort:
-    """What rows are sorted by; ties go by member_id."""
-
-    column: Column = MEMBER_ID
-    descending: bool = False
 
 
 @dataclass(frozen=True)
@@ -37,33 +24,6 @@ class Page:
     next_key: PageKey | None
     #: All rows, on every page.
     total_count: int
-
-
-def sort_of(key: report_pb2.SortKey, catalogue: Catalogue) -> Sort:
-    """The sort that a request asks for.
-
-    Raises:
-        InvalidArgumentError: No such column.
-    """
-    if not key.column:
-        return Sort(descending=key.descending)
-    return Sort(known_column(key.column, catalogue, "sort.column"), key.descending)
-
-
-def page_size(asked: int, most: int = PAGE_SIZE_MAX, default: int = PAGE_SIZE, field: str = "page_size") -> int:
-    """The rows of a page.
-
-    Raises:
-        InvalidArgumentError: More than `most`.
-    """
-    if asked > most:
-        raise InvalidArgumentError(
-            f"{field} {asked} is too large: ask for {most} at most, and for the rest by page or stream",
-            reason="PAGE_TOO_LARGE",
-            field=field,
-            value=str(asked),
-        )
-    return asked or default
 
 
 def first_page(rows: FrozenRows, sort: Sort, after: PageKey | None, size: int) -> Page:
