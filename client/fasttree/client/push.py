@@ -48,7 +48,7 @@ class _Source:
         self._limit = batch_updates_max
         self._ready: deque[types_pb2.Update] = deque()
         self._changed = asyncio.Event()
-        self._room = asyncio.Event()
+        self._drained = asyncio.Event()
         self._ended = False
         self.error: BaseException | None = None
 
@@ -72,8 +72,8 @@ class _Source:
         self._ready.extend(updates)
         self._changed.set()
         while len(self._ready) >= 2 * self._limit:
-            self._room.clear()
-            await self._room.wait()
+            self._drained.clear()
+            await self._drained.wait()
 
     @property
     def full(self) -> bool:
@@ -89,7 +89,7 @@ class _Source:
     async def batch(self, updates_max: int) -> list[types_pb2.Update]:
         """The next updates; empty at the end. Nothing is taken while it waits, so it may be cancelled."""
         await self.wait()
-        self._room.set()
+        self._drained.set()
         return [self._ready.popleft() for _ in range(min(updates_max, self._limit, len(self._ready)))]
 
 
@@ -202,11 +202,11 @@ class Push:
                 await self._write(call, again[first : first + self._options.batch_updates_max])
             due_s = 0.0
             while True:
-                while (room := self._options.window_updates - len(self._unacknowledged)) <= 0:
+                while (window_left := self._options.window_updates - len(self._unacknowledged)) <= 0:
                     self._acknowledged.clear()
                     await self._acknowledged.wait()
                 due_s = await self._pace(due_s)
-                batch = await self._source.batch(room)
+                batch = await self._source.batch(window_left)
                 if not batch:
                     await call.done_writing()
                     return

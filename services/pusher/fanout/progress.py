@@ -110,13 +110,13 @@ class NodeReplication:
 
     def batch_end(self, log_position: int, settings: ReplicationSettings) -> int | None:
         """The last position of the next batch; None where the window is full, or a small batch has to wait."""
-        room = settings.window_updates - (self.next_position - 1 - self.applied_position)
-        if room <= 0 or self.in_flight_bytes >= settings.window_bytes:
+        window_left = settings.window_updates - (self.next_position - 1 - self.applied_position)
+        if window_left <= 0 or self.in_flight_bytes >= settings.window_bytes:
             return None
         small = log_position + 1 - self.next_position < min(settings.small_updates, settings.batch_updates_max)
         if small and len(self.in_flight) >= settings.small_batches_max:
             return None  # the node's answer is due, and takes with it what gathers meanwhile
-        return min(log_position, self.next_position - 1 + min(room, settings.batch_updates_max))
+        return min(log_position, self.next_position - 1 + min(window_left, settings.batch_updates_max))
 
     def take_sent(self, last_position: int, size_bytes: int) -> None:
         """Records up to there are on their way."""

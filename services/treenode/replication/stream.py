@@ -40,7 +40,7 @@ class _Inbox:
 
     def __init__(self) -> None:
         self._requests: deque[treenode_pb2.ApplyUpdatesRequest] = deque()
-        self._room = asyncio.Event()
+        self._drained = asyncio.Event()
         #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
         self.changed = asyncio.Event()
         #: Whether the pusher has ended the stream.
@@ -55,8 +55,8 @@ class _Inbox:
                 self._requests.append(request)
                 self.changed.set()
                 while len(self._requests) >= REQUESTS_MAX:
-                    self._room.clear()
-                    await self._room.wait()
+                    self._drained.clear()
+                    await self._drained.wait()
         finally:
             self.ended = True
             self.changed.set()
@@ -68,7 +68,7 @@ class _Inbox:
         while self._requests and (not taken or self._goes_with(taken[-1], records)):
             taken.append(self._requests.popleft())
             records += len(taken[-1].records)
-        self._room.set()
+        self._drained.set()
         if self._requests:
             self.changed.set()
         return taken
