@@ -14,7 +14,8 @@ from fasttree.v1 import import_source_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
 from services.pusher.fanout.events import LogEndChanged, NodeConfirmed, NodeStands, Trimmed
-from services.pusher.fanout.membership import MembersChanged, Membership
+from services.pusher.fanout.members import MembersChanged
+from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
@@ -65,7 +66,7 @@ class Pusher:
         self.admission = AdmissionRunner(settings.admission, store.ends().last, self.writer.append, self.draining)
         self.intake = ImportIntake(store, self.files, self.catalog, tell)
         identity = PusherIdentity(cluster.name, self._address)
-        in_force = self.catalog.in_force
+        in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store.log_id, self.tail, in_force, self.background, tell)
         self.rollout = RolloutRunner(
             settings.rollout, self.catalog, self._address, self.background, self.fan_out.names, tell
@@ -169,12 +170,12 @@ class Pusher:
             NodeConfirmed: (lambda news: self.admission.handle(news),),
             NodeStands: (
                 lambda news: self.admission.handle(news),
-                lambda news: self.rollout.node_stands(news),
+                lambda news: self.rollout.heard(news),
             ),
             # The rollout must know a node before that says what it serves.
             MembersChanged: (
                 lambda news: self._tell_members(news),
-                lambda news: self.rollout.members_changed(news),
+                lambda news: self.rollout.heard(news),
                 lambda news: self.fan_out.members_changed(news),
             ),
             ImportAdded: (lambda news: self.rollout.handle(news),),

@@ -42,8 +42,8 @@ class Plan:
     window_updates: int
     retry_s: float
     keeps_updates: int
-    stream_updates_max: int
-    updates_max: int
+    #: Of one stream, and of all.
+    push_updates_max: tuple[int, int]
     group_updates_max: int
 
     @staticmethod
@@ -57,8 +57,7 @@ class Plan:
             window_updates=random.choice((5, 20, 20_000)),
             retry_s=random.choice((1.0, 3.0)),
             keeps_updates=random.choice((20, 200, 100_000)),
-            stream_updates_max=random.choice((3, 20, 10_000)),
-            updates_max=random.choice((4, 20, 50_000)),
+            push_updates_max=random.choice(((3, 4), (3, 20), (20, 20), (20, 50_000), (10_000, 50_000))),
             group_updates_max=random.choice((1, 5, 5_000)),
         )
 
@@ -104,8 +103,8 @@ class Cluster:
             canary_patience_s=3.0, load_stall_s=10.0, load_backoff_initial_s=0.5, load_backoff_max_s=plan.retry_s
         )
         admission = AdmissionSettings(
-            push_stream_updates_max=plan.stream_updates_max,
-            push_updates_max=plan.updates_max,
+            push_stream_updates_max=plan.push_updates_max[0],
+            push_updates_max=plan.push_updates_max[1],
             ack_timeout_s=ACK_TIMEOUT_S,
         )
         pusher_settings = PusherLimits(admission, replication, rollout, plan.group_updates_max, plan.keeps_updates)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from services.pusher.imports.history import ImportProblem
 from tests.simulator.clients import MEMBERS
 from tests.simulator.messages import UploadRequest
 from tests.simulator.network import End
@@ -13,7 +14,8 @@ from tests.simulator.world import Clock, Process
 if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
 
-EXPORT_S = 3.0
+#: How long an export takes at most; now and then one takes long, and the next one may overtake it.
+EXPORT_S, LONG_EXPORT_S = 3.0, 15.0
 
 
 class Company(Process):
@@ -50,7 +52,7 @@ class Company(Process):
         self.pending += 1
         self._exports += 1
         self.world.after(
-            EXPORT_S * random.random(),
+            (LONG_EXPORT_S if random.random() < 0.3 else EXPORT_S) * random.random(),
             self._upload,
             UploadRequest(ImportFile(members, sound, self._exports, in_force, tuple(tree.held)), as_of),
         )
@@ -62,7 +64,7 @@ class Company(Process):
         end.on_end = lambda reason: self._upload_ended(request, answered, reason)
 
     def _upload_ended(self, request: UploadRequest, answered: list[int], reason: str) -> None:
-        if answered or reason == "FAILED_PRECONDITION":
+        if answered or reason in ImportProblem.__members__:
             self.pending -= 1
             self.uploads += len(answered)
         else:

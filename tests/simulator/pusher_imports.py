@@ -1,18 +1,23 @@
 """The pusher's imports in the simulator: the real rollout core, uploads, loads, and what is recorded of them.
 
-As in `catalog.py` and `runner.py` of `services/pusher/imports`: states are recorded in order, each until there is room
-for it.
+States are recorded in order, each until there is room for it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fasttree.v1.types_pb2 import ImportManifest
+from fasttree.v1 import treenode_pb2
+from services.pusher.fanout.events import NodeStands
+from services.pusher.fanout.members import MembersChanged
 from services.pusher.imports import events as roll
+from services.pusher.imports.history import ImportHistory, ImportRefused, PastImport
+from services.pusher.imports.load_words import LoadWords
+from services.pusher.imports.node_news import for_rollout
 from services.pusher.imports.places import KnownImport
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
@@ -26,7 +31,12 @@ from tests.simulator.toy_tree import ImportFile
 if TYPE_CHECKING:
     from tests.simulator.pusher_process import PusherProcess
 
-OPEN_PLACES = (roll.ImportPlace.WAITING, roll.ImportPlace.ROLLING_OUT)
+_PHASES = {
+    "downloading": treenode_pb2.IMPORT_PHASE_DOWNLOADING,
+    "building": treenode_pb2.IMPORT_PHASE_BUILDING,
+    "done": treenode_pb2.IMPORT_PHASE_DONE,
+    "refused": treenode_pb2.IMPORT_PHASE_REFUSED,
+}
 
 
 @dataclass
@@ -59,103 +69,101 @@ class ImportDesk:
         self._carried: dict[int, tuple[int, ...]] = {}
         #: For the checker: since when each node has been connected, and who was primary as was said last.
         self._connected_since: dict[str, float] = {}
-        self._primary = ""
+        self._primary: str | None = None
 
-    def start(self, names: tuple[str, ...]) -> None:
+    def start(self) -> None:
         """A new life of the pusher."""
         known = tuple(KnownImport(key, each.place, each.taken) for key, each in self.imports.items())
         self.rollout = Rollout(self._settings, known)
         self._loads.clear()
         self._records.clear()
-        self._carried.clear()
         self._connected_since.clear()
-        self._primary = ""
-        self.handle(roll.HostsKnown(names))
+        self._primary = None
 
     def tick(self) -> None:
         """Lets the core do what is due."""
         self._perform(self.rollout.handle(Tick(), self._pusher.clock.now()))
         self.rollout.validate()
 
+    def crash(self) -> None:
+        """What is only in memory is gone."""
+        self._carried.clear()
+
     @property
-    def taken(self) -> int:
-        """The newest import that is recorded as taken."""
-        return max((key for key, each in self.imports.items() if each.taken), default=0)
+    def history(self) -> ImportHistory:
+        """The imports as the process knows them."""
+        return ImportHistory(
+            PastImport(key, each.as_of_position, each.place, each.taken or key in self._carried, self._carried_by(key))
+            for key, each in self.imports.items()
+        )
 
-    def primary_seen(self, name: str) -> None:
-        """The coordinator names the primary."""
-        self._primary = name
-        self.handle(roll.PrimarySeen(name or None))
+    def _carried_by(self, import_id: int) -> tuple[int, ...]:
+        return self._carried.get(import_id, self.imports[import_id].carried)
 
-    def node_up(self, name: str, import_id: int) -> None:
-        """A node is connected, and serves that import."""
-        self._connected_since.setdefault(name, self._pusher.clock.now())
-        self.handle(roll.NodeUp(name, import_id))
-
-    def node_down(self, name: str) -> None:
-        """A node is not connected any more."""
-        self._connected_since.pop(name, None)
-        self.handle(roll.NodeDown(name))
+    def heard(self, news: NodeStands | MembersChanged) -> None:
+        """A node stands otherwise, or there is another primary."""
+        for event in for_rollout(news):
+            match event:
+                case roll.NodeUp(name):
+                    self._connected_since.setdefault(name, self._pusher.clock.now())
+                case roll.NodeDown(name):
+                    self._connected_since.pop(name, None)
+                case roll.PrimarySeen(name):
+                    self._primary = name
+            self.handle(event)
 
     def send_file(self, end: End, import_id: int, offset: int) -> None:
         """Serves a file to a node."""
         stored = self.imports.get(import_id)
         send_file(end, stored.file if stored else None, offset)
 
-    def bases(self) -> list[ImportManifest]:
-        """The imports that a node may have to be built from: `ImportCatalog.needed`; none while none was taken."""
-        taken = sorted((key for key, each in self.imports.items() if each.taken), reverse=True)
-        if not taken:
-            return []
-        wanted = {*taken[:2], *(key for key, each in self.imports.items() if each.place in OPEN_PLACES)}
-        wanted |= {key for key in self.imports if key > taken[0]}
-        chosen = [self.imports[key] for key in sorted(wanted)]
-        return [ImportManifest(as_of_position=each.as_of_position, carried_positions=each.carried) for each in chosen]
-
     def upload(self, end: End, request: UploadRequest) -> None:
         """Takes a file in, under the next id."""
-        self._keep(end, StoredImport(request.file, min(request.as_of_position, len(self._pusher.log))))
 
-    def _may_keep(self, stored: StoredImport) -> bool:
-        """Whether the updates after it are still here, and no later export overtook it."""
-        before = [
-            each.as_of_position
-            for key, each in self.imports.items()
-            if key == self.rollout.in_force or each.place in OPEN_PLACES
-        ]
-        first = self._pusher.store.first
-        return stored.as_of_position + 1 >= first and stored.as_of_position >= max(before, default=0)
+        def decide() -> StoredImport | ImportRefused:
+            refused = self.history.why_refused(request.as_of_position, self._pusher.store.ends)
+            return refused or StoredImport(request.file, request.as_of_position)
+
+        self._keep(end, decide)
 
     def roll_back(self, end: End) -> None:
         """Takes the import before the one in force again, with what it carried."""
-        taken = sorted((key for key, each in self.imports.items() if each.taken), reverse=True)
-        if len(taken) < 2:
-            end.close("FAILED_PRECONDITION")
-            return
-        old = self.imports[taken[1]]
-        if min([old.as_of_position + 1, *old.carried]) < self._pusher.store.first:
-            end.close("FAILED_PRECONDITION")
-        else:
-            self._pusher.tell(f"rolls back to import {taken[1]}")
-            self._keep(end, StoredImport(old.file, old.as_of_position, old.carried, again=True))
 
-    def _keep(self, end: End, stored: StoredImport) -> None:
-        kept: list[int] = []
+        def decide() -> StoredImport | ImportRefused:
+            before = self.history.to_go_back_to(self._pusher.store.ends)
+            if isinstance(before, ImportRefused):
+                return before
+            self._pusher.tell(f"rolls back to import {before.import_id}")
+            file = self.imports[before.import_id].file
+            return StoredImport(file, before.as_of_position, before.carried_positions, again=True)
+
+        self._keep(end, decide)
+
+    def _keep(self, end: End, decide: Callable[[], StoredImport | ImportRefused]) -> None:
+        """Decides when its turn has come, as the real catalog does under its lock."""
+        decided: list[int | ImportRefused] = []
 
         def change() -> None:
-            # One after another, as in the real catalog: an upload sees those that are here before it.
-            if stored.again or self._may_keep(stored):
-                import_id = max(self.imports, default=0) + 1
+            stored = decide()
+            if isinstance(stored, StoredImport):
+                import_id = self.history.next_id
                 self.imports[import_id] = stored
-                kept.append(import_id)
+                decided.append(import_id)
+            else:
+                decided.append(stored)
 
-        self._pusher.disk.commit(change, lambda ok: self._uploaded(end, kept, ok))
+        self._pusher.disk.commit(change, lambda ok: self._kept(end, decided[0] if ok else None))
 
-    def _uploaded(self, end: End, kept: list[int], ok: bool) -> None:
-        for import_id in kept:
-            end.send(import_id)
-            self.handle(roll.ImportAdded(import_id))
-        end.close("RESOURCE_EXHAUSTED" if not ok else "done" if kept else "FAILED_PRECONDITION")
+    def _kept(self, end: End, decided: int | ImportRefused | None) -> None:
+        match decided:
+            case int():
+                end.send(decided)
+                self.handle(roll.ImportAdded(decided))
+                end.close("done")
+            case ImportRefused(problem):
+                end.close(problem.name)
+            case None:
+                end.close("RESOURCE_EXHAUSTED")
 
     def handle(self, event: roll.RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""
@@ -207,14 +215,14 @@ class ImportDesk:
     def _load(self, action: roll.Load) -> None:
         stored = self.imports[action.import_id]
         self._check_passive_first(action, stored)
-        carried = self._carried.get(action.import_id, stored.carried)
+        carried = self._carried_by(action.import_id)
         manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
         end = self._pusher.network.connect(self._pusher, node, "load_import", LoadRequest(manifest, action.sources))
         self._loads[action.attempt] = end
-        words: list[LoadWord] = []
-        end.on_message = lambda word: self._load_word(action, words, word)
+        words = LoadWords(action)
+        end.on_message = lambda word: self._load_word(words, word)
         end.on_end = lambda reason: self._load_ended(action, words, reason)
 
     def _check_passive_first(self, action: roll.Load, stored: StoredImport) -> None:
@@ -225,7 +233,7 @@ class ImportDesk:
             return  # it has taken it already, and is only asked again
         # One whose loads fail is excused: a full disk on one node must not hold up an import for good.
         long_ago = self._pusher.clock.now() - 2.0 * self._settings.load_backoff_max_s - 1.0
-        nodes, in_force = self._pusher.replication.nodes, self.taken
+        nodes, in_force = self._pusher.replication.nodes, self.history.in_force
         steady = [
             name
             for name, since in self._connected_since.items()
@@ -237,25 +245,13 @@ class ImportDesk:
         if steady:
             raise Violation(f"passive first: import {action.import_id} goes to the primary before {steady}")
 
-    def _load_word(self, action: roll.Load, words: list[LoadWord], word: LoadWord) -> None:
-        words.append(word)
-        node, attempt = action.node, action.attempt
-        match word.phase:
-            case "downloading" | "building":
-                self.handle(roll.LoadProgress(node, attempt))
-            case "done":
-                self.handle(roll.LoadDone(node, attempt, word.carried))
-            case "refused":
-                self.handle(roll.LoadRefused(node, attempt, word.reason))
-            case _:
-                self.handle(roll.LoadFailed(node, attempt, word.reason, _begun(words[:-1])))
+    def _load_word(self, words: LoadWords, word: LoadWord) -> None:
+        if word.phase in _PHASES:
+            self.handle(words.said(_PHASES[word.phase], word.carried, word.reason))
+        elif failed := words.ended(word.reason):  # a status that ends the call
+            self.handle(failed)
 
-    def _load_ended(self, action: roll.Load, words: list[LoadWord], reason: str) -> None:
+    def _load_ended(self, action: roll.Load, words: LoadWords, reason: str) -> None:
         self._loads.pop(action.attempt, None)
-        if not words or words[-1].phase in ("downloading", "building"):
-            self.handle(roll.LoadFailed(action.node, action.attempt, reason, _begun(words)))
-
-
-def _begun(words: list[LoadWord]) -> bool:
-    """Whether the node had the file, and may have died of it."""
-    return bool(words) and words[-1].phase == "building"
+        if failed := words.ended(reason):
+            self.handle(failed)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout import events as fan
 from services.pusher.fanout.last_record import LastRecord
-from services.pusher.fanout.progress import stands
+from services.pusher.fanout.members import Members, MembersChanged
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
-from services.pusher.imports.retention import first_kept
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
 from services.shared.cores import Tick
@@ -72,7 +70,7 @@ class PusherProcess(Service):
         #: Chance that the log can't be read.
         self.bad_reads = 0.0
         self._streams: dict[str, tuple[int, End]] = {}
-        self._alive_nodes: frozenset[str] = frozenset()
+        self._members = Members()
         self._started_at = 0.0
 
     def join(self, cluster: Cluster, history: History) -> None:
@@ -106,14 +104,13 @@ class PusherProcess(Service):
             first_position=self.store.first,
             position=len(self.log),
             jitter=self.world.random.random,
-            import_id=self.import_desk.taken,
+            import_id=self.import_desk.history.in_force,
         )
         self._streams.clear()
-        self._alive_nodes = frozenset()
+        self._members = Members()
         self.desk.start()
-        names = tuple(node.name for node in self.cluster.nodes)
-        self.import_desk.start(names)
-        self._fan(fan.NodesKnown(names))
+        self.import_desk.start()
+        self._tell_members(Members(tuple(node.name for node in self.cluster.nodes)))
         self._watch()
         self._tick()
         self.timer(RETENTION_POLL_S, self._trim)
@@ -122,6 +119,7 @@ class PusherProcess(Service):
         """Memory is gone."""
         self.disk.crash()
         self.store.crash()
+        self.import_desk.crash()
         self.network.died(self, reset=self.world.random.random() < 0.7)
 
     def drain(self) -> None:
@@ -144,11 +142,15 @@ class PusherProcess(Service):
         end.on_end = lambda _: self.timer(0.2 + 0.3 * self.world.random.random(), self._watch)
 
     def _cluster_seen(self, seen: ClusterSeen) -> None:
-        self.import_desk.primary_seen(seen.primary)
-        for name in seen.alive:
-            if name not in self._alive_nodes:
-                self._fan(fan.NodeAppeared(name))
-        self._alive_nodes = frozenset(seen.alive)
+        members = replace(self._members, primary=seen.primary or None, alive=frozenset(seen.alive))
+        self._tell_members(members)
+
+    def _tell_members(self, members: Members) -> None:
+        news = MembersChanged(self._members, members)
+        self._members = members
+        self.import_desk.heard(news)
+        for event in news.for_fan_out():
+            self._fan(event)
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """Clients that push or upload, nodes that read."""
@@ -188,22 +190,24 @@ class PusherProcess(Service):
         return LogEnd(first, len(self.log), self.rollout.in_force, self.clock.wall())
 
     def _trim(self) -> None:
-        """Forgets what nothing needs any more, as `services/pusher/imports/retention.py` says."""
+        """Forgets what nothing needs any more; decides when its turn has come, as the real one does under its lock."""
         self.timer(RETENTION_POLL_S, self._trim)
-        first = first_kept(
+        self.disk.commit(self._forget, self._trimmed)
+
+    def _forget(self) -> None:
+        first = self.import_desk.history.first_kept(
             self.store.ends,
             len(self.log) - self._limits.keeps_updates,
-            self.import_desk.bases(),
             list(self.replication.nodes.values()),
             away_since=self.clock.now() - RETENTION_AWAY_S,
             started_at=self._started_at,
         )
         if first > self.store.first:
             self.tell(f"the log begins at {first}")
-            self.disk.commit(partial(setattr, self.store, "first", first), self._trimmed)
+            self.store.first = first
 
     def _trimmed(self, ok: bool) -> None:
-        if ok:
+        if ok and self.store.first > self.replication.first_position:
             self._fan(fan.Trimmed(self.store.first))
 
     # ---- the fan-out
@@ -224,8 +228,11 @@ class PusherProcess(Service):
                 case fan.EndStream(node, session, reason):
                     self.tell(f"ends the stream to {node}: {reason}")
                     self._end_stream(node, session)
-                case fan.NodeChanged(node):
-                    self._node_changed(node)
+                case fan.NodeStands():
+                    self.desk.handle(action)
+                    self.import_desk.heard(action)
+                case fan.NodeConfirmed():
+                    self.desk.handle(action)
 
     def _connect(self, node: str, session: int) -> None:
         hello = PusherHello(self.log_id, self.log_end())
@@ -255,9 +262,6 @@ class PusherProcess(Service):
             self._fan(fan.Stood(name, session, status.log_id, status.position, status.import_id, differs_at))
         if word.position:
             self._fan(fan.Applied(name, session, word.position))
-            node = self.replication.nodes.get(name)
-            if node is not None and node.session == session and node.shares_log:
-                self.desk.handle(fan.NodeConfirmed(name, word.position))
 
     def differs_at(self, status: Status) -> int:
         """The position of the node's last known record, where the log has another one there; else 0."""
@@ -301,11 +305,3 @@ class PusherProcess(Service):
             self.timer(0.2, self._writable, node, session, end)
         else:
             self.timer(0.0005, self._fan, fan.Writable(node, session))
-
-    def _node_changed(self, name: str) -> None:
-        news = stands(name, self.replication.nodes.get(name))
-        self.desk.handle(news)
-        if news.connected:
-            self.import_desk.node_up(name, news.import_id)
-        else:
-            self.import_desk.node_down(name)

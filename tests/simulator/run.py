@@ -151,7 +151,7 @@ class Run:
             world.at(random.uniform(world.now, ends_at), self._export)
         for _ in range(random.choice((0, 1, 1, 3))):
             world.at(random.uniform(world.now, ends_at), self._operate)
-        if random.random() < 0.2:
+        if random.random() < 0.4:
             world.at(random.uniform(world.now, ends_at), self.cluster.company.roll_back)
         self._storm.begin()
         world.run(ends_at)

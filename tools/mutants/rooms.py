@@ -48,6 +48,14 @@ ROOMS = (
         ("tests/scenarios/rollout", "tests/pusher/imports/test_rollout_machine.py"),
     ),
     Room(
+        ("services/pusher/imports/history", "services/pusher/imports/load_words"),
+        (
+            "tests/pusher/imports/test_history.py",
+            "tests/pusher/imports/test_load_words.py",
+            "tests/pusher/imports/test_retention.py",
+        ),
+    ),
+    Room(
         (
             "services/pusher/admission/acks",
             "services/pusher/admission/admission",

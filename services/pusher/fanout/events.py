@@ -56,6 +56,15 @@ class Stood:
     differs_at: int = 0
 
 
+class KnownOutcome(Enum):
+    """What a node made of an update."""
+
+    UNKNOWN = "unknown"
+    APPLIED = "applied"
+    HELD = "held"
+    REJECTED = "rejected"
+
+
 @dataclass(frozen=True, slots=True)
 class Applied:
     """Every update up to `position` is in the node's tree, held or rejected."""
@@ -63,6 +72,8 @@ class Applied:
     node: str
     session: int
     position: int
+    #: Those that were held or rejected since its last word.
+    not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,38 +132,6 @@ ReplicationEvent = (
 )
 
 
-# --- news -----------------------------------------------------------------------------------------------------------
-
-
-class KnownOutcome(Enum):
-    """What a node made of an update."""
-
-    UNKNOWN = "unknown"
-    APPLIED = "applied"
-    HELD = "held"
-    REJECTED = "rejected"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeConfirmed:
-    """A node has every update up to `position`; `not_applied` says of which it held or rejected."""
-
-    node: str
-    position: int
-    not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStands:
-    """How a node is now, for whoever else goes by it; one that is gone from the cluster is neither."""
-
-    node: str
-    connected: bool
-    in_step: bool
-    applied_position: int
-    import_id: int
-
-
 # --- actions --------------------------------------------------------------------------------------------------------
 
 
@@ -193,10 +172,23 @@ class SendLogEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class NodeChanged:
-    """The node's state, or whether it is in step, is another one now."""
+class NodeConfirmed:
+    """A node has every update up to `position`; `not_applied` says of which it held or rejected."""
 
     node: str
+    position: int
+    not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
 
 
-ReplicationAction = Connect | EndStream | Send | SendLogEnd | NodeChanged
+@dataclass(frozen=True, slots=True)
+class NodeStands:
+    """How a node is now, for whoever else goes by it; one that is gone from the cluster is neither."""
+
+    node: str
+    connected: bool
+    in_step: bool
+    applied_position: int
+    import_id: int
+
+
+ReplicationAction = Connect | EndStream | Send | SendLogEnd | NodeStands | NodeConfirmed

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.pusher.fanout.members import Members, MembersChanged
 from services.shared.backoff import Backoff, Waits
 from services.shared.config.hosts_file import Host, read_hosts_file
 from services.shared.config.load import SettingsError
@@ -23,18 +23,6 @@ logger = logging.getLogger(__name__)
 _HOSTS_POLL_S = 1.0
 #: The coordinator speaks at least every second; longer silence means that the stream is dead.
 _SILENCE_MAX_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Members:
-    """The nodes, in host-file order and then as the coordinator lists them."""
-
-    addresses: tuple[str, ...] = ()
-    #: Name by address, where the coordinator said it.
-    names: tuple[tuple[str, str], ...] = ()
-    primary: str | None = None
-    #: Addresses of nodes whose lease runs.
-    alive: frozenset[str] = frozenset()
 
 
 def merge(hosts: list[Host], cluster: coordinator_pb2.Cluster | None) -> Members:
@@ -65,14 +53,6 @@ def _same(host: Host, node: coordinator_pb2.NodeAddress) -> bool:
     port = node.instant.rpartition(":")[2]
     named = node.name == host.host and port == str(host.instant_port)
     return host.instant_address == node.instant or host.report_address == node.report or named
-
-
-@dataclass(frozen=True, slots=True)
-class MembersChanged:
-    """The members before and now; not the same."""
-
-    before: Members
-    now: Members
 
 
 class Membership:

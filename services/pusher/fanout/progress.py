@@ -93,6 +93,10 @@ class NodeReplication:
         """Whether the node has answered on its present stream."""
         return self.state in STOOD
 
+    def stands(self) -> NodeStands:
+        """How it is now, for whoever else goes by it."""
+        return NodeStands(self.node, self.connected, self.in_step, self.applied_position, self.import_id)
+
     @property
     def owes(self) -> bool:
         """Whether something is due from the node: an answer, or room to write."""
@@ -195,10 +199,3 @@ class NodeReplication:
         if self.state is NodeStream.AWAY and self.owes:
             return "away, yet something is sent"
         return ""
-
-
-def stands(address: str, node: NodeReplication | None) -> NodeStands:
-    """How a node is now; None: it is no longer in the cluster."""
-    if node is None:
-        return NodeStands(address, connected=False, in_step=False, applied_position=0, import_id=0)
-    return NodeStands(address, node.connected, node.in_step, node.applied_position, node.import_id)

@@ -51,8 +51,9 @@ from services.pusher.fanout.events import (
     EndStream,
     LogEndChanged,
     NodeAppeared,
-    NodeChanged,
+    NodeConfirmed,
     NodesKnown,
+    NodeStands,
     ReadFailed,
     ReplicationAction,
     ReplicationEvent,
@@ -123,8 +124,11 @@ class Replication:
         if node is None or event.session != node.session or node.state is NodeStream.AWAY:
             return []
         match event:
-            case Applied(position=position):
-                return self._applied(node, position, now_s)
+            case Applied():
+                actions = self._applied(node, event.position, now_s)
+                if node.shares_log:
+                    actions.append(NodeConfirmed(node.node, event.position, event.not_applied))
+                return actions
             case Sent(last_position=last_position, size_bytes=size_bytes):
                 return self._sent(node, last_position, size_bytes, now_s)
             case Writable():
@@ -169,7 +173,7 @@ class Replication:
             gone = self.nodes.pop(address)
             if gone.state is not NodeStream.AWAY:
                 actions.append(EndStream(address, gone.session, "the node is no longer in the cluster"))
-            actions.append(NodeChanged(address))
+            actions.append(NodeStands(address, connected=False, in_step=False, applied_position=0, import_id=0))
         for address in nodes:
             if address not in self.nodes:
                 self.nodes[address] = NodeReplication(address)
@@ -192,7 +196,7 @@ class Replication:
         node.in_step = node.writing = False
         node.forget_sent()
         node.retry_at = now_s + self._failed(node)
-        return [NodeChanged(node.node)]
+        return [node.stands()]
 
     def _failed(self, node: NodeReplication) -> float:
         """Counts a failure; returns how long to wait after it, in seconds."""
@@ -216,7 +220,7 @@ class Replication:
         if state is not NodeStream.STREAMING:
             node.in_step = False
         node.mark_in_step(self.position)
-        return [NodeChanged(node.node), *self._feed(node, now_s)]
+        return [node.stands(), *self._feed(node, now_s)]
 
     def _where(self, node: NodeReplication, event: Stood) -> tuple[NodeStream, str]:
         """The state that a node's word about itself puts it in, and the note that explains it."""
@@ -252,7 +256,7 @@ class Replication:
         node.take_applied(position)
         node.progress_at = now_s
         node.failures = 0
-        changed: list[ReplicationAction] = [NodeChanged(node.node)] if node.mark_in_step(self.position) else []
+        changed: list[ReplicationAction] = [node.stands()] if node.mark_in_step(self.position) else []
         return changed + self._feed(node, now_s)
 
     # -- sending
@@ -300,7 +304,7 @@ class Replication:
         node.note = note
         node.in_step = False
         node.forget_sent()
-        return [NodeChanged(node.node)]
+        return [node.stands()]
 
     def _read_failed(self, node: NodeReplication, event: ReadFailed, now_s: float) -> list[ReplicationAction]:
         node.writing = False
@@ -311,7 +315,7 @@ class Replication:
             # No retry mends it: every node that still needs the record has to come by another way.
             return [*self._fall_behind(node, event.reason), *self._heartbeats([node], now_s)]
         node.retry_at = now_s + self._failed(node)
-        return [NodeChanged(node.node)]
+        return [node.stands()]
 
     def _heartbeats(self, nodes: Iterable[NodeReplication], now_s: float) -> list[ReplicationAction]:
         """A log end for each node that can take one; a batch under way brings its own."""
@@ -334,7 +338,7 @@ class Replication:
                 node.move(NodeStream.NEEDS_IMPORT, "an import is in force")
                 node.note = f"is empty, and import {self.import_id} is in force"
                 node.in_step = False
-                actions.append(NodeChanged(node.node))
+                actions.append(node.stands())
         return actions + self._heartbeats(self.nodes.values(), now_s)
 
     def validate(self) -> None:

@@ -26,11 +26,10 @@ from services.pusher.fanout.events import (
     EndStream,
     KnownOutcome,
     LogEndChanged,
-    NodeAppeared,
-    NodeChanged,
     NodeConfirmed,
-    NodesKnown,
+    NodeStands,
     ReadFailed,
+    ReplicationAction,
     ReplicationEvent,
     Send,
     SendLogEnd,
@@ -40,8 +39,7 @@ from services.pusher.fanout.events import (
     Writable,
 )
 from services.pusher.fanout.last_record import LastRecord
-from services.pusher.fanout.membership import MembersChanged
-from services.pusher.fanout.progress import stands
+from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.log.frames import Run
@@ -136,10 +134,8 @@ class FanOut:
     def members_changed(self, news: MembersChanged) -> None:
         """Nodes came or went, or were heard of."""
         self.names.update(news.now.names)
-        if news.now.addresses != news.before.addresses:
-            self.handle(NodesKnown(news.now.addresses))
-        for address in news.now.alive - news.before.alive:
-            self.handle(NodeAppeared(address))
+        for event in news.for_fan_out():
+            self.handle(event)
 
     def log_end(self) -> treenode_pb2.LogEnd:
         """How far the log goes now."""
@@ -178,7 +174,7 @@ class FanOut:
         for action in self.core.handle(event, time.monotonic()):
             self._perform(action)
 
-    def _perform(self, action: Connect | EndStream | Send | SendLogEnd | NodeChanged) -> None:
+    def _perform(self, action: ReplicationAction) -> None:
         match action:
             case Send() | SendLogEnd():
                 self._links[action.node].outbox.put_nowait(action)
@@ -188,10 +184,12 @@ class FanOut:
             case EndStream(node, session, reason):
                 logger.info("ends the stream to %s: %s", node, reason)
                 self._end_link(node, session)
-            case NodeChanged(node):
+            case NodeStands(node):
                 if node not in self.core.nodes:
                     self._links.pop(node, None)
-                self._tell(stands(node, self.core.nodes.get(node)))
+                self._tell(action)
+            case NodeConfirmed():
+                self._tell(action)
 
     def _end_link(self, node: str, session: int) -> None:
         link = self._links.get(node)
@@ -255,13 +253,10 @@ class FanOut:
 
     def _take(self, link: _Link, response: treenode_pb2.ApplyUpdatesResponse) -> None:
         if response.applied_position:
-            self.handle(Applied(link.node, link.session, response.applied_position))
-            node = self.core.nodes.get(link.node)
-            if node is not None and node.session == link.session and node.shares_log:
-                not_applied = tuple(
-                    (told.position, _OUTCOMES.get(told.outcome, KnownOutcome.UNKNOWN)) for told in response.outcomes
-                )
-                self._tell(NodeConfirmed(link.node, response.applied_position, not_applied))
+            not_applied = tuple(
+                (told.position, _OUTCOMES.get(told.outcome, KnownOutcome.UNKNOWN)) for told in response.outcomes
+            )
+            self.handle(Applied(link.node, link.session, response.applied_position, not_applied))
 
     async def _learn_name(self, node: str, channel: grpc.aio.Channel) -> None:
         try:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.imports.events import ImportPlace
 from services.pusher.imports.files import ImportFiles
-from services.pusher.imports.places import OPEN_PLACES, KnownImport
+from services.pusher.imports.history import ImportHistory, ImportProblem, ImportRefused, PastImport
+from services.pusher.imports.places import KnownImport
 from services.pusher.log.store import LogStore, StoredImport, StoreFullError
 from services.pusher.log.writer import LogWriter
 from services.shared.files.import_source import HeldImport
 from services.shared.serving.errors import (
     FailedPreconditionError,
+    FastTreeError,
     InvalidArgumentError,
     NotFoundError,
     ResourceExhaustedError,
@@ -31,7 +34,6 @@ STATES = {
 }
 _PLACES = {state: place for place, state in STATES.items()}
 _OVER = {pusher_pb2.IMPORT_STATE_DONE, pusher_pb2.IMPORT_STATE_REFUSED, pusher_pb2.IMPORT_STATE_SUPERSEDED}
-_OPEN = {STATES[place] for place in OPEN_PLACES}
 
 
 class ImportCatalog:
@@ -41,17 +43,27 @@ class ImportCatalog:
         """Reads what is stored; blocks. Raises LogDamagedError."""
         self._store, self._writer, self._files = store, writer, files
         self._entries = {stored.status.manifest.import_id: stored for stored in store.imports()}
-        #: Held while a file has its place already and its entry is still to come: nothing may tidy up then.
-        self.adding = asyncio.Lock()
+        #: Held while an import is added, and while something is forgotten: what is decided by the history must still
+        #: hold when it is done.
+        self.changing = asyncio.Lock()
         #: Set, and replaced by a new one, on each change.
         self._changed = asyncio.Event()
 
     # -- what there is
 
     @property
-    def in_force(self) -> int:
-        """The newest import that a node has taken; 0 for none."""
-        return max((import_id for import_id, entry in self._entries.items() if entry.taken), default=0)
+    def history(self) -> ImportHistory:
+        """The imports as they are now, for what is decided by them."""
+        return ImportHistory(
+            PastImport(
+                import_id,
+                entry.status.manifest.as_of_position,
+                _PLACES[entry.status.state],
+                entry.taken,
+                tuple(entry.status.manifest.carried_positions),
+            )
+            for import_id, entry in self._entries.items()
+        )
 
     def known(self) -> tuple[KnownImport, ...]:
         """What the rollout core starts from."""
@@ -77,18 +89,6 @@ class ImportCatalog:
         manifest = self.status(import_id).manifest
         return HeldImport(manifest, self._files.path(manifest))
 
-    def needed(self, count: int) -> list[types_pb2.ImportManifest]:
-        """The imports whose files (and updates since) may still be asked for.
-
-        Those not over yet, the one in force, the one before it (for a rollback), and further taken ones up to `count`.
-        """
-        taken = sorted((import_id for import_id, entry in self._entries.items() if entry.taken), reverse=True)
-        wanted = set(taken[: max(2, count)])
-        wanted |= {import_id for import_id, entry in self._entries.items() if entry.status.state in _OPEN}
-        # A superseded one may be under way on its canary still.
-        wanted |= {import_id for import_id in self._entries if import_id > self.in_force}
-        return [self._entries[import_id].status.manifest for import_id in sorted(wanted)]
-
     async def watch(self, import_id: int) -> AsyncIterator[pusher_pb2.ImportStatus]:
         """The import at once, then after each change; ends when its rollout is over. Raises NotFoundError."""
         wanted = self.status(import_id).manifest.import_id
@@ -107,75 +107,56 @@ class ImportCatalog:
     # -- what changes
 
     async def add(
-        self,
-        part_manifest: types_pb2.ImportManifest,
-        keep: Callable[[types_pb2.ImportManifest], None],
-        *,
-        may_be_older: bool = False,
+        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], None]
     ) -> types_pb2.ImportManifest:
         """Gives an import its id, its file its place (`keep`, in a thread, with the whole manifest), and records it.
 
         Raises:
             InvalidArgumentError: as_of_position is not in the log yet.
             FailedPreconditionError: Updates after it are no longer in the log; or it is before that of an import that
-                is here already, and not `may_be_older` (a rollback).
+                is here already.
             ResourceExhaustedError: The disk is full.
         """
-        ends = self._store.ends()
-        if part_manifest.as_of_position > ends.last:
-            raise InvalidArgumentError(
-                f"as_of_position {part_manifest.as_of_position} is after the log's end, {ends.last}",
-                field="as_of_position",
-                value=str(part_manifest.as_of_position),
-            )
-        if part_manifest.as_of_position + 1 < ends.first:
-            raise FailedPreconditionError(
-                f"updates after position {part_manifest.as_of_position} are no longer in the log, which begins at "
-                f"{ends.first}: take a newer file"
-            )
-        async with self.adding:
-            if not may_be_older:
-                self._check_not_overtaken(part_manifest.as_of_position)
-            manifest = types_pb2.ImportManifest()
-            manifest.CopyFrom(part_manifest)
-            manifest.import_id = max(self._entries, default=0) + 1
-            stored = StoredImport(
-                pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING), taken=False
-            )
-            try:
-                await asyncio.to_thread(keep, manifest)
-                await self._save(stored)
-            except (OSError, StoreFullError) as error:
-                raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
-            return manifest
+        async with self.changing:
+            refused = self.history.why_refused(received.as_of_position, self._store.ends())
+            if refused is not None:
+                raise _error(refused, str(received.as_of_position))
+            return await self._add(received, keep)
 
-    def _check_not_overtaken(self, as_of_position: int) -> None:
-        """Refuses a file that was taken before the one that it would replace.
+    async def add_again(
+        self, keep: Callable[[types_pb2.ImportManifest, types_pb2.ImportManifest], None]
+    ) -> types_pb2.ImportManifest:
+        """Takes the import before the one in force again. `keep` gets the old manifest and the new one, in a thread.
 
-        What was held when it was taken may be in the newer tree by now, and that tree can no longer tell: it would be
-        neither in this file nor carried, and lost.
+        Raises:
+            FailedPreconditionError: There is none, its updates are no longer in the log, or its file is not whole.
+            ResourceExhaustedError: The disk is full.
         """
-        for import_id, entry in self._entries.items():
-            newer = entry.status.manifest.as_of_position > as_of_position
-            if newer and (import_id == self.in_force or entry.status.state in _OPEN):
-                raise FailedPreconditionError(
-                    f"as_of_position {as_of_position} is before {entry.status.manifest.as_of_position}, that of import "
-                    f"{import_id}: this export was overtaken; export again, or roll back",
-                    field="as_of_position",
-                    value=str(as_of_position),
-                )
+        async with self.changing:
+            before = self.history.to_go_back_to(self._store.ends())
+            if isinstance(before, ImportRefused):
+                raise _error(before)
+            old = self._entries[before.import_id].status.manifest
+            if problem := await asyncio.to_thread(self._files.problem, old):
+                raise FailedPreconditionError(f"the file of import {old.import_id} {problem}")
+            renewed = types_pb2.ImportManifest()
+            renewed.CopyFrom(old)
+            renewed.uploaded_at.GetCurrentTime()
+            renewed.force = True  # asked for by a person who knows that it differs
+            return await self._add(renewed, partial(keep, old))
 
-    def check_rollback(self) -> types_pb2.ImportManifest:
-        """The import that a rollback goes back to. Raises FailedPreconditionError."""
-        taken = sorted((import_id for import_id, entry in self._entries.items() if entry.taken), reverse=True)
-        if len(taken) < 2:
-            raise FailedPreconditionError("there is no import before the one in force to go back to")
-        manifest = self._entries[taken[1]].status.manifest
-        first = self._store.ends().first
-        if first_needed(manifest) < first:
-            raise FailedPreconditionError(
-                f"import {manifest.import_id} needs updates from {first_needed(manifest)} on; the log begins at {first}"
-            )
+    async def _add(
+        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], None]
+    ) -> types_pb2.ImportManifest:
+        manifest = types_pb2.ImportManifest()
+        manifest.CopyFrom(received)
+        manifest.import_id = self.history.next_id
+        status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
+        try:
+            await asyncio.to_thread(keep, manifest)
+            await self._save(StoredImport(status, taken=False))
+        except (OSError, StoreFullError) as error:
+            raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
         return manifest
 
     async def set_place(self, import_id: int, place: ImportPlace) -> None:
@@ -219,6 +200,11 @@ class ImportCatalog:
         self._changed = asyncio.Event()
 
 
-def first_needed(manifest: types_pb2.ImportManifest) -> int:
-    """The oldest position that an import still needs from the log."""
-    return min([manifest.as_of_position + 1, *manifest.carried_positions])
+def _error(refused: ImportRefused, as_of_position: str = "") -> FastTreeError:
+    match refused.problem:
+        case ImportProblem.NOT_IN_LOG_YET:
+            return InvalidArgumentError(refused.message, field="as_of_position", value=as_of_position)
+        case ImportProblem.OVERTAKEN:
+            return FailedPreconditionError(refused.message, field="as_of_position", value=as_of_position)
+        case ImportProblem.NO_LONGER_IN_LOG | ImportProblem.NOTHING_BEFORE:
+            return FailedPreconditionError(refused.message)

@@ -14,7 +14,7 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
 from services.pusher.log.store import LogStore
-from services.shared.serving.errors import FailedPreconditionError, FastTreeError, InvalidArgumentError
+from services.shared.serving.errors import FastTreeError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 
@@ -65,14 +65,7 @@ class ImportIntake:
 
     async def roll_back(self) -> types_pb2.ImportManifest:
         """Takes the import before the one in force again. Raises as RollbackImport in the proto."""
-        old = self._catalog.check_rollback()
-        if problem := await asyncio.to_thread(self._files.problem, old):
-            raise FailedPreconditionError(f"the file of import {old.import_id} {problem}")
-        renewed = types_pb2.ImportManifest()
-        renewed.CopyFrom(old)
-        renewed.uploaded_at.GetCurrentTime()
-        renewed.force = True  # asked for by a person who knows that it differs
-        manifest = await self._catalog.add(renewed, partial(self._files.link, old), may_be_older=True)
+        manifest = await self._catalog.add_again(self._files.link)
         self._added(manifest)
         return manifest
 

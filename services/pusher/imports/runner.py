@@ -12,27 +12,21 @@ import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
 from services.pusher.fanout.events import LogEndChanged, NodeStands
-from services.pusher.fanout.membership import MembersChanged
+from services.pusher.fanout.members import MembersChanged
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import (
     Announce,
     CancelLoad,
-    HostsKnown,
     ImportPlace,
     Load,
-    LoadDone,
-    LoadFailed,
-    LoadProgress,
-    LoadRefused,
-    NodeDown,
-    NodeUp,
-    PrimarySeen,
     Recorded,
     RecordPlace,
     RecordTaken,
     RolloutAction,
     RolloutEvent,
 )
+from services.pusher.imports.load_words import LoadWords
+from services.pusher.imports.node_news import for_rollout
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
 from services.pusher.log.store import StoreFullError
@@ -44,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 _TICK_S = 0.25
 _RECORD_AGAIN_S = 1.0
-#: From here on, a node that fails may have failed because of the file.
-_BEGUN = {treenode_pb2.IMPORT_PHASE_CHECKING, treenode_pb2.IMPORT_PHASE_BUILDING, treenode_pb2.IMPORT_PHASE_REPLAYING}
 
 
 class RolloutRunner:
@@ -82,16 +74,10 @@ class RolloutRunner:
         """Tells the core, and does what it asks for."""
         self._perform(self.core.handle(event, time.monotonic()))
 
-    def node_stands(self, news: NodeStands) -> None:
-        """A node is connected or not, or serves another import."""
-        self.handle(NodeUp(news.node, news.import_id) if news.connected else NodeDown(news.node))
-
-    def members_changed(self, news: MembersChanged) -> None:
-        """There are other nodes, or another primary."""
-        if news.now.addresses != news.before.addresses:
-            self.handle(HostsKnown(news.now.addresses))
-        if news.now.primary != news.before.primary:
-            self.handle(PrimarySeen(news.now.primary))
+    def heard(self, news: NodeStands | MembersChanged) -> None:
+        """A node stands otherwise, or there are other nodes, or another primary."""
+        for event in for_rollout(news):
+            self.handle(event)
 
     def _perform(self, actions: list[RolloutAction]) -> None:
         for action in actions:
@@ -138,41 +124,34 @@ class RolloutRunner:
             manifest=manifest, sources=[*load.sources, address], pusher_address=address
         )
         progress = treenode_pb2.LoadImportResponse()
-        over = False
+        words = LoadWords(load)
+        refused = False
         channel = open_channel(load.node)
         try:
             logger.info("import %d goes to %s", load.import_id, load.node)
             async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
                 self._show(load, progress)
-                over = self._take(load, progress)
+                self.handle(words.said(progress.phase, progress.carried_positions, progress.reason))
             reason = "the node ended the load before it was done"
         except grpc.aio.AioRpcError as error:
+            refused = error.code() is grpc.StatusCode.INVALID_ARGUMENT
             reason = f"{error.code().name}: {error.details()}"
-            if error.code() is grpc.StatusCode.INVALID_ARGUMENT and not over:
-                over = True
-                self._show(load, _refused(progress, error.details() or "the file is bad"))
-                self.handle(LoadRefused(load.node, load.attempt, error.details() or "the file is bad"))
+            if refused:
+                reason = error.details() or "the file is bad"
         finally:
             await channel.close()
-        if not over:
+        last = words.ended(reason, refused=refused)
+        if last is not None:
             logger.warning("import %d on %s: %s", load.import_id, load.node, reason)
-            failed = treenode_pb2.LoadImportResponse(phase=progress.phase, percent=progress.percent, reason=reason)
-            self._show(load, failed)
-            self.handle(LoadFailed(load.node, load.attempt, reason, progress.phase in _BEGUN))
-
-    def _take(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> bool:
-        """Tells the core of a node's word; true where it was the last one."""
-        if progress.phase == treenode_pb2.IMPORT_PHASE_DONE:
-            self.handle(LoadDone(load.node, load.attempt, tuple(progress.carried_positions)))
-            return True
-        if progress.phase == treenode_pb2.IMPORT_PHASE_REFUSED:
-            self.handle(LoadRefused(load.node, load.attempt, progress.reason))
-            return True
-        self.handle(LoadProgress(load.node, load.attempt))
-        return False
+            self._show(load, _refused(progress, reason) if refused else _failed(progress, reason))
+            self.handle(last)
 
     def _show(self, load: Load, progress: treenode_pb2.LoadImportResponse) -> None:
         self._catalog.set_progress(load.import_id, load.node, self._names.get(load.node, load.node), progress)
+
+
+def _failed(last: treenode_pb2.LoadImportResponse, reason: str) -> treenode_pb2.LoadImportResponse:
+    return treenode_pb2.LoadImportResponse(phase=last.phase, percent=last.percent, reason=reason)
 
 
 def _refused(last: treenode_pb2.LoadImportResponse, reason: str) -> treenode_pb2.LoadImportResponse:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import coordinator_pb2
-from services.pusher.fanout.membership import Members, Membership, merge
+from services.pusher.fanout.members import Members
+from services.pusher.fanout.membership import Membership, merge
 from services.shared.config.hosts_file import Host
 from services.shared.config.load import SettingsError
 from tests.fakes.coordinator import FakeCoordinator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from services.pusher.fanout.events import Applied, NodesKnown, NodeStands, Stood
-from services.pusher.fanout.progress import NodeReplication, NodeStream, stands
+from services.pusher.fanout.progress import NodeReplication, NodeStream
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
 
@@ -27,9 +27,14 @@ def test_a_node_confirms_only_where_its_positions_are_the_logs(state: NodeStream
 
 
 def test_a_node_that_left_the_cluster_stands_nowhere() -> None:
-    assert stands("n:1", None) == NodeStands("n:1", connected=False, in_step=False, applied_position=0, import_id=0)
     node = NodeReplication("n:1", state=NodeStream.STREAMING, in_step=True, applied_position=7, import_id=2)
-    assert stands("n:1", node) == NodeStands("n:1", connected=True, in_step=True, applied_position=7, import_id=2)
+    assert node.stands() == NodeStands("n:1", connected=True, in_step=True, applied_position=7, import_id=2)
+    core = Replication(
+        ReplicationSettings(), log_id="log", first_position=1, position=9, jitter=lambda: 1.0, import_id=0
+    )
+    core.handle(NodesKnown(("n:1",)), 1.0)
+    left = core.handle(NodesKnown(()), 2.0)
+    assert NodeStands("n:1", connected=False, in_step=False, applied_position=0, import_id=0) in left
 
 
 def test_when_a_node_was_last_there_and_what_it_has() -> None:

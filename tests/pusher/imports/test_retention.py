@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from fasttree.v1 import types_pb2
 from services.pusher.fanout.progress import NodeReplication, NodeStream
-from services.pusher.imports.retention import first_kept
+from services.pusher.imports.events import ImportPlace
+from services.pusher.imports.history import ImportHistory, PastImport
 from services.pusher.log.store import LogEnds
 
 ENDS = LogEnds(10, 100)
 AWAY_SINCE, STARTED_AT = 500.0, 0.0
 
 
-def manifest(as_of_position: int, *carried: int) -> types_pb2.ImportManifest:
-    return types_pb2.ImportManifest(as_of_position=as_of_position, carried_positions=carried)
+def taken(as_of_position: int, *carried: int) -> PastImport:
+    return PastImport(1000 - as_of_position, as_of_position, ImportPlace.DONE, taken=True, carried_positions=carried)
 
 
 def node(applied: int, seen_at: float | None = 900.0, *, connected: bool = False) -> NodeReplication:
@@ -22,10 +22,8 @@ def node(applied: int, seen_at: float | None = 900.0, *, connected: bool = False
     )
 
 
-def kept(
-    old: int, imports: list[types_pb2.ImportManifest], nodes: list[NodeReplication], started_at: float = 0.0
-) -> int:
-    return first_kept(ENDS, old, imports, nodes, away_since=AWAY_SINCE, started_at=started_at)
+def kept(old: int, imports: list[PastImport], nodes: list[NodeReplication], started_at: float = 0.0) -> int:
+    return ImportHistory(imports).first_kept(ENDS, old, nodes, away_since=AWAY_SINCE, started_at=started_at)
 
 
 def test_without_an_import_a_new_node_needs_everything() -> None:
@@ -33,25 +31,25 @@ def test_without_an_import_a_new_node_needs_everything() -> None:
 
 
 def test_what_is_young_stays() -> None:
-    assert kept(30, [manifest(80)], [node(95)]) == 31
+    assert kept(30, [taken(80)], [node(95)]) == 31
 
 
 def test_what_an_import_needs_stays_its_carried_updates_included() -> None:
-    assert kept(90, [manifest(80), manifest(60)], [node(95)]) == 61
-    assert kept(90, [manifest(80, 42, 43)], [node(95)]) == 42
+    assert kept(90, [taken(80), taken(60)], [node(95)]) == 61
+    assert kept(90, [taken(80, 42, 43)], [node(95)]) == 42
 
 
 def test_what_a_node_lacks_stays_until_it_was_away_too_long() -> None:
-    assert kept(90, [manifest(80)], [node(70)]) == 71
-    assert kept(90, [manifest(80)], [node(70, seen_at=499.0)]) == 81
-    assert kept(90, [manifest(80)], [node(70, seen_at=499.0, connected=True)]) == 71
+    assert kept(90, [taken(80)], [node(70)]) == 71
+    assert kept(90, [taken(80)], [node(70, seen_at=499.0)]) == 81
+    assert kept(90, [taken(80)], [node(70, seen_at=499.0, connected=True)]) == 71
 
 
 def test_a_node_that_never_came_counts_as_seen_at_the_start() -> None:
-    assert kept(90, [manifest(80)], [node(0, seen_at=None)], started_at=600.0) == 10
-    assert kept(90, [manifest(80)], [node(0, seen_at=None)], started_at=100.0) == 81
+    assert kept(90, [taken(80)], [node(0, seen_at=None)], started_at=600.0) == 10
+    assert kept(90, [taken(80)], [node(0, seen_at=None)], started_at=100.0) == 81
 
 
 def test_the_newest_record_always_stays_and_the_beginning_never_moves_back() -> None:
-    assert kept(100, [manifest(100)], [node(100)]) == 100
-    assert kept(0, [manifest(3)], [node(2)]) == 10
+    assert kept(100, [taken(100)], [node(100)]) == 100
+    assert kept(0, [taken(3)], [node(2)]) == 10

@@ -20,7 +20,8 @@ from services.pusher.fanout.events import (
     Applied,
     Connect,
     EndStream,
-    NodeChanged,
+    NodeConfirmed,
+    NodeStands,
     ReadFailed,
     ReplicationEvent,
     Send,
@@ -99,8 +100,10 @@ def say(action: Any) -> str | None:
             return f"send {node}#{session} {first}..{last}"
         case SendLogEnd(node, session):
             return f"heartbeat {node}#{session}"
-        case NodeChanged(node):
+        case NodeStands(node):
             return f"changed {node}"
+        case NodeConfirmed(node, position):
+            return f"{node} confirmed {position}"
     return None
 
 

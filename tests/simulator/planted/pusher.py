@@ -43,6 +43,11 @@ def _any_past(_self: LastRecord[Any], _own: Any) -> int:
     return 0
 
 
+def _any_log(self: NodeReplication) -> bool:
+    """A position is a position."""
+    return self.connected
+
+
 def _dedupe_window(self: PusherLog, update_id: str) -> int | None:
     position = self.ids.get(update_id)
     return position if position is not None and position > len(self.updates) - 20 else None
@@ -83,6 +88,7 @@ PUSHER = (
     plant("dedupe-window", "ids are known for the last 20 updates", PusherLog, "position_of", _dedupe_window),
     plant("own-place", "a node's word about where it stands is ignored", Replication, "_stood", _keep_own_place),
     plant("any-past", "a log that lost updates and took others is not known", LastRecord, "differs_at", _any_past),
+    plant("any-log", "a node of another past confirms updates", NodeReplication, "shares_log", property(_any_log)),
     plant("all-of-nobody", "'all nodes' is reached with no healthy node", Acks, "level", _count_nobody),
     plant("one-for-all", "'all nodes' is reached with the first", Acks, "level", _best_of_healthy),
     plant("primary-first", "an untried import goes to the primary", Rollout, "_canary", _primary_as_canary),
