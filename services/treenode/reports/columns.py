@@ -76,6 +76,7 @@ _ARROW_TYPES = {
     Kind.ENUM: pa.dictionary(pa.int32(), pa.string()),
     Kind.TEXT: pa.dictionary(pa.int32(), pa.string()),
     Kind.DATE: pa.date32(),
+    Kind.NUMBER: pa.int64(),
     Kind.HUNDREDTHS: pa.int64(),
     Kind.INTEGER: pa.int64(),
     Kind.DECIMAL: pa.decimal128(DECIMAL_DIGITS, DECIMAL_SCALE),
@@ -174,9 +175,7 @@ _EVERY = (
     plain_column("level", Kind.NUMBER, Where.LEVEL, np.int32, lambda _, walked, __: walked.level, arrow=pa.int32()),
     plain_column("pv", Kind.HUNDREDTHS, Where.ROW, np.int64, lambda tree, _, slot: tree.store.personal[slot]),
     plain_column("gv", Kind.HUNDREDTHS, Where.SEAT, np.int64, lambda _, walked, slot: walked.group[slot]),
-    plain_column(
-        "downline_count", Kind.NUMBER, Where.SEAT, np.int32, lambda _, walked, __: walked.members, arrow=pa.int64()
-    ),
+    plain_column("downline_count", Kind.NUMBER, Where.SEAT, np.int32, lambda _, walked, __: walked.members),
 )
 COLUMNS: Mapping[str, Column] = {column.name: column for column in _EVERY}
 

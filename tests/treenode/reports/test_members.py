@@ -12,7 +12,7 @@ import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.reports.columns import COLUMNS, VOLUMES, Column, Kind, Where, further_column
-from services.treenode.reports.encode.cells import field_row, put_day
+from services.treenode.reports.encode.cells import field_row, put_day, text_table
 from services.treenode.reports.encode.members import RowEncoder
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
@@ -125,6 +125,11 @@ def test_a_column_that_no_field_is_written_from_is_named() -> None:
         field_row(COLUMNS["status"], np.zeros(3, np.int32))
     with pytest.raises(ValueError, match=r"column region: no field"):
         field_row(FURTHER[0], np.zeros(3, np.int16))
+
+
+def test_a_text_that_is_too_long_is_told() -> None:
+    with pytest.raises(ValueError, match="column status: a text has 17 bytes, more than 16"):
+        text_table(COLUMNS["status"], ["A", "x" * 17])
 
 
 def test_every_day_of_400_years_and_the_first_and_last_year() -> None:

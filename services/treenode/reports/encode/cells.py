@@ -6,8 +6,8 @@ any choice of columns, and knows none of them by name.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
@@ -61,10 +61,16 @@ def field_row(column: Column, values: AnyArray, texts: UInt8s | None = None) -> 
     return tag_bytes, put, int(column.where), address_of(values), *text_place
 
 
-def text_table(texts: Any) -> UInt8s:
-    """uint8[len(texts), 16], zero-padded."""
-    table = np.array([text.encode() for text in texts] or [b""], f"S{TEXT_LENGTH_MAX}")
-    return table.view(np.uint8).reshape(len(table), TEXT_LENGTH_MAX)
+def text_table(column: Column, texts: Sequence[str]) -> UInt8s:
+    """What the codes of a column stand for: uint8[len(texts), 16], zero-padded.
+
+    Raises:
+        ValueError: One is too long; names the column.
+    """
+    encoded = np.array([text.encode() for text in texts] or [b""])
+    if encoded.itemsize > TEXT_LENGTH_MAX:
+        raise ValueError(f"column {column.name}: a text has {encoded.itemsize} bytes, more than {TEXT_LENGTH_MAX}")
+    return encoded.astype(f"S{TEXT_LENGTH_MAX}").view(np.uint8).reshape(len(encoded), TEXT_LENGTH_MAX)
 
 
 @inlined

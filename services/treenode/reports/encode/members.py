@@ -191,7 +191,7 @@ class RowEncoder:
 
     def _field(self, column: Column, rows: FrozenRows) -> tuple[int, ...]:
         values, texts = rows.values[column], rows.texts.get(column)
-        table = None if texts is None else text_table(texts)
+        table = None if texts is None else text_table(column, texts)
         self._kept += [values] if table is None else [values, table]
         return field_row(column, values, table)
 

@@ -167,7 +167,8 @@ class MemberEncoder:
         kept = [arrays[name] for name in _Places._fields]
         places, fields = places_of(kept), []
         for column in choice.plain:
-            values, texts = _values(tree, choice, column), text_table(column.texts(tree)) if column.texts else None
+            values = _values(tree, choice, column)
+            texts = None if column.texts is None else text_table(column, column.texts(tree))
             fields.append(field_row(column, values, texts))
             kept += [values] if texts is None else [values, texts]
         table = np.array(fields, np.int64).ravel()
