@@ -107,7 +107,7 @@ def _be_the_room(room: _Room, tests: Sequence[str], said: IO[str]) -> None:
             suppress_health_check=list(hypothesis.HealthCheck),
         )
         hypothesis.settings.load_profile("mutants")
-        plugins = ["-p", "no:cacheprovider", "-p", "no:xdist"]
+        plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-o", "timeout=0"]
         code = pytest.main(["-x", "-q", "--no-header", "--capture=sys", *plugins, *tests], plugins=[room])
         code = 0 if room.done else int(code) or 1
     finally:
