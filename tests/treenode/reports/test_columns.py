@@ -29,21 +29,21 @@ from services.treenode.tree import Tree
 from tests.treenode.reports.genealogies import random_tree
 
 #: A column that `Member` does not have for one of each kind that it has; what it holds is what the known one holds.
-#: Fields from 16 on have tags of two bytes.
 TWINS = {
-    "mentor_id": ("sponsor_id", 15),
-    "host_id": ("placement_id", 16),
-    "own_id": ("member_id", 17),
-    "branch": ("placement_leg", 18),
-    "sort": ("kind", 19),
-    "standing": ("status", 20),
-    "grade": ("rank", 21),
-    "renewed_on": ("joined_on", 22),
-    "depth": ("level", 23),
-    "points": ("pv", 24),
-    "team_points": ("gv", 25),
-    "below": ("downline_count", 2047),
+    "mentor_id": "sponsor_id",
+    "host_id": "placement_id",
+    "own_id": "member_id",
+    "branch": "placement_leg",
+    "sort": "kind",
+    "standing": "status",
+    "grade": "rank",
+    "renewed_on": "joined_on",
+    "depth": "level",
+    "points": "pv",
+    "team_points": "gv",
+    "below": "downline_count",
 }
+FIRST_FREE_NUMBER = 1 + max(field.number for field in types_pb2.Member.DESCRIPTOR.fields)
 
 
 def extended_member() -> type[Message]:
@@ -51,7 +51,8 @@ def extended_member() -> type[Message]:
     file = descriptor_pb2.FileDescriptorProto()
     types_pb2.DESCRIPTOR.CopyToProto(file)
     member = next(message for message in file.message_type if message.name == "Member")
-    for name, (known, number) in TWINS.items():
+    # Fields from 16 on have tags of two bytes.
+    for number, (name, known) in enumerate(TWINS.items(), FIRST_FREE_NUMBER):
         field = member.field.add()
         field.CopyFrom(next(each for each in member.field if each.name == field_name(COLUMNS[known])))
         field.name, field.number = field.name.replace(known, name), number
@@ -80,7 +81,7 @@ NEW = {
     name: plain_column(
         name, twin.kind, twin.where, twin.dtype, twin.values, arrow=twin.arrow, texts=twin.texts, member=EXTENDED
     )
-    for name, (known, _) in TWINS.items()
+    for name, known in TWINS.items()
     for twin in [COLUMNS[known]]
 }
 
@@ -112,7 +113,7 @@ def messages(content: bytes) -> list[Any]:
 
 
 def expect_twins(member: Any) -> None:
-    for name, (known, _) in TWINS.items():
+    for name, known in TWINS.items():
         assert getattr(member, field_name(NEW[name])) == getattr(member, field_name(COLUMNS[known])), name
 
 
@@ -158,7 +159,7 @@ def test_a_new_column_is_in_the_stream_for_programs(tree: Tree) -> None:
     encoder = ArrowEncoder(rows, choice)
     content = encoder.head() + bytes(encoder.encode(rows))
     table = pa.ipc.open_stream(content).read_all()
-    for name, (known, _) in TWINS.items():
+    for name, known in TWINS.items():
         assert table.schema.field(name).type == COLUMNS[known].arrow, name
         assert table[name].to_pylist() == table[known].to_pylist(), name
 
@@ -168,7 +169,7 @@ def test_rows_are_sorted_by_a_new_column(tree: Tree, name: str) -> None:
     choice, catalogue = choice_of(tree, types_pb2.TREE_SPONSOR), extended(tree)
     rows = rows_of(tree, choice)
     pages = []
-    for column in (name, TWINS[name][0]):
+    for column in (name, TWINS[name]):
         sort = sort_of(report_pb2.SortKey(column=column, descending=True), catalogue)
         page = first_page(rows, sort, None, 50)
         assert page.next_key is not None

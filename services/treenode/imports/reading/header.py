@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fasttree.v1 import types_pb2
 from services.treenode.imports.reading.faults import shown
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import refuse_file
 
 _NEW_VOLUME = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,15}):([0-9]{4}-(?:0[1-9]|1[0-2]))")
-#: Figures that are computed from the rest, so an exported report can be imported again without taking them out.
-_DERIVED = frozenset({"level", "gv", "downline_count"})
 
 
 class Role(StrEnum):
@@ -34,6 +33,13 @@ class Role(StrEnum):
 
 
 _BY_NAME = {role.value: role for role in Role if role not in (Role.VOLUME, Role.FURTHER, Role.DERIVED)}
+#: Whatever else reports tell of a member is computed: an exported report can be imported again without taking it out.
+_DERIVED = {field.name.removesuffix("_hundredths") for field in types_pb2.Member.DESCRIPTOR.fields} - {
+    *_BY_NAME,
+    "pv",
+    "volumes",
+    "columns",
+}
 
 
 @dataclass(frozen=True)
