@@ -115,8 +115,8 @@ class ImportPlaces:
 
         After a start, too: the pusher may have died before the end of an older one was recorded.
         """
-        *older, newest = [known.import_id for known in self if known.place in OPEN_PLACES] or [0]
-        return [self.move(import_id, ImportPlace.SUPERSEDED, f"import {newest} is newer") for import_id in older]
+        open_ids = [known.import_id for known in self if known.place in OPEN_PLACES]
+        return [self.move(older, ImportPlace.SUPERSEDED, f"import {open_ids[-1]} is newer") for older in open_ids[:-1]]
 
     def tell(self, line: str) -> None:
         """Adds a line to the story that an error would tell."""

@@ -185,7 +185,7 @@ class RoleCore:
     def _note_answered(self, sequence: int) -> None:
         # The answered heartbeat itself is kept: the coordinator may answer it again when a role changes (rule 5).
         self._answered_sequence = sequence
-        while self._sent_at_s and next(iter(self._sent_at_s)) < sequence:
+        while next(iter(self._sent_at_s)) < sequence:
             self._sent_at_s.popitem(last=False)
 
     def _demote(self, reason: str) -> list[RoleAction]:

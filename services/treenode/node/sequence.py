@@ -137,7 +137,7 @@ class PositionGapError(Exception):
 class SequenceCore:
     """Where the node stands in its log, and what it may take next. No clock and no tree inside."""
 
-    def __init__(self, *, caught_up_lag_updates: int = 0) -> None:
+    def __init__(self, *, caught_up_lag_updates: int) -> None:
         self._caught_up_lag_updates = caught_up_lag_updates
         #: The log that `position` counts in; empty until the first contact.
         self.log_id = ""
@@ -251,10 +251,10 @@ class SequenceCore:
 
     def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
         self._target_position = log_end.position
-        actions = self._hear(log_end)
-        if self.base_wanted is not None and not actions:
-            actions = [FindBase(self.base_wanted)]
-        return [*actions, AnswerStatus()]
+        self._hear(log_end)
+        # Asked for anew with each hello: where this pusher can be reached, a base may be had.
+        wanted = [FindBase(self.base_wanted)] if self.base_wanted is not None else []
+        return [*wanted, AnswerStatus()]
 
     def _hear(self, log_end: LogEnd) -> list[SequenceAction]:
         self.log_end = log_end
@@ -303,13 +303,11 @@ class SequenceCore:
         return [*self._hear(self.log_end), AnswerStatus()]
 
     def _forget(self, log_id: str) -> None:
+        """Begins empty. What this log has to say of its end comes right after."""
         self.log_id = log_id
         self.import_id = 0
         self.position = 0
-        self.log_end = None
         self.fresh_at_s = None
-        self.base_wanted = None
-        self.records_wait = False
         self._unbuildable = LogUnreadable(0, "")
         self._pending_ends.clear()
 

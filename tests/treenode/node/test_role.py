@@ -35,7 +35,8 @@ def test_primary_ends_by_the_clock_even_where_no_tick_comes() -> None:
     core.handle(HeartbeatSent(1), 0.0)
     core.handle(told(1, 1), 0.1)
     assert core.deadline_s == pytest.approx(LEASE_S - MARGIN_S)
-    assert not core.is_primary(LEASE_S)
+    assert core.is_primary(LEASE_S - MARGIN_S - 0.001)
+    assert not core.is_primary(core.deadline_s or 0.0)
 
 
 class LeaseWalk(RuleBasedStateMachine):

@@ -1,4 +1,4 @@
-"""The order of records: random pushers against the core, and the bound of its memory."""
+"""The order of records: random pushers against the core."""
 
 import pytest
 from hypothesis import settings
@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.treenode.node.sequence import (
-    PENDING_ENDS_MAX,
     AnswerStatus,
     ApplyRecords,
     FindBase,
@@ -22,15 +21,6 @@ from services.treenode.node.sequence import (
     SetAside,
     TreeTaken,
 )
-
-
-def test_waiting_log_ends_are_bounded() -> None:
-    core = SequenceCore()
-    for end in range(1, 3 * PENDING_ENDS_MAX):
-        core.handle(LogEndHeard(LogEnd(1, end, 0, float(end))))
-        core.validate()
-    core.handle(RecordsApplied(3 * PENDING_ENDS_MAX))
-    assert core.fresh_at_s == PENDING_ENDS_MAX
 
 
 class SequenceWalk(RuleBasedStateMachine):
