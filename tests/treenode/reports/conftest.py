@@ -27,7 +27,7 @@ SMALL_LIMITS = ReportLimits(
 
 
 @dataclass
-class FakeNode:
+class SteeredNode:
     """A node as reports see it; the test moves it."""
 
     tree: Tree | None
@@ -61,7 +61,7 @@ class FakeNode:
 class Served:
     """A node, its service and a client of it."""
 
-    node: FakeNode
+    node: SteeredNode
     servicer: ReportServicer
     stub: report_pb2_grpc.ReportServiceAsyncStub
 
@@ -74,7 +74,7 @@ class Services:
 
     async def start(self, tree: Tree | None, limits: ReportLimits | None = None) -> Served:
         """A service of a tree."""
-        node = FakeNode(tree)
+        node = SteeredNode(tree)
         servicer = ReportServicer(node, limits)
         server = GrpcServer("127.0.0.1:0", [(add_report_service, servicer)], ["fasttree.v1.ReportService"])
         port = await server.start()
