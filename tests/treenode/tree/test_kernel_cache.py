@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,3 +68,21 @@ def test_a_module_with_a_kernel_keeps_it_with_the_others_whatever_is_imported_fi
     folder, kept = map(Path, done.stdout.split())
     assert folder.parent == tmp_path
     assert folder in kept.parents
+
+
+def test_a_constant_from_another_file_has_kernels_of_its_own(tmp_path: Path) -> None:
+    shutil.copytree(Path(__file__).parents[3] / "services", tmp_path / "services")
+    program = "from services.treenode.tree.kernels.kernel import _config; print(_config.CACHE_DIR)"
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    limits = tmp_path / "services" / "shared" / "domain" / "limits.py"
+    folders = []
+    for rank_max in ("32_767", "32_767", "9"):
+        limits.write_text(limits.read_text().replace("RANK_MAX: Final = 32_767", f"RANK_MAX: Final = {rank_max}"))
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        folders.append(done.stdout)
+    assert folders[0] == folders[1] != folders[2]

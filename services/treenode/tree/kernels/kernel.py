@@ -8,6 +8,7 @@ recurses. Kernels release the GIL, so a long one may run in a thread. They also 
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -32,22 +33,32 @@ Whole: TypeAlias = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-#: What makes a file count among the sources of kernels. One that only has numbers or code that they take over says so.
+#: What makes a file count among the sources of kernels. One that only has code that they take over says so.
 _MARKS = (b"@kernel", b"@inlined", b"Kernels know")
+_ROOT = Path(__file__).parents[4]
+_IMPORT = re.compile(rb"^from (services[\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
+_CONSTANT = re.compile(rb"\b_?[A-Z][A-Z0-9_]+\b")
 
 
 def _source_digest() -> str:
-    """Digest of every file of this service that kernels are made of."""
+    """Digest of every file of this service that kernels are made of, and of those that they take constants from."""
+    sources = {path: path.read_bytes() for path in (_ROOT / "services" / "treenode").rglob("*.py")}
+    kernels = {path for path, source in sources.items() if any(mark in source for mark in _MARKS)}
+    constants = {
+        _ROOT / f"{module.decode().replace('.', '/')}.py"
+        for path in kernels
+        for module, names in _IMPORT.findall(sources[path])
+        if _CONSTANT.search(names)
+    }
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[2].rglob("*.py")):
-        source = path.read_bytes()
-        if any(mark in source for mark in _MARKS):
-            digest.update(path.name.encode() + b"\0" + source)
+    for path in sorted(kernels | {path for path in constants if path.is_file()}):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 
 # Numba keeps a compiled kernel until the kernel's own file changes, not until a kernel that it calls in another file
-# changes. So each state of the sources gets a folder of its own, and a stale kernel can't be run.
+# changes, or a constant that it took from there. So each state of the sources gets a folder of its own, and a stale
+# kernel can't be run.
 _config: Any = numba.config
 if _config.CACHE_DIR:
     _config.CACHE_DIR = str(Path(_config.CACHE_DIR) / _source_digest())
