@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.imports.loading import ImportLoader, ImportTaken
@@ -16,7 +17,7 @@ from services.treenode.replication.stream import UpdateStreams
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import Tree
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH, find_one, packed_id
+from services.treenode.tree.columns.ids import find_one, packed_id
 from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import LegDigest, leg_digests
 
@@ -190,7 +191,7 @@ def _place(tree: Tree, member_id: str) -> int | None:
     """The row of a member or of the place that it left empty, which has facts too; TOP for ""; None where nobody is."""
     if not member_id:
         return TOP
-    if len(member_id) > MAX_ID_LENGTH or not member_id.isascii():
+    if len(member_id) > MEMBER_ID_LENGTH_MAX or not member_id.isascii():
         return None
     row = int(find_one(tree.store.ids, packed_id(member_id)))
     return row if row >= 0 else None

@@ -169,7 +169,6 @@ def test_good_texts_are_taken(name: str, text: str) -> None:
         ("treenode", {"report_port": 7, "instant_port": 7}, "instant_port = 7: must differ from report_port"),
         ("treenode", {"report_port": 7, "http_port": 7}, "http_port = 7: must differ from report_port"),
         ("treenode", {"instant_port": 7, "http_port": 7}, "http_port = 7: must differ from instant_port"),
-        ("imports", {"line_bytes": 512}, "field_bytes = 1024, the default: must be at most line_bytes"),
         ("imports", {"unpacked_bytes": 1 << 20}, "unpack_free_bytes = 67108864, the default: must be at most"),
         ("cluster", {"volume_types": ["PV", "pv"]}, "volume_types = ['PV', 'pv']: must differ in more than their"),
     ],

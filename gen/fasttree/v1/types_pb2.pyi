@@ -51,7 +51,7 @@ class _MemberKind:
 class _MemberKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MemberKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     MEMBER_KIND_UNSPECIFIED: _MemberKind.ValueType  # 0
-    """Treated as MEMBER_KIND_DISTRIBUTOR in updates; matches every kind in filters."""
+    """Treated as MEMBER_KIND_DISTRIBUTOR in enrolments, refused in changes; matches every kind in filters."""
     MEMBER_KIND_DISTRIBUTOR: _MemberKind.ValueType  # 1
     """Builds a downline and is paid for it."""
     MEMBER_KIND_CUSTOMER: _MemberKind.ValueType  # 2
@@ -61,7 +61,7 @@ class MemberKind(_MemberKind, metaclass=_MemberKindEnumTypeWrapper):
     """What a member is to the company."""
 
 MEMBER_KIND_UNSPECIFIED: MemberKind.ValueType  # 0
-"""Treated as MEMBER_KIND_DISTRIBUTOR in updates; matches every kind in filters."""
+"""Treated as MEMBER_KIND_DISTRIBUTOR in enrolments, refused in changes; matches every kind in filters."""
 MEMBER_KIND_DISTRIBUTOR: MemberKind.ValueType  # 1
 """Builds a downline and is paid for it."""
 MEMBER_KIND_CUSTOMER: MemberKind.ValueType  # 2
@@ -420,7 +420,7 @@ class MemberEnrolled(_message.Message):
     placement_id: _builtins.str
     """Under whom to place it; empty: into the holding tank. An unknown one: the update is held until it arrives."""
     placement_leg: _builtins.int
-    """The leg of placement_id to head, from 1; 0: the first free one. A taken leg refuses the update."""
+    """The leg of placement_id to head, 1 to 2147483647; 0: the first free one. A taken leg refuses the update."""
     kind: Global___MemberKind.ValueType
     """Distributor where unset."""
     status: _builtins.str
@@ -431,7 +431,7 @@ class MemberEnrolled(_message.Message):
     """"YYYY-MM-DD", or empty if unknown."""
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further columns that the cluster's import has, as text."""
+        """Further columns that the cluster's import has, as text: at most 1,024 bytes each, without control characters."""
 
     def __init__(
         self,
@@ -498,7 +498,7 @@ class MemberChanged(_message.Message):
     """New day of enrolment, "YYYY-MM-DD", or empty for unknown."""
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """New values for further columns."""
+        """New values for further columns, as in MemberEnrolled."""
 
     def __init__(
         self,
@@ -552,7 +552,7 @@ class MemberMoved(_message.Message):
     tree: Global___Tree.ValueType
     """The tree to move it in."""
     placement_leg: _builtins.int
-    """In the placement tree: the leg to head, from 1; 0: the first free one."""
+    """In the placement tree: the leg to head, 1 to 2147483647; 0: the first free one."""
     def __init__(
         self,
         *,
@@ -608,7 +608,9 @@ class VolumePosted(_message.Message):
     member_id: _builtins.str
     """The member whose personal volume it is; an unknown one: the update is held until it arrives."""
     amount_hundredths: _builtins.int
-    """Points in hundredths; negative for a return. A total that would not fit 64 bits refuses the update."""
+    """Points in hundredths, at most 2^63 - 1 either way; negative for a return. A total that would not fit 64 bits refuses
+    the update.
+    """
     volume_type: _builtins.str
     """Volume type; empty: the cluster's first ("PV" by default). An unknown one refuses the update."""
     period: _builtins.str

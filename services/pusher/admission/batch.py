@@ -8,7 +8,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.admission.acks import AckRange
-from services.shared.wire.record import UPDATE_BYTES_MAX, content_bytes, update_problem
+from services.shared.domain.updates import size_problem, update_problem
+from services.shared.wire.record import content_bytes
 
 Content = TypeVar("Content")
 
@@ -63,11 +64,11 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
             problem = update_problem(update)
             if problem is None:
                 content = content_bytes(update)
-                if len(content) <= UPDATE_BYTES_MAX:
+                problem = size_problem(len(content))
+                if problem is None:
                     update_ids.append(update.update_id)
                     contents.append(content)
                     continue
-                problem = f"the update has {len(content)} bytes, {UPDATE_BYTES_MAX} fit"
             malformed[index] = Malformed(update.update_id, problem)
     size_bytes = sum(map(len, contents))
     return Batch(len(updates), update_ids, contents, size_bytes, _RANGES.get(request.ack_level), malformed)

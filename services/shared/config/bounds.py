@@ -10,6 +10,9 @@ from typing import Annotated, Any, get_args, get_origin
 
 from msgspec import Meta
 
+from services.shared.domain.columns import COLUMN_NAME_PATTERN, VOLUME_TYPE_PATTERN
+from services.shared.domain.days import PERIOD_PATTERN
+
 DAY_S = 86_400
 
 #: 0 takes a free one.
@@ -51,12 +54,12 @@ OptionalAddress = Annotated[
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
 VolumeType = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_]{0,15}\Z", description="a volume type of up to 16 letters, such as PV")
+    str, Meta(pattern=rf"\A{VOLUME_TYPE_PATTERN}\Z", description="a volume type of up to 16 letters, such as PV")
 ]
 ColumnName = Annotated[
-    str, Meta(pattern=r"\A[!-~](?:[ -~]{0,62}[!-~])?\Z", description="a column's name of up to 64 characters")
+    str, Meta(pattern=rf"\A{COLUMN_NAME_PATTERN}\Z", description="a column's name of up to 64 characters")
 ]
-Period = Annotated[str, Meta(pattern=r"\A[0-9]{4}-(?:0[1-9]|1[0-2])\Z", description="a month, such as 2026-11")]
+Period = Annotated[str, Meta(pattern=rf"\A{PERIOD_PATTERN}\Z", description="a month, such as 2026-11")]
 
 
 def items_of(kind: Any) -> Any:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.shared.config.bounds import items_of, must_be
-from services.shared.config.renamed import RENAMED, RETIRED_SECTIONS
+from services.shared.config.renamed import RENAMED, RETIRED, RETIRED_SECTIONS
 from services.shared.config.sections import SECTIONS, AnySettings, Field, Settings, fields_of, parts_of, value_of
 
 #: Characters of a wrong value that are shown.
@@ -113,6 +113,8 @@ def _check_name(section: str, name: str, known: Mapping[str, Field], given: Give
         return
     if new := RENAMED.get(f"{section}.{name}"):
         raise SettingsError(f"{given.said}: {section}.{name} is now {new}: set that instead; see CHANGELOG.md")
+    if why := RETIRED.get(f"{section}.{name}"):
+        raise SettingsError(f"{given.said}: {section}.{name} is no more: {why}")
     near = difflib.get_close_matches(name, known, n=1)
     raise SettingsError(
         f"{given.said}: [{section}] has no field {_cut(name)}; " + (f"did you mean {near[0]}? " if near else "") + _MORE

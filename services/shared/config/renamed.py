@@ -14,6 +14,9 @@ RENAMED = {
     "treenode.relay_changes_min": "treenode.relayout_changes_min",
 }
 
+#: Settings that are no more, and why.
+RETIRED = {"imports.field_bytes": "what a text may be is a rule, alike on every node: remove it; see docs/imports.md"}
+
 #: Sections that are no more, and what to do instead.
 RETIRED_SECTIONS = {
     "reports": "nothing was ever read from it: remove it; [treenode] has what reports are set by",

@@ -45,10 +45,11 @@ slower; `relayout()` gives the same tree in a fresh layout. Arrays are replaced,
 the tree was laid out anew. The digest (digest.py) holds all nodes to that.
 """
 
+from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.tree.held import NotApplied
 from services.treenode.tree.reconcile import Reconciliation
 from services.treenode.tree.state import StateError
-from services.treenode.tree.table import NO_DAY, NO_NUMBER, FurtherColumn, ImportTable
+from services.treenode.tree.table import FurtherColumn, ImportTable
 from services.treenode.tree.tree import Tree, TreeConfig
 from services.treenode.tree.validate import InvariantError
 

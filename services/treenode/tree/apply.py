@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree.changes import MAX_LEG, MAX_RANK, Refusal, attempt
-from services.treenode.tree.columns.further import day_of
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH, words_of
+from services.shared.domain.days import day_number
+from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
+from services.treenode.tree.changes import Refusal, attempt
+from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import Int32s, UInt32s
@@ -131,13 +132,13 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
     placement_ids = [member.placement_id for member in members]
     legs = [member.placement_leg for member in members]
     plain = all(member_ids) and all(map(_plain_ids, (member_ids, sponsor_ids, placement_ids)))
-    if not plain or max(legs) > MAX_LEG:
+    if not plain or max(legs) > LEG_MAX or (any(legs) and not all(map(_leg_has_place, legs, placement_ids))):
         return None
     statuses = tree.statuses
     try:
         profile = np.array(
             [
-                (member.kind or DISTRIBUTOR, tree.status_code(member.status), member.rank, day_of(member.joined_on))
+                (member.kind or DISTRIBUTOR, tree.status_code(member.status), member.rank, day_number(member.joined_on))
                 for member in members
             ],
             dtype=np.int32,
@@ -147,7 +148,7 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
     if tree.statuses is not statuses:
         return None
     kind, rank = profile[:, 0], profile[:, 2]
-    if kind.min() < DISTRIBUTOR or kind.max() > CUSTOMER or rank.min() < 0 or rank.max() > MAX_RANK:
+    if kind.min() < DISTRIBUTOR or kind.max() > CUSTOMER or rank.min() < 0 or rank.max() > RANK_MAX:
         return None
     return _Enrolments(
         member_ids,
@@ -179,9 +180,16 @@ def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
     return int(done)
 
 
+def _leg_has_place(leg: int, placement_id: str) -> bool:
+    return not leg or bool(placement_id)
+
+
 def _plain_ids(member_ids: list[str]) -> bool:
+    """Whether each is the empty text or an id."""
     joined = "".join(member_ids)
-    return max(map(len, member_ids)) <= MAX_ID_LENGTH and joined.isascii() and joined.isprintable()
+    if max(map(len, member_ids)) > MEMBER_ID_LENGTH_MAX or not joined.isascii() or not joined.isprintable():
+        return False
+    return " " not in joined or all(member_id == member_id.strip(" ") for member_id in member_ids)
 
 
 def _apply_next(tree: Tree, update: types_pb2.Update, not_applied: list[NotApplied]) -> None:

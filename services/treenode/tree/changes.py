@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree.columns.further import day_of
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH, find_one, key_of, packed_id
+from services.shared.domain.days import day_number
+from services.shared.domain.limits import NO_DAY
+from services.shared.domain.sentences import quoted
+from services.shared.domain.updates import NO_CHANGE, change_problem
+from services.treenode.tree.columns.ids import find_one, key_of, packed_id
 from services.treenode.tree.kernels.legs import choose_leg
 from services.treenode.tree.kernels.links import TOP, is_below
 from services.treenode.tree.kernels.moves import (
@@ -22,14 +25,10 @@ from services.treenode.tree.kernels.moves import (
     set_profile,
 )
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
-from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, NOBODY
-from services.treenode.tree.table import NO_DAY
+from services.treenode.tree.store import DISTRIBUTOR, NOBODY
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
-
-MAX_RANK = 32_767
-MAX_LEG = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,14 @@ class _RefusedError(Exception):
 
 def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
     """Applies an update at the tree's position, or says why not."""
-    change = update.WhichOneof("change")
-    if change is None:
-        return Refusal("it changes nothing: no change is set")
+    kind = update.WhichOneof("change")
+    if kind is None:
+        return Refusal(NO_CHANGE)
+    change = getattr(update, kind)
+    if problem := change_problem(kind, change):
+        return Refusal(problem)
     try:
-        _CHANGES[change](tree, getattr(update, change))
+        _APPLY[kind](tree, change)
     except _RefusedError as refused:
         return refused.refusal
     return None
@@ -65,12 +67,6 @@ def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
 def find_place(tree: Tree, member_id: str) -> int:
     """The row of a place, be it empty; -1 where none has the id."""
     return int(find_one(tree.store.ids, packed_id(member_id)))
-
-
-def _checked_id(member_id: str, what: str) -> str:
-    if not 0 < len(member_id) <= MAX_ID_LENGTH or not member_id.isascii() or not member_id.isprintable():
-        raise _RefusedError(f"{what} is no id: 1 to {MAX_ID_LENGTH} printable ASCII characters")
-    return member_id
 
 
 def _member_row(tree: Tree, member_id: str, what: str) -> int:
@@ -88,30 +84,13 @@ def _seat(tree: Tree, row: int) -> int:
     return int(tree.placement.seat_of[row]) if row >= 0 else TOP
 
 
-def _parsed_day(text: str) -> int:
-    try:
-        return day_of(text)
-    except ValueError as error:
-        raise _RefusedError(f"joined_on: {error}") from None
-
-
 def _parsed_columns(tree: Tree, columns: Mapping[str, str]) -> dict[str, int]:
+    if not columns:
+        return {}
     try:
         return tree.further.parsed(columns)
     except ValueError as error:
         raise _RefusedError(str(error)) from None
-
-
-def _checked_kind(kind: int) -> int:
-    if kind not in (0, DISTRIBUTOR, CUSTOMER):
-        raise _RefusedError(f"kind {kind} is none: 1 distributor, 2 customer")
-    return kind or DISTRIBUTOR
-
-
-def _checked_rank(rank: int) -> int:
-    if not 0 <= rank <= MAX_RANK:
-        raise _RefusedError(f"rank {rank} is none: 0 to {MAX_RANK}")
-    return rank
 
 
 def _status_code(tree: Tree, status: str) -> int:
@@ -121,19 +100,9 @@ def _status_code(tree: Tree, status: str) -> int:
         raise _RefusedError(str(error)) from None
 
 
-def _checked_leg(leg: int) -> int:
-    if leg > MAX_LEG:
-        raise _RefusedError(f"leg {leg} is none: 1 to {MAX_LEG}")
-    return leg
-
-
 def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
-    member_id = _checked_id(enrolled.member_id, "member_id")
-    for above, what in ((enrolled.sponsor_id, "sponsor_id"), (enrolled.placement_id, "placement_id")):
-        if above and _checked_id(above, what) == member_id:
-            raise _RefusedError(f"{what} is the member itself")
-    kind, rank = _checked_kind(enrolled.kind), _checked_rank(enrolled.rank)
-    leg, joined_on = _checked_leg(enrolled.placement_leg), _parsed_day(enrolled.joined_on)
+    member_id, leg = enrolled.member_id, enrolled.placement_leg
+    kind, rank, joined_on = enrolled.kind or DISTRIBUTOR, enrolled.rank, day_number(enrolled.joined_on)
     columns = _parsed_columns(tree, enrolled.columns)
     row = find_place(tree, member_id)
     if row >= 0 and tree.store.kind[row] != NOBODY:
@@ -190,10 +159,8 @@ def _set_columns(tree: Tree, row: int, member_id: str, columns: Mapping[str, int
 
 
 def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
-    member_id = _checked_id(changed.member_id, "member_id")
-    kind = _checked_kind(changed.kind) if changed.HasField("kind") else None
-    rank = _checked_rank(changed.rank) if changed.HasField("rank") else None
-    joined_on = _parsed_day(changed.joined_on) if changed.HasField("joined_on") else None
+    member_id = changed.member_id
+    joined_on = day_number(changed.joined_on) if changed.HasField("joined_on") else None
     columns = _parsed_columns(tree, changed.columns)
     row = _member_row(tree, member_id, "member")
     status = _status_code(tree, changed.status) if changed.HasField("status") else None
@@ -201,9 +168,9 @@ def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
     set_profile(
         store,
         row,
-        int(store.kind[row]) if kind is None else kind,
+        changed.kind if changed.HasField("kind") else int(store.kind[row]),
         int(store.status[row]) if status is None else status,
-        int(store.rank[row]) if rank is None else rank,
+        changed.rank if changed.HasField("rank") else int(store.rank[row]),
         int(store.joined_on[row]) if joined_on is None else joined_on,
     )
     _set_columns(tree, row, member_id, columns)
@@ -236,32 +203,23 @@ def _check_placement(tree: Tree, row: int, above: int, leg: int) -> int:
 
 
 def _move(tree: Tree, moved: types_pb2.MemberMoved) -> None:
-    member_id = _checked_id(moved.member_id, "member_id")
-    if moved.new_parent_id and _checked_id(moved.new_parent_id, "new_parent_id") == member_id:
-        raise _RefusedError("new_parent_id is the member itself")
-    if moved.tree not in (types_pb2.TREE_UNSPECIFIED, types_pb2.TREE_SPONSOR, types_pb2.TREE_PLACEMENT):
-        raise _RefusedError(f"tree {moved.tree} is none: 1 sponsor, 2 placement")
-    leg = _checked_leg(moved.placement_leg)
-    row = _member_row(tree, member_id, "member")
+    row = _member_row(tree, moved.member_id, "member")
     above = _row_above(tree, moved.new_parent_id, "new parent")
     if moved.tree == types_pb2.TREE_PLACEMENT:
-        move_placement(tree.store, row, above, _check_placement(tree, row, above, leg))
+        move_placement(tree.store, row, above, _check_placement(tree, row, above, moved.placement_leg))
     else:
         _check_move(tree, row, above, "sponsor")
         move_sponsor(tree.store, row, above)
 
 
 def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
-    member_id = _checked_id(removed.member_id, "member_id")
-    if removed.mode not in (0, types_pb2.REMOVAL_MODE_COMPRESS, types_pb2.REMOVAL_MODE_LEAVE_EMPTY):
-        raise _RefusedError(f"removal mode {removed.mode} is none: 1 compress, 2 leave empty")
-    row = _member_row(tree, member_id, "member")
+    row = _member_row(tree, removed.member_id, "member")
     emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
     if not emptied and not removal_fits(tree.store, row):
         raise _RefusedError("a group total would not fit 64 bits")
     no_status = _status_code(tree, "") if emptied else 0
     unknown = {name: column.unknown for name, column in tree.further.items()}
-    _set_columns(tree, row, member_id, unknown)
+    _set_columns(tree, row, removed.member_id, unknown)
     if emptied:
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
     else:
@@ -269,7 +227,7 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
 
 
 def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
-    member_id = _checked_id(posted.member_id, "member_id")
+    member_id = posted.member_id
     slot = tree.slot(posted.volume_type, posted.period)
     if slot < 0:
         raise _RefusedError(_why_no_slot(tree, posted.volume_type, posted.period))
@@ -283,11 +241,12 @@ def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
 
 def _why_no_slot(tree: Tree, volume_type: str, period: str) -> str:
     if volume_type and volume_type not in tree.volume_types:
-        return f"there is no volume type {volume_type!r}: {', '.join(tree.volume_types)}"
-    return f"period {period!r} is not open: {', '.join(tree.periods)}"
+        return f"there is no volume type {quoted(volume_type)}: {', '.join(tree.volume_types)}"
+    return f"period {quoted(period)} is not open: {', '.join(tree.periods)}"
 
 
-_CHANGES: dict[str, Callable[[Tree, Any], None]] = {
+#: What applies each change, once its form is known to be good.
+_APPLY: dict[str, Callable[[Tree, Any], None]] = {
     "member_enrolled": _enrol,
     "member_changed": _change,
     "member_moved": _move,

@@ -7,15 +7,6 @@ from typing import Literal
 
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
 
-# Kernels know these three numbers.
-
-#: A day that is not known.
-NO_DAY = -(2**31)
-#: A number that is not known, in a further column.
-NO_NUMBER = -(2**63)
-#: A further column of decimals counts in millionths.
-DECIMAL_SCALE = 6
-
 FurtherKind = Literal["text", "integer", "decimal", "date"]
 
 

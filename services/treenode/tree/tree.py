@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.members import status_problem
 from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
 from services.treenode.tree.building.relayout import relayout
@@ -215,13 +216,17 @@ class Tree:
     def status_code(self, status: str) -> int:
         """The code of a status, which is taken in if it is new. Replaces `store` then: take that afterwards.
 
-        Raises ValueError where members have MAX_STATUSES others already.
+        Raises ValueError where it is none, or where members have MAX_STATUSES others already.
         """
-        if len(self.statuses) == MAX_STATUSES and self.statuses.find(status) < 0:
+        code = self.statuses.find(status)
+        if code >= 0:
+            return code
+        if problem := status_problem(status):
+            raise ValueError(problem)
+        if len(self.statuses) == MAX_STATUSES:
             self._forget_unused_statuses()
         code = self.statuses.code(status)
-        if len(self.statuses.hashes) != len(self.store.status_hashes):
-            self.store = self.store._replace(status_hashes=self.statuses.hashes)
+        self.store = self.store._replace(status_hashes=self.statuses.hashes)
         return code
 
     def _forget_unused_statuses(self) -> None:

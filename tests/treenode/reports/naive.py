@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.limits import DECIMAL_SCALE
 from services.treenode.tree import NO_DAY, NO_NUMBER, Tree
 from services.treenode.tree.columns.further import Column
-from services.treenode.tree.table import DECIMAL_SCALE
 
 SPONSOR, PLACEMENT = types_pb2.TREE_SPONSOR, types_pb2.TREE_PLACEMENT
 

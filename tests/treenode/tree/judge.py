@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.days import day_number
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
-from services.treenode.tree.columns.further import day_of
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
 from tests.treenode.tree import reads
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR, NaiveTree
@@ -42,7 +42,7 @@ def table_of(naive: NaiveTree) -> ImportTable:
         status=np.array([statuses.index(place.status) for place in places], dtype=np.int16),
         status_names=statuses,
         rank=np.array([place.rank for place in places], dtype=np.int16),
-        joined_on=np.array([day_of(place.joined_on) for place in places], dtype=np.int32),
+        joined_on=np.array([day_number(place.joined_on) for place in places], dtype=np.int32),
         volumes={
             (volume_type, period): np.array(
                 [place.volumes.get((volume_type, period), 0) for place in places], dtype=np.int64

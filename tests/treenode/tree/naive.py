@@ -155,6 +155,7 @@ class NaiveTree:
         return leg or next(each for each in range(1, len(taken) + 2) if each not in taken)
 
     def _member_enrolled(self, new: types_pb2.MemberEnrolled) -> None:
+        self._refuse_if(new.placement_leg and not new.placement_id)
         self._refuse_if(new.member_id in (new.sponsor_id, new.placement_id))
         self._refuse_if(set(new.columns) - set(self.columns))
         self._refuse_if(self.is_member(new.member_id))
@@ -172,10 +173,11 @@ class NaiveTree:
         place.columns = {name: text for name, text in new.columns.items() if text}
 
     def _member_changed(self, changed: types_pb2.MemberChanged) -> None:
+        self._refuse_if(changed.HasField("kind") and not changed.kind)
         self._refuse_if(set(changed.columns) - set(self.columns))
         place = self.places[self._known(changed.member_id)]
         if changed.HasField("kind"):
-            place.kind = changed.kind or 1
+            place.kind = changed.kind
         for name in ("status", "rank", "joined_on"):
             if changed.HasField(name):
                 setattr(place, name, getattr(changed, name))
@@ -183,6 +185,8 @@ class NaiveTree:
         place.columns = {name: text for name, text in place.columns.items() if text}
 
     def _member_moved(self, moved: types_pb2.MemberMoved) -> None:
+        placed = moved.tree == types_pb2.TREE_PLACEMENT and moved.new_parent_id
+        self._refuse_if(moved.placement_leg and not placed)
         self._refuse_if(moved.member_id == moved.new_parent_id)
         place = self.places[self._known(moved.member_id)]
         above = self._known(moved.new_parent_id)
@@ -215,6 +219,7 @@ class NaiveTree:
             vacated = 0
 
     def _volume_posted(self, posted: types_pb2.VolumePosted) -> None:
+        self._refuse_if(posted.amount_hundredths == LOWEST)
         key = (posted.volume_type or self.volume_types[0], posted.period or self.periods[0])
         self._refuse_if(key[0] not in self.volume_types or key[1] not in self.periods)
         place = self.places[self._known(posted.member_id)]

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
@@ -23,14 +24,12 @@ from services.treenode.imports.reading.kernels.texts import (
     MAY_BE_DATE,
     MAY_BE_DECIMAL,
     MAY_BE_INTEGER,
-    STATUS_BYTES,
     pack_texts,
     read_statuses,
     what_it_may_be,
 )
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import RejectedRow
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 
 #: A file's first row stands on line 2, below the header.
@@ -146,35 +145,25 @@ class BatchReader:
         return part
 
     def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
-        longest = min(MAX_ID_LENGTH, int(cells.lengths.max(initial=1)))
+        longest = min(MEMBER_ID_LENGTH_MAX, int(cells.lengths.max(initial=1)))
         ids = self._buffers(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
         may_be_empty = self.columns[place].role is not Role.MEMBER_ID
         read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
         return ids
 
     def _statuses(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> tuple[Int16s, list[str]]:
-        names = np.empty((self._limits.statuses, STATUS_BYTES // 8), np.uint64)
+        names = np.empty((self._limits.statuses, STATUS_LENGTH_MAX // 8), np.uint64)
         slots = np.full(2 << self._limits.statuses.bit_length(), -1, np.int16)
         codes = np.empty(len(fault), np.int16)
         used = read_statuses(cells.data, cells.starts, cells.lengths, names, slots, codes, fault, fault_column, place)
-        texts = names[:used].view(f"S{STATUS_BYTES}").ravel()
+        texts = names[:used].view(f"S{STATUS_LENGTH_MAX}").ravel()
         return codes, [bytes(text).decode("ascii") for text in texts] or [""]
 
     def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
-        size_bytes = np.minimum(cells.lengths, self._limits.field_bytes).sum(dtype=np.int64)
+        size_bytes = np.minimum(cells.lengths, COLUMN_TEXT_BYTES_MAX).sum(dtype=np.int64)
         packed = np.empty(int(size_bytes), np.uint8)
         offsets = np.empty(len(fault) + 1, np.int64)
-        pack_texts(
-            cells.data,
-            cells.starts,
-            cells.lengths,
-            self._limits.field_bytes,
-            offsets,
-            packed,
-            fault,
-            fault_column,
-            place,
-        )
+        pack_texts(cells.data, cells.starts, cells.lengths, offsets, packed, fault, fault_column, place)
         return Texts(packed, offsets, what_it_may_be(packed, offsets, MAY_BE_INTEGER | MAY_BE_DECIMAL | MAY_BE_DATE))
 
     def _rejected(self, first_row: int, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
@@ -185,7 +174,6 @@ class BatchReader:
         details = {
             faults.TOO_FEW_FIELDS: len(self.columns),
             faults.TOO_MANY_FIELDS: len(self.columns),
-            faults.FIELD_TOO_LONG: self._limits.field_bytes,
             faults.STATUS_TOO_MANY: self._limits.statuses,
         }
         reason = faults.reason(code, value=value, detail=details.get(code, ""))

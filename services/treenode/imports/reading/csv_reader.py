@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
+from services.shared.domain.sentences import quoted_bytes
 from services.treenode.imports.reading.batch import FIRST_LINE, BatchReader, Fields, Part
-from services.treenode.imports.reading.faults import shown
 from services.treenode.imports.reading.kernels.lines import mark_ends, split_lines, split_plain_lines
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
@@ -86,11 +87,11 @@ def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: Im
     starts, lengths = scratch.empty("starts", shape, np.int32), scratch.empty("lengths", shape, np.int32)
     fault, fault_column = scratch.empty("fault", (rows,), np.uint8), scratch.empty("column", (rows,), np.int16)
     if b'"' in block.data:
-        split_lines(data, limits.field_bytes, starts, lengths, fault, fault_column)
+        split_lines(data, COLUMN_TEXT_BYTES_MAX, starts, lengths, fault, fault_column)
     else:
         marks = scratch.empty("marks", (-(-len(data) // 8),), np.uint64)
         mark_ends(data, marks.view(np.uint8))
-        split_plain_lines(data, marks, limits.field_bytes, starts, lengths, fault, fault_column)
+        split_plain_lines(data, marks, COLUMN_TEXT_BYTES_MAX, starts, lengths, fault, fault_column)
     for array in (data, starts, lengths):
         array.flags.writeable = False
     fields = [Fields(data, starts[place], lengths[place]) for place in range(shape[0])]
@@ -101,7 +102,9 @@ def _header_names(line: bytes) -> Sequence[str]:
     try:
         text = line.decode("utf-8").rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise refuse_file(f"the header is not UTF-8 ({shown(line[:40])}): save the file as UTF-8", line=1) from error
+        raise refuse_file(
+            f"the header is not UTF-8 ({quoted_bytes(line[:40])}): save the file as UTF-8", line=1
+        ) from error
     if "\r" in text:
         raise refuse_file("lines end with a carriage return alone: end them with a line feed", line=1)
     try:

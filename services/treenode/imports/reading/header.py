@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fasttree.v1 import types_pb2
-from services.treenode.imports.reading.faults import shown
+from services.shared.domain.columns import NAME_FORM, is_column_name, volume_column
+from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
+from services.shared.domain.sentences import quoted
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import refuse_file
-
-_NEW_VOLUME = re.compile(r"([A-Za-z][A-Za-z0-9_]{0,15}):([0-9]{4}-(?:0[1-9]|1[0-2]))")
 
 
 class Role(StrEnum):
@@ -65,7 +65,7 @@ def plan_columns(
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-        reason = f"the header {shown(names[0].encode())} has no comma: separate columns by commas"
+        reason = f"the header {quoted(names[0])} has no comma: separate columns by commas"
         raise refuse_file(reason, line=1, column="member_id")
     columns = [_plan_column(name.strip(), place, volume_types, periods) for place, name in enumerate(names, start=1)]
     _check_required(columns, limits.required_columns)
@@ -81,8 +81,9 @@ def plan_columns(
 def _plan_column(name: str, place: int, volume_types: Sequence[str], periods: Sequence[str]) -> Column:
     if not name:
         raise refuse_file(f"column {place} has no name: give it one in the header", line=1)
-    if len(name) > 64 or not name.isprintable():
-        raise refuse_file(f"column {place} needs a name of at most 64 printable characters", line=1, column=name[:64])
+    if not is_column_name(name):
+        cut = name[:COLUMN_NAME_LENGTH_MAX]
+        raise refuse_file(f"column {place} needs {NAME_FORM}", line=1, column=cut)
     lowered = name.lower()
     if lowered in _BY_NAME:
         return Column(name, _BY_NAME[lowered])
@@ -91,9 +92,9 @@ def _plan_column(name: str, place: int, volume_types: Sequence[str], periods: Se
     canonical = {volume_type.lower(): volume_type for volume_type in volume_types}
     if lowered in canonical:
         return Column(name, Role.VOLUME, (canonical[lowered], periods[0]))
-    match = _NEW_VOLUME.fullmatch(name)
-    if match:
-        return Column(name, Role.VOLUME, (canonical.get(match[1].lower(), match[1].upper()), match[2]))
+    if opened := volume_column(name):
+        volume_type, period = opened
+        return Column(name, Role.VOLUME, (canonical.get(volume_type.lower(), volume_type.upper()), period))
     if lowered.partition(":")[0] in canonical:
         raise refuse_file("the period after the colon must be written as 2026-11", line=1, column=name)
     return Column(name, Role.FURTHER)

@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from services.shared.config.bounds import Bytes, ColumnName, CountFrom0
 from services.shared.config.sections import Problem, Settings
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
 
 
 class ImportLimits(Settings, frozen=True, kw_only=True):
@@ -24,9 +25,7 @@ class ImportLimits(Settings, frozen=True, kw_only=True):
     #: See unpack_ratio.
     unpack_free_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 64 << 20
     #: Bytes of one line of a CSV file.
-    line_bytes: Annotated[int, Meta(ge=64, le=1 << 30)] = 1 << 20
-    #: Bytes of one field.
-    field_bytes: Annotated[int, Meta(ge=1, le=1 << 20)] = 1024
+    line_bytes: Annotated[int, Meta(ge=COLUMN_TEXT_BYTES_MAX, le=1 << 30)] = 1 << 20
     #: Columns.
     columns: Annotated[int, Meta(ge=2, le=10_000)] = 256
     #: Members.
@@ -56,7 +55,6 @@ class ImportLimits(Settings, frozen=True, kw_only=True):
     def problems(self) -> Iterator[Problem]:
         """A part that is larger than the whole."""
         for part, whole in (
-            ("field_bytes", "line_bytes"),
             ("unpack_free_bytes", "unpacked_bytes"),
             ("line_bytes", "unpacked_bytes"),
         ):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from services.shared.domain.limits import NO_DAY
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
 from services.treenode.imports.reading.batch import FIRST_LINE, BatchReader
@@ -27,7 +28,7 @@ from services.treenode.imports.reading.structure.structure import Members, Wrong
 from services.treenode.imports.reading.table_memory import TableMemory
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.store import DISTRIBUTOR
-from services.treenode.tree.table import NO_DAY, ImportTable
+from services.treenode.tree.table import ImportTable
 
 if TYPE_CHECKING:
     from services.treenode.imports.reading.parquet_reader import ParquetFile

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
 from services.treenode.reports.plan.choice import Catalogue, Choice
@@ -19,7 +20,6 @@ from services.treenode.tree.kernels.ranges import all_ranges, downline_ranges, h
 from services.treenode.tree.kernels.walks import children_of, seats_within
 from services.treenode.tree.store import NOBODY
 
-ID_LENGTH_MAX = 32
 #: Down to this level a walk by links beats reading whole ranges and leaving the deeper members out.
 SHALLOW_LEVELS_MAX = 6
 
@@ -51,10 +51,10 @@ def checked_id(member_id: str, field: str) -> str:
     Raises:
         InvalidArgumentError: It can't.
     """
-    if 0 < len(member_id) <= ID_LENGTH_MAX and member_id.isascii() and member_id.isprintable():
+    if 0 < len(member_id) <= MEMBER_ID_LENGTH_MAX and member_id.isascii() and member_id.isprintable():
         return member_id
     raise InvalidArgumentError(
-        f'{field} "{member_id}" is no member id: send 1 to {ID_LENGTH_MAX} printable ASCII characters',
+        f'{field} "{member_id}" is no member id: send 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters',
         reason="MEMBER_ID_INVALID",
         field=field,
         value=member_id,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import LEVEL, MEMBER_ID
 from services.treenode.reports.copy.extents import (
@@ -63,7 +64,12 @@ def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows
 def _check_ids(member_ids: list[str]) -> None:
     # One look at all of them together; the slow one only finds the culprit.
     whole = "".join(member_ids)
-    if min(map(len, member_ids)) and max(map(len, member_ids)) <= 32 and whole.isascii() and whole.isprintable():
+    if (
+        min(map(len, member_ids))
+        and max(map(len, member_ids)) <= MEMBER_ID_LENGTH_MAX
+        and whole.isascii()
+        and whole.isprintable()
+    ):
         return
     for index, member_id in enumerate(member_ids):
         checked_id(member_id, f"member_ids[{index}]")

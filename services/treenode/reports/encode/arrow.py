@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.reports.columns import VOLUMES, Column, Kind, enum_texts
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, Whole, kernel
-from services.treenode.tree.table import NO_DAY, NO_NUMBER
 
 #: What ends an Arrow IPC stream: the continuation mark and a length of 0.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 from services.treenode.reports.columns import Column, Kind
 from services.treenode.reports.encode.cells import DAY_LENGTH, put_day
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
-from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 #: Characters of a number at most: sign, 19 digits, point, and a zero before the point; one more to be even.
 NUMBER_LENGTH_MAX = 24

@@ -11,11 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX, NO_DAY, STATUS_LENGTH_MAX
 from services.shared.wire.fields import tag
 from services.treenode.reports.columns import Column, Kind
 from services.treenode.tree.kernels.addresses import address_of, column_at, table_at
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, inlined, kernel
-from services.treenode.tree.table import NO_DAY
 
 #: Places in a row of a table of fields: the tag's bytes, the first one lowest; how a cell is written; the column's
 #: `Where`; where its values lie; where the texts of its codes lie, and how many there are.
@@ -33,11 +33,9 @@ _PUT_NUMBER = {
     np.dtype(np.int64): PUT_INT64,
 }
 _READ_FROM = {PUT_ID: np.int32, PUT_TEXT: np.int16, PUT_DAY: np.int32}
-#: Bytes of a text, at most.
-TEXT_LENGTH_MAX = 16
 DAY_LENGTH = 10
-#: Bytes of any one cell, at most: a tag of two, a length, an id of 32 characters.
-CELL_BYTES_MAX = 2 + 1 + 32
+#: Bytes of any one cell, at most: a tag of two, a length, an id.
+CELL_BYTES_MAX = 2 + 1 + MEMBER_ID_LENGTH_MAX
 
 
 @lru_cache
@@ -68,9 +66,9 @@ def text_table(column: Column, texts: Sequence[str]) -> UInt8s:
         ValueError: One is too long; names the column.
     """
     encoded = np.array([text.encode() for text in texts] or [b""])
-    if encoded.itemsize > TEXT_LENGTH_MAX:
-        raise ValueError(f"column {column.name}: a text has {encoded.itemsize} bytes, more than {TEXT_LENGTH_MAX}")
-    return encoded.astype(f"S{TEXT_LENGTH_MAX}").view(np.uint8).reshape(len(encoded), TEXT_LENGTH_MAX)
+    if encoded.itemsize > STATUS_LENGTH_MAX:
+        raise ValueError(f"column {column.name}: a text has {encoded.itemsize} bytes, more than {STATUS_LENGTH_MAX}")
+    return encoded.astype(f"S{STATUS_LENGTH_MAX}").view(np.uint8).reshape(len(encoded), STATUS_LENGTH_MAX)
 
 
 @inlined
@@ -188,7 +186,7 @@ def put_cell(out: UInt8s, at: Whole, ids: UInt8s, fields: Int64s, field: Whole, 
     if put == PUT_UINT8:
         return put_number(out, at, tag, np.int64(column_at(values, length, np.uint8)[place]))
     if put == PUT_TEXT:
-        texts = table_at(fields[field + TEXTS], fields[field + TEXT_COUNT], TEXT_LENGTH_MAX, np.uint8)
+        texts = table_at(fields[field + TEXTS], fields[field + TEXT_COUNT], STATUS_LENGTH_MAX, np.uint8)
         return _put_text(out, at, tag, texts, np.int64(column_at(values, length, np.int16)[place]))
     return _put_day(out, at, tag, column_at(values, length, np.int32)[place])
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.treenode.reports.columns import Column, Where
 from services.treenode.reports.copy.extents import checked_id, genealogy, member_unknown, of_rows, row_of_member
 from services.treenode.reports.copy.freeze import freeze
@@ -29,7 +30,7 @@ from services.treenode.reports.encode.cells import (
 from services.treenode.reports.encode.members import HEAD_BYTES_MAX, MEMBERS_TAG, member_bytes
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.tree import Tree
-from services.treenode.tree.columns.ids import MAX_ID_LENGTH, IdTable, find_row
+from services.treenode.tree.columns.ids import IdTable, find_row
 from services.treenode.tree.kernels.addresses import PLACE, column_at, places_of, table_at
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, Whole, kernel_with_gil
 from services.treenode.tree.store import NOBODY, Store
@@ -113,7 +114,7 @@ class MemberEncoder:
     """Encodes members of the node's tree, one at a time. Used on the event loop, between two updates."""
 
     def __init__(self) -> None:
-        self._asked = np.empty((1, MAX_ID_LENGTH // 4), np.uint32)
+        self._asked = np.empty((1, MEMBER_ID_LENGTH_MAX // 4), np.uint32)
         self._asked_bytes = memoryview(cast(Any, self._asked.view(np.uint8)[0]))
         #: What `_way` is of, and those of other choices from the same store.
         self._store: Store | None = None
@@ -134,7 +135,7 @@ class MemberEncoder:
         if way is None:
             row = np.array([row_of_member(tree, member_id)], np.int32)
             return member_bytes(freeze(tree, choice, of_rows(tree, choice, row)), choice)
-        self._asked_bytes[:] = checked_id(member_id, "member_id").encode("ascii").ljust(MAX_ID_LENGTH, b"\0")
+        self._asked_bytes[:] = checked_id(member_id, "member_id").encode("ascii").ljust(MEMBER_ID_LENGTH_MAX, b"\0")
         size = _encode_member(way.places)
         if size == 0:
             raise member_unknown(member_id, "member_id")

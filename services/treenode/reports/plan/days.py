@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
-import re
-
+from services.shared.domain import days
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
-
-EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def day_number(text: str, field: str) -> int:
@@ -17,11 +13,11 @@ def day_number(text: str, field: str) -> int:
     Raises:
         InvalidArgumentError: It is not one; names the request's field.
     """
-    try:
-        if not DAY.fullmatch(text):
-            raise ValueError("not YYYY-MM-DD")
-        return datetime.date.fromisoformat(text).toordinal() - EPOCH_ORDINAL
-    except ValueError as error:
+    if not text or days.day_problem(text):
         raise InvalidArgumentError(
-            f'{field} "{text}" is not a day: write it as "2026-11-30"', reason="DAY_INVALID", field=field, value=text
-        ) from error
+            f'{field} {quoted(text)} is not a day: write it as "2026-11-30"',
+            reason="DAY_INVALID",
+            field=field,
+            value=text,
+        )
+    return days.day_number(text)

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import COLUMNS, KIND, LEVEL, RANGE_COLUMNS, Column, Kind
 from services.treenode.reports.plan.choice import Catalogue, known_column
 from services.treenode.reports.plan.days import day_number
 from services.treenode.reports.rows import FrozenRows
-from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 
 Mask = npt.NDArray[np.bool_]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1

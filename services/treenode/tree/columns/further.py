@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 
 import numpy as np
 
+from services.shared.domain.columns import parse_number
+from services.shared.domain.days import day_number
+from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+from services.shared.domain.sentences import quoted
 from services.treenode.tree.columns.digest import add_further_digests, further_fact
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt64s, text_hash
 from services.treenode.tree.store import Store, widened
-from services.treenode.tree.table import DECIMAL_SCALE, NO_DAY, NO_NUMBER, FurtherColumn, FurtherKind
+from services.treenode.tree.table import FurtherColumn, FurtherKind
 
-_EPOCH = datetime.date(1970, 1, 1).toordinal()
 _DTYPES: dict[FurtherKind, type[np.generic]] = {
     "text": np.int32,
     "integer": np.int64,
     "decimal": np.int64,
     "date": np.int32,
 }
-_LIMIT = 2**63
 
 
-@lru_cache(maxsize=65_536)
-def day_of(text: str) -> int:
-    """Days since 1970-01-01 of "YYYY-MM-DD"; NO_DAY for the empty text. Raises ValueError for anything else."""
-    if not text:
-        return NO_DAY
-    if len(text) != 10:
-        raise ValueError(f"{text!r} is no day: write YYYY-MM-DD")
-    try:
-        return datetime.date.fromisoformat(text).toordinal() - _EPOCH
-    except ValueError:
-        raise ValueError(f"{text!r} is no day: write YYYY-MM-DD") from None
-
-
-def number_of(kind: FurtherKind, text: str) -> int:
-    """An integer, or a decimal in millionths; NO_NUMBER for the empty text. Raises ValueError for what is none."""
-    if not text:
-        return NO_NUMBER
-    try:
-        value = Decimal(text)
-        scaled = value.scaleb(DECIMAL_SCALE) if kind == "decimal" else value
-        number = int(scaled)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no number") from None
-    if number != scaled or not -_LIMIT < number < _LIMIT:
-        raise ValueError(f"{text!r} has more digits than a column of kind {kind} takes")
-    return number
+def _places(kind: FurtherKind) -> int:
+    return DECIMAL_SCALE if kind == "decimal" else 0
 
 
 class Column:
@@ -73,11 +48,11 @@ class Column:
         return NO_DAY if self.kind == "date" else NO_NUMBER
 
     def value_of(self, text: str) -> int:
-        """The value that stands for a text. Raises ValueError, naming the column, where there is none."""
+        """The value that stands for a text of good form. Raises ValueError, naming the column, where there is none."""
         if self.kind == "text":
             return self.names.code(text)
         try:
-            return day_of(text) if self.kind == "date" else number_of(self.kind, text)
+            return day_number(text) if self.kind == "date" else parse_number(text, _places(self.kind))
         except ValueError as error:
             raise ValueError(f"column {self.name}: {error}") from None
 
@@ -133,9 +108,10 @@ class FurtherColumns(Mapping[str, Column]):
     def parsed(self, texts: Mapping[str, str]) -> dict[str, int]:
         """Values for the texts, by column. Raises ValueError, naming the column, for an unknown one or a bad text."""
         values = {}
-        for name, text in texts.items():
+        # In an order: a map has none, and every node must give the same reason.
+        for name, text in sorted(texts.items()):
             column = self._columns.get(name)
             if column is None:
-                raise ValueError(f"there is no column {name!r}")
+                raise ValueError(f"there is no column {quoted(name)}")
             values[name] = column.value_of(text)
         return values

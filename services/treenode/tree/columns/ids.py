@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt32s, UInt64s, inlined, kernel, mixed, whole
 
-MAX_ID_LENGTH = 32
 FREE_SLOT = -1
 #: Share of the slots that may be in use.
 MAX_LOAD = 0.8
@@ -165,9 +165,9 @@ def words_of(ids: AnyArray | Sequence[str] | Sequence[bytes]) -> UInt32s:
     if isinstance(ids, np.ndarray) and ids.dtype.kind == "S":
         column = ids
     else:
-        if ids is not None and len(ids) and max(map(len, ids)) > MAX_ID_LENGTH:
-            raise ValueError(f"a member id has at most {MAX_ID_LENGTH} characters")
-        column = np.array(ids, dtype=f"S{MAX_ID_LENGTH}")
+        if ids is not None and len(ids) and max(map(len, ids)) > MEMBER_ID_LENGTH_MAX:
+            raise ValueError(f"a member id has at most {MEMBER_ID_LENGTH_MAX} characters")
+        column = np.array(ids, dtype=f"S{MEMBER_ID_LENGTH_MAX}")
     width = max(4, -(-column.dtype.itemsize // 4) * 4)
     if column.dtype.itemsize != width:
         column = column.astype(f"S{width}")
@@ -192,9 +192,11 @@ def key_of(member_id: str) -> int:
 def packed_id(member_id: str) -> UInt32s:
     """One id as words, (1, 8) uint32: the cheapest way to ask for one. Raises ValueError as words_of does."""
     encoded = member_id.encode("ascii")
-    if len(encoded) > MAX_ID_LENGTH:
-        raise ValueError(f"a member id has at most {MAX_ID_LENGTH} characters")
-    packed: np.ndarray[Any, np.dtype[np.uint32]] = np.frombuffer(encoded.ljust(MAX_ID_LENGTH, b"\0"), dtype=np.uint32)
+    if len(encoded) > MEMBER_ID_LENGTH_MAX:
+        raise ValueError(f"a member id has at most {MEMBER_ID_LENGTH_MAX} characters")
+    packed: np.ndarray[Any, np.dtype[np.uint32]] = np.frombuffer(
+        encoded.ljust(MEMBER_ID_LENGTH_MAX, b"\0"), dtype=np.uint32
+    )
     return packed.reshape(1, -1)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.shared.domain.limits import NO_DAY
 from services.treenode.tree.columns.digest import place_digest, placement_fact, profile_fact, sponsor_fact
 from services.treenode.tree.columns.ids import key_at, remove_row
 from services.treenode.tree.kernels.kernel import Int32s, UInt8s, kernel, whole
@@ -37,7 +38,6 @@ from services.treenode.tree.store import (
     Store,
     tally,
 )
-from services.treenode.tree.table import NO_DAY
 
 
 @kernel

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.shared.domain.limits import AMOUNT_MAX
 from services.treenode.tree.columns.digest import place_digest, record_digest, volume_fact
 from services.treenode.tree.columns.ids import find_key, find_row, insert_row, key_at
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt32s, inlined, kernel, whole
@@ -44,7 +45,8 @@ def volume_can_be_added(store: Store, slot: int, row: int, amount: int) -> bool:
     if store.magnitudes[slot] + abs(float(amount)) < SAFE_MAGNITUDE:
         return True
     return (
-        sum_fits(store.personal[slot, row], amount)
+        amount >= -AMOUNT_MAX
+        and sum_fits(store.personal[slot, row], amount)
         and can_be_added(store.sponsor, slot, row, amount, TOP)
         and can_be_added(store.placement, slot, seat_at(store.placement, row), amount, TOP)
     )

@@ -75,7 +75,7 @@ def _is_wrong(column: str, text: str) -> bool:
         elif column == "joined_on":
             _day(text)
         elif column == "placement_leg":
-            _whole(_LEGS.get(text, text), 1, 2**31 - 1)
+            _whole(_LEGS.get(text, text), 0, 2**31 - 1)
         elif column == "kind":
             return text.lower() not in _KINDS
         elif column == "status":
@@ -119,7 +119,7 @@ def _between_rows(rows: list[tuple[int, dict[str, str]]]) -> Iterator[tuple[int,
     taken = set()
     for line, row in rows:
         leg, above_id = _read(row, "placement_leg"), _read(row, "placement_id")
-        if not leg:
+        if not int(_LEGS.get(leg, leg) or 0):
             continue
         if not above_id:
             yield line, "placement_leg"

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from services.shared.domain.limits import NO_DAY
 from services.treenode.imports.reading import ImportLimits, ImportRefused, read_import
-from services.treenode.tree.table import NO_DAY, ImportTable
+from services.treenode.tree.table import ImportTable
 from tests.treenode.imports.reading.naive import NaiveMember, read_naively
 
 _COLUMNS = (

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.engine.genealogy import as_table, make_genealogy, write_genealogy
+from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefused, read_import
-from services.treenode.tree.table import NO_DAY, NO_NUMBER, ImportTable
+from services.treenode.tree.table import ImportTable
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 
 
@@ -40,6 +41,12 @@ def test_every_column(tmp_path: Path) -> None:
     assert table.volumes["PV", "2026-11"].tolist() == [1000, 2050, 0, -525, 700, 10]
     note = table.further["note"]
     assert [note.names[code] for code in note.values] == ["first", "", "", "", "", "last"]
+
+
+def test_a_leg_of_0_is_none_as_reports_write_it(tmp_path: Path) -> None:
+    lines = [line.replace("100,,,,distributor", "100,,,0,distributor") for line in WIDE_GOOD]
+    table = _read(tmp_path, _good(WIDE_HEADER, tuple(lines)))
+    assert table.placement_leg.tolist() == [0, 1, 2, 1, 2, 0]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

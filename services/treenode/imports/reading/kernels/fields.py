@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.shared.domain.limits import AMOUNT_MAX, LEG_MAX, MEMBER_ID_LENGTH_MAX, NO_DAY, RANK_MAX
 from services.treenode.imports.reading.faults import (
     AMOUNT_FORMAT,
     AMOUNT_PLACES,
@@ -27,13 +28,10 @@ from services.treenode.imports.reading.faults import (
 from services.treenode.imports.reading.kernels.words import WORD_BYTES, are_digits, is_printable, number_of, word_at
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, kernel, whole
 
-_NO_DAY = -(2**31)
 _SPACE = 32
 _MINUS = 45
 _POINT = 46
 _ZERO = 48
-_MAX_HUNDREDTHS = 2**63 - 1
-_MAX_LEG = 2**31 - 1
 _ONE, _THREE = np.uint64(1), np.uint64(3)
 _SHIFT_8, _SHIFT_32, _SHIFT_40 = np.uint64(8), np.uint64(32), np.uint64(40)
 _LOW_8, _LOW_32 = np.uint64(0xFF), np.uint64(0xFFFFFFFF)
@@ -57,7 +55,7 @@ def mark(fault: UInt8s, fault_column: Int16s, row: int, column: int, code: int) 
 
 @inlined
 def _id_fault(data: UInt8s, start: int, length: int) -> int:
-    if length > 32:
+    if length > MEMBER_ID_LENGTH_MAX:
         return ID_TOO_LONG
     if data[start] == _SPACE or data[start + length - 1] == _SPACE:
         return ID_SPACE
@@ -115,7 +113,7 @@ def _parse_hundredths(data: UInt8s, start: int, length: int) -> tuple[int, int]:
                 places += 1
             if places > 2:
                 too_precise = True
-            elif total > (_MAX_HUNDREDTHS - digit) // 10:
+            elif total > (AMOUNT_MAX - digit) // 10:
                 return 0, _number_fault(data, position, end, places)
             else:
                 total = total * 10 + digit
@@ -125,7 +123,7 @@ def _parse_hundredths(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     if too_precise:
         return 0, AMOUNT_PLACES
     for _ in range(2 - max(places, 0)):
-        if total > _MAX_HUNDREDTHS // 10:
+        if total > AMOUNT_MAX // 10:
             return 0, AMOUNT_RANGE
         total *= 10
     return int(-total if negative else total), 0
@@ -215,9 +213,9 @@ def read_ranks(
     fault_column: Int16s,
     column: int,
 ) -> None:
-    """Ranks from 0 to 32767; an empty field is 0."""
+    """Ranks; an empty field is 0."""
     for row in range(starts.size):
-        rank = _parse_whole(data, starts[row], lengths[row], 32767)
+        rank = _parse_whole(data, starts[row], lengths[row], RANK_MAX)
         out[row] = max(rank, 0)
         if rank < 0:
             mark(fault, fault_column, row, column, RANK_FORMAT if rank == -1 else RANK_RANGE)
@@ -233,7 +231,7 @@ def read_legs(
     fault_column: Int16s,
     column: int,
 ) -> None:
-    """Legs: L is 1, R is 2, or a number from 1; an empty field is 0."""
+    """Legs: L is 1, R is 2, or a number; an empty field is 0: no leg is named."""
     for row in range(starts.size):
         out[row] = 0
         start, length = starts[row], lengths[row]
@@ -245,9 +243,9 @@ def read_legs(
         elif length == 1 and (first == 82 or first == 114):
             out[row] = 2
         else:
-            leg = _parse_whole(data, start, length, _MAX_LEG)
+            leg = _parse_whole(data, start, length, LEG_MAX)
             out[row] = max(leg, 0)
-            if leg <= 0:
+            if leg < 0:
                 mark(fault, fault_column, row, column, LEG_FORMAT if leg == -1 else LEG_RANGE)
 
 
@@ -255,19 +253,19 @@ def read_legs(
 def parse_day(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     """(days since 1970-01-01, fault) of YYYY-MM-DD in the Gregorian calendar, years 1 to 9999."""
     if length != 10:
-        return _NO_DAY, DATE_FORMAT
+        return NO_DAY, DATE_FORMAT
     head, tail = word_at(data, start, WORD_BYTES), word_at(data, start + 2, WORD_BYTES)
     dashes = head & _DASH_PLACES
     digits = (head & _YEAR) | ((head >> _SHIFT_8) & _MONTH) | (tail & _LAST_TWO)
     if dashes != _DASHES or not are_digits(digits):
-        return _NO_DAY, DATE_FORMAT
+        return NO_DAY, DATE_FORMAT
     number = number_of(digits)
     year, month, day = number // 10000, number // 100 % 100, number % 100
     if year < 1 or month < 1 or month > 12 or day < 1:
-        return _NO_DAY, DATE_RANGE
+        return NO_DAY, DATE_RANGE
     leap = (year % 4 == 0 and year % 100 != 0) or year % 400 == 0
     if day > _DAYS_IN_MONTH[month - 1] + (1 if leap and month == 2 else 0):
-        return _NO_DAY, DATE_RANGE
+        return NO_DAY, DATE_RANGE
     before = year - 1
     days = before * 365 + before // 4 - before // 100 + before // 400 + _DAYS_BEFORE_MONTH[month - 1] + day - 1
     return days + (1 if leap and month > 2 else 0) - 719162, 0
@@ -285,7 +283,7 @@ def read_days(
 ) -> None:
     """Days; an empty field is NO_DAY."""
     for row in range(starts.size):
-        out[row] = _NO_DAY
+        out[row] = NO_DAY
         if lengths[row] > 0:
             day, code = parse_day(data, starts[row], lengths[row])
             out[row] = day

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, DECIMAL_SCALE, NO_DAY, NO_NUMBER, STATUS_LENGTH_MAX
 from services.treenode.imports.reading.faults import (
     FIELD_TOO_LONG,
     STATUS_CHARACTER,
@@ -16,18 +17,14 @@ from services.treenode.imports.reading.kernels.fields import mark, parse_day
 from services.treenode.imports.reading.kernels.words import WORD_BYTES, is_printable, word_at
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
 
-STATUS_BYTES = 16
 #: What a further column may still be, as bits.
 MAY_BE_INTEGER = 1
 MAY_BE_DECIMAL = 2
 MAY_BE_DATE = 4
 
-_NO_NUMBER = -(2**63)
-_NO_DAY = -(2**31)
 _MINUS = 45
 _POINT = 46
 _ZERO = 48
-_DECIMAL_SCALE = 6
 
 
 @inlined
@@ -62,7 +59,7 @@ def read_statuses(
     for row in range(starts.size):
         out[row] = 0
         start, length = whole(starts[row]), whole(lengths[row])
-        if length > STATUS_BYTES:
+        if length > STATUS_LENGTH_MAX:
             mark(fault, fault_column, row, column, STATUS_TOO_LONG)
             continue
         head = min(length, WORD_BYTES)
@@ -117,7 +114,6 @@ def pack_texts(
     data: UInt8s,
     starts: Int32s,
     lengths: Int32s,
-    field_bytes: int,
     offsets: Int64s,
     packed: UInt8s,
     fault: UInt8s,
@@ -131,7 +127,7 @@ def pack_texts(
     for row in range(starts.size):
         offsets[row] = end
         start, length = starts[row], lengths[row]
-        code = FIELD_TOO_LONG if length > field_bytes else _text_fault(data, start, length)
+        code = FIELD_TOO_LONG if length > COLUMN_TEXT_BYTES_MAX else _text_fault(data, start, length)
         if code != 0:
             mark(fault, fault_column, row, column, code)
             continue
@@ -163,10 +159,10 @@ def _parse_decimal(data: UInt8s, start: int, length: int) -> tuple[int, int]:
             total = total * 10 + (np.int64(byte) - _ZERO)
             places += places >= 0
         position += 1
-    if position == first or places == 0 or places > _DECIMAL_SCALE or (negative and total == 0):
+    if position == first or places == 0 or places > DECIMAL_SCALE or (negative and total == 0):
         return 0, -1
     places = max(places, 0)
-    for _ in range(_DECIMAL_SCALE - places):
+    for _ in range(DECIMAL_SCALE - places):
         if total > 10**17:
             return 0, -1
         total *= 10
@@ -213,7 +209,7 @@ def fill_integers(packed: UInt8s, offsets: Int64s, out: Int64s) -> None:
     """The texts as integers, which they all are; NO_NUMBER where empty."""
     for row in range(offsets.size - 1):
         start, length = offsets[row], offsets[row + 1] - offsets[row]
-        out[row] = _parse_integer(packed, start, length)[0] if length > 0 else _NO_NUMBER
+        out[row] = _parse_integer(packed, start, length)[0] if length > 0 else NO_NUMBER
 
 
 @kernel
@@ -221,7 +217,7 @@ def fill_decimals(packed: UInt8s, offsets: Int64s, out: Int64s) -> None:
     """The texts as millionths, which they all can be; NO_NUMBER where empty."""
     for row in range(offsets.size - 1):
         start, length = offsets[row], offsets[row + 1] - offsets[row]
-        out[row] = _parse_decimal(packed, start, length)[0] if length > 0 else _NO_NUMBER
+        out[row] = _parse_decimal(packed, start, length)[0] if length > 0 else NO_NUMBER
 
 
 @kernel
@@ -229,4 +225,4 @@ def fill_days(packed: UInt8s, offsets: Int64s, out: Int32s) -> None:
     """The texts as days, which they all are; NO_DAY where empty."""
     for row in range(offsets.size - 1):
         start, length = offsets[row], offsets[row + 1] - offsets[row]
-        out[row] = parse_day(packed, start, length)[0] if length > 0 else _NO_DAY
+        out[row] = parse_day(packed, start, length)[0] if length > 0 else NO_DAY

@@ -1,0 +1,85 @@
+"""Columns that a company has beside those with a meaning: their names, their texts, their numbers; volume columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from services.shared.domain.days import is_period
+from services.shared.domain.limits import (
+    COLUMN_NAME_LENGTH_MAX,
+    COLUMN_TEXT_BYTES_MAX,
+    NO_NUMBER,
+    NUMBER_LENGTH_MAX,
+    VOLUME_TYPE_LENGTH_MAX,
+)
+from services.shared.domain.sentences import SHAPELESS, is_plain, quoted
+
+COLUMN_NAME_PATTERN: Final = rf"(?! )[^{SHAPELESS}]{{1,{COLUMN_NAME_LENGTH_MAX}}}(?<! )"
+VOLUME_TYPE_PATTERN: Final = rf"[A-Za-z][A-Za-z0-9_]{{0,{VOLUME_TYPE_LENGTH_MAX - 1}}}"
+NAME_FORM: Final = f"a name of 1 to {COLUMN_NAME_LENGTH_MAX} printable characters"
+TEXT_TOO_LONG: Final = f"the text is longer than {COLUMN_TEXT_BYTES_MAX} bytes: shorten it"
+TEXT_CONTROL: Final = "the text holds a control character: take it out"
+TEXT_ENCODING: Final = "the text is not UTF-8: save the file as UTF-8"
+VOLUME_TYPE_FORM: Final = (
+    f"{{value}} is no volume type: write a letter and up to {VOLUME_TYPE_LENGTH_MAX - 1} letters, digits or underscores"
+)
+NUMBER_FORMAT: Final = (
+    f"{{value}} is not a number: write digits, such as 1234 or -12.5, {NUMBER_LENGTH_MAX} characters at most"
+)
+NUMBER_PLACES: Final = "{value} has more than the {places} decimal places of its column: round it"
+NUMBER_RANGE: Final = "{value} is out of range: its column takes numbers of 64 bits"
+
+# Those of ASCII alone: those of Latin-1 come in the texts of companies whose files went through other encodings.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?")
+_VOLUME_TYPE = re.compile(VOLUME_TYPE_PATTERN)
+_NUMBER_LIMIT = 2**63
+
+
+def is_column_name(name: str) -> bool:
+    """Whether a further column may have this name: COLUMN_NAME_PATTERN, looked at the fast way."""
+    return 0 < len(name) <= COLUMN_NAME_LENGTH_MAX and is_plain(name) and name[0] != " " and name[-1] != " "
+
+
+def text_problem(text: str) -> str | None:
+    """What a further column can't keep of a text; None where it is kept as it is."""
+    # The characters are counted first: a text of megabytes is not encoded to be refused.
+    if len(text) > COLUMN_TEXT_BYTES_MAX or (not text.isascii() and len(text.encode()) > COLUMN_TEXT_BYTES_MAX):
+        return TEXT_TOO_LONG
+    if not text.isprintable() and _CONTROL.search(text):
+        return TEXT_CONTROL
+    return None
+
+
+def parse_number(text: str, places: int) -> int:
+    """A number in units of 10 ** -places; NO_NUMBER for the empty text. Its cost is bounded by NUMBER_LENGTH_MAX.
+
+    Raises ValueError, which says what is wrong: digits of ASCII with a sign or none, a point with digits on both sides
+    or none, and nothing else; no more places than the column has, but for zeros.
+    """
+    if not text:
+        return NO_NUMBER
+    match = _NUMBER.fullmatch(text) if len(text) <= NUMBER_LENGTH_MAX else None
+    if match is None:
+        raise ValueError(NUMBER_FORMAT.format(value=quoted(text)))
+    sign, whole, fraction = match.groups(default="")
+    if fraction[places:].strip("0"):
+        raise ValueError(NUMBER_PLACES.format(value=quoted(text), places=places))
+    number = int(whole + fraction[:places].ljust(places, "0"))
+    if number >= _NUMBER_LIMIT:
+        raise ValueError(NUMBER_RANGE.format(value=quoted(text)))
+    return -number if sign == "-" else number
+
+
+def is_volume_type(text: str) -> bool:
+    """Whether a cluster may have this volume type."""
+    return _VOLUME_TYPE.fullmatch(text) is not None
+
+
+def volume_column(name: str) -> tuple[str, str] | None:
+    """Type and period of a column "TYPE:YYYY-MM", which opens both where the cluster has them not; None for another."""
+    volume_type, colon, period = name.partition(":")
+    if colon and is_volume_type(volume_type) and is_period(period):
+        return volume_type, period
+    return None

@@ -1,0 +1,30 @@
+"""How a refusal shows the value that it refuses."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_SHOWN_CHARACTERS = 48
+#: What has no shape of its own, or turns others about, as a class of a pattern. Not as `str.isprintable` has it: that
+#: changes from one Python to the next, and what a node says of an update that it rejects is part of its digest.
+SHAPELESS: Final = (
+    r"\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
+)
+_SHAPELESS = re.compile(f"[{SHAPELESS}]")
+
+
+def is_plain(text: str) -> bool:
+    """Whether every character of a text can be seen, spaces among them."""
+    return (text.isascii() and text.isprintable()) or _SHAPELESS.search(text) is None
+
+
+def quoted(text: str) -> str:
+    """A value in quotes, on one line, cut where it is long."""
+    cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
+    return '"' + _SHAPELESS.sub(lambda found: f"\\x{ord(found[0]):02x}", cut) + '"'
+
+
+def quoted_bytes(field: bytes) -> str:
+    """The same of a value that may be no UTF-8."""
+    return quoted(field[: _SHOWN_CHARACTERS * 4].decode("utf-8", "backslashreplace"))
