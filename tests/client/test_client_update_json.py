@@ -8,7 +8,7 @@ from fasttree.client import UpdateFormatError, from_hundredths, to_hundredths, u
 from fasttree.v1 import types_pb2
 
 
-@given(st.integers(-(10**17) + 1, 10**17 - 1))
+@given(st.integers(-(2**63) + 1, 2**63 - 1))
 def test_amounts_are_exact(hundredths: int) -> None:
     assert to_hundredths(from_hundredths(hundredths)) == hundredths
 
@@ -20,9 +20,15 @@ def test_amounts_as_people_write_them(text: str, hundredths: int) -> None:
     assert to_hundredths(text) == hundredths
 
 
-@pytest.mark.parametrize("text", ["", "1.234", "1,5", "1e3", "x", ".5", "١", "9" * 18])
+@pytest.mark.parametrize("text", ["", "1.234", "1,5", "1e3", "x", ".5", "١", "9" * 41])
 def test_what_is_no_amount(text: str) -> None:
     with pytest.raises(UpdateFormatError, match="at most two decimals"):
+        to_hundredths(text)
+
+
+@pytest.mark.parametrize("text", ["92233720368547758.08", "-92233720368547758.08", "9" * 40])
+def test_an_amount_that_no_update_can_hold(text: str) -> None:
+    with pytest.raises(UpdateFormatError, match=r"out of range: at most 92233720368547758\.07"):
         to_hundredths(text)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fasttree.v1 import types_pb2
+from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.amounts import amount_text
 from services.shared.domain.updates import update_problem
 from services.shared.wire.record import content_bytes
 from services.treenode.imports.reading import ImportRefused, read_import
-from services.treenode.reports.copy.rows import FurtherValues
-from services.treenode.reports.encode.cell_texts import cell_texts
+from services.treenode.reports.copy.extents import catalogue_of
+from services.treenode.reports.encode.single import MemberEncoder
+from services.treenode.reports.plan.choice import choose
 from services.treenode.tree import Tree, TreeConfig
-from services.treenode.tree.columns.further import Column
-from services.treenode.tree.columns.ids import ids_of
-from services.treenode.tree.kernels.kernel import AnyArray
-from services.treenode.tree.table import FurtherKind
 from tests.shared.domain.corpus import Field
 from tests.treenode.tree import reads
-from tests.treenode.tree.naive import PLACEMENT, SPONSOR
 
 Value = str | int
 #: What a door makes of a value; None: it was refused.
@@ -262,40 +258,15 @@ def _write_typed_parquet(path: Path, columns: list[str], rows: list[dict[str, st
 
 
 def value_in(tree: Tree, field: Field, value: Value) -> Value:
-    """The field of the member that has the value, as the tree has it; texts as reports write them."""
-    member_id = case_id(field, value)
-    row = reads.row_of(tree, member_id)
-    assert row >= 0
-    match field:
-        case Field.MEMBER_ID:
-            (text,) = ids_of(tree.store.ids.words[row : row + 1]).tolist()
-            return str(text, "ascii")
-        case Field.SPONSOR_ID | Field.PLACEMENT_ID:
-            return reads.parent(tree, SPONSOR if field is Field.SPONSOR_ID else PLACEMENT, member_id)
-        case Field.STATUS:
-            return tree.statuses.texts[int(tree.store.status[row])]
-        case Field.JOINED_ON:
-            return _text_of("date", tree.store.joined_on[row : row + 1])
-        case Field.AMOUNT:
-            return reads.personal_volume(tree, member_id)
-        case Field.PERIOD:
-            return str(value) if reads.personal_volume(tree, member_id, tree.slot("PV", str(value))) == 1 else ""
-        case Field.COLUMN_NAME:
-            return next(name for name, column in tree.further.items() if _cell(column, row) == "x")
-        case Field.TEXT | Field.INTEGER | Field.DECIMAL | Field.DATE:
-            return _cell(tree.further[field], row)
-        case Field.PLACEMENT_LEG:
-            return int(tree.store.leg[row])
-        case Field.KIND:
-            return int(tree.store.kind[row])
-        case Field.RANK:
-            return int(tree.store.rank[row])
-
-
-def _cell(column: Column, row: int) -> str:
-    return _text_of(column.kind, column.values[row : row + 1], column.names.texts)
-
-
-def _text_of(kind: FurtherKind, values: AnyArray, names: Sequence[str] = ()) -> str:
-    content, offsets = cell_texts(FurtherValues(kind, values, tuple(names)))
-    return content[: offsets[-1]].tobytes().decode()
+    """The field of the member that has the value, as a report shows it."""
+    options = report_pb2.ReportOptions(columns=["*"], period=str(value) if field is Field.PERIOD else "")
+    encoded = MemberEncoder().encode(tree, choose(options, catalogue_of(tree)), case_id(field, value))
+    member = report_pb2.GetMemberResponse.FromString(encoded).member
+    if field is Field.PERIOD:
+        return value if member.pv_hundredths == 1 else ""
+    if field is Field.COLUMN_NAME:
+        return next(name for name, text in member.columns.items() if text == "x")
+    if field in _FURTHER:
+        return member.columns.get(field, "")
+    found: Value = member.pv_hundredths if field is Field.AMOUNT else getattr(member, field)
+    return found
