@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 
@@ -48,6 +49,7 @@ class Coordinator:
             address_of(settings.listen_host, settings.port),
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
             service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
+            setting="coordinator.port",
         )
         self.metrics = coordinator_metrics(self.runner, self.servicer)
         self.http = OpsPort("coordinator.http_port", self.metrics, {"/readyz": self._is_ready})
@@ -72,8 +74,14 @@ class Coordinator:
         clock = clock or MonotonicClock()
         core = ElectionCore(settings.election, recorded, hosts_order(cluster), clock.now_s())
         coordinator = cls(cluster, settings, store, core, clock)
-        port = await coordinator.server.start()
-        http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
+        async with contextlib.AsyncExitStack() as begun:
+            # On both ports, or on none.
+            begun.callback(coordinator.metrics.close)
+            begun.push_async_callback(coordinator.server.stop, 0.0)
+            port = await coordinator.server.start()
+            begun.push_async_callback(coordinator.http.stop)
+            http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
+            begun.pop_all()
         coordinator.runner.start()
         if cluster.hosts_file:
             following = follow_hosts_file(cluster, coordinator.runner, settings.hosts_file_interval_s)

@@ -27,7 +27,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
 
     async def serve() -> Pusher:
         try:
-            store = SqliteLog(folder, cache_mib=settings.log_cache_mib, pages_max=settings.log_pages_max)
+            store = SqliteLog(folder, settings.log)
             pusher = Pusher(settings, cluster, store)
         except LogStoreError as error:
             raise StartupError(str(error)) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,9 @@ class Pusher:
         self.background = Background()
         self.draining = asyncio.Event()
         tell = Dispatcher(self._listeners()).tell
-        self.tail = LogTail(store, settings.tail_mib << 20)
+        self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
-        self.writer = LogWriter(store, settings.group_updates_max, tell)
+        self.writer = LogWriter(store, settings.log.group_updates_max, tell)
         self.files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
         self.catalog = ImportCatalog(store, self.writer, self.files)
         hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
@@ -97,23 +98,31 @@ class Pusher:
             (add_pusher_servicer, PusherServicer(parts)),
             (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.catalog.find)),
         ]
-        return GrpcServer(address_of(self.settings.listen_host, self.settings.port), services, _SERVICES)
+        address = address_of(self.settings.listen_host, self.settings.port)
+        return GrpcServer(address, services, _SERVICES, setting="pusher.port")
 
     async def start(self) -> None:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""
         work = self._work()
-        self.writer.start()
-        await self.http.start(self.settings.listen_host, self.settings.http_port)
-        await self.server.start()
-        for coroutine, name in work:
-            self.background.start(coroutine, name)
+        async with contextlib.AsyncExitStack() as begun:
+            # On both ports, or on none.
+            begun.callback(self._close)
+            begun.push_async_callback(self.writer.stop)
+            self.writer.start()
+            begun.push_async_callback(self.http.stop)
+            await self.http.start(self.settings.listen_host, self.settings.http_port)
+            begun.push_async_callback(self.server.stop, 0.0)
+            await self.server.start()
+            begun.pop_all()
+        for run, name in work:
+            self.background.start(run(), name)
         await self.server.set_active(True)
         logger.info("log %s: takes pushes at %s, http on port %d", self.store.log_id, self._address(), self.http.port)
 
-    def _work(self) -> list[tuple[Coroutine[Any, Any, None], str]]:
+    def _work(self) -> list[tuple[Callable[[], Coroutine[Any, Any, None]], str]]:
         """What runs for as long as the pusher does."""
         settings = self.settings
-        work: list[tuple[Coroutine[Any, Any, None], str]] = []
+        work: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = []
         if settings.upload_folder:
             uploads = UploadFolder(
                 Path(settings.upload_folder),
@@ -123,14 +132,14 @@ class Pusher:
                 poll_s=settings.upload_poll_s,
                 stable_s=settings.upload_stable_s,
             )
-            work.append((uploads.run(), "watches the upload folder"))
+            work.append((uploads.run, "watches the upload folder"))
         return [
             *work,
-            (self.fan_out.run(), "keeps the fan-out's time"),
-            (self.rollout.run(), "keeps the rollout's time"),
-            (self.admission.run(), "waits for the drain"),
-            (self.membership.run(), "watches the cluster"),
-            (self.retention.run(), "forgets what is old"),
+            (self.fan_out.run, "keeps the fan-out's time"),
+            (self.rollout.run, "keeps the rollout's time"),
+            (self.admission.run, "waits for the drain"),
+            (self.membership.run, "watches the cluster"),
+            (self.retention.run, "forgets what is old"),
         ]
 
     async def stop(self) -> None:
@@ -141,6 +150,9 @@ class Pusher:
         await self.background.stop()
         await self.writer.stop()
         await self.http.stop()
+        self._close()
+
+    def _close(self) -> None:
         self.metrics.close()
         self.store.close()
 

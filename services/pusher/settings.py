@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path, PurePath
-from typing import Annotated
 
-from msgspec import Meta, field
+from msgspec import field
 
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.settings import RetentionSettings, RolloutSettings
+from services.pusher.log.settings import LogSettings
 from services.shared.config.bounds import (
     Bytes,
     Folder,
@@ -46,15 +46,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     upload_stable_s: SecondsFrom0 = 2.0
 
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
-    #: Most updates that one fsync covers.
-    group_updates_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
-
-    #: Page cache of the log, for the index of ids, in mebibytes.
-    log_cache_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 128
-    #: Most pages of 4 KiB that the log may have; 0: as many as the disk has room for.
-    log_pages_max: Annotated[int, Meta(ge=0, le=(1 << 32) - 2)] = 0
-    #: Newest records kept in memory, so that fan-out does not read the disk, in mebibytes.
-    tail_mib: Annotated[int, Meta(ge=1, le=1 << 20)] = 64
+    log: LogSettings = field(default_factory=LogSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     #: Largest import file, in bytes.
     import_bytes_max: Bytes = 64 << 30

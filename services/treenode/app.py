@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from types import ModuleType
@@ -122,31 +123,7 @@ class TreeNode:
         self._log_handler = LogHandler(self.logs[NODE_LOG], asyncio.get_running_loop())
         logging.getLogger("services.treenode").addHandler(self._log_handler)
         self.runner.on_set_aside = self.store.set_all_aside
-        report = GrpcServer(
-            address_of(settings.listen_host, settings.report_port),
-            services=[(add_report_service, self.reports)],
-            service_names=[_full_name(report_pb2, "ReportService")],
-            options=connection_age_options(settings.report_connection_age_s_max),
-        )
-        servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)
-        instant = GrpcServer(
-            address_of(settings.listen_host, settings.instant_port),
-            services=[
-                (treenode_pb2_grpc.add_TreeNodeServiceServicer_to_server, servicer),
-                (
-                    import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server,
-                    ImportSourceServicer(self.files.find),
-                ),
-            ],
-            service_names=[
-                _full_name(treenode_pb2, "TreeNodeService"),
-                _full_name(import_source_pb2, "ImportSourceService"),
-            ],
-        )
-        self._servers = [report, instant]
-        self.address.report = address_of(settings.host, await report.start())
-        self.address.instant = address_of(settings.host, await instant.start())
-        self.address.http = address_of(settings.host, await self.http.start(settings.listen_host, settings.http_port))
+        await self._listen()
         self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
             heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
@@ -174,6 +151,44 @@ class TreeNode:
             self.address.instant,
             self.address.http,
         )
+
+    async def _listen(self) -> None:
+        """On all three ports, or on none."""
+        settings = self.settings
+        report = GrpcServer(
+            address_of(settings.listen_host, settings.report_port),
+            services=[(add_report_service, self.reports)],
+            service_names=[_full_name(report_pb2, "ReportService")],
+            options=connection_age_options(settings.report_connection_age_s_max),
+            setting="treenode.report_port",
+        )
+        servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)
+        instant = GrpcServer(
+            address_of(settings.listen_host, settings.instant_port),
+            services=[
+                (treenode_pb2_grpc.add_TreeNodeServiceServicer_to_server, servicer),
+                (
+                    import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server,
+                    ImportSourceServicer(self.files.find),
+                ),
+            ],
+            service_names=[
+                _full_name(treenode_pb2, "TreeNodeService"),
+                _full_name(import_source_pb2, "ImportSourceService"),
+            ],
+            setting="treenode.instant_port",
+        )
+        self._servers = [report, instant]
+        async with contextlib.AsyncExitStack() as begun:
+            begun.callback(self._close)
+            begun.push_async_callback(self.http.stop)
+            for server in self._servers:
+                begun.push_async_callback(server.stop, 0.0)
+            self.address.report = address_of(settings.host, await report.start())
+            self.address.instant = address_of(settings.host, await instant.start())
+            http_port = await self.http.start(settings.listen_host, settings.http_port)
+            self.address.http = address_of(settings.host, http_port)
+            begun.pop_all()
 
     async def stop(self) -> None:
         """Drains: not ready, calls under way finish, streams end, a last snapshot. A node whose state can't be trusted

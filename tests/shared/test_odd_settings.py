@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,3 +210,30 @@ async def test_a_service_says_it_in_one_line(tmp_path: Path, service: str, assig
     (line,) = errors.decode().splitlines()
     assert line.startswith(f"error: {service}: ")
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("service", "field"),
+    [
+        *(("coordinator", field) for field in ("port", "http_port")),
+        *(("pusher", field) for field in ("port", "http_port")),
+        *(("treenode", field) for field in ("report_port", "instant_port", "http_port")),
+    ],
+)
+async def test_a_taken_port_is_told_with_its_setting(tmp_path: Path, service: str, field: str) -> None:
+    ports = [name for name in fields_of(SECTIONS[service]) if name.endswith("port")]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = dict.fromkeys(ports, "0") | {field: str(port), "listen_host": "127.0.0.1"}
+        settings["state_folder"] = str(tmp_path / "state")
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", f"services.{service}"),
+            *(word for name, value in settings.items() for word in ("--set", f"{service}.{name}={value}")),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, errors = await asyncio.wait_for(process.communicate(), 120)
+    assert process.returncode == 1
+    last = errors.decode().splitlines()[-1]
+    assert last.startswith(f"error: {service}: can't listen on 127.0.0.1:{port}")
+    assert last.endswith(f"set {service}.{field}")
+    assert "Traceback" not in errors.decode()

@@ -171,7 +171,11 @@ def test_hosts_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["host 50100", "host 50100 50201 9", "host zero 50201", "host 0 50201", "host 70000 1"]
+    "line",
+    [
+        *("host 50100", "host 50100 50201 9", "host zero 50201", "host 0 50201", "host 70000 1"),
+        *("host 50100 -1", "host ５ 50201", f"host {'9' * 5_000} 1"),
+    ],
 )
 def test_a_wrong_host_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "hosts.50201"
@@ -180,8 +184,16 @@ def test_a_wrong_host_line_is_named(tmp_path: Path, line: str) -> None:
         read_hosts_file(file)
 
 
-def test_a_host_twice_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a 1 2\na 3 2\n", "line 2: a:2 stands here twice"),
+        ("a 1 2\na 1 3\n", "line 2: a:1 stands here twice"),
+        ("b 1 2\na 7 7\n", "line 2: a:7 stands here twice"),
+    ],
+)
+def test_an_address_twice_is_refused(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "hosts.50201"
-    file.write_text("a 1 2\na 3 2\n")
-    with pytest.raises(SettingsError, match="line 2: a:2 stands here twice"):
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
         read_hosts_file(file)

@@ -27,6 +27,7 @@ from fasttree.v1 import pusher_pb2
 from services.pusher.log.end_mark import EndMark, promised_by
 from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
 from services.pusher.log.placing import place
+from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     Appended,
     LogDamagedError,
@@ -86,8 +87,7 @@ class SqliteLog(LogStore):
 
     Args:
         folder: Exists, and is this process's own (a lock on it is the caller's duty).
-        cache_mib: Page cache of the writer; the index of ids should fit.
-        pages_max: Most pages of 4 KiB that the file may have; 0: no limit.
+        settings: The writer's page cache (the index of ids should fit), and how large the file may get.
         clock: Seconds since 1970.
 
     Raises:
@@ -97,11 +97,11 @@ class SqliteLog(LogStore):
     """
 
     def __init__(
-        self, folder: Path, *, cache_mib: int = 128, pages_max: int = 0, clock: Callable[[], float] = time.time
+        self, folder: Path, settings: LogSettings | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.path = folder / "log.db"
         self._clock = clock
-        self._cache_mib, self._pages_max = cache_mib, pages_max
+        self._settings = settings or LogSettings()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         before = promised_by(folder / "log.end")
         if before and not self.path.exists():
@@ -137,9 +137,9 @@ class SqliteLog(LogStore):
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute("PRAGMA cell_size_check = ON")
         connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-        connection.execute(f"PRAGMA cache_size = -{self._cache_mib * 1024}")
-        if self._pages_max:
-            connection.execute(f"PRAGMA max_page_count = {self._pages_max}")
+        connection.execute(f"PRAGMA cache_size = -{self._settings.log_cache_mib * 1024}")
+        if self._settings.log_pages_max:
+            connection.execute(f"PRAGMA max_page_count = {self._settings.log_pages_max}")
         return connection
 
     def _prepare(self) -> None:

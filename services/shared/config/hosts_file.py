@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from services.shared.config.load import SettingsError
 
 PORT_MAX = 65535
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 
 
 class Host(NamedTuple):
@@ -41,19 +43,22 @@ def read_hosts_file(path: Path) -> list[Host]:
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: can't read the host file: {error}") from error
     hosts: list[Host] = []
+    taken: set[str] = set()
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         host = _parse(path, number, line)
-        if any(host.instant_address == other.instant_address for other in hosts):
-            raise SettingsError(f"{path}, line {number}: {host.instant_address} stands here twice; remove one")
+        for address in (host.report_address, host.instant_address):
+            if address in taken:
+                raise SettingsError(f"{path}, line {number}: {address} stands here twice; remove one")
+            taken.add(address)
         hosts.append(host)
     return hosts
 
 
 def _parse(path: Path, number: int, line: str) -> Host:
     fields = line.split()
-    ports = [int(field) for field in fields[1:] if field.isdecimal() and 0 < int(field) <= PORT_MAX]
+    ports = [int(field) for field in fields[1:] if _PORT.fullmatch(field) and int(field) <= PORT_MAX]
     if len(fields) != 3 or len(ports) != 2:
         raise SettingsError(
             f"{path}, line {number}: expected `host report-port instant-port` with ports 1-{PORT_MAX}, "

@@ -105,7 +105,7 @@ def configure_logging(name: str, level: str) -> None:
     """Lines on standard error: time, level, service, module, text.
 
     Raises:
-        SettingsError: No such level.
+        click.BadParameter: No such level.
     """
     if level.upper() not in logging.getLevelNamesMapping():
         raise click.BadParameter(f"{level!r} is no log level: use DEBUG, INFO, WARNING or ERROR")

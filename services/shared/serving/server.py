@@ -40,6 +40,7 @@ class GrpcServer:
         services: Each a generated `add_…Servicer_to_server` with its servicer.
         service_names: Full names for reflection, such as "fasttree.v1.ReportService".
         options: Further channel options.
+        setting: What sets the port, such as "pusher.port".
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class GrpcServer:
         services: Sequence[tuple[AddServicer, Any]],
         service_names: Sequence[str],
         options: Sequence[tuple[str, int]] = (),
+        setting: str = "another port",
     ) -> None:
         self._address = address
+        self._setting = setting
         self._server = grpc.aio.server(
             interceptors=[ErrorInterceptor()], options=[*SERVER_OPTIONS, *options], maximum_concurrent_rpcs=10_000
         )
@@ -74,7 +77,7 @@ class GrpcServer:
         try:
             self.port = self._server.add_insecure_port(self._address)
         except RuntimeError as error:
-            raise OSError(f"can't listen on {self._address}: is it in use? set another port") from error
+            raise OSError(f"can't listen on {self._address}: is it in use? set {self._setting}") from error
         await self._server.start()
         return self.port
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from services.pusher.log.settings import LogSettings
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds, StoreFullError
 from tests.pusher.updates import ids_and_contents, order, orders
@@ -44,7 +45,7 @@ def test_a_copy_taken_while_it_runs_holds_what_was_returned(tmp_path: Path) -> N
 
 
 def test_a_full_disk_stores_nothing_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    store = SqliteLog(tmp_path, pages_max=40)
+    store = SqliteLog(tmp_path, LogSettings(log_pages_max=40))
     taken = 0
     with pytest.raises(StoreFullError, match="make room"):
         for begin in range(0, 100_000, 100):
