@@ -41,7 +41,6 @@ KEPT = {
     "services/treenode/tree/reconcile.py:members_after": _FIELD,
     "services/shared/cores.py:Core": _DOOR,
     "services/shared/cores.py:TimelessCore": _DOOR,
-    "services/shared/wire/record.py:encode_frame": "a frame as protobuf makes it: tests hold the fast encoder to it",
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,
     "services/treenode/kernels/compiling.py:on_end": _FRAMEWORK,

@@ -11,7 +11,7 @@ from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogEnds, LogStore, NotInLogError, StoredImport
-from services.shared.wire.record import check_record, content_bytes, encode_frame
+from services.shared.wire.record import check_record, content_bytes, encode_frames
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
@@ -66,7 +66,7 @@ def test_records_come_back_as_they_were_pushed_with_a_checksum_each(store: LogSt
 def test_frames_are_those_of_the_contract(store: LogStore) -> None:
     appended = store.append(*ids_and_contents([order(7)]))
     assert appended.run is not None
-    assert appended.run.data == encode_frame(1, content_bytes(order(7)))
+    assert appended.run.data == b"".join(encode_frames(1, [content_bytes(order(7))]))
     assert store.read(1, 1, 1).data == appended.run.data
 
 

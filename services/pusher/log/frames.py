@@ -1,52 +1,22 @@
 """Runs of log records as bytes: encoded once when they are appended, then only copied, cut and checked.
 
-A frame is one record as `services.shared.wire.record` defines it. A `Run` is the frames of consecutive positions, one
+A frame is one record as `services.shared.wire.record` makes it. A `Run` is the frames of consecutive positions, one
 after another: exactly the `records` of an `ApplyUpdatesRequest` or a `ReadLogResponse`, encoded.
 """
 
 from __future__ import annotations
 
-import struct
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from zlib import crc32
 
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2
 from services.shared.wire.fields import varint
 from services.shared.wire.record import RecordDamagedError, check_record
-
-_POSITION = struct.Struct("<Q").pack
-_CHECKSUM = struct.Struct("<I").pack
-_SMALL_VARINTS = 1 << 15
-_VARINTS = [varint(number) for number in range(_SMALL_VARINTS)]
-
-
-def _length(number: int) -> bytes:
-    return _VARINTS[number] if number < _SMALL_VARINTS else varint(number)
-
-
-def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]:
-    """Frames of consecutive records: what `encode_frame` makes of each, without a message object for each.
-
-    Args:
-        first_position: Of the first record, at least 1.
-        contents: Encoded updates, none of them empty.
-    """
-    frames: list[bytes] = []
-    position = first_position
-    for content in contents:
-        checksum = crc32(content, crc32(_POSITION(position)))
-        # proto3 leaves a zero out, and what is read back is measured as it would be encoded anew.
-        tail = b"\x1d" + _CHECKSUM(checksum) if checksum else b""
-        body = b"".join((b"\x08", varint(position), b"\x12", _length(len(content)), content, tail))
-        frames.append(b"\x0a" + _length(len(body)) + body)
-        position += 1
-    return frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +89,7 @@ def check_run(first_position: int, data: bytes) -> Run:
             raise RecordDamagedError(f"log record at position {position} is damaged: it says it is {record.position}")
         check_record(record)
         size = record.ByteSize()
-        offset += 1 + len(_length(size)) + size
+        offset += 1 + len(varint(size)) + size
         ends.append(offset)
         position += 1
     if offset != len(data):

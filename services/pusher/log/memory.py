@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.frames import Run, check_run, run_of, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.store import (
     Appended,
@@ -18,7 +18,7 @@ from services.pusher.log.store import (
     StoredImport,
     StoreFullError,
 )
-from services.shared.wire.record import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError, encode_frames
 
 
 class MemoryLog(LogStore):

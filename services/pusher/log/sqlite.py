@@ -25,7 +25,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.end_mark import EndMark, promised_by
-from services.pusher.log.frames import Run, check_run, encode_frames, run_of, update_bytes
+from services.pusher.log.frames import Run, check_run, run_of, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
@@ -39,7 +39,7 @@ from services.pusher.log.store import (
     StoreFullError,
 )
 from services.pusher.log.wal_checkpointer import WalCheckpointer
-from services.shared.wire.record import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError, encode_frames
 
 logger = logging.getLogger(__name__)
 

@@ -5,16 +5,23 @@ from __future__ import annotations
 from functools import lru_cache
 
 
-def varint(number: int) -> bytes:
-    """A whole number from 0, seven bits a byte, the lowest first."""
-    if number < 0x80:
-        return bytes((number,))
+def _encoded(number: int) -> bytes:
     out = bytearray()
     while number >= 0x80:
         out.append(number & 0x7F | 0x80)
         number >>= 7
     out.append(number)
     return bytes(out)
+
+
+_SMALL_MAX = 2047
+#: Of the numbers that nearly every length is one of.
+_SMALL = [_encoded(number) for number in range(_SMALL_MAX + 1)]
+
+
+def varint(number: int) -> bytes:
+    """A whole number from 0, seven bits a byte, the lowest first."""
+    return _SMALL[number] if number <= _SMALL_MAX else _encoded(number)
 
 
 @lru_cache

@@ -7,23 +7,19 @@ that. What a slice costs is measured as it goes, and the next one is cut to fit.
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
-import zlib
 from collections.abc import Callable, Sequence
 
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.wire.record import RecordDamagedError
+from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence import ApplyRecords, RecordsApplied, RecordsReceived
 from services.treenode.tree import NotApplied, Tree
 
 SLICE_UPDATES_MIN = 16
 SLICE_UPDATES_MAX = 8_192
-
-_POSITION = struct.Struct("<Q")
 
 #: Called after each slice: its first position, its updates, and those of them (or held before) that were not applied.
 SliceListener = Callable[[int, Sequence[types_pb2.Update], Sequence[NotApplied]], None]
@@ -32,25 +28,17 @@ SliceListener = Callable[[int, Sequence[types_pb2.Update], Sequence[NotApplied]]
 def decode_records(
     records: Sequence[treenode_pb2.LogRecord],
 ) -> tuple[list[int], list[types_pb2.Update], RecordDamagedError | None]:
-    """Positions and updates of the records up to the first damaged one, and what is wrong with that.
-
-    The same check as `services.shared.wire.record.check_record`, without a call for each record.
-    """
-    positions: list[int] = []
+    """Positions and updates of the records up to the first damaged one, and what is wrong with that."""
+    positions, contents, damage = checked_contents(records)
     updates: list[types_pb2.Update] = []
-    add_position, add_update = positions.append, updates.append
-    pack, crc32, parse = _POSITION.pack, zlib.crc32, types_pb2.Update.FromString
-    for record in records:
-        position, body = record.position, record.update
-        if crc32(body, crc32(pack(position))) != record.crc32:
-            return positions, updates, RecordDamagedError(f"log record at position {position}: its checksum is wrong")
-        try:
-            update = parse(body)
-        except DecodeError as error:
-            return positions, updates, RecordDamagedError(f"log record at position {position} is no update: {error}")
-        add_position(position)
-        add_update(update)
-    return positions, updates, None
+    try:
+        # Whatever went in before one that can't be decoded stays.
+        updates.extend(map(types_pb2.Update.FromString, contents))
+    except DecodeError as error:
+        position = positions[len(updates)]
+        damage = RecordDamagedError(f"log record at position {position} is damaged: it is no update: {error}")
+        del positions[len(updates) :]
+    return positions, updates, damage
 
 
 class SlicePace:

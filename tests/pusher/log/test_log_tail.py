@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from services.pusher.log.frames import encode_frames, run_of
+from services.pusher.log.frames import run_of
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.tail import LogTail
+from services.shared.wire.record import encode_frames
 
 COUNT = 500
 FRAMES = encode_frames(1, [b"update %d" % number for number in range(COUNT)])
