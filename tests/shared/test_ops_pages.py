@@ -1,4 +1,7 @@
-"""Every page of the three HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by."""
+"""Every page of the three HTTP ports and every metric, beside the lists in `ops_pages/`: what monitors go by.
+
+`REWRITE=1` writes the lists anew from what the services show; read the difference then.
+"""
 
 from __future__ import annotations
 
