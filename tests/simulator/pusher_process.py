@@ -276,9 +276,6 @@ class PusherProcess(Service):
         known = self._streams.get(action.node)
         if known is None or known[0] != action.session:
             return
-        if self.replication.nodes[action.node].sending is not action:
-            self._fan(fan.Writable(action.node, action.session))  # the node stood anew meanwhile
-            return
         first, damaged = action.first_position, self.store.damaged
         count = min(action.last_position - first + 1, max(1, action.bytes_max // RECORD_BYTES))
         if first <= damaged < first + count:
@@ -286,6 +283,9 @@ class PusherProcess(Service):
         if not count or (self.bad_reads and self.world.random.random() < self.bad_reads):
             reason = "the record is damaged" if not count else "the disk does not answer"
             self._fan(fan.ReadFailed(action.node, action.session, reason, 0 if count else damaged))
+            self._fan(fan.Writable(action.node, action.session))
+            return
+        if not self.replication.is_due(action):
             self._fan(fan.Writable(action.node, action.session))
             return
         records = tuple((position, self.log[position - 1]) for position in range(first, first + count))

@@ -100,7 +100,6 @@ class Acks:
                 heapq.heappush(self._by_deadline, (event.deadline_s, event.ticket))
             case WaitGivenUp(ticket):
                 self._waits.pop(ticket, None)
-                return []
             case NodeConfirmed(node, position, not_applied):
                 for at, outcome in not_applied:
                     self._keep(at, outcome)

@@ -286,6 +286,11 @@ class Replication:
         node.sending = Send(node.node, node.session, node.next_position, last, self.settings.batch_bytes_max)
         return [node.sending]
 
+    def is_due(self, send: Send) -> bool:
+        """Whether records that were read are still to be sent: not where the node stood anew meanwhile (rule 2)."""
+        node = self.nodes.get(send.node)
+        return node is not None and node.sending is send
+
     def _sent(
         self, node: NodeReplication, last_position: int, size_bytes: int, now_s: float
     ) -> list[ReplicationAction]:

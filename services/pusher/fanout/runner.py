@@ -291,8 +291,7 @@ class FanOut:
                 damaged = error.position if isinstance(error, LogDamagedError) else 0
                 self.handle(ReadFailed(send.node, send.session, str(error), damaged))
                 return None
-        node = self.core.nodes.get(send.node)
-        if node is None or node.sending is not send:
+        if not self.core.is_due(send):
             return None
         self.handle(Sent(send.node, send.session, run.last_position, len(run.data)))
         return run.data

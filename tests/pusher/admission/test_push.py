@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -14,6 +15,7 @@ from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.memory import MemoryLog
+from services.pusher.log.store import Appended
 from tests.fakes.node import FakeNode
 from tests.fakes.server import CLUSTER
 from tests.pusher.running_pusher import push, running_pusher, stub_of
@@ -110,6 +112,52 @@ async def test_receipts_of_many_streams_are_each_in_order(tmp_path: Path) -> Non
             assert [receipt.update_id for receipt in receipts] == [u.update_id for u in orders(1000 * each, 1000)]
             own = [receipt.position for receipt in receipts]
             assert own == sorted(own)
+
+
+async def test_streams_that_wait_for_budget_all_get_through(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"push_stream_updates_max": 60, "push_updates_max": 100}
+    async with running_pusher(tmp_path, **limits) as pusher, stub_of(pusher) as stub:
+        # Batches of 75 are larger than a stream's budget, and two of them than the common one.
+        sizes = (1, 25, 60, 75)
+        results = await asyncio.gather(
+            *(push(stub, orders(1000 * each, 300), batch=size) for each, size in enumerate(sizes))
+        )
+        assert [len(receipts) for receipts in results] == [300] * len(sizes)
+        assert {receipt.code for receipts in results for receipt in receipts} == {code_pb2.OK}
+        assert pusher.store.ends().last == 300 * len(sizes)
+        assert pusher.admission.core.budget.taken == 0
+
+
+async def test_a_client_that_goes_gives_its_budget_back(tmp_path: Path) -> None:
+    limits: dict[str, Any] = {"push_stream_updates_max": 10, "push_updates_max": 10, "ack_timeout_s": 60.0}
+    async with running_pusher(tmp_path, **limits) as pusher, stub_of(pusher) as stub:
+        call = stub.PushUpdates()
+        for batch in range(4):  # the first fills the stream's budget until a node confirms it, and there is none
+            level = pusher_pb2.ACK_LEVEL_ONE_NODE
+            await call.write(pusher_pb2.PushUpdatesRequest(updates=orders(100 * batch, 10), ack_level=level))
+        await until(lambda: pusher.store.ends().last == 10, "the first batch")
+        call.cancel()
+        await until(lambda: not pusher.admission.core.streams, "the end of the stream")
+        assert pusher.admission.core.deadline_s is None
+        receipts = await push(stub, orders(1000, 30), batch=10)
+        assert [receipt.position for receipt in receipts] == list(range(11, 41))
+
+
+class FaultyLog(MemoryLog):
+    """Fails at one id in a way that nobody thought of."""
+
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        if "order-13" in update_ids:
+            raise RuntimeError("a defect")
+        return super().append(update_ids, contents)
+
+
+async def test_a_defect_ends_the_stream_that_met_it_and_no_other(tmp_path: Path) -> None:
+    async with running_pusher(tmp_path, store=FaultyLog()) as pusher, stub_of(pusher) as stub:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await push(stub, [order(13)])
+        assert (await push(stub, [order(14)]))[0].position == 1
+        assert pusher.admission.core.budget.taken == 0
 
 
 async def test_waiting_for_nodes_tells_what_became_of_updates(tmp_path: Path, nodes: list[FakeNode]) -> None:
