@@ -180,7 +180,6 @@ async def restart_behind(cluster: RunningCluster, nodes: Respawner, member_ids: 
 
 
 async def measure(rounds: int, members: int, behind: int) -> dict[str, Any]:
-    """All figures."""
     with tempfile.TemporaryDirectory(prefix="fasttree-failover-") as name:
         folder = Path(name)
         say(f"makes a genealogy of {members:,} members")

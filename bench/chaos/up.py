@@ -51,7 +51,6 @@ class Links:
             await link.start()
 
     async def stop(self) -> None:
-        """Ends all."""
         for link in self._links.values():
             await link.stop()
 

@@ -90,7 +90,6 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def KeepAlive(
         self, request_iterator: AsyncIterator[coordinator_pb2.KeepAliveRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.KeepAliveResponse]:
-        """See coordinator.proto."""
         stream = NodeStream()
         reader = asyncio.create_task(self._read(request_iterator, stream))
         # The generator may be left where it stands when the call ends; the callback always comes.
@@ -165,13 +164,11 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def GetCluster(
         self, request: coordinator_pb2.GetClusterRequest, context: Any
     ) -> coordinator_pb2.GetClusterResponse:
-        """See coordinator.proto."""
         return coordinator_pb2.GetClusterResponse(cluster=self.view())
 
     async def WatchCluster(
         self, request: coordinator_pb2.WatchClusterRequest, context: Any
     ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
-        """See coordinator.proto."""
         while not self._stopping:
             seen = self._runner.changes
             yield coordinator_pb2.WatchClusterResponse(cluster=self.view())
@@ -182,18 +179,15 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def Switchover(
         self, request: coordinator_pb2.SwitchoverRequest, context: Any
     ) -> coordinator_pb2.SwitchoverResponse:
-        """See coordinator.proto."""
         done = await self._runner.switch_over(request.to_node)
         return coordinator_pb2.SwitchoverResponse(
             from_node=done.from_node, to_node=done.to_node, epoch=done.epoch, took_ms=round(done.took_s * 1000)
         )
 
     async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
-        """See coordinator.proto."""
         await self._runner.pause(True)
         return coordinator_pb2.PauseResponse()
 
     async def Resume(self, request: coordinator_pb2.ResumeRequest, context: Any) -> coordinator_pb2.ResumeResponse:
-        """See coordinator.proto."""
         await self._runner.pause(False)
         return coordinator_pb2.ResumeResponse()

@@ -47,7 +47,6 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     async def PushUpdates(
         self, request_iterator: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: _Context
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
-        """See the proto."""
         self._check_open()
         async for response in self._parts.admission.stream(request_iterator, context.time_remaining()):
             yield response
@@ -55,26 +54,22 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     async def UploadImport(
         self, request_iterator: AsyncIterator[pusher_pb2.UploadImportRequest], context: _Context
     ) -> pusher_pb2.UploadImportResponse:
-        """See the proto."""
         self._check_open()
         return pusher_pb2.UploadImportResponse(manifest=await self._parts.intake.upload(request_iterator))
 
     async def WatchImport(
         self, request: pusher_pb2.WatchImportRequest, context: _Context
     ) -> AsyncIterator[pusher_pb2.WatchImportResponse]:
-        """See the proto."""
         async for status in until_drained(self._parts.catalog.watch(request.import_id), self._parts.draining):
             yield pusher_pb2.WatchImportResponse(status=status)
 
     async def RollbackImport(
         self, request: pusher_pb2.RollbackImportRequest, context: _Context
     ) -> pusher_pb2.RollbackImportResponse:
-        """See the proto."""
         self._check_open()
         return pusher_pb2.RollbackImportResponse(manifest=await self._parts.intake.roll_back())
 
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: _Context) -> pusher_pb2.GetPusherResponse:
-        """See the proto."""
         parts = self._parts
         return pusher_pb2.GetPusherResponse(
             cluster=parts.cluster,

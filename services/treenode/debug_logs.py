@@ -129,7 +129,6 @@ class DebugLog:
         return found
 
     def close(self) -> None:
-        """Closes the file."""
         self._file.close()
 
     def _turn_over(self) -> None:
@@ -168,7 +167,6 @@ class LogHandler(logging.Handler):
         self._loop = loop
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record."""
         line = f"{record.levelname} {record.name.rpartition('.')[2]}: {record.getMessage()}"
         with contextlib.suppress(RuntimeError):  # the loop is closed: the node has ended
             self._loop.call_soon_threadsafe(self._log.write, [line])

@@ -56,7 +56,6 @@ class FakeCluster:
 
 @asynccontextmanager
 async def fake_cluster() -> AsyncIterator[FakeCluster]:
-    """A started cluster."""
     cluster = FakeCluster()
     await cluster.start()
     try:

@@ -76,7 +76,6 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
     async def KeepAlive(
         self, requests: AsyncIterator[coordinator_pb2.KeepAliveRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.KeepAliveResponse]:
-        """See the proto."""
         answers: _Answers = asyncio.Queue()
         hearing = asyncio.create_task(self._hear(requests, answers))
         try:
@@ -147,13 +146,11 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
     async def GetCluster(
         self, request: coordinator_pb2.GetClusterRequest, context: Any
     ) -> coordinator_pb2.GetClusterResponse:
-        """See the proto."""
         return coordinator_pb2.GetClusterResponse(cluster=self.cluster)
 
     async def WatchCluster(
         self, request: coordinator_pb2.WatchClusterRequest, context: Any
     ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
-        """See the proto."""
         self.watches += 1
         told = 0
         while True:
@@ -168,7 +165,6 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
     async def Switchover(
         self, request: coordinator_pb2.SwitchoverRequest, context: Any
     ) -> coordinator_pb2.SwitchoverResponse:
-        """See the proto."""
         before = self.cluster.primary
         states = {node.address.name: node.status.state for node in self.cluster.nodes}
         if request.to_node and request.to_node not in states:
@@ -186,13 +182,11 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
         )
 
     async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
-        """See the proto."""
         self.cluster.paused = True
         self.tell_watchers()
         return coordinator_pb2.PauseResponse()
 
     async def Resume(self, request: coordinator_pb2.ResumeRequest, context: Any) -> coordinator_pb2.ResumeResponse:
-        """See the proto."""
         self.cluster.paused = False
         self.tell_watchers()
         return coordinator_pb2.ResumeResponse()

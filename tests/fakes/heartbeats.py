@@ -36,7 +36,6 @@ class Heartbeats:
         self._call = self._stub.KeepAlive()
 
     async def send(self, state: coordinator_pb2.NodeState.ValueType = PASSIVE) -> None:
-        """One heartbeat."""
         if self._call is None:
             self.open()
         self.sequence += 1

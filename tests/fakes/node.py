@@ -144,7 +144,6 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
     async def ApplyUpdates(
         self, requests: AsyncIterator[treenode_pb2.ApplyUpdatesRequest], context: Any
     ) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
-        """See the proto."""
         first = await anext(requests)
         if not first.HasField("hello"):
             raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
@@ -265,14 +264,12 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
     # -- who asks
 
     async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: Any) -> treenode_pb2.GetNodeResponse:
-        """See the proto."""
         address = coordinator_pb2.NodeAddress(name=self.name, instant=self.address)
         return treenode_pb2.GetNodeResponse(
             address=address, status=self.status(), members=len(self.tree.members), held=len(self.tree.held)
         )
 
     async def GetDigest(self, request: treenode_pb2.GetDigestRequest, context: Any) -> treenode_pb2.GetDigestResponse:
-        """See the proto."""
         while request.position > self.position:
             await self._moved.wait()
         position = request.position or self.position
@@ -283,7 +280,6 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
     async def ListLegDigests(
         self, request: treenode_pb2.ListLegDigestsRequest, context: Any
     ) -> treenode_pb2.ListLegDigestsResponse:
-        """See the proto."""
         if request.member_id and request.member_id not in self.tree.members:
             raise NotFoundError(f"no member {request.member_id}", field="member_id", value=request.member_id)
         as_of = types_pb2.AsOf(import_id=self.import_id, position=self.position, node=self.name)

@@ -81,7 +81,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         return end
 
     def record(self, position: int) -> treenode_pb2.LogRecord:
-        """The record there."""
         body = self.updates[position - 1].SerializeToString()
         return treenode_pb2.LogRecord(position=position, update=body, crc32=checksum(position, body))
 
@@ -105,7 +104,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def PushUpdates(
         self, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: Any
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
-        """See the proto."""
         async for request in requests:
             self.pushed_messages += 1
             if self.silent:
@@ -139,7 +137,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def ReadLog(
         self, request: pusher_pb2.ReadLogRequest, context: Any
     ) -> AsyncIterator[pusher_pb2.ReadLogResponse]:
-        """See the proto."""
         self.log_reads += 1
         position, last, end = request.first_position, request.last_position, len(self.updates)
         if not self.first_position <= position <= end + (last == 0) or (last and not position <= last <= end):
@@ -155,7 +152,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
                 position += 1
 
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: Any) -> pusher_pb2.GetPusherResponse:
-        """See the proto."""
         progress = pusher_pb2.NodeProgress(node="n1", connected=True, applied_position=len(self.updates))
         return pusher_pb2.GetPusherResponse(
             cluster=CLUSTER, log_id=self.log_id, log_end=self.log_end(), nodes=[progress], imports=self.imports[:20]
@@ -166,7 +162,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def UploadImport(
         self, requests: AsyncIterator[pusher_pb2.UploadImportRequest], context: Any
     ) -> pusher_pb2.UploadImportResponse:
-        """See the proto."""
         header = (await anext(requests)).header
         content = b""
         async for request in requests:
@@ -195,7 +190,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def WatchImport(
         self, request: pusher_pb2.WatchImportRequest, context: Any
     ) -> AsyncIterator[pusher_pb2.WatchImportResponse]:
-        """See the proto."""
         wanted = request.import_id or (self.imports[0].manifest.import_id if self.imports else 0)
         status = next((status for status in self.imports if status.manifest.import_id == wanted), None)
         if status is None:
@@ -223,7 +217,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def RollbackImport(
         self, request: pusher_pb2.RollbackImportRequest, context: Any
     ) -> pusher_pb2.RollbackImportResponse:
-        """See the proto."""
         done = [status.manifest for status in self.imports if status.state == pusher_pb2.IMPORT_STATE_DONE]
         if len(done) < 2:
             raise FailedPreconditionError("there is no import before the current one; upload the file that you want")
@@ -234,7 +227,6 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def DownloadImport(
         self, request: import_source_pb2.DownloadImportRequest, context: Any
     ) -> AsyncIterator[import_source_pb2.DownloadImportResponse]:
-        """See the proto."""
         if request.import_id not in self.files:
             raise NotFoundError(f"no import {request.import_id}", field="import_id", value=str(request.import_id))
         manifest, content = self.files[request.import_id]

@@ -58,7 +58,6 @@ async def running_pusher(
 
 @contextlib.asynccontextmanager
 async def stub_of(pusher: Pusher) -> AsyncIterator[pusher_pb2_grpc.PusherServiceAsyncStub]:
-    """A client of it."""
     async with open_channel(f"127.0.0.1:{pusher.server.port}") as channel:
         yield pusher_pb2_grpc.PusherServiceStub(channel)
 

@@ -15,7 +15,6 @@ def order(number: int, amount_hundredths: int = 100) -> types_pb2.Update:
 
 
 def orders(first: int, count: int) -> list[types_pb2.Update]:
-    """Consecutive orders."""
     return [order(number) for number in range(first, first + count)]
 
 

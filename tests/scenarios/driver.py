@@ -88,7 +88,6 @@ class Block:
 
     @classmethod
     def read(cls, text: str) -> Block:
-        """Reads one block."""
         lines = text.split("\n")
         parting = lines.index("----") if "----" in lines else len(lines)
         comments = [line for line in lines[:parting] if line.startswith("#")]

@@ -126,7 +126,6 @@ class Cluster:
         self.coordinator.check_switchover = self.check_switchover
 
     def start(self) -> None:
-        """Starts everything."""
         for process in (self.coordinator, self.pusher, *self.nodes, *self.clients, self.company):
             process.start()
 

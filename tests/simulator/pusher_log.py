@@ -27,11 +27,9 @@ class PusherLog:
 
     @property
     def ends(self) -> LogEnds:
-        """See `LogStore.ends`."""
         return LogEnds(self.first, len(self.updates))
 
     def append(self, update_ids: Sequence[str], updates: Sequence[Update]) -> Appended:
-        """See `LogStore.append`."""
         known: dict[str, tuple[int, Update]] = {}
         for update_id in update_ids:
             position = self.position_of(update_id)

@@ -49,8 +49,6 @@ class PusherLimits:
 
 
 class PusherProcess(Service):
-    """One pusher."""
-
     replication: Replication
 
     def __init__(
@@ -90,7 +88,6 @@ class PusherProcess(Service):
 
     @property
     def rollout(self) -> Rollout:
-        """The rollout core."""
         return self.import_desk.rollout
 
     # ---- life

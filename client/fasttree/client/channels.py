@@ -31,7 +31,6 @@ class Channels:
         return channel
 
     async def close(self) -> None:
-        """Closes them all."""
         channels, self._open = list(self._open.values()), {}
         for channel in channels:
             await channel.close()

@@ -66,16 +66,13 @@ class SqliteStore:
         return "move the file away and start again: the epoch goes on above what the nodes know"
 
     async def load(self) -> Recorded:
-        """See ClusterStore."""
         return await asyncio.to_thread(self._load)
 
     async def save(self, recorded: Recorded, expected: Recorded) -> None:
-        """See ClusterStore."""
         check_epoch(recorded, expected)
         await asyncio.to_thread(self._save, recorded, expected)
 
     async def close(self) -> None:
-        """See ClusterStore."""
         with self._lock:
             self._connection.close()
 

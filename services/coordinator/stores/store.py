@@ -70,11 +70,9 @@ class MemoryStore:
         self.fault_after_write = False
 
     async def load(self) -> Recorded:
-        """See ClusterStore."""
         return self._recorded
 
     async def save(self, recorded: Recorded, expected: Recorded) -> None:
-        """See ClusterStore."""
         check_epoch(recorded, expected)
         if self.fault and not self.fault_after_write:
             raise StoreError(self.fault)
@@ -85,4 +83,4 @@ class MemoryStore:
             raise StoreError(self.fault)
 
     async def close(self) -> None:
-        """See ClusterStore."""
+        """Nothing is held open."""

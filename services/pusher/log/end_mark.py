@@ -60,5 +60,4 @@ class EndMark:
             self._failed = True
 
     def close(self) -> None:
-        """Ends it."""
         os.close(self._file)

@@ -35,7 +35,6 @@ class Run:
 
     @property
     def last_position(self) -> int:
-        """Position of the last record."""
         return self.first_position + len(self.ends) - 1
 
     def cut(self, first_position: int, last_position: int, bytes_max: int) -> Run:

@@ -75,7 +75,6 @@ class WriteQueue(Generic[Content, Other]):
         return bool(self._waiting)
 
     def put(self, write: Push[Content] | Other) -> None:
-        """Adds one."""
         self._waiting.append(write)
 
     def next(self) -> list[Push[Content]] | Other:

@@ -38,11 +38,9 @@ class MemoryLog(LogStore):
         self._clock = clock
 
     def ends(self) -> LogEnds:
-        """See `LogStore`."""
         return LogEnds(self._first, self._last)
 
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
-        """See `LogStore`."""
         with self._lock:
             known = {
                 update_id: (self._ids[update_id], self._content(self._ids[update_id]))
@@ -73,7 +71,6 @@ class MemoryLog(LogStore):
             raise LogDamagedError(str(error), position) from error
 
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        """See `LogStore`."""
         with self._lock:
             if not self._first <= first_position <= self._last:
                 raise NotInLogError(f"position {first_position} is not in the log ({self._first} to {self._last})")
@@ -91,7 +88,6 @@ class MemoryLog(LogStore):
             return check_run(first_position, b"".join(frames))
 
     def trim(self, first_position: int, count_max: int) -> int:
-        """See `LogStore`."""
         with self._lock:
             end = min(first_position, self._last, self._first + count_max)
             gone = range(self._first, end)
@@ -103,26 +99,22 @@ class MemoryLog(LogStore):
             return len(gone)
 
     def save_import(self, stored: StoredImport) -> None:
-        """See `LogStore`."""
         self._imports[stored.status.manifest.import_id] = (stored.status.SerializeToString(), stored.taken)
 
     def imports(self) -> list[StoredImport]:
-        """See `LogStore`."""
         return [
             StoredImport(pusher_pb2.ImportStatus.FromString(status), taken)
             for _, (status, taken) in sorted(self._imports.items())
         ]
 
     def position_at(self, seconds: float) -> int:
-        """See `LogStore`."""
         return max((position for position, at in self._times.items() if at < seconds), default=0)
 
     def size_bytes(self) -> int:
-        """See `LogStore`."""
         return sum(map(len, self.frames.values()))
 
     def tend(self) -> None:
         """See `LogStore`: there is nothing to tend."""
 
     def close(self) -> None:
-        """See `LogStore`."""
+        """Nothing is held open."""

@@ -194,11 +194,9 @@ class SqliteLog(LogStore):
     # -- the log
 
     def ends(self) -> LogEnds:
-        """See `LogStore`."""
         return self._ends
 
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
-        """See `LogStore`."""
         try:
             run = self._insert(update_ids, contents)
         except sqlite3.IntegrityError:
@@ -260,7 +258,6 @@ class SqliteLog(LogStore):
         return found
 
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        """See `LogStore`."""
         ends = self._ends
         if not ends.first <= first_position <= ends.last:
             raise NotInLogError(f"position {first_position} is not in the log ({ends.first} to {ends.last})")
@@ -309,7 +306,6 @@ class SqliteLog(LogStore):
             self._readers.put(connection)
 
     def trim(self, first_position: int, count_max: int) -> int:
-        """See `LogStore`."""
         first, last = self._ends
         end = min(first_position, last, first + count_max)
         if end <= first:
@@ -329,13 +325,11 @@ class SqliteLog(LogStore):
     # -- imports
 
     def save_import(self, stored: StoredImport) -> None:
-        """See `LogStore`."""
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO imports VALUES (?, ?, ?)", row)
 
     def imports(self) -> list[StoredImport]:
-        """See `LogStore`."""
         found: list[StoredImport] = []
         with self._reader() as reader, self._told():
             for import_id, taken, status in reader.execute("SELECT * FROM imports ORDER BY import_id"):
@@ -359,7 +353,6 @@ class SqliteLog(LogStore):
         self._checkpointer.finish(self._writer)
 
     def close(self) -> None:
-        """See `LogStore`."""
         self._checkpointer.stop()
         while not self._readers.empty():
             self._readers.get_nowait().close()

@@ -28,7 +28,6 @@ class LogTail:
 
     @property
     def ends(self) -> LogEnds:
-        """The ends of the log."""
         return self._store.ends()
 
     @property

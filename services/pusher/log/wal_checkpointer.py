@@ -32,7 +32,6 @@ class WalCheckpointer:
         self._thread = threading.Thread(target=self._run, name="wal-checkpointer", daemon=True)
 
     def start(self) -> None:
-        """Begins."""
         self._thread.start()
 
     def stop(self) -> None:

@@ -59,7 +59,6 @@ class LogWriter:
         self.commits = 0
 
     def start(self) -> None:
-        """Begins."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._thread.start()
 

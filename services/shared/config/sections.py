@@ -45,8 +45,6 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 class Field(NamedTuple):
-    """One setting."""
-
     #: The type, with its bounds.
     kind: Any
     default: Any

@@ -36,7 +36,6 @@ class ImportSourceServicer(import_source_pb2_grpc.ImportSourceServiceServicer):
     async def DownloadImport(
         self, request: _Request, context: grpc.aio.ServicerContext[_Request, _Response]
     ) -> AsyncIterator[_Response]:
-        """See the proto."""
         manifest, path = await self._find(request.import_id)
         yield import_source_pb2.DownloadImportResponse(manifest=manifest)
         async for chunk in serve_chunks(path, request.offset, manifest.size_bytes):

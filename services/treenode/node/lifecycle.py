@@ -88,8 +88,6 @@ READY_STATES = frozenset({NodeState.PASSIVE, NodeState.PRIMARY})
 
 @dataclass(frozen=True)
 class Happened:
-    """This happened to the node."""
-
     event: LifeEvent
     #: The occasion, for the log and the story; empty where the event says all.
     why: str = ""

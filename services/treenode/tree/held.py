@@ -112,7 +112,6 @@ class RejectedUpdates:
         return copy
 
     def add(self, rejected: NotApplied) -> None:
-        """Takes one in."""
         self.newest.append(rejected)
         self.total += 1
 

@@ -271,7 +271,6 @@ class Tree:
 
     @property
     def held_count(self) -> int:
-        """Held updates."""
         return len(self.held_updates)
 
     @property

@@ -45,7 +45,6 @@ class ModelNode:
     grants_from: int = 0
 
     def heartbeat(self, now: float) -> Heartbeat:
-        """Sends one."""
         self.tick(now)
         self.sequence += 1
         self.sent_at[self.sequence] = now

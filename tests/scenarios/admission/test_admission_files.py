@@ -60,7 +60,6 @@ class Start:
 
 
 def short(words: list[str], _core: Admission[str]) -> object | None:
-    """See above."""
     options = dict(word.split("=") for word in words if "=" in word)
     match [word for word in words if "=" not in word]:
         case ["push", stream, ids, *nodes]:

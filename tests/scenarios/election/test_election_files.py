@@ -63,7 +63,6 @@ class ToldElection(ElectionCore):
 
 
 def short(words: list[str], core: ToldElection) -> object | None:
-    """See above."""
     match words:
         case ["ends", node, *incarnation]:
             return StreamEnded(node=node, incarnation=incarnation[0] if incarnation else f"{node}1")

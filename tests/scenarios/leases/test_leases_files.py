@@ -71,7 +71,6 @@ class Leases:
 
 
 def short(words: list[str], core: Leases) -> object | None:
-    """See above."""
     match words:
         case [incarnation, sequence, name, *held] if sequence.isdigit() and name.upper() in NodeState.__members__:
             heartbeat = Heartbeat(

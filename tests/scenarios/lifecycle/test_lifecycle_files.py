@@ -14,7 +14,6 @@ class Start:
 
 
 def short(words: list[str], timeless: Timeless[LifeCycle]) -> object | None:
-    """See above."""
     name, *why = words
     known = name.upper() in LifeEvent.__members__
     return Happened(LifeEvent[name.upper()], " ".join(why)) if known else None

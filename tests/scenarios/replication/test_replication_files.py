@@ -64,7 +64,6 @@ def make(start: Start) -> Replication:
 
 
 def short(words: list[str], core: Replication) -> object | None:
-    """See above."""
     if len(words) < 2 or words[1] not in core.nodes:
         return None
     node, session = words[1], core.nodes[words[1]].session

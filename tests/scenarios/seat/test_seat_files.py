@@ -41,7 +41,6 @@ class MovedSeat:
 
 
 def short(words: list[str], core: Timeless[MovedSeat]) -> object | None:
-    """See above."""
     name, *holder = words
     return Moved(Move[name.upper()], *holder) if name.upper() in Move.__members__ else None
 

@@ -44,7 +44,6 @@ class SteeredNode:
         return self.as_of().SerializeToString()
 
     async def wait_for_position(self, position: int) -> None:
-        """Waits for `apply`."""
         async with self.moved:
             await self.moved.wait_for(lambda: self.tree is not None and self.tree.position >= position)
 
@@ -94,7 +93,6 @@ class Services:
 
 @pytest.fixture
 async def services() -> AsyncIterator[Services]:
-    """Services for one test."""
     opened = Services()
     yield opened
     await opened.close()

@@ -28,7 +28,6 @@ def options(which: int, **further: object) -> report_pb2.ReportOptions:
 
 @pytest.fixture(scope="module", params=[1, 2])
 def tree(request: pytest.FixtureRequest) -> Tree:
-    """Random trees."""
     return random_tree(request.param)
 
 

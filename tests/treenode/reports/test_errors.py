@@ -193,7 +193,6 @@ def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def tree() -> Tree:
-    """A random tree."""
     return random_tree(8, 40, 20)
 
 

@@ -17,13 +17,11 @@ def update(**change: Any) -> types_pb2.Update:
 
 
 def enrol(member_id: str, sponsor_id: str = "", placement_id: str = "", **more: Any) -> types_pb2.Update:
-    """An enrolment."""
     member = types_pb2.MemberEnrolled(member_id=member_id, sponsor_id=sponsor_id, placement_id=placement_id, **more)
     return update(member_enrolled=member)
 
 
 def order(member_id: str, amount_hundredths: int, **more: Any) -> types_pb2.Update:
-    """An order."""
     return update(
         volume_posted=types_pb2.VolumePosted(member_id=member_id, amount_hundredths=amount_hundredths, **more)
     )
@@ -40,7 +38,6 @@ def change(member_id: str, **fields: Any) -> types_pb2.Update:
 
 
 def remove(member_id: str, *, leave_empty: bool = False) -> types_pb2.Update:
-    """A removal."""
     mode = types_pb2.REMOVAL_MODE_LEAVE_EMPTY if leave_empty else types_pb2.REMOVAL_MODE_COMPRESS
     return update(member_removed=types_pb2.MemberRemoved(member_id=member_id, mode=mode))
 

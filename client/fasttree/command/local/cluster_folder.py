@@ -58,7 +58,6 @@ class ClusterFolder:
             write_durably(self.settings, _SETTINGS.format(period=period).encode())
 
     def write_hosts(self, lines: list[str]) -> None:
-        """Writes the host file."""
         header = "# host report-port instant-port; written by `fasttree up` at each start\n"
         write_durably(self.hosts, (header + "".join(f"{line}\n" for line in lines)).encode())
 

@@ -44,8 +44,6 @@ _DERIVED = {field.name.removesuffix("_hundredths") for field in types_pb2.Member
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the file."""
-
     #: As the header writes it, without spaces around it.
     name: str
     role: Role

@@ -83,7 +83,6 @@ def member_unknown(member_id: str, field: str) -> NotFoundError:
 
 
 def seats_of_rows(walked: Genealogy, rows: Int32s) -> Int32s:
-    """The seats of rows."""
     return walked.seat_of[rows] if len(walked.seat_of) else rows
 
 
@@ -104,7 +103,6 @@ class Extent:
 
     @cached_property
     def seat_count(self) -> int:
-        """Seats in the ranges."""
         return int((self.ranges[:, 1] - self.ranges[:, 0]).sum())
 
 

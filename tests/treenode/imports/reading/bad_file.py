@@ -51,7 +51,6 @@ class BadFile:
     limits: ImportLimits | None = None
 
     def write(self, folder: Path) -> Path:
-        """Writes it."""
         path = folder / f"import{self.suffix}"
         path.write_bytes(self.content)
         return path

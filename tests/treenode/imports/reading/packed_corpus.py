@@ -15,7 +15,6 @@ from tests.treenode.imports.reading.bad_file import GOOD, HEADER, BadFile, bad, 
 
 
 def packed_files() -> Iterator[BadFile]:
-    """All of them."""
     yield from _gzip()
     yield from _over_limits()
     yield from _parquet()
