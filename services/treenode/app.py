@@ -37,19 +37,18 @@ from services.treenode.kernels.compiling import everything_is_cached, tell_compi
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
 from services.treenode.metrics import batch_histogram, declare_figures, node_metrics
 from services.treenode.node.heartbeat import Heartbeat
-from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.replication.applying import Applier
 from services.treenode.replication.relayout import Relayout
-from services.treenode.replication.stream import UpdateStreams
+from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.service import TreeNodeServicer
 from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 from services.treenode.snapshots.early_read import EarlyRead
-from services.treenode.snapshots.peers import Bootstrap
-from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
+from services.treenode.snapshots.peers import Peers
+from services.treenode.snapshots.restoring import restore
+from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import SnapshotStore
-from services.treenode.tree import StateError
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70
@@ -78,9 +77,9 @@ class TreeNode:
         folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
         self.background = Background()
-        self.runner = NodeRunner(self.settings, cluster, self.background)
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
+        self.runner = NodeRunner(self.settings, cluster, self.background, self.store.set_all_aside)
         self.writer = SnapshotWriter(self.runner, self.store)
         self.files = ImportFiles(
             folder / "imports",
@@ -122,7 +121,6 @@ class TreeNode:
         settings = self.settings
         self._log_handler = LogHandler(self.logs[NODE_LOG], asyncio.get_running_loop())
         logging.getLogger("services.treenode").addHandler(self._log_handler)
-        self.runner.on_set_aside = self.store.set_all_aside
         await self._listen()
         self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
@@ -132,17 +130,17 @@ class TreeNode:
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
         # rarer calls are loaded once the node serves.
         first = warm_up_first_answers if everything_is_cached() else warm_up_node
-        await asyncio.gather(self._restore(), asyncio.to_thread(first))
+        early, self._early = self._early, None
+        await asyncio.gather(restore(self.runner, self.store, self.writer, early), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.runner.restored.set()
-        bootstrap = Bootstrap(
-            self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address
-        )
-        self.background.start(self._warm_up_rest(), "loads the kernels of rarer calls")
+        peers = Peers(self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address)
+        self.background.start(self.streams.run(), "tells the pusher of other trees")
+        self.background.start(peers.run(), "asks peers for a snapshot")
         self.background.start(self.writer.run(), "writes snapshots")
         self.background.start(self.relayout.run(), "lays the tree out anew")
         self.background.start(self.tables.run(), "keeps a reader of imports")
-        self.background.start(bootstrap.run(), "finds a tree to start from")
+        self.background.start(self._warm_up_rest(), "loads the kernels of rarer calls")
         logger.info(
             "node %s of cluster %s: reports on %s, instant on %s, HTTP on %s",
             settings.name,
@@ -193,15 +191,14 @@ class TreeNode:
     async def stop(self) -> None:
         """Drains: not ready, calls under way finish, streams end, a last snapshot. A node whose state can't be trusted
         leaves none."""
-        runner, settings = self.runner, self.settings
-        fatal = runner.fatal is not None
-        runner.stop.set()
-        runner.handle(DrainAsked("its state can't be trusted" if fatal else "asked to end"))
+        settings = self.settings
+        fatal = self.runner.fatal is not None
+        self.runner.drain()
         if not fatal:
             # Load balancers look every 100 ms or so: until they have, calls still come and are answered.
             await asyncio.sleep(settings.drain_notice_s)
         self.streams.end("the node ends")
-        runner.end_waits()
+        self.runner.waiters.end()
         await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
         await self.background.stop()
         if not fatal:
@@ -244,32 +241,6 @@ class TreeNode:
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
-
-    async def _restore(self) -> None:
-        """Starts from the newest snapshot that is good; from nothing where there is none."""
-        runner, early = self.runner, self._early
-        self._early = None
-        for _ in range(len(self.store.all())):
-            runner.handle(LoadBegun("its own snapshot"))
-            state = await asyncio.to_thread(self.store.load_newest, early.take if early else lambda path: None)
-            if state is None:
-                runner.handle(LoadFailed("it has no snapshot that is good"))
-                return
-            label = state.label
-            try:
-                tree = await asyncio.to_thread(restore_tree, state)
-            except (ValueError, KeyError, IndexError, TypeError, StateError) as error:
-                snapshot = self.store.find(label["import_id"], label["position"])
-                logger.error("a snapshot is set aside: %s", error)
-                runner.handle(LoadFailed(str(error)))
-                if snapshot is not None:
-                    await asyncio.to_thread(self.store.set_aside, snapshot, str(error))
-                continue
-            runner.carried_positions = list(label["carried_positions"])
-            runner.take_tree(tree, label["log_id"], last_record(label))
-            self.writer.restored(tree.import_id, tree.position)
-            logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
-            return
 
 
 def _full_name(module: ModuleType, service: str) -> str:

@@ -37,9 +37,9 @@ def declare_figures(metrics: Metrics, node: NodeRunner, applier: Applier, writer
         "When the node last lacked nothing (Unix time).",
         lambda: sequence.fresh_at_s or 0,
     )
-    metrics.gauge("members", "Members in the tree.", lambda: node.held_tree.member_count)
-    metrics.gauge("held_updates", "Updates that wait for a member.", lambda: node.held_tree.held_count)
-    metrics.gauge("rejected_updates", "Updates rejected since the import.", lambda: node.held_tree.rejected_count)
+    metrics.gauge("members", "Members in the tree.", lambda: node.in_force.tree.member_count)
+    metrics.gauge("held_updates", "Updates that wait for a member.", lambda: node.in_force.tree.held_count)
+    metrics.gauge("rejected_updates", "Updates rejected since the import.", lambda: node.in_force.tree.rejected_count)
     metrics.gauge("epoch", "Epoch of the cluster's primary, as last heard.", lambda: role.epoch)
     metrics.gauge("primary", "1 while the node is primary.", lambda: core.state is NodeState.PRIMARY)
     metrics.gauge("ready", "1 while the node is ready.", lambda: core.life.ready)

@@ -13,7 +13,7 @@ from services.shared.serving.errors import InvalidArgumentError, NotFoundError, 
 from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.table_reader import ImportRefusedError
 from services.treenode.node.runner import NodeRunner
-from services.treenode.replication.stream import UpdateStreams
+from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import Tree
@@ -78,22 +78,18 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             except ImportRefusedError as error:
                 yield _refused(error)
                 raise InvalidArgumentError(str(error), reason="IMPORT_REFUSED") from error
-            yield self._done(request.manifest.import_id, taken)
+            yield self._done(taken)
         finally:
             loading.cancel()
             await asyncio.wait({loading})
 
-    def _done(self, import_id: int, taken: ImportTaken | None) -> treenode_pb2.LoadImportResponse:
-        node = self._node
+    def _done(self, taken: ImportTaken) -> treenode_pb2.LoadImportResponse:
         response = treenode_pb2.LoadImportResponse(
-            phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=node.status(), rows=taken.rows if taken else 0
+            phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=self._node.status(), rows=taken.rows
         )
-        if taken is not None:
-            response.carried_positions[:] = taken.carried_positions
-            if taken.reconciliation is not None:
-                response.reconciliation.CopyFrom(taken.reconciliation)
-        elif node.core.sequence.import_id == import_id:
-            response.carried_positions[:] = node.carried_positions
+        response.carried_positions[:] = taken.carried_positions
+        if taken.reconciliation is not None:
+            response.reconciliation.CopyFrom(taken.reconciliation)
         return response
 
     async def DownloadSnapshot(
@@ -134,7 +130,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: _Context) -> treenode_pb2.GetNodeResponse:
         """Where the node stands."""
         node = self._node
-        tree = node.held_tree
+        tree = node.in_force.tree
         response = treenode_pb2.GetNodeResponse(
             address=self._address,
             status=node.status(),
@@ -153,8 +149,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         node = self._node
         await node.wait_for_position(request.position)
         await node.gate.settled()
-        position = request.position or node.held_tree.position
-        digest = node.held_tree.digest_at(position)
+        position = request.position or node.in_force.tree.position
+        digest = node.in_force.tree.digest_at(position)
         if digest is None:
             raise OutOfRangeError(
                 f"the digest at position {position} is no longer kept; ask for a newer one",
@@ -174,8 +170,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
 
         def compute() -> tuple[LegDigest | None, list[LegDigest]] | None:
             as_of.CopyFrom(node.as_of())
-            row = _place(node.held_tree, request.member_id)
-            return None if row is None else leg_digests(node.held_tree, row)
+            row = _place(node.in_force.tree, request.member_id)
+            return None if row is None else leg_digests(node.in_force.tree, row)
 
         found = await node.gate.read(compute)
         if found is None:

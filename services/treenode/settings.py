@@ -53,8 +53,6 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     snapshot_interval_s: Seconds = 300.0
     #: Snapshots kept, the newest included; 2 or more, so that a damaged one has one before it.
     snapshots_kept: Annotated[int, Meta(ge=2, le=1_000)] = 2
-    #: Largest snapshot taken from a peer, in bytes.
-    snapshot_bytes_max: Bytes = 64 * 1024**3
 
     #: Time between two heartbeats to the coordinator, in seconds.
     heartbeat_s: Seconds = 0.25

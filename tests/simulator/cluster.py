@@ -11,7 +11,7 @@ from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.places import OPEN_PLACES
 from services.pusher.imports.settings import RolloutSettings
-from services.treenode.node.settings import NodeSettings, RoleSettings
+from services.treenode.node.settings import CutoverSettings, NodeSettings, RoleSettings, SearchSettings
 from tests.simulator.checkers import History, Reign, Violation
 from tests.simulator.clients import Client
 from tests.simulator.company import Company
@@ -85,7 +85,13 @@ class Cluster:
         self.reign = Reign()
         names = [f"node-{number}" for number in range(1, plan.nodes + 1)]
         role = RoleSettings(lease_margin_s=parts.lease_margin_share * plan.lease_s)
-        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0, caught_up_lag_updates=0)
+        cutover = CutoverSettings(
+            pause_lag_updates=4,
+            pause_s_max=3.0,
+            import_position_wait_s_max=10.0,
+            search=SearchSettings(search_backoff_max_s=2.0),
+        )
+        node_settings = NodeSettings(role=role, catch_up_grace_s=3.0, caught_up_lag_updates=0, cutover=cutover)
         times = NodeTimes(heartbeat_s=plan.lease_s / 4)
         self.nodes = [parts.node(world, network, name, self._clock(), node_settings, times) for name in names]
         self.coordinator = parts.coordinator(

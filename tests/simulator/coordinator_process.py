@@ -57,7 +57,7 @@ class CoordinatorProcess(Service):
         #: The newest stream of each process (node, incarnation).
         self._streams: dict[tuple[str, str], End] = {}
         #: For the checker: the state that each process last said it is in.
-        self._said: dict[tuple[str, str], NodeState] = {}
+        self._said: dict[tuple[str, str], tuple[int, NodeState]] = {}
         self._planned_at: float | None = None
         self._requests = 0
         self._waiting: dict[int, Callable[[Action], None]] = {}
@@ -109,7 +109,8 @@ class CoordinatorProcess(Service):
         if self._streams.get(process) is not end:
             self._streams[process] = end
             end.on_end = lambda _: self._ended(end, process)
-        self._said[process] = heartbeat.state
+        # An older stream's may come late.
+        self._said[process] = max(self._said.get(process, (0, heartbeat.state)), (heartbeat.sequence, heartbeat.state))
         self.handle(heartbeat)
 
     def _ended(self, end: End, process: tuple[str, str]) -> None:
@@ -189,7 +190,8 @@ class CoordinatorProcess(Service):
 
     def _answer(self, answer: Answer) -> None:
         if answer.role is Role.PRIMARY:
-            if self._said.get((answer.node, answer.incarnation)) not in READY_STATES:
+            _, state = self._said.get((answer.node, answer.incarnation), (0, None))
+            if state not in READY_STATES:
                 raise Violation(f"elected: {answer.node}, which does not say that it is ready")
             self._reign.elected(answer.epoch, f"{answer.node}/{answer.incarnation}")
         stream = self._streams.get((answer.node, answer.incarnation))

@@ -29,6 +29,7 @@ FAULTS = (
     "restart_all",
     "crash_in_write",
     "bad_read",
+    "relayout",
 )
 
 
@@ -94,6 +95,7 @@ class Storm:
                 "restart_all": self._restart_all,
                 "crash_in_write": self._crash_in_write,
                 "bad_read": self._bad_read,
+                "relayout": self._relayout,
             }
             strikes[self._random.choice(self._kinds)](self._random.choice(self._victims))
             self._next()
@@ -184,6 +186,12 @@ class Storm:
 
     def _bad_read(self, _: Service) -> None:
         self._cluster.pusher.bad_reads = self._random.choice((0.0, 0.1, 0.5))
+
+    def _relayout(self, _: Service) -> None:
+        """No fault, but one more tree that would take the live one's place."""
+        node = self._random.choice(self._cluster.nodes)
+        if node.alive:
+            node.timer(0.0, node.loader.lay_out_anew)
 
     def _damage(self, _: Service) -> None:
         nodes = self._cluster.nodes

@@ -1,81 +1,244 @@
-"""How a simulated node gets a tree: imports that the pusher asks it to take, and snapshots of peers.
+"""How a simulated node gets whole trees: performs what the real core asks for, over this world's network and disks.
 
-As in `services/treenode/imports/loading.py`: one load at a time, the next ones wait for their turn. The live tree
-serves and takes updates until the swap; for the last few updates of the replay it is held back, and the swap is
-one step, once the new tree stands where the live one does.
+Nothing here decides. What was set off and not stopped in time is answered all the same, as by a real shell that was
+about to: the core has to know what no longer counts.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from services.treenode.node.node import LoadBegun
-from services.treenode.node.sequence import LogUnreadable
+from services.treenode.node import cutover_events as cut
+from services.treenode.node.node import NodeEvent
+from services.treenode.node.search import (
+    AskPeer,
+    FetchSnapshot,
+    FindPeers,
+    PassOver,
+    PeerFailed,
+    PeersFound,
+    PeerSnapshot,
+    SearchAction,
+    SnapshotOffered,
+    SnapshotRead,
+    StopSearch,
+)
+from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
-from tests.simulator.toy_tree import ImportFile, ToyTree
+from tests.simulator.toy_tree import ImportFile, ToyTree, Update
 
 if TYPE_CHECKING:
     from tests.simulator.node_process import NodeProcess, Snapshot
 
 #: A file travels in that many chunks.
 CHUNKS = 3
-#: Updates are held back once the new tree lacks no more than so many.
-HOLD_UPDATES_MAX = 4
-#: A node that is behind the file's position waits this long to get there.
-POSITION_WAIT_S = 10.0
-BOOTSTRAP_BACKOFF_S = (0.2, 2.0)
+#: A load that has nothing new to tell says so this often, in seconds.
+LOAD_HEARTBEAT_S = 2.0
+#: The first message of a stream's other side.
+Hear = Callable[[Any], None]
 
 
-class Load:
-    """An import on its way into the node, or a peer's snapshot that has to follow the log first (nobody asked)."""
+class Build:
+    """One new tree on its way: its shell."""
 
-    def __init__(self, asker: End | None, request: LoadRequest) -> None:
+    def __init__(self, node: NodeProcess, number: int, asker: End | None, request: LoadRequest | None) -> None:
+        self._node = node
+        self.number = number
         self._asker = asker
-        self.manifest: Manifest = request.manifest
-        self.sources = [*request.sources, "pusher"]
-        self.chunks = 0
-        self.fetching: End | None = None
-        self.carried: tuple[int, ...] = ()
-        #: The tree that is being built; None before the file was checked and what it carries is known.
-        self.tree: ToyTree | None = None
-        #: Whether records are being read from the pusher.
-        self.reading = False
+        self._phase = "downloading"
+        self.manifest: Manifest | None = request.manifest if request else None
+        self._sources = [*request.sources, "pusher"] if request else []
+        self._chunks = 0
+        #: What is being read or fetched.
+        self._reading: End | None = None
+        self.tree = ToyTree()
+        #: The newest record that was read into the tree.
+        self.last_record: tuple[int, Update | None] = (0, None)
+        #: Whether it is a peer's snapshot.
+        self.is_snapshot = False
+        #: Whether whoever asked went away, and whether the core has done with it.
+        self.cancelled = self.stopped = False
+
+    def answer(self, event: NodeEvent, within_s: float = 0.0) -> None:
+        """Tells the core what came of its asking, a little later."""
+        self._node.timer(within_s * self._node.world.random.random(), self._node.handle, event)
 
     def tell(self, phase: str, carried: tuple[int, ...] = (), reason: str = "") -> None:
         """A word to whoever asked; the last ones end the call."""
+        self._phase = phase
         if self._asker is not None:
             self._asker.send(LoadWord(phase, carried, reason))
             if phase in ("done", "refused", "failed"):
                 self._asker.close()
 
+    def beat(self) -> None:
+        """Says that the node lives, for as long as somebody asks."""
+        if self._asker is not None and self._asker.open:
+            self.tell(self._phase)
+            self._node.timer(LOAD_HEARTBEAT_S, self.beat)
+
+    def perform(self, action: cut.BuildAction) -> None:
+        """Does what the core asks for."""
+        match action:
+            case cut.MakeTree():
+                self._make()
+            case cut.FindCarried(as_of_position=as_of):
+                found = self._node.tree.carried_positions(as_of)
+                self.answer(cut.CarriedFound(self.number, found))
+            case cut.OfferCarried(positions=positions):
+                self._offer(positions)
+            case cut.ReadLog(first_position=first, last_position=last):
+                self._read(first, last)
+            case cut.Compare():
+                self._compare()
+            case cut.EnterGate():
+                self.answer(cut.InGate(self.number), self._node.times.apply_s)
+            case cut.Stop(reason=reason):
+                self._node.tell(f"build {self.number} ends: {reason}")
+                self.stopped = True
+                if self._reading is not None and self._node.world.random.random() < 0.5:
+                    self._reading.close()
+            case cut.Taken(carried=carried):
+                self.tell("done", carried)
+            case cut.Had(same=same):
+                self.tell("done", self._node.in_force.carried if same else ())
+            case cut.Refused(reason=reason):
+                self.tell("refused", (), reason)
+            case cut.Failed(reason=reason):
+                self.tell("failed", (), reason)
+            case cut.TakeTree():
+                self._node.take_tree(action, self)
+
+    # ---- the tree
+
+    def _make(self) -> None:
+        node, times = self._node, self._node.times
+        if self.manifest is None:
+            self.tree, self.last_record = node.tree.copy(), node.in_force.last_record
+            self.answer(cut.TreeBuilt(self.number, self.tree.position), times.build_s)
+            return
+        self.tell("downloading")
+        file = node.disk.read(f"import-{self.manifest.import_id}")
+        if file is not None and node.loader.is_wanted(self.manifest, file):
+            self._check(file)
+        else:
+            self._fetch()
+
+    def _fetch(self) -> None:
+        assert self.manifest is not None
+        if not self._sources:
+            self.answer(cut.BuildFailed(self.number, "nobody has the file"))
+            return
+        source = self._node.cluster.process(self._sources[0])
+        opening = (self.manifest.import_id, self._chunks)
+        self._reading = end = self._node.network.connect(self._node, source, "download_import", opening)
+        end.on_message = self._fetched
+        end.on_end = self._fetch_ended
+
+    def _fetched(self, chunk: ImportFile | None) -> None:
+        assert self.manifest is not None
+        self._chunks += 1
+        self.tell("downloading")
+        if chunk is not None and self._node.loader.is_wanted(self.manifest, chunk):
+            if self._reading is not None:
+                self._reading.close()
+            name = f"import-{self.manifest.import_id}"
+            self._node.disk.write(name, chunk, lambda ok: self._stored(chunk, ok))
+
+    def _fetch_ended(self, _reason: str) -> None:
+        if self._chunks >= CHUNKS:
+            self._chunks = 0  # whole, and not what was announced
+        self._sources.pop(0)
+        self._node.timer(0.05, self._fetch)
+
+    def _stored(self, file: ImportFile, ok: bool) -> None:
+        if ok:
+            self._check(file)
+        else:
+            self.answer(cut.BuildFailed(self.number, "the disk is full"))
+
+    def _check(self, file: ImportFile) -> None:
+        assert self.manifest is not None
+        self.tell("building")
+        self.tree = ToyTree(self.manifest.import_id, self.manifest.as_of_position, file.members)
+        if self._node.loader.is_sound(file):
+            self.answer(cut.TreeBuilt(self.number, self.tree.position), self._node.times.build_s)
+        else:
+            self.answer(cut.BuildRefused(self.number, "a row is bad"), self._node.times.build_s)
+
+    # ---- the log
+
+    def _offer(self, positions: tuple[int, ...]) -> None:
+        records: list[Record] = []
+
+        def ended() -> None:
+            wanted = set(positions)
+            self.tree.offer_carried(self._node.loader.carried_records([each for each in records if each[0] in wanted]))
+            self._node.handle(cut.CarriedOffered(self.number))
+
+        self._read_log(positions[0], positions[-1], records.extend, ended)
+
+    def _read(self, first: int, last: int) -> None:
+        def came(records: tuple[Record, ...]) -> None:
+            self.tell("building")
+            self._node.loader.replay(self, records)
+            if records:
+                self.last_record = records[-1]
+
+        self._read_log(first, last, came, lambda: self._node.handle(cut.LogRead(self.number, self.tree.position)))
+
+    def _read_log(self, first: int, last: int, came: Hear, done: Callable[[], object]) -> None:
+        node = self._node
+        self._reading = end = node.network.connect(node, node.cluster.pusher, "read_log", (first, last))
+        end.on_message = came
+
+        def ended(reason: str) -> None:
+            if reason == "done":
+                done()
+            else:
+                why = f"the log could not be read: {reason}"
+                node.handle(cut.LogReadFailed(self.number, why, damaged=reason == "DATA_LOSS"))
+
+        end.on_end = ended
+
+    def _compare(self) -> None:
+        """Both trees stand at one position, from the first look to the last."""
+        node, live, position = self._node, self._node.tree, self.tree.position
+        if live.position != position:
+            raise Violation(f"comparison: {node.name} compares a tree at {position} with one at {live.position}")
+
+        def compared() -> None:
+            if not self.stopped and node.tree is live and live.position != position:
+                raise Violation(f"comparison: updates go on in {node.name} while it compares, from {position}")
+            node.handle(cut.Compared(self.number))
+
+        node.timer(node.times.compare_s * node.world.random.random(), compared)
+
 
 class Loader:
-    """The part of a node that builds whole trees."""
+    """The part of a node that gets whole trees."""
 
     def __init__(self, node: NodeProcess) -> None:
         self._node = node
-        self._load: Load | None = None
-        self._turns: list[tuple[End, LoadRequest]] = []
-        self._finding = False
-        #: Whether updates wait for a swap.
-        self.holds_back = False
-        #: What the import under the live tree carried, for a pusher that asks again.
-        self.carried: tuple[int, ...] = ()
+        self._numbers = itertools.count(1)
+        self.builds: dict[int, Build] = {}
+        #: What each peer offered in the search under way.
+        self._offered: dict[str, Snapshot] = {}
 
     def start(self) -> None:
         """A new life of the node."""
-        self._load = None
-        self._turns.clear()
-        self._finding = self.holds_back = False
-        self.carried = ()
+        self._numbers = itertools.count(1)
+        self.builds.clear()
+        self._offered.clear()
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """A load that the pusher asks for, or a peer that fetches a file or a snapshot."""
         node = self._node
         if kind == "load_import":
-            self._turns.append((end, opening))
-            self._next_turn()
+            self._load(end, opening)
         elif kind == "download_import":
             import_id, offset = opening
             send_file(end, node.disk.read(f"import-{import_id}"), offset)
@@ -84,203 +247,88 @@ class Loader:
         else:
             raise NotImplementedError(kind)
 
-    # ---- an import
+    def _begin(self, asker: End | None = None, request: LoadRequest | None = None) -> Build:
+        number = next(self._numbers)
+        build = self.builds[number] = Build(self._node, number, asker, request)
+        return build
 
-    def _next_turn(self) -> None:
-        while self._load is None and self._turns:
-            end, request = self._turns.pop(0)
-            if end.open:
-                self._begin(end, request)
+    def _load(self, end: End, request: LoadRequest) -> None:
+        build, manifest = self._begin(end, request), request.manifest
 
-    def _begin(self, end: End, request: LoadRequest) -> None:
-        node = self._node
-        import_id, serves = request.manifest.import_id, node.core.sequence.import_id
-        if serves >= import_id:
-            end.send(LoadWord("done", self.carried if serves == import_id else ()))
-            end.close()
-            return
-        load = Load(end, request)
-        if unbuildable := node.core.sequence.why_unbuildable(import_id):
-            load.tell("failed", (), unbuildable)
-            return
-        self._load = load
-        end.on_end = lambda _: self._fail(load, "the pusher's call ended")
-        node.handle(LoadBegun(f"import {import_id}"))
-        load.tell("downloading")
-        file = node.disk.read(f"import-{import_id}")
-        if file is not None and self.is_wanted(load.manifest, file):
-            self._check(load, file)
-        else:
-            self._fetch(load)
+        def cancel(_: str) -> None:
+            build.cancelled = True
+            self._node.handle(cut.Cancelled(build.number))
+
+        end.on_end = cancel
+        self._node.handle(cut.ImportAsked(build.number, manifest.import_id, manifest.as_of_position, manifest.carried))
+        build.beat()
+
+    def lay_out_anew(self) -> None:
+        """A relayout is due."""
+        self._node.handle(cut.RelayoutAsked(self._begin().number))
+
+    # ---- what a planted bug breaks
 
     def is_wanted(self, manifest: Manifest, file: ImportFile) -> bool:
         """Whether a file is the manifest's own: another log's import may have the same number."""
         return file.checksum == manifest.checksum
 
-    def _fail(self, load: Load, reason: str, phase: str = "failed") -> None:
-        if self._load is not load:
-            return
-        self._load = None
-        self.holds_back = False
-        self._node.tell(f"import {load.manifest.import_id}: {phase}: {reason}")
-        self._node.fail_load(reason)
-        load.tell(phase, (), reason)
-        self._next_turn()
-
-    def _fetch(self, load: Load) -> None:
-        if self._load is not load:
-            return
-        if not load.sources:
-            self._fail(load, "nobody has the file")
-            return
-        source = self._node.cluster.process(load.sources[0])
-        end = self._node.network.connect(self._node, source, "download_import", (load.manifest.import_id, load.chunks))
-        load.fetching = end
-        end.on_message = lambda message: self._fetched(load, message)
-        end.on_end = lambda _: self._fetch_ended(load)
-
-    def _fetched(self, load: Load, chunk: ImportFile | None) -> None:
-        if self._load is not load:
-            return
-        load.chunks += 1
-        load.tell("downloading")
-        if chunk is not None and self.is_wanted(load.manifest, chunk):
-            if load.fetching is not None:
-                load.fetching.close()
-            name = f"import-{load.manifest.import_id}"
-            self._node.disk.write(name, chunk, lambda ok: self._stored(load, chunk, ok))
-
-    def _fetch_ended(self, load: Load) -> None:
-        if load.chunks >= CHUNKS:
-            load.chunks = 0  # whole, and not what was announced
-        load.sources.pop(0)
-        self._node.timer(0.05, self._fetch, load)
-
-    def _stored(self, load: Load, file: ImportFile, ok: bool) -> None:
-        if ok:
-            self._check(load, file)
-        else:
-            self._fail(load, "the disk is full")
-
-    def _check(self, load: Load, file: ImportFile) -> None:
-        load.tell("building")
-        times = self._node.times
-        self._node.timer(times.load_s * self._node.world.random.random(), self._checked, load, file)
-
-    def _checked(self, load: Load, file: ImportFile) -> None:
-        if self._load is not load:
-            return
-        if not self.is_sound(file):
-            self._fail(load, "a row is bad", "refused")
-            return
-        load.tell("building")
-        manifest = load.manifest
-        if manifest.carried or self._in_force(load):
-            self._build(load, file, manifest.carried)
-        else:
-            self._wait_for_position(load, file, self._node.clock.now() + POSITION_WAIT_S)
-
     def is_sound(self, file: ImportFile) -> bool:
         """The check of every row."""
         return file.sound
-
-    def _in_force(self, load: Load) -> bool:
-        """Whether another node took the import before."""
-        log_end = self._node.core.sequence.log_end
-        return log_end is not None and log_end.import_id >= load.manifest.import_id
-
-    def _wait_for_position(self, load: Load, file: ImportFile, until: float) -> None:
-        node, as_of = self._node, load.manifest.as_of_position
-        if self._load is not load:
-            return
-        if node.tree.position >= as_of:
-            self._build(load, file, node.tree.carried_positions(as_of))
-        elif node.clock.now() < until:
-            load.tell("building")
-            node.timer(0.2, self._wait_for_position, load, file, until)
-        else:
-            self._fail(load, f"stands at {node.tree.position}, before the file's position {as_of}")
-
-    def _build(self, load: Load, file: ImportFile, carried: tuple[int, ...]) -> None:
-        load.carried = carried
-        load.tree = ToyTree(load.manifest.import_id, load.manifest.as_of_position, file.members)
-        if carried:
-            self._read(load, carried[0], carried[-1])
-        else:
-            self.live_moved()
-
-    # ---- replay
-
-    def _read(self, load: Load, first: int, last: int) -> None:
-        load.reading = True
-        end = self._node.network.connect(self._node, self._node.cluster.pusher, "read_log", (first, last))
-        offered = first <= load.manifest.as_of_position
-        end.on_message = lambda records: self._records(load, records, offered)
-        end.on_end = lambda reason: self._read_ended(load, reason)
-
-    def _records(self, load: Load, records: tuple[Record, ...], offered: bool) -> None:
-        tree = load.tree
-        if self._load is not load or tree is None:
-            return
-        if offered:
-            wanted = set(load.carried)
-            tree.offer_carried(self.carried_records([record for record in records if record[0] in wanted]))
-        else:
-            self.replay(tree, records)
-        load.tell("building")
 
     def carried_records(self, records: list[Record]) -> list[Record]:
         """The held updates that the new tree is offered first."""
         return records
 
-    def replay(self, tree: ToyTree, records: tuple[Record, ...]) -> None:
-        """Updates after the file's position, into the new tree."""
+    def replay(self, build: Build, records: tuple[Record, ...]) -> None:
+        """Updates after the new tree's position, into it."""
         for position, update in records:
-            if position == tree.position + 1:
-                tree.apply(position, update)
+            if position == build.tree.position + 1:
+                build.tree.apply(position, update)
 
-    def first_replayed(self, tree: ToyTree) -> bool:
-        """Whether the tree stands where its file was taken."""
-        return self._load is not None and tree.position == self._load.manifest.as_of_position
+    # ---- the search for a base
 
-    def _read_ended(self, load: Load, reason: str) -> None:
-        load.reading = False
-        if self._load is not load:
-            return
-        if reason == "done":
-            self.live_moved()
-        else:
-            if reason == "DATA_LOSS":
-                self._node.handle(LogUnreadable(load.manifest.import_id, "a record is damaged"))
-            self._fail(load, f"the log could not be read: {reason}")
-
-    def live_moved(self) -> None:
-        """The live tree has taken updates, or the new one has: swaps when both stand at one position."""
-        load, live = self._load, self._node.tree
-        if load is None or load.tree is None or load.reading:
-            return
-        self.holds_back = live.position - load.tree.position <= HOLD_UPDATES_MAX
-        if self.may_swap(load.tree, live):
-            self._swap(load, load.tree)
-        else:
-            self._read(load, load.tree.position + 1, live.position)
-
-    def may_swap(self, tree: ToyTree, live: ToyTree) -> bool:
-        """Whether the new tree is where the live one is; a node that was empty or behind may jump ahead."""
-        return tree.position >= live.position
-
-    def _swap(self, load: Load, tree: ToyTree) -> None:
+    def search(self, action: SearchAction) -> None:
+        """Does what the core asks for."""
         node = self._node
-        self._load = None
-        self.holds_back = False
-        self.carried = load.carried
-        node.take_tree(tree, "")
-        node.tell(f"serves from import {tree.import_id} at {tree.position}")
-        node.timer(0.01, node.save)
-        load.tell("done", load.carried)
-        self._next_turn()
+        match action:
+            case FindPeers(search):
+                peers = [peer.name for peer in node.cluster.nodes if peer is not node]
+                node.world.random.shuffle(peers)
+                node.timer(0.01, node.handle, PeersFound(search, tuple(peers)))
+            case AskPeer(search, peer):
+                self._ask(search, peer)
+            case FetchSnapshot(search, peer):
+                node.timer(node.times.load_s * node.world.random.random(), self._fetched, search, peer)
+            case PassOver(_, peer, reason):
+                node.tell(f"takes nothing from {peer}: {reason}")
+            case StopSearch():
+                pass  # what it set off is answered, and ignored
 
-    # ---- a snapshot of a peer
+    def _ask(self, search: int, peer: str) -> None:
+        node = self._node
+        end = node.network.connect(node, node.cluster.process(peer), "download_snapshot")
+
+        def heard(saved: Snapshot | None) -> None:
+            end.on_end = lambda _: None
+            if saved is None:
+                node.handle(PeerFailed(search, "it has none"))
+            else:
+                self._offered[peer] = saved
+                node.handle(SnapshotOffered(search, _described(saved)))
+
+        def ended(reason: str) -> None:
+            node.handle(PeerFailed(search, reason))
+
+        end.on_message = heard
+        end.on_end = ended
+
+    def _fetched(self, search: int, peer: str) -> None:
+        saved = self._offered[peer]
+        build = self._begin()
+        build.tree, build.last_record, build.is_snapshot = saved.tree.copy(), saved.last_record, True
+        self._node.handle(SnapshotRead(search, build.number, _described(saved), saved.carried))
 
     def _send_snapshot(self, end: End) -> None:
         """The newest one on disk; where that is of an older import, a new one is written first."""
@@ -297,55 +345,9 @@ class Loader:
         end.send(saved if saved is not None and saved.sound else None)
         end.close()
 
-    def find_base(self, reason: str) -> None:
-        """Records can't bring the node on: asks its peers for a snapshot, until something came."""
-        if not self._finding:
-            self._node.tell(f"looks for a base: {reason}")
-            self._finding = True
-            self._ask_peers(BOOTSTRAP_BACKOFF_S[0])
 
-    def _ask_peers(self, backoff_s: float) -> None:
-        node = self._node
-        if node.core.sequence.base_wanted is None:
-            self._finding = False
-            return
-        node.timer(backoff_s, self._ask_peers, min(2 * backoff_s, BOOTSTRAP_BACKOFF_S[1]))
-        peers = [peer for peer in node.cluster.nodes if peer is not node]
-        if self._load is None and peers:
-            node.handle(LoadBegun("a peer's snapshot"))
-            end = node.network.connect(node, node.world.random.choice(peers), "download_snapshot")
-            taken: list[bool] = []
-            end.on_message = lambda saved: taken.append(self._take_snapshot(saved))
-            end.on_end = lambda _: None if any(taken) or self._load is not None else node.fail_load("no snapshot")
-
-    def _take_snapshot(self, saved: Snapshot | None) -> bool:
-        node = self._node
-        sequence = node.core.sequence
-        if saved is None or sequence.base_wanted is None:
-            return False
-        tree, log_end = saved.tree, sequence.log_end
-        fits = not sequence.log_id or saved.log_id == sequence.log_id
-        fits = fits and (log_end is None or tree.position + 1 >= log_end.first_position)
-        if not fits or tree.import_id < sequence.base_import_id:
-            return False
-        if not sequence.records_wait:
-            self._follow(saved)
-            return True
-        if tree.position < sequence.position:
-            return False
-        self.carried = saved.carried
-        node.take_tree(tree.copy(), saved.log_id)
-        node.tell(f"starts from a peer's snapshot: import {tree.import_id}, position {tree.position}")
-        return True
-
-    def _follow(self, saved: Snapshot) -> None:
-        """The node goes on meanwhile: the snapshot follows the log to where the node is."""
-        tree = saved.tree.copy()
-        manifest = Manifest(tree.import_id, tree.position, 0, saved.carried)
-        self._load = load = Load(None, LoadRequest(manifest, ()))
-        load.tree, load.carried = tree, saved.carried
-        self._node.tell(f"follows the log with a peer's snapshot: import {tree.import_id}, position {tree.position}")
-        self.live_moved()
+def _described(saved: Snapshot) -> PeerSnapshot:
+    return PeerSnapshot(saved.log_id, saved.tree.import_id, saved.tree.position, 1)
 
 
 def send_file(end: End, file: ImportFile | None, offset: int) -> None:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from services.coordinator.election.events import Answer, Heartbeat, Role
-from services.coordinator.election.events import NodeState as HeartbeatState
 from services.shared.cores import Tick
+from services.treenode.node import cutover_events as cut
+from services.treenode.node import search
 from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
-from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent
-from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, HeartbeatSent, LeaseAnswered, Promoted
+from services.treenode.node.node import AskAgain, DrainAsked, NodeAction, NodeCore, NodeEvent
+from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
 from services.treenode.node.sequence import AnswerStatus, ApplyRecords, FindBase, RefusePusher, SetAside, TreeTaken
 from services.treenode.node.settings import NodeSettings
-from tests.simulator.checkers import History, Reign
+from services.treenode.node.tree_in_force import TreeInForce
+from tests.simulator.checkers import History, Reign, Violation
 from tests.simulator.disk import Service
 from tests.simulator.messages import Record
 from tests.simulator.network import End, Network
-from tests.simulator.node_loading import Loader
+from tests.simulator.node_heartbeat import Heartbeats
+from tests.simulator.node_loading import Build, Loader
 from tests.simulator.node_stream import NodeStream
-from tests.simulator.toy_tree import ToyTree
+from tests.simulator.toy_tree import ToyTree, Update
 from tests.simulator.vip import Health
 from tests.simulator.world import Clock, World
 
 if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
-
-RECONNECT_S = (0.05, 0.7)
-#: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
-UNANSWERED_MAX = 8
 
 
 class NodeTimes(NamedTuple):
@@ -37,6 +35,8 @@ class NodeTimes(NamedTuple):
     heartbeat_s: float = 0.25
     apply_s: float = 0.004
     load_s: float = 0.5
+    build_s: float = 1.5
+    compare_s: float = 1.0
     snapshot_s: float = 20.0
 
 
@@ -46,6 +46,7 @@ class Snapshot(NamedTuple):
     log_id: str
     tree: ToyTree
     carried: tuple[int, ...]
+    last_record: tuple[int, Update | None]
     sound: bool = True
 
 
@@ -53,8 +54,7 @@ class NodeProcess(Service):
     """One tree node."""
 
     core: NodeCore
-    tree: ToyTree
-    core_class = NodeCore
+    in_force: TreeInForce[ToyTree, Update | None]
 
     def __init__(
         self, world: World, network: Network, name: str, clock: Clock, settings: NodeSettings, times: NodeTimes
@@ -68,13 +68,13 @@ class NodeProcess(Service):
         self.loader = Loader(self)
         #: For the checker: when it last ceased to be primary, where it stood then, and whether it was told to.
         self.stepped_down = (0.0, (0, 0), False)
-        self._sequence = 0
-        self._coordinator: End | None = None
-        self._unanswered = 0
+        self._heartbeats = Heartbeats(self)
         self._stream: NodeStream | None = None
-        #: Whether the pusher has to be told where the node stands, with the next answer.
-        self.status_wanted = False
-        self._is_open = False
+        self._is_open = self._is_paused = False
+        #: Calls that came before the node knew what it has itself: (kind, end, opening).
+        self._early_calls: list[tuple[str, End, Any]] = []
+        #: Who waits until updates are applied again.
+        self._paused_turns: list[Callable[[], None]] = []
         self._planned_at: float | None = None
         #: Reports that wait for a position: position and answer.
         self._waiting_reads: list[tuple[int, Callable[[bool], None]]] = []
@@ -91,18 +91,24 @@ class NodeProcess(Service):
         """A new process of this name: a core of its own, the snapshot if there is a sound one."""
         self.incarnation = str(self.life)
         self.reign.forget(self.name)
-        self.core = self.core_class(self.settings, self.clock.now())
-        self.tree = ToyTree()
-        self._sequence = 0
-        self._coordinator = self._stream = None
+        self.core = NodeCore(self.settings, self.clock.now(), self.world.random.random)
+        self.in_force = TreeInForce(ToyTree(), (0, None))
+        self._heartbeats = Heartbeats(self)
+        self._stream = None
         self._waiting_reads.clear()
-        self._is_open = self.status_wanted = False
+        self._is_open = self._is_paused = False
+        self._early_calls.clear()
+        self._paused_turns.clear()
         self._planned_at = None
         self.loader.start()
         self._load_snapshot()
-        self._connect_coordinator()
-        self._beat_again()
+        self._heartbeats.start()
         self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save_again)
+
+    @property
+    def tree(self) -> ToyTree:
+        """The tree that updates go to."""
+        return self.in_force.tree
 
     def on_crash(self) -> None:
         """Memory is gone; health checks fail from now on."""
@@ -125,22 +131,28 @@ class NodeProcess(Service):
             if not self.is_sound(saved):
                 self.tell(f"sets {name} aside: its checksum is wrong")
                 continue
-            self.handle(LoadBegun(f"own {name}"))
+            self.handle(cut.LoadBegun(f"own {name}"))
             self.timer(self.times.load_s * self.world.random.random(), self._loaded, saved)
             return
         self._open()
 
     def _open(self) -> None:
-        """Takes calls on the instant port: once the node knows what it has itself."""
+        """Answers calls on the instant port: once the node knows what it has itself."""
         self._is_open = True
+        calls, self._early_calls = self._early_calls, []
+        for kind, end, opening in calls:
+            self.accept(kind, end, opening)
 
     def is_sound(self, saved: Snapshot) -> bool:
         """The checksum of a snapshot's file."""
         return saved.sound
 
     def _loaded(self, saved: Snapshot) -> None:
-        self.loader.carried = saved.carried
-        self.take_tree(saved.tree.copy(), saved.log_id)
+        tree = saved.tree.copy()
+        self._stands(tree)
+        self.in_force = self.in_force.replaced_by(tree, saved.last_record, saved.carried)
+        self.handle(TreeTaken(saved.log_id, tree.import_id, tree.position))
+        self.moved()
         self._open()
 
     def _save_again(self) -> None:
@@ -153,7 +165,8 @@ class NodeProcess(Service):
         state = (self.tree.import_id, self.tree.position)
         if state == (0, 0) or (saved is not None and (saved.tree.import_id, saved.tree.position) == state):
             return
-        fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), self.loader.carried)
+        in_force = self.in_force
+        fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), in_force.carried, in_force.last_record)
         self.disk.write("snapshot-previous", saved, lambda _: None)
         self.disk.write("snapshot", fresh, lambda _: None)
 
@@ -217,70 +230,36 @@ class NodeProcess(Service):
         self.stepped_down = (self.world.now, (self.tree.import_id, self.tree.position), told)
         self.tell(f"is not primary: {action.reason}")
 
+    def _heartbeat_now(self, _: HeartbeatNow) -> None:
+        self._heartbeats.beat()
+
     def _answer_refused(self, action: AnswerRefused) -> None:
         self.tell(f"refuses an answer: {action.reason}")
-
-    # ---- the coordinator
-
-    def _connect_coordinator(self) -> None:
-        end = self.network.connect(self, self.cluster.coordinator, "keepalive")
-        end.on_message = self._answered
-        end.on_end = self._coordinator_lost
-        self._coordinator = end
-        self._unanswered = 0
-        self.beat()
-
-    def _coordinator_lost(self, _reason: str) -> None:
-        self._coordinator = None
-        self.timer(self.world.random.uniform(*RECONNECT_S), self._connect_coordinator)
-
-    def _beat_again(self) -> None:
-        self.timer(self.times.heartbeat_s, self._beat_again)
-        self.beat()
-
-    def beat(self, _: object = None) -> None:
-        """One heartbeat; the core is told before it leaves."""
-        end = self._coordinator
-        if end is None:
-            return
-        if self._unanswered >= UNANSWERED_MAX:
-            end.close()
-            self._coordinator_lost("no answer")
-            return
-        self._sequence += 1
-        self._unanswered += 1
-        self.handle(HeartbeatSent(self._sequence))
-        core = self.core
-        end.send(
-            Heartbeat(
-                node=self.name,
-                incarnation=self.incarnation,
-                sequence=self._sequence,
-                state=HeartbeatState(core.state),
-                import_id=core.sequence.import_id,
-                position=core.sequence.position,
-                primary_epoch=core.role.primary_epoch,
-                known_epoch=core.role.epoch,
-            )
-        )
-
-    def _answered(self, answer: Answer) -> None:
-        self._unanswered = 0
-        self.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s))
-        self.reign.saw_epoch(self.name, self.core.role.epoch)
 
     # ---- the pusher
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """The pusher's stream, a load, or a peer that fetches something."""
         if not self._is_open:
-            end.close("UNAVAILABLE")
+            self._early_calls.append((kind, end, opening))
+        elif not end.open:
+            pass  # whoever called has gone meanwhile
         elif kind == "apply":
             if self._stream is not None:
-                self._stream.supersede()
+                self._stream.ask_to_end("a newer stream took the place of this one")
             self._stream = NodeStream(self, end, opening)
         else:
             self.loader.accept(kind, end, opening)
+
+    def await_turn(self, turn: Callable[[], None]) -> None:
+        """Calls a little later, and not while updates are paused."""
+        self.timer(self.times.apply_s * self.world.random.random(), self._turn, turn)
+
+    def _turn(self, turn: Callable[[], None]) -> None:
+        if self._is_paused:
+            self._paused_turns.append(turn)
+        else:
+            turn()
 
     def apply(self, records: tuple[Record, ...]) -> None:
         """A slice of records into the live tree, in one step."""
@@ -295,38 +274,66 @@ class NodeProcess(Service):
         self.history.applied(self.name, tree.position, position, update)
         tree.apply(position, update)
 
+    def note_record(self, record: Record) -> None:
+        """That record is the newest one in the tree."""
+        self.in_force = self.in_force.with_record(*record)
+
     def moved(self) -> None:
-        """The live tree is further on."""
+        """The live tree is further on, or another one."""
         self._answer_reads(True)
-        self.loader.live_moved()
 
     def _answer_status(self, _: AnswerStatus) -> None:
-        self.status_wanted = True
+        if self._stream is not None:
+            self.timer(0.0, self._stream.look)
 
-    def _to_the_caller(self, _: ApplyRecords | RefusePusher) -> None:
+    def _to_the_caller(self, _: ApplyRecords | RefusePusher | AskAgain) -> None:
         """The stream does it, which gave the event."""
+
+    def _pause(self, _: cut.PauseApplying) -> None:
+        self._is_paused = True
+
+    def _resume(self, _: cut.ResumeApplying) -> None:
+        self._is_paused = False
+        turns, self._paused_turns = self._paused_turns, []
+        for turn in turns:
+            self.await_turn(turn)
+
+    def _build(self, action: cut.BuildAction) -> None:
+        self.loader.builds[action.build].perform(action)
+
+    def _search(self, action: search.SearchAction) -> None:
+        self.loader.search(action)
 
     def _set_aside(self, action: SetAside) -> None:
         self.tell(f"sets its state aside: {action.reason}")
-        self.tree = ToyTree()
+        self.in_force = TreeInForce(ToyTree(), (0, None))
         self.disk.forget("snapshot")
         self.disk.forget("snapshot-previous")
 
     def _find_base(self, action: FindBase) -> None:
-        self.loader.find_base(action.reason)
+        self.tell(f"looks for a base: {action.reason}")
 
-    def take_tree(self, tree: ToyTree, log_id: str) -> None:
+    def take_tree(self, take: cut.TakeTree, build: Build) -> None:
         """Swaps to a whole new tree in one step."""
-        if tree.import_id and tree.import_id != self.tree.import_id:
-            self.history.took_import(self.name, tree.import_id, self.cluster.pusher.imports[tree.import_id].file)
-        self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
-        self.tree = tree
-        self.handle(TreeTaken(log_id, tree.import_id, tree.position))
+        tree, before = build.tree, self.tree
+        if build.cancelled:
+            raise Violation(f"cancelled: {self.name} takes a tree that nobody asks for any more")
+        heard = self.core.sequence.log_end
+        if build.is_snapshot and heard is not None and tree.position + 1 < heard.first_position:
+            raise Violation(f"base: {self.name} takes a snapshot at {tree.position}, the log begins at {heard}")
+        if tree.import_id and tree.import_id != before.import_id:
+            self.tell(f"serves from import {tree.import_id} at {tree.position}")
+            stored = self.cluster.pusher.imports.get(tree.import_id)
+            if stored is None:
+                raise Violation(f"import: {self.name} takes import {tree.import_id}, which this log never had")
+            self.history.took_import(self.name, tree.import_id, stored.file)
+            self.timer(0.01, self.save)
+        self._stands(tree)
+        self.in_force = self.in_force.replaced_by(tree, build.last_record, take.carried)
         self.moved()
 
-    def fail_load(self, why: str) -> None:
-        """Nothing could be loaded."""
-        self.handle(LoadFailed(why))
+    def _stands(self, tree: ToyTree) -> None:
+        self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
 
     # ---- reports
 
@@ -355,11 +362,16 @@ _PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {
     StateChanged: NodeProcess._state_changed,
     Promoted: NodeProcess._promoted,
     Demoted: NodeProcess._demoted,
-    HeartbeatNow: NodeProcess.beat,
+    HeartbeatNow: NodeProcess._heartbeat_now,
     AnswerRefused: NodeProcess._answer_refused,
     ApplyRecords: NodeProcess._to_the_caller,
+    AskAgain: NodeProcess._to_the_caller,
     SetAside: NodeProcess._set_aside,
     FindBase: NodeProcess._find_base,
     RefusePusher: NodeProcess._to_the_caller,
     AnswerStatus: NodeProcess._answer_status,
+    cut.PauseApplying: NodeProcess._pause,
+    cut.ResumeApplying: NodeProcess._resume,
+    **dict.fromkeys(get_args(cut.BuildAction), NodeProcess._build),
+    **dict.fromkeys(get_args(search.SearchAction), NodeProcess._search),
 }

@@ -1,22 +1,29 @@
-"""The node's side of one ApplyUpdates stream, as `services/treenode/replication/stream.py` and `applying.py` serve it.
-
-One message at a time; its records are applied in slices, and before each slice it is asked anew what the node may
-take: the tree may have been replaced meanwhile, or another stream may have applied the same records.
-"""
+"""The node's side of one ApplyUpdates stream: performs what the real core (`services/treenode/replication/stream.py`)
+asks for."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
-from services.treenode.node.sequence import (
-    ApplyRecords,
-    LogEndHeard,
-    PositionGapError,
-    PusherHello,
-    RecordsApplied,
-    RecordsReceived,
-    RefusePusher,
+from services.treenode.node.sequence import PusherHello
+from services.treenode.replication.stream import (
+    Answer,
+    ApplySlice,
+    AwaitTurn,
+    Came,
+    EndAsked,
+    EndStream,
+    Free,
+    NoteRecord,
+    Opened,
+    Problem,
+    ReadRecords,
+    RecordsRead,
+    SliceApplied,
+    StreamAction,
+    StreamCore,
+    StreamEvent,
+    Turn,
 )
 from tests.simulator.messages import Batch, Record, Response, Status
 from tests.simulator.network import End
@@ -24,98 +31,83 @@ from tests.simulator.network import End
 if TYPE_CHECKING:
     from tests.simulator.node_process import NodeProcess
 
+CODES = {
+    Problem.REFUSED: "FAILED_PRECONDITION",
+    Problem.ABORTED: "ABORTED",
+    Problem.GAP: "DATA_LOSS",
+    Problem.DAMAGED: "DATA_LOSS",
+}
+
 
 class NodeStream:
-    """One stream; a newer one supersedes it once the message at hand is done."""
+    """One stream."""
 
     def __init__(self, node: NodeProcess, end: End, hello: PusherHello) -> None:
         self._node = node
         self._end = end
-        self._log_id = hello.log_id
-        self._inbox: deque[Batch] = deque()
+        self._core = StreamCore(node.core, node.handle)
+        self._records: tuple[Record, ...] = ()
+        #: Whether something is being done, and the core is not asked what is next.
         self._busy = False
-        self._superseded = False
-        end.on_message = self._receive
-        if self._meet(hello):
-            self._respond()
+        end.on_message = self._came
+        self._perform(self._handle(Opened(hello)))
 
-    def supersede(self) -> None:
+    def ask_to_end(self, reason: str) -> None:
         """A newer stream took the place of this one."""
-        self._superseded = True
-        if not self._busy:
-            self._end.close("ABORTED")
+        self._handle(EndAsked(reason))
+        self.look()
 
-    def _meet(self, hello: PusherHello) -> bool:
-        for action in self._node.handle(hello):
-            if isinstance(action, RefusePusher):
-                self._node.tell(f"refuses the pusher: {action.reason}")
-                self._end.close("FAILED_PRECONDITION")
-                return False
-        self._node.status_wanted = True
-        return True
+    def look(self) -> None:
+        """Something may be due: a message, or a word of the node's own."""
+        while not self._busy and self._end.open and (actions := self._handle(Free())):
+            self._perform(actions)
 
-    def _receive(self, batch: Batch) -> None:
-        self._inbox.append(batch)
-        if not self._busy:
-            self._next()
+    def _handle(self, event: StreamEvent) -> list[StreamAction]:
+        actions = self._core.handle(event)
+        self._core.validate()
+        return actions
 
-    def _next(self) -> None:
-        while self._inbox and not self._busy and self._end.open:
-            batch = self._inbox.popleft()
-            self._node.handle(LogEndHeard(batch.log_end))
-            if not batch.records:
-                self._respond()
-            elif self._admitted(batch.records) is not False:
-                self._busy = True
-                self._wait(batch.records)
+    def _came(self, batch: Batch) -> None:
+        first = batch.records[0][0] if batch.records else 0
+        self._handle(Came(first, len(batch.records), batch.log_end, batch.records))
+        self.look()
 
-    def _admitted(self, records: tuple[Record, ...]) -> ApplyRecords | bool | None:
-        """What of the records may be applied now; False where they don't follow, and the stream has ended."""
-        try:
-            actions = self._node.handle(RecordsReceived(range(records[0][0], records[0][0] + len(records))))
-        except PositionGapError as gap:
-            self._node.tell(f"ends the pusher's stream: {gap}")
-            self._end.close("DATA_LOSS")
-            return False
-        return next((action for action in actions if isinstance(action, ApplyRecords)), None)
+    def _perform(self, actions: list[StreamAction]) -> None:
+        for action in actions:
+            match action:
+                case Answer():
+                    self._answer(with_status=action.with_status)
+                case ReadRecords(contents):
+                    self._records = tuple(record for records in contents for record in records)
+                    self._perform(self._handle(RecordsRead([position for position, _ in self._records])))
+                case AwaitTurn():
+                    self._busy = True
+                    self._node.await_turn(self._take_turn)
+                case NoteRecord(index):
+                    self._node.note_record(self._records[index])
+                case EndStream(problem, reason):
+                    self._node.tell(f"ends the pusher's stream: {reason}")
+                    self._end.close(CODES[problem])
+                case ApplySlice():
+                    raise AssertionError("slices are applied in their turn")
 
-    def _wait(self, records: tuple[Record, ...]) -> None:
-        node = self._node
-        node.timer(node.times.apply_s * node.world.random.random(), self._slice, records)
-
-    def _slice(self, records: tuple[Record, ...]) -> None:
-        node = self._node
-        if not self._end.open:
-            self._busy = False  # the call was cancelled
-            return
-        if node.loader.holds_back:
-            self._wait(records)
-            return
-        admitted = self._admitted(records)
-        if admitted is False:
-            self._busy = False
-            return
-        if isinstance(admitted, ApplyRecords) and node.core.sequence.log_id == self._log_id:
-            admitted_records = records[admitted.first :]
-            count = min(admitted.count, node.world.random.choice((3, 10, 1000)))
-            node.apply(admitted_records[:count])
-            node.handle(RecordsApplied(node.tree.position))
-            node.moved()
-            if count < len(admitted_records):
-                self._wait(admitted_records[count:])
-                return
+    def _take_turn(self) -> None:
         self._busy = False
-        self._respond()
-        self._next()
+        if not self._end.open:
+            return  # the call was cancelled
+        actions = self._handle(Turn(self._node.world.random.choice((3, 10, 1000))))
+        if actions and isinstance(actions[0], ApplySlice):
+            self._node.apply(self._records[actions[0].start : actions[0].end])
+            actions = self._handle(SliceApplied())
+            self._node.moved()
+        self._perform(actions)
+        self.look()
 
-    def _respond(self) -> None:
-        """How far the node is; where it stands, when it has not told that yet."""
+    def _answer(self, *, with_status: bool) -> None:
         node, sequence = self._node, self._node.core.sequence
-        if self._superseded:
-            self._end.close("ABORTED")
-            return
         status = None
-        if node.status_wanted:
-            node.status_wanted = False
-            status = Status(sequence.log_id, sequence.import_id, sequence.position, node.tree.record)
+        if with_status:
+            record = node.in_force.last_record
+            known = (record[0], record[1]) if record[1] is not None else None
+            status = Status(sequence.log_id, sequence.import_id, sequence.position, known)
         self._end.send(Response(status, sequence.position))

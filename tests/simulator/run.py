@@ -97,15 +97,32 @@ class Run:
             self._restore_log()
 
     def _lose_log(self) -> None:
-        """The pusher comes back with another log: every node sets its state aside, and all goes on from there."""
-        self.cluster.pusher.crash()
-        self._world.run(self._world.now + LATE_MAX_S)
-        self.cluster.replace_log()
-        self.cluster.pusher.start()
+        """The pusher comes back with another log: every node sets its state aside, and all goes on from there.
+
+        One node may hear of it later than the others, one of which then has to start from nothing: what the first has
+        on its disk is of no use to it.
+        """
+        cluster, world, network = self.cluster, self._world, self.cluster.network
+        late, empty = self._random.sample(cluster.nodes, 2)
+        is_late = self._random.random() < 0.7
+        cluster.pusher.crash()
+        world.run(world.now + LATE_MAX_S)
+        cluster.replace_log()
+        if is_late:
+            network.cut(cluster.pusher.name, late.name)
+            network.cut(late.name, cluster.pusher.name)
+        cluster.pusher.start()
         self._light_load()
-        self._world.run(self._world.now + 3.0)
+        world.run(world.now + 3.0)
         self._export()
-        self._world.run(self._world.now + 3.0)
+        world.run(world.now + 5.0)
+        if is_late:
+            empty.crash()
+            empty.disk.wipe()
+            empty.start()
+            world.run(world.now + 5.0)
+            network.heal(cluster.pusher.name, late.name)
+            network.heal(late.name, cluster.pusher.name)
         self._calm()
 
     def _restore_log(self) -> None:

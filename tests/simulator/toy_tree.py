@@ -56,14 +56,11 @@ class ToyTree:
         self.rejected: dict[int, str] = {}
         #: Position of each update that was held, and the one at which it was released.
         self.released: dict[int, int] = {}
-        #: The newest record that was applied; None before the first after an import.
-        self.record: tuple[int, Update] | None = None
         self.digest = sum(_member_hash(member, fact) for member, fact in self.members.items()) & MASK
 
     def apply(self, position: int, update: Update) -> None:
         """Takes the update at its position; whoever calls answers for the order."""
         self.position = position
-        self.record = (position, update)
         self._take(position, update)
 
     def offer_carried(self, carried: Iterable[tuple[int, Update]]) -> None:
@@ -80,7 +77,7 @@ class ToyTree:
         """A tree of its own in the same state (a snapshot)."""
         twin = ToyTree(self.import_id, self.position)
         twin.members, twin.held, twin.rejected = dict(self.members), dict(self.held), dict(self.rejected)
-        twin.released, twin.digest, twin.record = dict(self.released), self.digest, self.record
+        twin.released, twin.digest = dict(self.released), self.digest
         return twin
 
     def _take(self, position: int, update: Update) -> None:

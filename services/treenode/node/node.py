@@ -1,4 +1,4 @@
-"""The whole node without its I/O: life cycle, role and record order, and what each means for the others.
+"""The whole node without its I/O: life cycle, role, record order and cutover, and what each means for the others.
 
 `NodeCore` eats what happened and returns what is to be done, in the order to do it. The rules that join its parts:
 
@@ -7,16 +7,32 @@
 3. Being ready is what the role asks for (role.py, rule 6), so the role hears of each change in the same step; what
    follows for the life cycle (a demotion, say) is done before anything else happens.
 4. The coordinator hears of each change of state at once: it elects by what the nodes say of themselves.
+5. The cutover sees where the node stands after every event, and the order of records counts a new tree in the very step
+   in which it takes the live one's place. While updates are paused for that (cutover.py, rule 4), none is admitted.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.shared.cores import Tick
+from services.treenode.node.cutover import Cutover
+from services.treenode.node.cutover_events import (
+    CutoverAction,
+    CutoverEvent,
+    LiveTreeReplaced,
+    LoadBegun,
+    LoadFailed,
+    NodeEnds,
+    NodeMoved,
+    TakeTree,
+)
 from services.treenode.node.lifecycle import Action as LifeAction
 from services.treenode.node.lifecycle import Happened, LifeCycle, LifeEvent, NodeState
 from services.treenode.node.role import (
     Demoted,
     HeartbeatNow,
+    HeartbeatSent,
+    LeaseAnswered,
     Promoted,
     ReadyChanged,
     RoleAction,
@@ -24,6 +40,7 @@ from services.treenode.node.role import (
     RoleEvent,
 )
 from services.treenode.node.sequence import (
+    AnswerStatus,
     LogEndHeard,
     LogUnreadable,
     PusherHello,
@@ -40,17 +57,8 @@ from services.treenode.node.settings import NodeSettings
 
 
 @dataclass(frozen=True)
-class LoadBegun:
-    """A snapshot or an import is being read. Beside a live tree that changes nothing."""
-
-    why: str
-
-
-@dataclass(frozen=True)
-class LoadFailed:
-    """It could not be had, or is bad."""
-
-    why: str
+class AskAgain:
+    """Updates are paused for a swap: these records are to be received again once `ResumeApplying` came."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +68,24 @@ class DrainAsked:
     why: str = "asked to end"
 
 
-NodeEvent = RoleEvent | SequenceEvent | LoadBegun | LoadFailed | DrainAsked | Tick
-NodeAction = LifeAction | RoleAction | SequenceAction
+NodeEvent = RoleEvent | SequenceEvent | CutoverEvent | LoadBegun | LoadFailed | DrainAsked | Tick
+NodeAction = LifeAction | RoleAction | SequenceAction | CutoverAction | AskAgain
+
+_PAUSED = AskAgain()
 
 
 class NodeCore:
-    """One node: three cores, one event at a time. `now_s` is seconds of the node's monotonic clock."""
+    """One node: four cores, one event at a time. `now_s` is seconds of the node's monotonic clock."""
 
-    def __init__(self, settings: NodeSettings, now_s: float) -> None:
+    def __init__(self, settings: NodeSettings, now_s: float, jitter: Callable[[], float] = lambda: 1.0) -> None:
+        """`jitter`: draws from [0, 1), for waits that are not in step with other nodes'; none where it is left out."""
         self._settings = settings
         self.life = LifeCycle()
         self.role = RoleCore(settings.role)
         self.sequence = SequenceCore(caught_up_lag_updates=settings.caught_up_lag_updates)
+        self.cutover = Cutover(settings.cutover, self.sequence, jitter)
+        #: How often where the node stands has changed otherwise than by records: words that the pusher has to hear.
+        self.statuses_wanted = 0
         #: When the node began to catch up or last heard how far the log goes, whichever was later.
         self._heard_at_s = now_s
 
@@ -82,12 +96,11 @@ class NodeCore:
 
     @property
     def deadline_s(self) -> float | None:
-        """When the lease is over, or a node with a tree has waited for a pusher for long enough."""
-        role_s = self.role.deadline_s
-        if self.state is not NodeState.CATCHING_UP:
-            return role_s
-        grace_s = self._heard_at_s + self._settings.catch_up_grace_s
-        return grace_s if role_s is None else min(role_s, grace_s)
+        """When the lease is over, the cutover has waited for long enough, or a node with a tree has, for a pusher."""
+        catches_up = self.state is NodeState.CATCHING_UP
+        grace_s = self._heard_at_s + self._settings.catch_up_grace_s if catches_up else None
+        times_s = (self.role.deadline_s, self.cutover.deadline_s, grace_s)
+        return min((time_s for time_s in times_s if time_s is not None), default=None)
 
     def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.
@@ -97,21 +110,24 @@ class NodeCore:
         actions = self._pass_time(now_s)
         match event:
             case Tick():
-                return actions
-            case LoadBegun():
-                if self.state is NodeState.JOINING:
-                    actions += self._live(LifeEvent.LOAD_BEGUN, now_s, event.why)
-            case LoadFailed():
-                if self.state is NodeState.LOADING:
-                    actions += self._live(LifeEvent.LOAD_FAILED, now_s, event.why)
+                pass
+            case RecordsReceived() if self.cutover.paused:
+                actions.append(_PAUSED)
+            case LoadBegun() | LoadFailed():
+                actions += self._load(event, now_s)
             case DrainAsked():
                 actions += self._live(LifeEvent.DRAIN_ASKED, now_s, event.why)
+                actions += self._cut_over(NodeEnds(), now_s)
             case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived():
                 actions += self._order(event, now_s)
             case RecordsApplied() | LogUnreadable():
                 actions += self.sequence.handle(event)
-            case _:
+            case HeartbeatSent() | LeaseAnswered() | ReadyChanged():
                 actions += self._role(self.role.handle(event, now_s))
+            case _:
+                actions += self._cut_over(event, now_s)
+        if self.cutover.needs_word:
+            actions += self._cut_over(NodeMoved(), now_s)
         return [*actions, *self._follow(now_s)]
 
     def _pass_time(self, now_s: float) -> list[NodeAction]:
@@ -138,11 +154,37 @@ class NodeCore:
         for action in sequence_actions:
             if isinstance(action, SetAside):
                 actions += self._live(LifeEvent.SET_ASIDE, now_s, action.reason)
+            elif isinstance(action, AnswerStatus):
+                self.statuses_wanted += 1
             actions.append(action)
-        if isinstance(event, TreeTaken) and self.state in (NodeState.JOINING, NodeState.LOADING):
-            why = f"has import {event.import_id} at position {event.position}"
-            actions += self._live(LifeEvent.TREE_STANDS, now_s, why)
+        if isinstance(event, TreeTaken):
+            if self.state in (NodeState.JOINING, NodeState.LOADING):
+                why = f"has import {event.import_id} at position {event.position}"
+                actions += self._live(LifeEvent.TREE_STANDS, now_s, why)
+            actions += self._cut_over(LiveTreeReplaced(), now_s)
         return actions
+
+    def _cut_over(self, event: CutoverEvent, now_s: float) -> list[NodeAction]:
+        """What the cutover asks for, each action with what it means for the others right behind it (rule 5)."""
+        actions: list[NodeAction] = []
+        for action in self.cutover.handle(event, now_s):
+            match action:
+                case TakeTree(log_id=log_id, import_id=import_id, position=position):
+                    actions += [action, *self._order(TreeTaken(log_id, import_id, position), now_s)]
+                case LoadBegun() | LoadFailed():
+                    actions += self._load(action, now_s)
+                case LogUnreadable():
+                    actions += self.sequence.handle(action)
+                case _:
+                    actions.append(action)
+        return actions
+
+    def _load(self, event: LoadBegun | LoadFailed, now_s: float) -> list[NodeAction]:
+        if isinstance(event, LoadBegun) and self.state is NodeState.JOINING:
+            return self._live(LifeEvent.LOAD_BEGUN, now_s, event.why)
+        if isinstance(event, LoadFailed) and self.state is NodeState.LOADING:
+            return self._live(LifeEvent.LOAD_FAILED, now_s, event.why)
+        return []
 
     def _follow(self, now_s: float) -> list[NodeAction]:
         """Steps that follow from what the parts have become (rules 1 and 2)."""
@@ -184,6 +226,7 @@ class NodeCore:
         self.life.validate()
         self.role.validate()
         self.sequence.validate()
+        self.cutover.validate()
         if (self.state is NodeState.PRIMARY) != (self.role.lease_until_s is not None):
             raise AssertionError(f"a {self.state.name} node with a lease until {self.role.lease_until_s}")
         if self.life.ready != self.role.ready:

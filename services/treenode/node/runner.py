@@ -1,27 +1,54 @@
-"""The node as the rest of the process sees it: its core, its tree, and who waits for them.
+"""The node's shell: gives its core what happens, performs what it asks for, and shows the node to the process's parts.
 
 Everything here runs on the node's one event loop. The tree changes in three ways only: records applied in the gate, a
-swap to a whole new tree in the gate, and setting it aside.
+swap to a whole new tree in the gate, and setting it aside. Each part reads from here what it needs; what is written,
+this object writes: the core by its events, the tree in force by `apply` and the core's actions.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
+import random
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
-from services.shared.serving.errors import UnavailableError
+from services.treenode.node.cutover_events import (
+    BuildAction,
+    Compare,
+    EnterGate,
+    Failed,
+    FindCarried,
+    Had,
+    MakeTree,
+    OfferCarried,
+    PauseApplying,
+    ReadLog,
+    Refused,
+    ResumeApplying,
+    Stop,
+    Taken,
+    TakeTree,
+)
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
-from services.treenode.node.node import NodeAction, NodeCore, NodeEvent
+from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
-from services.treenode.node.sequence import FindBase, SetAside, TreeTaken
+from services.treenode.node.search import (
+    AskPeer,
+    FetchSnapshot,
+    FindPeers,
+    PassOver,
+    SearchAction,
+    StopSearch,
+)
+from services.treenode.node.sequence import AnswerStatus, FindBase, SetAside, TreeTaken
+from services.treenode.node.tree_in_force import TreeInForce
+from services.treenode.node.waiters import PositionWaiters
 from services.treenode.reports import ReadGate
 from services.treenode.settings import TreeNodeSettings
 from services.treenode.tree import Tree, TreeConfig
@@ -36,49 +63,66 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+class BuildShell(Protocol):
+    """Who does the work of one build (`services/treenode/replication/build_runner.py`)."""
+
+    @property
+    def tree(self) -> Tree:
+        """The new tree, once it was made."""
+
+    @property
+    def last_record(self) -> tuple[int, int]:
+        """Position and checksum of the newest record that was read into it; (0, 0): none."""
+
+    @property
+    def percent(self) -> int:
+        """How much of the way is done."""
+
+    def perform(self, action: BuildAction) -> None:
+        """Begins what the core asks for, or ends it. Never waits."""
+
+
 class NodeRunner:
     """One node in one process; what reports see of it is `services.treenode.reports.NodeView`."""
 
-    def __init__(self, settings: TreeNodeSettings, cluster: ClusterSettings, background: Background) -> None:
-        """`background`: ends the process where the state can't be trusted any more."""
+    def __init__(
+        self,
+        settings: TreeNodeSettings,
+        cluster: ClusterSettings,
+        background: Background,
+        set_aside: Callable[[str], None],
+    ) -> None:
+        """`background`: ends the process where the state can't be trusted any more. `set_aside`: moves the files of a
+        state out of the way that was found to be another log's."""
         self.settings = settings
         self._background = background
         self.cluster = cluster
-        self.core = NodeCore(settings.node, now_s())
+        self._set_aside = set_aside
+        self.core = NodeCore(settings.node, now_s(), random.random)
         self.tree_config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
         self.gate = ReadGate()
-        #: Positions of the updates that were held when the present import's file was taken (LoadImportResponse).
-        self.carried_positions: list[int] = []
-        #: The import that is being loaded, and how far; (0, 0) while none is.
-        self.loading = (0, 0)
+        #: The tree that updates go to, served or not.
+        self.in_force: TreeInForce[Tree, int] = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.waiters = PositionWaiters()
         #: Set when a heartbeat should leave at once; the heartbeat clears it.
         self.heartbeat_wanted = asyncio.Event()
-        #: Set when the node needs a snapshot or an import to start from; the bootstrap clears it.
-        self.base_wanted = asyncio.Event()
+        #: Set when the pusher has to hear where the node stands; the streams clear it.
+        self.status_wanted = asyncio.Event()
         #: Health changes, in the order to announce them.
         self.announcements: asyncio.Queue[SetHealth] = asyncio.Queue()
-        #: Called when the state was found to be another log's, to move its files out of the way.
-        self.on_set_aside: Callable[[str], None] = lambda reason: None
-        #: Called when another tree has taken the place of the one before.
-        self.on_tree_changed: Callable[[], None] = lambda: None
+        #: What the search for a base asks for, in order.
+        self.search_actions: asyncio.Queue[SearchAction] = asyncio.Queue()
         #: Set once what is on the node's own disk was loaded: before that, nobody is told where it stands.
         self.restored = asyncio.Event()
         self.stop = asyncio.Event()
-        #: Clear while updates are held back for a swap.
+        #: Clear while updates are paused for a swap.
         self.applying = asyncio.Event()
         self.applying.set()
-        #: Held by whoever makes a tree that shall follow the live one: one at a time.
-        self.succession = asyncio.Lock()
-        self._tree = Tree.empty(self.tree_config)
-        #: Position and checksum of the newest record that is known to be in the tree; (0, 0): none.
-        self.last_record = (0, 0)
-        #: Counts the trees that the node has had: whoever follows it hears of a new one.
-        self.tree_number = 1
+        self._builds: dict[int, BuildShell] = {}
+        self._builds_begun = 0
         self._as_of = types_pb2.AsOf(node=settings.name)
         #: `_as_of` serialized with that epoch; empty where it has changed since.
         self._as_of_bytes, self._as_of_epoch = b"", 0
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._waiter_numbers = itertools.count()
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._refused_text = ""
 
@@ -92,12 +136,7 @@ class NodeRunner:
     @property
     def tree(self) -> Tree | None:
         """The tree that is served; None before there is one."""
-        return None if self.core.state in (NodeState.JOINING, NodeState.LOADING) else self._tree
-
-    @property
-    def held_tree(self) -> Tree:
-        """The tree that updates go to, served or not."""
-        return self._tree
+        return None if self.core.state in (NodeState.JOINING, NodeState.LOADING) else self.in_force.tree
 
     def as_of(self) -> types_pb2.AsOf:
         """What an answer made now is as of; the message is kept and changed later."""
@@ -113,18 +152,7 @@ class NodeRunner:
 
     async def wait_for_position(self, position: int) -> None:
         """Returns once `position` is applied. Raises UnavailableError if the node ends."""
-        if self.core.sequence.position >= position:
-            return
-        if self.stop.is_set():
-            raise UnavailableError("the node is asked to end; ask another one")
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (position, next(self._waiter_numbers), waiter))
-        try:
-            await waiter
-        finally:
-            if waiter.cancelled():
-                self._waiters = [entry for entry in self._waiters if not entry[2].done()]
-                heapq.heapify(self._waiters)
+        await self.waiters.wait(position)
 
     # -- what happens
 
@@ -137,8 +165,8 @@ class NodeRunner:
         self._perform(actions)
         return actions
 
-    def applied(self) -> None:
-        """After records were applied or a tree taken: whoever waits for the position goes on."""
+    def moved(self) -> None:
+        """Where the node stands, or how fresh it is, may have changed: whoever waits for its position goes on."""
         sequence = self.core.sequence
         self._as_of_bytes = b""
         self._as_of.import_id = sequence.import_id
@@ -149,35 +177,27 @@ class NodeRunner:
             )
         else:
             self._as_of.ClearField("fresh_at")
-        while self._waiters and self._waiters[0][0] <= sequence.position:
-            waiter = heapq.heappop(self._waiters)[2]
-            if not waiter.done():
-                waiter.set_result(None)
+        self.waiters.reached(sequence.position)
 
-    def take_tree(self, tree: Tree, log_id: str, last_record: tuple[int, int] = (0, 0)) -> list[NodeAction]:
-        """Serves from another tree from now on, in one step. In the gate's write turn, or before anything is served.
+    def note_record(self, position: int, checksum: int) -> None:
+        """That record is the newest one in the tree."""
+        self.in_force = self.in_force.with_record(position, checksum)
 
-        `last_record`: see there; (0, 0) where the tree's maker knows of none.
-        """
-        self._tree = tree
-        self.last_record = max(self.last_record, last_record)
-        self.tree_number += 1
-        actions = self.handle(TreeTaken(log_id, tree.import_id, tree.position))
-        self.applied()
-        self.on_tree_changed()
-        return actions
+    def restore(self, tree: Tree, log_id: str, last_record: tuple[int, int], carried: tuple[int, ...]) -> None:
+        """The node's own snapshot is its tree; before anything is served."""
+        self.in_force = self.in_force.replaced_by(tree, last_record, carried)
+        self.handle(TreeTaken(log_id, tree.import_id, tree.position))
+        self.moved()
 
     def fail(self, error: BaseException) -> None:
         """The node can't go on: its state is not what it should be. The process ends without a snapshot of it."""
         self._background.fail(error, "the node's state")
         self.stop.set()
 
-    def end_waits(self) -> None:
-        """Whoever still waits for a position is told to ask elsewhere."""
-        for _, _, waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_exception(UnavailableError("the node is asked to end; ask another one"))
-        self._waiters.clear()
+    def drain(self) -> None:
+        """The node is asked to end: it takes nothing any more."""
+        self.stop.set()
+        self.handle(DrainAsked("its state can't be trusted" if self.fatal is not None else "asked to end"))
 
     def close(self) -> None:
         """Ends timers and threads."""
@@ -185,63 +205,99 @@ class NodeRunner:
             self._timer[1].cancel()
         self.gate.close()
 
+    # -- builds
+
+    def register(self, build: BuildShell) -> int:
+        """The number of a build that its shell is about to ask for."""
+        self._builds_begun += 1
+        self._builds[self._builds_begun] = build
+        return self._builds_begun
+
+    def forget(self, number: int) -> None:
+        """The build has ended."""
+        del self._builds[number]
+
+    @property
+    def loading(self) -> tuple[int, int]:
+        """The import that is being loaded, and how far, in percent; (0, 0) while none is."""
+        turn = self.core.cutover.turn
+        if turn is None or not self.core.cutover.importing:
+            return (0, 0)
+        return (turn.import_id, self._builds[turn.number].percent)
+
     def status(self) -> coordinator_pb2.NodeStatus:
         """Where the node stands, for the coordinator and the pusher."""
-        sequence = self.core.sequence
+        sequence, in_force = self.core.sequence, self.in_force
+        loading_import_id, loading_percent = self.loading
         return coordinator_pb2.NodeStatus(
             state=coordinator_pb2.NodeState.ValueType(int(self.core.state)),
             import_id=sequence.import_id,
             position=sequence.position,
-            digest=self._tree.digest,
+            digest=in_force.tree.digest,
             log_id=sequence.log_id,
             primary_epoch=self.core.role.primary_epoch,
             known_epoch=self.core.role.epoch,
-            loading_import_id=self.loading[0],
-            loading_percent=self.loading[1],
-            record_position=self.last_record[0],
-            record_crc32=self.last_record[1],
+            loading_import_id=loading_import_id,
+            loading_percent=loading_percent,
+            record_position=in_force.last_record[0],
+            record_crc32=in_force.last_record[1],
         )
 
-    def tick(self) -> None:
-        """Does what is due by time."""
-        self._timer = None
-        self._perform(self.core.handle(Tick(), now_s()))
+    # -- what the core asks for
 
     def _perform(self, actions: list[NodeAction]) -> None:
         for action in actions:
             match action:
                 case SetHealth():
                     self.announcements.put_nowait(action)
-                case EndWatches():
-                    # Every report of today's API ends by itself; health watches hear of the change as such.
-                    logger.debug("watches end: %s", action.reason)
-                case StateChanged():
-                    logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
                 case HeartbeatNow():
                     self.heartbeat_wanted.set()
-                case Promoted():
-                    logger.info("primary in epoch %d", action.epoch)
-                case Demoted():
-                    logger.info("no longer primary: %s", action.reason)
-                case AnswerRefused():
-                    self._log_refusal(action.reason)
+                case AnswerStatus():
+                    self.status_wanted.set()
                 case SetAside():
-                    logger.warning("starts empty: %s", action.reason)
-                    self._tree = Tree.empty(self.tree_config)
-                    self.last_record = (0, 0)
-                    self.tree_number += 1
-                    self.on_set_aside(action.reason)
-                    self.applied()
-                case FindBase():
-                    logger.info("looks for a snapshot or an import: %s", action.reason)
-                    self.base_wanted.set()
+                    self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+                    self._set_aside(action.reason)
+                    self.moved()
+                case PauseApplying():
+                    self.applying.clear()
+                case ResumeApplying():
+                    self.applying.set()
+                case TakeTree():
+                    self._take_tree(action)
+                case FindPeers() | AskPeer() | FetchSnapshot() | PassOver() | StopSearch():
+                    self.search_actions.put_nowait(action)
+                case MakeTree() | FindCarried() | OfferCarried() | ReadLog() | Compare() | EnterGate() | Stop():
+                    self._builds[action.build].perform(action)
+                case Taken() | Had() | Refused() | Failed():
+                    self._builds[action.build].perform(action)
+            self._log(action)
         self._arm()
 
-    def _log_refusal(self, reason: str) -> None:
-        # The same refusal comes with every heartbeat: once is enough.
-        if reason != self._refused_text:
-            self._refused_text = reason
-            logger.warning("an answer of the coordinator is not believed: %s", reason)
+    def _take_tree(self, take: TakeTree) -> None:
+        build = self._builds[take.build]
+        self.in_force = self.in_force.replaced_by(build.tree, build.last_record, take.carried)
+        self.heartbeat_wanted.set()
+        self.moved()
+
+    def _log(self, action: NodeAction) -> None:
+        match action:
+            case EndWatches():
+                # Every report of today's API ends by itself; health watches hear of the change as such.
+                logger.debug("watches end: %s", action.reason)
+            case StateChanged():
+                logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
+            case Promoted():
+                logger.info("primary in epoch %d", action.epoch)
+            case Demoted():
+                logger.info("no longer primary: %s", action.reason)
+            case SetAside():
+                logger.warning("starts empty: %s", action.reason)
+            case FindBase():
+                logger.info("looks for a snapshot or an import: %s", action.reason)
+            case AnswerRefused() if action.reason != self._refused_text:
+                # The same refusal comes with every heartbeat: once is enough.
+                self._refused_text = action.reason
+                logger.warning("an answer of the coordinator is not believed: %s", action.reason)
 
     def _arm(self) -> None:
         """One timer for the core's next deadline."""
@@ -253,4 +309,8 @@ class NodeRunner:
             self._timer = None
         if deadline_s is not None:
             delay_s = max(0.0, deadline_s - now_s())
-            self._timer = (deadline_s, asyncio.get_running_loop().call_later(delay_s, self.tick))
+            self._timer = (deadline_s, asyncio.get_running_loop().call_later(delay_s, self._wake))
+
+    def _wake(self) -> None:
+        self._timer = None
+        self.handle(Tick())

@@ -15,7 +15,6 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import ApplyRecords, RecordsApplied, RecordsReceived
 from services.treenode.tree import NotApplied, Tree
 
 SLICE_UPDATES_MIN = 16
@@ -60,73 +59,34 @@ class SlicePace:
 
 
 class Applier:
-    """Applies decoded updates to the live tree, in position order."""
+    """Applies slices of updates to the live tree, and measures what they cost."""
 
-    def __init__(self, node: NodeRunner, listener: SliceListener, note_batch_s: Callable[[float], None]) -> None:
-        """`note_batch_s`: gets how long each batch took, in seconds."""
+    def __init__(self, node: NodeRunner, listener: SliceListener, on_batch: Callable[[float], None]) -> None:
+        """`on_batch`: told how long each batch took, in seconds."""
         self._node = node
         self._listener = listener
-        self._note_batch_s = note_batch_s
         self._pace = SlicePace(node.settings.apply_slice_ms)
+        self.on_batch = on_batch
         #: Updates applied since the start, and the time spent inside the engine, in seconds.
         self.applied_count = 0
         self.busy_s = 0.0
 
-    async def apply(
-        self, log_id: str, positions: Sequence[int], updates: Sequence[types_pb2.Update]
-    ) -> list[NotApplied]:
-        """Applies those that the node does not have yet; returns the ones that were held or rejected.
+    @property
+    def updates_max(self) -> int:
+        """How many updates the next slice may have."""
+        return self._pace.updates
 
-        Args:
-            log_id: The log that the positions count in; where the node has gone over to another, nothing is applied.
-            positions: One for each update, in order.
-            updates: Whose checksums were found good.
-
-        Raises:
-            PositionGapError: They do not follow what the node has; nothing is applied.
-        """
-        not_applied: list[NotApplied] = []
-        node, count = self._node, len(updates)
-        began_s = time.perf_counter()
-        self._admitted(positions)
-        start = 0
-        while start < count:
-            await node.applying.wait()
-            async with node.gate.write():
-                if not node.applying.is_set():
-                    continue  # held back while this slice waited for its turn
-                # Asked for each slice: while this one waited, the tree may have been replaced by one further on.
-                admitted = self._admitted(range(positions[start], positions[start] + count - start))
-                if admitted is None or node.core.sequence.log_id != log_id:
-                    break
-                start += admitted.first
-                end = min(count, start + self._pace.updates)
-                part = updates[start:end] if end - start < count else updates
-                not_applied += self._apply_slice(positions[start], part)
-            start = end
-            if start < count:
-                await asyncio.sleep(0)
-        self._note_batch_s(time.perf_counter() - began_s)
-        return not_applied
-
-    def _admitted(self, positions: Sequence[int]) -> ApplyRecords | None:
-        for action in self._node.handle(RecordsReceived(positions)):
-            if isinstance(action, ApplyRecords):
-                return action
-        return None
-
-    def _apply_slice(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
+    def apply(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
+        """Applies a slice, in the gate; returns the updates that were held or rejected."""
         node = self._node
         began_s = time.perf_counter()
         try:
-            not_applied = node.held_tree.apply(first_position, part)
+            not_applied = node.in_force.tree.apply(first_position, part)
         except Exception as error:
             # Some of the slice may be in the tree: nobody may see or save that.
             node.fail(error)
             raise
         took_s = time.perf_counter() - began_s
-        node.handle(RecordsApplied(first_position + len(part) - 1))
-        node.applied()
         self._pace.note(len(part), took_s)
         self.applied_count += len(part)
         self.busy_s += took_s
@@ -137,10 +97,10 @@ class Applier:
 class Replayer:
     """Applies records to a tree that nobody sees yet, in slices on the loop."""
 
-    def __init__(self, tree: Tree, slice_ms: float) -> None:
+    def __init__(self, tree: Tree, slice_ms: float, last_record: tuple[int, int] = (0, 0)) -> None:
         self.tree = tree
-        #: Position and checksum of the newest record that it applied; (0, 0): none.
-        self.last_record = (0, 0)
+        #: Position and checksum of the newest record that is known to be in the tree; (0, 0): none.
+        self.last_record = last_record
         self._pace = SlicePace(slice_ms)
 
     async def apply(self, records: Sequence[treenode_pb2.LogRecord]) -> None:

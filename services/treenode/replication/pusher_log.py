@@ -27,6 +27,10 @@ class PusherLog:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection."""
         await self._channel.close()
 
     async def read(self, first_position: int, last_position: int) -> AsyncIterator[Sequence[treenode_pb2.LogRecord]]:

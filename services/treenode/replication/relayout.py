@@ -10,14 +10,12 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
-import grpc.aio
-
-from services.shared.serving.errors import FastTreeError, UnavailableError
-from services.shared.wire.record import RecordDamagedError
+from services.shared.serving.errors import FastTreeError
+from services.treenode.node.cutover_events import Failed, RelayoutAsked
 from services.treenode.node.runner import NodeRunner
-from services.treenode.replication.following import Following
-from services.treenode.replication.pusher_log import PusherLog
+from services.treenode.replication.build_runner import BuildRunner
 from services.treenode.tree import Tree
 
 CHECK_INTERVAL_S = 10.0
@@ -44,13 +42,13 @@ class Relayout:
                 continue
             try:
                 await self.run_once()
-            except (FastTreeError, RecordDamagedError, grpc.aio.AioRpcError) as error:
+            except FastTreeError as error:
                 logger.warning("the tree could not be laid out anew: %s; next try in %g s", error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
 
     def due(self) -> bool:
         """Whether enough has changed."""
-        tree, settings = self._node.held_tree, self._node.settings
+        tree, settings = self._node.in_force.tree, self._node.settings
         share = settings.relayout_changed_percent / 100 * tree.member_count
         return bool(self._pusher_address()) and tree.change_count >= max(settings.relayout_changes_min, share)
 
@@ -58,23 +56,32 @@ class Relayout:
         """Lays the tree out anew now.
 
         Raises:
-            FastTreeError, RecordDamagedError, AioRpcError: The log could not bring the new tree up; the old one stays.
+            FastTreeError: The log could not bring the new tree up, or it is another tree by now; the old one stays.
         """
-        node = self._node
-        async with node.succession:
-            began_s = time.perf_counter()
-            old = node.held_tree
-            copy = await node.gate.read(lambda: Tree.from_state(*old.state()))
-            self.copy_s = time.perf_counter() - began_s
-            fresh = await asyncio.to_thread(copy.relayout)
-            del copy
+        began_s = time.perf_counter()
+        build = RelayoutBuild(self._node, self._pusher_address())
+        outcome = await build.run(RelayoutAsked(build.number))
+        self.copy_s = build.copy_s
+        if isinstance(outcome, Failed):
+            raise build.error_of(outcome)
+        took_s = time.perf_counter() - began_s
+        logger.info("laid the tree out anew in %.1f s; the copy took %.3f s", took_s, self.copy_s)
 
-            def check() -> None:
-                if node.held_tree is not old:
-                    raise UnavailableError("the tree was replaced meanwhile")
 
-            following = Following(node, fresh, lambda share: None, check)
-            async with PusherLog(self._pusher_address()) as log:
-                await following.swap(log)
-            took_s = time.perf_counter() - began_s
-            logger.info("laid the tree out anew in %.1f s; the copy took %.3f s", took_s, self.copy_s)
+class RelayoutBuild(BuildRunner):
+    """A copy of the live tree in a fresh layout."""
+
+    #: How long the copy held updates up, in seconds.
+    copy_s = 0.0
+
+    async def make(self) -> Tree:
+        """Copies the tree while it is held still, then lays the copy out in a thread."""
+        node = self.node
+        began_s = time.perf_counter()
+        copy = await node.gate.read_begun(lambda: partial(_copy_of, node.in_force.tree))
+        self.copy_s = time.perf_counter() - began_s
+        return await asyncio.to_thread(copy.relayout)
+
+
+def _copy_of(tree: Tree) -> Tree:
+    return Tree.from_state(*tree.state())

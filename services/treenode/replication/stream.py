@@ -1,231 +1,295 @@
-"""The pusher's stream of updates, from its hello to its end."""
+"""One stream of the pusher, from its hello to its end, without any I/O.
+
+The rules:
+
+1. One stream at a time: a newer one ends the older, once the message at hand is answered.
+2. The hello is answered with where the node stands; also where the node refuses the pusher, which must know which node
+   has what its log lost, and keep it out once its log has grown past that with other updates.
+3. Messages that came meanwhile are taken together, and get one answer, as long as the records of one follow those of
+   the one before, up to `TOGETHER_RECORDS_MAX`. Others are judged by themselves: after a new word on where the node
+   stands, records come again. Of their log ends the newest counts: each covers those before it.
+4. Records are applied in slices, each in a turn of its own in the gate. Before each it is asked anew what the node may
+   take: the tree may have been replaced, the node may have gone over to another log, or updates may be paused.
+5. From a damaged record on, nothing is applied, and the stream ends; of records that don't follow, nothing at all.
+6. An answer says how far the node is; and where it stands, if that has changed otherwise than by these records since
+   the pusher was last told (`NodeCore.statuses_wanted`). That is told at once: the pusher goes on from there, and must
+   not wait for its own next message.
+7. The newest record of a batch is noted with the tree, unless it came again: what the node has there may be another.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
-from fasttree.v1 import treenode_pb2, types_pb2
-from services.shared.serving.errors import (
-    AbortedError,
-    DataLossError,
-    FailedPreconditionError,
-    InvalidArgumentError,
-    UnavailableError,
+from services.treenode.node.node import AskAgain, NodeAction, NodeCore, NodeEvent
+from services.treenode.node.sequence import (
+    ApplyRecords,
+    LogEnd,
+    LogEndHeard,
+    PositionGapError,
+    PusherHello,
+    RecordsApplied,
+    RecordsReceived,
+    RefusePusher,
 )
-from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import LogEnd, LogEndHeard, PositionGapError, PusherHello, RefusePusher
-from services.treenode.replication.applying import Applier, decode_records
-from services.treenode.tree import NotApplied
 
-LOG_ID_LENGTH_MAX = 128
-ADDRESS_LENGTH_MAX = 300
-#: Records of one message; a pusher sends some hundreds.
-RECORDS_MAX = 100_000
-#: Messages that are read and not yet answered; the pusher is held back beyond it.
-REQUESTS_MAX = 16
-#: Messages that came meanwhile are taken together, up to so many records: one answer for all of them.
+#: Records that are taken together; a message may have more.
 TOGETHER_RECORDS_MAX = 1_000
-_YEAR_10000_S = 253_402_300_800
-
-logger = logging.getLogger(__name__)
-
-_Requests = AsyncIterator[treenode_pb2.ApplyUpdatesRequest]
 
 
-class _Inbox:
-    """What a stream has brought and nobody has answered yet; whoever serves the stream waits here for all there is."""
+class Problem(Enum):
+    """Why the node ends a stream; the values are what the error names as its reason."""
 
-    def __init__(self) -> None:
-        self._requests: deque[treenode_pb2.ApplyUpdatesRequest] = deque()
-        self._drained = asyncio.Event()
-        #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
-        self.changed = asyncio.Event()
-        #: Whether the pusher has ended the stream.
-        self.ended = False
-        #: Why the node ends the stream; empty while it does not.
-        self.ending = ""
+    REFUSED = "PUSHER_REFUSED"
+    #: By a newer stream, or by the node's end.
+    ABORTED = "ABORTED"
+    GAP = "POSITION_GAP"
+    DAMAGED = "RECORD_DAMAGED"
 
-    async def fill(self, requests: _Requests) -> None:
-        """Reads to the stream's end. A task of its own, so that no message costs one."""
-        try:
-            async for request in requests:
-                self._requests.append(request)
-                self.changed.set()
-                while len(self._requests) >= REQUESTS_MAX:
-                    self._drained.clear()
-                    await self._drained.wait()
-        finally:
-            self.ended = True
-            self.changed.set()
 
-    def take(self) -> list[treenode_pb2.ApplyUpdatesRequest]:
-        """The next messages, as many as are taken together; empty where none is there."""
-        taken: list[treenode_pb2.ApplyUpdatesRequest] = []
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The pusher introduced itself; the first event."""
+
+    hello: PusherHello
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """A message: its records' first position and number, as they say of themselves, and the log's end if it has one."""
+
+    first_position: int
+    count: int
+    log_end: LogEnd | None
+    #: The message itself, for whoever reads its records.
+    content: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Nothing of the stream is being done: what is next?"""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRead:
+    """The positions of the good records, up to the first damaged one, and what is wrong with that."""
+
+    positions: Sequence[int]
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Alone in the gate, with time for so many updates."""
+
+    updates_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class SliceApplied:
+    """The slice that was asked for is in the tree; still in the gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndAsked:
+    """The stream is to end, for this reason."""
+
+    reason: str
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer with how far the node is, and where it stands."""
+
+    with_status: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecords:
+    """Check and decode the records of these messages, in order; answered by `RecordsRead`."""
+
+    contents: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitTurn:
+    """Wait until updates are applied, and for the writer's turn in the gate; then say `Turn`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplySlice:
+    """Apply the records [start, end) of those that were read, the first of them at that position; then say
+    `SliceApplied`."""
+
+    start: int
+    end: int
+    first_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRecord:
+    """The record of that number, of those that were read, is the newest one in the tree."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """End the stream with this error."""
+
+    problem: Problem
+    reason: str
+
+
+StreamEvent = Opened | Came | Free | RecordsRead | Turn | SliceApplied | EndAsked
+StreamAction = Answer | ReadRecords | AwaitTurn | ApplySlice | NoteRecord | EndStream
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Records that are being applied."""
+
+    positions: Sequence[int]
+    damage: str
+    #: Where the node stood before.
+    position_before: int
+    #: How many are done with.
+    done: int = 0
+    #: Where the slice at hand ends.
+    end: int = 0
+
+
+class StreamCore:
+    """One stream. Tells the node what comes of it, and looks where the node stands."""
+
+    def __init__(self, node: NodeCore, tell: Callable[[NodeEvent], list[NodeAction]]) -> None:
+        """`tell`: gives the node's core an event, and does what it asks for."""
+        self._node = node
+        self._tell = tell
+        self._log_id = ""
+        self._inbox: deque[Came] = deque()
+        self._batch: _Batch | None = None
+        self._end_reason = ""
+        #: How many of the node's words on where it stands the pusher was told.
+        self._statuses_told = 0
+
+    @property
+    def waiting(self) -> int:
+        """Messages that nobody has looked at."""
+        return len(self._inbox)
+
+    def handle(self, event: StreamEvent) -> list[StreamAction]:
+        """Takes an event in; returns what is to be done, in this order. `Free` gives nothing where nothing is due."""
+        match event:
+            case Came():
+                self._inbox.append(event)
+            case Free():
+                return self._next()
+            case Turn():
+                return self._take_turn(event.updates_max)
+            case SliceApplied():
+                return self._slice_applied()
+            case RecordsRead():
+                self._batch = _Batch(event.positions, event.damage, self._node.sequence.position)
+                return [AwaitTurn()] if event.positions else self._finish()
+            case Opened():
+                return self._open(event.hello)
+            case EndAsked():
+                self._end_reason = self._end_reason or event.reason
+        return []
+
+    def _open(self, hello: PusherHello) -> list[StreamAction]:
+        self._log_id = hello.log_id
+        actions: list[StreamAction] = [
+            EndStream(Problem.REFUSED, action.reason)
+            for action in self._tell(hello)
+            if isinstance(action, RefusePusher)
+        ]
+        return [self._answer(always=True), *actions]
+
+    def _next(self) -> list[StreamAction]:
+        if self._end_reason:
+            return [EndStream(Problem.ABORTED, self._end_reason)]
+        taken = self._take_together()
+        if not taken:
+            is_due = self._statuses_told != self._node.statuses_wanted
+            return [self._answer()] if is_due else []
+        log_ends = [message.log_end for message in taken if message.log_end is not None]
+        if log_ends:
+            self._tell(LogEndHeard(log_ends[-1]))
+        if taken[0].count:
+            return [ReadRecords(tuple(message.content for message in taken))]
+        return [self._answer()]
+
+    def _take_together(self) -> list[Came]:
+        taken: list[Came] = []
         records = 0
-        while self._requests and (not taken or self._goes_with(taken[-1], records)):
-            taken.append(self._requests.popleft())
-            records += len(taken[-1].records)
-        self._drained.set()
-        if self._requests:
-            self.changed.set()
+        while self._inbox and (not taken or self._goes_with(taken[-1], records)):
+            taken.append(self._inbox.popleft())
+            records += taken[-1].count
         return taken
 
-    def _goes_with(self, before: treenode_pb2.ApplyUpdatesRequest, records: int) -> bool:
-        """Whether the next message's records follow those of the one before. Others are judged by themselves: after a
-        new word on where the node stands, records come again."""
-        following = self._requests[0].records
-        if not following or not before.records:
+    def _goes_with(self, before: Came, records: int) -> bool:
+        following = self._inbox[0]
+        if not following.count or not before.count or records + following.count > TOGETHER_RECORDS_MAX:
             return False
-        together = records + len(following) <= TOGETHER_RECORDS_MAX
-        return together and following[0].position == before.records[-1].position + 1
+        return following.first_position == before.first_position + before.count
 
-
-class UpdateStreams:
-    """Takes one pusher's stream at a time; a newer one ends the older."""
-
-    def __init__(self, node: NodeRunner, applier: Applier) -> None:
-        self._node = node
-        self._applier = applier
-        #: Of the stream that is served now.
-        self._inbox: _Inbox | None = None
-        #: host:port of the pusher as it introduced itself; empty before.
-        self.pusher_address = ""
-        #: Number of the tree whose status the pusher was last told; another one now means telling it anew.
-        self._told_tree = 0
-        node.on_tree_changed = self._tell
-
-    async def serve(self, requests: _Requests) -> AsyncIterator[treenode_pb2.ApplyUpdatesResponse]:
-        """Answers the hello with the node's status, each batch with how far the node is.
-
-        Raises what the proto says of ApplyUpdates.
-        """
-        request = await anext(requests, None)
-        if request is None or not request.HasField("hello"):
-            raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
-        await self._node.restored.wait()
-        inbox = self._take_over()
-        refusal = self._meet(request)
-        if refusal:
-            # Where the node stands goes out first: a pusher whose log lost updates must know which node has them, and
-            # keep it out once its log has grown past them with others.
-            yield self._response([], with_status=True)
-            raise FailedPreconditionError(refusal, reason="PUSHER_REFUSED")
-        yield self._response([], with_status=True)
-        filling = asyncio.create_task(inbox.fill(requests))
+    def _take_turn(self, updates_max: int) -> list[StreamAction]:
+        batch = self._at_hand()
+        rest = batch.positions
+        if batch.done:
+            rest = range(batch.positions[batch.done], batch.positions[-1] + 1)
         try:
-            while True:
-                await inbox.changed.wait()
-                inbox.changed.clear()
-                if inbox.ending:
-                    raise AbortedError(inbox.ending)
-                if taken := inbox.take():
-                    yield await self._take(request.hello.log_id, taken)
-                elif inbox.ended:
-                    await filling
-                    return
-                elif self._told_tree != self._node.tree_number:
-                    # The pusher goes on from where the new tree stands; it must not wait for its own next message.
-                    yield self._response([], with_status=True)
-        finally:
-            filling.cancel()
-            if self._inbox is inbox:
-                self._inbox = None
+            actions = self._tell(RecordsReceived(rest))
+        except PositionGapError as error:
+            self._batch = None
+            return [EndStream(Problem.GAP, str(error))]
+        for action in actions:
+            if isinstance(action, AskAgain):
+                return [AwaitTurn()]
+            if isinstance(action, ApplyRecords) and self._node.sequence.log_id == self._log_id:
+                batch.done += action.first
+                batch.end = min(len(batch.positions), batch.done + updates_max)
+                return [ApplySlice(batch.done, batch.end, batch.positions[batch.done])]
+        return self._finish()
 
-    def end(self, reason: str) -> None:
-        """Ends the stream that is served now, if there is one."""
-        if self._inbox is not None and not self._inbox.ending:
-            self._inbox.ending = reason
-            self._inbox.changed.set()
+    def _slice_applied(self) -> list[StreamAction]:
+        batch = self._at_hand()
+        self._tell(RecordsApplied(batch.positions[batch.end - 1]))
+        batch.done = batch.end
+        return [AwaitTurn()] if batch.done < len(batch.positions) else self._finish()
 
-    def _take_over(self) -> _Inbox:
-        self.end("a newer stream of the pusher took the place of this one")
-        self._inbox = _Inbox()
-        return self._inbox
+    def _finish(self) -> list[StreamAction]:
+        batch, self._batch = self._at_hand(), None
+        actions: list[StreamAction] = []
+        if batch.positions and batch.position_before < batch.positions[-1] <= self._node.sequence.position:
+            actions.append(NoteRecord(len(batch.positions) - 1))
+        return [*actions, EndStream(Problem.DAMAGED, batch.damage) if batch.damage else self._answer()]
 
-    def _tell(self) -> None:
-        if self._inbox is not None:
-            self._inbox.changed.set()
+    def _at_hand(self) -> _Batch:
+        assert self._batch is not None, "no records were read"
+        return self._batch
 
-    def _meet(self, request: treenode_pb2.ApplyUpdatesRequest) -> str:
-        """Takes the hello; says why the node refuses this pusher, if it does."""
-        hello = request.hello
-        ours = self._node.cluster.name
-        if hello.cluster != ours:
-            raise FailedPreconditionError(
-                f"this node belongs to cluster {ours}, the pusher to {hello.cluster[:100]}; mend the host file",
-                reason="OTHER_CLUSTER",
-                field="hello.cluster",
-                value=hello.cluster,
-            )
-        if len(hello.log_id) > LOG_ID_LENGTH_MAX:
-            raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
-        if len(hello.pusher_address) > ADDRESS_LENGTH_MAX:
-            raise InvalidArgumentError(
-                f"pusher_address must have at most {ADDRESS_LENGTH_MAX} characters", field="hello.pusher_address"
-            )
-        for action in self._node.handle(PusherHello(hello.log_id, _log_end(request.log_end))):
-            if isinstance(action, RefusePusher):
-                return action.reason
-        self.pusher_address = hello.pusher_address
-        self._node.applied()
-        logger.info("pusher %s speaks: log %s", hello.pusher_address, hello.log_id)
-        return ""
+    def _answer(self, *, always: bool = False) -> Answer:
+        with_status = always or self._statuses_told != self._node.statuses_wanted
+        self._statuses_told = self._node.statuses_wanted
+        return Answer(with_status)
 
-    async def _take(
-        self, log_id: str, requests: Sequence[treenode_pb2.ApplyUpdatesRequest]
-    ) -> treenode_pb2.ApplyUpdatesResponse:
-        """Applies what messages bring, one after another; one answer for all of them."""
-        # Each log end covers those before it.
-        newest = next((request for request in reversed(requests) if request.HasField("log_end")), None)
-        if newest is not None:
-            self._node.handle(LogEndHeard(_log_end(newest.log_end)))
-        not_applied: list[NotApplied] = []
-        if any(request.records for request in requests):
-            if any(len(request.records) > RECORDS_MAX for request in requests):
-                raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
-            records = [record for request in requests for record in request.records]
-            positions, updates, damage = decode_records(records)
-            position_before = self._node.core.sequence.position
-            try:
-                not_applied = await self._applier.apply(log_id, positions, updates)
-            except PositionGapError as error:
-                raise DataLossError(str(error), reason="POSITION_GAP", field="records") from error
-            # Not one that came again: what the node has there may be another one.
-            if positions and position_before < positions[-1] <= self._node.core.sequence.position:
-                self._node.last_record = (positions[-1], records[len(positions) - 1].crc32)
-            if damage is not None:
-                raise DataLossError(str(damage), reason="RECORD_DAMAGED", field="records")
-        else:
-            self._node.applied()
-        if self._node.fatal is not None:
-            raise UnavailableError("the node ends; its log says why")
-        return self._response(not_applied, with_status=self._told_tree != self._node.tree_number)
-
-    def _response(self, not_applied: list[NotApplied], *, with_status: bool) -> treenode_pb2.ApplyUpdatesResponse:
-        sequence = self._node.core.sequence
-        response = treenode_pb2.ApplyUpdatesResponse(applied_position=sequence.position)
-        if with_status:
-            self._told_tree = self._node.tree_number
-            response.status.CopyFrom(self._node.status())
-        for update in not_applied:
-            response.outcomes.append(
-                types_pb2.UpdateOutcome(
-                    position=update.position,
-                    update_id=update.update_id,
-                    outcome=update.outcome,
-                    reason=update.reason,
-                    waits_for_member_id=update.waits_for,
-                )
-            )
-        return response
-
-
-def _log_end(log_end: treenode_pb2.LogEnd) -> LogEnd:
-    sent_at = log_end.sent_at
-    # A time that no clock shows counts as none: it would be copied into every answer.
-    known = log_end.HasField("sent_at") and 0 < sent_at.seconds < _YEAR_10000_S and 0 <= sent_at.nanos < 10**9
-    sent_at_s = sent_at.seconds + sent_at.nanos / 1e9 if known else 0.0
-    return LogEnd(max(1, log_end.first_position), log_end.position, log_end.import_id, sent_at_s)
+    def validate(self) -> None:
+        """Raises AssertionError on a broken invariant."""
+        batch = self._batch
+        if batch is not None and not 0 <= batch.done <= max(batch.end, batch.done) <= len(batch.positions):
+            raise AssertionError(f"a batch of {len(batch.positions)} records, {batch.done} done, {batch.end} at hand")
+        if self._statuses_told > self._node.statuses_wanted:
+            raise AssertionError(f"told {self._statuses_told} words of {self._node.statuses_wanted}")

@@ -5,32 +5,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.shared.backoff import Backoff, Waits
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
-from services.treenode.node.node import LoadBegun, LoadFailed
+from services.treenode.node.cutover_events import Taken
 from services.treenode.node.runner import NodeRunner
-from services.treenode.replication.following import Following
-from services.treenode.replication.pusher_log import PusherLog
+from services.treenode.node.search import (
+    AskPeer,
+    FetchSnapshot,
+    FindPeers,
+    PassOver,
+    PeerFailed,
+    PeersFound,
+    PeerSnapshot,
+    SnapshotOffered,
+    SnapshotRead,
+    StopSearch,
+)
+from services.treenode.replication.build_runner import BuildRunner
 from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
 from services.treenode.snapshots.state_file import StateDamagedError, read_state
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree
 
-BACKOFF_INITIAL_S = 0.2
-BACKOFF_MAX_S = 10.0
 CALL_TIMEOUT_S = 5.0
 #: A peer may have to write a snapshot first.
 SNAPSHOT_WAIT_S = 120.0
@@ -85,8 +91,8 @@ async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
     return [host.instant_address for host in hosts if host.instant_address != own_instant_address]
 
 
-class Bootstrap:
-    """Fetches a peer's snapshot when the node needs a base; an import that the pusher brings does as well."""
+class Peers:
+    """Performs the search for a base (`services/treenode/node/search.py`): asks peers, and fetches a snapshot."""
 
     def __init__(
         self,
@@ -101,50 +107,76 @@ class Bootstrap:
         self._writer = writer
         self._own_instant_address = own_instant_address
         self._pusher_address = pusher_address
+        #: What each peer offered in the search under way.
+        self._offered: dict[str, treenode_pb2.SnapshotManifest] = {}
 
     async def run(self) -> None:
-        """Waits until a base is wanted, and gets one; ends when it is cancelled."""
-        waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
-        while True:
-            await self._node.base_wanted.wait()
-            if self._node.core.sequence.base_wanted is None:
-                self._node.base_wanted.clear()
-                waits.reset()
-                continue
-            # While an import is being loaded, that will be the base.
-            if self._node.loading[0]:
-                await asyncio.sleep(waits.next_s())
-            elif not await self._try_peers():
-                logger.warning("still looks for a snapshot or an import: %s", self._node.core.sequence.base_wanted)
-                await asyncio.sleep(waits.next_s())
+        """Does what the search asks for; ends when it is cancelled."""
+        works: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                action = await self._node.search_actions.get()
+                match action:
+                    case StopSearch():
+                        for work in works:
+                            work.cancel()
+                    case PassOver():
+                        logger.warning("no snapshot from %s: %s", action.peer, action.reason)
+                    case FindPeers():
+                        self._begin(self._find(action), works)
+                    case AskPeer() | FetchSnapshot():
+                        self._begin(self._try(action), works)
+        finally:
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
-    async def _try_peers(self) -> bool:
-        node = self._node
-        for peer in await ready_peers(node, self._own_instant_address):
-            node.handle(LoadBegun(f"a snapshot of {peer}"))
+    async def _find(self, action: FindPeers) -> None:
+        self._offered.clear()
+        peers = await ready_peers(self._node, self._own_instant_address)
+        self._node.handle(PeersFound(action.search, tuple(peers)))
+
+    async def _try(self, action: AskPeer | FetchSnapshot) -> None:
+        """Asks a peer, or fetches from it, and says what came of it."""
+        reason = ""
+        try:
+            match action:
+                case AskPeer(search, peer):
+                    self._node.handle(SnapshotOffered(search, await self._ask(peer)))
+                case FetchSnapshot(search, peer):
+                    await self._fetch(search, peer)
+        except _UNFIT as error:
+            reason = str(error) or repr(error)
+        except grpc.aio.AioRpcError as error:
+            reason = f"{error.code().name}: {error.details()}"
+        except TimeoutError:
+            reason = "no answer in time"
+        if reason:
+            self._node.handle(PeerFailed(action.search, reason))
+
+    def _begin(self, work: Coroutine[None, None, None], works: set[asyncio.Task[None]]) -> None:
+        async def guarded() -> None:
             try:
-                await self._take_from(peer)
-                return True
-            except _UNFIT as error:
-                reason = str(error)
-            except grpc.aio.AioRpcError as error:
-                reason = f"{error.code().name}: {error.details()}"
-            except TimeoutError:
-                reason = "no answer in time"
-            except BaseException as error:
-                node.handle(LoadFailed(repr(error)))
-                raise
-            logger.warning("no snapshot from %s: %s", peer, reason)
-            node.handle(LoadFailed(reason))
-        return False
+                await work
+            except Exception as error:  # no fault of a peer
+                self._node.fail(error)
 
-    async def _take_from(self, peer: str) -> None:
-        node = self._node
+        task = asyncio.create_task(guarded())
+        works.add(task)
+        task.add_done_callback(works.discard)
+
+    async def _ask(self, peer: str) -> PeerSnapshot:
+        async with open_channel(peer) as channel:
+            manifest = await _manifest_of(treenode_pb2_grpc.TreeNodeServiceStub(channel))
+        self._offered[peer] = manifest
+        return PeerSnapshot(manifest.log_id, manifest.import_id, manifest.position, manifest.size_bytes)
+
+    async def _fetch(self, search: int, peer: str) -> None:
+        """Fetches what the peer offered, and takes it if it still fits by then."""
+        node, manifest = self._node, self._offered[peer]
+        part = await asyncio.to_thread(self._store.incoming, manifest.import_id, manifest.position, manifest.sha256)
         async with open_channel(peer) as channel:
             stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
-            manifest = await _manifest_of(stub)
-            self._check_fit(manifest)
-            part = await asyncio.to_thread(self._store.incoming, manifest.import_id, manifest.position, manifest.sha256)
 
             async def chunks(source: str, offset: int) -> AsyncGenerator[types_pb2.Chunk, None]:
                 request = treenode_pb2.DownloadSnapshotRequest(
@@ -156,68 +188,37 @@ class Bootstrap:
 
             wanted = Wanted(manifest.size_bytes, manifest.sha256)
             await fetch(wanted, part, [peer], chunks, node.settings.download_silence_s, lambda share: None)
-        await self._take(part, manifest)
-
-    async def _take(self, part: Path, manifest: treenode_pb2.SnapshotManifest) -> None:
-        node = self._node
         try:
-            state = await asyncio.to_thread(read_state, part)
-            if state.label["cluster"] != node.cluster.name:
-                raise PeerUnfitError(f"its snapshot is of cluster {state.label['cluster']}")
-            tree = await asyncio.to_thread(restore_tree, state)
-            import_id, position = tree.import_id, tree.position
-            if not await self._swap(tree, state.label, manifest):
-                return
-            await asyncio.to_thread(self._store.take, part, import_id, position)
+            await self._take(search, part)
         finally:
             await asyncio.to_thread(self._store.discard, part)
-        self._writer.restored(import_id, position)
-        logger.info("starts from a peer's snapshot: import %d, position %d", import_id, position)
 
-    async def _swap(self, tree: Tree, label: dict[str, Any], manifest: treenode_pb2.SnapshotManifest) -> bool:
-        """Puts the snapshot's tree in the live one's place; False where an import was quicker."""
+    async def _take(self, search: int, part: Path) -> None:
         node = self._node
-        carried = list(label["carried_positions"])
-        if node.core.sequence.records_wait:
-            async with node.gate.write():
-                if node.core.sequence.base_wanted is None:
-                    return False
-                self._check_fit(manifest)
-                node.carried_positions = carried
-                node.take_tree(tree, label["log_id"], last_record(label))
-            return True
-        # The node goes on meanwhile: the tree follows the log, from behind what is damaged, to where the node is.
-        async with node.succession:
-            if node.core.sequence.base_wanted is None:
-                return False
-            self._check_fit(manifest)
+        state = await asyncio.to_thread(read_state, part)
+        label = state.label
+        if label["cluster"] != node.cluster.name:
+            raise PeerUnfitError(f"its snapshot is of cluster {label['cluster']}")
+        tree = await asyncio.to_thread(restore_tree, state)
+        snapshot = PeerSnapshot(label["log_id"], tree.import_id, tree.position)
+        build = SnapshotBuild(node, self._pusher_address(), tree, last_record(label))
+        outcome = await build.run(SnapshotRead(search, build.number, snapshot, tuple(label["carried_positions"])))
+        if isinstance(outcome, Taken):
+            await asyncio.to_thread(self._store.take, part, snapshot.import_id, snapshot.position)
+            self._writer.restored(snapshot.import_id, snapshot.position)
+            logger.info("starts from a peer's snapshot: import %d, position %d", snapshot.import_id, snapshot.position)
 
-            def take_carried() -> None:
-                node.carried_positions = carried
 
-            following = Following(node, tree, lambda share: None, take_carried)
-            async with PusherLog(self._pusher_address()) as log:
-                await following.swap(log)
-        return True
+class SnapshotBuild(BuildRunner):
+    """A peer's snapshot, which is a tree already."""
 
-    def _check_fit(self, manifest: treenode_pb2.SnapshotManifest) -> None:
-        """Raises PeerUnfitError where the snapshot would not bring this node on."""
-        node = self._node
-        sequence = node.core.sequence
-        log_end = sequence.log_end
-        if sequence.log_id and manifest.log_id != sequence.log_id:
-            raise PeerUnfitError(f"its snapshot is of log {manifest.log_id}, this node's is {sequence.log_id}")
-        if log_end is not None and manifest.position + 1 < log_end.first_position:
-            raise PeerUnfitError(
-                f"its snapshot ends at {manifest.position}, the log begins at {log_end.first_position}"
-            )
-        is_behind = sequence.records_wait and manifest.position < sequence.position
-        if is_behind or manifest.import_id < sequence.base_import_id:
-            raise PeerUnfitError(
-                f"its snapshot of import {manifest.import_id} at {manifest.position} is too old for this node"
-            )
-        if manifest.size_bytes > node.settings.snapshot_bytes_max:
-            raise PeerUnfitError(f"its snapshot has {manifest.size_bytes} bytes: more than treenode.snapshot_bytes_max")
+    def __init__(self, node: NodeRunner, pusher_address: str, tree: Tree, record: tuple[int, int]) -> None:
+        super().__init__(node, pusher_address)
+        self.take_in(tree, record)
+
+    async def make(self) -> Tree:
+        """It is never asked to."""
+        return self.tree
 
 
 async def _manifest_of(stub: treenode_pb2_grpc.TreeNodeServiceAsyncStub) -> treenode_pb2.SnapshotManifest:

@@ -85,7 +85,7 @@ class SnapshotWriter:
                 await in_thread(self._end, descriptor)
 
     def _state(self) -> tuple[int, int]:
-        tree = self._node.held_tree
+        tree = self._node.in_force.tree
         return tree.import_id, tree.position
 
     async def _write(self, descriptor: int) -> Snapshot | None:
@@ -93,7 +93,7 @@ class SnapshotWriter:
         await self._node.gate.settled()
         # From here to the fork nothing waits: label and arrays are of one moment.
         began_s = time.perf_counter()
-        tree, label, state = self._node.held_tree, self._label(), self._state()
+        tree, label, state = self._node.in_force.tree, self._label(), self._state()
         if state == (0, 0):
             return None
         meta, arrays = tree.state()
@@ -137,9 +137,9 @@ class SnapshotWriter:
             "log_id": sequence.log_id,
             "import_id": sequence.import_id,
             "position": sequence.position,
-            "digest": self._node.held_tree.digest,
-            "carried_positions": self._node.carried_positions,
-            "last_record": list(self._node.last_record),
+            "digest": self._node.in_force.tree.digest,
+            "carried_positions": list(self._node.in_force.carried),
+            "last_record": list(self._node.in_force.last_record),
             "written_at_s": int(time.time()),
         }
 

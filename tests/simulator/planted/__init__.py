@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from tests.simulator.planted.admission import ADMISSION
 from tests.simulator.planted.coordinator import COORDINATOR
+from tests.simulator.planted.cutover import CUTOVER
 from tests.simulator.planted.imports import IMPORTS
 from tests.simulator.planted.node import NODE
 from tests.simulator.planted.pusher import PUSHER
 
-PLANTED = (*PUSHER, *ADMISSION, *IMPORTS, *NODE, *COORDINATOR)
+PLANTED = (*PUSHER, *ADMISSION, *IMPORTS, *NODE, *CUTOVER, *COORDINATOR)

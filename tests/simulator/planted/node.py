@@ -7,16 +7,10 @@ from typing import Any
 
 from services.treenode.node.role import LeaseAnswered, RoleCore
 from services.treenode.node.sequence import ApplyRecords, SequenceCore
-from tests.simulator.messages import Manifest, Record
-from tests.simulator.node_loading import Loader
+from tests.simulator.messages import Record
 from tests.simulator.node_process import NodeProcess, Snapshot
 from tests.simulator.planted.planting import plant
-from tests.simulator.toy_tree import ImportFile, ToyTree, Update
-
-
-def _build_again(_self: SequenceCore, _event: Any) -> list[Any]:
-    """Tries to build the import from the damaged log again and again."""
-    return []
+from tests.simulator.toy_tree import Update
 
 
 def _swapped(self: NodeProcess, records: tuple[Record, ...]) -> None:
@@ -32,16 +26,6 @@ def _repeats_too(self: SequenceCore, positions: Any) -> list[Any]:
 
 
 _ADMIT = SequenceCore._admit
-
-
-def _replay_late(self: Loader, tree: ToyTree, records: tuple[Record, ...]) -> None:
-    """The first update after the file's position is skipped."""
-    for position, update in records:
-        if position == tree.position + 1:
-            if self.first_replayed(tree):
-                tree.position = position
-            else:
-                tree.apply(position, update)
 
 
 def _lease_from_receipt(self: RoleCore, answer: LeaseAnswered, now: float) -> list[Any]:
@@ -60,24 +44,8 @@ def _never_demotes(self: RoleCore, now: float) -> list[Any]:
 _TAKE_ANSWER = RoleCore._take_answer
 
 
-def _always(*_: Any) -> bool:
-    return True
-
-
-def _no_records(_self: Loader, _records: list[Record]) -> list[Record]:
-    return []
-
-
-def _any_file(_self: Loader, _manifest: Manifest, _file: ImportFile) -> bool:
-    return True
-
-
 def _serve_at_once(self: NodeProcess, _min_position: int, answer: Callable[[bool], None]) -> None:
     answer(self.core.life.ready)
-
-
-def _sound_file(_self: Loader, _file: ImportFile) -> bool:
-    return True
 
 
 def _sound_snapshot(_self: NodeProcess, _saved: Snapshot) -> bool:
@@ -99,18 +67,6 @@ _APPLY_ONE = NodeProcess.apply_one
 NODE = (
     plant("out-of-order", "two records are applied in the wrong order", NodeProcess, "apply", _swapped),
     plant("repeats-applied", "records that came again are applied again", SequenceCore, "_admit", _repeats_too),
-    plant("replay-off-by-one", "the update after an import's position is lost", Loader, "replay", _replay_late),
-    plant("carried-dropped", "held updates don't survive an import", Loader, "carried_records", _no_records),
-    plant("early-swap", "the new tree serves before it caught up", Loader, "may_swap", _always),
-    plant("bad-file-taken", "an import's rows are not checked", Loader, "is_sound", _sound_file),
-    plant("old-file-taken", "an import file of that number is taken for the one meant", Loader, "is_wanted", _any_file),
-    plant(
-        "damaged-log-again",
-        "an import behind a damaged record is built again and again",
-        SequenceCore,
-        "_give_up_building",
-        _build_again,
-    ),
     plant("damaged-snapshot", "a snapshot's checksum is not checked", NodeProcess, "is_sound", _sound_snapshot),
     plant("nodes-differ", "one node forgets rejected updates", NodeProcess, "apply_one", _ban_skipped),
     plant("stale-read", "min_position is ignored", NodeProcess, "serve_read", _serve_at_once),

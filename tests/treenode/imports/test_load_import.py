@@ -34,7 +34,7 @@ async def fed(node: TreeNode, pusher: FakePusher, stream: Stream, updates: list[
 
 def totals(node: TreeNode, member_id: str) -> tuple[int, int]:
     """(personal, group) volume of a member in hundredths."""
-    tree = node.runner.held_tree
+    tree = node.runner.in_force.tree
     row = row_of(tree, member_id)
     return int(tree.store.personal[0, row]), int(tree.store.sponsor.group[0, row])
 
@@ -72,9 +72,9 @@ async def test_updates_after_the_files_position_come_on_top_of_it(tmp_path: Path
         # The file holds the effect of the first three; the next three came while it was exported.
         await fed(node, pusher, stream, [posted("O-2", "B", 100), enrolled("E", "B"), posted("O-3", "E", 7)])
         assert (await load_import(node, pusher, pusher.add_import(1, FILE, 3)))[-1].phase == DONE
-        assert node.runner.held_tree.position == 6
+        assert node.runner.in_force.tree.position == 6
         assert totals(node, "B") == (650, 757)
-        assert node.runner.held_tree.member_count == 5
+        assert node.runner.in_force.tree.member_count == 5
 
 
 async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: P
         assert list(last.carried_positions) == [2, 3, 4]
         assert totals(node, "D") == (400, 400)
         assert totals(node, "E") == (5, 5)
-        assert [held.position for held in node.runner.held_tree.held()] == [3]
+        assert [held.position for held in node.runner.in_force.tree.held()] == [3]
         # Asked again, it answers at once with the same positions, also after a restart.
         assert list((await load_import(node, pusher, manifest))[-1].carried_positions) == [2, 3, 4]
         # A second node has them from the manifest, whatever it held itself.
@@ -104,7 +104,7 @@ async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: P
             assert (await load_import(second, pusher, manifest))[-1].phase == DONE
             await until(lambda: second.runner.core.sequence.position == 4, "the base")
             await other.send(range(1, 6))
-            assert second.runner.held_tree.digest == node.runner.held_tree.digest
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
             assert second.runner.core.state is NodeState.PASSIVE
     async with running_node(tmp_path / "1") as node:
         assert list((await load_import(node, pusher, manifest))[-1].carried_positions) == [2, 3, 4]
@@ -125,13 +125,13 @@ async def test_a_bad_file_is_refused_by_row_and_leaves_everything_as_it_was(tmp_
     async with fake_pusher() as pusher, running_node(tmp_path) as node, Stream(node, pusher) as stream:
         await stream.hello()
         await fed(node, pusher, stream, [enrolled("A"), posted("O-1", "A", 5)])
-        before = (node.runner.held_tree, node.runner.held_tree.digest, node.runner.core.state)
+        before = (node.runner.in_force.tree, node.runner.in_force.tree.digest, node.runner.core.state)
         last = (await load_import(node, pusher, pusher.add_import(1, BAD_FILES[name], 2)))[-1]
         assert last.phase == REFUSED
         assert last.rejected_count >= 1
         assert last.rejected_rows[0].reason
         assert last.reason.startswith("import refused:")
-        assert (node.runner.held_tree, node.runner.held_tree.digest, node.runner.core.state) == before
+        assert (node.runner.in_force.tree, node.runner.in_force.tree.digest, node.runner.core.state) == before
         assert node.runner.loading == (0, 0)
         await fed(node, pusher, stream, [posted("O-2", "A", 6)])
         # A good file after it is taken.
@@ -240,7 +240,7 @@ async def test_peers_serve_the_file_from_any_offset(tmp_path: Path) -> None:
         async with running_node(tmp_path / "2", name="n2") as second:
             last = (await load_import(second, pusher, manifest, [pusher.address, node.address.instant]))[-1]
             assert last.phase == DONE
-            assert second.runner.held_tree.digest == node.runner.held_tree.digest
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
 
 
 async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Path) -> None:
@@ -257,8 +257,8 @@ async def test_updates_go_on_while_an_import_loads_and_none_is_lost(tmp_path: Pa
         assert (await loading)[-1].phase == DONE
         assert number > 10
         assert totals(node, "M0")[1] == 5_000 * 100 + number
-        assert node.runner.held_tree.position == number
-        node.runner.held_tree.validate()
+        assert node.runner.in_force.tree.position == number
+        node.runner.in_force.tree.validate()
 
 
 async def test_a_caller_that_goes_away_ends_the_loading(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from services.shared.cores import Tick
+from services.treenode.node.cutover_events import LoadBegun, LoadFailed
 from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth
-from services.treenode.node.node import DrainAsked, LoadBegun, LoadFailed, NodeAction, NodeCore, NodeEvent
+from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered
 from services.treenode.node.sequence import (
     ApplyRecords,

@@ -51,8 +51,8 @@ async def test_updates_are_applied_in_order_with_their_outcomes(tmp_path: Path) 
         ]
         assert all(outcome.reason for outcome in answer.outcomes)
         runner = node.runner
-        assert (runner.held_tree.held_count, runner.held_tree.rejected_count) == (1, 1)
-        assert runner.held_tree.digest == replayed(UPDATES, Tree.empty(runner.tree_config))
+        assert (runner.in_force.tree.held_count, runner.in_force.tree.rejected_count) == (1, 1)
+        assert runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(runner.tree_config))
         assert runner.core.state.name == "PASSIVE"
         assert runner.as_of().position == 7
         assert runner.as_of().HasField("fresh_at")
@@ -63,11 +63,11 @@ async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
         pusher.updates = UPDATES
         await stream.hello()
         await stream.send(range(1, 4))
-        digest = node.runner.held_tree.digest
+        digest = node.runner.in_force.tree.digest
         assert (await stream.send(range(1, 4))).applied_position == 3
-        assert node.runner.held_tree.digest == digest
+        assert node.runner.in_force.tree.digest == digest
         assert (await stream.send(range(2, 8))).applied_position == 7
-        assert node.runner.held_tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
+        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
 
 
 @pytest.mark.parametrize("damage", ["gap", "order", "checksum", "update", "moved"])
@@ -97,7 +97,7 @@ async def test_nothing_from_a_damaged_record_on_is_applied(tmp_path: Path, damag
         async with Stream(node, pusher) as again:
             assert (await again.hello()).status.position == applied
             assert (await again.send(range(applied + 1, 8))).applied_position == 7
-        assert node.runner.held_tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
+        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
 
 
 async def test_a_newer_stream_ends_the_older_one(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_pa
         async with fake_pusher("log-2") as other, Stream(node, other) as stream:
             status = (await stream.hello()).status
             assert (status.log_id, status.position) == ("log-2", 0)
-            assert node.runner.held_tree.member_count == 0
+            assert node.runner.in_force.tree.member_count == 0
             assert node.store.all() == []
             assert len(list((tmp_path / "snapshots" / "aside").glob("*.snapshot"))) == 1
             other.updates = [enrolled("X")]
@@ -161,7 +161,7 @@ async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path:
         await asyncio.wait_for(waits[1], 10)
         waits[2].cancel()
         await asyncio.wait({waits[2]})
-        assert node.runner._waiters == []
+        assert node.runner.waiters.count == 0
         await node.runner.wait_for_position(5)
 
 
@@ -180,7 +180,7 @@ async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
             assert at_five.digest == replayed(UPDATES[:5], Tree.empty(node.runner.tree_config))
             assert at_five.as_of.position == 5
             now = await stub.GetDigest(treenode_pb2.GetDigestRequest())
-            assert (now.digest, now.as_of.position) == (node.runner.held_tree.digest, 7)
+            assert (now.digest, now.as_of.position) == (node.runner.in_force.tree.digest, 7)
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await stub.GetDigest(treenode_pb2.GetDigestRequest(position=8), timeout=0.1)
             assert error.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -204,7 +204,7 @@ async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(
         def fail(first_position: int, updates: object) -> None:
             raise RuntimeError("broken")
 
-        monkeypatch.setattr(node.runner.held_tree, "apply", fail)
+        monkeypatch.setattr(node.runner.in_force.tree, "apply", fail)
         with pytest.raises(EndedError):
             await stream.send([3])
         await until(node.background.failed.is_set, "the node to end")

@@ -29,7 +29,7 @@ async def fed(node: TreeNode, pusher: FakePusher, count: int) -> int:
         position = (await stream.hello()).status.position
         answer = await stream.send(range(position + 1, len(pusher.updates) + 1))
         assert answer.applied_position == len(pusher.updates)
-    return node.runner.held_tree.digest
+    return node.runner.in_force.tree.digest
 
 
 async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -39,10 +39,10 @@ async def test_a_drained_node_goes_on_where_it_ended(tmp_path: Path) -> None:
         async with running_node(tmp_path) as node:
             sequence = node.runner.core.sequence
             assert (sequence.log_id, sequence.position) == ("log-1", 100)
-            assert node.runner.held_tree.digest == digest
+            assert node.runner.in_force.tree.digest == digest
             assert node.runner.status().record_position == 100
             assert node.runner.status().record_crc32 == pusher.record(100).crc32
-            node.runner.held_tree.validate()
+            node.runner.in_force.tree.validate()
             assert not node.runner.core.life.ready
             await fed(node, pusher, 10)
             assert node.runner.core.state is NodeState.PASSIVE
@@ -114,7 +114,7 @@ async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
         ):
             assert (await stream.hello()).status.record_position == 0
             await until(lambda: second.runner.core.sequence.position == 200, "the peer's snapshot")
-            assert second.runner.held_tree.digest == digest
+            assert second.runner.in_force.tree.digest == digest
             answer = await stream.send([])
             assert (answer.status.position, answer.status.record_crc32) == (200, pusher.record(200).crc32)
             assert second.runner.core.state is NodeState.PASSIVE
@@ -151,7 +151,7 @@ async def test_an_import_behind_a_damaged_record_comes_as_a_peers_snapshot(tmp_p
         await until(lambda: second.runner.core.sequence.import_id == 1, "the peer's snapshot")
         assert second.runner.core.sequence.position == 21
         await fed(first, pusher, 0)
-        assert second.runner.held_tree.digest == first.runner.held_tree.digest
+        assert second.runner.in_force.tree.digest == first.runner.in_force.tree.digest
         assert second.runner.core.state is NodeState.PASSIVE
         assert (await load_import(second, pusher, manifest))[-1].phase == treenode_pb2.IMPORT_PHASE_DONE
 

@@ -1,0 +1,121 @@
+"""One new tree on its way, and how far it is.
+
+| phase | updates | what goes on |
+|---|---|---|
+| ASKED | applied | it waits for its turn |
+| BUILDING | applied | its shell makes the tree |
+| WAITING | applied | the live tree is not yet where the import's file was taken |
+| OFFERING | applied | the updates that were held at the file's position are found, and offered to the new tree |
+| CATCHING_UP | applied | the log is read into it, up to where the live tree was as the reading began |
+| LEVELLING | paused | what the live tree has more is read: a few thousand updates at most |
+| COMPARING | paused | both stand at one position; is the new one too different? |
+| SWAPPING | paused | it waits for the writer's turn in the gate |
+| ENDED | applied | it was taken, or came to nothing |
+
+What leads from phase to phase is the cutover's to decide (`cutover.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from services.treenode.node.cutover_events import (
+    BuildEvent,
+    BuildFailed,
+    BuildRefused,
+    Cancelled,
+    CarriedFound,
+    CarriedOffered,
+    Compared,
+    InGate,
+    LogRead,
+    LogReadFailed,
+    TreeBuilt,
+    Way,
+)
+
+
+class Phase(Enum):
+    """How far a build is; see the table above."""
+
+    ASKED = "waits for its turn"
+    BUILDING = "is made"
+    WAITING = "waits for the live tree"
+    OFFERING = "is offered what it carries"
+    CATCHING_UP = "catches up"
+    LEVELLING = "is levelled"
+    COMPARING = "is compared"
+    SWAPPING = "waits for the gate"
+    ENDED = "has ended"
+
+
+_P = Phase
+
+#: From each phase, those that may follow; from every one but the last, ENDED may too.
+TRANSITIONS: dict[Phase, frozenset[Phase]] = {
+    _P.ASKED: frozenset({_P.BUILDING, _P.CATCHING_UP, _P.SWAPPING}),
+    _P.BUILDING: frozenset({_P.WAITING, _P.OFFERING, _P.CATCHING_UP}),
+    _P.WAITING: frozenset({_P.OFFERING}),
+    _P.OFFERING: frozenset({_P.CATCHING_UP}),
+    _P.CATCHING_UP: frozenset({_P.CATCHING_UP, _P.LEVELLING}),
+    _P.LEVELLING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.COMPARING, _P.SWAPPING}),
+    _P.COMPARING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.SWAPPING}),
+    _P.SWAPPING: frozenset({_P.LEVELLING, _P.CATCHING_UP}),
+    _P.ENDED: frozenset(),
+}
+#: In which phase each word about a build may come; whoever asked may go away in any.
+EXPECTED: dict[type[BuildEvent], frozenset[Phase]] = {
+    TreeBuilt: frozenset({_P.BUILDING}),
+    BuildRefused: frozenset({_P.BUILDING}),
+    BuildFailed: frozenset({_P.BUILDING}),
+    CarriedFound: frozenset({_P.OFFERING}),
+    CarriedOffered: frozenset({_P.OFFERING}),
+    LogRead: frozenset({_P.CATCHING_UP, _P.LEVELLING}),
+    LogReadFailed: frozenset({_P.OFFERING, _P.CATCHING_UP, _P.LEVELLING}),
+    Compared: frozenset({_P.COMPARING}),
+    InGate: frozenset({_P.SWAPPING}),
+    Cancelled: frozenset(Phase) - {_P.ENDED},
+}
+#: In these, nothing is applied to the live tree.
+PAUSED_PHASES = frozenset({_P.LEVELLING, _P.COMPARING, _P.SWAPPING})
+
+
+class IllegalPhaseError(AssertionError):
+    """A phase or a word that can't follow: a defect of this program or of its shell."""
+
+
+@dataclass(slots=True)
+class Build:
+    """One new tree on its way."""
+
+    number: int
+    way: Way
+    import_id: int
+    #: The log that its positions count in; empty where nobody knew when it was asked for.
+    log_id: str
+    #: Where the new tree stands, or will: an import's file has a position before there is a tree.
+    position: int = 0
+    #: What it carries; None for a relayout, and while nobody has said.
+    carried: tuple[int, ...] | None = None
+    #: Whether the import was in force when it was asked for.
+    was_in_force: bool = False
+    #: Whether it is to be compared with the live tree before it takes its place.
+    to_compare: bool = False
+    phase: Phase = _P.ASKED
+    #: The last position that is being read, or was.
+    reading_to: int = 0
+    #: When the phase has lasted for too long; None where it may last.
+    until_s: float | None = None
+
+    def enter(self, phase: Phase, until_s: float | None = None) -> None:
+        """Goes on to another phase, for so long at most. Raises IllegalPhaseError where the table has no such step."""
+        may_end = phase is _P.ENDED and self.phase is not _P.ENDED
+        if not may_end and phase not in TRANSITIONS[self.phase]:
+            raise IllegalPhaseError(f"a build that {self.phase.value} now {phase.value}: {self}")
+        self.phase, self.until_s = phase, until_s
+
+    def expect(self, event: BuildEvent) -> None:
+        """Raises IllegalPhaseError where the word can't come in this phase."""
+        if self.phase not in EXPECTED[type(event)]:
+            raise IllegalPhaseError(f"{event} for a build that {self.phase.value}: {self}")

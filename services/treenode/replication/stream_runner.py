@@ -1,0 +1,270 @@
+"""The pusher's streams to this node: does what their core (`stream.py`) asks for, over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.serving.errors import (
+    AbortedError,
+    DataLossError,
+    FailedPreconditionError,
+    FastTreeError,
+    InvalidArgumentError,
+    UnavailableError,
+)
+from services.treenode.node.runner import NodeRunner
+from services.treenode.node.sequence import LogEnd, PusherHello
+from services.treenode.replication.applying import Applier, decode_records
+from services.treenode.replication.stream import (
+    Answer,
+    ApplySlice,
+    AwaitTurn,
+    Came,
+    EndAsked,
+    EndStream,
+    Free,
+    NoteRecord,
+    Opened,
+    Problem,
+    ReadRecords,
+    RecordsRead,
+    SliceApplied,
+    StreamAction,
+    StreamCore,
+    Turn,
+)
+from services.treenode.tree import NotApplied
+
+LOG_ID_LENGTH_MAX = 128
+ADDRESS_LENGTH_MAX = 300
+#: Records of one message; a pusher sends some hundreds.
+RECORDS_MAX = 100_000
+#: Messages that are read and not yet looked at; the pusher is held up beyond it.
+REQUESTS_MAX = 16
+_YEAR_10000_S = 253_402_300_800
+
+logger = logging.getLogger(__name__)
+
+_Request = treenode_pb2.ApplyUpdatesRequest
+_Response = treenode_pb2.ApplyUpdatesResponse
+
+
+class UpdateStreams:
+    """Takes one pusher's stream at a time; a newer one ends the older."""
+
+    def __init__(self, node: NodeRunner, applier: Applier) -> None:
+        self._node = node
+        self._applier = applier
+        self._served: _Stream | None = None
+        #: host:port of the pusher as it introduced itself; empty before.
+        self.pusher_address = ""
+
+    async def run(self) -> None:
+        """Lets the pusher know at once where the node stands when that changes otherwise than by its records; ends when
+        it is cancelled."""
+        while True:
+            await self._node.status_wanted.wait()
+            self._node.status_wanted.clear()
+            if self._served is not None:
+                self._served.changed.set()
+
+    async def serve(self, requests: AsyncIterator[_Request]) -> AsyncIterator[_Response]:
+        """Answers the hello with the node's status, each batch with how far the node is.
+
+        Raises what the proto says of ApplyUpdates.
+        """
+        request = await anext(requests, None)
+        if request is None or not request.HasField("hello"):
+            raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
+        await self._node.restored.wait()
+        hello = self._checked(request)
+        self.end("a newer stream of the pusher took the place of this one")
+        stream = self._served = _Stream(self._node, self._applier)
+        try:
+            actions = stream.meet(hello)
+            if not any(isinstance(action, EndStream) for action in actions):
+                self.pusher_address = request.hello.pusher_address
+                logger.info("pusher %s speaks: log %s", self.pusher_address, hello.log_id)
+            async for response in stream.perform(actions):
+                yield response
+            async for response in stream.serve(requests):
+                yield response
+        finally:
+            if self._served is stream:
+                self._served = None
+
+    def end(self, reason: str) -> None:
+        """Ends the stream that is served now, if there is one."""
+        if self._served is not None:
+            self._served.end(reason)
+
+    def _checked(self, request: _Request) -> PusherHello:
+        """The hello, which is for this cluster, and may be kept."""
+        hello = request.hello
+        ours = self._node.cluster.name
+        if hello.cluster != ours:
+            raise FailedPreconditionError(
+                f"this node belongs to cluster {ours}, the pusher to {hello.cluster[:100]}; mend the host file",
+                reason="OTHER_CLUSTER",
+                field="hello.cluster",
+                value=hello.cluster,
+            )
+        if len(hello.log_id) > LOG_ID_LENGTH_MAX:
+            raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
+        if len(hello.pusher_address) > ADDRESS_LENGTH_MAX:
+            raise InvalidArgumentError(
+                f"pusher_address must have at most {ADDRESS_LENGTH_MAX} characters", field="hello.pusher_address"
+            )
+        return PusherHello(hello.log_id, _log_end(request.log_end))
+
+
+class _Stream:
+    """One stream. Its messages are read by a task of its own, so that none costs one."""
+
+    def __init__(self, node: NodeRunner, applier: Applier) -> None:
+        self._node = node
+        self._applier = applier
+        self._core = StreamCore(node.core, node.handle)
+        #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
+        self.changed = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._pusher_ended = False
+        #: The batch at hand: its records and updates, those of them that were not applied, and when it began.
+        self._records: Sequence[treenode_pb2.LogRecord] = ()
+        self._updates: Sequence[types_pb2.Update] = ()
+        self._not_applied: list[NotApplied] = []
+        self._began_s = 0.0
+
+    def meet(self, hello: PusherHello) -> list[StreamAction]:
+        """What is to be done about the hello: its answer, and the stream's end where the node refuses the pusher."""
+        actions = self._core.handle(Opened(hello))
+        self._node.moved()
+        return actions
+
+    async def serve(self, requests: AsyncIterator[_Request]) -> AsyncIterator[_Response]:
+        """Answers what comes, until the pusher ends the stream."""
+        filling = asyncio.create_task(self._fill(requests))
+        try:
+            while True:
+                await self.changed.wait()
+                self.changed.clear()
+                while actions := self._core.handle(Free()):
+                    self._drained.set()
+                    if not isinstance(actions[0], ReadRecords):
+                        self._node.moved()  # by a word on the log's end, how fresh it is
+                    async for response in self.perform(actions):
+                        yield response
+                if self._pusher_ended and not self._core.waiting:
+                    await filling
+                    return
+        finally:
+            filling.cancel()
+
+    def end(self, reason: str) -> None:
+        """Ends the stream, once what is being done is answered."""
+        self._core.handle(EndAsked(reason))
+        self.changed.set()
+
+    async def _fill(self, requests: AsyncIterator[_Request]) -> None:
+        """Reads to the stream's end."""
+        try:
+            async for request in requests:
+                records = request.records
+                log_end = _log_end(request.log_end) if request.HasField("log_end") else None
+                self._core.handle(Came(records[0].position if records else 0, len(records), log_end, request))
+                self.changed.set()
+                while self._core.waiting >= REQUESTS_MAX:
+                    self._drained.clear()
+                    await self._drained.wait()
+        finally:
+            self._pusher_ended = True
+            self.changed.set()
+
+    async def perform(self, actions: list[StreamAction]) -> AsyncIterator[_Response]:
+        """Does what the core asks for, and what follows from it, up to the answer. Raises where the stream ends."""
+        while actions:
+            action, *actions = actions
+            match action:
+                case Answer():
+                    yield self._response(with_status=action.with_status)
+                case ReadRecords():
+                    actions += self._core.handle(self._read(action.contents))
+                case AwaitTurn():
+                    actions += await self._take_turn()
+                case NoteRecord():
+                    self._node.note_record(self._records[action.index].position, self._records[action.index].crc32)
+                case EndStream():
+                    raise _error(action)
+                case ApplySlice():
+                    raise AssertionError("slices are applied in the gate")
+
+    def _read(self, requests: Sequence[_Request]) -> RecordsRead:
+        if any(len(request.records) > RECORDS_MAX for request in requests):
+            raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
+        self._began_s = time.perf_counter()
+        self._records = [record for request in requests for record in request.records]
+        positions, self._updates, damage = decode_records(self._records)
+        return RecordsRead(positions, str(damage) if damage is not None else "")
+
+    async def _take_turn(self) -> list[StreamAction]:
+        """One slice, alone in the gate; what is next."""
+        await self._node.applying.wait()
+        async with self._node.gate.write():
+            actions = self._core.handle(Turn(self._applier.updates_max))
+            for action in actions:
+                if isinstance(action, ApplySlice):
+                    actions = self._apply(action)
+        if isinstance(actions[0], AwaitTurn):
+            await asyncio.sleep(0)
+        else:
+            self._applier.on_batch(time.perf_counter() - self._began_s)
+        return actions
+
+    def _apply(self, action: ApplySlice) -> list[StreamAction]:
+        is_whole = action.end - action.start == len(self._updates)
+        part = self._updates if is_whole else self._updates[action.start : action.end]
+        self._not_applied += self._applier.apply(action.first_position, part)
+        actions = self._core.handle(SliceApplied())
+        self._node.moved()
+        return actions
+
+    def _response(self, *, with_status: bool) -> _Response:
+        if self._node.fatal is not None:
+            raise UnavailableError("the node ends; its log says why")
+        response = _Response(applied_position=self._node.core.sequence.position)
+        if with_status:
+            response.status.CopyFrom(self._node.status())
+        for update in self._not_applied:
+            response.outcomes.append(
+                types_pb2.UpdateOutcome(
+                    position=update.position,
+                    update_id=update.update_id,
+                    outcome=update.outcome,
+                    reason=update.reason,
+                    waits_for_member_id=update.waits_for,
+                )
+            )
+        self._records, self._updates, self._not_applied = (), (), []
+        return response
+
+
+def _error(end: EndStream) -> FastTreeError:
+    match end.problem:
+        case Problem.REFUSED:
+            return FailedPreconditionError(end.reason, reason=end.problem.value)
+        case Problem.ABORTED:
+            return AbortedError(end.reason)
+        case Problem.GAP | Problem.DAMAGED:
+            return DataLossError(end.reason, reason=end.problem.value, field="records")
+
+
+def _log_end(log_end: treenode_pb2.LogEnd) -> LogEnd:
+    sent_at = log_end.sent_at
+    # A time that no clock shows counts as none: it would be copied into every answer.
+    known = log_end.HasField("sent_at") and 0 < sent_at.seconds < _YEAR_10000_S and 0 <= sent_at.nanos < 10**9
+    sent_at_s = sent_at.seconds + sent_at.nanos / 1e9 if known else 0.0
+    return LogEnd(max(1, log_end.first_position), log_end.position, log_end.import_id, sent_at_s)

@@ -1,0 +1,80 @@
+"""A simulated node's heartbeats, as `services/treenode/node/heartbeat.py` sends them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.coordinator.election.events import Answer, Heartbeat, NodeState, Role
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered
+from tests.simulator.network import End
+
+if TYPE_CHECKING:
+    from tests.simulator.node_process import NodeProcess
+
+RECONNECT_S = (0.05, 0.7)
+#: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
+UNANSWERED_MAX = 8
+
+
+class Heartbeats:
+    """Keeps a stream to the coordinator, for one life of a node."""
+
+    def __init__(self, node: NodeProcess) -> None:
+        self._node = node
+        self._sequence = 0
+        self._stream: End | None = None
+        self._unanswered = 0
+
+    def start(self) -> None:
+        """The first one, and all after it."""
+        self._connect()
+        self._beat_again()
+
+    def _connect(self) -> None:
+        node = self._node
+        end = node.network.connect(node, node.cluster.coordinator, "keepalive")
+        end.on_message = self._answered
+        end.on_end = self._lost
+        self._stream = end
+        self._unanswered = 0
+        self.beat()
+
+    def _lost(self, _reason: str) -> None:
+        self._stream = None
+        self._node.timer(self._node.world.random.uniform(*RECONNECT_S), self._connect)
+
+    def _beat_again(self) -> None:
+        self._node.timer(self._node.times.heartbeat_s, self._beat_again)
+        self.beat()
+
+    def beat(self) -> None:
+        """One heartbeat; the core is told before it leaves."""
+        end, node = self._stream, self._node
+        if end is None:
+            return
+        if self._unanswered >= UNANSWERED_MAX:
+            end.close()
+            self._lost("no answer")
+            return
+        self._sequence += 1
+        self._unanswered += 1
+        node.handle(HeartbeatSent(self._sequence))
+        core = node.core
+        end.send(
+            Heartbeat(
+                node=node.name,
+                incarnation=node.incarnation,
+                sequence=self._sequence,
+                state=NodeState(core.state),
+                import_id=core.sequence.import_id,
+                position=core.sequence.position,
+                primary_epoch=core.role.primary_epoch,
+                known_epoch=core.role.epoch,
+            )
+        )
+
+    def _answered(self, answer: Answer) -> None:
+        self._unanswered = 0
+        node = self._node
+        node.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s))
+        node.reign.saw_epoch(node.name, node.core.role.epoch)
