@@ -265,9 +265,9 @@ class Admission(Generic[Content]):
             del self.streams[stream.number]
             return [stream.end]
         first = stream.owed[0]
-        if isinstance(first.result, NotStored):
-            return [EndStream(stream.number, StreamEnd.FAULT, str(first.result.error), first.result.error),
-                    *self._gone(stream.number, now_s)]  # fmt: skip
+        if isinstance(first.result, NotStored):  # by a fault: any other refusal was answered
+            end = EndStream(stream.number, StreamEnd.FAULT, str(first.result.error), first.result.error)
+            return [end, *self._gone(stream.number, now_s)]
         ack_range = first.batch.ack_range
         if first.result is not None and ack_range is not None and first.number not in self._waiting:
             self._waiting[first.number] = stream
