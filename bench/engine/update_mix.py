@@ -44,10 +44,15 @@ def update_mix(seed: int, member_ids: Sequence[str], count: int, prefix: str = "
             update.member_changed.status = draw.choice(STATUSES)
             update.member_changed.rank = draw.randrange(10)
         elif kind < 0.97:
-            # Now and then below itself or its own downline: refused by every node alike.
-            update.member_moved.member_id = member_id
-            update.member_moved.new_parent_id = member_id if draw.random() < 0.1 else draw.choice(known)
-            update.member_moved.tree = types_pb2.TREE_SPONSOR
+            above = draw.choice(known)
+            if above == member_id or draw.random() < 0.1:
+                # Enrolled again, who is there already: rejected by every node alike.
+                update.member_enrolled.member_id = member_id
+            else:
+                # Now and then below its own downline: rejected too.
+                update.member_moved.member_id = member_id
+                update.member_moved.new_parent_id = above
+                update.member_moved.tree = types_pb2.TREE_SPONSOR
         elif kind < 0.98:
             update.member_removed.member_id = member_id
             update.member_removed.mode = draw.choice(
