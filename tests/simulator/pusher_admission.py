@@ -12,7 +12,7 @@ from services.pusher.admission import events
 from services.pusher.admission.acks import AckRange
 from services.pusher.admission.admission import Admission
 from services.pusher.admission.batch import Batch, Malformed
-from services.pusher.admission.receipts import response_of
+from services.pusher.admission.messages import response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.log.group_commit import Committed, Push, WriteQueue, not_stored
 from services.pusher.log.store import Appended, StoreFullError

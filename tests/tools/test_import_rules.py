@@ -17,7 +17,7 @@ def has_the_door(path: Path) -> bool:
     return any(
         isinstance(node, ast.ClassDef)
         and not any("Protocol" in ast.unparse(base) for base in node.bases)
-        and DOOR <= {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
+        and {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)} >= DOOR
         for node in ast.walk(tree)
     )
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.admission.admission import Admission
-from services.pusher.admission.batch import batch_of
 from services.pusher.admission.events import (
     AdmissionEvent,
     Append,
@@ -25,7 +24,7 @@ from services.pusher.admission.events import (
     StreamGone,
     StreamOpened,
 )
-from services.pusher.admission.receipts import response_of
+from services.pusher.admission.messages import batch_of, response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.shared.cores import Tick
 from services.shared.serving.errors import InvalidArgumentError, UnavailableError

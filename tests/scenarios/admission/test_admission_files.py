@@ -36,8 +36,8 @@ from services.pusher.admission.events import (
     StreamGone,
     StreamOpened,
 )
+from services.pusher.admission.messages import response_of
 from services.pusher.admission.progress import PushStream
-from services.pusher.admission.receipts import response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.events import NodeConfirmed, NodeStands
 from services.pusher.log.group_commit import AppendProblem, Committed, NotStored

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from services.pusher.admission import receipts
+from services.pusher.admission import messages
 from services.pusher.admission.acks import Acks, WaitOver
 from services.pusher.admission.admission import Admission
 from services.pusher.admission.budget import Budget
@@ -84,7 +84,7 @@ def _conflicts_are_duplicates(batch: Any, appended: Appended) -> list[Any]:
     return _STORED(batch, Appended(None, positions, appended.duplicates | set(appended.conflicts), {}))
 
 
-_STORED = receipts._stored
+_STORED = messages._stored
 
 
 def _share_alike(group: list[Push[Any]], appended: Appended) -> Results:
@@ -107,7 +107,7 @@ ADMISSION = (
     plant("receipts-out-of-order", "a later batch is answered first", Admission, "_respond", _whatever_is_due, 20),
     plant("late-as-confirmed", "a wait that timed out is told as confirmed", Acks, "_late", _late_is_reached, 20),
     plant(
-        "conflict-as-duplicate", "other content counts as a repeat", receipts, "_stored", _conflicts_are_duplicates, 20
+        "conflict-as-duplicate", "other content counts as a repeat", messages, "_stored", _conflicts_are_duplicates, 20
     ),
     plant(
         "shares-alike", "all pushes of a commit get the first one's share", group_commit, "share_out", _share_alike, 20

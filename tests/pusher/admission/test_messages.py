@@ -6,7 +6,8 @@ import pytest
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.admission.acks import AckRange
-from services.pusher.admission.batch import MESSAGE_UPDATES_MAX, Malformed, batch_of
+from services.pusher.admission.batch import MESSAGE_UPDATES_MAX, Malformed
+from services.pusher.admission.messages import batch_of
 from services.shared.domain.limits import UPDATE_BYTES_MAX
 from services.shared.wire.record import content_bytes
 from tests.pusher.updates import order

@@ -1,4 +1,7 @@
-"""What a client is told of each update it pushed."""
+"""From a message of updates to a batch, and from what became of batches to a message of receipts.
+
+This is the pusher's hottest code: microseconds an update.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,43 @@ from collections.abc import Iterable
 from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.admission.batch import Batch, Content
+from services.pusher.admission.acks import AckRange
+from services.pusher.admission.batch import MESSAGE_UPDATES_MAX, Batch, Content, Malformed
 from services.pusher.admission.events import Answer
 from services.pusher.fanout.events import KnownOutcome
 from services.pusher.log.group_commit import AppendProblem, NotStored
 from services.pusher.log.store import Appended
+from services.shared.domain.updates import size_problem, update_problem
+from services.shared.wire.record import content_bytes
 
+_RANGES = {pusher_pb2.ACK_LEVEL_ONE_NODE: AckRange.ONE_NODE, pusher_pb2.ACK_LEVEL_ALL_NODES: AckRange.ALL_NODES}
 _OUTCOMES = {
     KnownOutcome.UNKNOWN: types_pb2.OUTCOME_UNSPECIFIED,
     KnownOutcome.APPLIED: types_pb2.OUTCOME_APPLIED,
     KnownOutcome.HELD: types_pb2.OUTCOME_HELD,
     KnownOutcome.REJECTED: types_pb2.OUTCOME_REJECTED,
 }
+
+
+def batch_of(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
+    """Checks every update, and encodes the well-formed ones."""
+    updates = request.updates
+    update_ids: list[str] = []
+    contents: list[bytes] = []
+    malformed: dict[int, Malformed] = {}
+    if len(updates) <= MESSAGE_UPDATES_MAX:  # the core takes none of a message with more
+        for index, update in enumerate(updates):
+            problem = update_problem(update)
+            if problem is None:
+                content = content_bytes(update)
+                problem = size_problem(len(content))
+                if problem is None:
+                    update_ids.append(update.update_id)
+                    contents.append(content)
+                    continue
+            malformed[index] = Malformed(update.update_id, problem)
+    size_bytes = sum(map(len, contents))
+    return Batch(len(updates), update_ids, contents, size_bytes, _RANGES.get(request.ack_level), malformed)
 
 
 def response_of(answers: Iterable[Answer[Content]]) -> pusher_pb2.PushUpdatesResponse:
