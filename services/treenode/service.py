@@ -11,7 +11,7 @@ from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
 from services.treenode.imports.loading import ImportLoader, ImportTaken
-from services.treenode.imports.table_reader import ImportRefusedError
+from services.treenode.imports.reading import ImportRefusedError, Refusal
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.snapshots.saving import SnapshotWriter
@@ -76,7 +76,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             try:
                 taken = loading.result()
             except ImportRefusedError as error:
-                yield _refused(error)
+                yield _refused(error.refusal)
                 raise InvalidArgumentError(str(error), reason="IMPORT_REFUSED") from error
             yield self._done(taken)
         finally:
@@ -197,14 +197,13 @@ def _leg(leg: LegDigest) -> treenode_pb2.LegDigest:
     return treenode_pb2.LegDigest(member_id=leg.member_id, member_digest=leg.member_digest, leg_digest=leg.leg_digest)
 
 
-def _refused(error: ImportRefusedError) -> treenode_pb2.LoadImportResponse:
-    refused = error.refused
+def _refused(refusal: Refusal) -> treenode_pb2.LoadImportResponse:
     return treenode_pb2.LoadImportResponse(
         phase=_Phase.IMPORT_PHASE_REFUSED,
-        reason=refused.reason,
-        rejected_count=refused.rejected_count,
+        reason=refusal.reason,
+        rejected_count=refusal.rejected_count,
         rejected_rows=[
             types_pb2.RejectedRow(line=row.line, column=row.column, reason=row.reason)
-            for row in refused.rejected_rows[:REJECTED_ROWS_TOLD]
+            for row in refusal.rejected_rows[:REJECTED_ROWS_TOLD]
         ],
     )

@@ -21,10 +21,10 @@ from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
-from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest, Refused, Row
-from services.treenode.imports.reading import ImportLimits
+from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest
+from services.treenode.imports.reading import ImportLimits, ImportRefusedError, refuse_tree
 from services.treenode.imports.reconciliation import refusal
-from services.treenode.imports.table_reader import ImportRefusedError, ReadFailedError, TableReader
+from services.treenode.imports.table_reader import ReadFailedError, TableReader
 from services.treenode.node import cutover_events as cut
 from services.treenode.node.cutover_events import Cause
 from services.treenode.node.runner import NodeRunner
@@ -168,8 +168,7 @@ class ImportBuild(BuildRunner):
         if isinstance(outcome, cut.Refused):
             if isinstance(error, ImportRefusedError):
                 return error
-            rows = [Row(line=0, column="", reason=outcome.reason)]
-            return ImportRefusedError(Refused(reason=outcome.reason, rejected_count=1, rejected_rows=rows))
+            return refuse_tree(outcome.reason)
         if outcome.cause is Cause.NOT_BUILT and isinstance(error, ReadFailedError | DownloadFailedError | OSError):
             return UnavailableError(f"{name}: {error}", reason=outcome.cause.value)
         if outcome.cause is Cause.LOG_NOT_READ and isinstance(error, OF_THE_LOG):
@@ -209,9 +208,7 @@ async def _build(table: ImportTable, config: TreeConfig, manifest: types_pb2.Imp
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, building)
     except OverflowError as error:
-        reason = f"import refused: the file: a total does not fit 64 bits: {error}"
-        rows = [Row(line=0, column="", reason=str(error))]
-        raise ImportRefusedError(Refused(reason=reason, rejected_count=1, rejected_rows=rows)) from error
+        raise refuse_tree(f"import refused: the file: {error}") from error
     finally:
         threads.shutdown(wait=False)
 

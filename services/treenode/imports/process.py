@@ -3,8 +3,8 @@
     python -m services.treenode.imports.process FD
 
 Started ahead of time, it loads its kernels, says `Ready` and waits. The request is one line of JSON on standard input.
-Standard output tells a JSON object a line: progress, then `Read` with the table in the file FD, or `Refused` with the
-rejected rows. It ends after one file, and when standard input ends.
+Standard output tells a JSON object a line: progress, then `Read` with the table in the file FD, or the
+`Refusal`. It ends after one file, and when standard input ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ from pathlib import Path
 
 import msgspec
 
-from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefused, TableMemory, read_import
+from services.treenode.imports.reading import (
+    FileFormat,
+    ImportLimits,
+    ImportRefusedError,
+    Refusal,
+    TableMemory,
+    read_import,
+)
 from services.treenode.imports.sample_imports import write_sample_csvs
 
 _PR_SET_PDEATHSIG = 1
@@ -43,14 +50,6 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     limits: ImportLimits
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """A rejected row."""
-
-    line: int
-    column: str
-    reason: str
-
-
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Everything is loaded; the process waits."""
 
@@ -67,18 +66,10 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rows: int
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The file is bad."""
-
-    reason: str
-    rejected_count: int
-    rejected_rows: list[Row]
+ReadMessage = Ready | Checking | Read | Refusal
 
 
-ReadMessage = Ready | Checking | Read | Refused
-
-
-def read(request: ReadRequest, descriptor: int) -> Read | Refused:
+def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
     """Reads the file, and writes its table to the descriptor."""
     told_s = time.monotonic()
 
@@ -100,9 +91,8 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refused:
             progress,
             memory,
         )
-    except ImportRefused as refused:
-        rows = [Row(line=row.line, column=row.column, reason=row.reason) for row in refused.rejected_rows]
-        return Refused(reason=refused.reason, rejected_count=refused.rejected_count, rejected_rows=rows)
+    except ImportRefusedError as refused:
+        return refused.refusal
     memory.write(table)
     return Read(rows=len(table))
 
@@ -111,7 +101,7 @@ def load_kernels() -> None:
     """Reads small files, so that the large one waits for no kernel."""
     with tempfile.TemporaryDirectory(prefix="fasttree-import-") as name:
         for path in write_sample_csvs(Path(name)):
-            with contextlib.suppress(ImportRefused):
+            with contextlib.suppress(ImportRefusedError):
                 read_import(path, volume_types=["PV"], periods=["2026-11"])
 
 

@@ -12,22 +12,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready, Refused
-from services.treenode.imports.reading import TableBrokenError, read_table
+from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready
+from services.treenode.imports.reading import ImportRefusedError, Refusal, TableBrokenError, read_table
 from services.treenode.tree import ImportTable
 
 #: One line of the process's output.
 LINE_BYTES_MAX = 1024**2
 
 logger = logging.getLogger(__name__)
-
-
-class ImportRefusedError(Exception):
-    """The file is bad; nothing of it was taken."""
-
-    def __init__(self, refused: Refused) -> None:
-        super().__init__(refused.reason)
-        self.refused = refused
 
 
 class ReadFailedError(Exception):
@@ -136,7 +128,7 @@ class _ImportProcess:
         try:
             async for line in lines:
                 message = decoder.decode(line)
-                if isinstance(message, Refused):
+                if isinstance(message, Refusal):
                     raise ImportRefusedError(message)
                 if not isinstance(message, Ready):
                     tell(message)

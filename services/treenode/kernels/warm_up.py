@@ -23,7 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.kernels.compiling import cache_folder, everything_is_cached, tell_compiling
 from services.treenode.reports import ReportServicer
@@ -44,7 +44,7 @@ def tables(folder: Path) -> Iterator[ImportTable]:
     for path in (*write_sample_csvs(folder), folder / "short.parquet"):
         try:
             yield read_import(path, volume_types=CONFIG.volume_types, periods=CONFIG.periods)
-        except ImportRefused:
+        except ImportRefusedError:
             continue
 
 

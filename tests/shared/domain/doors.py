@@ -22,7 +22,7 @@ from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.amounts import amount_text
 from services.shared.domain.updates import update_problem
 from services.shared.wire.record import content_bytes
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.plan.choice import choose
@@ -208,7 +208,7 @@ def _file(write: Callable[..., None], field: Field, value: Value) -> Value | Non
     rows += [{"member_id": _BESIDE[0]}, row, {"member_id": _BESIDE[1]}]
     try:
         table = _table(write, further, rows)
-    except ImportRefused:
+    except ImportRefusedError:
         return None
     tree = Tree.from_table(table, CONFIG, 1, 0)
     tree.validate()
@@ -218,7 +218,7 @@ def _file(write: Callable[..., None], field: Field, value: Value) -> Value | Non
 def _read_csv(further: list[str], rows: list[dict[str, str]]) -> Tree | None:
     try:
         return Tree.from_table(_table(_write_csv, further, rows), CONFIG, 1, 0)
-    except ImportRefused:
+    except ImportRefusedError:
         return None
 
 

@@ -10,7 +10,7 @@ import pytest
 from fasttree.client import UpdateFormatError, from_hundredths, to_hundredths, update_from_json, update_to_json
 from services.shared.domain.amounts import amount_text
 from services.shared.domain.updates import update_problem
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 from tests.shared.domain.corpus import Case, amount_texts, cases, typed_columns
 from tests.shared.domain.doors import updates_of
 
@@ -33,7 +33,7 @@ def test_client_and_import_file_read_amounts_alike(text: str, hundredths: int | 
     if hundredths is None:
         with pytest.raises(UpdateFormatError):
             to_hundredths(text)
-        with pytest.raises(ImportRefused):
+        with pytest.raises(ImportRefusedError):
             read_import(path)
     else:
         assert to_hundredths(text) == hundredths

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest
-from services.treenode.imports.reading import ImportLimits
+from services.treenode.imports.reading import ImportLimits, ImportRefusedError
 from services.treenode.imports.sample_imports import MEMBERS, write_sample_csvs
-from services.treenode.imports.table_reader import ImportRefusedError, ReadFailedError, TableReader
+from services.treenode.imports.table_reader import ReadFailedError, TableReader
 
 DEADLINE_S = 60.0
 
@@ -120,8 +120,8 @@ def test_a_bad_file_is_refused_with_its_rows(tmp_path: Path) -> None:
         async with running(0) as reader:
             with pytest.raises(ImportRefusedError) as refused:
                 await reader.read(request(bad), lambda message: None)
-            assert refused.value.refused.rejected_count == 3
-            assert {row.line for row in refused.value.refused.rejected_rows} == {MEMBERS + 1, MEMBERS + 2, MEMBERS + 3}
+            assert refused.value.refusal.rejected_count == 3
+            assert {row.line for row in refused.value.refusal.rejected_rows} == {MEMBERS + 1, MEMBERS + 2, MEMBERS + 3}
 
     run(work)
 

@@ -2,17 +2,18 @@
 
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.reader import read_import
-from services.treenode.imports.reading.refusal import ImportRefused, RejectedRow
+from services.treenode.imports.reading.refusal import ImportRefusedError, Refusal, refuse_tree
 from services.treenode.imports.reading.source import FileFormat
 from services.treenode.imports.reading.table_memory import TableBrokenError, TableMemory, read_table
 
 __all__ = [
     "FileFormat",
     "ImportLimits",
-    "ImportRefused",
-    "RejectedRow",
+    "ImportRefusedError",
+    "Refusal",
     "TableBrokenError",
     "TableMemory",
     "read_import",
     "read_table",
+    "refuse_tree",
 ]

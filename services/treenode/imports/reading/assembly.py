@@ -37,7 +37,7 @@ class Assembly:
         self.rejected: list[RejectedRow] = []
 
     def add(self, part: Part, status_place: int) -> None:
-        """Takes a part; `status_place`: the index of the status column, or -1. Raises ImportRefused above a limit."""
+        """Takes a part. `status_place`: index of the status column, or -1. Raises ImportRefusedError above a limit."""
         begin = self.row_count
         self.row_count += part.row_count
         if self.row_count > self._limits.rows:

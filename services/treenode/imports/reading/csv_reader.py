@@ -31,14 +31,14 @@ class CsvFile:
     """A CSV file, opened: its header is read, its rows are not yet."""
 
     def __init__(self, path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> None:
-        """Raises ImportRefused where there is no header that can be read."""
+        """Raises ImportRefusedError where there is no header that can be read."""
         self._limits = limits
         self._blocks = read_blocks(path, file_format, limits, progress)
         #: The header's fields.
         self.names = _header_names(bytes(next(self._blocks).data))
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
-        """The rows, in order. Raises ImportRefused where the file can't be read on."""
+        """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
         return read_in_order(self._jobs(reader), self._limits.threads)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:

@@ -57,7 +57,7 @@ def plan_columns(
     """Gives each named column its role.
 
     `volume_types` and `periods` are the cluster's, the default first. A column named like a type is that type in the
-    first period; one named "type:YYYY-MM" opens what it names. Raises ImportRefused for a column that is missing,
+    first period; one named "type:YYYY-MM" opens what it names. Raises ImportRefusedError for a column that is missing,
     named twice, nameless or too many.
     """
     if len(names) > limits.columns:

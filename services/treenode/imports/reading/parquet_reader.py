@@ -28,7 +28,7 @@ class ParquetFile:
     """A Parquet file, opened: its footer is read, its rows are not yet."""
 
     def __init__(self, path: Path, limits: ImportLimits, progress: Progress) -> None:
-        """Raises ImportRefused where the footer can't be read, or promises more than the limits allow."""
+        """Raises ImportRefusedError where the footer can't be read, or promises more than the limits allow."""
         self._limits = limits
         self._progress = progress
         try:
@@ -54,7 +54,7 @@ class ParquetFile:
             raise refuse_file(f"it unpacks to more than {limits.unpack_ratio} times its size: it is taken for a bomb")
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
-        """The rows, in order. Raises ImportRefused where the file can't be read on."""
+        """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
         return read_in_order(self._jobs(reader), self._limits.threads)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:

@@ -59,7 +59,7 @@ def read_import(
     `volume_types`, `periods`: the cluster's, the default first; the file may open more. `progress` is told 0.0 to 1.0,
     in this thread; what it raises ends the reading. `memory`: where the table's columns go. Blocks for seconds on large
     files: call it in a thread.
-    Raises ImportRefused for a file that is not wholly right, OSError where it can't be read at all.
+    Raises ImportRefusedError for a file that is not wholly right, OSError where it can't be read at all.
     """
     limits = limits or ImportLimits()
     found = find_format(path, file_format, limits)
@@ -100,7 +100,7 @@ class _Checked:
         self._limits = limits
 
     def table(self) -> ImportTable:
-        """Raises ImportRefused."""
+        """Raises ImportRefusedError."""
         with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
             members = Members(self._assembly.ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
             sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])

@@ -45,7 +45,7 @@ class FileFormat(IntEnum):
 def find_format(path: Path, asked: FileFormat, limits: ImportLimits) -> FileFormat:
     """The format of a file by its first bytes; what was asked for, or what its name says, must agree.
 
-    Raises ImportRefused where it does not, or where the file is empty, too large, or of a kind that is not read.
+    Raises ImportRefusedError where it does not, or where the file is empty, too large, or of a kind that is not read.
     """
     size_bytes = path.stat().st_size
     if size_bytes == 0:
@@ -93,7 +93,7 @@ class _GzipStream:
         self._finished = False
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes, at most `size`; b"" at the end. Raises ImportRefused for damage and for an early end."""
+        """The next bytes, at most `size`; b"" at the end. Raises ImportRefusedError for damage and for an early end."""
         while not self._finished:
             if not self._packed:
                 self._packed = self._file.read(_PACKED_BYTES)
@@ -134,7 +134,7 @@ def read_blocks(path: Path, file_format: FileFormat, limits: ImportLimits, progr
     """The lines of a CSV file.
 
     The first block is the header line alone, without a byte order mark. Empty lines at the file's end are dropped.
-    Holds two blocks and one line at most. Raises ImportRefused for what a file of its kind may not be.
+    Holds two blocks and one line at most. Raises ImportRefusedError for what a file of its kind may not be.
     """
     size_bytes = max(1, path.stat().st_size)
     with path.open("rb", buffering=0) as file:

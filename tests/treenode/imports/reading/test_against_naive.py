@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.shared.domain.limits import NO_DAY
-from services.treenode.imports.reading import ImportLimits, ImportRefused, read_import
+from services.treenode.imports.reading import ImportLimits, ImportRefusedError, read_import
 from services.treenode.tree.table import ImportTable
 from tests.treenode.imports.reading.naive import NaiveMember, read_naively
 
@@ -90,10 +90,10 @@ def _as_members(table: ImportTable) -> dict[str, NaiveMember]:
 def _check(path: Path, text: str, limits: ImportLimits) -> None:
     expected = read_naively(text)
     if expected.wrong:
-        with pytest.raises(ImportRefused) as refused:
+        with pytest.raises(ImportRefusedError) as refused:
             read_import(path, limits=limits)
-        assert [(row.line, row.column) for row in refused.value.rejected_rows] == expected.wrong
-        assert refused.value.rejected_count == len(expected.wrong)
+        assert [(row.line, row.column) for row in refused.value.refusal.rejected_rows] == expected.wrong
+        assert refused.value.refusal.rejected_count == len(expected.wrong)
     else:
         assert _as_members(read_import(path, limits=limits)) == expected.members
 
@@ -130,5 +130,5 @@ def test_damaged_bytes_are_read_or_refused_but_nothing_else(tmp_path: Path, text
         )
     path = tmp_path / "import.csv"
     path.write_bytes(content)
-    with suppress(ImportRefused):
+    with suppress(ImportRefusedError):
         assert len(read_import(path, limits=ImportLimits(block_bytes=64))) >= 1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 from tests.treenode.imports.reading.bad_file import BadFile
 from tests.treenode.imports.reading.corpus import bad_files
 
@@ -21,14 +21,15 @@ def test_corpus_is_large_and_its_names_differ() -> None:
 @pytest.mark.parametrize("bad", _CORPUS, ids=lambda bad: bad.name)
 def test_bad_file_is_refused(bad: BadFile, tmp_path: Path) -> None:
     path = bad.write(tmp_path)
-    with pytest.raises(ImportRefused) as refused:
+    with pytest.raises(ImportRefusedError) as refused:
         read_import(path, limits=bad.limits)
-    rows = refused.value.rejected_rows
-    assert refused.value.rejected_count == bad.count
+    refusal = refused.value.refusal
+    rows = refusal.rejected_rows
+    assert refusal.rejected_count == bad.count
     assert len(rows) == min(bad.count, 100)
     for row, told in zip(rows, bad.told, strict=False):
         assert (row.line, row.column) == (told.line, told.column), row
         assert told.words in row.reason
-    assert rows == sorted(rows)
-    assert "\n" not in refused.value.reason
-    assert refused.value.reason.startswith("import refused: ")
+    assert list(rows) == sorted(rows)
+    assert "\n" not in refusal.reason
+    assert refusal.reason.startswith("import refused: ")

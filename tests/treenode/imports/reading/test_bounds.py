@@ -14,7 +14,7 @@ from tests.treenode.imports.reading.corpus import bad_files
 _MEASURE = """
 import resource, sys
 from pathlib import Path
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
@@ -23,7 +23,7 @@ read_import(Path(sys.argv[1]))
 before = peak_mb()
 try:
     read_import(Path(sys.argv[2]))
-except ImportRefused as refused:
+except ImportRefusedError as refused:
     print(peak_mb() - before)
 """
 _BOMBS = ("bomb of one line", "bomb of line ends", "bomb of rows", "Parquet bomb of one long text", "endless line")
@@ -58,7 +58,7 @@ def test_a_bomb_costs_little_memory(name: str, tmp_path: Path, good_files: dict[
 _PLAIN = """
 import sys
 from pathlib import Path
-from services.treenode.imports.reading import ImportRefused, read_import
+from services.treenode.imports.reading import ImportRefusedError, read_import
 from tests.treenode.imports.reading.corpus import bad_files
 
 folder = Path(sys.argv[1])
@@ -67,10 +67,10 @@ for bad in bad_files():
         continue
     try:
         read_import(bad.write(folder), limits=bad.limits)
-    except ImportRefused as refused:
-        rows = [(row.line, row.column) for row in refused.rejected_rows]
+    except ImportRefusedError as refused:
+        rows = [(row.line, row.column) for row in refused.refusal.rejected_rows]
         assert rows[: len(bad.told)] == [(told.line, told.column) for told in bad.told], bad.name
-        assert refused.rejected_count == bad.count, bad.name
+        assert refused.refusal.rejected_count == bad.count, bad.name
     else:
         raise AssertionError(bad.name)
 for path in sys.argv[2:]:

@@ -12,7 +12,7 @@ import pytest
 
 from bench.engine.genealogy import as_table, make_genealogy, write_genealogy
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
-from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefused, read_import
+from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
 from services.treenode.tree.table import ImportTable
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 
@@ -207,7 +207,7 @@ def test_progress_goes_up_and_may_end_the_reading(tmp_path: Path) -> None:
 
 def test_fewer_columns_may_be_required(tmp_path: Path) -> None:
     text = "member_id,sponsor_id\na,\nb,a\n"
-    with pytest.raises(ImportRefused, match="status is missing"):
+    with pytest.raises(ImportRefusedError, match="status is missing"):
         _read(tmp_path, text)
     table = _read(tmp_path, text, limits=ImportLimits(required_columns=()))
     assert table.sponsor.tolist() == [-1, 0]
