@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from fasttree.client import PushOptions
+from fasttree.client import PushOptions, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.docs.small_cluster import Entered, small_cluster
 from tests.docs.ways import ROOT, Way, linked, way
 from tests.fakes.import_file import csv_of
 from tests.updates import posted
 
-ORDER = "An order"
-STEPS_MAX = {ORDER: 18}
+ORDER, IMPORT = "An order", "An import"
+STEPS_MAX = {ORDER: 18, IMPORT: 25}
 MEMBERS = csv_of([("a", "", "1.00"), ("b", "a", "2.00")])
 
 
@@ -58,6 +58,23 @@ async def test_an_order_goes_its_way(tmp_path: Path) -> None:
                 (receipt,) = [receipt async for receipt in client.push([posted("order-1", "b")], options)]
             assert receipt.outcome == types_pb2.OUTCOME_APPLIED
     expect_entered(way(ORDER), entered.paths)
+
+
+@pytest.mark.timeout(300)
+async def test_an_import_goes_its_way(tmp_path: Path) -> None:
+    entered = Entered()
+    with entered.watched():
+        async with small_cluster(tmp_path) as client:
+            # Held: nobody knows the member yet. The first is in the file's past, the second after it.
+            waiting = [posted("order-1", "b"), posted("order-2", "b")]
+            options = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
+            outcomes = [receipt.outcome async for receipt in client.push(waiting, options)]
+            assert outcomes == [types_pb2.OUTCOME_HELD] * 2
+            with entered.noting():
+                await client.upload_import(file_of(tmp_path), UploadOptions(as_of_position=1))
+                last = [status async for status in client.watch_import()][-1]
+            assert (last.state, list(last.manifest.carried_positions)) == (pusher_pb2.IMPORT_STATE_DONE, [1])
+    expect_entered(way(IMPORT), entered.paths)
 
 
 def file_of(folder: Path) -> Path:

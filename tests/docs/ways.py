@@ -68,7 +68,7 @@ class Words:
 
     defined: frozenset[str]
     used: frozenset[str]
-    #: Name to the module that it is imported from.
+    #: Name to the module that it is imported from, as it is or by way of the module.
     imported: dict[str, str]
 
 
@@ -78,8 +78,18 @@ def words(path: str) -> Words:
     defined: set[str] = set()
     used: set[str] = set()
     imported: dict[str, str] = {}
-    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    modules = {
+        alias.asname or alias.name: f"{node.module}.{alias.name}"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
         match node:
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if module in modules:
+                used.add(name)
+                imported[name] = modules[module]
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 defined.add(name)
             case ast.Name(id=name) | ast.Attribute(attr=name):
