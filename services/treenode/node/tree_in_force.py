@@ -21,8 +21,8 @@ class TreeInForce(Generic[TreeT, ContentT]):
     carried: tuple[int, ...] = ()
 
     def with_record(self, position: int, content: ContentT) -> TreeInForce[TreeT, ContentT]:
-        """After that record was applied to the tree."""
-        return replace(self, last_record=(position, content))
+        """After that record was applied; the tree may be one that took its place, and knows of a newer one."""
+        return replace(self, last_record=(position, content)) if position > self.last_record[0] else self
 
     def replaced_by(
         self, tree: TreeT, last_record: tuple[int, ContentT], carried: tuple[int, ...] | None

@@ -247,6 +247,8 @@ class StreamCore:
 
     def _take_turn(self, updates_max: int) -> list[StreamAction]:
         batch = self._at_hand()
+        if self._node.sequence.log_id != self._log_id:
+            return self._finish()  # positions mean something else there
         rest = batch.positions
         if batch.done:
             rest = range(batch.positions[batch.done], batch.positions[-1] + 1)
@@ -258,7 +260,7 @@ class StreamCore:
         for action in actions:
             if isinstance(action, AskAgain):
                 return [AwaitTurn()]
-            if isinstance(action, ApplyRecords) and self._node.sequence.log_id == self._log_id:
+            if isinstance(action, ApplyRecords):
                 batch.done += action.first
                 batch.end = min(len(batch.positions), batch.done + updates_max)
                 return [ApplySlice(batch.done, batch.end, batch.positions[batch.done])]

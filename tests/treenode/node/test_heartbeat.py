@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fasttree.v1 import coordinator_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
+from services.treenode.debug_logs import NODE_LOG
 from services.treenode.node.lifecycle import NodeState
 from tests.fakes.coordinator import fake_coordinator
 from tests.fakes.import_file import csv_of
@@ -64,7 +65,10 @@ async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: 
             await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be passive")
             # One that lost its memory is not believed.
             coordinator.give_role("n1", epoch=6)
-            await until(lambda: node.runner._refused_text, "the lower epoch to be refused")
+            log = node.logs[NODE_LOG]
+            await until(
+                lambda: any("is not believed" in line for line in log.tail(20)), "the lower epoch to be refused"
+            )
             assert node.runner.core.state is NodeState.PASSIVE
 
 
