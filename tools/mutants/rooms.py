@@ -81,6 +81,7 @@ ROOMS = (
             "services/treenode/node/node",
         ),
         (
+            "tests/scenarios/cutover",
             "tests/scenarios/lifecycle",
             "tests/scenarios/role",
             "tests/scenarios/sequence",
@@ -91,6 +92,20 @@ ROOMS = (
             "tests/treenode/node/test_node_core.py",
         ),
     ),
+    Room(
+        (
+            "services/treenode/node/builds",
+            "services/treenode/node/cutover",
+            "services/treenode/node/search",
+            "services/treenode/node/tree_in_force",
+        ),
+        (
+            "tests/scenarios/cutover",
+            "tests/treenode/node/test_tree_in_force.py",
+            "tests/treenode/node/test_cutover_machine.py",
+        ),
+    ),
+    Room(("services/treenode/replication/stream",), ("tests/scenarios/stream",)),
     Room(
         ("services/treenode/tree/apply", "services/treenode/tree/changes", "services/treenode/tree/held"),
         (

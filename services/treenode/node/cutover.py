@@ -83,7 +83,9 @@ class Cutover:
     @property
     def needs_word(self) -> bool:
         """Whether anything here depends on where the node stands."""
-        return bool(self.builds) or self._sequence.base_wanted is not None or self.search.is_under_way
+        if self.turn is not None or self.at_once is not None or self.search.is_under_way:
+            return True
+        return self._sequence.base_wanted is not None
 
     @property
     def importing(self) -> int:
@@ -93,8 +95,10 @@ class Cutover:
     @property
     def deadline_s(self) -> float | None:
         """When a phase, or the search's rest, has lasted for long enough."""
-        times_s = [*(build.until_s for build in self.builds), self.search.rests_until_s]
-        return min((time_s for time_s in times_s if time_s is not None), default=None)
+        until_s, rests_until_s = self.turn.until_s if self.turn else None, self.search.rests_until_s
+        if until_s is None or rests_until_s is None:
+            return rests_until_s if until_s is None else until_s
+        return min(until_s, rests_until_s)
 
     def handle(self, event: CutoverEvent, now_s: float) -> _Actions:
         """Takes the event and returns what is to be done, in order."""
@@ -143,9 +147,11 @@ class Cutover:
         """Rule 7. What was offered is judged again: the node may be elsewhere by now."""
         found = event.snapshot
         build = Build(event.build, Way.SNAPSHOT, found.import_id, found.log_id, found.position, event.carried)
-        why = self.search.why_unfit(found) if event.search == self.search.number else "another search is under way"
-        if why or not self.search.hand_over():
-            return [*self._drop(build, Cause.REPLACED, why or "no base is needed any more", now_s)]
+        if event.search != self.search.number or not self.search.hand_over():
+            why = "nobody waits for it any more"
+            return [*self._end(build, why), cut.Failed(build.number, Cause.REPLACED, why)]
+        if why := self.search.why_unfit(found):
+            return self._drop(build, Cause.REPLACED, why, now_s)
         if not self._sequence.records_wait:
             self.waiting.append(build)
             return []

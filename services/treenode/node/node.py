@@ -97,10 +97,13 @@ class NodeCore:
     @property
     def deadline_s(self) -> float | None:
         """When the lease is over, the cutover has waited for long enough, or a node with a tree has, for a pusher."""
-        catches_up = self.state is NodeState.CATCHING_UP
-        grace_s = self._heard_at_s + self._settings.catch_up_grace_s if catches_up else None
-        times_s = (self.role.deadline_s, self.cutover.deadline_s, grace_s)
-        return min((time_s for time_s in times_s if time_s is not None), default=None)
+        deadline_s, cutover_s = self.role.deadline_s, self.cutover.deadline_s
+        if cutover_s is not None and (deadline_s is None or cutover_s < deadline_s):
+            deadline_s = cutover_s
+        if self.state is not NodeState.CATCHING_UP:
+            return deadline_s
+        grace_s = self._heard_at_s + self._settings.catch_up_grace_s
+        return grace_s if deadline_s is None else min(deadline_s, grace_s)
 
     def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.

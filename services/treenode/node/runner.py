@@ -12,40 +12,17 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, get_args
 
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
-from services.treenode.node.cutover_events import (
-    BuildAction,
-    Compare,
-    EnterGate,
-    Failed,
-    FindCarried,
-    Had,
-    MakeTree,
-    OfferCarried,
-    PauseApplying,
-    ReadLog,
-    Refused,
-    ResumeApplying,
-    Stop,
-    Taken,
-    TakeTree,
-)
+from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
-from services.treenode.node.search import (
-    AskPeer,
-    FetchSnapshot,
-    FindPeers,
-    PassOver,
-    SearchAction,
-    StopSearch,
-)
+from services.treenode.node.search import SearchAction
 from services.treenode.node.sequence import AnswerStatus, FindBase, SetAside, TreeTaken
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.node.waiters import PositionWaiters
@@ -125,6 +102,25 @@ class NodeRunner:
         self._as_of_bytes, self._as_of_epoch = b"", 0
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._refused_text = ""
+        #: Who does what the core asks for.
+        self._hands: dict[type[NodeAction], Callable[[Any], None]] = {
+            SetHealth: self.announcements.put_nowait,
+            HeartbeatNow: self._wake_heartbeat,
+            AnswerStatus: self._wake_streams,
+            AnswerRefused: self._tell_of_refusal,
+            SetAside: self._start_empty,
+            PauseApplying: self._pause,
+            ResumeApplying: self._resume,
+            **dict.fromkeys(get_args(BuildAction), self._have_built),
+            TakeTree: self._take_tree,
+            **dict.fromkeys(get_args(SearchAction), self.search_actions.put_nowait),
+            StateChanged: _tell_of_state,
+            Promoted: _tell_of_promotion,
+            Demoted: _tell_of_demotion,
+            FindBase: _tell_of_need,
+            # Every report of today's API ends by itself; health watches hear of the change as such.
+            EndWatches: _tell_of_watches,
+        }
 
     @property
     def fatal(self) -> BaseException | None:
@@ -247,31 +243,25 @@ class NodeRunner:
 
     def _perform(self, actions: list[NodeAction]) -> None:
         for action in actions:
-            match action:
-                case SetHealth():
-                    self.announcements.put_nowait(action)
-                case HeartbeatNow():
-                    self.heartbeat_wanted.set()
-                case AnswerStatus():
-                    self.status_wanted.set()
-                case SetAside():
-                    self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
-                    self._set_aside(action.reason)
-                    self.moved()
-                case PauseApplying():
-                    self.applying.clear()
-                case ResumeApplying():
-                    self.applying.set()
-                case TakeTree():
-                    self._take_tree(action)
-                case FindPeers() | AskPeer() | FetchSnapshot() | PassOver() | StopSearch():
-                    self.search_actions.put_nowait(action)
-                case MakeTree() | FindCarried() | OfferCarried() | ReadLog() | Compare() | EnterGate() | Stop():
-                    self._builds[action.build].perform(action)
-                case Taken() | Had() | Refused() | Failed():
-                    self._builds[action.build].perform(action)
-            self._log(action)
+            hand = self._hands.get(type(action))
+            if hand is not None:  # the others are the caller's to do
+                hand(action)
         self._arm()
+
+    def _wake_heartbeat(self, _: HeartbeatNow) -> None:
+        self.heartbeat_wanted.set()
+
+    def _wake_streams(self, _: AnswerStatus) -> None:
+        self.status_wanted.set()
+
+    def _pause(self, _: PauseApplying) -> None:
+        self.applying.clear()
+
+    def _resume(self, _: ResumeApplying) -> None:
+        self.applying.set()
+
+    def _have_built(self, action: BuildAction) -> None:
+        self._builds[action.build].perform(action)
 
     def _take_tree(self, take: TakeTree) -> None:
         build = self._builds[take.build]
@@ -279,25 +269,17 @@ class NodeRunner:
         self.heartbeat_wanted.set()
         self.moved()
 
-    def _log(self, action: NodeAction) -> None:
-        match action:
-            case EndWatches():
-                # Every report of today's API ends by itself; health watches hear of the change as such.
-                logger.debug("watches end: %s", action.reason)
-            case StateChanged():
-                logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
-            case Promoted():
-                logger.info("primary in epoch %d", action.epoch)
-            case Demoted():
-                logger.info("no longer primary: %s", action.reason)
-            case SetAside():
-                logger.warning("starts empty: %s", action.reason)
-            case FindBase():
-                logger.info("looks for a snapshot or an import: %s", action.reason)
-            case AnswerRefused() if action.reason != self._refused_text:
-                # The same refusal comes with every heartbeat: once is enough.
-                self._refused_text = action.reason
-                logger.warning("an answer of the coordinator is not believed: %s", action.reason)
+    def _start_empty(self, action: SetAside) -> None:
+        logger.warning("starts empty: %s", action.reason)
+        self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self._set_aside(action.reason)
+        self.moved()
+
+    def _tell_of_refusal(self, action: AnswerRefused) -> None:
+        # The same refusal comes with every heartbeat: once is enough.
+        if action.reason != self._refused_text:
+            self._refused_text = action.reason
+            logger.warning("an answer of the coordinator is not believed: %s", action.reason)
 
     def _arm(self) -> None:
         """One timer for the core's next deadline."""
@@ -314,3 +296,23 @@ class NodeRunner:
     def _wake(self) -> None:
         self._timer = None
         self.handle(Tick())
+
+
+def _tell_of_state(action: StateChanged) -> None:
+    logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
+
+
+def _tell_of_promotion(action: Promoted) -> None:
+    logger.info("primary in epoch %d", action.epoch)
+
+
+def _tell_of_demotion(action: Demoted) -> None:
+    logger.info("no longer primary: %s", action.reason)
+
+
+def _tell_of_need(action: FindBase) -> None:
+    logger.info("looks for a snapshot or an import: %s", action.reason)
+
+
+def _tell_of_watches(action: EndWatches) -> None:
+    logger.debug("watches end: %s", action.reason)

@@ -84,16 +84,21 @@ class UpdateStreams:
         hello = self._checked(request)
         self.end("a newer stream of the pusher took the place of this one")
         stream = self._served = _Stream(self._node, self._applier)
+        reading = None
         try:
-            actions = stream.meet(hello)
-            if not any(isinstance(action, EndStream) for action in actions):
+            response = await stream.meet(hello)
+            if stream.goes_on:
                 self.pusher_address = request.hello.pusher_address
                 logger.info("pusher %s speaks: log %s", self.pusher_address, hello.log_id)
-            async for response in stream.perform(actions):
-                yield response
-            async for response in stream.serve(requests):
-                yield response
+            yield response
+            stream.check()
+            reading = asyncio.create_task(stream.read(requests))
+            while (answer := await stream.answer()) is not None:
+                yield answer
+            await reading
         finally:
+            if reading is not None:
+                reading.cancel()
             if self._served is stream:
                 self._served = None
 
@@ -133,43 +138,52 @@ class _Stream:
         self.changed = asyncio.Event()
         self._drained = asyncio.Event()
         self._pusher_ended = False
+        #: How the stream is to end; None while it goes on.
+        self._end: EndStream | None = None
         #: The batch at hand: its records and updates, those of them that were not applied, and when it began.
         self._records: Sequence[treenode_pb2.LogRecord] = ()
         self._updates: Sequence[types_pb2.Update] = ()
         self._not_applied: list[NotApplied] = []
         self._began_s = 0.0
 
-    def meet(self, hello: PusherHello) -> list[StreamAction]:
-        """What is to be done about the hello: its answer, and the stream's end where the node refuses the pusher."""
-        actions = self._core.handle(Opened(hello))
-        self._node.moved()
-        return actions
+    @property
+    def goes_on(self) -> bool:
+        """Whether nothing ends it."""
+        return self._end is None
 
-    async def serve(self, requests: AsyncIterator[_Request]) -> AsyncIterator[_Response]:
-        """Answers what comes, until the pusher ends the stream."""
-        filling = asyncio.create_task(self._fill(requests))
-        try:
-            while True:
-                await self.changed.wait()
-                self.changed.clear()
-                while actions := self._core.handle(Free()):
-                    self._drained.set()
-                    if not isinstance(actions[0], ReadRecords):
-                        self._node.moved()  # by a word on the log's end, how fresh it is
-                    async for response in self.perform(actions):
-                        yield response
-                if self._pusher_ended and not self._core.waiting:
-                    await filling
-                    return
-        finally:
-            filling.cancel()
+    def check(self) -> None:
+        """Raises where the stream is to end."""
+        if self._end is not None:
+            raise _error(self._end)
 
     def end(self, reason: str) -> None:
         """Ends the stream, once what is being done is answered."""
         self._core.handle(EndAsked(reason))
         self.changed.set()
 
-    async def _fill(self, requests: AsyncIterator[_Request]) -> None:
+    async def meet(self, hello: PusherHello) -> _Response:
+        """Takes the hello; its answer, after which the stream is to be checked."""
+        actions = self._core.handle(Opened(hello))
+        self._node.moved()
+        response = await self._perform(actions)
+        assert response is not None, "a hello is answered"
+        return response
+
+    async def answer(self) -> _Response | None:
+        """The next answer that is due, once it is; None at the stream's end. Raises where the node ends it."""
+        while not (actions := self._core.handle(Free())):
+            if self._pusher_ended and not self._core.waiting:
+                return None
+            await self.changed.wait()
+            self.changed.clear()
+        self._drained.set()
+        if not isinstance(actions[0], ReadRecords):
+            self._node.moved()  # by a word on the log's end, how fresh it is
+        response = await self._perform(actions)
+        self.check()
+        return response
+
+    async def read(self, requests: AsyncIterator[_Request]) -> None:
         """Reads to the stream's end."""
         try:
             async for request in requests:
@@ -184,23 +198,28 @@ class _Stream:
             self._pusher_ended = True
             self.changed.set()
 
-    async def perform(self, actions: list[StreamAction]) -> AsyncIterator[_Response]:
-        """Does what the core asks for, and what follows from it, up to the answer. Raises where the stream ends."""
+    async def _perform(self, actions: list[StreamAction]) -> _Response | None:
+        """Does what the core asks for, and what follows from it; the answer, if there is one."""
+        response: _Response | None = None
         while actions:
-            action, *actions = actions
-            match action:
-                case Answer():
-                    yield self._response(with_status=action.with_status)
-                case ReadRecords():
-                    actions += self._core.handle(self._read(action.contents))
-                case AwaitTurn():
-                    actions += await self._take_turn()
-                case NoteRecord():
-                    self._node.note_record(self._records[action.index].position, self._records[action.index].crc32)
-                case EndStream():
-                    raise _error(action)
-                case ApplySlice():
-                    raise AssertionError("slices are applied in the gate")
+            following: list[StreamAction] = []
+            for action in actions:
+                match action:
+                    case ReadRecords():
+                        following = self._core.handle(self._read(action.contents))
+                    case AwaitTurn():
+                        following = await self._take_turn()
+                    case NoteRecord():
+                        record = self._records[action.index]
+                        self._node.note_record(record.position, record.crc32)
+                    case Answer():
+                        response = self._response(with_status=action.with_status)
+                    case EndStream():
+                        self._end = action
+                    case ApplySlice():
+                        raise AssertionError("slices are applied in the gate")
+            actions = following
+        return response
 
     def _read(self, requests: Sequence[_Request]) -> RecordsRead:
         if any(len(request.records) > RECORDS_MAX for request in requests):

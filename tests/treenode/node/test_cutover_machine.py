@@ -327,6 +327,27 @@ class CutoverMachine(RuleBasedStateMachine):
         self.handle(data.draw(st.sampled_from(words)))
         assert self.core.cutover.builds == before
 
+    @precondition(lambda self: self.core.cutover.search.number > 1)
+    @rule(data=st.data())
+    def a_late_word_of_a_search_comes(self, data: st.DataObject) -> None:
+        search_before = self.core.cutover.search
+        number = data.draw(st.integers(1, search_before.number - 1))
+        snapshot = search.PeerSnapshot(self.log_id, self.live.import_id + 1, self.log_end, 1)
+        before = (search_before.stage, search_before.peer, self.core.cutover.builds)
+        word = data.draw(st.sampled_from(["peers", "offered", "failed", "read"]))
+        if word == "peers":
+            self.handle(search.PeersFound(number, ("late",)))
+        elif word == "offered":
+            self.handle(search.SnapshotOffered(number, snapshot))
+        elif word == "failed":
+            self.handle(search.PeerFailed(number, "late"))
+        else:
+            self.number += 1
+            self.asked[self.number] = Asked(tree=Tree(snapshot.import_id, snapshot.position))
+            self.handle(search.SnapshotRead(number, self.number, snapshot))
+            assert self.number not in self.asked, "it is answered, and comes to nothing"
+        assert (search_before.stage, search_before.peer, self.core.cutover.builds) == before
+
     # -- what must hold
 
     @invariant()

@@ -52,13 +52,13 @@ async def test_a_tree_that_the_log_can_not_bring_up_is_given_up(tmp_path: Path) 
         pusher.updates = [enrolled("A")]
         await stream.send([1])
         async with asyncio.timeout(WAIT_S):
-            # Until updates come between the copy and its end: with none, it has all there is, and takes its place.
+            # Until an update comes between the copy and its end: with none, it has all there is, and takes its place.
             while True:
                 old = node.runner.in_force.tree
+                pusher.damaged_position = len(pusher.updates) + 1
                 relayout = asyncio.create_task(node.relayout.run_once())
                 while not relayout.done():
                     pusher.updates.append(posted(f"O-{len(pusher.updates)}", "A"))
-                    pusher.damaged_position = len(pusher.updates)
                     await stream.send([len(pusher.updates)])
                 if relayout.exception() is not None:
                     break

@@ -1,9 +1,8 @@
 """Lays a tree out anew: the same members in the same order, numbered in pre-order again, without free rows.
 
 Wanted when many enrolments, moves and removals have made much of the tree dirty: walks are exact before it and after
-it, and faster after it. It only reads the old tree, so it may run in a thread while reports go on from that one, with
-updates held back; or the shell makes a second tree from a snapshot, lays that one out anew, and applies what came
-since. The new tree has the same position, digest, and order of siblings.
+it, and faster after it. It only reads the old tree, a copy that updates don't come to; the cutover brings the new one
+up to what came since. The new tree has the same position, digest, and order of siblings.
 """
 
 from __future__ import annotations
