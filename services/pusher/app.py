@@ -24,7 +24,7 @@ from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import RolloutRunner
-from services.pusher.imports.upload_folder import UploadFolder
+from services.pusher.imports.uploads.folder import UploadFolder
 from services.pusher.log.frames import Run
 from services.pusher.log.group_commit import Committed
 from services.pusher.log.reading import LogReading
@@ -131,6 +131,7 @@ class Pusher:
                 self.background,
                 poll_s=settings.upload_poll_s,
                 stable_s=settings.upload_stable_s,
+                marker_settle_s=settings.upload_marker_settle_s,
             )
             work.append((uploads.run, "watches the upload folder"))
         return [

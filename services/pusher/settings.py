@@ -42,8 +42,11 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     upload_folder: OptionalPath = ""
     #: How often it is looked at, in seconds.
     upload_poll_s: Seconds = 0.5
-    #: A file without a `.done` marker is taken once it has not changed for so long, in seconds.
-    upload_stable_s: SecondsFrom0 = 2.0
+    #: A file without a `.done` marker is taken once it has not changed for so long, in seconds, and its last line is
+    #: whole.
+    upload_stable_s: SecondsFrom0 = 30.0
+    #: A marker counts once it has not changed for so long, in seconds: who writes into it may have made it empty first.
+    upload_marker_settle_s: SecondsFrom0 = 1.0
 
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -29,6 +29,10 @@ def find_format(head: bytes) -> types_pb2.ImportFormat.ValueType:
     return types_pb2.IMPORT_FORMAT_CSV
 
 
+class FileTooLargeError(ResourceExhaustedError):
+    """Larger than any that is taken: room on the disk would not help."""
+
+
 class ImportFiles(ImportFileStore):
     """The folder of import files, and the ways into it.
 
@@ -52,7 +56,7 @@ class ImportFiles(ImportFileStore):
         if not size_bytes:
             raise InvalidArgumentError("the file is empty: an import has a header line at least", field="size_bytes")
         if size_bytes > self._bytes_max:
-            raise ResourceExhaustedError(
+            raise FileTooLargeError(
                 f"the file has {size_bytes} bytes, {self._bytes_max} are allowed: raise pusher.import_bytes_max",
                 field="size_bytes",
                 value=str(size_bytes),
@@ -89,14 +93,14 @@ class ImportFiles(ImportFileStore):
         """Takes a file in from this machine's disk, as `receive`.
 
         Raises:
-            OSError: It can't be read or written.
+            OSError: It can't be read or written, or is a link.
             DataLossError: It became shorter meanwhile.
-            ResourceExhaustedError: Too large, or no room.
+            ResourceExhaustedError: Too large (FileTooLargeError), or no room.
         """
         header = pusher_pb2.UploadImportHeader(file_name=file_name)
 
         def copy(part: Path) -> bytes:
-            header.size_bytes = file.stat().st_size
+            header.size_bytes = file.lstat().st_size
             self._check_size(header.size_bytes)
             return copy_file(file, part, header.size_bytes)
 

@@ -23,17 +23,22 @@ def make_chunk(offset: int, data: bytes) -> types_pb2.Chunk:
     return types_pb2.Chunk(offset=offset, data=data, crc32=zlib.crc32(data))
 
 
+def _open_itself(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
+
+
 def copy_file(source: Path, target: Path, size_bytes: int) -> bytes:
-    """Copies a file's first bytes to a new file, durable under its name of now; returns their SHA-256, 32 bytes.
+    """Copies a file's first bytes to a new file, durable under its name of now; returns their SHA-256, 32 bytes. Where
+    `source` is a link it is not followed.
 
     Waits for the disk: run it in a thread.
 
     Raises:
         ChunkDamagedError: The source is shorter.
-        OSError: The disk.
+        OSError: The disk; or `source` is a link.
     """
     digest, left_bytes = hashlib.sha256(), size_bytes
-    with source.open("rb") as reading, target.open("wb", buffering=0) as writing:
+    with open(source, "rb", opener=_open_itself) as reading, target.open("wb", buffering=0) as writing:
         while left_bytes:
             data = reading.read(min(CHUNK_BYTES_MAX, left_bytes))
             if not data:

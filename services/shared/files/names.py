@@ -9,15 +9,29 @@ from services.shared.serving.errors import InvalidArgumentError
 
 #: The proto's rule (`UploadImportHeader`). `.` and `..` are folders.
 _FILE_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,128}")
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
 _SHOWN_MAX = 140
+#: With room for what is put before and behind it.
+_FIT_MAX = 100
+
+
+def file_name_problem(name: str) -> str | None:
+    """What makes a name one that could be a path, or could not be written to a disk; None where nothing does."""
+    if _FILE_NAME.fullmatch(name):
+        return None
+    return f"file_name {name[:_SHOWN_MAX]!r}: use 1 to 128 of A-Z a-z 0-9 . _ - and no folder"
 
 
 def check_file_name(name: str, field: str = "file_name") -> None:
-    """Raises InvalidArgumentError where a name could be a path, or could not be written to a disk; `field` is named."""
-    if not _FILE_NAME.fullmatch(name):
-        raise InvalidArgumentError(
-            f"file_name {name[:_SHOWN_MAX]!r}: use 1 to 128 of A-Z a-z 0-9 . _ - and no folder", field=field, value=name
-        )
+    """Raises InvalidArgumentError where a name has a problem; `field` is named."""
+    if problem := file_name_problem(name):
+        raise InvalidArgumentError(problem, field=field, value=name[:_SHOWN_MAX])
+
+
+def fit_file_name(name: str) -> str:
+    """A name without a problem that reminds of this one."""
+    fit = _UNFIT.sub("_", name)[:_FIT_MAX].lstrip(".")
+    return fit or "_"
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -245,7 +245,7 @@ async def test_downloads_go_on_from_any_offset(tmp_path: Path) -> None:
 
 async def test_files_in_the_watched_folder_are_taken(tmp_path: Path, nodes: list[FakeNode]) -> None:
     spool = tmp_path / "spool"
-    settings: dict[str, Any] = {"upload_folder": str(spool), "upload_poll_s": 0.02, "upload_stable_s": 60.0}
+    settings: dict[str, Any] = {"upload_folder": str(spool), "upload_poll_s": 0.02, "upload_marker_settle_s": 0.05}
     async with running_pusher(tmp_path, nodes, **settings) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 4))

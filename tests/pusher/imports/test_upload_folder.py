@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,14 @@ from typing import Any
 import pytest
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.imports.upload_folder import UploadFolder
+from services.pusher.imports.uploads.folder import UploadFolder
 from services.shared.files import durable
 from services.shared.serving.background import Background
 from tests.shared.files.power import Disk, ForgetfulOs
 from tests.waiting import until
 
 FILE, NAME, POSITION = b"member_id\nA\n", "members.csv", 3
+UNREADABLE = b"fault\n"
 
 
 class Ended(BaseException):
@@ -45,11 +48,13 @@ class Imports:
 
     async def take(self, file: Path, file_name: str, as_of_position: int) -> types_pb2.ImportManifest:
         content = await asyncio.to_thread(file.read_bytes)
-        assert content == FILE
+        if content == UNREADABLE:
+            raise ValueError("a fault that nobody thought of")
         manifest = types_pb2.ImportManifest(
             import_id=len(self.taken) + 1,
             file_name=file_name,
             size_bytes=len(content),
+            sha256=hashlib.sha256(content).digest(),
             as_of_position=as_of_position,
         )
         self.taken.append(manifest)
@@ -63,7 +68,7 @@ class Imports:
 
 
 def folder_of(path: Path, imports: Any, background: Background) -> UploadFolder:
-    return UploadFolder(path, imports, imports, background, poll_s=0.01, stable_s=60.0)
+    return UploadFolder(path, imports, imports, background, poll_s=0.01, stable_s=60.0, marker_settle_s=0.0)
 
 
 async def run_until(folder: UploadFolder, done: Any) -> None:
@@ -150,3 +155,143 @@ async def test_an_end_at_any_call_is_made_good_by_the_next_start(
         ]
         left = sorted(file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file())
         assert left == [f"done/{NAME}", f"done/{NAME}.result.txt"], f"after an end at call {number} of {calls}"
+
+
+def refusal(folder: Path, name: str) -> str:
+    """What the result says of a refused file, once it is there; empty before."""
+    result = folder / "refused" / f"{name}.result.txt"
+    return result.read_text() if result.exists() and os.path.lexists(folder / "refused" / name) else ""
+
+
+#: Marker to what the refusal says of it.
+BAD_MARKERS = {
+    "42".encode("utf-16"): "is UTF-16",
+    b"position 42": 'holds "position 42", which is no position',
+    b"42.0": "no position",
+    b"1_0": "no position",
+    b"-5": "no position",
+    "\u0663".encode(): "no position",
+    b"9" * 19: "no position",
+    b"1" * 20: "no position",
+    b" " * 65: "more than 64 bytes",
+}
+
+
+@pytest.mark.parametrize("content", BAD_MARKERS)
+async def test_a_marker_that_holds_no_position_refuses_its_file(tmp_path: Path, content: bytes) -> None:
+    imports = Imports()
+    folder = folder_of(tmp_path, imports, Background())
+    (tmp_path / NAME).write_bytes(FILE)
+    (tmp_path / f"{NAME}.DONE").write_bytes(content)
+    await run_until(folder, lambda: refusal(tmp_path, NAME))
+    assert BAD_MARKERS[content] in refusal(tmp_path, NAME)
+    assert not imports.taken
+    assert sorted(os.listdir(tmp_path)) == ["done", "refused"]
+
+
+@pytest.mark.parametrize(("content", "position"), [(b"\xef\xbb\xbf42\r\n", 42), (b"", 100), (b"\n", 100), (b"0", 0)])
+async def test_a_marker_is_a_position_or_nothing(tmp_path: Path, content: bytes, position: int) -> None:
+    imports = Imports()
+    folder = folder_of(tmp_path, imports, Background())
+    (tmp_path / NAME).write_bytes(FILE)
+    (tmp_path / f"{NAME}.Done").write_bytes(content)
+    await run_until(folder, lambda: is_over(tmp_path))
+    assert [manifest.as_of_position for manifest in imports.taken] == [position]
+
+
+def put_hostile_things(folder: Path) -> dict[str, str]:
+    """What nobody means well with; name to what its refusal says."""
+    secret = folder.parent / "secret"
+    secret.write_bytes(FILE)
+    (folder / "link.csv").symlink_to(secret)
+    (folder / "dangling.csv").symlink_to(folder / "nothing")
+    os.mkfifo(folder / "pipe.csv")
+    (folder / "marked-by-a-pipe.csv").write_bytes(FILE)
+    os.mkfifo(folder / "marked-by-a-pipe.csv.done")
+    (folder / "marked-by-a-folder.csv").write_bytes(FILE)
+    (folder / "marked-by-a-folder.csv.done").mkdir()
+    (folder / "marked-by-a-link.csv").write_bytes(FILE)
+    (folder / "marked-by-a-link.csv.done").symlink_to(secret)
+    (folder / ("n" * 250)).write_bytes(FILE)
+    (folder / "ein Name.csv").write_bytes(FILE)
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff.csv")).write_bytes(FILE)
+    (folder / "fault.csv").write_bytes(UNREADABLE)
+    (folder / "fault.csv.done").write_bytes(b"")
+    # Those that are no files, and none that was being taken.
+    (folder / ".taking-abc-x.csv").write_bytes(FILE)
+    (folder / ".taking-99999999999999999999-x.csv").write_bytes(FILE)
+    (folder / f".taking-{2**63}-x.csv").write_bytes(FILE)
+    (folder / ".taking-1-a link.csv").symlink_to(secret)
+    (folder / "a-folder.csv").mkdir()
+    (folder / "copied.csv.filepart").write_bytes(FILE)
+    return {
+        "link.csv": "no regular file",
+        "dangling.csv": "no regular file",
+        "pipe.csv": "no regular file",
+        "marked-by-a-pipe.csv": "marker marked-by-a-pipe.csv.done is no regular file",
+        "marked-by-a-folder.csv": "marker marked-by-a-folder.csv.done is no regular file",
+        "marked-by-a-link.csv": "marker marked-by-a-link.csv.done is no regular file",
+        "n" * 100: "use 1 to 128 of",
+        "ein_Name.csv": "use 1 to 128 of",
+        "_.csv": "use 1 to 128 of",
+        "fault.csv": "a fault that nobody thought of",
+    }
+
+
+async def test_whatever_lies_in_the_folder_every_good_file_is_taken(tmp_path: Path) -> None:
+    imports, background = Imports(), Background()
+    (tmp_path / "uploads").mkdir()
+    path = tmp_path / "uploads"
+    expected = put_hostile_things(path)
+    folder = UploadFolder(path, imports, imports, background, poll_s=0.01, stable_s=0.05, marker_settle_s=0.0)  # type: ignore[arg-type]
+    put(path)
+    await run_until(folder, lambda: is_over(path) and all(refusal(path, name) for name in expected))
+    for name, said in expected.items():
+        assert said in refusal(path, name), name
+    assert [manifest.file_name for manifest in imports.taken] == [NAME]
+    assert not background.failed.is_set()
+    assert (path / "refused" / "link.csv").is_symlink(), "moved as the link that it is"
+    assert (path / "copied.csv.filepart").exists()
+
+
+async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_in_the_end(tmp_path: Path) -> None:
+    imports = Imports()
+    folder = UploadFolder(tmp_path, imports, imports, Background(), poll_s=0.01, stable_s=0.1, marker_settle_s=0.0)  # type: ignore[arg-type]
+    (tmp_path / NAME).write_bytes(FILE[:-1])
+    (tmp_path / "whole.csv").write_bytes(FILE)
+    await run_until(folder, lambda: (tmp_path / "done" / "whole.csv.result.txt").exists())
+    assert (tmp_path / NAME).exists(), "waits"
+    await run_until(folder, lambda: refusal(tmp_path, NAME))
+    assert "put members.csv.done beside it" in refusal(tmp_path, NAME)
+    assert [manifest.file_name for manifest in imports.taken] == ["whole.csv"]
+
+
+async def test_a_mended_file_of_the_same_name_and_size_is_taken_again(tmp_path: Path) -> None:
+    imports = Imports()
+    folder = folder_of(tmp_path, imports, Background())
+    for number, content in enumerate((b"member_id\nA\n", b"member_id\nB\n"), 1):
+        (tmp_path / NAME).write_bytes(content)
+        (tmp_path / f"{NAME}.done").write_text("3")
+        await run_until(folder, lambda number=number: len(imports.taken) == number and not (tmp_path / NAME).exists())
+    assert len({manifest.sha256 for manifest in imports.taken}) == 2
+
+
+async def test_a_left_over_claim_with_other_bytes_is_an_import_of_its_own(tmp_path: Path) -> None:
+    imports = Imports()
+    (tmp_path / "before").write_bytes(b"member_id\nB\n")
+    await imports.take(tmp_path / "before", NAME, POSITION)
+    (tmp_path / f".taking-{POSITION}-{NAME}").write_bytes(FILE)
+    await run_until(folder_of(tmp_path, imports, Background()), lambda: (tmp_path / "done" / NAME).exists())
+    assert len(imports.taken) == 2
+
+
+async def test_a_result_is_true_in_the_end_also_after_a_restart(tmp_path: Path) -> None:
+    imports = Imports()
+    imports.state = pusher_pb2.IMPORT_STATE_WAITING
+    put(tmp_path)
+    result = tmp_path / "done" / f"{NAME}.result.txt"
+    await run_until(folder_of(tmp_path, imports, Background()), lambda: (tmp_path / "done" / NAME).exists())
+    assert result.read_text() == "taken as import 1\n"
+    imports.state = pusher_pb2.IMPORT_STATE_REFUSED
+    await run_until(folder_of(tmp_path, imports, Background()), lambda: "refused" in result.read_text())
+    assert result.read_text() == "import 1 refused: the tree before serves on\n"

@@ -1,0 +1,127 @@
+"""Which of the things in the upload folder are due, without any I/O.
+
+The rules:
+
+1. Only regular files are files: a link could lead to whatever the pusher may read, a pipe could hold it up for ever.
+   Those are refused unread. Folders are none of its business.
+2. A file is being written while its name begins with a dot, or ends as copying programs let it end (`.filepart`,
+   `.part`, ...). It is passed over.
+3. A file with a marker `NAME.done` beside it (in any case) is whole. The marker has to have stood unchanged for
+   `marker_settle_s`: whoever writes a number into it may have made it empty first, and a position that is not read is
+   updates that are lost.
+4. A file without one is due once it has not changed for `stable_s`. What a file is as of, its name can't say: it is
+   taken as of the log's end.
+5. Of what is refused or due, each is told once; it is told again when it has become another file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from services.shared.files.names import file_name_problem
+
+MARKER = ".done"
+#: Of files that are being copied, as the programs call them that copy.
+UNFINISHED = (".filepart", ".part", ".partial", ".crdownload", ".tmp", ".temp")
+NOT_REGULAR = "it is no regular file (a link, a pipe or a device): put the file itself here"
+MARKER_NOT_REGULAR = "its marker {marker} is no regular file: write the position that the export began at into a file"
+
+
+class EntryKind(Enum):
+    """What a name in the folder stands for; links are not followed."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A name in the folder. `look`: whatever changes when the thing behind the name does."""
+
+    name: str
+    kind: EntryKind
+    look: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A file that is whole as far as can be seen. `marker`: the name of its marker; empty where it has none.
+    `still_s`: how long it has not changed."""
+
+    name: str
+    marker: str = ""
+    still_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A thing that is refused unread. `marker`: goes with it."""
+
+    name: str
+    reason: str
+    marker: str = ""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A name at the last look, and since when it is the same."""
+
+    look: tuple[int, ...]
+    since_s: float
+    told: bool = False
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """What was in the folder at the last look. One look at a time, each with a time that is no earlier."""
+
+    stable_s: float
+    marker_settle_s: float
+    _seen: dict[str, _Seen] = field(default_factory=dict)
+
+    def look(self, entries: Iterable[Entry], now_s: float) -> list[Due | Unfit]:
+        """What is to be done now, by name."""
+        here = {entry.name: entry for entry in entries if entry.kind is not EntryKind.FOLDER or _is_marker(entry.name)}
+        self._seen = {name: self._still(entry, now_s) for name, entry in here.items()}
+        markers = {name[: -len(MARKER)]: name for name in sorted(here) if _is_marker(name)}
+        found = []
+        for name in sorted(here):
+            verdict = None if _passed_over(name) else self._verdict(here[name], here.get(markers.get(name, "")), now_s)
+            if verdict is not None and not self._seen[name].told:
+                self._seen[name].told = True
+                found.append(verdict)
+        return found
+
+    def try_again(self, name: str) -> None:
+        """What was told of this name could not be done yet."""
+        if name in self._seen:
+            self._seen[name].told = False
+
+    def _still(self, entry: Entry, now_s: float) -> _Seen:
+        before = self._seen.get(entry.name)
+        return before if before is not None and before.look == entry.look else _Seen(entry.look, now_s)
+
+    def _verdict(self, entry: Entry, marker: Entry | None, now_s: float) -> Due | Unfit | None:
+        marker_name = marker.name if marker is not None else ""
+        if entry.kind is not EntryKind.FILE:
+            return Unfit(entry.name, NOT_REGULAR, marker_name)
+        if problem := file_name_problem(entry.name):
+            return Unfit(entry.name, problem, marker_name)
+        still_s = now_s - self._seen[entry.name].since_s
+        if marker is not None:
+            if marker.kind is not EntryKind.FILE:
+                return Unfit(entry.name, MARKER_NOT_REGULAR.format(marker=marker_name), marker_name)
+            settled = now_s - self._seen[marker_name].since_s >= self.marker_settle_s
+            return Due(entry.name, marker_name, still_s) if settled else None
+        return Due(entry.name, still_s=still_s) if still_s >= self.stable_s else None
+
+
+def _is_marker(name: str) -> bool:
+    return name.lower().endswith(MARKER) and len(name) > len(MARKER)
+
+
+def _passed_over(name: str) -> bool:
+    return name.startswith(".") or _is_marker(name) or name.lower().endswith(UNFINISHED)

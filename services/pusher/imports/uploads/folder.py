@@ -1,0 +1,305 @@
+"""The watched upload folder: a file that appears there is taken as an import.
+
+Which of the things in it are due, and which are refused unread, says `arrivals.py`; what a marker says, `markers.py`.
+What is taken moves to `done/`; what is refused, to `refused/`. Beside it stands `NAME.result.txt`, which says what
+became of it: first that it was taken, and once the rollout is over, how that ended, also where the pusher ended in
+between.
+
+While a file is being taken it is called `.taking-POSITION-FILE`: a pusher that dies in between goes on with the same
+position. So each step is on disk before the next one: the name with the position before the marker goes, the result
+before the file moves beside it.
+
+Each file is one try, and holds up no other: what can't be taken is refused, whatever the reason; only where the disk is
+full is it tried again later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import re
+import time
+from pathlib import Path
+
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.imports.catalog import ImportCatalog
+from services.pusher.imports.files import FileTooLargeError
+from services.pusher.imports.intake import ImportIntake
+from services.pusher.imports.uploads.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
+from services.pusher.imports.uploads.markers import POSITION_MAX, MarkerError, read_marker
+from services.pusher.imports.uploads.whole import ends_within_a_line
+from services.shared.files.checksums import file_sha256
+from services.shared.files.durable import (
+    PART,
+    make_folder,
+    remove_durably,
+    remove_leftovers,
+    replace_durably,
+    write_durably,
+)
+from services.shared.files.names import file_name_problem, fit_file_name
+from services.shared.serving.background import Background
+from services.shared.serving.errors import ResourceExhaustedError
+
+logger = logging.getLogger(__name__)
+
+_RESULT = ".result.txt"
+_TAKING = ".taking-"
+_CLAIMED = re.compile(re.escape(_TAKING) + r"([0-9]{1,19})-(.+)", re.DOTALL)
+_TAKEN = "taken as import {import_id}\n"
+_TAKEN_RESULT = re.compile(rb"taken as import ([0-9]{1,19})\n")
+#: Results of earlier processes that are looked at: the newest.
+_RESULTS_LOOKED_AT = 1_000
+#: How many times `stable_s` a file that ends within a line may stay the same before it is refused.
+_CUT_TIMES = 10
+_PLACES = ("done", "refused")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_HOW_IT_ENDED = {
+    pusher_pb2.IMPORT_STATE_DONE: "done: every healthy node serves from it",
+    pusher_pb2.IMPORT_STATE_REFUSED: "refused: the tree before serves on",
+    pusher_pb2.IMPORT_STATE_SUPERSEDED: "superseded: a newer import took its place",
+}
+
+
+class UploadFolder:
+    """Watches one folder.
+
+    Raises:
+        OSError: The folder can't be made.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        intake: ImportIntake,
+        catalog: ImportCatalog,
+        background: Background,
+        *,
+        poll_s: float,
+        stable_s: float,
+        marker_settle_s: float,
+    ) -> None:
+        self._folder, self._intake, self._catalog, self._background = folder, intake, catalog, background
+        self._poll_s, self._cut_s = poll_s, _CUT_TIMES * stable_s
+        self._arrivals = Arrivals(stable_s, marker_settle_s)
+        #: What went wrong last, so that the same is not said twice a second.
+        self._said: dict[str, str] = {}
+        for place in _PLACES:
+            make_folder(folder / place)
+            remove_leftovers(folder / place, "*" + _RESULT + PART)
+        #: Files that the process before this one was taking: it may have taken them, and died before they moved.
+        self._left_over = set(self._claimed())
+        for claimed in self._left_over:
+            self._remove_old_marker(claimed)
+
+    async def run(self) -> None:
+        """For as long as the pusher runs."""
+        await self._follow_left_over()
+        while True:
+            try:
+                for claimed in await asyncio.to_thread(self._claim_due):
+                    await self._try(claimed)
+            except OSError as error:
+                self._say(self._folder.name, f"the upload folder {self._folder}: {error}; tries again")
+            await asyncio.sleep(self._poll_s)
+
+    def _say(self, name: str, line: str) -> None:
+        if self._said.get(name) != line:
+            self._said[name] = line
+            logger.error("%s", line)
+
+    # -- what is due
+
+    def _claim_due(self) -> list[Path]:
+        """Claims what is whole, refuses what is unfit; returns all that is to be taken."""
+        found = self._arrivals.look(self._entries(), time.monotonic())
+        here = {each.name for each in found}
+        self._said = {name: line for name, line in self._said.items() if name in here or (self._folder / name).exists()}
+        for each in found:
+            try:
+                self._claim(each) if isinstance(each, Due) else self._refuse(each.name, each.reason, each.marker)
+            except OSError as error:
+                self._say(each.name, f"{self._folder / each.name!r} can't be moved: {error}; put it here anew")
+                if error.errno in _NO_ROOM:
+                    self._arrivals.try_again(each.name)
+        return self._claimed()
+
+    def _entries(self) -> list[Entry]:
+        entries = []
+        with os.scandir(self._folder) as found:
+            for each in found:
+                try:
+                    state = each.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                kind = EntryKind.OTHER
+                if each.is_dir(follow_symlinks=False):
+                    kind = EntryKind.FOLDER
+                elif each.is_file(follow_symlinks=False):
+                    kind = EntryKind.FILE
+                entries.append(Entry(each.name, kind, (state.st_ino, state.st_size, state.st_mtime_ns)))
+        return entries
+
+    def _claim(self, due: Due) -> None:
+        """Gives a file the name that it has while it is being taken, with its position in it."""
+        file = self._folder / due.name
+        position = None
+        if due.marker:
+            try:
+                position = read_marker(self._folder / due.marker)
+            except MarkerError as error:
+                self._refuse(due.name, str(error), due.marker)
+                return
+            except FileNotFoundError:  # taken back meanwhile
+                self._arrivals.try_again(due.name)
+                return
+        elif ends_within_a_line(file):
+            if due.still_s < self._cut_s:
+                self._arrivals.try_again(due.name)
+                line = f"{due.name} ends within a line; waits for the rest, or for {due.name}{MARKER} where it is whole"
+                self._say(due.name, line)
+            else:
+                self._refuse(due.name, f"it ends within a line: where it is whole, put {due.name}{MARKER} beside it")
+            return
+        claimed = f"{_TAKING}{self._intake.position if position is None else position}-{due.name}"
+        replace_durably(file, self._folder / claimed)
+        if due.marker:
+            remove_durably(self._folder / due.marker)
+
+    def _remove_old_marker(self, claimed: Path) -> None:
+        """Ends a claim that was cut off in between: the marker would say of the next file of that name that it is
+        whole, and as of when."""
+        name = _position_and_name(claimed)[1]
+        if not os.path.lexists(self._folder / name):
+            for marker in self._folder.iterdir():
+                if marker.name.lower() == (name + MARKER).lower() and not marker.is_dir():
+                    remove_durably(marker)
+
+    def _claimed(self) -> list[Path]:
+        """In the order of their positions, and of those of one position the oldest first."""
+        claimed = [
+            (int(found[1]), file.lstat().st_mtime_ns, file)
+            for file in self._folder.iterdir()
+            if (found := _CLAIMED.fullmatch(file.name))
+            and int(found[1]) <= POSITION_MAX
+            and not file_name_problem(found[2])
+            and file.is_file()
+            and not file.is_symlink()
+        ]
+        return [file for _, _, file in sorted(claimed)]
+
+    # -- taking one
+
+    async def _try(self, claimed: Path) -> None:
+        """Takes one file, or refuses it; leaves it for later where there is no room."""
+        name = _position_and_name(claimed)[1]
+        try:
+            await self._take(claimed)
+            return
+        except FileTooLargeError as error:
+            reason = str(error)
+        except ResourceExhaustedError as error:
+            self._say(claimed.name, f"{name} can't be taken yet: {error}; tries again")
+            return
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                self._say(claimed.name, f"{name} can't be taken yet: {error}; tries again")
+                return
+            reason = str(error)
+        except Exception as error:
+            reason = str(error) or repr(error)
+        logger.error("%s is refused: %s", name, reason)
+        try:
+            await asyncio.to_thread(self._finish, claimed, "refused", f"refused: {reason}\n")
+        except OSError as error:
+            self._say(claimed.name, f"{name} is refused and can't be moved: {error}; tries again")
+
+    async def _take(self, claimed: Path) -> None:
+        position, name = _position_and_name(claimed)
+        manifest = None
+        if claimed in self._left_over:
+            manifest = await self._taken_before(claimed, name, position)
+            self._left_over.discard(claimed)
+        if manifest is None:
+            manifest = await self._intake.take(claimed, name, position)
+        told = _TAKEN.format(import_id=manifest.import_id)
+        result = await asyncio.to_thread(self._finish, claimed, "done", told)
+        self._start_following(manifest.import_id, result)
+
+    async def _taken_before(self, claimed: Path, name: str, position: int) -> types_pb2.ImportManifest | None:
+        """The import that the file became before the pusher died, if it did: the same bytes, not only as many."""
+        for status in self._catalog.newest(1):
+            manifest = status.manifest
+            if (manifest.file_name, manifest.as_of_position) == (name, position):
+                sha256 = await asyncio.to_thread(file_sha256, claimed)
+                return manifest if manifest.sha256 == sha256 else None
+        return None
+
+    def _refuse(self, name: str, reason: str, marker: str = "") -> None:
+        """Moves a thing that was not claimed out of the way, links as the links that they are."""
+        logger.error("%s is refused: %s", fit_file_name(name), reason)
+        self._move(self._folder / name, "refused", fit_file_name(name), f"refused: {reason}\n")
+        if marker and not (self._folder / marker).is_dir():
+            remove_durably(self._folder / marker)
+
+    def _finish(self, claimed: Path, place: str, text: str) -> Path:
+        return self._move(claimed, place, _position_and_name(claimed)[1], text)
+
+    def _move(self, file: Path, place: str, name: str, text: str) -> Path:
+        target = self._folder / place / name
+        if os.path.lexists(target):
+            target = target.with_name(f"{time.time_ns()}-{target.name}")
+        result = target.with_name(target.name + _RESULT)
+        write_durably(result, text.encode(errors="replace"))
+        replace_durably(file, target)
+        return result
+
+    # -- how it ended
+
+    async def _follow_left_over(self) -> None:
+        """Goes on to follow what earlier processes took, and did not see the end of."""
+        for import_id, result in await asyncio.to_thread(self._unfinished_results):
+            if any(status.manifest.import_id == import_id for status in self._catalog.newest(_RESULTS_LOOKED_AT)):
+                self._start_following(import_id, result)
+
+    def _unfinished_results(self) -> list[tuple[int, Path]]:
+        results = sorted((self._folder / "done").glob("*" + _RESULT), key=lambda path: path.lstat().st_mtime_ns)
+        found = []
+        for result in results[-_RESULTS_LOOKED_AT:]:
+            if result.is_symlink() or not result.is_file() or result.stat().st_size > 64:
+                continue
+            if told := _TAKEN_RESULT.fullmatch(result.read_bytes()):
+                found.append((int(told[1]), result))
+        return found
+
+    def _start_following(self, import_id: int, result: Path) -> None:
+        self._background.start(self._follow(import_id, result), f"follows import {import_id}")
+
+    async def _follow(self, import_id: int, result: Path) -> None:
+        async for status in self._catalog.watch(import_id):
+            if status.state in _HOW_IT_ENDED:
+                try:
+                    await asyncio.to_thread(write_durably, result, _result_text(status).encode(errors="replace"))
+                except OSError as error:
+                    logger.error("%s can't be written: %s; `fasttree import list` tells it too", result, error)
+
+
+def _position_and_name(claimed: Path) -> tuple[int, str]:
+    """What the name of a file that is being taken says."""
+    found = _CLAIMED.fullmatch(claimed.name)
+    assert found is not None  # it would not be one
+    return int(found[1]), found[2]
+
+
+def _result_text(status: pusher_pb2.ImportStatus) -> str:
+    lines = [f"import {status.manifest.import_id} {_HOW_IT_ENDED[status.state]}"]
+    for node in status.nodes:
+        progress = node.progress
+        if progress.reason:
+            lines.append(f"{node.node}: {progress.reason}")
+        if progress.rejected_count:
+            lines.append(f"{node.node}: {progress.rejected_count} rows were rejected; the first ones:")
+        lines += [f"line {row.line}, {row.column or 'whole row'}: {row.reason}" for row in progress.rejected_rows]
+    return "\n".join(lines) + "\n"
