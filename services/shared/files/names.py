@@ -29,9 +29,10 @@ def check_file_name(name: str, field: str = "file_name") -> None:
 
 
 def fit_file_name(name: str) -> str:
-    """A name without a problem that reminds of this one."""
-    fit = _UNFIT.sub("_", name)[:_FIT_MAX].lstrip(".")
-    return fit or "_"
+    """The name itself where a file beside others may have it, else one that reminds of it."""
+    if name.isprintable() and len(name.encode()) <= _FIT_MAX and not name.startswith("."):
+        return name
+    return _UNFIT.sub("_", name)[:_FIT_MAX].lstrip(".") or "_"
 
 
 def inside(folder: Path, name: str) -> Path:
