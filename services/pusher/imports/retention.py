@@ -63,7 +63,8 @@ class Retention:
             logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
 
     async def _trim(self) -> None:
-        old = await asyncio.to_thread(self._store.position_at, time.time() - self._settings.retention_age_s)
+        await self._writer.run(self._store.keep_time)
+        old = await asyncio.to_thread(self._store.position_older_than, self._settings.retention_age_s)
         first = self._catalog.history.first_kept(
             self._store.ends(),
             old,

@@ -24,7 +24,7 @@ from services.shared.wire.record import RecordDamagedError, encode_frames
 class MemoryLog(LogStore):
     """The log as a dict. `updates_max` limits how many it takes, so that a full disk can be played."""
 
-    def __init__(self, log_id: str = "memory", clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, log_id: str = "memory", clock: Callable[[], float] = time.monotonic) -> None:
         self.log_id = log_id
         self.updates_max = 1 << 62
         #: Position → frame. Tests may damage it.
@@ -107,8 +107,12 @@ class MemoryLog(LogStore):
             for _, (status, taken) in sorted(self._imports.items())
         ]
 
-    def position_at(self, seconds: float) -> int:
-        return max((position for position, at in self._times.items() if at < seconds), default=0)
+    def position_older_than(self, age_s: float) -> int:
+        stored_before_s = self._clock() - age_s
+        return max((position for position, at in self._times.items() if at <= stored_before_s), default=0)
+
+    def keep_time(self) -> None:
+        """See `LogStore`: nothing outlives the process."""
 
     def size_bytes(self) -> int:
         return sum(map(len, self.frames.values()))

@@ -12,6 +12,7 @@ loss is an error here.
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import sqlite3
 import time
@@ -39,11 +40,12 @@ from services.pusher.log.store import (
     StoreFullError,
 )
 from services.pusher.log.wal_checkpointer import WalCheckpointer
+from services.shared.clock import RunningTime
 from services.shared.wire.record import RecordDamagedError, encode_frames
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE log (position INTEGER PRIMARY KEY, update_id TEXT NOT NULL UNIQUE, frame BLOB NOT NULL);
@@ -63,6 +65,15 @@ FROM (SELECT position, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY po
 """
 _READ_ROWS = 1000
 _TIME_MARK_S = 30.0
+_KEEP_TIME_S = 600.0
+_CLOCKS_DIFFER_S = 3_600.0
+#: How far the running time had come, by the newest mark or by what was kept since.
+_KEPT_TIME = """
+SELECT max(kept) FROM (
+    SELECT max(stored_at) AS kept FROM time_marks
+    UNION ALL SELECT CAST(value AS REAL) FROM meta WHERE name = 'running_s'
+)
+"""
 _NO_ROOM = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -88,7 +99,7 @@ class SqliteLog(LogStore):
     Args:
         folder: Exists, and is this process's own (a lock on it is the caller's duty).
         settings: The writer's page cache (the index of ids should fit), and how large the file may get.
-        clock: Seconds since 1970.
+        monotonic: Seconds of a clock that never jumps: ages are counted by it.
 
     Raises:
         LogDamagedError: The file is no log, or has lost its end.
@@ -97,10 +108,9 @@ class SqliteLog(LogStore):
     """
 
     def __init__(
-        self, folder: Path, settings: LogSettings | None = None, *, clock: Callable[[], float] = time.time
+        self, folder: Path, settings: LogSettings | None = None, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.path = folder / "log.db"
-        self._clock = clock
         self._settings = settings or LogSettings()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         before = promised_by(folder / "log.end")
@@ -114,9 +124,12 @@ class SqliteLog(LogStore):
             self._prepare()
             self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
             first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
-            marked = self._writer.execute("SELECT max(stored_at) FROM time_marks").fetchone()[0]
+            kept = self._writer.execute(_KEPT_TIME).fetchone()[0]
         self._ends = LogEnds(first or 1, last or 0)
-        self._marked_at: float = marked or 0.0
+        self._time = RunningTime(kept or 0.0, monotonic)
+        #: When a mark was made last by this process, and when the running time was kept.
+        self._marked_at = -math.inf
+        self._kept_at = self._time.now_s()
         self._mark = EndMark(folder / "log.end", self.log_id)
         promised = self._mark.read()
         if promised > self._ends.last:
@@ -152,6 +165,16 @@ class SqliteLog(LogStore):
             self._writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
             self._writer.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
             self._writer.execute("COMMIT")
+        elif version == 1:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        """From version 1, whose marks are readings of the wall clock: running time goes on from the newest of them."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        # A mark of the future is of a clock that had jumped: every other record would seem older than it is.
+        self._writer.execute("DELETE FROM time_marks WHERE stored_at > ?", (time.time() + _CLOCKS_DIFFER_S,))
+        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._writer.execute("COMMIT")
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -215,7 +238,7 @@ class SqliteLog(LogStore):
         values[0::3] = range(first, first + len(frames))
         values[1::3] = update_ids
         values[2::3] = frames
-        now = self._clock()
+        now = self._time.now_s()
         if len(frames) in _INSERTS and now - self._marked_at < _TIME_MARK_S:
             # One statement is a transaction by itself, and lets go of the interpreter lock once, not three times.
             with self._told():
@@ -316,11 +339,22 @@ class SqliteLog(LogStore):
         self._ends = LogEnds(end, last)
         return end - first
 
-    def position_at(self, seconds: float) -> int:
+    def position_older_than(self, age_s: float) -> int:
         """See `LogStore`. Known to about half a minute."""
+        stored_before = self._time.now_s() - age_s
         with self._reader() as reader, self._told():
-            found = reader.execute("SELECT max(position) FROM time_marks WHERE stored_at < ?", (seconds,)).fetchone()
+            found = reader.execute(
+                "SELECT max(position) FROM time_marks WHERE stored_at <= ?", (stored_before,)
+            ).fetchone()
         return found[0] or 0
+
+    def keep_time(self) -> None:
+        now = self._time.now_s()
+        if now - self._kept_at < _KEEP_TIME_S:
+            return
+        with self._transaction() as writer:
+            writer.execute("INSERT OR REPLACE INTO meta VALUES ('running_s', ?)", (str(now),))
+        self._kept_at = now
 
     # -- imports
 

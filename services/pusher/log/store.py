@@ -1,6 +1,6 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
-All methods block; call them from one writer thread (`append`, `trim`, `save_import`) or from any thread (the rest).
+All methods block; call them from one writer thread (`append`, `trim`, `save_import`, `keep_time`) or from any thread (the rest).
 `tests/conformance/test_log_stores.py` holds every engine to what is written here.
 """
 
@@ -135,8 +135,19 @@ class LogStore(ABC):
         """
 
     @abstractmethod
-    def position_at(self, seconds: float) -> int:
-        """The newest position known to have been stored before that time (seconds since 1970); 0 if none is."""
+    def position_older_than(self, age_s: float) -> int:
+        """The newest position known to have been in the log for so long; 0 if none is.
+
+        By running time (`services/shared/clock.py`): no step of the wall clock makes a record older or younger.
+        """
+
+    @abstractmethod
+    def keep_time(self) -> None:
+        """Keeps how far the log's running time is, so that ages go on from there after a restart.
+
+        Raises:
+            StoreFullError: The disk fails.
+        """
 
     @abstractmethod
     def size_bytes(self) -> int:
