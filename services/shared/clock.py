@@ -7,9 +7,9 @@
 | wall clock | what people read; never for what can't be taken back |
 | settled wall clock (`SettledWallClock`) | what the calendar decides, such as that a day is over |
 
-A wall clock is set by hand, by a virtual machine that wakes up, by a time server that is wrong for two minutes. So an age
-is never a difference of two of its readings, and a date that matters is believed only after it has kept step with the
-monotonic clock for a while.
+A wall clock is set by hand, by a virtual machine that wakes up, by a time server that is wrong for two minutes. So an
+age is never a difference of two of its readings, and a date that matters is believed only after it has kept step with
+the monotonic clock for a while.
 """
 
 from __future__ import annotations

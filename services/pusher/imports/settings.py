@@ -35,8 +35,8 @@ class RolloutSettings(Settings, frozen=True, kw_only=True):
 class RetentionSettings(Settings, frozen=True, kw_only=True):
     """How long what is kept."""
 
-    #: Records are kept at least so long, in seconds of the pusher's running time; 0: only for as long as something needs
-    #: them.
+    #: Records are kept at least so long, in seconds of the pusher's running time; 0: only for as long as something
+    #: needs them.
     retention_age_s: KeptSeconds = 30 * 86_400.0
     #: How long a node that is away keeps the records that it lacks in the log, in seconds; afterwards it takes a
     #: snapshot.

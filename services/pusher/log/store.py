@@ -1,6 +1,7 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
-All methods block; call them from one writer thread (`append`, `trim`, `save_import`, `keep_time`) or from any thread (the rest).
+All methods block; call them from one writer thread (`append`, `trim`, `save_import`, `keep_time`) or from any thread
+(the rest).
 `tests/conformance/test_log_stores.py` holds every engine to what is written here.
 """
 
