@@ -20,13 +20,17 @@ from services.shared.clock import Clock, MonotonicClock
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.addresses import address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import StartupError, run
-from services.shared.serving.server import GrpcServer, address_of
+from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)
+
+#: A heartbeat has a few hundred bytes.
+_REQUEST_BYTES_MAX = 64 << 10
 
 
 class Coordinator:
@@ -44,11 +48,12 @@ class Coordinator:
         self.store = store
         self.background = Background()
         self.runner = CoreRunner(core, store, clock, self.background)
-        self.servicer = CoordinatorServicer(self.runner, cluster.name, settings.watch_interval_s)
+        self.servicer = CoordinatorServicer(self.runner, cluster.name, settings)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
             service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
+            options=[("grpc.max_receive_message_length", _REQUEST_BYTES_MAX)],
             setting="coordinator.port",
         )
         self.metrics = coordinator_metrics(self.runner, self.servicer)
@@ -129,7 +134,7 @@ async def follow_hosts_file(cluster: ClusterSettings, runner: CoreRunner, interv
     while True:
         await asyncio.sleep(interval_s)
         try:
-            order = hosts_order(cluster)
+            order = await asyncio.to_thread(hosts_order, cluster)
         except SettingsError as error:
             if str(error) != told:
                 logger.error("%s; the order from before stays", error)

@@ -11,7 +11,10 @@ from typing import Any
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.election.events import Answer, Heartbeat, NodeState
 from services.coordinator.election.runner import CoreRunner
+from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.view import cluster_message
+from services.shared.domain.addresses import NODE_NAME_FORM, address_problem, is_node_name
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import (
     AbortedError,
     FailedPreconditionError,
@@ -21,7 +24,11 @@ from services.shared.serving.errors import (
 
 #: Answers that wait for a node that does not read; a node answers within milliseconds or is gone.
 ANSWERS_WAITING_MAX = 256
-_NAME = re.compile(r"[!-~]{1,64}")
+#: What a node's process calls itself, beside the node's name.
+_INCARNATION = re.compile(r"[!-~]{1,64}")
+#: An epoch that a node may know beyond this coordinator's own: a coordinator that lost its state goes on above it, and
+#: nobody held so many elections meanwhile. What is beyond would use the numbers up.
+EPOCH_LEAD_MAX = 2**32
 
 
 class NodeStream:
@@ -62,13 +69,14 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     Args:
         runner: The election core and its surroundings.
         cluster: The cluster's name.
-        watch_interval_s: Watchers hear at least this often.
+        settings: How often watchers hear at least, and how many of them and of nodes there may be.
     """
 
-    def __init__(self, runner: CoreRunner, cluster: str, watch_interval_s: float) -> None:
+    def __init__(self, runner: CoreRunner, cluster: str, settings: CoordinatorSettings) -> None:
         self._runner = runner
         self._cluster = cluster
-        self._watch_interval_s = watch_interval_s
+        self._settings = settings
+        self._watchers = 0
         #: Each node's newest heartbeat that was taken, by name.
         self._heartbeats: dict[str, coordinator_pb2.KeepAliveRequest] = {}
         self._stopping = False
@@ -121,22 +129,47 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     def _check(self, request: coordinator_pb2.KeepAliveRequest, process: tuple[str, str] | None) -> None:
         if request.cluster != self._cluster:
             raise FailedPreconditionError(
-                f"this is the coordinator of cluster {self._cluster}, and the node is of {request.cluster}: "
+                f"this is the coordinator of cluster {self._cluster}, and the node is of {quoted(request.cluster)}: "
                 "set [cluster] name and coordinator to match",
                 field="cluster",
                 value=request.cluster,
             )
-        for field, text in (("node.name", request.node.name), ("incarnation", request.incarnation)):
-            if not _NAME.fullmatch(text):
-                raise InvalidArgumentError(
-                    f"{field} must be 1 to 64 printable ASCII characters without blanks", field=field, value=text
-                )
+        if not is_node_name(request.node.name):
+            raise InvalidArgumentError(
+                f"node.name must be {NODE_NAME_FORM}", field="node.name", value=request.node.name
+            )
+        if not _INCARNATION.fullmatch(request.incarnation):
+            raise InvalidArgumentError(
+                "incarnation must be 1 to 64 printable ASCII characters without blanks",
+                field="incarnation",
+                value=request.incarnation,
+            )
+        leases = self._runner.core.leases
+        if leases.get(request.node.name) is None and len(leases) >= self._settings.nodes_max:
+            raise ResourceExhaustedError(
+                f"{len(leases)} nodes are known already: wait until some are forgotten, or raise coordinator.nodes_max"
+            )
+        self._check_addresses(request.node)
+        known_epoch, limit = request.status.known_epoch, self._runner.core.recorded.epoch + EPOCH_LEAD_MAX
+        if max(known_epoch, request.status.primary_epoch) > limit:
+            raise InvalidArgumentError(
+                f"epoch {known_epoch} is far beyond this coordinator's {self._runner.core.recorded.epoch}: a node of "
+                "another cluster, or one with a damaged state folder",
+                field="status.known_epoch",
+                value=str(known_epoch),
+            )
         if request.sequence == 0:
             raise InvalidArgumentError("sequence counts from 1", field="sequence", value="0")
         if process is not None and process != (request.node.name, request.incarnation):
             raise InvalidArgumentError(
                 "a stream belongs to one process: name and incarnation stay", field="node.name", value=request.node.name
             )
+
+    def _check_addresses(self, node: coordinator_pb2.NodeAddress) -> None:
+        for field in ("report", "instant", "http"):
+            address = getattr(node, field)
+            if address and (problem := address_problem(address)):
+                raise InvalidArgumentError(f"node.{field}: {problem}", field=f"node.{field}", value=address)
 
     def _take(self, request: coordinator_pb2.KeepAliveRequest) -> None:
         self.heartbeats_received += 1
@@ -169,10 +202,18 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def WatchCluster(
         self, request: coordinator_pb2.WatchClusterRequest, context: Any
     ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
-        while not self._stopping:
-            seen = self._runner.changes
-            yield coordinator_pb2.WatchClusterResponse(cluster=self.view())
-            await self._runner.wait_changed(seen, self._watch_interval_s)
+        if self._watchers >= self._settings.watchers_max:
+            raise ResourceExhaustedError(
+                f"{self._watchers} watch the cluster already: end some, or raise coordinator.watchers_max"
+            )
+        self._watchers += 1
+        try:
+            while not self._stopping:
+                seen = self._runner.changes
+                yield coordinator_pb2.WatchClusterResponse(cluster=self.view())
+                await self._runner.wait_changed(seen, self._settings.watch_interval_s)
+        finally:
+            self._watchers -= 1
 
     # ---- an operator's wishes ----------------------------------------------------------------------------------------
 

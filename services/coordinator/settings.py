@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import field
+from msgspec import Meta, field
 
 from services.coordinator.election.settings import ElectionSettings
 from services.shared.config.bounds import Folder, Host, Port, Seconds, SecondsFrom0
@@ -28,6 +29,10 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
 
     #: Whoever watches the cluster hears of it at least this often, in seconds.
     watch_interval_s: Seconds = 1.0
+    #: Nodes that are known at a time; one more is refused (RESOURCE_EXHAUSTED).
+    nodes_max: Annotated[int, Meta(ge=1, le=1_000)] = 64
+    #: Calls of WatchCluster at a time; one more is refused (RESOURCE_EXHAUSTED).
+    watchers_max: Annotated[int, Meta(ge=1, le=10_000)] = 128
     #: How often the host file is looked at for changes, in seconds.
     hosts_file_interval_s: Seconds = 1.0
     #: How long calls may take to finish when the coordinator is asked to end, in seconds.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2
-from services.coordinator.election.candidates import host_rank
+from services.coordinator.election.candidates import host_rank, is_electable
 from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import Role
 from services.coordinator.election.leases import NodeLease
@@ -68,6 +68,10 @@ def note(core: ElectionCore, now_s: float) -> str:
         parts.append(core.handover.note())
     elif not core.seat.primary:
         parts.append(_why_vacant(core, now_s))
+    alive = [lease for lease in core.leases if lease.is_alive(now_s)]
+    unlisted = [lease.node for lease in alive if not is_electable(lease, core.hosts_order)]
+    if unlisted:
+        parts.append(f"not in the host file, so never primary: {', '.join(sorted(unlisted))}")
     return "; ".join(part for part in parts if part)
 
 
@@ -82,6 +86,8 @@ def _why_vacant(core: ElectionCore, now_s: float) -> str:
         wait_s = core.others_from - now_s
         waits_for = f"{core.recorded.primary}'s" if core.recorded.primary else "an earlier"
         return f"started or woke just now: {waits_for} lease may run for another {wait_s:.1f} s"
-    if any(lease.is_ready(now_s) for lease in core.leases):
+    if any(lease.is_ready(now_s) and is_electable(lease, core.hosts_order) for lease in core.leases):
         return "an election is due"
+    if any(lease.is_ready(now_s) for lease in core.leases):
+        return "no node that the host file has is ready"
     return "no node is ready"

@@ -35,10 +35,11 @@ from services.pusher.metrics import pusher_metrics
 from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer, address_of
+from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer
 
 logger = logging.getLogger(__name__)
 

@@ -20,13 +20,14 @@ from fasttree.v1 import (
 from services.shared.config.bounds import Seconds
 from services.shared.config.load import given_value, load_settings
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
 from services.shared.serving.channels import connection_age_options
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
-from services.shared.serving.server import PRIMARY, READY, GrpcServer, address_of
+from services.shared.serving.server import PRIMARY, READY, GrpcServer
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.debug_pages import DebugPages
 from services.treenode.imports.files import ImportFiles

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.shared.domain.addresses import address_problem
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
@@ -60,6 +61,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     ) -> AsyncIterator[treenode_pb2.LoadImportResponse]:
         """Progress, then the import's end. Ends with the call: a caller that goes away ends the loading."""
         told: asyncio.Queue[treenode_pb2.LoadImportResponse] = asyncio.Queue()
+        if request.pusher_address and (problem := address_problem(request.pusher_address)):
+            raise InvalidArgumentError(f"pusher_address: {problem}", field="pusher_address")
         loading = asyncio.ensure_future(self._loader.load(request, self._streams.pusher_address, told.put_nowait))
         last = treenode_pb2.LoadImportResponse(phase=_Phase.IMPORT_PHASE_DOWNLOADING)
         try:

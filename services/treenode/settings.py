@@ -17,7 +17,7 @@ from services.shared.config.bounds import (
     Folder,
     Host,
     OptionalHost,
-    OptionalName,
+    OptionalNodeName,
     Percent,
     Port,
     Seconds,
@@ -32,7 +32,7 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     """One node. Ports and folders differ from node to node on one machine; the rest is best alike in a cluster."""
 
     #: The node's name, unique in the cluster; empty: the machine's host name.
-    name: OptionalName = ""
+    name: OptionalNodeName = ""
     #: Address to listen on, on all three ports.
     listen_host: Host = "0.0.0.0"
     #: Host name at which the others reach this node; empty: `listen_host`, or the machine's host name where that is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_a_field_of_a_part_is_one_of_the_section(tmp_path: Path) -> None:
 def test_two_parts_never_share_a_name() -> None:
     with pytest.raises(TypeError, match="two fields are named wait_s"):
         fields_of(WaitSection)
+
+
+def test_an_ipv6_address_of_the_host_file_stands_in_brackets(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.50201"
+    file.write_text("fd00::1 50100 50201\r\n[fd00::2] 50100 50201\n")
+    hosts = read_hosts_file(file)
+    assert [host.report_address for host in hosts] == ["[fd00::1]:50100", "[fd00::2]:50100"]
+    assert [host.instant_address for host in hosts] == ["[fd00::1]:50201", "[fd00::2]:50201"]
+
+
+def test_a_host_file_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    pipe, long, wide = tmp_path / "pipe", tmp_path / "long", tmp_path / "wide"
+    os.mkfifo(pipe)
+    long.write_text("".join(f"host{number} 50100 50201\n" for number in range(1_001)))
+    wide.write_text("#" * 1_000_001)
+    for path, said in ((pipe, "it is no file"), (long, "more than 1000 lines"), (wide, "more than 1000 lines")):
+        with pytest.raises(SettingsError, match=said):
+            read_hosts_file(path)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +194,8 @@ def test_hosts_file(tmp_path: Path) -> None:
     [
         *("host 50100", "host 50100 50201 9", "host zero 50201", "host 0 50201", "host 70000 1"),
         *("host 50100 -1", "host ５ 50201", f"host {'9' * 5_000} 1"),
+        *("unix:/x 50100 50201", "ho\0st 50100 50201", "ho\x1b[2Jst 50100 50201", "dns://ns/host 50100 50201"),
+        *("host:1 50100 50201", f"{'h' * 300} 50100 50201", "host 50100\f50201", "fd00:1 50100 50201"),
     ],
 )
 def test_a_wrong_host_line_is_named(tmp_path: Path, line: str) -> None:

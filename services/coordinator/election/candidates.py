@@ -13,9 +13,13 @@ def is_recorded(lease: NodeLease, recorded: Recorded) -> bool:
 
 def host_rank(lease: NodeLease, hosts_order: Sequence[str]) -> int:
     """The node's place in the host file, from 0; behind all others where it is not in it."""
-    names = (lease.node, lease.last.address)
-    places = [hosts_order.index(name) for name in names if name in hosts_order]
-    return min(places, default=len(hosts_order))
+    place = lease.place_in(hosts_order)
+    return len(hosts_order) if place is None else place
+
+
+def is_electable(lease: NodeLease, hosts_order: Sequence[str]) -> bool:
+    """Whether the node may be primary: the VIP goes by the host file, where there is one, and knows no other node."""
+    return not hosts_order or lease.place_in(hosts_order) is not None
 
 
 def best(

@@ -18,7 +18,8 @@ handover.py):
    ends empties nothing.
 4. **Who wins**: ready nodes with a live lease; the process that held the seat last, if it is still good; else the
    furthest (import, position); else the first in the host file; else the first name. A process that was elected and
-   for one whole lease did not take the role lets the others go first for a while.
+   for one whole lease did not take the role lets the others go first for a while. Where there is a host file, a node
+   that is not in it is never elected: the VIP does not know it.
 5. **The holder has to be ready.** One that is draining, or fell back to loading, is told PASSIVE at once, and another
    is elected as soon as it confirms.
 6. **Switchover**: the target has the primary's position before anything changes; then the old primary is told,
@@ -31,7 +32,7 @@ handover.py):
 import math
 from collections.abc import Iterable
 
-from services.coordinator.election.candidates import best, is_recorded
+from services.coordinator.election.candidates import best, is_electable, is_recorded
 from services.coordinator.election.events import (
     Action,
     Answer,
@@ -279,6 +280,7 @@ class ElectionCore:
     def _best(self, now_s: float, without: str = "") -> NodeLease | None:
         """The ready node that goes first (rules 2 and 4), None if there is none."""
         ready = [lease for lease in self.leases if lease.is_ready(now_s) and lease.node != without]
+        ready = [lease for lease in ready if is_electable(lease, self.hosts_order)]
         if now_s < self.others_from:
             ready = [lease for lease in ready if is_recorded(lease, self.recorded)]
         return best(ready, self.recorded, self.hosts_order, now_s)
@@ -351,6 +353,7 @@ class ElectionCore:
             asked.to_node,
             is_known=target is not None,
             is_ready=target is not None and target.is_ready(now_s),
+            is_electable=target is None or is_electable(target, self.hosts_order),
             is_paused=self.recorded.paused or self._pauses.wanted is not None,
             has_primary=self.seat.state is SeatState.HELD,
             under_way=self.handover.target if self.handover is not None else "",

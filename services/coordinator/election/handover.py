@@ -173,13 +173,21 @@ class Handover:
 
 
 def refusal(
-    to_node: str, *, is_known: bool, is_ready: bool, is_paused: bool, has_primary: bool, under_way: str
+    to_node: str,
+    *,
+    is_known: bool,
+    is_ready: bool,
+    is_electable: bool,
+    is_paused: bool,
+    has_primary: bool,
+    under_way: str,
 ) -> tuple[SwitchoverProblem, str]:
     """Why a switchover can't begin, with the way out; an empty text where it can.
 
     Args:
         to_node: Whom the operator asked for; empty: any node.
         is_known, is_ready: The node that would become primary.
+        is_electable: The same node: whether the host file has it.
         is_paused: Elections are, or are about to be.
         has_primary: There is one, and it is not stepping down.
         under_way: The target of another switchover; empty: there is none.
@@ -196,4 +204,6 @@ def refusal(
     elif not is_ready:
         message = f"{to_node} is not ready" if to_node else "no other node is ready"
         message += ": see `fasttree status`"
+    elif not is_electable:
+        message = f"{to_node} is not in the host file, so the VIP does not know it: add its line first"
     return SwitchoverProblem.NOT_POSSIBLE, message

@@ -12,10 +12,12 @@ Rules:
    over as soon as the lease has ended; and at once where the stream has ended and the old process can hold no role,
    so that a passive node that restarts is back without a wait.
 5. A node that is dead for long is forgotten, unless the host file has it.
+6. The host file has a node by its name, by the address of its report port, or by that of one host under a shorter or
+   longer name ("ftsp01:50100" is "ftsp01.example.com:50100").
 """
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -68,9 +70,24 @@ class NodeLease:
         """Whether the lease runs."""
         return now_s < self.ends_at
 
+    def place_in(self, hosts_order: Sequence[str]) -> int | None:
+        """Its place in the host file, from 0; None where it is not in it (rule 6)."""
+        for place, host in enumerate(hosts_order):
+            if host in (self.node, self.last.address) or _same_host(host, self.last.address):
+                return place
+        return None
+
     def is_ready(self, now_s: float) -> bool:
         """Whether it is alive and answers reports."""
         return self.is_alive(now_s) and self.last.state in READY_STATES
+
+
+def _same_host(one: str, other: str) -> bool:
+    """Whether two addresses are of one port, on hosts of which one is the other's name without a domain."""
+    (host, _, port), (other_host, _, other_port) = one.rpartition(":"), other.rpartition(":")
+    if not host or port != other_port or host.replace(".", "").isdigit():
+        return False
+    return host.startswith(f"{other_host}.") or other_host.startswith(f"{host}.")
 
 
 class LeaseTable:
@@ -83,6 +100,9 @@ class LeaseTable:
 
     def __iter__(self) -> Iterator[NodeLease]:
         return iter(self._leases.values())
+
+    def __len__(self) -> int:
+        return len(self._leases)
 
     def get(self, node: str) -> NodeLease | None:
         """The node's lease, alive or not; None if it was never heard of."""
@@ -116,21 +136,20 @@ class LeaseTable:
         if lease.last.state is NodeState.DRAINING and not may_hold_role:
             lease.ends_at = min(lease.ends_at, now_s)
 
-    def forget_gone(self, hosts_order: Collection[str], now_s: float) -> None:
+    def forget_gone(self, hosts_order: Sequence[str], now_s: float) -> None:
         """Drops those that are long gone (rule 5)."""
         for lease in [*self]:
             if now_s >= self._forgotten_at(lease, hosts_order):
                 del self._leases[lease.node]
 
-    def times(self, hosts_order: Collection[str]) -> Iterator[float]:
+    def times(self, hosts_order: Sequence[str]) -> Iterator[float]:
         """When something becomes different by time alone."""
         for lease in self:
             yield lease.ends_at
             yield self._forgotten_at(lease, hosts_order)
 
-    def _forgotten_at(self, lease: NodeLease, hosts_order: Collection[str]) -> float:
-        listed = lease.node in hosts_order or lease.last.address in hosts_order
-        return math.inf if listed else lease.ends_at + self._forget_s
+    def _forgotten_at(self, lease: NodeLease, hosts_order: Sequence[str]) -> float:
+        return math.inf if lease.place_in(hosts_order) is not None else lease.ends_at + self._forget_s
 
     def shown(self, now_s: float) -> list[object]:
         """What watchers want to hear of each change of."""

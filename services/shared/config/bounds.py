@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from msgspec import Meta
 
+from services.shared.domain.addresses import ADDRESS_PATTERN, HOST_PATTERN, NODE_NAME_FORM, NODE_NAME_PATTERN
 from services.shared.domain.columns import COLUMN_NAME_PATTERN, VOLUME_TYPE_PATTERN
 from services.shared.domain.days import PERIOD_PATTERN
 
@@ -30,24 +31,20 @@ CountFrom0 = Annotated[int, Meta(ge=0, le=1_000_000_000)]
 #: Up to a pebibyte.
 Bytes = Annotated[int, Meta(ge=1, le=1 << 50)]
 
-_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_HOST_NAME = r"[A-Za-z0-9_.-]{1,253}"
-_IPV6 = r"(?=[^:]*:[^:]*:)[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,32})?"
-_HOST = rf"(?:{_HOST_NAME}|{_IPV6}|\[{_IPV6}\])"
 _PATH = r"[^\x00-\x1f\x7f]{1,4096}"
 
 Name = Annotated[str, Meta(pattern=r"\A[!-~]{1,64}\Z", description="1 to 64 printable ASCII characters without blanks")]
-OptionalName = Annotated[
-    str, Meta(pattern=r"\A[!-~]{0,64}\Z", description="up to 64 printable ASCII characters without blanks")
+OptionalNodeName = Annotated[
+    str, Meta(pattern=rf"\A(?:{NODE_NAME_PATTERN})?\Z", description=f"{NODE_NAME_FORM}; or empty")
 ]
-Host = Annotated[str, Meta(pattern=rf"\A{_HOST}\Z", description="a host name or an address, without a port")]
+Host = Annotated[str, Meta(pattern=rf"\A{HOST_PATTERN}\Z", description="a host name or an address, without a port")]
 OptionalHost = Annotated[
-    str, Meta(pattern=rf"\A(?:{_HOST})?\Z", description="a host name or an address, without a port; or empty")
+    str, Meta(pattern=rf"\A(?:{HOST_PATTERN})?\Z", description="a host name or an address, without a port; or empty")
 ]
 OptionalAddress = Annotated[
     str,
     Meta(
-        pattern=rf"\A(?:(?:{_HOST_NAME}|\[{_IPV6}\]):{_PORT})?\Z",
+        pattern=rf"\A(?:{ADDRESS_PATTERN})?\Z",
         description="host:port, such as ftsp01.example.com:50400; or empty",
     ),
 ]

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.shared.config.load import SettingsError
+from services.shared.domain.addresses import PORT_MAX, PORT_PATTERN, address_of, is_host
+from services.shared.domain.sentences import quoted
 
-PORT_MAX = 65535
-_PORT = re.compile(r"[1-9][0-9]{0,4}")
+#: Far more nodes than a cluster has: the file is read each second.
+LINES_MAX = 1_000
+_LINE_BYTES_MAX = 1_000
+_PORT = re.compile(PORT_PATTERN)
+_BLANKS = " \t\r"
 
 
 class Host(NamedTuple):
@@ -22,30 +27,37 @@ class Host(NamedTuple):
     @property
     def report_address(self) -> str:
         """host:port of the report port."""
-        return f"{self.host}:{self.report_port}"
+        return address_of(self.host, self.report_port)
 
     @property
     def instant_address(self) -> str:
         """host:port of the instant port."""
-        return f"{self.host}:{self.instant_port}"
+        return address_of(self.host, self.instant_port)
 
 
 def read_hosts_file(path: Path) -> list[Host]:
     """Reads a host file.
 
-    Blank lines and lines that begin with `#` are passed over.
+    Blank lines and lines that begin with `#` are passed over. Blocks: it reads the disk.
 
     Raises:
         SettingsError: The file can't be read, or a line is malformed; names the line and what it should be.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        if not path.is_file():  # a pipe would hold up whoever reads it
+            raise OSError("it is no file")
+        with path.open("rb") as file:
+            content = file.read(LINES_MAX * _LINE_BYTES_MAX + 1)
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: can't read the host file: {error}") from error
+    lines = text.split("\n")
+    if len(content) > LINES_MAX * _LINE_BYTES_MAX or len(lines) > LINES_MAX + 1:
+        raise SettingsError(f"{path}: more than {LINES_MAX} lines: a host file has one for each node")
     hosts: list[Host] = []
     taken: set[str] = set()
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+    for number, line in enumerate(lines, 1):
+        if not line.strip(_BLANKS) or line.lstrip(_BLANKS).startswith("#"):
             continue
         host = _parse(path, number, line)
         for address in (host.report_address, host.instant_address):
@@ -57,11 +69,11 @@ def read_hosts_file(path: Path) -> list[Host]:
 
 
 def _parse(path: Path, number: int, line: str) -> Host:
-    fields = line.split()
-    ports = [int(field) for field in fields[1:] if _PORT.fullmatch(field) and int(field) <= PORT_MAX]
-    if len(fields) != 3 or len(ports) != 2:
+    fields = [field for field in re.split(r"[ \t\r]+", line) if field]
+    ports = [int(field) for field in fields[1:] if _PORT.fullmatch(field)]
+    if len(fields) != 3 or len(ports) != 2 or not is_host(fields[0]):
         raise SettingsError(
             f"{path}, line {number}: expected `host report-port instant-port` with ports 1-{PORT_MAX}, "
-            f"such as `ftsp01.example.com 50100 50201`; found {line.strip()[:80]!r}"
+            f"such as `ftsp01.example.com 50100 50201`; found {quoted(line.strip(_BLANKS))}"
         )
     return Host(fields[0], ports[0], ports[1])

@@ -13,13 +13,16 @@ from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "fasttree"
 VALUE_LENGTH_MAX = 100
+#: A status travels in a header block of 8 KiB: its message stands there three times, and in one of them each byte may
+#: take three. What would not fit comes to the client as a broken stream, in place of the reason.
+MESSAGE_BYTES_MAX = 800
 
 
 class FastTreeError(Exception):
     """Something that a caller can act on.
 
     Args:
-        message: One line that names the place and the mend.
+        message: One line that names the place and the mend; cut to a length that is safe to send.
         reason: UPPER_SNAKE_CASE, the same for each case of one kind; the class's own where empty.
         field: The request's field that is wrong, if one is.
         value: Its value, cut to a length that is safe to send.
@@ -29,6 +32,9 @@ class FastTreeError(Exception):
     default_reason: ClassVar[str] = "INTERNAL"
 
     def __init__(self, message: str, *, reason: str = "", field: str = "", value: str = "") -> None:
+        encoded = message.encode(errors="replace")
+        if len(encoded) > MESSAGE_BYTES_MAX:
+            message = encoded[:MESSAGE_BYTES_MAX].decode(errors="ignore") + "…"
         super().__init__(message)
         self.message = message
         self.reason = reason or self.default_reason

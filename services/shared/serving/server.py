@@ -27,11 +27,6 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "[::]")
 AddServicer = Callable[[Any, grpc.aio.Server], None]
 
 
-def address_of(host: str, port: int) -> str:
-    """host:port, as gRPC takes it: an IPv6 address stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-
-
 class GrpcServer:
     """A grpc.aio server with health and reflection.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.addresses import address_problem
 from services.shared.files.downloads import Progress, Wanted, fetch
 from services.shared.files.durable import remove_durably, remove_leftovers, write_durably
 from services.shared.files.import_files import ImportFileStore
@@ -84,6 +85,9 @@ class ImportFiles(ImportFileStore):
         check_file_name(manifest.file_name, "manifest.file_name")
         if len(sources) > SOURCES_MAX:
             raise InvalidArgumentError(f"at most {SOURCES_MAX} sources", field="sources")
+        for source in sources:
+            if problem := address_problem(source):
+                raise InvalidArgumentError(f"sources: {problem}", field="sources", value=source)
         if not 0 < manifest.size_bytes <= self._bytes_max:
             raise ResourceExhaustedError(
                 f"the import file has {manifest.size_bytes} bytes, 1 to {self._bytes_max} are taken; set "

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.domain.addresses import address_problem
 from services.shared.serving.errors import (
     AbortedError,
     DataLossError,
@@ -40,7 +41,6 @@ from services.treenode.replication.stream import (
 from services.treenode.tree import NotApplied
 
 LOG_ID_LENGTH_MAX = 128
-ADDRESS_LENGTH_MAX = 300
 #: Records of one message; a pusher sends some hundreds.
 RECORDS_MAX = 100_000
 #: Messages that are read and not yet looked at; the pusher is held up beyond it.
@@ -120,10 +120,8 @@ class UpdateStreams:
             )
         if len(hello.log_id) > LOG_ID_LENGTH_MAX:
             raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
-        if len(hello.pusher_address) > ADDRESS_LENGTH_MAX:
-            raise InvalidArgumentError(
-                f"pusher_address must have at most {ADDRESS_LENGTH_MAX} characters", field="hello.pusher_address"
-            )
+        if hello.pusher_address and (problem := address_problem(hello.pusher_address)):
+            raise InvalidArgumentError(f"pusher_address: {problem}", field="hello.pusher_address")
         return PusherHello(hello.log_id, _log_end(request.log_end))
 
 

@@ -81,7 +81,7 @@ class LeasesMachine(RuleBasedStateMachine):
 
     @rule(listed=st.sets(nodes))
     def forget_gone(self, listed: set[str]) -> None:
-        self.table.forget_gone(listed, self.now_s)
+        self.table.forget_gone(sorted(listed), self.now_s)
         for node in set(self.known) - listed:
             if self.now_s >= self.known[node].ends_at + FORGET_S:
                 del self.known[node]

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -181,7 +182,7 @@ class Drill:
         await asyncio.wait_for(begun.wait(), self._wait_s)
         killed_at = time.monotonic()
         if self._kill_command is not None:
-            process = await asyncio.create_subprocess_shell(self._kill_command.replace("{node}", killed))
+            process = await asyncio.create_subprocess_shell(self._kill_command.replace("{node}", shlex.quote(killed)))
             if await process.wait() != 0:
                 watching.cancel()
                 raise DrillError(f"--kill-command ended with {process.returncode}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
 from services.treenode.reports.plan.choice import Catalogue, Choice
@@ -54,7 +55,7 @@ def checked_id(member_id: str, field: str) -> str:
     if 0 < len(member_id) <= MEMBER_ID_LENGTH_MAX and member_id.isascii() and member_id.isprintable():
         return member_id
     raise InvalidArgumentError(
-        f'{field} "{member_id}" is no member id: send 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters',
+        f"{field} {quoted(member_id)} is no member id: send 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters",
         reason="MEMBER_ID_INVALID",
         field=field,
         value=member_id,
@@ -78,7 +79,7 @@ def row_of_member(tree: Tree, member_id: str, field: str = "member_id") -> int:
 def member_unknown(member_id: str, field: str) -> NotFoundError:
     """Says that nobody has the id that stands in that field of the request."""
     return NotFoundError(
-        f'{field} "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field=field, value=member_id
+        f"{field} {quoted(member_id)}: no member has this id", reason="MEMBER_UNKNOWN", field=field, value=member_id
     )
 
 

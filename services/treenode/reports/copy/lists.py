@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import LEVEL, MEMBER_ID
 from services.treenode.reports.copy.extents import (
@@ -88,7 +89,8 @@ def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> Fro
         last = np.flatnonzero(seats == place_of(tree, choice, to_member_id, "to_member_id").seat)
         if not len(last):
             raise InvalidArgumentError(
-                f'to_member_id "{to_member_id}" is not above "{member_id}": name a member of its upline, or nobody',
+                f"to_member_id {quoted(to_member_id)} is not above {quoted(member_id)}: "
+                "name a member of its upline, or nobody",
                 reason="NOT_IN_UPLINE",
                 field="to_member_id",
                 value=to_member_id,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import ALL, COLUMNS, DEFAULT_COLUMNS, VOLUMES, Column
 
@@ -84,7 +85,7 @@ def known_column(name: str, catalogue: Catalogue, field: str, allowed: Mapping[s
     column = allowed.get(name) or (None if name in catalogue.plain else catalogue.further.get(name))
     if column is None:
         raise InvalidArgumentError(
-            f'{field}: no column "{name}" here: use one of {", ".join((*allowed, *catalogue.further))}',
+            f"{field}: no column {quoted(name)} here: use one of {', '.join((*allowed, *catalogue.further))}",
             reason="COLUMN_UNKNOWN",
             field=field,
             value=name,
@@ -97,7 +98,7 @@ def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
         return known[0]
     if name not in known:
         raise InvalidArgumentError(
-            f'options.{field} "{name}" is not in this tree: use one of {", ".join(known)}',
+            f"options.{field} {quoted(name)} is not in this tree: use one of {', '.join(known)}",
             reason=reason,
             field=f"options.{field}",
             value=name,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import COLUMNS, KIND, LEVEL, RANGE_COLUMNS, Column, Kind
 from services.treenode.reports.plan.choice import Catalogue, known_column
@@ -202,4 +203,4 @@ def _scaled(text: str, places: int, field: str, rounding: str) -> int:
 
 
 def _wrong(field: str, value: str, reason: str, mend: str) -> InvalidArgumentError:
-    return InvalidArgumentError(f'{field} "{value}" can\'t be: {mend}', reason=reason, field=field, value=value)
+    return InvalidArgumentError(f"{field} {quoted(value)} can't be: {mend}", reason=reason, field=field, value=value)
