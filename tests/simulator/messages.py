@@ -57,6 +57,7 @@ class LoadRequest(NamedTuple):
 
     manifest: Manifest
     sources: tuple[str, ...]
+    as_it_comes: bool = False
 
 
 class LoadWord(NamedTuple):

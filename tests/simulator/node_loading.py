@@ -260,7 +260,15 @@ class Loader:
             self._node.handle(cut.Cancelled(build.number))
 
         end.on_end = cancel
-        self._node.handle(cut.ImportAsked(build.number, manifest.import_id, manifest.as_of_position, manifest.carried))
+        self._node.handle(
+            cut.ImportAsked(
+                build.number,
+                manifest.import_id,
+                manifest.as_of_position,
+                manifest.carried,
+                as_it_comes=request.as_it_comes,
+            )
+        )
         build.beat()
 
     def lay_out_anew(self) -> None:

@@ -104,7 +104,7 @@ class ImportDesk:
         """A node stands otherwise, or there is another primary."""
         for event in for_rollout(news):
             match event:
-                case roll.NodeUp(name):
+                case roll.NodeUp(node=name):
                     self._connected_since.setdefault(name, self._pusher.clock.now())
                 case roll.NodeDown(name):
                     self._connected_since.pop(name, None)
@@ -219,7 +219,9 @@ class ImportDesk:
         manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
-        end = self._pusher.network.connect(self._pusher, node, "load_import", LoadRequest(manifest, action.sources))
+        end = self._pusher.network.connect(
+            self._pusher, node, "load_import", LoadRequest(manifest, action.sources, action.as_it_comes)
+        )
         self._loads[action.attempt] = end
         words = LoadWords(action)
         end.on_message = lambda word: self._load_word(words, word)

@@ -237,8 +237,11 @@ class LoadImportRequest(_message.Message):
     MANIFEST_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
+    AS_IT_COMES_FIELD_NUMBER: _builtins.int
     pusher_address: _builtins.str
     """host:port of the pusher, to read updates after the file's position from."""
+    as_it_comes: _builtins.bool
+    """No node can say which updates were held when the file was taken: take it without them."""
     @_builtins.property
     def manifest(self) -> _types_pb2.ImportManifest:
         """Which file."""
@@ -253,10 +256,11 @@ class LoadImportRequest(_message.Message):
         manifest: _types_pb2.ImportManifest | None = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
         pusher_address: _builtins.str = ...,
+        as_it_comes: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_it_comes", b"as_it_comes", "manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -189,6 +189,8 @@ class NodeStands:
     in_step: bool
     applied_position: int
     import_id: int
+    #: Whether records bring it on; not so one that needs a base, or whose state is of another log.
+    follows_log: bool = True
 
 
 ReplicationAction = Connect | EndStream | Send | SendLogEnd | NodeStands | NodeConfirmed

@@ -95,7 +95,10 @@ class NodeReplication:
 
     def stands(self) -> NodeStands:
         """How it is now, for whoever else goes by it."""
-        return NodeStands(self.node, self.connected, self.in_step, self.applied_position, self.import_id)
+        follows_log = self.state is NodeStream.STREAMING
+        return NodeStands(
+            self.node, self.connected, self.in_step, self.applied_position, self.import_id, follows_log=follows_log
+        )
 
     @property
     def owes(self) -> bool:

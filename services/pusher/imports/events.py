@@ -27,10 +27,14 @@ class HostsKnown:
 
 @dataclass(frozen=True, slots=True)
 class NodeUp:
-    """A node is connected, and says which import it serves (0: none). Again whenever that changes."""
+    """A node is connected, and says which import it serves (0: none). Again whenever that changes.
+
+    `follows_log`: records bring it on, so it knows what was held at any position.
+    """
 
     node: str
     import_id: int
+    follows_log: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +121,16 @@ RolloutEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Ask the node to take the import, from these nodes (and the pusher itself, last)."""
+    """Ask the node to take the import, from these nodes (and the pusher itself, last).
+
+    `as_it_comes`: no node can say which updates were held when the file was taken.
+    """
 
     node: str
     import_id: int
     attempt: int
     sources: tuple[str, ...]
+    as_it_comes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from services.pusher.imports.events import HostsKnown, NodeDown, NodeUp, Primary
 def for_rollout(news: NodeStands | MembersChanged) -> list[RolloutEvent]:
     """The events that the rollout core is told, in order."""
     if isinstance(news, NodeStands):
-        return [NodeUp(news.node, news.import_id) if news.connected else NodeDown(news.node)]
+        up = NodeUp(news.node, news.import_id, follows_log=news.follows_log)
+        return [up if news.connected else NodeDown(news.node)]
     events: list[RolloutEvent] = []
     if news.now.addresses != news.before.addresses:
         events.append(HostsKnown(news.now.addresses))

@@ -6,8 +6,10 @@
 2. Passive nodes first, in host-file order; the primary last. Roles are looked at anew for each load.
 3. The first node is the *canary*. If it refuses the file, the import is refused, and no other node ever sees it; the
    import in force stays. The canary serves the import in force: in an older tree other updates are held, and one that
-   is in the file already would be carried and count twice; a node with an older one takes the one in force first. The
-   primary is the canary only if no other node is known, or none was there for `canary_patience_s`.
+   is in the file already would be carried and count twice; a node with an older one takes the one in force first. And
+   it follows the log: one that needs a base can't say which updates were held when the file was taken, and they would
+   be lost. Only where no node follows it for `canary_patience_s` is the import taken as it comes. The primary is the
+   canary only if no other node is known, or none was there for `canary_patience_s`.
 4. An import is *in force* once a node serves from it and that, with the node's carried positions, is on disk
    (`RecordTaken`, answered by `Recorded`). Only then the log's end names it and the next node begins: otherwise a
    pusher that starts again could give a later node other carried updates than the first one took. Where a node turns
@@ -61,6 +63,8 @@ class RolloutNode:
     connected: bool = False
     #: The import that it said it serves; 0 for none.
     import_id: int = 0
+    #: Whether records bring it on.
+    follows_log: bool = False
     #: Not asked before this time.
     retry_at: float = 0.0
     failures: int = 0
@@ -113,8 +117,8 @@ class Rollout:
                 actions += self._give_up_stalled(now_s)
             case HostsKnown(nodes):
                 actions += self._hosts_known(nodes)
-            case NodeUp(address, import_id):
-                self._node_up(address, import_id, now_s)
+            case NodeUp():
+                self._node_up(event, now_s)
             case NodeDown(address):
                 if address in self.nodes:
                     self.nodes[address].connected = False
@@ -170,15 +174,15 @@ class Rollout:
         self.nodes = {address: self.nodes.get(address, RolloutNode(address)) for address in nodes}
         return actions
 
-    def _node_up(self, address: str, import_id: int, now_s: float) -> None:
-        node = self.nodes.get(address)
+    def _node_up(self, event: NodeUp, now_s: float) -> None:
+        node = self.nodes.get(event.node)
         if node is None:
             return
-        if not node.connected and self.load is not None and self.load.node == address:
+        if not node.connected and self.load is not None and self.load.node == event.node:
             self.load.came_up = True
         elif not node.connected:
             node.retry_at = now_s  # it has just come: whatever it failed at before, it may do better now
-        node.connected, node.import_id = True, import_id
+        node.connected, node.import_id, node.follows_log = True, event.import_id, event.follows_log
 
     # -- the load under way
 
@@ -259,7 +263,8 @@ class Rollout:
             for peer in self.nodes.values()
             if peer.connected and peer.import_id == import_id and peer.node != node.node
         )
-        actions.append(Load(node.node, import_id, self._attempts, sources))
+        as_it_comes = import_id > self.in_force and node.import_id == self.in_force and not node.follows_log
+        actions.append(Load(node.node, import_id, self._attempts, sources, as_it_comes))
         return actions
 
     def _choose(self, now_s: float) -> tuple[RolloutNode | None, int]:
@@ -293,15 +298,17 @@ class Rollout:
     def _canary(self, now_s: float) -> RolloutNode | None:
         """The first node for an import that none has taken, or None if it has to wait for one."""
         ready = [node for node in self._connected(now_s) if node.import_id == self.in_force]
-        passive = [node for node in ready if node.node != self.primary]
+        following = [node for node in ready if node.follows_log]
+        passive = [node for node in following if node.node != self.primary]
         if passive:
             self._patient_since = None
             return passive[0]
         if self._patient_since is None:
             self._patient_since = now_s
-        if len(self.nodes) > 1 and now_s < self._patient_since + self.settings.canary_patience_s:
+        alone = len(self.nodes) == 1 and bool(following)
+        if not alone and now_s < self._patient_since + self.settings.canary_patience_s:
             return None
-        return ready[0] if ready else None
+        return next(iter(following or ready), None)
 
     def _next_of(self, import_id: int, now_s: float) -> RolloutNode | None:
         """The next node that lacks the import in force: passive ones in host-file order, then the primary."""

@@ -121,7 +121,10 @@ class RolloutRunner:
         manifest = self._catalog.status(load.import_id).manifest
         address = self._pusher_address()
         request = treenode_pb2.LoadImportRequest(
-            manifest=manifest, sources=[*load.sources, address], pusher_address=address
+            manifest=manifest,
+            sources=[*load.sources, address],
+            pusher_address=address,
+            as_it_comes=load.as_it_comes,
         )
         progress = treenode_pb2.LoadImportResponse()
         words = LoadWords(load)
@@ -129,6 +132,12 @@ class RolloutRunner:
         channel = open_channel(load.node)
         try:
             logger.info("import %d goes to %s", load.import_id, load.node)
+            if load.as_it_comes:
+                logger.warning(
+                    "import %d is taken as it comes: no node can say which updates were held at position %d",
+                    load.import_id,
+                    manifest.as_of_position,
+                )
             async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
                 self._show(load, progress)
                 self.handle(words.said(progress.phase, progress.carried_positions, progress.reason))

@@ -82,7 +82,11 @@ class ImportLoader:
         try:
             outcome = await build.run(
                 cut.ImportAsked(
-                    build.number, manifest.import_id, manifest.as_of_position, tuple(manifest.carried_positions)
+                    build.number,
+                    manifest.import_id,
+                    manifest.as_of_position,
+                    tuple(manifest.carried_positions),
+                    as_it_comes=request.as_it_comes,
                 )
             )
         finally:

@@ -98,6 +98,8 @@ class Build:
     position: int = 0
     #: What it carries; None for a relayout, and while nobody has said.
     carried: tuple[int, ...] | None = None
+    #: Whether a new import is taken without what it carries, since no node can say that.
+    as_it_comes: bool = False
     #: Whether the import was in force when it was asked for.
     was_in_force: bool = False
     #: Whether it is to be compared with the live tree before it takes its place.

@@ -14,7 +14,8 @@ The rules:
    each once. Where the manifest names them, those it names, as in every other node. Else the import is new, and the
    live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
    most. An import that came in force while the node made its tree is not new any more: it has to be asked again, with
-   what it carries. A node that needs a base has no tree to ask, and takes the import as it comes.
+   what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher
+   says that no other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
    before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here.
 4. *When updates are paused.* Only once the new tree lacks no more than `pause_lag_updates`: then nothing is applied,
@@ -141,6 +142,7 @@ class Cutover:
             return Build(event.build, Way.RELAYOUT, sequence.import_id, sequence.log_id)
         build = Build(event.build, Way.IMPORT, event.import_id, sequence.log_id, event.as_of_position)
         build.carried, build.was_in_force = event.carried or None, self._in_force(event.import_id)
+        build.as_it_comes = event.as_it_comes
         return build
 
     def _snapshot_read(self, event: SnapshotRead, now_s: float) -> _Actions:
@@ -206,9 +208,13 @@ class Cutover:
         if in_force and not build.was_in_force and build.carried is None:
             why = f"import {build.import_id} came in force while it was built; ask again, with what it carries"
             return self._drop(build, Cause.NODE_BEHIND, why, now_s)
-        if in_force or self._sequence.base_wanted is not None:
+        out_of_reach = self._base_wanted and self._lag(build) < 0
+        if in_force or (out_of_reach and build.as_it_comes):
             build.enter(_P.OFFERING)
             return self._offer(build, build.carried or (), now_s)
+        if out_of_reach:
+            why = f"the node needs a base itself: it can't tell which updates were held at position {build.position}"
+            return self._drop(build, Cause.NODE_BEHIND, why, now_s)
         build.to_compare = True
         build.enter(_P.WAITING, now_s + self._settings.import_position_wait_s_max)
         return []

@@ -41,12 +41,15 @@ class Cause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ImportAsked:
-    """The pusher asks the node to take an import. `carried`: empty until a node has taken it, and maybe then."""
+    """The pusher asks the node to take an import. `carried`: empty until a node has taken it, and maybe then.
+    `as_it_comes`: no node can say what it carries.
+    """
 
     build: int
     import_id: int
     as_of_position: int
     carried: tuple[int, ...] = ()
+    as_it_comes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

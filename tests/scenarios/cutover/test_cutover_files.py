@@ -111,7 +111,8 @@ def _build_event(words: list[str], core: ToldCutover) -> object | None:
         case ["import", build, import_id, *options]:
             values = _values(options)
             carried = _positions(values.get("carried", ""))
-            return cut.ImportAsked(_number(build), int(import_id), int(values["as_of"]), carried)
+            as_it_comes = values.get("as_it_comes") == "yes"
+            return cut.ImportAsked(_number(build), int(import_id), int(values["as_of"]), carried, as_it_comes)
         case ["relayout", build]:
             return cut.RelayoutAsked(_number(build))
         case ["built", build, *at]:

@@ -26,7 +26,8 @@ def say(action: Any) -> str | None:
     """An action in a few words."""
     match action:
         case Load():
-            return f"load {action.attempt}: {action.node} takes import {action.import_id}{_from(action.sources)}"
+            how = " as it comes" if action.as_it_comes else ""
+            return f"load {action.attempt}: {action.node} takes import {action.import_id}{how}{_from(action.sources)}"
         case CancelLoad():
             return f"cancel load {action.attempt}"
         case RecordTaken():
