@@ -14,8 +14,8 @@ The rules:
    each once. Where the manifest names them, those it names, as in every other node. Else the import is new, and the
    live tree knows, once it stands at the file's position: for that the build waits, `import_position_wait_s_max` at
    most. An import that came in force while the node made its tree is not new any more: it has to be asked again, with
-   what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the pusher
-   says that no other node can tell either (`as_it_comes`).
+   what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the
+   pusher says that no other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
    before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here.
 4. *When updates are paused.* Only once the new tree lacks no more than `pause_lag_updates`: then nothing is applied,
