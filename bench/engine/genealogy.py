@@ -196,6 +196,14 @@ def _ids(members: int, random: np.random.Generator) -> NDArray[np.bytes_]:
     return out.view(f"S{digits}").ravel()
 
 
+#: How the header of a CSV file declares the further columns that are no texts.
+_DECLARED = {
+    "loyalty_points": "loyalty_points:integer",
+    "bonus_rate": "bonus_rate:decimal",
+    "renewed_on": "renewed_on:date",
+}
+
+
 def _volume(members: int, random: np.random.Generator) -> NDArray[np.int64]:
     """Hundredths: one in three members ordered nothing, a few sent something back."""
     amounts = (random.standard_exponential(members, np.float32) * 12_000).astype(np.int64)
@@ -258,6 +266,8 @@ def write_genealogy(genealogy: Genealogy, path: Path) -> None:
     if path.suffix == ".parquet":
         pyarrow.parquet.write_table(table, path, compression="zstd")
         return
+    # In Parquet a column's own type declares what it holds, in CSV the header does.
+    table = table.rename_columns([_DECLARED.get(name, name) for name in table.column_names])
     options = pyarrow.csv.WriteOptions(quoting_style="none")
     if path.suffix == ".gz":
         with pa.CompressedOutputStream(str(path), "gzip") as stream:

@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.treenode.imports.reading import read_import
+from services.treenode.reports.copy.extents import catalogue_of
+from services.treenode.reports.encode.single import MemberEncoder
+from services.treenode.reports.plan.choice import choose
+from services.treenode.tree import Tree, TreeConfig
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.fakes.reports import FakeReports
@@ -98,6 +103,43 @@ async def test_downline_as_json_and_table(fasttree: FastTree) -> None:
         "m4",
         "5 members, as of import 1, position 7 (n1)",
     ]
+
+
+async def test_what_csv_exports_is_imported_again_whole(
+    cluster: FakeCluster, fasttree: FastTree, tmp_path: Path
+) -> None:
+    note = 'a\r\nb\t"c",\r'
+    columns = {"zip": "02134", "note": note, "points": "-7", "ratio": "1.5", "since": "2026-01-31", "a:b": " x "}
+    for member in cluster.reports.members:
+        member.columns.clear()
+        member.columns.update(columns)
+    kinds = {"points": "INTEGER", "ratio": "DECIMAL", "since": "DATE"}
+    cluster.reports.columns = [
+        report_pb2.ColumnDescription(
+            name=name, type=report_pb2.ColumnType.Value(f"COLUMN_TYPE_{kinds.get(name, 'TEXT')}")
+        )
+        for name in columns
+    ]
+    ran = await fasttree("downline", "m0", "--format", "csv", "--columns", "*")
+    file = tmp_path / "exported.csv"
+    file.write_text(ran.out, encoding="utf-8", newline="")
+    table = read_import(file)
+    assert [member_id.decode() for member_id in table.member_ids.tolist()] == [f"m{index}" for index in range(5)]
+    assert table.sponsor.tolist() == [-1, 0, 1, 2, 3]
+    assert table.volumes["PV", "2026-11"].tolist() == [0, 100, 200, 300, 400]
+    assert {name: column.kind for name, column in table.further.items()} == {
+        name: kinds.get(name, "TEXT").lower() for name in columns
+    }
+    tree = Tree.from_table(table, TreeConfig(("PV",), ("2026-11",)), 1, 0)
+    encoded = MemberEncoder().encode(tree, choose(report_pb2.ReportOptions(columns=["*"]), catalogue_of(tree)), "m4")
+    assert dict(report_pb2.GetMemberResponse.FromString(encoded).member.columns) == columns
+
+
+async def test_a_table_shows_control_characters_as_people_write_them(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.reports.members[0].columns["country"] = "a\nb\t\x9b31m\r"
+    lines = (await fasttree("downline", "--columns", 'member_id,"country"')).out.splitlines()
+    assert lines[1] == "m0         a\\nb\\t\\x9b31m\\r"
+    assert len(lines) == 7
 
 
 async def test_options_reach_the_request(cluster: FakeCluster, fasttree: FastTree) -> None:

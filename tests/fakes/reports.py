@@ -35,6 +35,7 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
             )
             for index in range(members)
         ]
+        self.columns = [report_pb2.ColumnDescription(name="country", type=report_pb2.COLUMN_TYPE_TEXT)]
         self.as_of = types_pb2.AsOf(import_id=1, position=7, epoch=2, node="n1")
         #: (code, details, whether a server wrote it)
         self.failures: list[grpc.StatusCode] = []
@@ -133,14 +134,13 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
 
     async def DescribeTree(self, request: Any, context: Any) -> report_pb2.DescribeTreeResponse:
         await self._fail(request, context)
-        columns = [report_pb2.ColumnDescription(name="country", type=report_pb2.COLUMN_TYPE_TEXT)]
         return report_pb2.DescribeTreeResponse(
             as_of=self.as_of,
             members=len(self.members),
             roots=1,
             volume_types=["PV"],
             periods=["2026-11"],
-            columns=columns,
+            columns=self.columns,
         )
 
 

@@ -12,6 +12,14 @@ import click
 
 from fasttree.v1 import types_pb2
 
+#: What would break a table's lines, or move the cursor of a terminal.
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {9: "\\t", 10: "\\n", 13: "\\r"}
+
+
+def on_one_line(text: str) -> str:
+    """A text with its control characters as people write them: a line break as \\n."""
+    return text if text.isprintable() else text.translate(_ESCAPED)
+
 
 def print_json(value: Any) -> None:
     """One JSON document."""
@@ -27,7 +35,8 @@ class Table:
     """A plain table. Columns whose cells are all numbers stand to the right."""
 
     def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Widths come from these rows; `line` keeps them for further ones."""
+        """Widths come from these rows; `line` keeps them for further ones. Cells are shown on one line."""
+        columns, rows = [on_one_line(name) for name in columns], [[on_one_line(cell) for cell in row] for row in rows]
         self._widths = [
             max(len(column), *(len(row[index]) for row in rows)) if rows else len(column)
             for index, column in enumerate(columns)
@@ -40,7 +49,7 @@ class Table:
         """One row as text."""
         padded = (
             cell.rjust(width) if right else cell.ljust(width)
-            for cell, width, right in zip(cells, self._widths, self._right, strict=True)
+            for cell, width, right in zip(map(on_one_line, cells), self._widths, self._right, strict=True)
         )
         return "  ".join(padded).rstrip()
 

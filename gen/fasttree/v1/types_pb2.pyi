@@ -431,7 +431,9 @@ class MemberEnrolled(_message.Message):
     """"YYYY-MM-DD", or empty if unknown."""
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further columns that the cluster's import has, as text: at most 1,024 bytes each, without control characters."""
+        """Further columns that the cluster's import has, as text: at most 1,024 bytes each, without control
+        characters but tabs and line breaks.
+        """
 
     def __init__(
         self,

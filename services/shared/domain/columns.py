@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Literal, get_args
 
 from services.shared.domain.days import is_period
 from services.shared.domain.limits import (
     COLUMN_NAME_LENGTH_MAX,
     COLUMN_TEXT_BYTES_MAX,
+    DECIMAL_SCALE,
     NO_NUMBER,
     NUMBER_LENGTH_MAX,
     VOLUME_TYPE_LENGTH_MAX,
 )
 from services.shared.domain.sentences import SHAPELESS, is_plain, quoted
 
+#: What a further column holds: texts to the letter; whole numbers of 64 bits; numbers of six places; days.
+FurtherKind = Literal["text", "integer", "decimal", "date"]
+FURTHER_KINDS: Final[tuple[FurtherKind, ...]] = get_args(FurtherKind)
+#: Names that mean something else wherever columns are named.
+OWN_NAMES: Final = frozenset({"volumes", "columns", "*"})
+
 COLUMN_NAME_PATTERN: Final = rf"(?! )[^{SHAPELESS}]{{1,{COLUMN_NAME_LENGTH_MAX}}}(?<! )"
 VOLUME_TYPE_PATTERN: Final = rf"[A-Za-z][A-Za-z0-9_]{{0,{VOLUME_TYPE_LENGTH_MAX - 1}}}"
+COLUMN_TYPE_FORM: Final = (
+    f"after the last colon stands a type, one of {', '.join(FURTHER_KINDS)}: write NAME:text for a name with a colon, "
+    "TYPE:2026-11 for a volume"
+)
+NAME_TAKEN: Final = "FastTree has this name for itself: choose another"
 NAME_FORM: Final = f"a name of 1 to {COLUMN_NAME_LENGTH_MAX} printable characters"
 TEXT_TOO_LONG: Final = f"the text is longer than {COLUMN_TEXT_BYTES_MAX} bytes: shorten it"
-TEXT_CONTROL: Final = "the text holds a control character: take it out"
+TEXT_CONTROL: Final = "the text holds a control character that is no tab or line break: take it out"
 TEXT_ENCODING: Final = "the text is not UTF-8: save the file as UTF-8"
 VOLUME_TYPE_FORM: Final = (
     f"{{value}} is no volume type: write a letter and up to {VOLUME_TYPE_LENGTH_MAX - 1} letters, digits or underscores"
@@ -31,7 +43,7 @@ NUMBER_PLACES: Final = "{value} has more than the {places} decimal places of its
 NUMBER_RANGE: Final = "{value} is out of range: its column takes numbers of 64 bits"
 
 # Those of ASCII alone: those of Latin-1 come in the texts of companies whose files went through other encodings.
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NUMBER = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]+))?")
 _VOLUME_TYPE = re.compile(VOLUME_TYPE_PATTERN)
 _NUMBER_LIMIT = 2**63
@@ -40,6 +52,25 @@ _NUMBER_LIMIT = 2**63
 def is_column_name(name: str) -> bool:
     """Whether a further column may have this name: COLUMN_NAME_PATTERN, looked at the fast way."""
     return 0 < len(name) <= COLUMN_NAME_LENGTH_MAX and is_plain(name) and name[0] != " " and name[-1] != " "
+
+
+def declared_column(header: str) -> tuple[str, FurtherKind | None]:
+    """Name and type that a file's header declares as "NAME:TYPE"; a name alone leaves the type open.
+
+    Raises ValueError, which says what is wrong, where what stands after the last colon is no type.
+    """
+    name, colon, written = header.rpartition(":")
+    if not colon:
+        return header, None
+    for kind in FURTHER_KINDS:
+        if written.strip().lower() == kind:
+            return name.strip(), kind
+    raise ValueError(COLUMN_TYPE_FORM)
+
+
+def number_places(kind: FurtherKind) -> int:
+    """Decimal places of a column of numbers."""
+    return DECIMAL_SCALE if kind == "decimal" else 0
 
 
 def text_problem(text: str) -> str | None:

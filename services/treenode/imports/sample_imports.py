@@ -10,7 +10,7 @@ MEMBERS = 200
 _SHORT_HEADER = "member_id,sponsor_id,status,rank,joined_on,pv"
 _LONG_HEADER = (
     "member_id,sponsor_id,placement_id,placement_leg,kind,status,rank,joined_on,pv,cv:2026-10,"
-    "country,points,rate,renewal"
+    "country,points:integer,rate:decimal,renewal:date"
 )
 
 

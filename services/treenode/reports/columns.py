@@ -20,11 +20,11 @@ import pyarrow as pa
 from google.protobuf.descriptor import FieldDescriptor
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import DECIMAL_SCALE
 from services.treenode.tree import Tree
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.kernels.links import Genealogy
-from services.treenode.tree.table import FurtherKind
 
 #: What the names of fields have that hold hundredths, and the names of their columns don't.
 HUNDREDTHS_SUFFIX = "_hundredths"

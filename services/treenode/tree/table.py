@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from services.shared.domain.columns import FurtherKind
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
-
-FurtherKind = Literal["text", "integer", "decimal", "date"]
 
 
 @dataclass(frozen=True)

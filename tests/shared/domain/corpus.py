@@ -61,10 +61,17 @@ _DAYS_BAD = (
 )
 _TEXTS_GOOD = (
     *("", "x", "Zürich", "東京", " a ", "007", 'say "hi"', "a,b", "12'3", "\u00a0", "\u0085", "\u009b", "\ufeff"),
-    *("x" * COLUMN_TEXT_BYTES_MAX, "é" * (COLUMN_TEXT_BYTES_MAX // 2), "x" * 257),
+    *("02134", "SW1A 1AA", "2026-11-30", "1e3", "a\tb", "a\nb", "a\r\nb", "\r", "\n\n", '\n"\n', "\t"),
+    *(
+        "x" * COLUMN_TEXT_BYTES_MAX,
+        '"' * COLUMN_TEXT_BYTES_MAX,
+        "\n" * COLUMN_TEXT_BYTES_MAX,
+        "é" * (COLUMN_TEXT_BYTES_MAX // 2),
+        "x" * 257,
+    ),
 )
 _TEXTS_BAD = (
-    *("\0", "a\0b", "a\tb", "a\nb", "a\r\nb", "\x1b[31m", "\x07", "\x1f", "\x7f"),
+    *("\0", "a\0b", "a\vb", "a\fb", "\x1b[31m", "\x07", "\x1f", "\x7f"),
     *("x" * (COLUMN_TEXT_BYTES_MAX + 1), "é" * (COLUMN_TEXT_BYTES_MAX // 2 + 1), "x" * 100_000),
 )
 _NUMBERS_BAD = (
@@ -110,7 +117,10 @@ def cases() -> list[Case]:
         ),
         *_cases(
             Field.COLUMN_NAME,
-            ("city", "größe", "T-shirt size", 'say "hi"', "a,b", "東京", "n" * COLUMN_NAME_LENGTH_MAX, "é" * 64),
+            (
+                *("city", "größe", "T-shirt size", 'say "hi"', "a,b", "東京", "n" * COLUMN_NAME_LENGTH_MAX, "é" * 64),
+                *("a:b", "note:text", "pv:2026-10", ":", "::", "a:", ":b", "a*", "#", "=1+1"),
+            ),
             ("n" * (COLUMN_NAME_LENGTH_MAX + 1), "a\0b", "a\x1bb", "a\u202eb", "a\u200bb", "a\u2028b", "n" * 100_000),
         ),
         *_cases(Field.TEXT, _TEXTS_GOOD, _TEXTS_BAD),
@@ -118,7 +128,7 @@ def cases() -> list[Case]:
 
 
 def typed_columns() -> list[Case]:
-    """Values of further columns that are numbers or days: for updates, since a file's column is what its values are."""
+    """Values of further columns that are declared to be numbers or days."""
     return [
         *_cases(
             Field.INTEGER,

@@ -11,6 +11,7 @@ import csv
 import io
 import tempfile
 from collections.abc import Callable, Mapping
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,9 @@ Door = Callable[[Field, Value], Value | None]
 
 CONFIG = TreeConfig(("PV",), ("2026-11",))
 _FURTHER = (Field.TEXT, Field.INTEGER, Field.DECIMAL, Field.DATE)
-#: Columns of files; "other" is a text whatever is tried, and the values of "1" say what the further columns are.
+#: How a header declares the further columns: what is not declared is a text.
+_DECLARED = {Field.INTEGER: "points:integer", Field.DECIMAL: "ratio:decimal", Field.DATE: "since:date"}
+#: The other columns of files.
 _COLUMNS = ("member_id", "sponsor_id", "placement_id", "placement_leg", "kind", "status", "rank", "joined_on", "pv")
 _ROOT = {"member_id": "1", "note": "a text", "points": "1", "ratio": "1.5", "since": "2026-01-31"}
 _BESIDE = ("before", "after")
@@ -157,7 +160,7 @@ def _tree_for(field: Field, value: Value) -> Tree:
     """A tree with "1", and with what the value needs, where a good file can give it: its column, its period."""
     rows = [_ROOT]
     if field is Field.COLUMN_NAME:
-        tree = _read_csv([*_FURTHER, str(value)], [_ROOT | {str(value): "a text"}])
+        tree = _read_csv([*_FURTHER, _written(value)], [_ROOT | {_written(value): "a text"}])
     elif field is Field.PERIOD:
         tree = _read_csv([*_FURTHER, f"pv:{value}"], [_ROOT])
     else:
@@ -192,8 +195,8 @@ def _file(write: Callable[..., None], field: Field, value: Value) -> Value | Non
     further: list[str] = list(_FURTHER)
     rows = [_ROOT]
     if field is Field.COLUMN_NAME:
-        further.append(str(value))
-        row[str(value)] = "x"
+        further.append(_written(value))
+        row[_written(value)] = "x"
     elif field is Field.PERIOD:
         further.append(f"pv:{value}")
         row[f"pv:{value}"] = "0.01"
@@ -215,6 +218,16 @@ def _file(write: Callable[..., None], field: Field, value: Value) -> Value | Non
     return value_in(tree, field, value)
 
 
+def _header(name: str) -> str:
+    """A column as a header writes it."""
+    return _DECLARED.get(name, name)  # type: ignore[call-overload, no-any-return]
+
+
+def _written(name: Value) -> str:
+    """A further column of texts as a header writes it."""
+    return f"{name}:text" if ":" in str(name) else str(name)
+
+
 def _read_csv(further: list[str], rows: list[dict[str, str]]) -> Tree | None:
     try:
         return Tree.from_table(_table(_write_csv, further, rows), CONFIG, 1, 0)
@@ -231,15 +244,15 @@ def _table(write: Callable[..., None], further: Any, rows: list[dict[str, str]])
 
 def _write_csv(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\r\n")
+    writer.writerow({name: _header(name) for name in columns})
     writer.writerows(rows)
     path.write_text(out.getvalue(), encoding="utf-8", newline="")
 
 
 def _write_parquet(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
     arrays = [pa.array([row.get(name, "") for row in rows], pa.string()) for name in columns]
-    pq.write_table(pa.Table.from_arrays(arrays, names=columns), path)
+    pq.write_table(pa.Table.from_arrays(arrays, names=[_header(name) for name in columns]), path)
 
 
 def _write_typed_parquet(path: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
@@ -249,9 +262,16 @@ def _write_typed_parquet(path: Path, columns: list[str], rows: list[dict[str, st
             return pa.array([None if text is None else int(text) for text in texts], pa.int64())
         if name == Field.AMOUNT:
             return pa.array([None if text is None else Decimal(text) for text in texts], pa.decimal128(21, 2))
+        if name == Field.INTEGER:
+            return pa.array([None if text is None else int(text) for text in texts], pa.int64())
+        if name == Field.DATE:
+            return pa.array([None if text is None else date.fromisoformat(text) for text in texts], pa.date32())
         return pa.array(texts, pa.string())
 
-    pq.write_table(pa.Table.from_arrays([array(name) for name in columns], names=columns), path)
+    # A column's own type declares what it holds.
+    own = (Field.INTEGER, Field.DATE)
+    names = [name if name in own else _header(name) for name in columns]
+    pq.write_table(pa.Table.from_arrays([array(name) for name in columns], names=names), path)
 
 
 # --- what came of it --------------------------------------------------------------------------------------------------

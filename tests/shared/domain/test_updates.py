@@ -92,4 +92,4 @@ def test_every_process_gives_the_same_reason_of_several() -> None:
         subprocess.run([sys.executable, "-c", _SEVERAL_FAULTS], capture_output=True, text=True, check=True).stdout
         for _ in range(4)
     }
-    assert said == {"column c0: the text holds a control character: take it out\n"}
+    assert said == {"column c0: the text holds a control character that is no tab or line break: take it out\n"}

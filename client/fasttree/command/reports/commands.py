@@ -19,6 +19,7 @@ from fasttree.command.reports.rows import (
     stream_csv,
     stream_json,
     stream_table,
+    typed_header,
 )
 from fasttree.command.session import Session, common_options, run
 from fasttree.v1 import report_pb2, types_pb2
@@ -243,7 +244,12 @@ def downline(
         async with session.client() as client:
             reports = asked.reports(client)
             wanted = await _resolved(reports, columns)
-            write = {"csv": stream_csv, "json": stream_json, "table": stream_table}
+            if form == "csv":
+                further = set(wanted) - set(KNOWN_COLUMNS)
+                described = (await reports.describe_tree()).columns if further else ()
+                await stream_csv(wanted, batches(reports, wanted), typed_header(wanted, described))
+                return
+            write = {"json": stream_json, "table": stream_table}
             await write[form or ("json" if session.json else "table")](wanted, batches(reports, wanted))
 
     run(body())

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from fasttree.client import from_hundredths
 from fasttree.command.output import Table, as_of_json, as_of_text
-from fasttree.v1 import types_pb2
+from fasttree.v1 import report_pb2, types_pb2
 
 DEFAULT_COLUMNS = (
     "member_id",
@@ -46,10 +46,14 @@ Values = Callable[[Sequence[Member]], list[Any]]
 
 
 def parse_columns(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """A click callback: `--columns a,b,c`."""
+    """A click callback: `--columns a,b,c`; a name that holds a comma stands in quotes, as in CSV."""
     if value is None:
         return DEFAULT_COLUMNS
-    columns = tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        parts = [part.strip() for row in csv.reader([value], skipinitialspace=True, strict=True) for part in row]
+    except csv.Error as error:
+        raise click.BadParameter(f"{error}: put a name that holds a comma in quotes, and double the quote") from error
+    columns = tuple(part for part in parts if part)
     if not columns:
         raise click.BadParameter("name at least one column, such as member_id,pv")
     if len(set(columns)) != len(columns):
@@ -134,11 +138,30 @@ def print_members(
 Batches = AsyncIterator[tuple[types_pb2.AsOf | None, Sequence[Member]]]
 
 
-async def stream_csv(columns: Sequence[str], batches: Batches) -> None:
+class _LineFeeds:
+    """Standard output with line feeds at the ends of lines; a writer that writes these itself puts no quotes around a
+    carriage return."""
+
+    @staticmethod
+    def write(line: str) -> int:
+        return sys.stdout.write(line.removesuffix("\r\n") + "\n")
+
+
+def typed_header(columns: Sequence[str], described: Iterable[report_pb2.ColumnDescription]) -> list[str]:
+    """A header line from which an import knows again what each further column holds."""
+    names = {
+        column.name: report_pb2.ColumnType.Name(column.type).removeprefix("COLUMN_TYPE_").lower()
+        for column in described
+        if column.type != report_pb2.COLUMN_TYPE_TEXT or ":" in column.name
+    }
+    return [f"{column}:{names[column]}" if column in names else column for column in columns]
+
+
+async def stream_csv(columns: Sequence[str], batches: Batches, header: Sequence[str]) -> None:
     """CSV with a header line, written as rows come."""
     rows = Rows(columns)
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(columns)
+    writer = csv.writer(_LineFeeds(), lineterminator="\r\n")
+    writer.writerow(header)
     async for as_of, members in batches:
         if as_of is not None and sys.stderr.isatty():
             click.echo(as_of_text(as_of), err=True)

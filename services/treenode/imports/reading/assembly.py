@@ -8,7 +8,7 @@ import numpy as np
 
 from services.treenode.imports.reading.batch import Part, Texts
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import RejectedRow, refuse_file
+from services.treenode.imports.reading.refusal import Lines, RejectedRow, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s
 
@@ -31,6 +31,8 @@ class Assembly:
         self._texts: dict[int, list[Texts]] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
+        #: Of the parts in which rows hold line breaks.
+        self._broken: list[Lines] = []
         #: How many rows are wrong by themselves.
         self.wrong_count = 0
         #: Rows that are wrong by themselves, the first of them by line.
@@ -42,6 +44,8 @@ class Assembly:
         self.row_count += part.row_count
         if self.row_count > self._limits.rows:
             raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members")
+        if len(part.lines.broken):
+            self._broken.append(part.lines)
         self._add_wrong(part)
         if self.is_hopeless:
             return
@@ -108,6 +112,10 @@ class Assembly:
     def overflows(self, place: int) -> bool:
         """Whether the volumes of a column, added up without their signs, do not fit int64."""
         return self._absolute_sums.get(place, 0) > _INT64_MAX
+
+    def lines(self) -> Lines:
+        """On which line of the file each row begins."""
+        return Lines.joined(self._broken)
 
     def wrong_rows(self) -> Int64s:
         """All rows that are wrong by themselves, ascending."""

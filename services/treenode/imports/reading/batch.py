@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from services.shared.domain.columns import FurtherKind, number_places
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
@@ -18,22 +19,17 @@ from services.treenode.imports.reading.kernels.fields import (
     read_ids,
     read_kinds,
     read_legs,
+    read_numbers,
     read_ranks,
 )
 from services.treenode.imports.reading.kernels.texts import (
-    MAY_BE_DATE,
-    MAY_BE_DECIMAL,
-    MAY_BE_INTEGER,
     pack_texts,
     read_statuses,
-    what_it_may_be,
 )
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import RejectedRow
+from services.treenode.imports.reading.refusal import Lines, RejectedRow
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 
-#: A file's first row stands on line 2, below the header.
-FIRST_LINE = 2
 _KIND_WORDS = (np.frombuffer(b"distributor", np.uint8), np.frombuffer(b"customer", np.uint8))
 _ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
 
@@ -52,22 +48,22 @@ class Fields:
 
 @dataclass(frozen=True)
 class Texts:
-    """A batch of a further column: texts one after another, and what they all may be (bits of text_kernels)."""
+    """A batch of a further column of texts, one after another."""
 
     packed: UInt8s
     #: (rows + 1,) where each begins in packed.
     offsets: Int64s
-    may_be: int
 
 
 @dataclass
 class Part:
     """A batch as columns."""
 
+    lines: Lines
     row_count: int
     #: By the column's index in the file: ids as (rows, width) words of four characters, others as (rows,) values.
     values: dict[int, AnyArray] = field(default_factory=dict)
-    #: By the column's index, for further columns.
+    #: By the column's index, for further columns of texts.
     texts: dict[int, Texts] = field(default_factory=dict)
     #: The statuses that this batch's codes mean.
     status_names: list[str] = field(default_factory=lambda: [""])
@@ -98,6 +94,14 @@ def _read_kinds(
     read_kinds(data, starts, lengths, _KIND_WORDS, out, fault, fault_column, column)
 
 
+def _read_integers(data: UInt8s, starts: Int32s, lengths: Int32s, out: Int64s, *fault: Any) -> None:
+    read_numbers(data, starts, lengths, number_places("integer"), out, *fault)
+
+
+def _read_decimals(data: UInt8s, starts: Int32s, lengths: Int32s, out: Int64s, *fault: Any) -> None:
+    read_numbers(data, starts, lengths, number_places("decimal"), out, *fault)
+
+
 #: What reads a column of numbers or codes, and into what.
 _NUMBERS: dict[Role, tuple[type[np.generic], Callable[..., None]]] = {
     Role.VOLUME: (np.int64, read_hundredths),
@@ -106,30 +110,39 @@ _NUMBERS: dict[Role, tuple[type[np.generic], Callable[..., None]]] = {
     Role.PLACEMENT_LEG: (np.int32, read_legs),
     Role.KIND: (np.uint8, _read_kinds),
 }
+#: The same of a further column that is declared to be no text.
+_FURTHER: dict[FurtherKind, tuple[type[np.generic], Callable[..., None]]] = {
+    "integer": (np.int64, _read_integers),
+    "decimal": (np.int64, _read_decimals),
+    "date": (np.int32, read_days),
+}
 
 
 class BatchReader:
     """Reads batches of a file's rows, in any number of threads."""
 
-    def __init__(self, columns: Sequence[Column], limits: ImportLimits, buffers: ColumnBuffers) -> None:
+    def __init__(
+        self, columns: Sequence[Column], limits: ImportLimits, buffers: ColumnBuffers, *, is_csv: bool
+    ) -> None:
         self.columns = columns
+        self._is_csv = is_csv
         self._limits = limits
         self._buffers = buffers
 
-    def read(self, first_row: int, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
-        """The rows from `first_row` of the file on. `fields`: one for each column. `fault`, `fault_column`: (rows,),
+    def read(self, lines: Lines, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
+        """The rows that stand on these lines. `fields`: one for each column. `fault`, `fault_column`: (rows,),
         0 and -1 unless a row is known to be wrong already; a row's first fault by column counts.
         """
-        part = Part(len(fault))
+        part, first_row = Part(lines, len(fault)), lines.first_row
         for place, (column, cells) in enumerate(zip(self.columns, fields, strict=True)):
             if column.role in _ID_ROLES:
                 part.values[place] = self._ids(first_row, cells, fault, fault_column, place)
             elif column.role is Role.STATUS:
                 part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
-            elif column.role is Role.FURTHER:
+            elif column.is_text:
                 part.texts[place] = self._texts(cells, fault, fault_column, place)
             elif column.role is not Role.DERIVED:
-                dtype, read = _NUMBERS[column.role]
+                dtype, read = _FURTHER[column.kind] if column.role is Role.FURTHER else _NUMBERS[column.role]
                 part.values[place] = self._buffers(place, first_row, (len(fault),), dtype)
                 read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
             if column.role is Role.VOLUME:
@@ -139,7 +152,7 @@ class BatchReader:
             wrong = np.flatnonzero(fault)
             part.wrong_rows = wrong + first_row
             part.rejected = [
-                self._rejected(first_row, int(row), fields, int(fault[row]), int(fault_column[row]))
+                self._rejected(lines, int(row), fields, int(fault[row]), int(fault_column[row]))
                 for row in wrong[: self._limits.reported_rows]
             ]
         return part
@@ -163,18 +176,19 @@ class BatchReader:
         size_bytes = np.minimum(cells.lengths, COLUMN_TEXT_BYTES_MAX).sum(dtype=np.int64)
         packed = np.empty(int(size_bytes), np.uint8)
         offsets = np.empty(len(fault) + 1, np.int64)
-        pack_texts(cells.data, cells.starts, cells.lengths, offsets, packed, fault, fault_column, place)
-        return Texts(packed, offsets, what_it_may_be(packed, offsets, MAY_BE_INTEGER | MAY_BE_DECIMAL | MAY_BE_DATE))
+        pack_texts(cells.data, cells.starts, cells.lengths, offsets, packed, fault, fault_column, place, self._is_csv)
+        return Texts(packed, offsets)
 
-    def _rejected(self, first_row: int, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
-        value, name = b"", ""
+    def _rejected(self, lines: Lines, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
+        value, name, places = b"", "", 0
         if place >= 0:
-            cells, name = fields[place], self.columns[place].name
+            cells, name, places = fields[place], self.columns[place].name, number_places(self.columns[place].kind)
             value = cells.data[cells.starts[row] : cells.starts[row] + cells.lengths[row]].tobytes()
         details = {
             faults.TOO_FEW_FIELDS: len(self.columns),
             faults.TOO_MANY_FIELDS: len(self.columns),
             faults.STATUS_TOO_MANY: self._limits.statuses,
+            faults.NUMBER_PLACES: places,
         }
         reason = faults.reason(code, value=value, detail=details.get(code, ""))
-        return RejectedRow(first_row + row + FIRST_LINE, name, reason)
+        return RejectedRow(lines.of(lines.first_row + row), name, reason)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
 from services.shared.domain.sentences import quoted_bytes
-from services.treenode.imports.reading.batch import FIRST_LINE, BatchReader, Fields, Part
-from services.treenode.imports.reading.kernels.lines import mark_ends, split_lines, split_plain_lines
+from services.treenode.imports.reading.batch import BatchReader, Fields, Part
+from services.treenode.imports.reading.kernels.lines import mark_ends, split_plain_lines, split_rows
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import refuse_file
@@ -36,6 +37,8 @@ class CsvFile:
         self._blocks = read_blocks(path, file_format, limits, progress)
         #: The header's fields.
         self.names = _header_names(bytes(next(self._blocks).data))
+        #: What the file itself says of its columns beside their names: nothing.
+        self.kinds: Mapping[str, FurtherKind] = {}
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
@@ -45,24 +48,27 @@ class CsvFile:
         scratch = _Scratch()
         for block in self._blocks:
             for piece in _pieces(block, len(reader.columns)):
-                if piece.line - FIRST_LINE >= self._limits.rows:
-                    raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=piece.line)
+                if (row := piece.lines.first_row) >= self._limits.rows:
+                    line = piece.lines.of(row)
+                    raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=line)
                 yield partial(_read_block, reader, scratch, piece, self._limits)
 
 
 def _pieces(block: Block, column_count: int) -> Iterator[Block]:
-    """The block, or pieces of it where its lines are so many that they can't be right: every line asks for room."""
-    most_lines = max(1, _FIELDS_AT_A_TIME // column_count)
-    if block.line_count <= most_lines:
+    """The block, or pieces of it where its rows are so many that they can't be right: every row asks for room."""
+    most_rows = max(1, _FIELDS_AT_A_TIME // column_count)
+    if block.row_count <= most_rows:
         yield block
         return
-    newlines = np.flatnonzero(np.frombuffer(bytes(block.data), np.uint8) == _NEWLINE)
-    begin = 0
-    for first in range(0, block.line_count, most_lines):
-        last = min(block.line_count, first + most_lines) - 1
-        end = int(newlines[last]) + 1
-        yield Block(block.line + first, last + 1 - first, block.data[begin:end])
-        begin = end
+    row_starts = block.row_starts
+    if row_starts is None:
+        newlines = np.flatnonzero(np.frombuffer(bytes(block.data), np.uint8) == _NEWLINE)
+        row_starts = np.concatenate(([0], newlines + 1)).astype(np.int32)
+    for first in range(0, block.row_count, most_rows):
+        last = min(block.row_count, first + most_rows)
+        begin, end = int(row_starts[first]), int(row_starts[last])
+        starts = None if block.row_starts is None else row_starts[first : last + 1] - begin
+        yield Block(block.lines.after(first), last - first, block.data[begin:end], starts)
 
 
 class _Scratch(threading.local):
@@ -82,12 +88,12 @@ class _Scratch(threading.local):
 
 def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: ImportLimits) -> Part:
     data = np.frombuffer(block.data, np.uint8)
-    rows = block.line_count
+    rows = block.row_count
     shape = (len(reader.columns), rows)
     starts, lengths = scratch.empty("starts", shape, np.int32), scratch.empty("lengths", shape, np.int32)
     fault, fault_column = scratch.empty("fault", (rows,), np.uint8), scratch.empty("column", (rows,), np.int16)
-    if b'"' in block.data:
-        split_lines(data, COLUMN_TEXT_BYTES_MAX, starts, lengths, fault, fault_column)
+    if block.row_starts is not None:
+        split_rows(data, block.row_starts, COLUMN_TEXT_BYTES_MAX, starts, lengths, fault, fault_column)
     else:
         marks = scratch.empty("marks", (-(-len(data) // 8),), np.uint64)
         mark_ends(data, marks.view(np.uint8))
@@ -95,7 +101,7 @@ def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: Im
     for array in (data, starts, lengths):
         array.flags.writeable = False
     fields = [Fields(data, starts[place], lengths[place]) for place in range(shape[0])]
-    return reader.read(block.line - FIRST_LINE, fields, fault, fault_column)
+    return reader.read(block.lines, fields, fault, fault_column)
 
 
 def _header_names(line: bytes) -> Sequence[str]:

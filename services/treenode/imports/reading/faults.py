@@ -41,15 +41,19 @@ SPONSOR_CYCLE: Final = 30
 PLACEMENT_CYCLE: Final = 31
 LEG_TAKEN: Final = 32
 LEG_WITHOUT_PLACEMENT: Final = 33
+NUMBER_FORMAT: Final = 34
+NUMBER_PLACES: Final = 35
+NUMBER_RANGE: Final = 36
+TEXT_RETURN: Final = 37
 
-#: Texts by number; a rule that updates have too has its own. {value}: the field as it is in the file; {detail}: what
-#: the check knows beyond it.
+#: Texts by number; a rule that updates have too has its own. {value}: the field as it is in the file; {detail}, or
+#: {places}: what the check knows beyond it.
 REASONS: Final[dict[int, str]] = {
     TOO_FEW_FIELDS: "the line has fewer fields than the header's {detail}: give every column, empty where unknown",
     TOO_MANY_FIELDS: "the line has more fields than the header's {detail}: put a text that holds a comma in quotes",
     EMPTY_LINE: "the line is empty: take it out",
     QUOTE_IN_FIELD: "a quote inside a field: put the whole field in quotes and double the quote",
-    QUOTE_NOT_CLOSED: "the quoted field does not end on its line: close the quote, take line breaks out of texts",
+    QUOTE_NOT_CLOSED: "the quoted field does not end where a text must: close the quote, double those inside",
     TEXT_AFTER_QUOTE: "text after the closing quote: double quotes that belong to the text",
     FIELD_TOO_LONG: columns.TEXT_TOO_LONG,
     ID_EMPTY: members.ID_EMPTY,
@@ -78,9 +82,13 @@ REASONS: Final[dict[int, str]] = {
     PLACEMENT_CYCLE: "the member is above itself ({detail}): give one of them another placement",
     LEG_TAKEN: "the leg {value} is already taken on line {detail}: choose another",
     LEG_WITHOUT_PLACEMENT: members.LEG_WITHOUT_PLACEMENT,
+    NUMBER_FORMAT: columns.NUMBER_FORMAT,
+    NUMBER_PLACES: columns.NUMBER_PLACES,
+    NUMBER_RANGE: columns.NUMBER_RANGE,
+    TEXT_RETURN: "a carriage return outside of quotes: put the text in quotes, or end lines as all others do",
 }
 
 
 def reason(code: int, *, value: bytes = b"", detail: object = "") -> str:
     """The sentence for a fault; `detail` as REASONS says."""
-    return REASONS[code].format(value=quoted_bytes(value), detail=detail)
+    return REASONS[code].format(value=quoted_bytes(value), detail=detail, places=detail)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from fasttree.v1 import types_pb2
-from services.shared.domain.columns import NAME_FORM, is_column_name, volume_column
+from services.shared.domain.columns import (
+    NAME_FORM,
+    NAME_TAKEN,
+    OWN_NAMES,
+    FurtherKind,
+    declared_column,
+    is_column_name,
+    volume_column,
+)
 from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
 from services.shared.domain.sentences import quoted
 from services.treenode.imports.reading.limits import ImportLimits
@@ -36,36 +44,51 @@ _BY_NAME = {role.value: role for role in Role if role not in (Role.VOLUME, Role.
 #: Whatever else reports tell of a member is computed: an exported report can be imported again without taking it out.
 _DERIVED = {field.name.removesuffix("_hundredths") for field in types_pb2.Member.DESCRIPTOR.fields} - {
     *_BY_NAME,
+    *OWN_NAMES,
     "pv",
-    "volumes",
-    "columns",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    #: As the header writes it, without spaces around it.
+    #: As the header writes it, without spaces around it, and without the type that it declares.
     name: str
     role: Role
     #: For role volume: type and period.
     volume: tuple[str, str] = ("", "")
+    #: For role further.
+    kind: FurtherKind = "text"
+
+    @property
+    def is_text(self) -> bool:
+        """A further column of texts."""
+        return self.role is Role.FURTHER and self.kind == "text"
 
 
 def plan_columns(
-    names: Sequence[str], volume_types: Sequence[str], periods: Sequence[str], limits: ImportLimits
+    names: Sequence[str],
+    volume_types: Sequence[str],
+    periods: Sequence[str],
+    limits: ImportLimits,
+    own_kinds: Mapping[str, FurtherKind] | None = None,
 ) -> list[Column]:
     """Gives each named column its role.
 
     `volume_types` and `periods` are the cluster's, the default first. A column named like a type is that type in the
-    first period; one named "type:YYYY-MM" opens what it names. Raises ImportRefusedError for a column that is missing,
-    named twice, nameless or too many.
+    first period; one named "type:YYYY-MM" opens what it names. `own_kinds`: what the file itself says of its columns,
+    by name; a header's "name:type" goes before it, and a further column of which neither says anything is text. Raises
+    ImportRefusedError for a column that is missing, named twice, nameless, of no type or too many.
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
         reason = f"the header {quoted(names[0])} has no comma: separate columns by commas"
         raise refuse_file(reason, line=1, column="member_id")
-    columns = [_plan_column(name.strip(), place, volume_types, periods) for place, name in enumerate(names, start=1)]
+    own_kinds = own_kinds or {}
+    columns = [
+        _plan_column(name.strip(), place, volume_types, periods, own_kinds.get(name, "text"))
+        for place, name in enumerate(names, start=1)
+    ]
     _check_required(columns, limits.required_columns)
     _check_once(columns)
     roles = {column.role for column in columns}
@@ -76,12 +99,11 @@ def plan_columns(
     return columns
 
 
-def _plan_column(name: str, place: int, volume_types: Sequence[str], periods: Sequence[str]) -> Column:
+def _plan_column(
+    name: str, place: int, volume_types: Sequence[str], periods: Sequence[str], own_kind: FurtherKind
+) -> Column:
     if not name:
         raise refuse_file(f"column {place} has no name: give it one in the header", line=1)
-    if not is_column_name(name):
-        cut = name[:COLUMN_NAME_LENGTH_MAX]
-        raise refuse_file(f"column {place} needs {NAME_FORM}", line=1, column=cut)
     lowered = name.lower()
     if lowered in _BY_NAME:
         return Column(name, _BY_NAME[lowered])
@@ -93,9 +115,23 @@ def _plan_column(name: str, place: int, volume_types: Sequence[str], periods: Se
     if opened := volume_column(name):
         volume_type, period = opened
         return Column(name, Role.VOLUME, (canonical.get(volume_type.lower(), volume_type.upper()), period))
-    if lowered.partition(":")[0] in canonical:
-        raise refuse_file("the period after the colon must be written as 2026-11", line=1, column=name)
-    return Column(name, Role.FURTHER)
+    return _further(name, place, own_kind, canonical)
+
+
+def _further(header: str, place: int, own_kind: FurtherKind, volume_types: Mapping[str, str]) -> Column:
+    cut = header[:COLUMN_NAME_LENGTH_MAX]
+    try:
+        name, kind = declared_column(header)
+    except ValueError as error:
+        if header.lower().partition(":")[0] in volume_types:
+            reason = "the period after the colon must be written as 2026-11"
+            raise refuse_file(reason, line=1, column=cut) from None
+        raise refuse_file(str(error), line=1, column=cut) from None
+    if not is_column_name(name):
+        raise refuse_file(f"column {place} needs {NAME_FORM}", line=1, column=cut)
+    if name.lower() in {*_BY_NAME, *_DERIVED, *OWN_NAMES, *volume_types}:
+        raise refuse_file(NAME_TAKEN, line=1, column=cut)
+    return Column(name, Role.FURTHER, kind=kind or own_kind)
 
 
 def _check_required(columns: Sequence[Column], required: Sequence[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +12,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from services.shared.domain.columns import FurtherKind
 from services.treenode.imports.reading.batch import BatchReader, Fields, Part
+from services.treenode.imports.reading.header import Role
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
-from services.treenode.imports.reading.refusal import refuse_file
+from services.treenode.imports.reading.refusal import FIRST_LINE, Lines, refuse_file
 from services.treenode.imports.reading.source import Progress
 from services.treenode.tree.kernels.kernel import AnyArray
 
 _ROWS_AT_A_TIME = 65_536
 #: Decimals of a larger scale are written without the zeros beyond this one.
 _PLACES = 2
+_ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
+#: Whole numbers up to here are exact in 64 bits of floating point.
+_EXACT_MAX = 2**53
 _DAMAGED = "its Parquet data is damaged or was cut off ({}): send it again"
 
 
@@ -39,7 +45,12 @@ class ParquetFile:
         self._check_size(metadata, path.stat().st_size)
         #: The columns' names.
         self.names: Sequence[str] = self._file.schema_arrow.names
+        kinds: dict[str, FurtherKind] = {}
+        #: What the file's own types say of a further column; the others are texts.
+        self.kinds: Mapping[str, FurtherKind] = kinds
         for column in self._file.schema_arrow:
+            if kind := _kind_of(column.type):
+                kinds[column.name] = kind
             if pa.types.is_nested(column.type):
                 raise refuse_file(f"it holds {column.type}, not one value a row: flatten it", column=column.name)
 
@@ -72,19 +83,31 @@ class ParquetFile:
             self._progress(row / row_count)
 
     def _read_batch(self, reader: BatchReader, row: int, batch: pa.RecordBatch) -> Part:
-        fields = [_fields(name, column) for name, column in zip(self.names, batch.columns, strict=True)]
+        fields = [
+            _fields(name, column, is_id=planned.role in _ID_ROLES)
+            for name, column, planned in zip(self.names, batch.columns, reader.columns, strict=True)
+        ]
         fault, fault_column = np.zeros(batch.num_rows, np.uint8), np.full(batch.num_rows, -1, np.int16)
-        return reader.read(row, fields, fault, fault_column)
+        return reader.read(Lines.plain(row, FIRST_LINE + row), fields, fault, fault_column)
 
 
-def _fields(name: str, column: pa.Array) -> Fields:
+def _kind_of(kind: pa.DataType) -> FurtherKind | None:
+    """What a further column of this type holds; None where it is a text."""
+    if pa.types.is_integer(kind):
+        return "integer"
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return "decimal"
+    return "date" if pa.types.is_date(kind) else None
+
+
+def _fields(name: str, column: pa.Array, *, is_id: bool) -> Fields:
     """A column's fields as text, without copying the texts."""
     indices: AnyArray | None = None
     is_null = np.asarray(column.is_null()) if column.null_count else None
     if isinstance(column, pa.DictionaryArray):
         # Looked at through its codes: a long text that every row repeats is never unpacked.
         indices, column = column.indices.fill_null(0).to_numpy(zero_copy_only=False), column.dictionary
-    texts = _as_text(name, column)
+    texts = _as_text(name, _whole_numbers(name, column) if is_id else column)
     _, offsets, data = texts.buffers()
     begins = np.zeros(1, np.int64)
     if offsets:
@@ -112,14 +135,42 @@ def _as_text(name: str, column: pa.Array) -> pa.LargeStringArray:
         if pa.types.is_timestamp(kind):
             text = pc.cast(column.cast(pa.timestamp(kind.unit)), pa.large_string())
             return pc.replace_substring_regex(text, r" 00:00:00(\.0+)?$", "")
-        if pa.types.is_decimal(kind) and kind.scale > _PLACES:
-            return pc.replace_substring_regex(pc.cast(column, pa.large_string()), r"(\.\d\d\d*?)0+$", r"\1")
+        if pa.types.is_decimal(kind) or pa.types.is_floating(kind):
+            texts = _without_exponents(pc.cast(column, pa.large_string()))
+            return pc.replace_substring_regex(texts, rf"(\.\d{{{_PLACES}}}\d*?)0+$", r"\1")
         if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind):
             return pc.cast(column, pa.large_binary()).view(pa.large_string())
         return pc.cast(column, pa.large_string())
     except pa.ArrowException as error:
         reason = f"its {kind} values can't be read as text ({_one_line(error)}): write texts, numbers or days"
         raise refuse_file(reason, column=name) from error
+
+
+def _whole_numbers(name: str, column: pa.Array) -> pa.Array:
+    """A column of ids that somebody's program made numbers with a fraction of, as the whole numbers that they are.
+
+    Raises ImportRefusedError where they are not.
+    """
+    kind = column.type
+    if not pa.types.is_floating(kind) and not pa.types.is_decimal(kind):
+        return column
+    reason = f"its {kind} values are no ids: write texts or whole numbers"
+    try:
+        whole = pc.cast(column, pa.int64())
+    except pa.ArrowException as error:
+        raise refuse_file(reason, column=name) from error
+    if pa.types.is_floating(kind) and pc.any(pc.greater(pc.abs(whole), _EXACT_MAX)).as_py():
+        raise refuse_file(reason, column=name)
+    return whole
+
+
+def _without_exponents(texts: pa.LargeStringArray) -> pa.LargeStringArray:
+    """Numbers written with all of their digits: Arrow writes very small and very large ones with an exponent."""
+    if not pc.any(pc.match_substring_regex(texts, "[0-9][eE]")).as_py():
+        return texts
+    coded = texts.dictionary_encode()
+    plain = [f"{Decimal(text):f}" if "e" in text.lower() else text for text in coded.dictionary.to_pylist()]
+    return pa.array(plain, pa.large_string()).take(coded.indices)
 
 
 def _coded_columns(metadata: pq.FileMetaData) -> list[str]:

@@ -17,9 +17,9 @@ import numpy as np
 from services.shared.domain.limits import NO_DAY
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
-from services.treenode.imports.reading.batch import FIRST_LINE, BatchReader
+from services.treenode.imports.reading.batch import BatchReader
 from services.treenode.imports.reading.csv_reader import CsvFile
-from services.treenode.imports.reading.further import further_column
+from services.treenode.imports.reading.further import text_column
 from services.treenode.imports.reading.header import Column, Role, plan_columns
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import RejectedRow, refuse_file, refuse_rows
@@ -28,7 +28,7 @@ from services.treenode.imports.reading.structure.structure import Members, Wrong
 from services.treenode.imports.reading.table_memory import TableMemory
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.store import DISTRIBUTOR
-from services.treenode.tree.table import ImportTable
+from services.treenode.tree.table import FurtherColumn, ImportTable
 
 if TYPE_CHECKING:
     from services.treenode.imports.reading.parquet_reader import ParquetFile
@@ -64,10 +64,10 @@ def read_import(
     limits = limits or ImportLimits()
     found = find_format(path, file_format, limits)
     file = _open(path, found, limits, lambda share: progress(share * _READING_SHARE))
-    columns = plan_columns(file.names, volume_types, periods, limits)
+    columns = plan_columns(file.names, volume_types, periods, limits, file.kinds)
     places = {column.role: place for place, column in enumerate(columns)}
     assembly = Assembly(limits, memory or TableMemory.private())
-    for part in file.parts(BatchReader(columns, limits, assembly.buffer)):
+    for part in file.parts(BatchReader(columns, limits, assembly.buffer, is_csv=found is not FileFormat.PARQUET)):
         assembly.add(part, places.get(Role.STATUS, -1))
     if assembly.row_count == 0:
         raise refuse_file("it holds a header and no members: a tree needs one at least")
@@ -98,6 +98,7 @@ class _Checked:
         self._places = places
         self._assembly = assembly
         self._limits = limits
+        self._lines = assembly.lines()
 
     def table(self) -> ImportTable:
         """Raises ImportRefusedError."""
@@ -106,12 +107,12 @@ class _Checked:
             sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])
             sponsor = members.find(sponsor_ids)
             columns = pool.submit(self._columns_by_role)
-            wrong = [*wrong_ids(members), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
+            wrong = [*wrong_ids(members, self._lines), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
             if Role.PLACEMENT_ID in self._places:
                 placement_ids = self._assembly.ids(self._places[Role.PLACEMENT_ID])
                 placement = members.find(placement_ids)
                 wrong += wrong_links(members, placement_ids, placement, Role.PLACEMENT_ID)
-                wrong += wrong_legs(placement, placement_ids, columns.result()[Role.PLACEMENT_LEG])
+                wrong += wrong_legs(placement, placement_ids, columns.result()[Role.PLACEMENT_LEG], self._lines)
             else:
                 placement = self._assembly.filled(np.int32, -1)
         self._refuse_wrong(wrong, members)
@@ -123,7 +124,11 @@ class _Checked:
                     raise refuse_file("the sum of its volumes is out of range: correct them", column=column.name)
                 volumes[column.volume] = self._assembly.values(place)
             elif column.role is Role.FURTHER:
-                further[column.name] = further_column(self._assembly.take_texts(place))
+                further[column.name] = (
+                    text_column(self._assembly.take_texts(place))
+                    if column.is_text
+                    else FurtherColumn(column.kind, self._assembly.values(place))
+                )
         return ImportTable(
             member_ids=members.ids,
             sponsor=sponsor,
@@ -166,4 +171,4 @@ class _Checked:
         name = self._columns[self._places[link.role]].name
         for row in rows:
             reason = faults.reason(link.code, value=link.value(row), detail=link.detail(row))
-            yield RejectedRow(row + FIRST_LINE, name, reason)
+            yield RejectedRow(self._lines.of(row), name, reason)

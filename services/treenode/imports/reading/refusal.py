@@ -5,7 +5,53 @@ One value says it, from the reader in its process to the answer that the pusher 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import msgspec
+import numpy as np
+
+from services.treenode.tree.kernels.kernel import Int64s
+
+#: A file's first row stands on line 2, below the header.
+FIRST_LINE = 2
+
+
+@dataclass(frozen=True)
+class Lines:
+    """On which line of the file each row begins: one after another, but for line breaks within rows."""
+
+    first_row: int
+    #: The line of first_row.
+    first_line: int
+    #: Rows that hold line breaks, ascending; and how many line breaks there are in these rows up to each.
+    broken: Int64s
+    breaks: Int64s
+
+    @classmethod
+    def plain(cls, first_row: int = 0, first_line: int = FIRST_LINE) -> Lines:
+        """No row holds a line break."""
+        nothing: Int64s = np.empty(0, np.int64)
+        return cls(first_row, first_line, nothing, nothing)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Lines]) -> Lines:
+        """Those of a whole file, from its parts in order."""
+        broken = np.concatenate([np.empty(0, np.int64), *(part.broken for part in parts)])
+        each = np.concatenate([np.empty(0, np.int64), *(np.diff(part.breaks, prepend=0) for part in parts)])
+        return cls(0, FIRST_LINE, broken, np.cumsum(each))
+
+    def after(self, rows: int) -> Lines:
+        """Those from so many rows after the first on."""
+        row = self.first_row + rows
+        left = self.broken >= row
+        passed = int(self.breaks[~left][-1]) if not left.all() else 0
+        return Lines(row, self.of(row), self.broken[left], self.breaks[left] - passed)
+
+    def of(self, row: int) -> int:
+        """The line of a row."""
+        before = int(np.searchsorted(self.broken, row))
+        return self.first_line + row - self.first_row + (int(self.breaks[before - 1]) if before else 0)
 
 
 class RejectedRow(msgspec.Struct, frozen=True, order=True):

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NoReturn, Protocol
 
 import numpy as np
 
-from services.treenode.imports.reading.kernels.lines import count_lines
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
+from services.treenode.imports.reading.kernels.lines import count_lines, find_rows
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import refuse_file
+from services.treenode.imports.reading.refusal import FIRST_LINE, Lines, refuse_file
+from services.treenode.tree.kernels.kernel import Int32s, Int64s
 
 #: Told how far the reading is, 0.0 to 1.0, in the reader's thread; what it raises ends the reading.
 Progress = Callable[[float], None]
@@ -31,6 +33,7 @@ _OTHER_MAGICS = {
 }
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NEWLINE = 10
 
 
 class FileFormat(IntEnum):
@@ -122,16 +125,18 @@ class _GzipStream:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole lines of a file."""
+    """Whole rows of a file."""
 
-    #: Number of the first one in the file.
-    line: int
-    line_count: int
+    #: Which rows, and where they stand; the header's block has no rows.
+    lines: Lines
+    row_count: int
     data: bytearray
+    #: (row_count + 1,) where each begins in data; None where there is no quote in them, and each is a line.
+    row_starts: Int32s | None = None
 
 
 def read_blocks(path: Path, file_format: FileFormat, limits: ImportLimits, progress: Progress) -> Iterator[Block]:
-    """The lines of a CSV file.
+    """The rows of a CSV file.
 
     The first block is the header line alone, without a byte order mark. Empty lines at the file's end are dropped.
     Holds two blocks and one line at most. Raises ImportRefusedError for what a file of its kind may not be.
@@ -139,30 +144,15 @@ def read_blocks(path: Path, file_format: FileFormat, limits: ImportLimits, progr
     size_bytes = max(1, path.stat().st_size)
     with path.open("rb", buffering=0) as file:
         stream: _ByteStream = _GzipStream(file) if file_format is FileFormat.CSV_GZIP else file
-        line, rest, unpacked_bytes = 1, b"", 0
+        cutter, unpacked_bytes = _Cutter(limits), 0
         while chunk := stream.read(limits.block_bytes):
             unpacked_bytes += len(chunk)
             _check_unpacked(unpacked_bytes, size_bytes, file_format, limits)
             if unpacked_bytes == len(chunk):
                 chunk = _check_encoding(chunk)
-            whole, rest = _cut(rest + chunk, line, limits)
-            for data in _header_apart(whole, first=line == 1):
-                block = Block(line, int(count_lines(np.frombuffer(data, np.uint8))), data)
-                yield block
-                line += block.line_count
+            yield from cutter.cut(chunk)
             progress(min(1.0, os.lseek(file.fileno(), 0, os.SEEK_CUR) / size_bytes))
-        rest = rest.rstrip(b"\r\n")
-        if rest:
-            for data in _header_apart(rest + b"\n", first=line == 1):
-                yield Block(line, 1, data)
-                line += 1
-        elif line == 1:
-            raise refuse_file("it holds no line: a header line and at least one member are needed")
-
-
-def _header_apart(whole: bytes, *, first: bool) -> list[bytearray]:
-    head = whole.find(b"\n") + 1 if first else 0
-    return [bytearray(part) for part in (whole[:head], whole[head:]) if part]
+        yield from cutter.finish()
 
 
 def _check_unpacked(unpacked_bytes: int, size_bytes: int, file_format: FileFormat, limits: ImportLimits) -> None:
@@ -182,16 +172,86 @@ def _check_encoding(start: bytes) -> bytes:
     return start.removeprefix(_BYTE_ORDER_MARK)
 
 
-def _cut(lines: bytes, first_line: int, limits: ImportLimits) -> tuple[bytes, bytes]:
-    """Splits before the last line, which may be cut, and before the empty lines that may be the file's last ones."""
-    filled = len(lines.rstrip(b"\r\n"))
-    end = lines.find(b"\n", filled) + 1 if filled else 0
-    if end == 0:
-        end = lines.rfind(b"\n", 0, filled) + 1
-    whole, rest = lines[:end], lines[end:]
-    if len(rest) > limits.line_bytes:
-        line = first_line + whole.count(b"\n")
-        if not rest.strip(b"\r\n"):
-            raise refuse_file(f"more than {limits.line_bytes // 2:,} empty lines begin here: take them out", line=line)
-        raise refuse_file(f"the line is longer than {limits.line_bytes:,} bytes: look for missing line ends", line=line)
-    return whole, rest
+class _Cutter:
+    """Cuts a file's text into its header and blocks of whole rows, and knows on which line each stands."""
+
+    def __init__(self, limits: ImportLimits) -> None:
+        self._limits = limits
+        self._row = 0
+        self._line = 1
+        #: What was not given out yet: the last row, which may be cut off, and empty lines, which may be the last ones.
+        self._rest = bytearray()
+
+    def cut(self, chunk: bytes) -> Iterator[Block]:
+        """What is whole, now that there is more. Raises ImportRefusedError for a row of any length."""
+        self._rest += chunk
+        if self._line == 1 and self._rest.strip(b"\r\n"):
+            yield from self._header(self._rest.find(b"\n") + 1)
+        if self._line > 1:
+            yield from self._rows(is_last=False)
+        if len(self._rest) > self._limits.line_bytes:
+            self._refuse_rest()
+
+    def finish(self) -> Iterator[Block]:
+        """What is left at the file's end. Raises ImportRefusedError where it holds no line at all."""
+        self._rest = self._rest.rstrip(b"\r\n")
+        if self._rest:
+            self._rest += b"\n"
+            yield from self._header(len(self._rest)) if self._line == 1 else self._rows(is_last=True)
+        elif self._line == 1:
+            raise refuse_file("it holds no line: a header line and at least one member are needed")
+
+    def _header(self, end: int) -> Iterator[Block]:
+        if end:
+            yield Block(Lines.plain(), 0, self._taken(end))
+            self._line = FIRST_LINE
+
+    def _rows(self, *, is_last: bool) -> Iterator[Block]:
+        filled = len(self._rest.rstrip(b"\r\n"))
+        if b'"' in self._rest:
+            yield from self._quoted_rows(filled, is_last=is_last)
+            return
+        end = self._rest.find(b"\n", filled) + 1 if filled else 0
+        if end == 0:
+            end = self._rest.rfind(b"\n", 0, filled) + 1
+        if end:
+            data = self._taken(end)
+            count = int(count_lines(np.frombuffer(data, np.uint8)))
+            yield Block(Lines.plain(self._row, self._line), count, data)
+            self._row += count
+            self._line += count
+
+    def _quoted_rows(self, filled: int, *, is_last: bool) -> Iterator[Block]:
+        text = np.frombuffer(bytearray(self._rest), np.uint8)
+        row_starts = np.empty(int(count_lines(text)) + 1, np.int32)
+        count = int(find_rows(text, COLUMN_TEXT_BYTES_MAX, is_last, row_starts))
+        count = int(np.searchsorted(row_starts[:count], filled))
+        if count:
+            row_starts = row_starts[: count + 1].copy()
+            data = self._taken(int(row_starts[-1]))
+            line_ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+            lines = _lines(self._row, self._line, row_starts, line_ends)
+            yield Block(lines, count, data, row_starts)
+            self._row += count
+            self._line += len(line_ends)
+
+    def _taken(self, end: int) -> bytearray:
+        taken, self._rest = self._rest[:end], self._rest[end:]
+        return taken
+
+    def _refuse_rest(self) -> NoReturn:
+        limit = self._limits.line_bytes
+        if not self._rest.strip(b"\r\n"):
+            reason = f"more than {limit // 2:,} empty lines begin here: take them out"
+        else:
+            reason = f"the line is longer than {limit:,} bytes: look for missing line ends"
+        raise refuse_file(reason, line=self._line)
+
+
+def _lines(row: int, line: int, row_starts: Int32s, line_ends: Int64s) -> Lines:
+    """Where the rows of a block stand. `line_ends`: of every newline in it."""
+    if len(line_ends) == len(row_starts) - 1:
+        return Lines.plain(row, line)
+    breaks = np.diff(np.searchsorted(line_ends, row_starts)) - 1
+    broken = np.flatnonzero(breaks)
+    return Lines(row, line, broken + row, np.cumsum(breaks[broken]))

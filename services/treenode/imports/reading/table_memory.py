@@ -24,8 +24,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from services.shared.domain.columns import FurtherKind
 from services.treenode.tree.kernels.kernel import AnyArray
-from services.treenode.tree.table import FurtherColumn, FurtherKind, ImportTable
+from services.treenode.tree.table import FurtherColumn, ImportTable
 
 _PREFIX = struct.Struct("<QQ")
 _ALIGNMENT_BYTES = 4096

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from services.shared.domain.columns import parse_number
+from services.shared.domain.columns import FurtherKind, number_places, parse_number
 from services.shared.domain.days import day_number
-from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.shared.domain.sentences import quoted
 from services.treenode.tree.columns.digest import add_further_digests, further_fact
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt64s, text_hash
 from services.treenode.tree.store import Store, widened
-from services.treenode.tree.table import FurtherColumn, FurtherKind
+from services.treenode.tree.table import FurtherColumn
 
 _DTYPES: dict[FurtherKind, type[np.generic]] = {
     "text": np.int32,
@@ -22,10 +22,6 @@ _DTYPES: dict[FurtherKind, type[np.generic]] = {
     "decimal": np.int64,
     "date": np.int32,
 }
-
-
-def _places(kind: FurtherKind) -> int:
-    return DECIMAL_SCALE if kind == "decimal" else 0
 
 
 class Column:
@@ -52,7 +48,7 @@ class Column:
         if self.kind == "text":
             return self.names.code(text)
         try:
-            return day_number(text) if self.kind == "date" else parse_number(text, _places(self.kind))
+            return day_number(text) if self.kind == "date" else parse_number(text, number_places(self.kind))
         except ValueError as error:
             raise ValueError(f"column {self.name}: {error}") from None
 

@@ -74,6 +74,14 @@ def _headers() -> Iterator[BadFile]:
     yield bad("pv twice, by its period", csv_file("100,,A,5,,1,5", header=twice), (1, "pv:2026-11", "already has pv"))
     yield bad("nameless column", csv_file("100,,A,5,,1,5", header=HEADER + ","), (1, "", "no name"))
     yield bad("no such month", csv_file("100,,A,5,,1,5", header=HEADER + ",pv:2026-13"), (1, "pv:2026-13", "2026-11"))
+    for name, words in (
+        *(("points:interger", "one of text, integer, decimal, date"), ("xv:2026-13", "TYPE:2026-11")),
+        *(("level:text", "for itself"), ("volumes", "for itself"), ("*:text", "for itself"), (":text", "needs a name")),
+        *(("pv:text", "for itself"), ("pv:2026-11:date:x", "2026-11")),
+    ):
+        yield bad(f"column {name}", csv_file("100,,A,5,,1,5", header=f"{HEADER},{name}"), (1, name, words))
+    typed = csv_file("100,,A,5,,1,5.5,x,2026-02-30,1e3", header=HEADER + ",a:integer,b:text,c:date,d:decimal")
+    yield bad("a value that is not of its column's type", typed, (2, "a", "more than the 0 decimal places"))
     yield bad("semicolons", csv_file(*GOOD).replace(b",", b";"), (1, "member_id", "no comma"))
     yield bad("tabs", csv_file(*GOOD).replace(b",", b"\t"), (1, "member_id", "no comma"))
     yield bad("open quote in the header", b'"' + csv_file(*GOOD), (1, "", "quote in the header"))
@@ -93,13 +101,17 @@ def _lines() -> Iterator[BadFile]:
     yield bad("quote opens the last field", spoilt(7, '105,,A,12,2000-02-29,"0.1'), (7, "pv", "does not end"))
     yield bad("quote in a field", spoilt(5, '103,101,A"B,3,,-5.25'), (5, "status", "quote inside"))
     yield bad("text after a quote", spoilt(5, '103,101,"A"B,3,,-5.25'), (5, "status", "after the closing quote"))
-    broken = spoilt(5, '103,"10\n1",A,3,,-5.25')
-    yield bad(
-        "line break in quotes",
-        broken,
-        (5, "sponsor_id", "does not end"),
-        (6, "member_id", "quote inside"),
-    )
+    broken = csv_file(*GOOD[:3], '103,"10\n1",A,3,,-5.25', "104,103,C,0,2026-11-01,x", GOOD[5])
+    yield bad("line break in an id", broken, (5, "sponsor_id", "printable ASCII"), (7, "pv", "not a decimal number"))
+    late = spoilt(5, '103,"10\n1"x,A,3,,-5.25')
+    yield bad("line break before a quote that ends nothing", late, (5, "sponsor_id", "does not end"),
+               (6, "member_id", "quote inside"))  # fmt: skip
+    far = spoilt_wide(4, '102,100,100,R,C,C,0,,0.00,"' + "x" * 900 + "\n" + "x" * 900 + '"')
+    yield bad("line break in a long text", far, (4, "note", "longer than 1024 bytes"))
+    twice = csv_file('a,,A,1,,1,"x\n\ny"', 'a,,A,1,,1,"x\r\ny"', "a,,A,1,,1,", header=HEADER + ",note")
+    yield bad("ids twice behind line breaks", twice, (5, "member_id", "on line 2"), (7, "member_id", "on line 2"))
+    alone = spoilt_wide(4, "102,100,100,R,C,C,0,,0.00,a\rb")
+    yield bad("carriage return outside of quotes", alone, (4, "note", "outside of quotes"))
     two = spoilt(3, '101,100,A"B,4,2021-02-28,20.50').replace(b",-5.25", b",x")
     yield bad("two wrong rows", two, (3, "status", "quote inside"), (5, "pv", "not a decimal number"))
     yield bad("binary zeros amid the file", spoilt(5, "\0" * 40), (5, "", "fewer fields"))

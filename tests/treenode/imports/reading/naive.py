@@ -30,6 +30,7 @@ class NaiveMember:
     rank: int
     joined_on: int | None
     pv: int
+    note: str
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def _is_wrong(column: str, text: str) -> bool:
             _whole(_LEGS.get(text, text), 0, 2**31 - 1)
         elif column == "kind":
             return text.lower() not in _KINDS
+        elif column == "note":
+            return len(text.encode()) > 1024 or re.search(r"[^\t\r\n -~\x80-\U0010ffff]", text) is not None
         elif column == "status":
             return not re.fullmatch(r"[ -~]{0,16}", text)
         else:
@@ -129,11 +132,16 @@ def _between_rows(rows: list[tuple[int, dict[str, str]]]) -> Iterator[tuple[int,
             taken.add((above_id, int(_LEGS.get(leg, leg))))
 
 
-def read_naively(text: str) -> NaiveFile:
-    """Reads a CSV text whose lines can all be split into as many fields as the header has."""
-    lines = list(csv.reader(io.StringIO(text, newline="")))
-    header = [name.lower() for name in lines[0]]
-    rows = [(line, dict(zip(header, fields, strict=True))) for line, fields in enumerate(lines[1:], start=2)]
+def read_naively(text: str, *, by_row: bool = False) -> NaiveFile:
+    """Reads a CSV text whose lines can all be split into as many fields as the header has. `by_row`: no row holds line
+    breaks, as where the same rows are in a Parquet file.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""))
+    header = [name.lower() for name in next(reader)]
+    rows, line = [], reader.line_num + 1
+    for fields in reader:
+        rows.append((line, dict(zip(header, fields, strict=True))))
+        line = line + 1 if by_row else reader.line_num + 1
     wrong: dict[int, str] = {}
     for line, row in rows:
         for column, text in row.items():
@@ -157,4 +165,5 @@ def _member(row: dict[str, str]) -> NaiveMember:
         rank=int(row["rank"] or 0),
         joined_on=_day(row["joined_on"]),
         pv=_amount(row["pv"]),
+        note=row.get("note", ""),
     )

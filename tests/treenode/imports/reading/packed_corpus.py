@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -132,7 +133,17 @@ def _parquet_values() -> Iterator[BadFile]:
         "cycle": (lambda: _parquet_columns(sponsor_id=[None, "100", "102", "101"]), (4, "sponsor_id", "own upline")),
         "float": (lambda: _parquet_columns(pv=[1.0, 2.5, 0.1 + 0.2, 3.0]), (4, "pv", "more than two")),
         "not a number": (lambda: _parquet_columns(pv=[1.0, float("nan"), 1.0, 3.0]), (3, "pv", "not a decimal")),
-        "large float": (lambda: _parquet_columns(pv=[1.0, 2.0, 1e30, 3.0]), (4, "pv", "not a decimal")),
+        "large float": (lambda: _parquet_columns(pv=[1.0, 2.0, 1e30, 3.0]), (4, "pv", "out of range")),
+        "id with a fraction": (lambda: _parquet_columns(member_id=[1.0, 2.0, 3.5, 4.0]), (0, "member_id", "no ids")),
+        "id beyond what is exact": (
+            lambda: _parquet_columns(member_id=[1.0, 2.0, 3.0, 1e16]),
+            (0, "member_id", "no ids"),
+        ),
+        "decimal id": (
+            lambda: _parquet_columns(sponsor_id=pa.array([None, Decimal("1.50"), None, None], pa.decimal128(9, 2))),
+            (0, "sponsor_id", "no ids"),
+        ),
+        "seven places": (lambda: _parquet_columns(ratio=[1.5, 1e-7, 0.25, 1.0]), (3, "ratio", "6 decimal places")),
         "rank": (lambda: _parquet_columns(rank=[1, 2, 3, 40_000]), (5, "rank", "out of range")),
         "time of day": (
             lambda: _parquet_columns(joined_on=pa.array([0, 86_400, 86_401, None], pa.timestamp("s"))),

@@ -30,6 +30,7 @@ _COLUMNS = (
     "rank",
     "joined_on",
     "pv",
+    "note",
 )
 _IDS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=34)
 _FEW_IDS = st.sampled_from(["1", "2", "3", "A", "B", "0001", "a b", 'q"x', "x,y"])
@@ -40,6 +41,8 @@ _VALUES = {
     "status": st.sampled_from(["", "A", "C", "A", "C", "X Y", "1234567890123456", "12345678901234567", "é"]),
     "rank": st.sampled_from(["", "0", "5", "007", "32767", "32768", "-1", "1.0"]),
     "joined_on": st.dates().map(str) | st.sampled_from(["", "", "2023-02-29", "2024-02-29", "1999-1-1", "x"]),
+    "note": st.text(st.sampled_from('ab,";\t\n é'), max_size=12)
+    | st.sampled_from(["", "007", "\r\n", '"', "x\n" * 512, "\x1b", "\0"]),
     "pv": st.decimals(-(10**12), 10**12, places=2).map(str)
     | st.sampled_from(["", "0", "-0.00", "5", "5.1", "5.123", "1e3", "92233720368547758.08", "-", "."]),
 }
@@ -72,6 +75,7 @@ def _as_members(table: ImportTable) -> dict[str, NaiveMember]:
     def id_of(row: int) -> str:
         return bytes(table.member_ids[row]).decode() if row >= 0 else ""
 
+    note = table.further["note"]
     return {
         id_of(row): NaiveMember(
             sponsor_id=id_of(int(table.sponsor[row])),
@@ -82,13 +86,14 @@ def _as_members(table: ImportTable) -> dict[str, NaiveMember]:
             rank=int(table.rank[row]),
             joined_on=None if table.joined_on[row] == NO_DAY else int(table.joined_on[row]),
             pv=int(table.volumes["PV", "2026-11"][row]),
+            note=note.names[note.values[row]],
         )
         for row in range(len(table))
     }
 
 
 def _check(path: Path, text: str, limits: ImportLimits) -> None:
-    expected = read_naively(text)
+    expected = read_naively(text, by_row=path.suffix == ".parquet")
     if expected.wrong:
         with pytest.raises(ImportRefusedError) as refused:
             read_import(path, limits=limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from bench.engine.genealogy import as_table, make_genealogy, write_genealogy
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
-from services.treenode.tree.table import ImportTable
+from services.treenode.tree.table import FurtherColumn, ImportTable
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 
 
@@ -21,6 +22,10 @@ def _read(folder: Path, text: str, **options: object) -> ImportTable:
     path = folder / "import.csv"
     path.write_text(text, encoding="utf-8", newline="")
     return read_import(path, **options)  # type: ignore[arg-type]
+
+
+def _texts(column: FurtherColumn) -> list[str]:
+    return [column.names[code] for code in column.values.tolist()]
 
 
 def _good(header: str = HEADER, lines: tuple[str, ...] = GOOD, end: str = "\n") -> str:
@@ -39,8 +44,7 @@ def test_every_column(tmp_path: Path) -> None:
     days = [None if day == NO_DAY else str(np.datetime64(int(day), "D")) for day in table.joined_on]
     assert days == ["2020-01-31", "2021-02-28", "2024-02-29", None, "2026-11-01", "2000-02-29"]
     assert table.volumes["PV", "2026-11"].tolist() == [1000, 2050, 0, -525, 700, 10]
-    note = table.further["note"]
-    assert [note.names[code] for code in note.values] == ["first", "", "", "", "", "last"]
+    assert _texts(table.further["note"]) == ["first", "", "", "", "", "last"]
 
 
 def test_a_leg_of_0_is_none_as_reports_write_it(tmp_path: Path) -> None:
@@ -61,8 +65,7 @@ def test_quotes_commas_and_letters(tmp_path: Path) -> None:
     table = _read(tmp_path, text)
     assert table.member_ids.tolist() == [b'a,"b"', b"c"]
     assert table.sponsor.tolist() == [-1, 0]
-    assert table.further["note"].names == ["", 'Zoë, "x" 東京']
-    assert table.further["note"].values.tolist() == [1, 0]
+    assert _texts(table.further["note"]) == ['Zoë, "x" 東京', ""]
 
 
 def test_header_in_capitals_and_derived_columns(tmp_path: Path) -> None:
@@ -83,12 +86,12 @@ def test_volumes_by_type_and_period(tmp_path: Path) -> None:
     }
 
 
-def test_further_columns_are_what_all_their_texts_are(tmp_path: Path) -> None:
-    header = HEADER + ",points,zip,rate,long_rate,since,mixed,empty"
+def test_further_columns_are_what_the_header_declares_and_else_texts_to_the_letter(tmp_path: Path) -> None:
+    header = HEADER + ",points:integer,zip,rate:Decimal,since : date,digits,a:b:text,empty"
     lines = (
-        "a,,A,1,,1,5,007,1.5,0.1234567,2026-01-31,1,",
-        "b,a,A,1,,1,-12,1,3,1,,x,",
-        "c,a,A,1,,1,,12,-0.25,,1969-12-31,2026-01-01,",
+        "a,,A,1,,1,5,02134,1.5,2026-01-31,1,x,",
+        "b,a,A,1,,1,-012,1,3,,2,2026-01-01,",
+        "c,a,A,1,,1,, 12 ,-0.25,1969-12-31,3,,",
     )
     further = _read(tmp_path, _good(header, lines), limits=ImportLimits(block_bytes=40)).further
     kinds = {name: column.kind for name, column in further.items()}
@@ -96,17 +99,31 @@ def test_further_columns_are_what_all_their_texts_are(tmp_path: Path) -> None:
         "points": "integer",
         "zip": "text",
         "rate": "decimal",
-        "long_rate": "text",
         "since": "date",
-        "mixed": "text",
+        "digits": "text",
+        "a:b": "text",
         "empty": "text",
     }
     assert further["points"].values.tolist() == [5, -12, NO_NUMBER]
     assert further["rate"].values.tolist() == [1_500_000, 3_000_000, -250_000]
     assert further["since"].values.tolist() == [20_484, NO_DAY, -1]
-    assert [further["zip"].names[code] for code in further["zip"].values] == ["007", "1", "12"]
-    assert [further["mixed"].names[code] for code in further["mixed"].values] == ["1", "x", "2026-01-01"]
-    assert further["empty"].values.tolist() == [0, 0, 0]
+    assert _texts(further["zip"]) == ["02134", "1", " 12 "]
+    assert _texts(further["digits"]) == ["1", "2", "3"]
+    assert _texts(further["a:b"]) == ["x", "2026-01-01", ""]
+    assert _texts(further["empty"]) == ["", "", ""]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("block_bytes", [16, 100, 1 << 20])
+def test_line_breaks_in_quotes_are_data(tmp_path: Path, end: str, block_bytes: int) -> None:
+    notes = ["one\ntwo", "\n", "\r\n\r\n", "a\tb", 'say ""hi""\nand go', ",\n,", "x" * 1023 + "\n", "last\n\n"]
+    lines = [f'm{place},,A,1,,1,"{note}"' for place, note in enumerate(notes)]
+    for last in (end, ""):
+        path = tmp_path / "import.csv"
+        text = end.join([HEADER + ",note", *lines]) + last
+        path.write_text(text, encoding="utf-8", newline="")
+        table = read_import(path, limits=ImportLimits(block_bytes=block_bytes))
+        assert _texts(table.further["note"]) == [note.replace('""', '"') for note in notes]
 
 
 def test_limits_of_ids_numbers_and_days(tmp_path: Path) -> None:
@@ -161,7 +178,41 @@ def test_parquet_of_typed_columns(tmp_path: Path) -> None:
     assert read.joined_on.tolist() == [0, NO_DAY, 1]
     assert read.volumes["PV", "2026-11"].tolist() == [125, 0, -300]
     assert read.volumes["CV", "2026-10"].tolist() == [150_000_000, 0, 0]
-    assert read.further["vip"].names == ["", "true", "false"]
+    assert _texts(read.further["vip"]) == ["true", "false", ""]
+
+
+def test_parquets_own_types_declare_further_columns(tmp_path: Path) -> None:
+    path = tmp_path / "import"
+    table = pa.table(
+        {
+            "member_id": pa.array([123_000_000_000_000.0, 10126.0]),
+            "sponsor_id": pa.array([None, 123_000_000_000_000], pa.int64()).cast(pa.decimal128(38, 2)),
+            "status": ["A", "A"],
+            "rank": [0, 0],
+            "joined_on": pa.nulls(2, pa.string()),
+            "pv": pa.array([Decimal(0), Decimal(1)], pa.decimal128(38, 18)),
+            "zip": ["02134", "123"],
+            "points": pa.array([7, None], pa.uint8()),
+            "ratio": pa.array([0.5, 1e12]),
+            "tiny": pa.array([Decimal("0.000001"), Decimal(0)], pa.decimal128(38, 18)),
+            "since": pa.array([1, None], pa.date32()),
+            "seen": pa.array([0, 86_400_001], pa.timestamp("ms")),
+            "renewed:date": ["2026-01-31", None],
+        }
+    )
+    pq.write_table(table, path)
+    read = read_import(path)
+    assert read.member_ids.tolist() == [b"123000000000000", b"10126"]
+    assert read.sponsor.tolist() == [-1, 0]
+    assert read.volumes["PV", "2026-11"].tolist() == [0, 100]
+    further = read.further
+    assert _texts(further["zip"]) == ["02134", "123"]
+    assert (further["points"].kind, further["points"].values.tolist()) == ("integer", [7, NO_NUMBER])
+    assert (further["ratio"].kind, further["ratio"].values.tolist()) == ("decimal", [500_000, 10**18])
+    assert (further["tiny"].kind, further["tiny"].values.tolist()) == ("decimal", [1, 0])
+    assert (further["since"].kind, further["since"].values.tolist()) == ("date", [1, NO_DAY])
+    assert _texts(further["seen"]) == ["1970-01-01", "1970-01-02 00:00:00.001"]
+    assert (further["renewed"].kind, further["renewed"].values.tolist()) == ("date", [20_484, NO_DAY])
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
@@ -184,8 +235,7 @@ def test_a_generated_genealogy_comes_back(tmp_path: Path, suffix: str, deep: boo
         (table.volumes["CV", "2026-10"], genealogy.volumes["cv:2026-10"]),
     ):
         assert np.array_equal(read, made)
-    country = table.further["country"]
-    assert [country.names[code] for code in country.values] == as_table(genealogy)["country"].to_pylist()
+    assert _texts(table.further["country"]) == as_table(genealogy)["country"].to_pylist()
     kinds = {name: column.kind for name, column in table.further.items()}
     assert kinds == {"country": "text", "loyalty_points": "integer", "bonus_rate": "decimal", "renewed_on": "date"}
 

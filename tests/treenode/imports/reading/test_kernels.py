@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from services.treenode.imports.reading.faults import DATE_FORMAT
 from services.treenode.imports.reading.kernels.fields import read_days, read_hundredths, read_ids
-from services.treenode.imports.reading.kernels.lines import count_lines, mark_ends, split_lines, split_plain_lines
+from services.treenode.imports.reading.kernels.lines import (
+    count_lines,
+    find_rows,
+    mark_ends,
+    split_plain_lines,
+    split_rows,
+)
 from services.treenode.tree.kernels.kernel import AnyArray
 
 FIELD_BYTES = 12
@@ -46,7 +52,9 @@ def test_lines_without_quotes_are_split_alike_by_both_ways(lines: list[str], col
             mark_ends(data, marks.view(np.uint8))
             split_plain_lines(data, marks, FIELD_BYTES, starts, lengths, fault, fault_column)
         else:
-            split_lines(data, FIELD_BYTES, starts, lengths, fault, fault_column)
+            row_starts = np.empty(len(lines) + 1, np.int32)
+            assert find_rows(data, FIELD_BYTES, False, row_starts) == len(lines)
+            split_rows(data, row_starts, FIELD_BYTES, starts, lengths, fault, fault_column)
         results.append((starts.tolist(), lengths.tolist(), fault.tolist(), fault_column.tolist()))
     assert results[0] == results[1]
 

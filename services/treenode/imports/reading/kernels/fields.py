@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.shared.domain.limits import AMOUNT_MAX, LEG_MAX, MEMBER_ID_LENGTH_MAX, NO_DAY, RANK_MAX
+from services.shared.domain.limits import (
+    AMOUNT_MAX,
+    LEG_MAX,
+    MEMBER_ID_LENGTH_MAX,
+    NO_DAY,
+    NO_NUMBER,
+    NUMBER_LENGTH_MAX,
+    RANK_MAX,
+)
 from services.treenode.imports.reading.faults import (
     AMOUNT_FORMAT,
     AMOUNT_PLACES,
@@ -22,6 +30,9 @@ from services.treenode.imports.reading.faults import (
     KIND_UNKNOWN,
     LEG_FORMAT,
     LEG_RANGE,
+    NUMBER_FORMAT,
+    NUMBER_PLACES,
+    NUMBER_RANGE,
     RANK_FORMAT,
     RANK_RANGE,
 )
@@ -29,6 +40,7 @@ from services.treenode.imports.reading.kernels.words import WORD_BYTES, are_digi
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, kernel, whole
 
 _SPACE = 32
+_PLUS = 43
 _MINUS = 45
 _POINT = 46
 _ZERO = 48
@@ -287,6 +299,66 @@ def read_days(
         if lengths[row] > 0:
             day, code = parse_day(data, starts[row], lengths[row])
             out[row] = day
+            mark(fault, fault_column, row, column, code)
+
+
+@kernel
+def _parse_number(data: UInt8s, start: int, length: int, places: int) -> tuple[int, int]:
+    """(value in units of 10 ** -places, fault) of a number of a further column, as `parse_number` of the domain."""
+    if length > NUMBER_LENGTH_MAX:
+        return NO_NUMBER, NUMBER_FORMAT
+    position, end = start, start + length
+    negative = data[position] == _MINUS
+    if negative or data[position] == _PLUS:
+        position += 1
+    total, digits, behind, too_precise, too_large = np.int64(0), 0, -1, False, False
+    while position < end:
+        digit = np.int64(data[position]) - _ZERO
+        if digit < 0 or digit > 9:
+            if data[position] != _POINT or behind >= 0 or digits == 0:
+                return NO_NUMBER, NUMBER_FORMAT
+            behind = 0
+        elif behind >= places:
+            behind += 1
+            if digit > 0:
+                too_precise = True
+        else:
+            digits += 1
+            behind += behind >= 0
+            if total > (AMOUNT_MAX - digit) // 10:
+                too_large = True
+            else:
+                total = total * 10 + digit
+        position += 1
+    if digits == 0 or behind == 0:
+        return NO_NUMBER, NUMBER_FORMAT
+    for _ in range(max(behind, 0), places):
+        if total > AMOUNT_MAX // 10:
+            too_large = True
+        else:
+            total *= 10
+    if too_precise or too_large:
+        return NO_NUMBER, NUMBER_PLACES if too_precise else NUMBER_RANGE
+    return int(-total if negative else total), 0
+
+
+@kernel
+def read_numbers(
+    data: UInt8s,
+    starts: Int32s,
+    lengths: Int32s,
+    places: int,
+    out: Int64s,
+    fault: UInt8s,
+    fault_column: Int16s,
+    column: int,
+) -> None:
+    """Numbers of a further column in units of 10 ** -places; an empty field is NO_NUMBER."""
+    for row in range(starts.size):
+        out[row] = NO_NUMBER
+        if lengths[row] > 0:
+            value, code = _parse_number(data, starts[row], lengths[row], places)
+            out[row] = value
             mark(fault, fault_column, row, column, code)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.treenode.imports.reading.batch import FIRST_LINE
 from services.treenode.imports.reading.structure.join_kernels import count_partitions, deal, join
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s
 
@@ -24,9 +23,9 @@ class Repeats:
     #: The first row that holds the same, for each.
     firsts: Int64s
 
-    def line_of_first(self, row: int) -> int:
-        """The file's line of the first row that holds what `row` holds."""
-        return int(self.firsts[np.searchsorted(self.rows, row)]) + FIRST_LINE
+    def first_of(self, row: int) -> int:
+        """The first row that holds what `row` holds."""
+        return int(self.firsts[np.searchsorted(self.rows, row)])
 
 
 @dataclass(frozen=True)

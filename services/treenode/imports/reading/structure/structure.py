@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Role
+from services.treenode.imports.reading.refusal import Lines
 from services.treenode.imports.reading.structure.join import (
     Partitions,
     Repeats,
@@ -70,7 +71,7 @@ def _named(ids: AnyArray) -> npt.NDArray[np.bool_]:
     return named
 
 
-def wrong_ids(members: Members) -> Iterator[WrongLink]:
+def wrong_ids(members: Members, lines: Lines) -> Iterator[WrongLink]:
     """Ids that an earlier row has."""
     if len(members.duplicates.rows):
         yield WrongLink(
@@ -78,7 +79,7 @@ def wrong_ids(members: Members) -> Iterator[WrongLink]:
             Role.MEMBER_ID,
             faults.DUPLICATE_ID,
             lambda row: bytes(members.ids[row]),
-            members.duplicates.line_of_first,
+            lambda row: lines.of(members.duplicates.first_of(row)),
         )
 
 
@@ -112,7 +113,7 @@ def _told_cycle(ids: AnyArray, parents: Int32s, row: int) -> str:
     return " < ".join([*names, names[0]] if above == row else [*names, "…"])
 
 
-def wrong_legs(placement: Int32s, named: AnyArray, legs: Int32s) -> Iterator[WrongLink]:
+def wrong_legs(placement: Int32s, named: AnyArray, legs: Int32s, lines: Lines) -> Iterator[WrongLink]:
     """Legs without a placement, and legs that an earlier row has. `named`: the placement ids of the file, dtype S."""
     alone = (legs > 0) & ~_named(named)
     if alone.any():
@@ -127,5 +128,9 @@ def wrong_legs(placement: Int32s, named: AnyArray, legs: Int32s) -> Iterator[Wro
     keys = (placement[rows].astype(np.int64) << 32) | legs[rows]
     taken = repeats(keys, rows)
     yield WrongLink(
-        taken.rows, Role.PLACEMENT_LEG, faults.LEG_TAKEN, lambda row: str(legs[row]).encode(), taken.line_of_first
+        taken.rows,
+        Role.PLACEMENT_LEG,
+        faults.LEG_TAKEN,
+        lambda row: str(legs[row]).encode(),
+        lambda row: lines.of(taken.first_of(row)),
     )
