@@ -43,6 +43,7 @@ from services.treenode.replication.applying import Applier
 from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
+from services.treenode.reports.limits import REQUEST_BYTES_MAX
 from services.treenode.service import TreeNodeServicer
 from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 from services.treenode.snapshots.early_read import EarlyRead
@@ -158,7 +159,10 @@ class TreeNode:
             address_of(settings.listen_host, settings.report_port),
             services=[(add_report_service, self.reports)],
             service_names=[_full_name(report_pb2, "ReportService")],
-            options=connection_age_options(settings.report_connection_age_s_max),
+            options=[
+                *connection_age_options(settings.report_connection_age_s_max),
+                ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
+            ],
             setting="treenode.report_port",
         )
         servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)

@@ -10,7 +10,13 @@ from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_
 from services.shared.domain.addresses import address_problem
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
-from services.shared.serving.errors import InvalidArgumentError, NotFoundError, OutOfRangeError, UnavailableError
+from services.shared.serving.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    OutOfRangeError,
+    UnavailableError,
+)
 from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.reading import ImportRefusedError, Refusal
 from services.treenode.node.runner import NodeRunner
@@ -150,7 +156,17 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     ) -> treenode_pb2.GetDigestResponse:
         """The digest at one position; waits until the node is there, for as long as the call may take."""
         node = self._node
-        await node.wait_for_position(request.position)
+        left_s = context.time_remaining()
+        try:
+            async with asyncio.timeout(node.settings.report_position_wait_s_max if left_s is None else left_s):
+                await node.wait_for_position(request.position)
+        except TimeoutError as error:
+            raise DeadlineExceededError(
+                f"position {request.position} was not reached in time: the node is at {node.in_force.tree.position}",
+                reason="POSITION_NOT_REACHED",
+                field="position",
+                value=str(request.position),
+            ) from error
         await node.gate.settled()
         position = request.position or node.in_force.tree.position
         digest = node.in_force.tree.digest_at(position)

@@ -72,6 +72,13 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: A connection to the report port is asked to end after about this time, in seconds, so that the clients of a load
     #: balancer that forwards connections spread over all nodes again; calls and streams on it finish. 0: never.
     report_connection_age_s_max: SecondsFrom0 = 600.0
+    #: Copies of rows for large reports, of all calls together, in bytes; a call that finds no room waits for it. One
+    #: copy is always allowed, however large.
+    report_copy_bytes_max: Bytes = 2 << 30
+    #: Calls that wait for that room; one more is refused.
+    report_copies_waiting_max: Count = 64
+    #: Calls that wait for a position (min_position, GetDigest); one more is refused.
+    report_position_waits_max: Count = 1_000
     #: Threads that filter, sort and encode reports.
     report_threads: Annotated[int, Meta(ge=1, le=1_024)] = 2
     #: Size of a stream's messages, in bytes.

@@ -26,12 +26,15 @@ class FastTreeError(Exception):
         reason: UPPER_SNAKE_CASE, the same for each case of one kind; the class's own where empty.
         field: The request's field that is wrong, if one is.
         value: Its value, cut to a length that is safe to send.
+        retry_after_s: When the same request may do better; None where it can't be said.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     default_reason: ClassVar[str] = "INTERNAL"
 
-    def __init__(self, message: str, *, reason: str = "", field: str = "", value: str = "") -> None:
+    def __init__(
+        self, message: str, *, reason: str = "", field: str = "", value: str = "", retry_after_s: float | None = None
+    ) -> None:
         encoded = message.encode(errors="replace")
         if len(encoded) > MESSAGE_BYTES_MAX:
             message = encoded[:MESSAGE_BYTES_MAX].decode(errors="ignore") + "…"
@@ -40,6 +43,7 @@ class FastTreeError(Exception):
         self.reason = reason or self.default_reason
         self.field = field
         self.value = value[:VALUE_LENGTH_MAX]
+        self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return self.message
@@ -128,4 +132,8 @@ def to_rpc_status(error: FastTreeError) -> status_pb2.Status:
             resource_type=error.field, resource_name=error.value, description=error.message
         )
         status.details.add().Pack(resource)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(round(error.retry_after_s * 1_000))
+        status.details.add().Pack(retry)
     return status

@@ -18,6 +18,7 @@ from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
+from services.shared.serving.errors import OutOfRangeError
 from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
@@ -33,6 +34,9 @@ from services.treenode.tree import Tree, TreeConfig
 logger = logging.getLogger(__name__)
 
 _NANOSECONDS_PER_S = 1_000_000_000
+#: A wait for a position further than this beyond the known log end is refused: minutes of the fastest flow, so that it
+#: is a client's mistake, which would hold its call until the deadline.
+FAR_UPDATES = 10_000_000
 
 
 def now_s() -> float:
@@ -80,7 +84,7 @@ class NodeRunner:
         self.gate = ReadGate()
         #: The tree that updates go to, served or not.
         self.in_force: TreeInForce[Tree, int] = TreeInForce(Tree.empty(self.tree_config), (0, 0))
-        self.waiters = PositionWaiters()
+        self.waiters = PositionWaiters(self.settings.report_position_waits_max)
         #: Set when a heartbeat should leave at once; the heartbeat clears it.
         self.heartbeat_wanted = asyncio.Event()
         #: Set when the pusher has to hear where the node stands; the streams clear it.
@@ -147,7 +151,17 @@ class NodeRunner:
         return self._as_of_bytes
 
     async def wait_for_position(self, position: int) -> None:
-        """Returns once `position` is applied. Raises UnavailableError if the node ends."""
+        """Returns once `position` is applied. Raises as `PositionWaiters.wait`, and OutOfRangeError for a position that
+        no log can have come to meanwhile.
+        """
+        log_end = self.core.sequence.log_end
+        if log_end is not None and position > max(log_end.position, self.core.sequence.position) + FAR_UPDATES:
+            raise OutOfRangeError(
+                f"position {position} is far beyond the log's end, {log_end.position}: ask for one of a receipt",
+                reason="POSITION_FAR_BEYOND",
+                field="min_position",
+                value=str(position),
+            )
         await self.waiters.wait(position)
 
     # -- what happens

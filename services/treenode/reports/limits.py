@@ -9,6 +9,9 @@ from services.treenode.settings import TreeNodeSettings
 
 _SET = TreeNodeSettings()
 
+#: The largest request that is of use: 10,000 ids or texts in a list, as far as those go.
+REQUEST_BYTES_MAX = 1 << 20
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReportLimits:
@@ -19,6 +22,10 @@ class ReportLimits:
     streams_max: int = _SET.report_streams_max
     #: A stream whose client takes nothing for so long is ended and its copy freed, in seconds.
     stream_stall_s_max: float = _SET.report_stream_stall_s_max
+    #: Copies of more than `loop_copy_rows_max` rows, of all calls together, in bytes; a call that finds no room waits,
+    #: one more than `copies_waiting_max` is refused with RESOURCE_EXHAUSTED. One copy is always allowed.
+    copy_bytes_max: int = _SET.report_copy_bytes_max
+    copies_waiting_max: int = _SET.report_copies_waiting_max
     #: Threads that encode rows for streams and sort pages, besides the gate's own copying threads.
     threads: int = _SET.report_threads
     #: A summary or search over so many members, at most, runs on the event loop, where it costs less than a thread's
@@ -40,6 +47,8 @@ class ReportLimits:
         return cls(
             streams_max=settings.report_streams_max,
             stream_stall_s_max=settings.report_stream_stall_s_max,
+            copy_bytes_max=settings.report_copy_bytes_max,
+            copies_waiting_max=settings.report_copies_waiting_max,
             threads=settings.report_threads,
             message_bytes=settings.report_message_bytes,
             position_wait_s_max=settings.report_position_wait_s_max,

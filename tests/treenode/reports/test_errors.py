@@ -162,7 +162,22 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
     (
         "ListDownline",
         ranged(column="region", any_of=["x"] * 10_001),
-        *(INVALID, "TOO_MANY_VALUES", "filter.ranges[0].any_of", "10001 values"),
+        *(INVALID, "TOO_MANY_VALUES", "filter", "10001 values"),
+    ),
+    (
+        "StreamDownline",
+        report_pb2.StreamDownlineRequest(filter=Filter(ranges=[Range(column="region", any_of=["x"] * 101)] * 100)),
+        *(INVALID, "TOO_MANY_VALUES", "filter", "10100 values"),
+    ),
+    (
+        "ListDownline",
+        report_pb2.ListDownlineRequest(filter=Filter(ranges=[Range(column="region", min="x")] * 101)),
+        *(INVALID, "TOO_MANY_RANGES", "filter.ranges", "101 ranges"),
+    ),
+    (
+        "ListDownline",
+        report_pb2.ListDownlineRequest(options=Options(columns=["region"] * 257)),
+        *(INVALID, "TOO_MANY_COLUMNS", "options.columns", "257"),
     ),
 ]
 

@@ -25,15 +25,16 @@ class Buffers:
 
     def __init__(self, size_bytes: int = 0) -> None:
         """Gets `size_bytes` ready. Lets other threads run meanwhile."""
-        self._memory = np.empty(size_bytes, np.uint8)
-        _touch(self._memory)
+        #: All of it: each array that was taken refers to it.
+        self.memory = np.empty(size_bytes, np.uint8)
+        _touch(self.memory)
         self._used = 0
 
     def take(self, count: int, dtype: type[np.generic] | np.dtype[np.generic]) -> AnyArray:
         """An array of `count`, with anything in it."""
         size = count * np.dtype(dtype).itemsize
-        if self._used + size > len(self._memory):
+        if self._used + size > len(self.memory):
             return np.empty(count, dtype)
-        array = self._memory[self._used : self._used + size].view(dtype)
+        array = self.memory[self._used : self._used + size].view(dtype)
         self._used += -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         return array

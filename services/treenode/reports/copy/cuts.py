@@ -18,7 +18,7 @@ from services.treenode.reports.copy.freeze import (
     without_empty_places,
 )
 from services.treenode.reports.copy.node_reader import NodeReader, Ready, Scan
-from services.treenode.reports.plan.choice import Choice
+from services.treenode.reports.plan.choice import Catalogue, Choice
 from services.treenode.reports.plan.downlines import DownlinePlan, plan_downline
 from services.treenode.reports.plan.filters import RowFilter
 from services.treenode.reports.plan.paging import Sort
@@ -50,8 +50,16 @@ def downline_scan(
 ) -> Scan[Cut]:
     """How a downline is copied: a large one in two goes (see `freeze`). `sort_key`: None for tree order."""
 
+    planned: list[tuple[Catalogue, DownlinePlan]] = []
+
     def plan(tree: Tree) -> DownlinePlan:
-        return plan_downline(reader.choice(tree, request.options), request.filter, sort_key, reader.catalogue(tree))
+        """Made once for each catalogue: a filter may hold thousands of values."""
+        catalogue = reader.catalogue(tree)
+        if not planned or planned[0][0] is not catalogue:
+            planned[:] = [
+                (catalogue, plan_downline(reader.choice(tree, request.options), request.filter, sort_key, catalogue))
+            ]
+        return planned[0][1]
 
     def begin_links(tree: Tree, buffers: Buffers | None) -> Callable[[], FrozenLinks]:
         wanted = plan(tree)

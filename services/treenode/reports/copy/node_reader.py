@@ -16,6 +16,7 @@ from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.copy.freeze import FrozenLinks
+from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.reports.copy.view import NodeView
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.plan.choice import Catalogue, Choice, choose
@@ -66,6 +67,7 @@ class NodeReader:
         self._view = view
         self._limits = limits
         self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="report")
+        self.room = CopyRoom(limits.copy_bytes_max, limits.copies_waiting_max)
         #: What `_catalogue` and `_choices` are about.
         self._tree: Tree | None = None
         self._catalogue = Catalogue((), (), {})
@@ -162,7 +164,13 @@ class NodeReader:
         if scan.buffer_bytes is None:
             return Ready()
         bytes_needed, begin_links = scan.buffer_bytes(tree, members + tree.empty_place_count), scan.begin_links
-        buffers = await self.in_thread(lambda: Buffers(bytes_needed))
+        await self.room.take(bytes_needed)
+        try:
+            buffers = await self.in_thread(lambda: Buffers(bytes_needed))
+        except BaseException:
+            self.room.give_back(bytes_needed)
+            raise
+        self.room.give_back_with(buffers, bytes_needed)
         if begin_links is None:
             return Ready(buffers)
         return Ready(buffers, await self._view.gate.read_begun(lambda: begin_links(self._present(), buffers)))

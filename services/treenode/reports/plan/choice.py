@@ -11,6 +11,9 @@ from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import ALL, COLUMNS, DEFAULT_COLUMNS, VOLUMES, Column
 
+#: Names of columns in a request: more than a file may have.
+COLUMNS_MAX = 256
+
 
 @dataclass(frozen=True)
 class Catalogue:
@@ -107,6 +110,14 @@ def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
 
 
 def _columns(names: Iterable[str], catalogue: Catalogue) -> tuple[Column, ...]:
+    names = list(names)
+    if len(names) > COLUMNS_MAX:
+        raise InvalidArgumentError(
+            f"options.columns has {len(names)}: send {COLUMNS_MAX} at most, or * for all",
+            reason="TOO_MANY_COLUMNS",
+            field="options.columns",
+            value=str(len(names)),
+        )
     shown = {**catalogue.plain, VOLUMES.name: VOLUMES}
     further = [column for name, column in catalogue.further.items() if name not in shown]
     chosen: dict[Column, None] = {}

@@ -23,8 +23,9 @@ Mask = npt.NDArray[np.bool_]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 #: What an empty cell holds, where a cell may be empty.
 EMPTY_CELLS = {Kind.DATE: NO_DAY, Kind.INTEGER: NO_NUMBER, Kind.DECIMAL: NO_NUMBER}
-#: Values in one list, at most.
-ANY_OF_MAX = 10_000
+#: Values in all lists of a request together, at most: each costs a look, whatever column it is for.
+VALUES_MAX = 10_000
+RANGES_MAX = 100
 
 
 class Condition(Protocol):
@@ -123,6 +124,7 @@ def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> 
     Raises:
         InvalidArgumentError: A column, kind, day or number that can't be; names the field and the value.
     """
+    _check_size(message)
     conditions: list[Condition] = []
     if message.min_level or message.max_level:
         conditions.append(NumberRange(LEVEL, message.min_level, message.max_level or INT64_MAX))
@@ -146,10 +148,19 @@ def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> 
     return RowFilter(tuple(conditions), message.max_level)
 
 
+def _check_size(message: report_pb2.DownlineFilter) -> None:
+    """Before anything is looked at."""
+    if len(message.ranges) > RANGES_MAX:
+        raise _wrong("filter.ranges", f"{len(message.ranges)} ranges", "TOO_MANY_RANGES", f"send {RANGES_MAX} at most")
+    values = len(message.statuses) + len(message.kinds) + sum(len(asked.any_of) for asked in message.ranges)
+    if values > VALUES_MAX:
+        raise _wrong(
+            "filter", f"{values} values", "TOO_MANY_VALUES", f"send {VALUES_MAX} at most, in all lists together"
+        )
+
+
 def _range_conditions(asked: report_pb2.ColumnRange, catalogue: Catalogue, field: str) -> list[Condition]:
     column = known_column(asked.column, catalogue, f"{field}.column", RANGE_COLUMNS)
-    if len(asked.any_of) > ANY_OF_MAX:
-        raise _wrong(f"{field}.any_of", f"{len(asked.any_of)} values", "TOO_MANY_VALUES", f"send {ANY_OF_MAX} at most")
     if column.kind is Kind.TEXT:
         return _text_conditions(column, asked)
     places = DECIMAL_SCALE if column.kind is Kind.DECIMAL else 0
