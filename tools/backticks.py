@@ -43,6 +43,7 @@ NO_NAMES = {
     "cv": "a column is named for a volume type",
     "venv": "Debian's package has Python's module in it",
     "google.rpc.ErrorInfo": _LIBRARY,
+    "google.rpc.RetryInfo": _LIBRARY,
     "google.rpc.BadRequest": _LIBRARY,
     "grpc.health.v1": _LIBRARY,
     ".py": _SHAPE,

@@ -103,7 +103,7 @@ class TreeNode:
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings))
-        declare_figures(self.metrics, self.runner, self.applier, self.writer)
+        declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
         self.debug_pages = DebugPages(self.logs, self.echo)
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
         self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes())

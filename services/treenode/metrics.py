@@ -8,6 +8,7 @@ from services.shared.serving.metrics import Metrics
 from services.treenode.node.lifecycle import NodeState
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.applying import Applier
+from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.snapshots.saving import SnapshotWriter
 
 _BATCH_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
@@ -25,7 +26,9 @@ def batch_histogram(metrics: Metrics) -> Callable[[float], None]:
     )
 
 
-def declare_figures(metrics: Metrics, node: NodeRunner, applier: Applier, writer: SnapshotWriter) -> None:
+def declare_figures(
+    metrics: Metrics, node: NodeRunner, applier: Applier, writer: SnapshotWriter, room: CopyRoom
+) -> None:
     """Each figure and where it is read."""
     core = node.core
     sequence, role = core.sequence, core.role
@@ -45,6 +48,9 @@ def declare_figures(metrics: Metrics, node: NodeRunner, applier: Applier, writer
     metrics.gauge("ready", "1 while the node is ready.", lambda: core.life.ready)
     metrics.gauge("state", "Life cycle state, as fasttree.v1.NodeState counts.", lambda: int(core.state))
     metrics.gauge("loading_percent", "Progress of the import being loaded.", lambda: node.loading[1])
+    metrics.gauge("report_copy_bytes", "Memory of the copies of large reports.", lambda: room.used_bytes)
+    metrics.gauge("report_copies_waiting", "Large reports that wait for that memory.", lambda: room.waiting)
+    metrics.gauge("position_waits", "Calls that wait for a position.", lambda: node.waiters.count)
     metrics.gauge("snapshot_fork_seconds", "How long the last snapshot held updates up.", lambda: writer.fork_s)
     metrics.gauge("snapshot_write_seconds", "How long the last snapshot took.", lambda: writer.took_s)
     metrics.counter("applied_updates", "Updates applied by this process.", lambda: applier.applied_count)

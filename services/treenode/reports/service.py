@@ -63,6 +63,8 @@ class ReportServicer:
     def __init__(self, view: NodeView, limits: ReportLimits | None = None) -> None:
         self._limits = limits or ReportLimits()
         self._reader = NodeReader(view, self._limits)
+        #: Memory for the copies of large reports.
+        self.room = self._reader.room
         self._member = MemberEncoder()
         self.streams = Streams(self._limits, self._reader.in_thread)
 

@@ -76,7 +76,7 @@ class CopyRoom:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody counts any more
                 loop.call_soon_threadsafe(self.give_back, size_bytes)
 
-        weakref.finalize(buffers.memory, gone).atexit = False
+        weakref.finalize(buffers.memory, gone)
 
     def _fits(self, size_bytes: int) -> bool:
         return not self._used_bytes or self._used_bytes + size_bytes <= self._bytes_max
