@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim mutants chaos bench bench-tree bench-fanout bench-failover released-api clean
+.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos bench bench-tree bench-fanout bench-failover released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -54,6 +54,11 @@ sim: $(VENV)/.dev ## Simulates whole clusters from SEEDS=2000 seeds, then finds 
 
 SAMPLE ?= 0
 SEED ?= 1
+
+FUZZ_S ?= 1800
+
+fuzz: $(VENV)/.dev ## Nasty updates through the pusher's check and the engine, FUZZ_S=1800 seconds for each of three tests.
+	FASTTREE_FUZZ_S=$(FUZZ_S) $(BIN)/pytest -q --timeout 0 tests/treenode/tree/test_fuzzed_updates.py
 
 mutants: $(VENV)/.dev ## Breaks the rules of cores and engine, SAMPLE=0 (all) times; lists what no test notices; JSON last.
 	$(BIN)/python -m tools.mutants --sample $(SAMPLE) --seed $(SEED) --only "$(ONLY)"
