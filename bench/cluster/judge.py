@@ -12,7 +12,7 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
 from services.treenode.imports.reading import read_import
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.tree import Skip, Tree, TreeConfig
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,12 @@ def tree_of_file(
 
 
 def replay_onto(tree: Tree, updates: list[types_pb2.Update]) -> None:
-    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet."""
+    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet. What is skipped is
+    known from the beginning, as in every node."""
+    for update in updates:
+        if update.HasField("update_skipped"):
+            skipped = update.update_skipped
+            tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
     for start in range(tree.position, len(updates), 1_000):
         tree.apply(start + 1, updates[start : start + 1_000])
 

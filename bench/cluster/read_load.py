@@ -26,10 +26,17 @@ class ReadLoad:
         answered_by: How many answers each node gave.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, member_ids: Sequence[str], rate_per_s: float = 200.0) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        member_ids: Sequence[str],
+        rate_per_s: float = 200.0,
+        deadline_s: float = DEADLINE_S,
+    ) -> None:
         self._stub = report_pb2_grpc.ReportServiceStub(channel)
         self._member_ids = member_ids
         self._rate_per_s = rate_per_s
+        self._deadline_s = deadline_s
         self._random = random.Random(7)
         self._calls: set[asyncio.Task[None]] = set()
         self._loop: asyncio.Task[None] | None = None
@@ -55,7 +62,7 @@ class ReadLoad:
     async def _read(self) -> None:
         request = report_pb2.GetMemberRequest(member_id=self._random.choice(self._member_ids))
         try:
-            answer = await self._stub.GetMember(request, timeout=DEADLINE_S)
+            answer = await self._stub.GetMember(request, timeout=self._deadline_s)
         except grpc.aio.AioRpcError as error:
             self.failures[f"{error.code().name}: {error.details()}"] += 1
             return

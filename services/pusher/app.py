@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
+from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
 from services.pusher.fanout.events import LogEndChanged, NodeConfirmed, NodeStands, Trimmed
 from services.pusher.fanout.members import MembersChanged
@@ -34,6 +35,7 @@ from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
 from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
+from services.pusher.skips.runner import SkipRunner
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
@@ -70,6 +72,8 @@ class Pusher:
         identity = PusherIdentity(cluster.name, self._address)
         in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store.log_id, self.tail, in_force, self.background, tell)
+        self.comparison = ComparisonRunner(settings.comparison, self.fan_out)
+        self.skips = SkipRunner(store, self.writer, self.fan_out)
         self.rollout = RolloutRunner(
             settings.rollout, self.catalog, self._address, self.background, self.fan_out.names, tell
         )
@@ -77,7 +81,7 @@ class Pusher:
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = pusher_metrics(
-            cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out
+            cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out, self.comparison
         )
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready})
         self.server = self._make_server()
@@ -93,6 +97,8 @@ class Pusher:
             reading=self.reading,
             catalog=self.catalog,
             intake=self.intake,
+            skips=self.skips,
+            comparison=self.comparison,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -138,6 +144,7 @@ class Pusher:
         return [
             *work,
             (self.fan_out.run, "keeps the fan-out's time"),
+            (self.comparison.run, "compares digests"),
             (self.rollout.run, "keeps the rollout's time"),
             (self.admission.run, "waits for the drain"),
             (self.membership.run, "watches the cluster"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.pusher.admission.progress import PushCounts
+from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.fanout.runner import FanOut
 from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail
@@ -11,7 +12,13 @@ from services.shared.serving.metrics import Metrics
 
 
 def pusher_metrics(
-    cluster: str, store: LogStore, writer: LogWriter, tail: LogTail, counts: PushCounts, fan_out: FanOut
+    cluster: str,
+    store: LogStore,
+    writer: LogWriter,
+    tail: LogTail,
+    counts: PushCounts,
+    fan_out: FanOut,
+    comparison: ComparisonRunner,
 ) -> Metrics:
     """Each figure and where it is read."""
     metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
@@ -39,5 +46,17 @@ def pusher_metrics(
         "node_connected",
         "Whether a node's stream stands",
         lambda: {node.node: node.connected for node in fan_out.progress()},
+    )
+    metrics.gauge_by(
+        "node",
+        "node_halted_before",
+        "Update before which a node has halted; 0 while it goes on",
+        lambda: {node.node: node.halted_before for node in fan_out.progress()},
+    )
+    metrics.gauge_by(
+        "node",
+        "node_differs",
+        "1 while a node's digest is another one than that of most others",
+        lambda: {fan_out.names.get(node, node): differs for node, differs in comparison.differing.items()},
     )
     return metrics

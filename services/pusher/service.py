@@ -13,10 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
+from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.log.reading import LogReading
+from services.pusher.skips.runner import SkipRunner
 from services.shared.serving.errors import UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -35,6 +37,8 @@ class Parts:
     reading: LogReading
     catalog: ImportCatalog
     intake: ImportIntake
+    skips: SkipRunner
+    comparison: ComparisonRunner
     draining: asyncio.Event
 
 
@@ -78,7 +82,14 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             nodes=parts.fan_out.progress(),
             imports=parts.catalog.newest(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
+            differences=parts.comparison.differences(),
         )
+
+    async def SkipUpdate(
+        self, request: pusher_pb2.SkipUpdateRequest, context: _Context
+    ) -> pusher_pb2.SkipUpdateResponse:
+        self._check_open()
+        return await self._parts.skips.skip(request)
 
     async def ReadLog(self, request: pusher_pb2.ReadLogRequest, context: _Context) -> AsyncIterator[Any]:
         """See the proto. The answers are encoded already: frames as they are stored (`add_pusher_servicer`)."""

@@ -8,6 +8,7 @@ from pathlib import Path, PurePath
 from msgspec import field
 
 from services.pusher.admission.settings import AdmissionSettings
+from services.pusher.comparison.settings import ComparisonSettings
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.settings import RetentionSettings, RolloutSettings
 from services.pusher.log.settings import LogSettings
@@ -55,6 +56,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     import_bytes_max: Bytes = 64 << 30
 
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
+    comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
 
     #: How long open streams have to end when the pusher is asked to end, in seconds.

@@ -48,6 +48,7 @@ from services.treenode.service import TreeNodeServicer
 from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 from services.treenode.snapshots.early_read import EarlyRead
 from services.treenode.snapshots.peers import Peers
+from services.treenode.snapshots.recovery import Recovery
 from services.treenode.snapshots.restoring import restore
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import SnapshotStore
@@ -98,7 +99,8 @@ class TreeNode:
             lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied),
             batch_histogram(self.metrics),
         )
-        self.streams = UpdateStreams(self.runner, self.applier)
+        recovery = Recovery(self.runner, self.store, lambda: self.streams.pusher_address)
+        self.streams = UpdateStreams(self.runner, self.applier, recovery.before)
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
@@ -234,7 +236,9 @@ class TreeNode:
         return Verdict(self.runner.fatal is None, "live")
 
     def _is_ready(self) -> Verdict:
-        return Verdict(self.runner.core.life.ready, self.runner.core.state.name)
+        trouble = self.runner.trouble
+        text = self.runner.core.state.name + (f": {trouble}" if trouble else "")
+        return Verdict(self.runner.core.life.ready, text)
 
     def _is_primary(self) -> Verdict:
         # By the clock, not by the last tick: a process that was frozen is no primary even before it notices.

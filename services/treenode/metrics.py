@@ -40,6 +40,11 @@ def declare_figures(
         "When the node last lacked nothing (Unix time).",
         lambda: sequence.fresh_at_s or 0,
     )
+    metrics.gauge(
+        "halted_before",
+        "Update before which the node has halted; 0 while it goes on.",
+        lambda: sequence.halt.before if sequence.halt is not None else 0,
+    )
     metrics.gauge("members", "Members in the tree.", lambda: node.in_force.tree.member_count)
     metrics.gauge("held_updates", "Updates that wait for a member.", lambda: node.in_force.tree.held_count)
     metrics.gauge("rejected_updates", "Updates rejected since the import.", lambda: node.in_force.tree.rejected_count)

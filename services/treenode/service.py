@@ -151,6 +151,15 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             response.fresh_at.CopyFrom(node.as_of().fresh_at)
         return response
 
+    async def GetUpdateFate(
+        self, request: treenode_pb2.GetUpdateFateRequest, context: _Context
+    ) -> treenode_pb2.GetUpdateFateResponse:
+        """What the tree in force has made of an update."""
+        await self._node.gate.settled()
+        in_force, position = self._node.in_force, request.position
+        fate = in_force.tree.fate_of(position, was_offered=position in in_force.carried)
+        return treenode_pb2.GetUpdateFateResponse(fate=treenode_pb2.UpdateFate.ValueType(int(fate)))
+
     async def GetDigest(
         self, request: treenode_pb2.GetDigestRequest, context: _Context
     ) -> treenode_pb2.GetDigestResponse:

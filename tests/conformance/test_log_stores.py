@@ -158,3 +158,13 @@ def test_old_positions_are_found_by_how_long_they_have_been_there(store: LogStor
     store.keep_time()
     assert store.position_older_than(1e6) == 0
     assert store.position_older_than(0.0) in range(1, 11)
+
+
+def test_records_are_found_by_how_their_id_begins(store: LogStore) -> None:
+    ids = ["a/1", "a/22", "order", "a", "a/3", "b/1"]
+    store.append(ids, [f"content of {each}".encode() for each in ids])
+    assert store.named("a/") == [(1, b"content of a/1"), (2, b"content of a/22"), (5, b"content of a/3")]
+    assert [store.update_id_at(position) for position in range(8)] == ["", *ids, ""]
+    store.trim(3, 100)
+    assert [position for position, _ in store.named("a/")] == [5]
+    assert store.update_id_at(2) == ""

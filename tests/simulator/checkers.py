@@ -7,10 +7,10 @@ broken.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tests.simulator.toy_tree import ImportFile, ToyTree, Update
+from tests.simulator.toy_tree import SKIP, ImportFile, ToyTree, Update
 
 if TYPE_CHECKING:
     from tests.simulator.pusher_imports import StoredImport
@@ -89,22 +89,26 @@ class History:
 
     def replay(self, import_id: int, position: int) -> ToyTree:
         """The state at (import_id, position), made anew from file and log alone."""
-        return self._replay(self.by_position.__getitem__, import_id, position)
+        return self._replay(self.by_position.__getitem__, skipped_by(self.by_position.values()), import_id, position)
 
     def replay_log(
         self, log: Sequence[Update], imports: Mapping[int, StoredImport], import_id: int, position: int
     ) -> ToyTree:
         """The same from a log at hand."""
         self.imports.update(imports)
-        return self._replay(lambda place: log[place - 1], import_id, position)
+        return self._replay(lambda place: log[place - 1], skipped_by(log), import_id, position)
 
-    def _replay(self, update_at: Callable[[int], Update], import_id: int, position: int) -> ToyTree:
+    def _replay(
+        self, update_at: Callable[[int], Update], skips: frozenset[int], import_id: int, position: int
+    ) -> ToyTree:
         tree, first = ToyTree(), 1
         if import_id:
             stored = self.imports[import_id]
             first = stored.as_of_position + 1
             tree = ToyTree(import_id, stored.as_of_position, stored.file.members)
+            tree.skips = skips
             tree.offer_carried((held, update_at(held)) for held in stored.carried)
+        tree.skips = skips
         for place in range(first, position + 1):
             tree.apply(place, update_at(place))
         return tree
@@ -137,6 +141,11 @@ class History:
                 }
             if stored.carried not in possible:
                 raise Violation(f"import: {import_id} carries {stored.carried}; held were {sorted(possible)}")
+
+
+def skipped_by(updates: Iterable[Update]) -> frozenset[int]:
+    """What these decisions of operators skip."""
+    return frozenset(update.member for update in updates if update.kind == SKIP)
 
 
 class Reign:

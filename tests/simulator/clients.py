@@ -16,7 +16,7 @@ from services.pusher.admission.acks import AckRange
 from tests.simulator.checkers import History, Violation
 from tests.simulator.messages import PushRequest
 from tests.simulator.network import End, Network
-from tests.simulator.toy_tree import BAN, ENROL, MARK, POST, Update
+from tests.simulator.toy_tree import BAN, ENROL, MARK, POISON, POST, Update
 from tests.simulator.world import Clock, Process, World
 
 if TYPE_CHECKING:
@@ -72,6 +72,14 @@ class Client(Process):
             updates.insert(random.randrange(len(updates) + 1), _MALFORMED)
         self.waiting.append(PushRequest(tuple(updates), random.choice(_ACK_RANGES)))
         self._pump()
+
+    def poison(self, *, midway: bool) -> str:
+        """Pushes an update that every engine fails at; its id."""
+        self._count += 1
+        update = Update(f"{self.name}-{self._count}", POISON, 0, int(midway))
+        self.waiting.append(PushRequest((update,), None))
+        self._pump()
+        return update.update_id
 
     def forget(self, last: int = 0) -> None:
         """The log that has its updates is gone, from behind `last` on: nothing of that is pushed again."""

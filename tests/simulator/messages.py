@@ -27,6 +27,8 @@ class Status(NamedTuple):
     position: int
     #: The newest record that it knows to have; the update itself stands for its checksum.
     record: Record | None = None
+    #: The update before which it has halted; 0: it goes on.
+    halted_before: int = 0
 
 
 class Batch(NamedTuple):

@@ -28,7 +28,7 @@ from services.treenode.node.search import (
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
-from tests.simulator.toy_tree import ImportFile, ToyTree, Update
+from tests.simulator.toy_tree import EngineFailed, ImportFile, ToyTree, Update
 
 if TYPE_CHECKING:
     from tests.simulator.node_process import NodeProcess, Snapshot
@@ -164,6 +164,7 @@ class Build:
         assert self.manifest is not None
         self.tell("building")
         self.tree = ToyTree(self.manifest.import_id, self.manifest.as_of_position, file.members)
+        self.tree.skips = self._node.skips
         if self._node.loader.is_sound(file):
             self.answer(cut.TreeBuilt(self.number, self.tree.position), self._node.times.build_s)
         else:
@@ -184,13 +185,18 @@ class Build:
     def _read(self, first: int, last: int) -> None:
         def came(records: tuple[Record, ...]) -> None:
             self.tell("building")
-            self._node.loader.replay(self, records)
+            try:
+                self._node.loader.replay(self, records)
+            except EngineFailed as failed:
+                end.close()
+                self._node.handle(cut.LogReadFailed(self.number, f"the engine fails: {failed}", engine_failed=True))
+                return
             if records:
                 self.last_record = records[-1]
 
-        self._read_log(first, last, came, lambda: self._node.handle(cut.LogRead(self.number, self.tree.position)))
+        end = self._read_log(first, last, came, lambda: self._node.handle(cut.LogRead(self.number, self.tree.position)))
 
-    def _read_log(self, first: int, last: int, came: Hear, done: Callable[[], object]) -> None:
+    def _read_log(self, first: int, last: int, came: Hear, done: Callable[[], object]) -> End:
         node = self._node
         self._reading = end = node.network.connect(node, node.cluster.pusher, "read_log", (first, last))
         end.on_message = came
@@ -203,6 +209,7 @@ class Build:
                 node.handle(cut.LogReadFailed(self.number, why, damaged=reason == "DATA_LOSS"))
 
         end.on_end = ended
+        return end
 
     def _compare(self) -> None:
         """Both trees stand at one position, from the first look to the last."""

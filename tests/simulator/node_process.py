@@ -11,9 +11,18 @@ from services.treenode.node import search
 from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node.node import AskAgain, DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
-from services.treenode.node.sequence import AnswerStatus, ApplyRecords, FindBase, RefusePusher, SetAside, TreeTaken
+from services.treenode.node.sequence import (
+    AnswerStatus,
+    ApplyRecords,
+    FindBase,
+    RefusePusher,
+    SetAside,
+    TreeTaken,
+)
 from services.treenode.node.settings import NodeSettings
 from services.treenode.node.tree_in_force import TreeInForce
+from services.treenode.replication.stream import SliceFailed
+from tests.simulator import node_halts as halts
 from tests.simulator.checkers import History, Reign, Violation
 from tests.simulator.disk import Service
 from tests.simulator.messages import Record
@@ -21,7 +30,7 @@ from tests.simulator.network import End, Network
 from tests.simulator.node_heartbeat import Heartbeats
 from tests.simulator.node_loading import Build, Loader
 from tests.simulator.node_stream import NodeStream
-from tests.simulator.toy_tree import ToyTree, Update
+from tests.simulator.toy_tree import EngineFailed, ToyTree, Update
 from tests.simulator.vip import Health
 from tests.simulator.world import Clock, World
 
@@ -75,6 +84,8 @@ class NodeProcess(Service):
         self._early_calls: list[tuple[str, End, Any]] = []
         #: Who waits until updates are applied again.
         self._paused_turns: list[Callable[[], None]] = []
+        #: What is skipped, as the pusher last said.
+        self.skips: frozenset[int] = frozenset()
         self._planned_at: float | None = None
         #: Reports that wait for a position: position and answer.
         self._waiting_reads: list[tuple[int, Callable[[bool], None]]] = []
@@ -99,6 +110,7 @@ class NodeProcess(Service):
         self._is_open = self._is_paused = False
         self._early_calls.clear()
         self._paused_turns.clear()
+        self.skips = frozenset()
         self._planned_at = None
         self.loader.start()
         self._load_snapshot()
@@ -261,12 +273,17 @@ class NodeProcess(Service):
         else:
             turn()
 
-    def apply(self, records: tuple[Record, ...]) -> None:
-        """A slice of records into the live tree, in one step."""
-        for position, update in records:
-            self.apply_one(position, update)
-        tree = self.tree
-        self.history.stands(self.name, tree.import_id, tree.position, tree.digest)
+    def apply(self, records: tuple[Record, ...]) -> SliceFailed | None:
+        """A slice of records into the live tree, in one step; what came of it where the engine failed."""
+        failed: SliceFailed | None = None
+        try:
+            for position, update in records:
+                self.apply_one(position, update)
+        except EngineFailed as error:
+            failed = halts.recover(self, error)
+        if failed is None or failed.position is not None:
+            self._stands(self.tree)
+        return failed
 
     def apply_one(self, position: int, update: Any) -> None:
         """One update into the live tree."""
@@ -307,6 +324,7 @@ class NodeProcess(Service):
     def _set_aside(self, action: SetAside) -> None:
         self.tell(f"sets its state aside: {action.reason}")
         self.in_force = TreeInForce(ToyTree(), (0, None))
+        self.tree.skips = self.skips
         self.disk.forget("snapshot")
         self.disk.forget("snapshot-previous")
 
@@ -330,7 +348,9 @@ class NodeProcess(Service):
             self.timer(0.01, self.save)
         self._stands(tree)
         self.in_force = self.in_force.replaced_by(tree, build.last_record, take.carried)
+        tree.skips = self.skips
         self.moved()
+        self.timer(0.0, halts.check_skips, self)
 
     def _stands(self, tree: ToyTree) -> None:
         self.history.stands(self.name, tree.import_id, tree.position, tree.digest)

@@ -25,6 +25,7 @@ from services.treenode.replication.stream import (
     StreamEvent,
     Turn,
 )
+from tests.simulator import node_halts as halts
 from tests.simulator.messages import Batch, Record, Response, Status
 from tests.simulator.network import End
 
@@ -50,7 +51,10 @@ class NodeStream:
         #: Whether something is being done, and the core is not asked what is next.
         self._busy = False
         end.on_message = self._came
-        self._perform(self._handle(Opened(hello)))
+        actions = self._handle(Opened(hello))
+        if hello.log_id == node.core.sequence.log_id:
+            halts.hear_skips(node, hello.skipped)
+        self._perform(actions)
 
     def ask_to_end(self, reason: str) -> None:
         """A newer stream took the place of this one."""
@@ -97,9 +101,10 @@ class NodeStream:
             return  # the call was cancelled
         actions = self._handle(Turn(self._node.world.random.choice((3, 10, 1000))))
         if actions and isinstance(actions[0], ApplySlice):
-            self._node.apply(self._records[actions[0].start : actions[0].end])
-            actions = self._handle(SliceApplied())
+            failed = self._node.apply(self._records[actions[0].start : actions[0].end])
+            actions = self._handle(failed or SliceApplied())
             self._node.moved()
+            halts.check_skips(self._node)
         self._perform(actions)
         self.look()
 
@@ -109,5 +114,6 @@ class NodeStream:
         if with_status:
             record = node.in_force.last_record
             known = (record[0], record[1]) if record[1] is not None else None
-            status = Status(sequence.log_id, sequence.import_id, sequence.position, known)
+            halted_before = sequence.halt.before if sequence.halt is not None else 0
+            status = Status(sequence.log_id, sequence.import_id, sequence.position, known, halted_before)
         self._end.send(Response(status, sequence.position))

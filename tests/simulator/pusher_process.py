@@ -13,6 +13,7 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
+from services.pusher.skips.decision import SKIP_ID_PREFIX, Evidence, Wanted, refused
 from services.shared.cores import Tick
 from services.treenode.node.sequence import LogEnd, PusherHello
 from tests.simulator.checkers import History
@@ -22,7 +23,7 @@ from tests.simulator.network import End, Network
 from tests.simulator.pusher_admission import PushDesk
 from tests.simulator.pusher_imports import ImportDesk, StoredImport
 from tests.simulator.pusher_log import PusherLog
-from tests.simulator.toy_tree import Update
+from tests.simulator.toy_tree import SKIP, Update
 from tests.simulator.world import Clock, World
 
 if TYPE_CHECKING:
@@ -177,6 +178,34 @@ class PusherProcess(Service):
         """The log is durable up to there."""
         self._fan(fan.Appended(position))
 
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """What operators decided to skip, by the log."""
+        return tuple(update.member for update in self.log[self.store.first - 1 :] if update.kind == SKIP)
+
+    def skipped_already(self, update_id: str) -> bool:
+        """Whether the decision on that update is durable."""
+        return self.store.ids[update_id] in self.skipped
+
+    def skip(self, position: int) -> None:
+        """The operator's word, which is judged by the real rule, becomes a record of the log."""
+        nodes = self.replication.nodes.values()
+        named = [node.node for node in nodes if node.connected and node.fault_position == position]
+        taken = [node.name for node in self.cluster.nodes if node.tree.base < position <= node.tree.position]
+        evidence = Evidence(self.log[position - 1].update_id, is_damaged=False, named_by=named, taken_by=taken)
+        if refused(Wanted(position, "ticket"), evidence, dict.fromkeys(self.skipped, "ticket")) is not None:
+            return
+        record = Update(f"{SKIP_ID_PREFIX}{position}", SKIP, position, 0)
+        self.desk.sync(lambda: self._append_own(record), self._skip_told)
+
+    def _append_own(self, record: Update) -> None:
+        self.store.append([record.update_id], [record])
+
+    def _skip_told(self, ok: bool) -> None:
+        if ok:
+            self.desk.spread()
+            self._fan(fan.SkipsChanged())
+
     def announce(self, import_id: int) -> None:
         """Another import is in force."""
         self._fan(fan.LogEndChanged(import_id))
@@ -232,7 +261,7 @@ class PusherProcess(Service):
                     self.desk.handle(action)
 
     def _connect(self, node: str, session: int) -> None:
-        hello = PusherHello(self.log_id, self.log_end())
+        hello = PusherHello(self.log_id, self.log_end(), self.skipped)
         end = self.network.connect(self, self.cluster.process(node), "apply", hello)
         end.on_message = lambda word: self._heard(node, session, word)
         end.on_end = lambda reason: self._stream_ended(node, session, reason)
@@ -256,7 +285,9 @@ class PusherProcess(Service):
         if word.status is not None:
             status = word.status
             differs_at = self.differs_at(status)
-            self._fan(fan.Stood(name, session, status.log_id, status.position, status.import_id, differs_at))
+            where = (status.log_id, status.position, status.import_id)
+            halted = status.halted_before
+            self._fan(fan.Stood(name, session, *where, differs_at, halted, halted, "halted" if halted else ""))
         if word.position:
             self._fan(fan.Applied(name, session, word.position))
 

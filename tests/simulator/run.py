@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tests.simulator.checkers import Violation
 from tests.simulator.cluster import Cluster, Parts
 from tests.simulator.faults import Storm
+from tests.simulator.node_halts import has_halted
 
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
@@ -89,6 +90,8 @@ class Run:
                 self._storm.damage_log()
             self._rage()
             self._calm()
+            if self._random.random() < 0.4:
+                self._poison(midway=self._random.random() < 0.5)
             self._quiet()
         end = self._random.random()
         if end < 0.15:
@@ -212,6 +215,37 @@ class Run:
                 self.cluster.company.operate("resume")
             reason = self.cluster.unsettled()
         self.cluster.check_whole()
+
+    def _poison(self, *, midway: bool) -> None:
+        """An update that every engine fails at: each node halts before it and serves on, also one that comes back
+        meanwhile, until the operator skips it."""
+        cluster, world = self.cluster, self._world
+        elections = cluster.reign.elections
+        update_id = self._random.choice(cluster.clients).poison(midway=midway)
+        self._wait_halted(update_id)
+        if elections != cluster.reign.elections and not midway:
+            raise Violation("halt: the primary changed for an update that the engine fails at")
+        if self._random.random() < 0.5:
+            back = self._random.choice(cluster.nodes)
+            back.crash()
+            back.start()
+            self._wait_halted(update_id)
+        self._light_load()
+        world.run(world.now + 3.0)
+        while not cluster.pusher.skipped_already(update_id):
+            cluster.pusher.skip(cluster.pusher.store.ids[update_id])
+            world.run(world.now + 1.0)
+        self._calm()
+
+    def _wait_halted(self, update_id: str) -> None:
+        limit = self._world.now + SETTLE_S
+        waiting: list[str] = [update_id]
+        while waiting:
+            if self._world.now >= limit:
+                raise Violation(f"halt: {waiting} did not halt before {update_id}, ready, within {SETTLE_S:g} s")
+            self._world.run(self._world.now + SETTLE_STEP_S)
+            before = self.cluster.pusher.store.ids.get(update_id, 0)
+            waiting = [node.name for node in self.cluster.nodes if not has_halted(node, before)]
 
     def _quiet(self) -> None:
         """A few things happen, none of them bad: the cluster has to stay whole throughout."""

@@ -4,6 +4,9 @@ Four kinds of updates are enough to see a lost, a doubled and a reordered one: E
 its volume, MARK sets its status (the last one wins, so order shows), BAN can never be taken. As in the real tree, an
 update for an unknown member is held until that member arrives, and then tried at once, in position order; the digest
 is a sum over members, held and rejected updates, and depends on the state alone.
+
+POISON is one that the engine fails at: before it has changed anything, or, with value 1, after. SKIP is an operator's
+decision that every tree rejects the update at the position that stands where others have a member.
 """
 
 from __future__ import annotations
@@ -11,9 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-ENROL, POST, MARK, BAN = range(4)
-KIND_NAMES = ("enrol", "post", "mark", "ban")
+ENROL, POST, MARK, BAN, POISON, SKIP = range(6)
+KIND_NAMES = ("enrol", "post", "mark", "ban", "poison", "skip")
 MASK = (1 << 64) - 1
+
+
+class EngineFailed(Exception):  # noqa: N818 - not an error of this program
+    """The engine failed at an update; `is_whole`: before it changed anything."""
+
+    def __init__(self, position: int, *, is_whole: bool) -> None:
+        super().__init__(f"update {position}")
+        self.position = position
+        self.is_whole = is_whole
 
 
 class Update(NamedTuple):
@@ -56,12 +68,20 @@ class ToyTree:
         self.rejected: dict[int, str] = {}
         #: Position of each update that was held, and the one at which it was released.
         self.released: dict[int, int] = {}
+        #: Positions that operators decided to skip, as far as it was told; `base`: what came up to there is its file's.
+        self.skips: frozenset[int] = frozenset()
+        self.base = position
         self.digest = sum(_member_hash(member, fact) for member, fact in self.members.items()) & MASK
 
     def apply(self, position: int, update: Update) -> None:
-        """Takes the update at its position; whoever calls answers for the order."""
-        self.position = position
-        self._take(position, update)
+        """Takes the update at its position; whoever calls answers for the order. Raises EngineFailed."""
+        before, self.position = self.position, position
+        try:
+            self._take(position, update)
+        except EngineFailed as failed:
+            if failed.is_whole:
+                self.position = before
+            raise
 
     def offer_carried(self, carried: Iterable[tuple[int, Update]]) -> None:
         """Offers updates that an import's file was too early for, in position order; the tree's position stays."""
@@ -78,10 +98,25 @@ class ToyTree:
         twin = ToyTree(self.import_id, self.position)
         twin.members, twin.held, twin.rejected = dict(self.members), dict(self.held), dict(self.rejected)
         twin.released, twin.digest = dict(self.released), self.digest
+        twin.skips, twin.base = self.skips, self.base
         return twin
 
+    def too_late(self) -> list[int]:
+        """What it has taken although it is skipped."""
+        taken = [position for position in self.skips if self.base < position <= self.position]
+        return [position for position in taken if position not in self.rejected]
+
     def _take(self, position: int, update: Update) -> None:
-        if update.kind == BAN or (update.kind == ENROL and update.member in self.members):
+        if position in self.skips:
+            self.rejected[position] = update.update_id
+            self._add(hash((3, position)))
+        elif update.kind == SKIP:
+            self.skips |= {update.member}
+        elif update.kind == POISON:
+            if update.value:
+                self._add(1)
+            raise EngineFailed(position, is_whole=not update.value)
+        elif update.kind == BAN or (update.kind == ENROL and update.member in self.members):
             self.rejected[position] = update.update_id
             self._add(hash((2, position, update.kind, update.member)))
         elif update.kind == ENROL:

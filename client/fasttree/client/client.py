@@ -125,6 +125,19 @@ class Client:
             address=self._address("pusher"),
         )
 
+    async def skip_update(self, position: int, reason: str, *, force: bool = False) -> pusher_pb2.SkipUpdateResponse:
+        """No node takes that update any more: each rejects it with the reason. `force`: although a node has taken it.
+
+        Raises NotFoundError, FailedPreconditionError or AlreadyExistsError where it is not to be, and says why.
+        """
+        request = pusher_pb2.SkipUpdateRequest(position=position, reason=reason, force=force)
+        return await with_retries(
+            lambda left_s: self._pusher().SkipUpdate(request, timeout=left_s),
+            self._retries,
+            called="SkipUpdate",
+            address=self._address("pusher"),
+        )
+
     async def read_log(self, first_position: int = 1, last_position: int = 0) -> AsyncIterator[treenode_pb2.LogRecord]:
         """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError."""
         request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)

@@ -135,6 +135,9 @@ class NodeStatus(_message.Message):
     KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
     RECORD_POSITION_FIELD_NUMBER: _builtins.int
     RECORD_CRC32_FIELD_NUMBER: _builtins.int
+    HALTED_BEFORE_FIELD_NUMBER: _builtins.int
+    HALT_REASON_FIELD_NUMBER: _builtins.int
+    FAULT_POSITION_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -159,6 +162,14 @@ class NodeStatus(_message.Message):
     """
     record_crc32: _builtins.int
     """The crc32 of that LogRecord."""
+    halted_before: _builtins.int
+    """The update before which the node has halted: it takes none from there on, and serves what it has. 0: it goes on."""
+    halt_reason: _builtins.str
+    """Why it has halted, or why an import can't be built; empty where all is well."""
+    fault_position: _builtins.int
+    """The update at fault, which `fasttree log skip` would name: that at halted_before, or a held one that it would
+    release; with halted_before 0, one that an import which can't be built would have taken. 0: none.
+    """
     def __init__(
         self,
         *,
@@ -173,10 +184,13 @@ class NodeStatus(_message.Message):
         known_epoch: _builtins.int = ...,
         record_position: _builtins.int = ...,
         record_crc32: _builtins.int = ...,
+        halted_before: _builtins.int = ...,
+        halt_reason: _builtins.str = ...,
+        fault_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -462,6 +462,8 @@ class NodeProgress(_message.Message):
     APPLIED_POSITION_FIELD_NUMBER: _builtins.int
     LAG_UPDATES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    HALTED_BEFORE_FIELD_NUMBER: _builtins.int
+    FAULT_POSITION_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Its name, or its address while it never answered."""
     instant_address: _builtins.str
@@ -476,6 +478,10 @@ class NodeProgress(_message.Message):
     """How many updates it lacks."""
     note: _builtins.str
     """Why it is not connected, or what it waits for; empty where all is well."""
+    halted_before: _builtins.int
+    """The update before which it has halted, as it says itself; 0: it goes on."""
+    fault_position: _builtins.int
+    """The update at fault (NodeStatus.fault_position); 0: none."""
     def __init__(
         self,
         *,
@@ -486,14 +492,54 @@ class NodeProgress(_message.Message):
         applied_position: _builtins.int = ...,
         lag_updates: _builtins.int = ...,
         note: _builtins.str = ...,
+        halted_before: _builtins.int = ...,
+        fault_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_position", b"applied_position", "connected", b"connected", "import_id", b"import_id", "instant_address", b"instant_address", "lag_updates", b"lag_updates", "node", b"node", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_position", b"applied_position", "connected", b"connected", "fault_position", b"fault_position", "halted_before", b"halted_before", "import_id", b"import_id", "instant_address", b"instant_address", "lag_updates", b"lag_updates", "node", b"node", "note", b"note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeProgress: _TypeAlias = NodeProgress  # noqa: Y015
+
+@_typing.final
+class DigestDifference(_message.Message):
+    """Nodes that hold different states at one (import, position): a fault, which nothing heals by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    import_id: _builtins.int
+    """The import that they serve from."""
+    position: _builtins.int
+    """Where they were compared last."""
+    @_builtins.property
+    def nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The nodes that differ from most others; all of them where there is no majority."""
+
+    @_builtins.property
+    def others(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Those that agree and are the most; none where there is no majority."""
+
+    def __init__(
+        self,
+        *,
+        import_id: _builtins.int = ...,
+        position: _builtins.int = ...,
+        nodes: _abc.Iterable[_builtins.str] | None = ...,
+        others: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["import_id", b"import_id", "nodes", b"nodes", "others", b"others", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestDifference: _TypeAlias = DigestDifference  # noqa: Y015
 
 @_typing.final
 class GetPusherResponse(_message.Message):
@@ -507,6 +553,7 @@ class GetPusherResponse(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     IMPORTS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -527,6 +574,10 @@ class GetPusherResponse(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp:
         """When the pusher started."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DigestDifference]:
+        """Nodes whose states differ at one position, as the pusher's comparison found twice in a row; empty where all is well."""
+
     def __init__(
         self,
         *,
@@ -536,14 +587,71 @@ class GetPusherResponse(_message.Message):
         nodes: _abc.Iterable[Global___NodeProgress] | None = ...,
         imports: _abc.Iterable[Global___ImportStatus] | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        differences: _abc.Iterable[Global___DigestDifference] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPusherResponse: _TypeAlias = GetPusherResponse  # noqa: Y015
+
+@_typing.final
+class SkipUpdateRequest(_message.Message):
+    """An operator's decision to skip an update."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FORCE_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Its position."""
+    reason: _builtins.str
+    """Why: 1 to 200 printable characters. It is kept in the log, and listed with the rejected update."""
+    force: _builtins.bool
+    """Skip it although a node has applied it: such a node then sets its state aside, and joins anew."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        force: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "position", b"position", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipUpdateRequest: _TypeAlias = SkipUpdateRequest  # noqa: Y015
+
+@_typing.final
+class SkipUpdateResponse(_message.Message):
+    """The decision is durable."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    SKIPPED_UPDATE_ID_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The position of its own record."""
+    skipped_update_id: _builtins.str
+    """The update_id of the update that is skipped."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        skipped_update_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "skipped_update_id", b"skipped_update_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkipUpdateResponse: _TypeAlias = SkipUpdateResponse  # noqa: Y015
 
 @_typing.final
 class ReadLogRequest(_message.Message):

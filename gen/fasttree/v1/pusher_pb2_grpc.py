@@ -60,6 +60,11 @@ class PusherServiceStub:
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.GetPusherRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetPusherResponse.FromString,
                 _registered_method=True)
+        self.SkipUpdate = channel.unary_unary(
+                '/fasttree.v1.PusherService/SkipUpdate',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
+                _registered_method=True)
         self.ReadLog = channel.unary_stream(
                 '/fasttree.v1.PusherService/ReadLog',
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.ReadLogRequest.SerializeToString,
@@ -109,6 +114,15 @@ class PusherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SkipUpdate(self, request, context):
+        """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
+        update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
+        it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadLog(self, request, context):
         """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged.
         """
@@ -143,6 +157,11 @@ def add_PusherServiceServicer_to_server(servicer, server):
                     servicer.GetPusher,
                     request_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetPusherRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_pusher__pb2.GetPusherResponse.SerializeToString,
+            ),
+            'SkipUpdate': grpc.unary_unary_rpc_method_handler(
+                    servicer.SkipUpdate,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.SerializeToString,
             ),
             'ReadLog': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadLog,
@@ -286,6 +305,33 @@ class PusherService:
             '/fasttree.v1.PusherService/GetPusher',
             fasttree_dot_v1_dot_pusher__pb2.GetPusherRequest.SerializeToString,
             fasttree_dot_v1_dot_pusher__pb2.GetPusherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SkipUpdate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/SkipUpdate',
+            fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class PusherServiceStub:
     """
     GetPusher: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.GetPusherRequest, _pusher_pb2.GetPusherResponse]
     """The log's ends, nodes, and imports."""
+    SkipUpdate: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.SkipUpdateRequest, _pusher_pb2.SkipUpdateResponse]
+    """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
+    update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
+    it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+    """
     ReadLog: _grpc.UnaryStreamMultiCallable[_pusher_pb2.ReadLogRequest, _pusher_pb2.ReadLogResponse]
     """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged."""
 
@@ -73,6 +78,11 @@ class PusherServiceAsyncStub(PusherServiceStub):
     """
     GetPusher: _aio.UnaryUnaryMultiCallable[_pusher_pb2.GetPusherRequest, _pusher_pb2.GetPusherResponse]  # type: ignore[assignment]
     """The log's ends, nodes, and imports."""
+    SkipUpdate: _aio.UnaryUnaryMultiCallable[_pusher_pb2.SkipUpdateRequest, _pusher_pb2.SkipUpdateResponse]  # type: ignore[assignment]
+    """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
+    update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
+    it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+    """
     ReadLog: _aio.UnaryStreamMultiCallable[_pusher_pb2.ReadLogRequest, _pusher_pb2.ReadLogResponse]  # type: ignore[assignment]
     """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged."""
 
@@ -124,6 +134,17 @@ class PusherServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_pusher_pb2.GetPusherResponse, _abc.Awaitable[_pusher_pb2.GetPusherResponse]]:
         """The log's ends, nodes, and imports."""
+
+    @_abc_1.abstractmethod
+    def SkipUpdate(
+        self,
+        request: _pusher_pb2.SkipUpdateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.SkipUpdateResponse, _abc.Awaitable[_pusher_pb2.SkipUpdateResponse]]:
+        """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
+        update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
+        it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+        """
 
     @_abc_1.abstractmethod
     def ReadLog(

@@ -62,6 +62,42 @@ IMPORT_PHASE_REFUSED: ImportPhase.ValueType  # 6
 """Refused; the old tree serves on."""
 Global___ImportPhase: _TypeAlias = ImportPhase  # noqa: Y015
 
+class _UpdateFate:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _UpdateFateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_UpdateFate.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    UPDATE_FATE_UNSPECIFIED: _UpdateFate.ValueType  # 0
+    """Not known."""
+    UPDATE_FATE_AHEAD: _UpdateFate.ValueType  # 1
+    """It comes later than the node's position."""
+    UPDATE_FATE_HELD: _UpdateFate.ValueType  # 2
+    """It waits for a member."""
+    UPDATE_FATE_SKIPPED: _UpdateFate.ValueType  # 3
+    """An operator's decision has rejected it."""
+    UPDATE_FATE_IN_FILE: _UpdateFate.ValueType  # 4
+    """The import's file has its effect: the node never saw it."""
+    UPDATE_FATE_TAKEN: _UpdateFate.ValueType  # 5
+    """The node has applied it, or rejected it for a reason of its own."""
+
+class UpdateFate(_UpdateFate, metaclass=_UpdateFateEnumTypeWrapper):
+    """What a node has made of an update."""
+
+UPDATE_FATE_UNSPECIFIED: UpdateFate.ValueType  # 0
+"""Not known."""
+UPDATE_FATE_AHEAD: UpdateFate.ValueType  # 1
+"""It comes later than the node's position."""
+UPDATE_FATE_HELD: UpdateFate.ValueType  # 2
+"""It waits for a member."""
+UPDATE_FATE_SKIPPED: UpdateFate.ValueType  # 3
+"""An operator's decision has rejected it."""
+UPDATE_FATE_IN_FILE: UpdateFate.ValueType  # 4
+"""The import's file has its effect: the node never saw it."""
+UPDATE_FATE_TAKEN: UpdateFate.ValueType  # 5
+"""The node has applied it, or rejected it for a reason of its own."""
+Global___UpdateFate: _TypeAlias = UpdateFate  # noqa: Y015
+
 @_typing.final
 class LogRecord(_message.Message):
     """One log record, encoded once by the pusher."""
@@ -137,22 +173,28 @@ class PusherHello(_message.Message):
     CLUSTER_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
+    SKIPS_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
     """The log's own id: positions of another log mean nothing."""
     pusher_address: _builtins.str
     """host:port at which the node reaches the pusher."""
+    @_builtins.property
+    def skips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.UpdateSkipped]:
+        """Every decision to skip an update that is in the log, in its order: each node takes them before further records."""
+
     def __init__(
         self,
         *,
         cluster: _builtins.str = ...,
         log_id: _builtins.str = ...,
         pusher_address: _builtins.str = ...,
+        skips: _abc.Iterable[_types_pb2.UpdateSkipped] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "log_id", b"log_id", "pusher_address", b"pusher_address"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "log_id", b"log_id", "pusher_address", b"pusher_address", "skips", b"skips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -538,6 +580,50 @@ class GetNodeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetNodeResponse: _TypeAlias = GetNodeResponse  # noqa: Y015
+
+@_typing.final
+class GetUpdateFateRequest(_message.Message):
+    """Asks what became of an update."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Its position."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUpdateFateRequest: _TypeAlias = GetUpdateFateRequest  # noqa: Y015
+
+@_typing.final
+class GetUpdateFateResponse(_message.Message):
+    """What became of it on this node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FATE_FIELD_NUMBER: _builtins.int
+    fate: Global___UpdateFate.ValueType
+    """As of now."""
+    def __init__(
+        self,
+        *,
+        fate: Global___UpdateFate.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fate", b"fate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUpdateFateResponse: _TypeAlias = GetUpdateFateResponse  # noqa: Y015
 
 @_typing.final
 class GetDigestRequest(_message.Message):

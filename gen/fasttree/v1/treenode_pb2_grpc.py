@@ -55,6 +55,11 @@ class TreeNodeServiceStub:
                 request_serializer=fasttree_dot_v1_dot_treenode__pb2.GetNodeRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_treenode__pb2.GetNodeResponse.FromString,
                 _registered_method=True)
+        self.GetUpdateFate = channel.unary_unary(
+                '/fasttree.v1.TreeNodeService/GetUpdateFate',
+                request_serializer=fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateResponse.FromString,
+                _registered_method=True)
         self.GetDigest = channel.unary_unary(
                 '/fasttree.v1.TreeNodeService/GetDigest',
                 request_serializer=fasttree_dot_v1_dot_treenode__pb2.GetDigestRequest.SerializeToString,
@@ -104,6 +109,13 @@ class TreeNodeServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUpdateFate(self, request, context):
+        """What the node has made of one update, before an operator skips it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetDigest(self, request, context):
         """The digest of the state at one exact position, to compare nodes by: waits until the node is there.
         OUT_OF_RANGE: too long ago.
@@ -141,6 +153,11 @@ def add_TreeNodeServiceServicer_to_server(servicer, server):
                     servicer.GetNode,
                     request_deserializer=fasttree_dot_v1_dot_treenode__pb2.GetNodeRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_treenode__pb2.GetNodeResponse.SerializeToString,
+            ),
+            'GetUpdateFate': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUpdateFate,
+                    request_deserializer=fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateResponse.SerializeToString,
             ),
             'GetDigest': grpc.unary_unary_rpc_method_handler(
                     servicer.GetDigest,
@@ -262,6 +279,33 @@ class TreeNodeService:
             '/fasttree.v1.TreeNodeService/GetNode',
             fasttree_dot_v1_dot_treenode__pb2.GetNodeRequest.SerializeToString,
             fasttree_dot_v1_dot_treenode__pb2.GetNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUpdateFate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.TreeNodeService/GetUpdateFate',
+            fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateRequest.SerializeToString,
+            fasttree_dot_v1_dot_treenode__pb2.GetUpdateFateResponse.FromString,
             options,
             channel_credentials,
             insecure,

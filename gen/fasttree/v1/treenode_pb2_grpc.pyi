@@ -48,6 +48,8 @@ class TreeNodeServiceStub:
     """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state)."""
     GetNode: _grpc.UnaryUnaryMultiCallable[_treenode_pb2.GetNodeRequest, _treenode_pb2.GetNodeResponse]
     """Where the node stands."""
+    GetUpdateFate: _grpc.UnaryUnaryMultiCallable[_treenode_pb2.GetUpdateFateRequest, _treenode_pb2.GetUpdateFateResponse]
+    """What the node has made of one update, before an operator skips it."""
     GetDigest: _grpc.UnaryUnaryMultiCallable[_treenode_pb2.GetDigestRequest, _treenode_pb2.GetDigestResponse]
     """The digest of the state at one exact position, to compare nodes by: waits until the node is there.
     OUT_OF_RANGE: too long ago.
@@ -75,6 +77,8 @@ class TreeNodeServiceAsyncStub(TreeNodeServiceStub):
     """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state)."""
     GetNode: _aio.UnaryUnaryMultiCallable[_treenode_pb2.GetNodeRequest, _treenode_pb2.GetNodeResponse]  # type: ignore[assignment]
     """Where the node stands."""
+    GetUpdateFate: _aio.UnaryUnaryMultiCallable[_treenode_pb2.GetUpdateFateRequest, _treenode_pb2.GetUpdateFateResponse]  # type: ignore[assignment]
+    """What the node has made of one update, before an operator skips it."""
     GetDigest: _aio.UnaryUnaryMultiCallable[_treenode_pb2.GetDigestRequest, _treenode_pb2.GetDigestResponse]  # type: ignore[assignment]
     """The digest of the state at one exact position, to compare nodes by: waits until the node is there.
     OUT_OF_RANGE: too long ago.
@@ -123,6 +127,14 @@ class TreeNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_treenode_pb2.GetNodeResponse, _abc.Awaitable[_treenode_pb2.GetNodeResponse]]:
         """Where the node stands."""
+
+    @_abc_1.abstractmethod
+    def GetUpdateFate(
+        self,
+        request: _treenode_pb2.GetUpdateFateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_treenode_pb2.GetUpdateFateResponse, _abc.Awaitable[_treenode_pb2.GetUpdateFateResponse]]:
+        """What the node has made of one update, before an operator skips it."""
 
     @_abc_1.abstractmethod
     def GetDigest(

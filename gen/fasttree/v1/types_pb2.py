@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61sttree/v1/types.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x04\x41sOf\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12,\n\x08\x66resh_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04node\x18\x05 \x01(\t\"d\n\x06Volume\x12\x13\n\x0bvolume_type\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x1b\n\x13personal_hundredths\x18\x03 \x01(\x03\x12\x18\n\x10group_hundredths\x18\x04 \x01(\x03\"\x92\x03\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nsponsor_id\x18\x02 \x01(\t\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.fasttree.v1.MemberKind\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x11\n\tjoined_on\x18\x08 \x01(\t\x12\r\n\x05level\x18\t \x01(\r\x12\x15\n\rpv_hundredths\x18\n \x01(\x03\x12\x15\n\rgv_hundredths\x18\x0b \x01(\x03\x12\x16\n\x0e\x64ownline_count\x18\x0c \x01(\x04\x12$\n\x07volumes\x18\r \x03(\x0b\x32\x13.fasttree.v1.Volume\x12\x31\n\x07\x63olumns\x18\x0e \x03(\x0b\x32 .fasttree.v1.Member.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xaf\x02\n\x06Update\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x36\n\x0fmember_enrolled\x18\x02 \x01(\x0b\x32\x1b.fasttree.v1.MemberEnrolledH\x00\x12\x34\n\x0emember_changed\x18\x03 \x01(\x0b\x32\x1a.fasttree.v1.MemberChangedH\x00\x12\x30\n\x0cmember_moved\x18\x04 \x01(\x0b\x32\x18.fasttree.v1.MemberMovedH\x00\x12\x34\n\x0emember_removed\x18\x05 \x01(\x0b\x32\x1a.fasttree.v1.MemberRemovedH\x00\x12\x32\n\rvolume_posted\x18\x06 \x01(\x0b\x32\x19.fasttree.v1.VolumePostedH\x00\x42\x08\n\x06\x63hange\"\xa7\x02\n\x0eMemberEnrolled\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nsponsor_id\x18\x02 \x01(\t\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.fasttree.v1.MemberKind\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x11\n\tjoined_on\x18\x08 \x01(\t\x12\x39\n\x07\x63olumns\x18\t \x03(\x0b\x32(.fasttree.v1.MemberEnrolled.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x02\n\rMemberChanged\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x17.fasttree.v1.MemberKindH\x00\x88\x01\x01\x12\x13\n\x06status\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04rank\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\tjoined_on\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x38\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\'.fasttree.v1.MemberChanged.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_kindB\t\n\x07_statusB\x07\n\x05_rankB\x0c\n\n_joined_on\"o\n\x0bMemberMoved\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rnew_parent_id\x18\x02 \x01(\t\x12\x1f\n\x04tree\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Tree\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\"J\n\rMemberRemoved\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12&\n\x04mode\x18\x02 \x01(\x0e\x32\x18.fasttree.v1.RemovalMode\"a\n\x0cVolumePosted\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x19\n\x11\x61mount_hundredths\x18\x02 \x01(\x03\x12\x13\n\x0bvolume_type\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\"\x88\x01\n\rUpdateOutcome\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x11\n\tupdate_id\x18\x02 \x01(\t\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.fasttree.v1.Outcome\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1b\n\x13waits_for_member_id\x18\x05 \x01(\t\"\xfc\x01\n\x0eImportManifest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.fasttree.v1.ImportFormat\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x16\n\x0e\x61s_of_position\x18\x06 \x01(\x04\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x11\x63\x61rried_positions\x18\x08 \x03(\x04\x42\x02\x10\x01\x12\r\n\x05\x66orce\x18\t \x01(\x08\";\n\x0bRejectedRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"4\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07*B\n\x04Tree\x12\x14\n\x10TREE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTREE_SPONSOR\x10\x01\x12\x12\n\x0eTREE_PLACEMENT\x10\x02*`\n\nMemberKind\x12\x1b\n\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17MEMBER_KIND_DISTRIBUTOR\x10\x01\x12\x18\n\x14MEMBER_KIND_CUSTOMER\x10\x02*d\n\x0bRemovalMode\x12\x1c\n\x18REMOVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15REMOVAL_MODE_COMPRESS\x10\x01\x12\x1c\n\x18REMOVAL_MODE_LEAVE_EMPTY\x10\x02*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x10\n\x0cOUTCOME_HELD\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03*{\n\x0cImportFormat\x12\x1d\n\x19IMPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMPORT_FORMAT_CSV\x10\x01\x12\x1a\n\x16IMPORT_FORMAT_CSV_GZIP\x10\x02\x12\x19\n\x15IMPORT_FORMAT_PARQUET\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61sttree/v1/types.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"v\n\x04\x41sOf\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12,\n\x08\x66resh_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04node\x18\x05 \x01(\t\"d\n\x06Volume\x12\x13\n\x0bvolume_type\x18\x01 \x01(\t\x12\x0e\n\x06period\x18\x02 \x01(\t\x12\x1b\n\x13personal_hundredths\x18\x03 \x01(\x03\x12\x18\n\x10group_hundredths\x18\x04 \x01(\x03\"\x92\x03\n\x06Member\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nsponsor_id\x18\x02 \x01(\t\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.fasttree.v1.MemberKind\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x11\n\tjoined_on\x18\x08 \x01(\t\x12\r\n\x05level\x18\t \x01(\r\x12\x15\n\rpv_hundredths\x18\n \x01(\x03\x12\x15\n\rgv_hundredths\x18\x0b \x01(\x03\x12\x16\n\x0e\x64ownline_count\x18\x0c \x01(\x04\x12$\n\x07volumes\x18\r \x03(\x0b\x32\x13.fasttree.v1.Volume\x12\x31\n\x07\x63olumns\x18\x0e \x03(\x0b\x32 .fasttree.v1.Member.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xe5\x02\n\x06Update\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x36\n\x0fmember_enrolled\x18\x02 \x01(\x0b\x32\x1b.fasttree.v1.MemberEnrolledH\x00\x12\x34\n\x0emember_changed\x18\x03 \x01(\x0b\x32\x1a.fasttree.v1.MemberChangedH\x00\x12\x30\n\x0cmember_moved\x18\x04 \x01(\x0b\x32\x18.fasttree.v1.MemberMovedH\x00\x12\x34\n\x0emember_removed\x18\x05 \x01(\x0b\x32\x1a.fasttree.v1.MemberRemovedH\x00\x12\x32\n\rvolume_posted\x18\x06 \x01(\x0b\x32\x19.fasttree.v1.VolumePostedH\x00\x12\x34\n\x0eupdate_skipped\x18\x10 \x01(\x0b\x32\x1a.fasttree.v1.UpdateSkippedH\x00\x42\x08\n\x06\x63hange\"\xa7\x02\n\x0eMemberEnrolled\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x12\n\nsponsor_id\x18\x02 \x01(\t\x12\x14\n\x0cplacement_id\x18\x03 \x01(\t\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\x12%\n\x04kind\x18\x05 \x01(\x0e\x32\x17.fasttree.v1.MemberKind\x12\x0e\n\x06status\x18\x06 \x01(\t\x12\x0c\n\x04rank\x18\x07 \x01(\x05\x12\x11\n\tjoined_on\x18\x08 \x01(\t\x12\x39\n\x07\x63olumns\x18\t \x03(\x0b\x32(.fasttree.v1.MemberEnrolled.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa3\x02\n\rMemberChanged\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x17.fasttree.v1.MemberKindH\x00\x88\x01\x01\x12\x13\n\x06status\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04rank\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x16\n\tjoined_on\x18\x05 \x01(\tH\x03\x88\x01\x01\x12\x38\n\x07\x63olumns\x18\x06 \x03(\x0b\x32\'.fasttree.v1.MemberChanged.ColumnsEntry\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_kindB\t\n\x07_statusB\x07\n\x05_rankB\x0c\n\n_joined_on\"o\n\x0bMemberMoved\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x15\n\rnew_parent_id\x18\x02 \x01(\t\x12\x1f\n\x04tree\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Tree\x12\x15\n\rplacement_leg\x18\x04 \x01(\r\"J\n\rMemberRemoved\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12&\n\x04mode\x18\x02 \x01(\x0e\x32\x18.fasttree.v1.RemovalMode\"a\n\x0cVolumePosted\x12\x11\n\tmember_id\x18\x01 \x01(\t\x12\x19\n\x11\x61mount_hundredths\x18\x02 \x01(\x03\x12\x13\n\x0bvolume_type\x18\x03 \x01(\t\x12\x0e\n\x06period\x18\x04 \x01(\t\"L\n\rUpdateSkipped\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x19\n\x11skipped_update_id\x18\x03 \x01(\t\"\x88\x01\n\rUpdateOutcome\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x11\n\tupdate_id\x18\x02 \x01(\t\x12%\n\x07outcome\x18\x03 \x01(\x0e\x32\x14.fasttree.v1.Outcome\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x1b\n\x13waits_for_member_id\x18\x05 \x01(\t\"\xfc\x01\n\x0eImportManifest\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12)\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x19.fasttree.v1.ImportFormat\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x16\n\x0e\x61s_of_position\x18\x06 \x01(\x04\x12/\n\x0buploaded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x11\x63\x61rried_positions\x18\x08 \x03(\x04\x42\x02\x10\x01\x12\r\n\x05\x66orce\x18\t \x01(\x08\";\n\x0bRejectedRow\x12\x0c\n\x04line\x18\x01 \x01(\x04\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"4\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\r\n\x05\x63rc32\x18\x03 \x01(\x07*B\n\x04Tree\x12\x14\n\x10TREE_UNSPECIFIED\x10\x00\x12\x10\n\x0cTREE_SPONSOR\x10\x01\x12\x12\n\x0eTREE_PLACEMENT\x10\x02*`\n\nMemberKind\x12\x1b\n\x17MEMBER_KIND_UNSPECIFIED\x10\x00\x12\x1b\n\x17MEMBER_KIND_DISTRIBUTOR\x10\x01\x12\x18\n\x14MEMBER_KIND_CUSTOMER\x10\x02*d\n\x0bRemovalMode\x12\x1c\n\x18REMOVAL_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15REMOVAL_MODE_COMPRESS\x10\x01\x12\x1c\n\x18REMOVAL_MODE_LEAVE_EMPTY\x10\x02*_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x10\n\x0cOUTCOME_HELD\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03*{\n\x0cImportFormat\x12\x1d\n\x19IMPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11IMPORT_FORMAT_CSV\x10\x01\x12\x1a\n\x16IMPORT_FORMAT_CSV_GZIP\x10\x02\x12\x19\n\x15IMPORT_FORMAT_PARQUET\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,16 +40,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBERCHANGED_COLUMNSENTRY']._serialized_options = b'8\001'
   _globals['_IMPORTMANIFEST'].fields_by_name['carried_positions']._loaded_options = None
   _globals['_IMPORTMANIFEST'].fields_by_name['carried_positions']._serialized_options = b'\020\001'
-  _globals['_TREE']._serialized_start=2395
-  _globals['_TREE']._serialized_end=2461
-  _globals['_MEMBERKIND']._serialized_start=2463
-  _globals['_MEMBERKIND']._serialized_end=2559
-  _globals['_REMOVALMODE']._serialized_start=2561
-  _globals['_REMOVALMODE']._serialized_end=2661
-  _globals['_OUTCOME']._serialized_start=2663
-  _globals['_OUTCOME']._serialized_end=2758
-  _globals['_IMPORTFORMAT']._serialized_start=2760
-  _globals['_IMPORTFORMAT']._serialized_end=2883
+  _globals['_TREE']._serialized_start=2527
+  _globals['_TREE']._serialized_end=2593
+  _globals['_MEMBERKIND']._serialized_start=2595
+  _globals['_MEMBERKIND']._serialized_end=2691
+  _globals['_REMOVALMODE']._serialized_start=2693
+  _globals['_REMOVALMODE']._serialized_end=2793
+  _globals['_OUTCOME']._serialized_start=2795
+  _globals['_OUTCOME']._serialized_end=2890
+  _globals['_IMPORTFORMAT']._serialized_start=2892
+  _globals['_IMPORTFORMAT']._serialized_end=3015
   _globals['_ASOF']._serialized_start=73
   _globals['_ASOF']._serialized_end=191
   _globals['_VOLUME']._serialized_start=193
@@ -59,27 +59,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MEMBER_COLUMNSENTRY']._serialized_start=652
   _globals['_MEMBER_COLUMNSENTRY']._serialized_end=698
   _globals['_UPDATE']._serialized_start=701
-  _globals['_UPDATE']._serialized_end=1004
-  _globals['_MEMBERENROLLED']._serialized_start=1007
-  _globals['_MEMBERENROLLED']._serialized_end=1302
+  _globals['_UPDATE']._serialized_end=1058
+  _globals['_MEMBERENROLLED']._serialized_start=1061
+  _globals['_MEMBERENROLLED']._serialized_end=1356
   _globals['_MEMBERENROLLED_COLUMNSENTRY']._serialized_start=652
   _globals['_MEMBERENROLLED_COLUMNSENTRY']._serialized_end=698
-  _globals['_MEMBERCHANGED']._serialized_start=1305
-  _globals['_MEMBERCHANGED']._serialized_end=1596
+  _globals['_MEMBERCHANGED']._serialized_start=1359
+  _globals['_MEMBERCHANGED']._serialized_end=1650
   _globals['_MEMBERCHANGED_COLUMNSENTRY']._serialized_start=652
   _globals['_MEMBERCHANGED_COLUMNSENTRY']._serialized_end=698
-  _globals['_MEMBERMOVED']._serialized_start=1598
-  _globals['_MEMBERMOVED']._serialized_end=1709
-  _globals['_MEMBERREMOVED']._serialized_start=1711
-  _globals['_MEMBERREMOVED']._serialized_end=1785
-  _globals['_VOLUMEPOSTED']._serialized_start=1787
-  _globals['_VOLUMEPOSTED']._serialized_end=1884
-  _globals['_UPDATEOUTCOME']._serialized_start=1887
-  _globals['_UPDATEOUTCOME']._serialized_end=2023
-  _globals['_IMPORTMANIFEST']._serialized_start=2026
-  _globals['_IMPORTMANIFEST']._serialized_end=2278
-  _globals['_REJECTEDROW']._serialized_start=2280
-  _globals['_REJECTEDROW']._serialized_end=2339
-  _globals['_CHUNK']._serialized_start=2341
-  _globals['_CHUNK']._serialized_end=2393
+  _globals['_MEMBERMOVED']._serialized_start=1652
+  _globals['_MEMBERMOVED']._serialized_end=1763
+  _globals['_MEMBERREMOVED']._serialized_start=1765
+  _globals['_MEMBERREMOVED']._serialized_end=1839
+  _globals['_VOLUMEPOSTED']._serialized_start=1841
+  _globals['_VOLUMEPOSTED']._serialized_end=1938
+  _globals['_UPDATESKIPPED']._serialized_start=1940
+  _globals['_UPDATESKIPPED']._serialized_end=2016
+  _globals['_UPDATEOUTCOME']._serialized_start=2019
+  _globals['_UPDATEOUTCOME']._serialized_end=2155
+  _globals['_IMPORTMANIFEST']._serialized_start=2158
+  _globals['_IMPORTMANIFEST']._serialized_end=2410
+  _globals['_REJECTEDROW']._serialized_start=2412
+  _globals['_REJECTEDROW']._serialized_end=2471
+  _globals['_CHUNK']._serialized_start=2473
+  _globals['_CHUNK']._serialized_end=2525
 # @@protoc_insertion_point(module_scope)

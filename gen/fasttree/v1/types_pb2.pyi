@@ -334,6 +334,7 @@ class Update(_message.Message):
     MEMBER_MOVED_FIELD_NUMBER: _builtins.int
     MEMBER_REMOVED_FIELD_NUMBER: _builtins.int
     VOLUME_POSTED_FIELD_NUMBER: _builtins.int
+    UPDATE_SKIPPED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
     the same content is taken once; with other content it is refused.
@@ -358,6 +359,10 @@ class Update(_message.Message):
     def volume_posted(self) -> Global___VolumePosted:
         """An order or a return."""
 
+    @_builtins.property
+    def update_skipped(self) -> Global___UpdateSkipped:
+        """An operator's decision on another update. The pusher writes it (SkipUpdate); nobody pushes it."""
+
     def __init__(
         self,
         *,
@@ -367,12 +372,13 @@ class Update(_message.Message):
         member_moved: Global___MemberMoved | None = ...,
         member_removed: Global___MemberRemoved | None = ...,
         volume_posted: Global___VolumePosted | None = ...,
+        update_skipped: Global___UpdateSkipped | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_id", b"update_id", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -632,6 +638,36 @@ class VolumePosted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VolumePosted: _TypeAlias = VolumePosted  # noqa: Y015
+
+@_typing.final
+class UpdateSkipped(_message.Message):
+    """An update that no node takes any more, by an operator's word: every node rejects it at its position, with the reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SKIPPED_UPDATE_ID_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The position of the update that is skipped; before this record's own."""
+    reason: _builtins.str
+    """Why, in the operator's words: 1 to 200 printable characters."""
+    skipped_update_id: _builtins.str
+    """The update_id of the update that is skipped, whose record may be one that nobody can read."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        skipped_update_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "reason", b"reason", "skipped_update_id", b"skipped_update_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSkipped: _TypeAlias = UpdateSkipped  # noqa: Y015
 
 @_typing.final
 class UpdateOutcome(_message.Message):

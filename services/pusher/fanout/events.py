@@ -44,6 +44,11 @@ class LogEndChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class SkipsChanged:
+    """An operator's decision to skip an update is durable: every node hears of it by a new hello."""
+
+
+@dataclass(frozen=True, slots=True)
 class Stood:
     """The node said where it stands: after the hello, or after it took an import or a snapshot."""
 
@@ -54,6 +59,11 @@ class Stood:
     import_id: int
     #: Position of a record that the node has, and that the log has otherwise; 0: none is known.
     differs_at: int = 0
+    #: The update before which it has halted, and the one at fault; 0: it goes on, and none is.
+    halted_before: int = 0
+    fault_position: int = 0
+    #: What it says of that.
+    halt_reason: str = ""
 
 
 class KnownOutcome(Enum):
@@ -122,6 +132,7 @@ ReplicationEvent = (
     | Appended
     | Trimmed
     | LogEndChanged
+    | SkipsChanged
     | Stood
     | Applied
     | Sent

@@ -76,6 +76,9 @@ class NodeReplication:
     failures: int = 0
     #: The log's end when the node was found ahead of it; None while it was not.
     forked_at: int | None = None
+    #: The update before which the node has halted, and the one at fault, by its last word; 0: it goes on, and none is.
+    halted_before: int = 0
+    fault_position: int = 0
     #: When it was last known to be there; None if never.
     seen_at: float | None = None
     #: Why it is not in step; empty where all is well.
@@ -115,8 +118,13 @@ class NodeReplication:
 
     # -- the window
 
+    def last_wanted(self, log_position: int) -> int:
+        """The last position that the node would take now."""
+        return min(log_position, self.halted_before - 1) if self.halted_before else log_position
+
     def batch_end(self, log_position: int, settings: ReplicationSettings) -> int | None:
-        """The last position of the next batch; None where the window is full, or a small batch has to wait."""
+        """The last position of the next batch; None where the window is full, or a small batch has to wait.
+        `log_position`: the last one that may be sent."""
         window_left = settings.window_updates - (self.next_position - 1 - self.applied_position)
         if window_left <= 0 or self.in_flight_bytes >= settings.window_bytes:
             return None
@@ -149,6 +157,8 @@ class NodeReplication:
     def mark_in_step(self, log_position: int) -> bool:
         """True when the node has just come into step."""
         if self.in_step or self.state is not NodeStream.STREAMING or self.applied_position < log_position:
+            return False
+        if self.halted_before:
             return False
         self.in_step = True
         return True

@@ -31,6 +31,7 @@ What binds them:
    are read (the node stood anew meanwhile) is dropped: only `Writable` follows.
 3. At most `window_updates` updates and `window_bytes` bytes (and one more batch) are sent and not yet applied. The
    window is the node's own: a slow node holds up nobody else.
+   A node that has halted before an update (sequence.py, rule 7) says so, and is sent nothing from there on.
    A few updates wait while `small_batches_max` messages are on their way: each message costs both sides far more than
    an update in it.
 4. A stream on which something is owed (an answer, or room to write) and nothing moves for `stall_timeout_s` is ended. A
@@ -60,6 +61,7 @@ from services.pusher.fanout.events import (
     Send,
     SendLogEnd,
     Sent,
+    SkipsChanged,
     Stood,
     StreamEnded,
     Trimmed,
@@ -117,6 +119,8 @@ class Replication:
                 return []
             case LogEndChanged(import_id):
                 return self._log_end_changed(import_id, now_s)
+            case SkipsChanged():
+                return self._begin_anew(now_s)
             case NodeAppeared(address):
                 known = self.nodes.get(address)
                 return [] if known is None or known.state is not NodeStream.AWAY else self._connect(known, now_s)
@@ -188,6 +192,17 @@ class Replication:
         node.connected_at = node.progress_at = node.written_at = node.retry_at = now_s
         return [Connect(node.node, node.session)]
 
+    def _begin_anew(self, now_s: float) -> list[ReplicationAction]:
+        """Every stream begins with a new hello."""
+        actions: list[ReplicationAction] = []
+        for node in self.nodes.values():
+            if node.state is not NodeStream.AWAY:
+                actions.append(EndStream(node.node, node.session, "a new hello is due"))
+                actions += self._lost(node, "a new hello is due", now_s)
+            node.failures = 0
+            actions += self._connect(node, now_s)
+        return actions
+
     def _lost(self, node: NodeReplication, reason: str, now_s: float) -> list[ReplicationAction]:
         if node.connected and now_s >= node.connected_at + self.settings.steady_after_s:
             node.failures = 0
@@ -212,12 +227,13 @@ class Replication:
         state, note = self._where(node, event)
         if state is not node.state:
             node.move(state, note or f"stands at {event.position}")
-        node.note = note
+        node.halted_before, node.fault_position = event.halted_before, event.fault_position
+        node.note = note or event.halt_reason
         node.applied_position = event.position
         node.next_position = event.position + 1
         node.sent_position = max(node.sent_position, event.position)
         node.forget_sent()
-        if state is not NodeStream.STREAMING:
+        if state is not NodeStream.STREAMING or node.halted_before:
             node.in_step = False
         node.mark_in_step(self.position)
         return [node.stands(), *self._feed(node, now_s)]
@@ -270,14 +286,15 @@ class Replication:
 
     def _feed(self, node: NodeReplication, now_s: float) -> list[ReplicationAction]:
         """The next `Send`, if the node may have one now."""
-        if node.state is not NodeStream.STREAMING or node.writing or node.next_position > self.position:
+        last_wanted = node.last_wanted(self.position)
+        if node.state is not NodeStream.STREAMING or node.writing or node.next_position > last_wanted:
             return []
         if now_s < node.retry_at:
             return []
         if node.next_position < self.first_position:
             note = f"needs updates from {node.next_position}, but the log begins at {self.first_position}"
             return self._fall_behind(node, note)
-        last = node.batch_end(self.position, self.settings)
+        last = node.batch_end(last_wanted, self.settings)
         if last is None:
             return []
         if not node.in_flight:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -34,6 +34,7 @@ from services.pusher.fanout.events import (
     Send,
     SendLogEnd,
     Sent,
+    SkipsChanged,
     Stood,
     StreamEnded,
     Writable,
@@ -110,6 +111,8 @@ class FanOut:
         self.core = Replication(
             settings, log_id=log_id, first_position=first, position=last, jitter=random.random, import_id=import_id
         )
+        #: What operators decided to skip, for the hello.
+        self._skips: tuple[types_pb2.UpdateSkipped, ...] = ()
         #: Names of nodes by address, as they said themselves.
         self.names: dict[str, str] = {}
         self._tell = tell
@@ -130,6 +133,11 @@ class FanOut:
         """Another import is in force."""
         self._import_id = news.import_id
         self.handle(news)
+
+    def skips_known(self, skips: Sequence[types_pb2.UpdateSkipped]) -> None:
+        """Every decision to skip an update that is in the log; nodes hear of a new one at once."""
+        self._skips = tuple(skips)
+        self.handle(SkipsChanged())
 
     def members_changed(self, news: MembersChanged) -> None:
         """Nodes came or went, or were heard of."""
@@ -165,6 +173,8 @@ class FanOut:
                 applied_position=node.applied_position,
                 lag_updates=max(0, self.core.position - node.applied_position),
                 note=node.note,
+                halted_before=node.halted_before,
+                fault_position=node.fault_position,
             )
             for node in self.core.nodes.values()
         ]
@@ -229,13 +239,28 @@ class FanOut:
 
     def _hello(self) -> bytes:
         hello = treenode_pb2.PusherHello(
-            cluster=self._identity.cluster, log_id=self.core.log_id, pusher_address=self._identity.address()
+            cluster=self._identity.cluster,
+            log_id=self.core.log_id,
+            pusher_address=self._identity.address(),
+            skips=self._skips,
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 
     async def _take_status(self, link: _Link, status: coordinator_pb2.NodeStatus, channel: grpc.aio.Channel) -> None:
         differs_at = await self._differs_at(status)
-        self.handle(Stood(link.node, link.session, status.log_id, status.position, status.import_id, differs_at))
+        self.handle(
+            Stood(
+                link.node,
+                link.session,
+                status.log_id,
+                status.position,
+                status.import_id,
+                differs_at,
+                status.halted_before,
+                status.fault_position,
+                status.halt_reason,
+            )
+        )
         if link.node not in self.names and link.naming is None:
             link.naming = self._background.start(self._learn_name(link.node, channel), "learns a name")
 

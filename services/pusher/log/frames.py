@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -110,3 +110,14 @@ def update_bytes(position: int, frame: bytes) -> bytes:
             f"log record at position {position} is damaged: its frame holds {len(run.ends)} records"
         )
     return treenode_pb2.ApplyUpdatesRequest.FromString(frame).records[0].update
+
+
+def sound_updates(frames: Iterable[tuple[int, bytes]], tell: Callable[[str], None]) -> list[tuple[int, bytes]]:
+    """Position and encoded update of each frame, given with its position, that is sound; the others are told."""
+    found: list[tuple[int, bytes]] = []
+    for position, frame in frames:
+        try:
+            found.append((position, update_bytes(position, frame)))
+        except RecordDamagedError as error:
+            tell(str(error))
+    return found

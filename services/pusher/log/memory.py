@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.log.frames import Run, check_run, run_of, update_bytes
+from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.store import (
     Appended,
@@ -86,6 +86,15 @@ class MemoryLog(LogStore):
                 self._content(position)
                 frames.append(frame)
             return check_run(first_position, b"".join(frames))
+
+    def update_id_at(self, position: int) -> str:
+        with self._lock:
+            return self._names.get(position, "")
+
+    def named(self, prefix: str) -> list[tuple[int, bytes]]:
+        with self._lock:
+            positions = sorted(position for position, name in self._names.items() if name.startswith(prefix))
+            return sound_updates(((position, self.frames[position]) for position in positions), lambda text: None)
 
     def trim(self, first_position: int, count_max: int) -> int:
         with self._lock:

@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.end_mark import EndMark, promised_by
-from services.pusher.log.frames import Run, check_run, run_of, update_bytes
+from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
@@ -41,6 +41,7 @@ from services.pusher.log.store import (
 )
 from services.pusher.log.wal_checkpointer import WalCheckpointer
 from services.shared.clock import RunningTime
+from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.wire.record import RecordDamagedError, encode_frames
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
 FROM (SELECT position, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
 """
 _READ_ROWS = 1000
+_NAMED = "SELECT position, frame FROM log WHERE update_id BETWEEN ? AND ? ORDER BY position"
 _TIME_MARK_S = 30.0
 _KEEP_TIME_S = 600.0
 _CLOCKS_DIFFER_S = 3_600.0
@@ -74,13 +76,8 @@ SELECT max(kept) FROM (
     UNION ALL SELECT CAST(value AS REAL) FROM meta WHERE name = 'running_s'
 )
 """
-_NO_ROOM = {
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_BUSY,
-}
+_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY}
+_NO_ROOM |= {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -271,9 +268,8 @@ class SqliteLog(LogStore):
         found: dict[str, tuple[int, bytes]] = {}
         with self._told():
             for offset, rows in _pieces(len(update_ids)):
-                for position, update_id, frame in self._writer.execute(
-                    _FINDS[rows], update_ids[offset : offset + rows]
-                ):
+                known = self._writer.execute(_FINDS[rows], update_ids[offset : offset + rows])
+                for position, update_id, frame in known:
                     try:
                         found[update_id] = (position, update_bytes(position, frame))
                     except RecordDamagedError as error:
@@ -327,6 +323,16 @@ class SqliteLog(LogStore):
             yield connection
         finally:
             self._readers.put(connection)
+
+    def update_id_at(self, position: int) -> str:
+        with self._reader() as reader, self._told():
+            row = reader.execute("SELECT update_id FROM log WHERE position = ?", (position,)).fetchone()
+        return row[0] if row is not None else ""
+
+    def named(self, prefix: str) -> list[tuple[int, bytes]]:
+        between = (prefix, prefix + "~" * UPDATE_ID_LENGTH_MAX)  # ids are of ASCII, whose last one that prints is "~"
+        with self._reader() as reader, self._told():
+            return sound_updates(reader.execute(_NAMED, between), logger.error)
 
     def trim(self, first_position: int, count_max: int) -> int:
         first, last = self._ends

@@ -110,6 +110,19 @@ class LogStore(ABC):
         """
 
     @abstractmethod
+    def update_id_at(self, position: int) -> str:
+        """The id of the update at a position, be its record damaged; empty where the position is not in the log.
+
+        Raises:
+            LogDamagedError: Not even the id can be read.
+        """
+
+    @abstractmethod
+    def named(self, prefix: str) -> list[tuple[int, bytes]]:
+        """Position and content of every record in the log whose update_id begins so, in the log's order. A damaged one
+        is left out: whoever needs it meets it at its position."""
+
+    @abstractmethod
     def trim(self, first_position: int, count_max: int) -> int:
         """Deletes at most `count_max` records before `first_position`, the oldest first; returns how many it deleted.
 

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from services.pusher.log.frames import Run
 from services.pusher.log.group_commit import Committed, Push, Results, WriteQueue
-from services.pusher.log.store import LogStore
+from services.pusher.log.store import Appended, LogStore
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,15 @@ Result = TypeVar("Result")
 #: A thread that computes lets others in after this time; the default of 5 ms would be the writer's delay after each
 #: fsync.
 _SWITCH_INTERVAL_S = 0.0005
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnRecord:
+    """A record that the pusher itself writes into the log."""
+
+    update_id: str
+    content: bytes
+    done: asyncio.Future[Appended]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,9 @@ class LogWriter:
     def __init__(self, store: LogStore, group_updates_max: int, tell: Callable[[object], None]) -> None:
         self._store = store
         self._tell = tell
-        self._inbox: SimpleQueue[Push[bytes] | _Task | None] = SimpleQueue()
+        self._inbox: SimpleQueue[Push[bytes] | _OwnRecord | _Task | None] = SimpleQueue()
         #: The thread's own; None in it: the end.
-        self._waiting: WriteQueue[bytes, _Task | None] = WriteQueue(group_updates_max)
+        self._waiting: WriteQueue[bytes, _OwnRecord | _Task | None] = WriteQueue(group_updates_max)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         #: Commits of updates so far; with the updates in them, says how well fsyncs are shared.
@@ -65,6 +74,16 @@ class LogWriter:
     def append(self, number: int, update_ids: Sequence[str], contents: Sequence[bytes]) -> None:
         """Makes updates durable, after those of earlier calls. `Committed` says what became of the number."""
         self._inbox.put(Push(number, update_ids, contents))
+
+    async def append_own(self, update_id: str, content: bytes) -> Appended:
+        """Makes a record of the pusher's own durable, in its turn. Everyone hears of it before this returns.
+
+        Raises:
+            LogStoreError: It was not stored.
+        """
+        done: asyncio.Future[Appended] = self._loop.create_future()
+        self._inbox.put(_OwnRecord(update_id, content, done))
+        return await done
 
     async def run(self, call: Callable[[], Result]) -> Result:
         """Runs something else that writes to the store, in its turn."""
@@ -90,6 +109,8 @@ class LogWriter:
                 return
             if isinstance(write, _Task):
                 self._do_task(write)
+            elif isinstance(write, _OwnRecord):
+                self._store_own(write)
             else:
                 self._commit(write)
             with contextlib.suppress(Exception):
@@ -102,6 +123,14 @@ class LogWriter:
             self._loop.call_soon_threadsafe(_finish, task.done, None, error)
         else:
             self._loop.call_soon_threadsafe(_finish, task.done, result, None)
+
+    def _store_own(self, own: _OwnRecord) -> None:
+        try:
+            appended = self._store.append([own.update_id], [own.content])
+        except Exception as error:
+            self._loop.call_soon_threadsafe(_finish, own.done, None, error)
+        else:
+            self._loop.call_soon_threadsafe(self._stored_own, own, appended)
 
     def _commit(self, group: list[Push[bytes]]) -> None:
         appended, results = self._waiting.commit(group, self._store.append)
@@ -116,6 +145,11 @@ class LogWriter:
         self._tell(Committed(results))
         if run is not None:
             self._tell(run)
+
+    def _stored_own(self, own: _OwnRecord, appended: Appended) -> None:
+        if appended.run is not None:
+            self._tell(appended.run)
+        _finish(own.done, appended, None)
 
 
 def _finish(done: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

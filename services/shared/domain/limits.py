@@ -31,6 +31,9 @@ DECIMAL_SCALE: Final = 6
 #: Bytes of an encoded update.
 UPDATE_BYTES_MAX: Final = 16 * 1024
 
+#: Updates that operators may have decided to skip in one log; nodes hear all of them with each hello.
+SKIPS_MAX: Final = 1_000
+
 #: What stands in a column of days for one that is not known, and in a further column of numbers.
 NO_DAY: Final = -(2**31)
 NO_NUMBER: Final = -(2**63)

@@ -19,10 +19,15 @@ def is_plain(text: str) -> bool:
     return (text.isascii() and text.isprintable()) or _SHAPELESS.search(text) is None
 
 
+def plain(text: str) -> str:
+    """A text on one line, with what can't be seen spelled out."""
+    return _SHAPELESS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def quoted(text: str) -> str:
     """A value in quotes, on one line, cut where it is long."""
     cut = text if len(text) <= _SHOWN_CHARACTERS else text[:_SHOWN_CHARACTERS] + "…"
-    return '"' + _SHAPELESS.sub(lambda found: f"\\x{ord(found[0]):02x}", cut) + '"'
+    return f'"{plain(cut)}"'
 
 
 def quoted_bytes(field: bytes) -> str:

@@ -24,7 +24,7 @@ from services.shared.domain.members import (
     rank_problem,
     status_problem,
 )
-from services.shared.domain.sentences import quoted
+from services.shared.domain.sentences import is_plain, quoted
 
 UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printable ASCII characters"
 NO_CHANGE: Final = (
@@ -33,6 +33,12 @@ NO_CHANGE: Final = (
 )
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
 TREE_FORM: Final = "tree must be TREE_SPONSOR or TREE_PLACEMENT"
+#: How the ids of what the pusher itself writes into the log begin; nobody else's may.
+OWN_ID_PREFIX: Final = "fasttree/"
+OWN_ID_FORM: Final = f"update_id must not begin with {OWN_ID_PREFIX}: the pusher's own records do"
+SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree log skip`"
+SKIP_REASON_LENGTH_MAX: Final = 200
+SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
 
 _KINDS = (types_pb2.MEMBER_KIND_DISTRIBUTOR, types_pb2.MEMBER_KIND_CUSTOMER)
@@ -52,7 +58,11 @@ def update_problem(update: types_pb2.Update) -> str | None:
     """
     if not is_name(update.update_id, UPDATE_ID_LENGTH_MAX):
         return UPDATE_ID_FORM
+    if update.update_id.startswith(OWN_ID_PREFIX):
+        return OWN_ID_FORM
     kind = update.WhichOneof("change")
+    if kind in _OWN_KINDS:
+        return _OWN_KINDS[kind]
     return NO_CHANGE if kind is None else _PROBLEMS[kind](getattr(update, kind))
 
 
@@ -119,6 +129,19 @@ def _removed_problem(change: types_pb2.MemberRemoved) -> str | None:
     return None if change.mode in _MODES else MODE_FORM
 
 
+def skip_reason_problem(reason: str) -> str | None:
+    """What makes a text no reason to skip an update; None where nothing does."""
+    return None if 0 < len(reason) <= SKIP_REASON_LENGTH_MAX and is_plain(reason) else SKIP_REASON_FORM
+
+
+def _skipped_problem(change: types_pb2.UpdateSkipped) -> str | None:
+    if not change.position:
+        return "position must be that of an update"
+    if len(change.skipped_update_id) > UPDATE_ID_LENGTH_MAX:
+        return f"skipped_update_id must have at most {UPDATE_ID_LENGTH_MAX} characters"
+    return skip_reason_problem(change.reason)
+
+
 def _ids_problem(member_id: str, **above: str) -> str | None:
     """Of the member, and of those that it goes below, each of whom may be nobody but not the member itself."""
     if problem := id_problem(member_id):
@@ -163,4 +186,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "member_changed": _changed_problem,
     "member_moved": _moved_problem,
     "member_removed": _removed_problem,
+    "update_skipped": _skipped_problem,
 }
+#: What a client that pushes a change of the pusher's own is told.
+_OWN_KINDS: dict[str | None, str] = {"update_skipped": SKIP_FORM}

@@ -29,7 +29,7 @@ from services.treenode.node import cutover_events as cut
 from services.treenode.node.cutover_events import Cause
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.build_runner import OF_THE_LOG, BuildRunner
-from services.treenode.tree import ImportTable, Tree, TreeConfig
+from services.treenode.tree import ImportTable, Tree, TreeConfig, defect
 
 Response = treenode_pb2.LoadImportResponse
 _Phase = treenode_pb2.ImportPhase
@@ -213,6 +213,11 @@ async def _build(table: ImportTable, config: TreeConfig, manifest: types_pb2.Imp
         return await asyncio.get_running_loop().run_in_executor(threads, building)
     except OverflowError as error:
         raise refuse_tree(f"import refused: the file: {error}") from error
+    except MemoryError:
+        raise  # there may be room later
+    except Exception as error:
+        logger.exception("import %d: no tree can be built of it", manifest.import_id)
+        raise refuse_tree(f"import refused: no tree can be built of it: {defect(error)}") from error
     finally:
         threads.shutdown(wait=False)
 

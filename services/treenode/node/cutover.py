@@ -17,7 +17,8 @@ The rules:
    what it carries. A node that needs a base to get there has no tree to ask: it takes a new import only where the
    pusher says that no other node can tell either (`as_it_comes`).
 3. *What is read.* From the position after the new tree's own, in order, up to where the live one is. A log that ends
-   before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here.
+   before that ends the build. Damage in it does too; of an import, the node then knows that it can't be built here. An
+   update that the engine fails at refuses the import: the live tree serves.
 4. *When updates are paused.* Only once the new tree lacks no more than `pause_lag_updates`: then nothing is applied,
    the rest is read, and the trees are level. Whatever ends the build resumes applying; so does a live tree that went
    out of reach (a peer's snapshot took its place meanwhile), and reading the rest for longer than `pause_s_max`.
@@ -189,6 +190,8 @@ class Cutover:
                 return self._level(build, now_s)
             case cut.InGate():
                 return self._take(build) if self._lag(build) <= 0 else self._level(build, now_s)
+            case cut.LogReadFailed(engine_failed=True, reason=reason) if build.way is Way.IMPORT:
+                return [*self._end(build, reason), cut.Refused(build.number, reason)]
             case cut.LogReadFailed():
                 unreadable = event.damaged and build.way is Way.IMPORT
                 told: _Actions = [LogUnreadable(build.import_id, event.reason)] if unreadable else []

@@ -108,11 +108,13 @@ class LogRead:
 
 @dataclass(frozen=True, slots=True)
 class LogReadFailed:
-    """The log could not be read. `damaged`: a record that was asked for is, so that asking again is in vain."""
+    """The log could not be read, or not into the new tree. `damaged`: a record that was asked for is, so that asking
+    again is in vain. `engine_failed`: the engine can't take an update in it; so is it then."""
 
     build: int
     reason: str
     damaged: bool = False
+    engine_failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,9 @@ from services.treenode.node.sequence import (
     SequenceCore,
     SequenceEvent,
     SetAside,
+    StateLost,
     TreeTaken,
+    UpdateFailed,
 )
 from services.treenode.node.settings import NodeSettings
 
@@ -121,7 +123,7 @@ class NodeCore:
             case DrainAsked():
                 actions += self._live(LifeEvent.DRAIN_ASKED, now_s, event.why)
                 actions += self._cut_over(NodeEnds(), now_s)
-            case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived():
+            case PusherHello() | LogEndHeard() | TreeTaken() | RecordsReceived() | UpdateFailed() | StateLost():
                 actions += self._order(event, now_s)
             case RecordsApplied() | LogUnreadable():
                 actions += self.sequence.handle(event)
@@ -160,6 +162,8 @@ class NodeCore:
             elif isinstance(action, AnswerStatus):
                 self.statuses_wanted += 1
             actions.append(action)
+        if isinstance(event, StateLost):
+            actions += self._cut_over(LiveTreeReplaced(), now_s)
         if isinstance(event, TreeTaken):
             if self.state in (NodeState.JOINING, NodeState.LOADING):
                 why = f"has import {event.import_id} at position {event.position}"

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, get_args
 
 from fasttree.v1 import coordinator_pb2, types_pb2
@@ -24,12 +24,12 @@ from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, S
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
 from services.treenode.node.search import SearchAction
-from services.treenode.node.sequence import AnswerStatus, FindBase, SetAside, TreeTaken
+from services.treenode.node.sequence import AnswerStatus, FindBase, Halt, SetAside, StateLost, TreeTaken
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.node.waiters import PositionWaiters
 from services.treenode.reports import ReadGate
 from services.treenode.settings import TreeNodeSettings
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.tree import Skip, Tree, TreeConfig
 
 logger = logging.getLogger(__name__)
 
@@ -99,6 +99,10 @@ class NodeRunner:
         #: Clear while updates are paused for a swap.
         self.applying = asyncio.Event()
         self.applying.set()
+        #: What operators decided to skip, by position, as the pusher of the node's log last said.
+        self.skips: Mapping[int, Skip] = {}
+        #: Why an import can't be built: an update that the engine fails at. None while nothing shows so.
+        self.build_fault: Halt | None = None
         self._builds: dict[int, BuildShell] = {}
         self._builds_begun = 0
         self._as_of = types_pb2.AsOf(node=settings.name)
@@ -199,6 +203,46 @@ class NodeRunner:
         self.handle(TreeTaken(log_id, tree.import_id, tree.position))
         self.moved()
 
+    def stand_on(self, in_force: TreeInForce[Tree, int]) -> None:
+        """An older tree of the node's own is in force, since the one before can't be trusted; the core is told next."""
+        self.in_force = in_force
+
+    # -- what operators decided to skip
+
+    def hear_skips(self, skips: Mapping[int, Skip]) -> None:
+        """Every decision that is in the node's log."""
+        self.skips = skips
+        if self.build_fault is not None and self.build_fault.fault_position in skips:
+            self.build_fault = None
+        self.teach_skips(self.in_force.tree, self.in_force.carried)
+        self.check_skips()
+
+    def teach_skips(self, tree: Tree, carried: Sequence[int] = ()) -> None:
+        """Tells a tree of the decisions. `carried`: what it was offered when its import was taken."""
+        for skip in self.skips.values():
+            tree.learn_skip(skip, was_offered=skip.position in carried)
+
+    def check_skips(self) -> None:
+        """A tree that has taken an update which is skipped differs from what the log says: the node joins anew."""
+        too_late = self.in_force.tree.skips.too_late
+        if too_late:
+            self.handle(StateLost(f"it has taken update {min(too_late)}, which is skipped"))
+
+    def note_build_fault(self, fault: Halt) -> None:
+        """A new tree can't be built for an update: the pusher hears of it, so that it may be skipped."""
+        self.build_fault = fault
+        self.core.statuses_wanted += 1
+        self.status_wanted.set()
+
+    @property
+    def trouble(self) -> str:
+        """What an operator has to know and do, in one line; empty where all is well."""
+        halt, fault = self.core.sequence.halt, self.build_fault
+        if halt is not None:
+            held = f" (it would release update {halt.fault_position})" if halt.fault_position != halt.before else ""
+            return f"halted before update {halt.before}{held}: {halt.reason}"
+        return "" if fault is None else f"can't build a new tree: update {fault.fault_position}: {fault.reason}"
+
     def fail(self, error: BaseException) -> None:
         """The node can't go on: its state is not what it should be. The process ends without a snapshot of it."""
         self._background.fail(error, "the node's state")
@@ -239,6 +283,8 @@ class NodeRunner:
         """Where the node stands, for the coordinator and the pusher."""
         sequence, in_force = self.core.sequence, self.in_force
         loading_import_id, loading_percent = self.loading
+        halt = sequence.halt
+        fault = halt or self.build_fault
         return coordinator_pb2.NodeStatus(
             state=coordinator_pb2.NodeState.ValueType(int(self.core.state)),
             import_id=sequence.import_id,
@@ -251,6 +297,9 @@ class NodeRunner:
             loading_percent=loading_percent,
             record_position=in_force.last_record[0],
             record_crc32=in_force.last_record[1],
+            halted_before=halt.before if halt is not None else 0,
+            halt_reason=self.trouble,
+            fault_position=fault.fault_position if fault is not None else 0,
         )
 
     # -- what the core asks for
@@ -267,6 +316,7 @@ class NodeRunner:
 
     def _wake_streams(self, _: AnswerStatus) -> None:
         self.status_wanted.set()
+        self.heartbeat_wanted.set()
 
     def _pause(self, _: PauseApplying) -> None:
         self.applying.clear()
@@ -280,12 +330,16 @@ class NodeRunner:
     def _take_tree(self, take: TakeTree) -> None:
         build = self._builds[take.build]
         self.in_force = self.in_force.replaced_by(build.tree, build.last_record, take.carried)
+        self.teach_skips(self.in_force.tree, self.in_force.carried)
+        self.build_fault = None
         self.heartbeat_wanted.set()
         self.moved()
+        asyncio.get_running_loop().call_soon(self.check_skips)
 
     def _start_empty(self, action: SetAside) -> None:
         logger.warning("starts empty: %s", action.reason)
         self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.teach_skips(self.in_force.tree)
         self._set_aside(action.reason)
         self.moved()
 

@@ -20,7 +20,11 @@ The rules:
 6. The node has caught up when its import is the newest in force, when it is where the log ended as the pusher
    introduced itself, and when no more than `caught_up_lag_updates` are missing now: under load the end runs ahead all
    the time.
-7. Fresh at T means: at T, by the pusher's clock, the node lacked nothing. A log end heard at T counts when the node's
+7. A node whose engine fails at an update *halts* before it: it takes no record from there on, and all else goes on. It
+   lacks nothing that it could have, so it counts as caught up there. Its tree may be an older one of its own by then,
+   where the failure left none to be trusted. It goes on once the update at fault is skipped, or a tree is taken that
+   is past it. One that has taken an update which is skipped has no tree at all: it sets its state aside.
+8. Fresh at T means: at T, by the pusher's clock, the node lacked nothing. A log end heard at T counts when the node's
    position gets there, however late that is.
 """
 
@@ -43,11 +47,22 @@ class LogEnd:
 
 
 @dataclass(frozen=True)
+class Halt:
+    """The node takes no record from `before` on."""
+
+    before: int
+    #: The update at fault: that one, or a held one that it would release.
+    fault_position: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class PusherHello:
-    """A pusher introduces itself."""
+    """A pusher introduces itself. `skipped`: every update that an operator decided to skip, by position."""
 
     log_id: str
     log_end: LogEnd
+    skipped: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +107,22 @@ class LogUnreadable:
 
 
 @dataclass(frozen=True)
+class UpdateFailed:
+    """The engine failed at a record. The tree stands at `position`, before it, and has nothing of it."""
+
+    halt: Halt
+    position: int
+
+
+@dataclass(frozen=True)
+class StateLost:
+    """The tree can't be trusted, and nothing here can take its place. `halt`: what broke it, and is not tried again."""
+
+    reason: str
+    halt: Halt | None = None
+
+
+@dataclass(frozen=True)
 class ApplyRecords:
     """Apply the records [first, first + count) of those received; the ones before are repeats."""
 
@@ -126,7 +157,9 @@ class AnswerStatus:
     """Tell the pusher where the node stands: it goes on from there."""
 
 
-SequenceEvent = PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken | LogUnreadable
+SequenceEvent = (
+    PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken | LogUnreadable | UpdateFailed | StateLost
+)
 SequenceAction = ApplyRecords | SetAside | FindBase | RefusePusher | AnswerStatus
 
 
@@ -143,7 +176,7 @@ class SequenceCore:
         self.log_id = ""
         #: The import under the tree; 0 for the empty one.
         self.import_id = 0
-        #: Everything up to here was applied, held or rejected. Falls only when the state is set aside.
+        #: Everything up to here was applied, held or rejected. Falls only at a `StateLost`, another log, or a halt.
         self.position = 0
         #: The newest word on the log's end; None before the first.
         self.log_end: LogEnd | None = None
@@ -151,6 +184,8 @@ class SequenceCore:
         self.fresh_at_s: float | None = None
         #: Why records can't bring the node on (rule 4); None while they can.
         self.base_wanted: str | None = None
+        #: Why it takes no further record, and which; None while it goes on (rule 7). Always beyond `position`.
+        self.halt: Halt | None = None
         #: Whether records wait for that base too.
         self.records_wait = False
         #: The import that the log can't be read for, if any, and why.
@@ -177,8 +212,10 @@ class SequenceCore:
             self.log_end is not None
             and self.base_wanted is None
             and self.import_id >= self.log_end.import_id
-            and self.position >= self._target_position
-            and self.lag_updates <= self._caught_up_lag_updates
+            and (
+                (self.position >= self._target_position and self.lag_updates <= self._caught_up_lag_updates)
+                or (self.halt is not None and self.position + 1 == self.halt.before)
+            )
         )
 
     @property
@@ -210,6 +247,10 @@ class SequenceCore:
                 return self._take_tree(event)
             case LogUnreadable():
                 return self._give_up_building(event)
+            case UpdateFailed():
+                return self._halt(event)
+            case StateLost():
+                return self._lose(event)
 
     def _admit(self, positions: Sequence[int]) -> list[SequenceAction]:
         if not positions or self.records_wait:
@@ -222,11 +263,28 @@ class SequenceCore:
             raise PositionGapError(f"record {first} after {self.position}; {self.position + 1} is next")
         repeats = min(len(positions), self.position + 1 - first)
         count = len(positions) - repeats
+        if self.halt is not None:
+            count = min(count, self.halt.before - 1 - self.position)
         return [ApplyRecords(repeats, count)] if count else []
+
+    def _halt(self, failed: UpdateFailed) -> list[SequenceAction]:
+        if not failed.position < failed.halt.before:
+            raise ValueError(f"sequence: halts before {failed.halt.before} with a tree at {failed.position}")
+        self.position, self.halt = failed.position, failed.halt
+        return [AnswerStatus()]
+
+    def _lose(self, lost: StateLost) -> list[SequenceAction]:
+        """Rule 7: joins anew, as a node that went over to this log would."""
+        log_id, log_end = self.log_id, self.log_end
+        self._forget(log_id)
+        self.halt = lost.halt
+        return [SetAside(lost.reason, log_id), *(self._begin(log_end) if log_end is not None else [AnswerStatus()])]
 
     def _advance(self, position: int) -> None:
         if position < self.position:
             raise ValueError(f"sequence: applied up to {position} after {self.position}")
+        if self.halt is not None and position >= self.halt.before:
+            self.halt = None
         self.position = position
         while self._pending_ends and self._pending_ends[0][0] <= position:
             self.fresh_at_s = self._later(self.fresh_at_s, self._pending_ends.popleft()[1])
@@ -247,6 +305,8 @@ class SequenceCore:
             ]
         self.log_id = hello.log_id
         self._unbuildable = LogUnreadable(0, "")
+        if self.halt is not None and {self.halt.before, self.halt.fault_position} & set(hello.skipped):
+            self.halt = None
         return self._begin(hello.log_end)
 
     def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
@@ -308,6 +368,7 @@ class SequenceCore:
         self.import_id = 0
         self.position = 0
         self.fresh_at_s = None
+        self.halt = None
         self._unbuildable = LogUnreadable(0, "")
         self._pending_ends.clear()
 
@@ -328,6 +389,8 @@ class SequenceCore:
             raise AssertionError(f"position {self.position} or import {self.import_id} below 0")
         if self.position > 0 and self.log_end is not None and not self.log_id:
             raise AssertionError("updates of no log")
+        if self.halt is not None and self.halt.before <= self.position:
+            raise AssertionError(f"halts before {self.halt.before} at position {self.position}")
         if self.base_wanted is None:
             if self.records_wait:
                 raise AssertionError("records wait for no base")

@@ -15,7 +15,8 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
-from services.treenode.tree import NotApplied, Tree
+from services.treenode.node.sequence import Halt
+from services.treenode.tree import NotApplied, Tree, UpdateFailedError
 
 SLICE_UPDATES_MIN = 16
 SLICE_UPDATES_MAX = 8_192
@@ -38,6 +39,11 @@ def decode_records(
         damage = RecordDamagedError(f"log record at position {position} is damaged: it is no update: {error}")
         del positions[len(updates) :]
     return positions, updates, damage
+
+
+def halt_of(failed: UpdateFailedError) -> Halt:
+    """What the node is told of a failure of the engine."""
+    return Halt(failed.position, failed.fault_position, failed.reason)
 
 
 class SlicePace:
@@ -77,11 +83,20 @@ class Applier:
         return self._pace.updates
 
     def apply(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
-        """Applies a slice, in the gate; returns the updates that were held or rejected."""
+        """Applies a slice, in the gate; returns the updates that were held or rejected.
+
+        Raises:
+            UpdateFailedError: The engine fails at one; those before it are in the tree.
+        """
         node = self._node
         began_s = time.perf_counter()
         try:
             not_applied = node.in_force.tree.apply(first_position, part)
+        except UpdateFailedError as failed:
+            done = failed.position - first_position
+            self.applied_count += done
+            self._listener(first_position, part[:done], failed.not_applied)
+            raise
         except Exception as error:
             # Some of the slice may be in the tree: nobody may see or save that.
             node.fail(error)
@@ -108,6 +123,7 @@ class Replayer:
 
         Raises:
             RecordDamagedError: One is damaged or out of order; those before it are applied.
+            UpdateFailedError: The engine fails at one; those before it are applied.
         """
         positions, updates, damage = decode_records(records)
         expected = list(range(self.tree.position + 1, self.tree.position + 1 + len(positions)))

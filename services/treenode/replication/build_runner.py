@@ -14,6 +14,7 @@ from collections.abc import Awaitable
 import grpc
 import grpc.aio
 
+from fasttree.v1 import types_pb2
 from services.shared.serving.errors import FailedPreconditionError, FastTreeError, UnavailableError
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.node.cutover_events import (
@@ -44,9 +45,9 @@ from services.treenode.node.cutover_events import (
 )
 from services.treenode.node.node import NodeEvent
 from services.treenode.node.runner import NodeRunner
-from services.treenode.replication.applying import Replayer
+from services.treenode.replication.applying import Replayer, halt_of
 from services.treenode.replication.pusher_log import PusherLog
-from services.treenode.tree import Tree
+from services.treenode.tree import Tree, UpdateFailedError, defect
 
 Outcome = Taken | Had | Refused | Failed
 
@@ -136,6 +137,7 @@ class BuildRunner(ABC):
 
     def take_in(self, tree: Tree, last_record: tuple[int, int] = (0, 0)) -> None:
         """The new tree is made. `last_record`: the newest one that its maker knows to be in it."""
+        self.node.teach_skips(tree)
         self._replayer = Replayer(tree, self.node.settings.apply_slice_ms, last_record)
 
     def perform(self, action: BuildAction) -> None:
@@ -189,8 +191,12 @@ class BuildRunner(ABC):
         self.node.handle(CarriedFound(self.number, tuple(positions)))
 
     async def _offer(self, positions: tuple[int, ...]) -> None:
+        skips = self.node.skips
+        # The record of one that is skipped may be one that nobody can read.
+        wanted = [position for position in positions if position not in skips]
         try:
-            self.tree.offer_carried(positions, await self._opened_log().updates_at(positions))
+            updates = dict(zip(wanted, await self._opened_log().updates_at(wanted), strict=True))
+            self.tree.offer_carried(positions, [updates.get(position, types_pb2.Update()) for position in positions])
         except Exception as error:
             self.node.handle(self._unread(error))
         else:
@@ -209,13 +215,22 @@ class BuildRunner(ABC):
 
     def _unread(self, error: Exception) -> LogReadFailed:
         self.error = error
+        if isinstance(error, UpdateFailedError):
+            self.node.note_build_fault(halt_of(error))
+            logger.error("a new tree can't be built: %s", error, exc_info=error.__cause__)
+            return LogReadFailed(self.number, f"the engine fails: {error}", engine_failed=True)
         text = str(error.details() if isinstance(error, grpc.aio.AioRpcError) else error) or repr(error)
         damaged = isinstance(error, RecordDamagedError)
         damaged = damaged or (isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.DATA_LOSS)
         return LogReadFailed(self.number, text, damaged)
 
     async def _compare(self) -> None:
-        self.node.handle(Compared(self.number, await self.compare()))
+        try:
+            refusal = await self.compare()
+        except Exception as error:
+            logger.exception("the new tree can't be compared with the live one")
+            refusal = f"import refused: it can't be compared with the live tree: {defect(error)}"
+        self.node.handle(Compared(self.number, refusal))
 
     async def _enter_gate(self) -> None:
         async with self.node.gate.write():

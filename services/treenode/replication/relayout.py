@@ -45,6 +45,9 @@ class Relayout:
             except FastTreeError as error:
                 logger.warning("the tree could not be laid out anew: %s; next try in %g s", error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
+            except Exception:  # a defect of the layout: the tree goes on as it is
+                logger.exception("the tree could not be laid out anew; next try in %g s", RETRY_S)
+                await asyncio.sleep(RETRY_S)
 
     def due(self) -> bool:
         """Whether enough has changed."""

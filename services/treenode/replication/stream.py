@@ -14,7 +14,9 @@ The rules:
 6. An answer says how far the node is; and where it stands, if that has changed otherwise than by these records since
    the pusher was last told (`NodeCore.statuses_wanted`). That is told at once: the pusher goes on from there, and must
    not wait for its own next message.
-7. The newest record of a batch is noted with the tree, unless it came again: what the node has there may be another.
+7. Where the engine fails in a slice, the node halts before that update (sequence.py, rule 7): what follows in the batch
+   is dropped, and the pusher is told where the node stands.
+8. The newest record of a batch is noted with the tree, unless it came again: what the node has there may be another.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any
 from services.treenode.node.node import AskAgain, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.sequence import (
     ApplyRecords,
+    Halt,
     LogEnd,
     LogEndHeard,
     PositionGapError,
@@ -35,6 +38,8 @@ from services.treenode.node.sequence import (
     RecordsApplied,
     RecordsReceived,
     RefusePusher,
+    StateLost,
+    UpdateFailed,
 )
 
 #: Records that are taken together; a message may have more.
@@ -98,6 +103,15 @@ class SliceApplied:
 
 
 @dataclass(frozen=True, slots=True)
+class SliceFailed:
+    """The engine failed in the slice that was asked for; still in the gate. The tree stands at `position`; None: there
+    is no tree that can be trusted."""
+
+    halt: Halt
+    position: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndAsked:
     """The stream is to end, for this reason."""
 
@@ -129,7 +143,7 @@ class AwaitTurn:
 @dataclass(frozen=True, slots=True)
 class ApplySlice:
     """Apply the records [start, end) of those that were read, the first of them at that position; then say
-    `SliceApplied`."""
+    `SliceApplied`, or `SliceFailed`."""
 
     start: int
     end: int
@@ -151,7 +165,7 @@ class EndStream:
     reason: str
 
 
-StreamEvent = Opened | Came | Free | RecordsRead | Turn | SliceApplied | EndAsked
+StreamEvent = Opened | Came | Free | RecordsRead | Turn | SliceApplied | SliceFailed | EndAsked
 StreamAction = Answer | ReadRecords | AwaitTurn | ApplySlice | NoteRecord | EndStream
 
 
@@ -199,6 +213,8 @@ class StreamCore:
                 return self._take_turn(event.updates_max)
             case SliceApplied():
                 return self._slice_applied()
+            case SliceFailed():
+                return self._slice_failed(event)
             case RecordsRead():
                 self._batch = _Batch(event.positions, event.damage, self._node.sequence.position)
                 return [AwaitTurn()] if event.positions else self._finish()
@@ -262,7 +278,7 @@ class StreamCore:
                 return [AwaitTurn()]
             if isinstance(action, ApplyRecords):
                 batch.done += action.first
-                batch.end = min(len(batch.positions), batch.done + updates_max)
+                batch.end = batch.done + min(action.count, updates_max)
                 return [ApplySlice(batch.done, batch.end, batch.positions[batch.done])]
         return self._finish()
 
@@ -271,6 +287,13 @@ class StreamCore:
         self._tell(RecordsApplied(batch.positions[batch.end - 1]))
         batch.done = batch.end
         return [AwaitTurn()] if batch.done < len(batch.positions) else self._finish()
+
+    def _slice_failed(self, failed: SliceFailed) -> list[StreamAction]:
+        if failed.position is None:
+            self._tell(StateLost(f"update {failed.halt.before} broke it: {failed.halt.reason}", failed.halt))
+        else:
+            self._tell(UpdateFailed(failed.halt, failed.position))
+        return self._finish()
 
     def _finish(self) -> list[StreamAction]:
         batch, self._batch = self._at_hand(), None

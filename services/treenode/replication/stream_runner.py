@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.domain.addresses import address_problem
+from services.shared.domain.limits import SKIPS_MAX
 from services.shared.serving.errors import (
     AbortedError,
     DataLossError,
@@ -18,8 +19,8 @@ from services.shared.serving.errors import (
     UnavailableError,
 )
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import LogEnd, PusherHello
-from services.treenode.replication.applying import Applier, decode_records
+from services.treenode.node.sequence import Halt, LogEnd, PusherHello
+from services.treenode.replication.applying import Applier, decode_records, halt_of
 from services.treenode.replication.stream import (
     Answer,
     ApplySlice,
@@ -34,11 +35,12 @@ from services.treenode.replication.stream import (
     ReadRecords,
     RecordsRead,
     SliceApplied,
+    SliceFailed,
     StreamAction,
     StreamCore,
     Turn,
 )
-from services.treenode.tree import NotApplied
+from services.treenode.tree import NotApplied, Skip, UpdateFailedError
 
 LOG_ID_LENGTH_MAX = 128
 #: Records of one message; a pusher sends some hundreds.
@@ -49,6 +51,9 @@ _YEAR_10000_S = 253_402_300_800
 
 logger = logging.getLogger(__name__)
 
+#: Puts a tree from before a failed update in force, where the one in force is none any more; the halt that it ends at.
+#: None: there is no such tree.
+Recover = Callable[[Halt], Awaitable[Halt | None]]
 _Request = treenode_pb2.ApplyUpdatesRequest
 _Response = treenode_pb2.ApplyUpdatesResponse
 
@@ -56,9 +61,10 @@ _Response = treenode_pb2.ApplyUpdatesResponse
 class UpdateStreams:
     """Takes one pusher's stream at a time; a newer one ends the older."""
 
-    def __init__(self, node: NodeRunner, applier: Applier) -> None:
+    def __init__(self, node: NodeRunner, applier: Applier, recover: Recover) -> None:
         self._node = node
         self._applier = applier
+        self._recover = recover
         self._served: _Stream | None = None
         #: host:port of the pusher as it introduced itself; empty before.
         self.pusher_address = ""
@@ -82,11 +88,14 @@ class UpdateStreams:
             raise InvalidArgumentError("the first message must hold the pusher's hello", field="hello")
         await self._node.restored.wait()
         hello = self._checked(request)
+        skips = {
+            each.position: Skip(each.position, each.skipped_update_id, each.reason) for each in request.hello.skips
+        }
         self.end("a newer stream of the pusher took the place of this one")
-        stream = self._served = _Stream(self._node, self._applier)
+        stream = self._served = _Stream(self._node, self._applier, self._recover)
         reading = None
         try:
-            response = await stream.meet(hello)
+            response = await stream.meet(hello, skips)
             if stream.goes_on:
                 self.pusher_address = request.hello.pusher_address
                 logger.info("pusher %s speaks: log %s", self.pusher_address, hello.log_id)
@@ -122,15 +131,18 @@ class UpdateStreams:
             raise InvalidArgumentError(f"log_id must have at most {LOG_ID_LENGTH_MAX} characters", field="hello.log_id")
         if hello.pusher_address and (problem := address_problem(hello.pusher_address)):
             raise InvalidArgumentError(f"pusher_address: {problem}", field="hello.pusher_address")
-        return PusherHello(hello.log_id, _log_end(request.log_end))
+        if len(hello.skips) > SKIPS_MAX:
+            raise InvalidArgumentError(f"at most {SKIPS_MAX} skips fit into a hello", field="hello.skips")
+        return PusherHello(hello.log_id, _log_end(request.log_end), tuple(skip.position for skip in hello.skips))
 
 
 class _Stream:
     """One stream. Its messages are read by a task of its own, so that none costs one."""
 
-    def __init__(self, node: NodeRunner, applier: Applier) -> None:
+    def __init__(self, node: NodeRunner, applier: Applier, recover: Recover) -> None:
         self._node = node
         self._applier = applier
+        self._recover = recover
         self._core = StreamCore(node.core, node.handle)
         #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
         self.changed = asyncio.Event()
@@ -159,9 +171,11 @@ class _Stream:
         self._core.handle(EndAsked(reason))
         self.changed.set()
 
-    async def meet(self, hello: PusherHello) -> _Response:
+    async def meet(self, hello: PusherHello, skips: dict[int, Skip]) -> _Response:
         """Takes the hello; its answer, after which the stream is to be checked."""
         actions = self._core.handle(Opened(hello))
+        if hello.log_id == self._node.core.sequence.log_id:
+            self._node.hear_skips(skips)
         self._node.moved()
         response = await self._perform(actions)
         assert response is not None, "a hello is answered"
@@ -234,20 +248,33 @@ class _Stream:
             actions = self._core.handle(Turn(self._applier.updates_max))
             for action in actions:
                 if isinstance(action, ApplySlice):
-                    actions = self._apply(action)
+                    actions = await self._apply(action)
         if isinstance(actions[0], AwaitTurn):
             await asyncio.sleep(0)
         else:
             self._applier.on_batch(time.perf_counter() - self._began_s)
         return actions
 
-    def _apply(self, action: ApplySlice) -> list[StreamAction]:
+    async def _apply(self, action: ApplySlice) -> list[StreamAction]:
         is_whole = action.end - action.start == len(self._updates)
         part = self._updates if is_whole else self._updates[action.start : action.end]
-        self._not_applied += self._applier.apply(action.first_position, part)
-        actions = self._core.handle(SliceApplied())
+        try:
+            self._not_applied += self._applier.apply(action.first_position, part)
+            actions = self._core.handle(SliceApplied())
+        except UpdateFailedError as failed:
+            actions = await self._halt(failed)
         self._node.moved()
+        self._node.check_skips()
         return actions
+
+    async def _halt(self, failed: UpdateFailedError) -> list[StreamAction]:
+        logger.error("halts before update %d: %s", failed.position, failed, exc_info=failed.__cause__)
+        self._not_applied += failed.not_applied
+        halt: Halt | None = halt_of(failed)
+        if not failed.is_whole:
+            halt = await self._recover(halt_of(failed))
+        stands_at = None if halt is None else self._node.in_force.tree.position
+        return self._core.handle(SliceFailed(halt or halt_of(failed), stands_at))
 
     def _response(self, *, with_status: bool) -> _Response:
         if self._node.fatal is not None:

@@ -46,8 +46,10 @@ the tree was laid out anew. The digest (digest.py) holds all nodes to that.
 """
 
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
+from services.treenode.tree.failures import StopBeforeError, UpdateFailedError, defect
 from services.treenode.tree.held import NotApplied
 from services.treenode.tree.reconcile import Reconciliation
+from services.treenode.tree.skips import Skip
 from services.treenode.tree.state import StateError
 from services.treenode.tree.table import FurtherColumn, ImportTable
 from services.treenode.tree.tree import Tree, TreeConfig
@@ -61,7 +63,11 @@ __all__ = [
     "InvariantError",
     "NotApplied",
     "Reconciliation",
+    "Skip",
     "StateError",
+    "StopBeforeError",
     "Tree",
     "TreeConfig",
+    "UpdateFailedError",
+    "defect",
 ]

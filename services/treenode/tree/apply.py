@@ -10,12 +10,15 @@ Rules, the same on every node since they depend on the state alone:
   lowest position first; those that this releases join them.
 
 Runs of orders and of enrolments go through kernels by the batch; whatever these stop at is looked at alone.
+
+Where the engine itself fails, the tree stops before that update (`failures.py`). `Tree.changing` is set from an
+update's first change to its last, so that it is known whether the tree is still as it was before.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,9 +30,11 @@ from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MA
 from services.treenode.tree.changes import Refusal, attempt
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
+from services.treenode.tree.failures import HeldUpdateError, UpdateFailedError
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import Int32s, UInt32s
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
+from services.treenode.tree.skips import Skip
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
 
 if TYPE_CHECKING:
@@ -44,6 +49,21 @@ def apply_updates(tree: Tree, first_position: int, updates: Sequence[types_pb2.U
     if first_position != tree.position + 1:
         raise ValueError(f"the tree is at position {tree.position}: update {first_position} is not the next one")
     not_applied: list[NotApplied] = []
+    if tree.skips.due:
+        _settle_held_skips(tree, not_applied)
+    done = 0
+    while (skip := tree.skips.next_due(first_position + done, first_position + len(updates) - 1)) is not None:
+        begin, done = done, skip.position - first_position
+        _apply_runs(tree, updates[begin:done], not_applied)
+        tree.store.counters[POSITION] += 1
+        _reject_skipped(tree, skip, not_applied)
+        done += 1
+    _apply_runs(tree, updates[done:] if done else updates, not_applied)
+    return not_applied
+
+
+def _apply_runs(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
+    """Applies updates run by run of one kind. Raises UpdateFailedError."""
     kinds = [update.WhichOneof("change") for update in updates]
     begin = 0
     while begin < len(updates):
@@ -52,23 +72,65 @@ def apply_updates(tree: Tree, first_position: int, updates: Sequence[types_pb2.U
             end += 1
         run = updates[begin:end] if len(kinds) != end - begin else updates
         if kinds[begin] == "volume_posted":
-            _post_run(tree, run, not_applied)
+            _apply_by_kernel(tree, _post_run, run, not_applied)
         elif kinds[begin] == "member_enrolled":
-            _enrol_run(tree, run, not_applied)
+            _apply_by_kernel(tree, _enrol_run, run, not_applied)
         else:
             for update in run:
                 _apply_next(tree, update, not_applied)
         begin = end
-    return not_applied
+
+
+_Run = Callable[["Tree", Sequence[types_pb2.Update], list[NotApplied]], None]
+
+
+def _apply_by_kernel(
+    tree: Tree, apply_run: _Run, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]
+) -> None:
+    """Applies a run by the batch; where that fails, one by one, which shows the update that it fails at."""
+    position = tree.position
+    try:
+        apply_run(tree, updates, not_applied)
+    except UpdateFailedError:
+        raise
+    except Exception as error:
+        if tree.changing:
+            raise UpdateFailedError(tree.position + 1, error, not_applied, is_whole=False) from error
+        for update in updates[tree.position - position :]:
+            _apply_next(tree, update, not_applied)
 
 
 def offer_carried(tree: Tree, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
     """See Tree.offer_carried."""
     not_applied: list[NotApplied] = []
     for position, update in zip(positions, updates, strict=True):
-        _settle(tree, position, update, not_applied)
+        skip = tree.skips.known.get(position)
+        if skip is not None:
+            _reject_skipped(tree, skip, not_applied)
+            continue
+        try:
+            _settle(tree, position, update, not_applied)
+        except Exception as error:
+            raise UpdateFailedError(position, error, not_applied, is_whole=False) from error
+        tree.changing = False
     tree.restart_ring()
     return not_applied
+
+
+def _settle_held_skips(tree: Tree, not_applied: list[NotApplied]) -> None:
+    """Lets the held updates go that are skipped: the state is as if each had been rejected at its own position."""
+    held_updates = tree.held_updates
+    for position in sorted(tree.skips.due & held_updates.by_position.keys()):
+        held = held_updates.forget(position)
+        tree.add_to_digest(-HeldUpdates.digest_of(position, held.update.update_id))
+        _reject_skipped(tree, tree.skips.known[position], not_applied)
+        tree.restart_ring()
+
+
+def _reject_skipped(tree: Tree, skip: Skip, not_applied: list[NotApplied]) -> None:
+    tree.skips.due.discard(skip.position)
+    tree.skips.taken.add(skip.position)
+    _reject(tree, NotApplied(skip.position, skip.update_id, types_pb2.OUTCOME_REJECTED, skip.text), not_applied)
 
 
 def _post_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
@@ -83,7 +145,9 @@ def _post_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list
     amounts = np.array([order.amount_hundredths for order in orders], dtype=np.int64)
     done = 0
     while True:
+        tree.changing = True
         done = int(post_volumes(tree.store, asked, slots, amounts, done, 1))
+        tree.changing = False
         if done == len(updates):
             return
         _apply_next(tree, updates[done], not_applied)
@@ -165,6 +229,7 @@ def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
     """Takes the enrolments from `begin` on in; the index of the first that must be looked at alone, or `end`."""
     tree.ensure_capacity(end - begin, batch.asked[begin:end])
     rows = np.empty(end, dtype=np.int32)
+    tree.changing = True
     done = enrol_members(
         tree.store,
         batch.asked[:end],
@@ -177,6 +242,7 @@ def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
         1,
     )
     tree.further.clear(rows[begin:done])
+    tree.changing = False
     return int(done)
 
 
@@ -193,9 +259,18 @@ def _plain_ids(member_ids: list[str]) -> bool:
 
 
 def _apply_next(tree: Tree, update: types_pb2.Update, not_applied: list[NotApplied]) -> None:
-    """Takes one update in at the next position."""
+    """Takes one update in at the next position. Raises UpdateFailedError."""
+    digest = tree.digest
     tree.store.counters[POSITION] += 1
-    _settle(tree, tree.position, update, not_applied)
+    try:
+        _settle(tree, tree.position, update, not_applied)
+    except Exception as error:
+        is_whole = not tree.changing and tree.digest == digest
+        if is_whole:
+            tree.store.counters[POSITION] -= 1
+        failed_at = tree.position + 1 if is_whole else tree.position
+        raise UpdateFailedError(failed_at, error, not_applied, is_whole=is_whole) from error
+    tree.changing = False
     tree.add_to_digest(0)
 
 
@@ -203,10 +278,11 @@ def _settle(tree: Tree, position: int, update: types_pb2.Update, not_applied: li
     """Applies, holds or rejects an update of `position`, then those that it releases."""
     refusal = attempt(tree, update)
     if refusal is not None:
+        tree.changing = True
         if refusal.waits_for:
             _hold(tree, position, update, refusal, not_applied)
         else:
-            _reject(tree, position, update, refusal, not_applied)
+            _reject(tree, _rejected(position, update, refusal), not_applied)
         return
     if update.HasField("member_enrolled"):
         _release(tree, update.member_enrolled.member_id, not_applied)
@@ -220,14 +296,17 @@ def _release(tree: Tree, member_id: str, not_applied: list[NotApplied]) -> None:
     while ready:
         position = heapq.heappop(ready)
         held = held_updates.by_position[position]
-        refusal = attempt(tree, held.update)
+        try:
+            refusal = attempt(tree, held.update)
+        except Exception as error:
+            raise HeldUpdateError(position, error) from error
         if refusal is not None and refusal.waits_for:
             held_updates.hold(HeldUpdate(position, held.update, refusal.waits_for, refusal.reason))
             continue
         held_updates.resolve(position, tree.position)
         tree.add_to_digest(-HeldUpdates.digest_of(position, held.update.update_id))
         if refusal is not None:
-            _reject(tree, position, held.update, refusal, not_applied)
+            _reject(tree, _rejected(position, held.update, refusal), not_applied)
         elif held.update.HasField("member_enrolled"):
             for released in held_updates.take_waiting(held.update.member_enrolled.member_id):
                 heapq.heappush(ready, released)
@@ -240,10 +319,11 @@ def _hold(tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal,
     not_applied.append(held.not_applied())
 
 
-def _reject(
-    tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal, not_applied: list[NotApplied]
-) -> None:
-    rejected = NotApplied(position, update.update_id, types_pb2.OUTCOME_REJECTED, refusal.reason)
+def _rejected(position: int, update: types_pb2.Update, refusal: Refusal) -> NotApplied:
+    return NotApplied(position, update.update_id, types_pb2.OUTCOME_REJECTED, refusal.reason)
+
+
+def _reject(tree: Tree, rejected: NotApplied, not_applied: list[NotApplied]) -> None:
     tree.rejected_updates.add(rejected)
     tree.add_to_digest(RejectedUpdates.digest_of(rejected))
     not_applied.append(rejected)

@@ -25,6 +25,7 @@ from services.treenode.tree.kernels.moves import (
     set_profile,
 )
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
+from services.treenode.tree.skips import Skip
 from services.treenode.tree.store import DISTRIBUTOR, NOBODY
 
 if TYPE_CHECKING:
@@ -50,7 +51,11 @@ class _RefusedError(Exception):
 
 
 def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
-    """Applies an update at the tree's position, or says why not."""
+    """Applies an update at the tree's position, or says why not.
+
+    `tree.changing` is set before the first change to the tree, by whoever makes it. Raises StopBeforeError for an
+    update whose effect this build can't know.
+    """
     kind = update.WhichOneof("change")
     if kind is None:
         return Refusal(NO_CHANGE)
@@ -113,6 +118,7 @@ def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
     if row >= 0:
         _check_move(tree, row, sponsor, "sponsor")
         leg = _check_placement(tree, row, placement, leg)
+        tree.changing = True
         move_sponsor(tree.store, row, sponsor)
         move_placement(tree.store, row, placement, leg)
         set_profile(tree.store, row, kind, status, rank, joined_on)
@@ -129,6 +135,7 @@ def _enrol_new(tree: Tree, enrolled: types_pb2.MemberEnrolled, profile: tuple[in
     tree.ensure_capacity(1, asked)
     rows = np.empty(1, dtype=np.int32)
     legs = np.array([enrolled.placement_leg], dtype=np.int32)
+    tree.changing = True
     done = enrol_members(
         tree.store,
         asked,
@@ -165,6 +172,7 @@ def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
     row = _member_row(tree, member_id, "member")
     status = _status_code(tree, changed.status) if changed.HasField("status") else None
     store = tree.store
+    tree.changing = True
     set_profile(
         store,
         row,
@@ -206,9 +214,12 @@ def _move(tree: Tree, moved: types_pb2.MemberMoved) -> None:
     row = _member_row(tree, moved.member_id, "member")
     above = _row_above(tree, moved.new_parent_id, "new parent")
     if moved.tree == types_pb2.TREE_PLACEMENT:
-        move_placement(tree.store, row, above, _check_placement(tree, row, above, moved.placement_leg))
+        leg = _check_placement(tree, row, above, moved.placement_leg)
+        tree.changing = True
+        move_placement(tree.store, row, above, leg)
     else:
         _check_move(tree, row, above, "sponsor")
+        tree.changing = True
         move_sponsor(tree.store, row, above)
 
 
@@ -219,6 +230,7 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
         raise _RefusedError("a group total would not fit 64 bits")
     no_status = _status_code(tree, "") if emptied else 0
     unknown = {name: column.unknown for name, column in tree.further.items()}
+    tree.changing = True
     _set_columns(tree, row, removed.member_id, unknown)
     if emptied:
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
@@ -235,8 +247,14 @@ def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
     tree.ensure_volume_width(slot, row, posted.amount_hundredths)
     slots = np.array([slot], dtype=np.int32)
     amounts = np.array([posted.amount_hundredths], dtype=np.int64)
+    tree.changing = True
     if post_volumes(tree.store, packed_id(member_id), slots, amounts, 0, 0) != 1:
         raise _RefusedError("a total would not fit 64 bits")
+
+
+def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
+    """Every node knows of the decision before (skips.py); one that does not finds out here that it is too late."""
+    tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
 
 
 def _why_no_slot(tree: Tree, volume_type: str, period: str) -> str:
@@ -252,4 +270,5 @@ _APPLY: dict[str, Callable[[Tree, Any], None]] = {
     "member_moved": _move,
     "member_removed": _remove,
     "volume_posted": _post,
+    "update_skipped": _skip,
 }

@@ -85,6 +85,15 @@ class HeldUpdates:
         self.resolved.append((position, at_position))
         return self.by_position.pop(position)
 
+    def forget(self, position: int) -> HeldUpdate:
+        """Lets a held update go as if it had never been held."""
+        held = self.by_position.pop(position)
+        waiting = self.waiting[held.waits_for]
+        waiting.remove(position)
+        if not waiting:
+            del self.waiting[held.waits_for]
+        return held
+
     def held_at(self, as_of_position: int) -> list[int]:
         """Positions of updates that were held at `as_of_position`, in order."""
         positions = [position for position in self.by_position if position <= as_of_position]

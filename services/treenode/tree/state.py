@@ -24,6 +24,7 @@ from services.treenode.tree.columns.ids import IdTable, empty_slots
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray
+from services.treenode.tree.skips import Skips
 from services.treenode.tree.store import PLACES, USED, Store, capacity_for, empty_store, widened, with_slots
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         "held": [[update.position, update.waits_for, update.reason] for update in held],
         "rejected": [[each.position, each.update_id, each.reason] for each in tree.rejected_updates.newest],
         "rejected_total": tree.rejected_updates.total,
+        "skipped": sorted(tree.skips.taken),
+        "base_position": tree.base_position,
     }
     return meta, arrays
 
@@ -173,3 +176,9 @@ def rejected_from(meta: Mapping[str, Any]) -> RejectedUpdates:
         rejected.add(NotApplied(position, update_id, types_pb2.OUTCOME_REJECTED, reason))
     rejected.total = meta["rejected_total"]
     return rejected
+
+
+def skips_from(meta: Mapping[str, Any]) -> tuple[Skips, int]:
+    """The updates of a state that were skipped, and where its file stood. A state of before there were skips has none,
+    and all of it is taken for right."""
+    return Skips(meta.get("skipped", ())), int(meta.get("base_position", meta["position"]))

@@ -20,6 +20,7 @@ from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s, text_hash
 from services.treenode.tree.kernels.links import FREE, Genealogy
 from services.treenode.tree.reconcile import Reconciliation, reconcile
+from services.treenode.tree.skips import Fate, Skip, Skips
 from services.treenode.tree.store import (
     CHANGES,
     HOLDING,
@@ -75,6 +76,11 @@ class Tree:
         self.further = FurtherColumns()
         self.held_updates = HeldUpdates()
         self.rejected_updates = RejectedUpdates()
+        self.skips = Skips()
+        #: What came at or before this position the tree never saw, but for what it was offered: its file has it.
+        self.base_position = self.position
+        #: Set from an update's first change to its last: an engine that fails in between leaves no tree to be seen.
+        self.changing = False
         #: The digest is known from this position on, and RING positions back at most.
         self.ring_start = self.position
         self._slots = _slot_names(self.volume_types, self.periods)
@@ -118,6 +124,7 @@ class Tree:
             tree.further = state.further_from(meta, arrays, store.capacity)
             tree.held_updates = state.held_from(meta, arrays)
             tree.rejected_updates = state.rejected_from(meta)
+            tree.skips, tree.base_position = state.skips_from(meta)
             tree.ring_start = meta["ring_start"]
             position, digest = meta["position"], meta["digest"]
         except (KeyError, ValueError, IndexError, TypeError) as error:
@@ -139,6 +146,7 @@ class Tree:
         copy = Tree(self.volume_types, self.periods, self.import_id, self.statuses.copy(), store)
         copy.held_updates = self.held_updates.copy()
         copy.rejected_updates = self.rejected_updates.copy()
+        copy.skips, copy.base_position = self.skips.copy(), self.base_position
         copy.ring_start = self.ring_start
         return copy
 
@@ -249,12 +257,41 @@ class Tree:
         """Takes updates in, the first of them at `first_position`, which must be the next one (else ValueError).
 
         Those that were held or rejected are returned, held ones from before that were rejected now among them.
+
+        Raises:
+            UpdateFailedError: The engine fails at one; those before it are in the tree.
         """
         return apply.apply_updates(self, first_position, updates)
 
     def offer_carried(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
-        """Offers updates at or before this tree's position that were held when its import file was taken."""
+        """Offers updates at or before this tree's position that were held when its import file was taken. One that is
+        skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no use."""
         return apply.offer_carried(self, positions, updates)
+
+    def learn_skip(self, skip: Skip, *, was_offered: bool = False) -> None:
+        """An operator's decision (skips.py). `was_offered`: the update was among those offered by `offer_carried`.
+
+        Nothing that a reader sees changes before the next update.
+        """
+        skips, position = self.skips, skip.position
+        if position in skips.known:
+            return
+        skips.known[position] = skip
+        fate = self.fate_of(position, was_offered=was_offered)
+        if fate in (Fate.AHEAD, Fate.HELD):
+            skips.due.add(position)
+        elif fate is Fate.TAKEN:
+            skips.too_late.add(position)
+
+    def fate_of(self, position: int, *, was_offered: bool = False) -> Fate:
+        """What became of an update. `was_offered`: as for `learn_skip`."""
+        if position in self.skips.taken:
+            return Fate.SKIPPED
+        if position > self.position:
+            return Fate.AHEAD
+        if position in self.held_updates.by_position:
+            return Fate.HELD
+        return Fate.TAKEN if position > self.base_position or was_offered else Fate.IN_FILE
 
     def carried_positions(self, as_of_position: int) -> list[int]:
         """Positions of updates that were held when this tree was at `as_of_position`, in order."""

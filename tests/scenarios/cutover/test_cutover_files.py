@@ -7,7 +7,7 @@ import 1: 2 as_of=10 [carried=3,5]
 relayout 2:          build 2
 built 1: [10] | bad 1: REASON | failed 1: REASON
 held 1: 3,5 | offered 1:
-read 1: 12 | unread 1: REASON | damaged 1: REASON
+read 1: 12 | unread 1: REASON | damaged 1: REASON | broken 1: REASON
 compared 1: [REFUSAL]
 gate 1:              its writer is in the gate
 cancel 1:
@@ -132,6 +132,8 @@ def _build_event(words: list[str], core: ToldCutover) -> object | None:
             return cut.LogReadFailed(_number(build), " ".join(reason))
         case ["damaged", build, *reason]:
             return cut.LogReadFailed(_number(build), " ".join(reason), damaged=True)
+        case ["broken", build, *reason]:
+            return cut.LogReadFailed(_number(build), " ".join(reason), engine_failed=True)
         case ["compared", build, *refusal]:
             return cut.Compared(_number(build), " ".join(refusal))
         case ["gate", build]:

@@ -70,9 +70,12 @@ def short(words: list[str], core: Replication) -> object | None:
     options = dict(word.split("=") for word in words[2:] if "=" in word)
     match [word for word in words if "=" not in word]:
         case ["stands", _, position]:
-            numbers = [int(options.get(name, 0)) for name in ("import_id", "differs_at")]
+            numbers = {
+                name: int(options.get(name, 0))
+                for name in ("import_id", "differs_at", "halted_before", "fault_position")
+            }
             log_id = options.get("log_id", "log").replace("-", "")
-            return Stood(node, session, log_id, int(position), *numbers)
+            return Stood(node, session, log_id, int(position), halt_reason=options.get("halt_reason", ""), **numbers)
         case ["sent", _, *last]:
             sending = core.nodes[node].sending
             last_position = int(last[0]) if last else sending.last_position if sending else 0
@@ -116,7 +119,9 @@ def _node(node: NodeReplication) -> str:
     step = ", in step" if node.in_step else ""
     flight = f", {len(node.in_flight)} on the way" if node.in_flight else ""
     note = f" ({node.note})" if node.note else ""
-    return f"{node.node} {node.state}: applied {node.applied_position}, next {node.next_position}{flight}{step}{note}"
+    halted = f", halted before {node.halted_before}" if node.halted_before else ""
+    where = f"applied {node.applied_position}, next {node.next_position}"
+    return f"{node.node} {node.state}: {where}{flight}{step}{halted}{note}"
 
 
 TABLE = Table(

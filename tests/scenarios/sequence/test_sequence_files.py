@@ -24,6 +24,8 @@ def state(timeless: Timeless[SequenceCore], now_s: float) -> str:
     lack = "caught up" if core.caught_up else f"lags {core.lag_updates}" if core.log_end else "no pusher heard"
     fresh = f", fresh at {write_value(core.fresh_at_s)}" if core.fresh_at_s is not None else ""
     lines = [f"{stands}, {lack}{fresh}"]
+    if core.halt is not None:
+        lines.append(f"halts before {core.halt.before}, at fault is {core.halt.fault_position}: {core.halt.reason}")
     if core.base_wanted is not None:
         waits = ", and records wait" if core.records_wait else ""
         lines.append(f"wants a base of import {core.base_import_id} or later{waits}: {core.base_wanted}")

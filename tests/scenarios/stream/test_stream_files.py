@@ -9,6 +9,7 @@ free                 nothing is being done: what is next?
 read 11..13 [DAMAGE] its records were checked; DAMAGE: what is wrong with the one after them
 turn 5               a turn in the gate, with time for 5 updates
 applied
+failed 12 11         the engine failed at update 12, and the tree stands at 11; - for 11: there is none
 end REASON           the stream is to end
 node pauses | node goes on
                      updates are paused for a relayout, which is given up then
@@ -23,7 +24,7 @@ from typing import get_args
 from services.shared.cores import Tick
 from services.treenode.node.cutover_events import Cancelled, RelayoutAsked, TreeBuilt
 from services.treenode.node.node import NodeAction, NodeCore, NodeEvent
-from services.treenode.node.sequence import LogEnd, PusherHello, TreeTaken
+from services.treenode.node.sequence import Halt, LogEnd, PusherHello, TreeTaken
 from services.treenode.node.settings import NodeSettings
 from services.treenode.replication.stream import (
     Came,
@@ -32,6 +33,7 @@ from services.treenode.replication.stream import (
     Opened,
     RecordsRead,
     SliceApplied,
+    SliceFailed,
     StreamAction,
     StreamCore,
     StreamEvent,
@@ -88,6 +90,9 @@ def short(words: list[str], core: ToldStream) -> object | None:
             return Turn(int(updates_max))
         case ["applied"]:
             return SliceApplied()
+        case ["failed", before, stands_at]:
+            halt = Halt(int(before), int(before), "a defect")
+            return SliceFailed(halt, None if stands_at == "-" else int(stands_at))
         case ["end", *reason]:
             return EndAsked(" ".join(reason))
     return None

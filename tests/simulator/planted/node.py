@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from services.treenode.node.role import LeaseAnswered, RoleCore
-from services.treenode.node.sequence import ApplyRecords, SequenceCore
+from services.treenode.node.sequence import ApplyRecords, SequenceCore, StateLost
+from tests.simulator import node_halts
 from tests.simulator.messages import Record
 from tests.simulator.node_process import NodeProcess, Snapshot
 from tests.simulator.planted.planting import plant
@@ -64,6 +65,17 @@ def _ban_skipped(self: NodeProcess, position: int, update: Update) -> None:
 _APPLY_ONE = NodeProcess.apply_one
 
 
+def _lose_and_try_again(self: SequenceCore, lost: StateLost) -> list[Any]:
+    return _LOSE(self, StateLost(lost.reason))
+
+
+_LOSE = SequenceCore._lose
+
+
+def _hears_no_skips(_node: NodeProcess, _skipped: tuple[int, ...]) -> None:
+    """The node's tree is not told what is skipped."""
+
+
 NODE = (
     plant("out-of-order", "two records are applied in the wrong order", NodeProcess, "apply", _swapped),
     plant("repeats-applied", "records that came again are applied again", SequenceCore, "_admit", _repeats_too),
@@ -83,5 +95,11 @@ NODE = (
         RoleCore,
         "_end_lease_in_time",
         _never_demotes,
+    ),
+    plant(
+        "broken-again", "an update that broke the tree is not tried again", SequenceCore, "_lose", _lose_and_try_again
+    ),
+    plant(
+        "skips-unheard", "what is skipped is rejected when its turn comes", node_halts, "hear_skips", _hears_no_skips
     ),
 )

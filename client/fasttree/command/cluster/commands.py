@@ -35,6 +35,7 @@ def status(session: Session) -> None:
     """Nodes with role, state, epoch, import, position and lag; the log; imports."""
     view, pusher, problems = run(_look(session))
     content = _status_json(view, pusher)
+    problems += map(_difference_text, content["differences"])
     if session.json:
         print_json({**content, "problems": problems})
     else:
@@ -67,7 +68,7 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
     nodes += [_streamed_json(node) for name, node in progress.items() if name not in known]
     for node in nodes:
         node["connected"] = progress[node["node"]].connected if node["node"] in progress else None
-        node["note"] = progress[node["node"]].note if node["node"] in progress else ""
+        node["note"] = progress[node["node"]].note if node["node"] in progress else node.get("halt_reason", "")
     return {
         "cluster": view.name if view is not None else pusher.cluster if pusher is not None else "",
         "epoch": view.epoch if view is not None else None,
@@ -79,7 +80,23 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
         else {"log_id": pusher.log_id, "first_position": pusher.log_end.first_position, "position": end},
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
+        "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
+
+
+def _difference_json(difference: pusher_pb2.DigestDifference) -> dict[str, Any]:
+    return {
+        "nodes": list(difference.nodes),
+        "others": list(difference.others),
+        "import_id": difference.import_id,
+        "position": difference.position,
+    }
+
+
+def _difference_text(difference: dict[str, Any]) -> str:
+    named, others = ", ".join(difference["nodes"]), ", ".join(difference["others"])
+    where = f"at import {difference['import_id']}, position {difference['position']}"
+    return f"{named} differ{f' from {others}' if others else ''} {where}: see docs/operations.md, `Two nodes differ`"
 
 
 def _node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
@@ -96,6 +113,9 @@ def _node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, 
         "silent_ms": node.silent_ms,
         "loading_import_id": node.status.loading_import_id,
         "loading_percent": node.status.loading_percent,
+        "halted_before": node.status.halted_before,
+        "fault_position": node.status.fault_position,
+        "halt_reason": node.status.halt_reason,
         "report": node.address.report,
         "instant": node.address.instant,
         "http": node.address.http,
@@ -112,6 +132,8 @@ def _streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
         "import_id": node.import_id,
         "position": node.applied_position,
         "lag": node.lag_updates,
+        "halted_before": node.halted_before,
+        "fault_position": node.fault_position,
         "alive": None,
         "instant": node.instant_address,
     }
@@ -150,6 +172,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
     rows = []
     for node in content["nodes"]:
         state = node["state"]
+        if node.get("halted_before"):
+            state += " (halted)"
         if node.get("loading_import_id"):
             state += f" (import {node['loading_import_id']}: {node['loading_percent']} %)"
         lag = "" if node["lag"] is None else node["lag"]
@@ -157,7 +181,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
     print_table(columns, rows)
     for node in content["nodes"]:
         if node.get("note"):
-            click.echo(f"{node['node']}: {node['note']}")
+            mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
+            click.echo(f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else ""))
     if content["note"]:
         click.echo(f"note: {content['note']}")
     for entry in content["imports"][:3]:

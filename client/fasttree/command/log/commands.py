@@ -1,4 +1,4 @@
-"""`fasttree log`: read the log as text, check it."""
+"""`fasttree log`: read the log as text, check it, skip an update of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from fasttree.client import update_to_json
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.v1 import treenode_pb2, types_pb2
+from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
 from services.shared.wire.record import RecordDamagedError
@@ -29,7 +29,7 @@ _to_option = click.option("--to", "last", type=click.IntRange(min=1), help="Last
 
 @click.group()
 def log() -> None:
-    """The pusher's log: dump it, verify it."""
+    """The pusher's log: dump it, verify it, skip an update that stops nodes."""
 
 
 @log.command()
@@ -105,6 +105,34 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
         print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
     else:
         click.echo(f"{position - start + 1} records, positions {start} to {position}: sound")
+
+
+@log.command()
+@click.argument("position", type=click.IntRange(min=1))
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the log, and listed with the update.")
+@click.option("--force", is_flag=True, help="Although a node has taken it: that node joins anew.")
+@common_options
+def skip(session: Session, position: int, reason: str, force: bool) -> None:
+    """Has every node reject the update at POSITION, before which nodes have halted.
+
+    The decision is a record of the log; nodes go on at once. `fasttree status` names the position.
+    """
+
+    async def body() -> pusher_pb2.SkipUpdateResponse:
+        async with session.client() as client:
+            return await client.skip_update(position, reason, force=force)
+
+    answer = run(body())
+    figures = {
+        "skipped_position": position,
+        "skipped_update_id": answer.skipped_update_id,
+        "position": answer.position,
+        "reason": reason,
+    }
+    if session.json:
+        print_json(figures)
+    else:
+        click.echo(f"update {position} ({answer.skipped_update_id}) is skipped, by record {answer.position}")
 
 
 def _verify_folder(session: Session, folder: Path) -> None:

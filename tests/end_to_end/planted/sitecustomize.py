@@ -1,0 +1,63 @@
+"""A defect of the engine, for every process whose PYTHONPATH begins with this folder. The product knows nothing of it.
+
+The engine fails at each update whose id begins with "poison": before it has changed anything, or, with "poison-midway",
+after. With "poison-held" it fails once the update is no longer held; with "poison-at-NAME/", only the node of that name
+does. At "differ-at-NAME/" that node counts a rank too much, and nothing fails.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any
+
+BROKEN = "services.treenode.tree.changes"
+
+
+class PlantingFinder:
+    """Finds the engine's module as everybody does, and plants the defect once it is loaded."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """As the finders of Python's own import system do."""
+        if name != BROKEN:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_and_plant(module: ModuleType) -> None:
+                load(module)
+                _plant(module)
+
+            spec.loader.exec_module = load_and_plant  # type: ignore[method-assign]
+        return spec
+
+
+def _plant(module: ModuleType) -> None:
+    attempt = module.attempt
+
+    def broken(tree: Any, update: Any) -> Any:
+        update_id = update.update_id
+        if update_id.startswith("differ-at-") and _is_meant(update_id, "differ-at-"):
+            update.member_changed.rank += 1
+        if update_id.startswith("poison") and _is_meant(update_id):
+            if update_id.startswith(("poison-midway", "poison-held")):
+                refusal = attempt(tree, update)
+                if refusal is not None:
+                    return refusal
+            raise ZeroDivisionError("planted")
+        return attempt(tree, update)
+
+    module.attempt = broken  # type: ignore[attr-defined]
+
+
+def _is_meant(update_id: str, prefix: str = "poison-at-") -> bool:
+    if not update_id.startswith(prefix):
+        return True
+    name = update_id.removeprefix(prefix).partition("/")[0]
+    return any(argument.endswith(f"treenode.name={name}") for argument in sys.argv)
+
+
+sys.meta_path.insert(0, PlantingFinder)  # type: ignore[arg-type]
