@@ -16,8 +16,8 @@ from services.shared.config.sections import Problem, Settings
 class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     """The coordinator of one cluster."""
 
-    #: Address to listen on, on both ports.
-    listen_host: Host = "0.0.0.0"
+    #: Address to listen on, on both ports; "0.0.0.0" or "::" for every one of the machine.
+    listen_host: Host = "127.0.0.1"
     #: Port of CoordinatorService (gRPC); 0 takes a free one.
     port: Port = 50400
     #: Port of health and metrics (HTTP); 0 takes a free one.

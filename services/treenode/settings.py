@@ -33,8 +33,8 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
 
     #: The node's name, unique in the cluster; empty: the machine's host name.
     name: OptionalNodeName = ""
-    #: Address to listen on, on all three ports.
-    listen_host: Host = "0.0.0.0"
+    #: Address to listen on, on all three ports; "0.0.0.0" or "::" for every one of the machine.
+    listen_host: Host = "127.0.0.1"
     #: Host name at which the others reach this node; empty: `listen_host`, or the machine's host name where that is
     #: every address.
     host: OptionalHost = ""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from fasttree.client import Client, PushOptions, UnavailableError
+from fasttree.client.push import MESSAGE_UPDATES_MAX
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.fakes.cluster import fake_cluster
 
@@ -116,3 +117,14 @@ async def test_a_pusher_that_is_not_there_is_named() -> None:
     async with Client(endpoints) as client:
         with pytest.raises(UnavailableError, match=endpoints.pusher):
             await collect(client.push([order(1)], PushOptions(patience_s=0.3)))
+        with pytest.raises(UnavailableError, match=endpoints.pusher):  # nothing is owed, and nobody is there
+            await collect(client.push([], PushOptions(patience_s=0.3)))
+
+
+async def test_what_is_sent_again_goes_in_messages_that_the_pusher_takes() -> None:
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        cluster.pusher.break_after = 1
+        options = PushOptions(batch_updates_max=5_000, window_updates=5_000)
+        receipts = await collect(client.push([order(number) for number in range(2_500)], options))
+        assert [receipt.position for receipt in receipts] == list(range(1, 2_501))
+        assert cluster.pusher.largest_message <= MESSAGE_UPDATES_MAX

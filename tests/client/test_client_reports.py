@@ -18,6 +18,7 @@ from fasttree.client import (
 )
 from fasttree.v1 import report_pb2, types_pb2
 from tests.fakes.cluster import fake_cluster
+from tests.waiting import until
 
 RETRIED = [
     grpc.StatusCode.UNAVAILABLE,
@@ -100,6 +101,16 @@ async def test_a_stream_is_begun_again_but_never_in_its_middle() -> None:
             async for answer in client.reports.stream_downline(request):
                 ids += [one.member_id for one in answer.members]
         assert ids == ["m0", "m1"]
+
+
+async def test_a_stream_that_is_left_is_ended_at_the_node() -> None:
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        cluster.reports.hold_stream = True
+        for number in range(1, 4):
+            async for answer in client.reports.stream_downline(report_pb2.StreamDownlineRequest()):
+                assert answer.members
+                break
+            await until(lambda number=number: cluster.reports.streams_ended == number, "the node to hear of it")
 
 
 async def test_a_wrong_column_is_named() -> None:

@@ -58,6 +58,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.imports: list[pusher_pb2.ImportStatus] = []
         # What was asked of it.
         self.pushed_messages = 0
+        self.largest_message = 0
         self.log_reads = 0
         self.sent_bytes = 0
         # Faults.
@@ -106,6 +107,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
         async for request in requests:
             self.pushed_messages += 1
+            self.largest_message = max(self.largest_message, len(request.updates))
             if self.silent:
                 await asyncio.sleep(3600)
             receipts = [self._take(update) for update in request.updates]

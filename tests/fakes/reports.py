@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -43,6 +44,9 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.last_request: Any = None
         #: Breaks StreamDownline after the first message.
         self.break_stream = False
+        #: Sends no second message; how many streams were ended by their clients.
+        self.hold_stream = False
+        self.streams_ended = 0
 
     async def _fail(self, request: Any, context: Any) -> None:
         self.calls += 1
@@ -109,6 +113,11 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         for index in range(0, len(self.members), 2):
             as_of = self.as_of if index == 0 else None
             yield report_pb2.StreamDownlineResponse(as_of=as_of, members=self.members[index : index + 2])
+            if self.hold_stream:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    self.streams_ended += 1
             if self.break_stream:
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the node ends")
 

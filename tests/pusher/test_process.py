@@ -41,6 +41,22 @@ async def push_until_broken(address: str, updates: list[types_pb2.Update], recei
             return
 
 
+async def test_what_it_writes_is_for_its_own_user_alone(tmp_path: Path) -> None:
+    """Whatever the umask is that it was started with."""
+    process = PusherProcess(tmp_path, f"pusher.upload_folder={tmp_path / 'uploads'}")
+    await process.start(("/bin/sh", "-c", 'umask 022; exec "$0" "$@"'))
+    try:
+        async with open_channel(process.address) as channel:
+            await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 1))
+        written = [tmp_path / "state", tmp_path / "uploads"]
+        written += [path for folder in written if folder.is_dir() for path in folder.rglob("*")]
+        assert {"log.db", "log.end", "done", "imports"} <= {path.name for path in written}
+        open_to_others = [path for path in written if path.stat().st_mode & 0o077]
+        assert not open_to_others
+    finally:
+        await process.end(signal.SIGTERM)
+
+
 async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
     """Clients push on with the same ids over several kills: every id is there once, at the position that was told."""
     process = PusherProcess(tmp_path)

@@ -23,6 +23,14 @@ def validate_haproxy(path: Path, folder: Path) -> subprocess.CompletedProcess[st
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=folder)
 
 
+def test_rendered_files_take_ipv6_addresses(tmp_path: Path) -> None:
+    envoy_file, haproxy_file = tmp_path / "envoy.yaml", tmp_path / "haproxy.cfg"
+    envoy_file.write_text(render_envoy(["[::1]:7000", "[fd00::2]:7001"], "[::1]:7200", "[::1]:7201"))
+    haproxy_file.write_text(render_haproxy([("[::1]:7000", "[::1]:7100")], "[::1]:7202"))
+    assert (result := validate_envoy(envoy_file)).returncode == 0, result.stderr
+    assert (result := validate_haproxy(haproxy_file, tmp_path)).returncode == 0, result.stderr
+
+
 def test_the_shipped_envoy_file_is_valid() -> None:
     result = validate_envoy(deploy_file("envoy/envoy.yaml"))
     assert result.returncode == 0, result.stderr

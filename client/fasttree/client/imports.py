@@ -148,8 +148,9 @@ async def watch_import(
     waits = Waits(retries)
     heard_at = time.monotonic()
     while True:
+        call = stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id))
         try:
-            async for response in stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id)):
+            async for response in call:
                 heard_at = time.monotonic()
                 waits.reset()
                 yield response.status
@@ -158,4 +159,6 @@ async def watch_import(
         except grpc.aio.AioRpcError as error:
             if not may_retry(error) or time.monotonic() - heard_at > patience_s:
                 raise call_error(error, "WatchImport", address) from error
+        finally:
+            call.cancel()
         await asyncio.sleep(waits.next_s())

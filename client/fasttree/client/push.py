@@ -20,6 +20,9 @@ from fasttree.client.errors import CallError, call_error
 from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
+#: The API's limit.
+MESSAGE_UPDATES_MAX = 1_000
+
 Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
 
 
@@ -29,11 +32,11 @@ class PushOptions:
 
     #: What a receipt means: on disk (default), on one node, on every healthy node.
     ack_level: pusher_pb2.AckLevel.ValueType = pusher_pb2.ACK_LEVEL_DURABLE
-    #: Most updates in one message; 1,000 is the API's limit.
+    #: Most updates in one message; MESSAGE_UPDATES_MAX at most.
     batch_updates_max: int = 500
     #: Most updates without a receipt.
     window_updates: int = 5_000
-    #: Gives up when no receipt has come for so long.
+    #: Gives up when no receipt has come, or the pusher could not be reached, for so long.
     patience_s: float = 30.0
     #: Messages leave at most so often, unless one is full; what comes meanwhile goes together. The first one after a
     #: pause leaves at once.
@@ -107,7 +110,8 @@ class Push:
         self._stub = stub
         self._address = address
         self._options = options
-        self._source = _Source(updates, min(options.batch_updates_max, 1_000))
+        self._batch_updates_max = min(options.batch_updates_max, MESSAGE_UPDATES_MAX)
+        self._source = _Source(updates, self._batch_updates_max)
         self._waits = Waits(retries)
         #: Sent or about to be, without a receipt; in order.
         self._unacknowledged: deque[types_pb2.Update] = deque()
@@ -115,6 +119,8 @@ class Push:
         #: When the last receipt came, or the first update after a pause went out.
         self._progress_at = time.monotonic()
         self._gave_up = False
+        #: Since when no stream has brought anything; None while one does.
+        self._failing_since: float | None = None
 
     async def receipts(self) -> AsyncIterator[pusher_pb2.Receipt]:
         """Receipts in the order of the updates. Raises a CallError when the pusher stays silent for `patience_s`."""
@@ -135,12 +141,17 @@ class Push:
 
     async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
         retryable = may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        if not retryable or self._silent_s() > self._options.patience_s:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        # Of a pusher that owes nothing, too: one that can't be reached is given up after the same time.
+        left_s = self._options.patience_s - max(self._silent_s(), now - self._failing_since)
+        if not retryable or left_s <= 0:
             failure: CallError = call_error(error, "PushUpdates", self._address)
             failure.message += f" ({len(self._unacknowledged)} updates without a receipt: push them again, same ids)"
             failure.args = (failure.message,)
             raise failure from error
-        await asyncio.sleep(self._waits.next_s())
+        await asyncio.sleep(min(self._waits.next_s(), left_s))
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._stub.PushUpdates()
@@ -149,6 +160,7 @@ class Push:
         try:
             while isinstance(response := await self._read(call), pusher_pb2.PushUpdatesResponse):
                 self._progress_at = time.monotonic()
+                self._failing_since = None
                 self._waits.reset()
                 for receipt in response.receipts:
                     self._check_next(receipt)
@@ -198,8 +210,8 @@ class Push:
     async def _send(self, call: _Call) -> None:
         try:
             again = list(self._unacknowledged)
-            for first in range(0, len(again), self._options.batch_updates_max):
-                await self._write(call, again[first : first + self._options.batch_updates_max])
+            for first in range(0, len(again), self._batch_updates_max):
+                await self._write(call, again[first : first + self._batch_updates_max])
             due_s = 0.0
             while True:
                 while (window_left := self._options.window_updates - len(self._unacknowledged)) <= 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
@@ -14,6 +14,12 @@ from fasttree.v1 import report_pb2, report_pb2_grpc
 
 Request = TypeVar("Request", contravariant=True)
 Answer = TypeVar("Answer", covariant=True)
+
+
+_StreamCall: TypeAlias = grpc.aio.UnaryStreamCall[report_pb2.StreamDownlineRequest, report_pb2.StreamDownlineResponse]
+_Begun: TypeAlias = tuple[
+    _StreamCall, AsyncIterator[report_pb2.StreamDownlineResponse], report_pb2.StreamDownlineResponse | None
+]
 
 
 class _Unary(Protocol[Request, Answer]):
@@ -121,13 +127,13 @@ class Reports:
         because another attempt would be as of another position. The deadline holds for the first rows only.
         """
         request.options.CopyFrom(self._options(request.options))
-        answers, first = await with_retries(
+        call, answers, first = await with_retries(
             lambda left_s: self._first(request, left_s), self._retries, called="StreamDownline", address=self._address
         )
-        if first is None:
-            return
-        yield first
         try:
+            if first is None:
+                return
+            yield first
             async for answer in answers:
                 yield answer
         except grpc.aio.AioRpcError as error:
@@ -135,20 +141,23 @@ class Reports:
             if not may_retry(error):
                 raise cause from error
             raise StreamInterruptedError(f"the report broke off before its end ({cause}); run it again") from error
+        finally:
+            call.cancel()  # whoever leaves early frees the node's copy of the rows at once
 
-    async def _first(
-        self, request: report_pb2.StreamDownlineRequest, left_s: float
-    ) -> tuple[AsyncIterator[report_pb2.StreamDownlineResponse], report_pb2.StreamDownlineResponse | None]:
-        """The answers, and the first of them (None where there is none)."""
-        call = self._stub.StreamDownline(request)
+    async def _first(self, request: report_pb2.StreamDownlineRequest, left_s: float) -> _Begun:
+        """The call, its answers, and the first of them (None where there is none)."""
+        call: _StreamCall = self._stub.StreamDownline(request)
         answers = aiter(call)
         try:
-            return answers, await asyncio.wait_for(anext(answers, None), left_s)
+            return call, answers, await asyncio.wait_for(anext(answers, None), left_s)
         except TimeoutError:
             call.cancel()
             raise DeadlineExceededError(
                 f"no first row from {self._address} in time; ask again, or allow more with a longer timeout"
             ) from None
+        except BaseException:
+            call.cancel()
+            raise
 
     def _options(self, options: report_pb2.ReportOptions | None) -> report_pb2.ReportOptions:
         made = report_pb2.ReportOptions()

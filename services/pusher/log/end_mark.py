@@ -41,7 +41,7 @@ class EndMark:
     def __init__(self, path: Path, log_id: str) -> None:
         self._path = path
         self._log = zlib.crc32(log_id.encode())
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._failed = False
 
     def read(self) -> int:

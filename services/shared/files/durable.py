@@ -28,7 +28,7 @@ def part_of(path: Path) -> Path:
 
 def open_new(path: Path) -> int:
     """A descriptor of a new, empty file, to read and to write; a file of that name is emptied."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
 
 def write_durably(path: Path, data: bytes) -> None:

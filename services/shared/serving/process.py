@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -92,6 +93,8 @@ def service_command(name: str, start: Callable[[Path | None, dict[str, str]], No
     @click.option("--log-level", default="INFO", show_default=True, envvar="FASTTREE_LOG_LEVEL")
     def command(config: Path | None, assignments: tuple[str, ...], log_level: str) -> None:
         configure_logging(name, log_level)
+        # Members, orders, the whole company: for the service's own user alone, whatever folder it is told to use.
+        os.umask(0o077)
         try:
             start(config, parse_overrides(assignments))
         except (SettingsError, StartupError, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -71,6 +72,7 @@ def up(
 
     DIR/endpoints.json says where everything is, once all is ready.
     """
+    os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
     home.take()
     if not is_free(host, vip_port):

@@ -73,7 +73,7 @@ def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> 
     text = deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8")
     for name, lines in (("primaries", primaries), ("backups", backups), ("ready", ready)):
         text = _replace_block(text, name, lines)
-    text = _replace_marked(text, "VIP address", f"bind {':'.join(map(str, _split(vip_address)))} proto h2")
+    text = _replace_marked(text, "VIP address", f"bind {_bound(vip_address)} proto h2")
     return text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}")
 
 
@@ -89,14 +89,20 @@ def _split(address: str | int) -> tuple[str, int]:
     if isinstance(address, int):
         return "127.0.0.1", address
     host, colon, port = address.rpartition(":")
-    if not (host and colon and port.isdecimal() and re.fullmatch(r"[A-Za-z0-9_.-]+", host)):
-        raise ValueError(f"{address!r} is no address: expected host:port")
-    return host, int(port)
+    if not (colon and port.isdecimal() and re.fullmatch(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]", host)):
+        raise ValueError(f"{address!r} is no address: expected host:port, an IPv6 address in brackets")
+    return host.strip("[]"), int(port)
+
+
+def _bound(address: str | int) -> str:
+    host, port = _split(address)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _host_and_port(address: str | int) -> str:
     host, port = _split(address)
-    return f"{{address: {host}, port_value: {port}}}"
+    shown = f'"{host}"' if ":" in host else host
+    return f"{{address: {shown}, port_value: {port}}}"
 
 
 def _socket(address: str) -> str:

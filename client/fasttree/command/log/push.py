@@ -50,7 +50,7 @@ def push(session: Session, source: Path, ack: str) -> None:
     Pushing the same file again is safe: an update_id is taken once. --json prints a receipt for each update.
     """
     lines = Lines(source)
-    count = run(_push(session, lines, PushOptions(ack_level=_LEVELS[ack])))
+    count = run(_push(session, lines, PushOptions(ack_level=_LEVELS[ack], patience_s=session.timeout_s)))
     if not session.json:
         click.echo(count.text())
     if lines.problem:
