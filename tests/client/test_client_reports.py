@@ -106,11 +106,11 @@ async def test_a_stream_is_begun_again_but_never_in_its_middle() -> None:
 async def test_a_stream_that_is_left_is_ended_at_the_node() -> None:
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
         cluster.reports.hold_stream = True
-        for number in range(1, 4):
+        for _ in range(3):
             async for answer in client.reports.stream_downline(report_pb2.StreamDownlineRequest()):
                 assert answer.members
                 break
-            await until(lambda number=number: cluster.reports.streams_ended == number, "the node to hear of it")
+        await until(lambda: cluster.reports.streams_ended == 3, "the node to hear of it")
 
 
 async def test_a_wrong_column_is_named() -> None:
