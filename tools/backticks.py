@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 _LIBRARY = "a name of a library or a standard"
 _SHAPE = "the shape of a text, not the text"
+_METRIC = "a metric, whose name is made of the service's and its own"
 #: What looks like a name and is none of ours, to the reason why it may stand there.
 NO_NAMES = {
     ".demo/": "made by `make demo`",
@@ -46,6 +47,9 @@ NO_NAMES = {
     "google.rpc.RetryInfo": _LIBRARY,
     "google.rpc.BadRequest": _LIBRARY,
     "grpc.health.v1": _LIBRARY,
+    "log.db": "a file of the pusher's, as `log.end` beside it",
+    "fasttree_pusher_closed": _METRIC,
+    "fasttree_node_pusher_refused": _METRIC,
     ".py": _SHAPE,
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,

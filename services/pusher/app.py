@@ -15,7 +15,7 @@ from fasttree.v1 import import_source_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
-from services.pusher.fanout.events import LogEndChanged, NodeConfirmed, NodeStands, Trimmed
+from services.pusher.fanout.events import LogEndChanged, LogReplaces, NodeConfirmed, NodeStands, Trimmed
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
@@ -24,8 +24,10 @@ from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.retention import Retention
-from services.pusher.imports.runner import RolloutRunner
+from services.pusher.imports.runner import LoadSource, RolloutRunner
 from services.pusher.imports.uploads.folder import UploadFolder
+from services.pusher.lineage.lineage import Adopted, Door
+from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.frames import Run
 from services.pusher.log.group_commit import Committed
 from services.pusher.log.reading import LogReading
@@ -67,21 +69,39 @@ class Pusher:
         self.catalog = ImportCatalog(store, self.writer, self.files)
         hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
         self.membership = Membership(hosts_file, cluster.coordinator, tell)
+        self.lineage = LineageRunner(
+            settings.lineage,
+            store,
+            self.writer,
+            tell,
+            nodes=self.membership.hosts,
+            has_coordinator=bool(cluster.coordinator),
+        )
         self.admission = AdmissionRunner(settings.admission, store.ends().last, self.writer.append, self.draining)
         self.intake = ImportIntake(store, self.files, self.catalog, tell)
         identity = PusherIdentity(cluster.name, self._address)
         in_force = self.catalog.history.in_force
-        self.fan_out = FanOut(settings.replication, identity, store.log_id, self.tail, in_force, self.background, tell)
+        self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)
         self.comparison = ComparisonRunner(settings.comparison, self.fan_out)
         self.skips = SkipRunner(store, self.writer, self.fan_out)
         self.rollout = RolloutRunner(
-            settings.rollout, self.catalog, self._address, self.background, self.fan_out.names, tell
+            settings.rollout,
+            self.catalog,
+            lambda: LoadSource(self._address(), store.log_id),
+            self.background,
+            self.fan_out.names,
+            tell,
         )
         self.retention = Retention(
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = pusher_metrics(
             cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out, self.comparison
+        )
+        self.metrics.gauge(
+            "closed",
+            "1 while no pushes are taken, since nodes have another past than the log, or have not said: an alarm",
+            lambda: bool(self.lineage.closed),
         )
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready})
         self.server = self._make_server()
@@ -99,6 +119,7 @@ class Pusher:
             intake=self.intake,
             skips=self.skips,
             comparison=self.comparison,
+            lineage=self.lineage,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -136,6 +157,7 @@ class Pusher:
                 self.intake,
                 self.catalog,
                 self.background,
+                lambda: bool(self.lineage.closed),
                 poll_s=settings.upload_poll_s,
                 stable_s=settings.upload_stable_s,
                 marker_settle_s=settings.upload_marker_settle_s,
@@ -149,6 +171,7 @@ class Pusher:
             (self.admission.run, "waits for the drain"),
             (self.membership.run, "watches the cluster"),
             (self.retention.run, "forgets what is old"),
+            (self.lineage.run, "keeps the lineage's time"),
         ]
 
     async def stop(self) -> None:
@@ -175,7 +198,7 @@ class Pusher:
     def _is_ready(self) -> Verdict:
         if self.draining.is_set():
             return Verdict(False, "stopping")
-        problem = self.admission.core.full if self.server.port else "starting"
+        problem = self.lineage.closed or self.admission.core.full if self.server.port else "starting"
         return Verdict(not problem, problem or "ready")
 
     def _listeners(self) -> Listeners:
@@ -192,10 +215,17 @@ class Pusher:
             NodeStands: (
                 lambda news: self.admission.handle(news),
                 lambda news: self.rollout.heard(news),
+                lambda news: self.lineage.heard(news),
+            ),
+            Door: (lambda news: self.admission.handle(news),),
+            Adopted: (
+                lambda news: self.lineage.handle(news),
+                lambda news: self.fan_out.handle(LogReplaces(news.log_id)),
             ),
             # The rollout must know a node before that says what it serves.
             MembersChanged: (
                 lambda news: self._tell_members(news),
+                lambda news: self.lineage.heard(news),
                 lambda news: self.rollout.heard(news),
                 lambda news: self.fan_out.members_changed(news),
             ),

@@ -17,9 +17,10 @@ from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.intake import ImportIntake
+from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
 from services.pusher.skips.runner import SkipRunner
-from services.shared.serving.errors import UnavailableError
+from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _IMPORTS_TOLD_MAX = 20
@@ -39,6 +40,7 @@ class Parts:
     intake: ImportIntake
     skips: SkipRunner
     comparison: ComparisonRunner
+    lineage: LineageRunner
     draining: asyncio.Event
 
 
@@ -51,14 +53,14 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     async def PushUpdates(
         self, request_iterator: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: _Context
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
-        self._check_open()
+        await self._check_open()
         async for response in self._parts.admission.stream(request_iterator, context.time_remaining()):
             yield response
 
     async def UploadImport(
         self, request_iterator: AsyncIterator[pusher_pb2.UploadImportRequest], context: _Context
     ) -> pusher_pb2.UploadImportResponse:
-        self._check_open()
+        await self._check_open()
         return pusher_pb2.UploadImportResponse(manifest=await self._parts.intake.upload(request_iterator))
 
     async def WatchImport(
@@ -70,7 +72,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     async def RollbackImport(
         self, request: pusher_pb2.RollbackImportRequest, context: _Context
     ) -> pusher_pb2.RollbackImportResponse:
-        self._check_open()
+        await self._check_open()
         return pusher_pb2.RollbackImportResponse(manifest=await self._parts.intake.roll_back())
 
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: _Context) -> pusher_pb2.GetPusherResponse:
@@ -83,23 +85,43 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             imports=parts.catalog.newest(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
+            closed_reason=parts.lineage.closed,
         )
 
     async def SkipUpdate(
         self, request: pusher_pb2.SkipUpdateRequest, context: _Context
     ) -> pusher_pb2.SkipUpdateResponse:
-        self._check_open()
+        await self._check_open()
         return await self._parts.skips.skip(request)
+
+    async def AdoptLog(self, request: pusher_pb2.AdoptLogRequest, context: _Context) -> pusher_pb2.AdoptLogResponse:
+        log_id, replaced = await self._parts.lineage.adopt(request.reason)
+        return pusher_pb2.AdoptLogResponse(log_id=log_id, replaced_log_ids=replaced)
 
     async def ReadLog(self, request: pusher_pb2.ReadLogRequest, context: _Context) -> AsyncIterator[Any]:
         """See the proto. The answers are encoded already: frames as they are stored (`add_pusher_servicer`)."""
+        own = self._parts.fan_out.core.log_id
+        if request.log_id and request.log_id != own:
+            text = f"this is log {own}, not {request.log_id[:100]}: its positions mean something else"
+            raise FailedPreconditionError(text, reason="OTHER_LOG", field="log_id", value=request.log_id)
         runs = self._parts.reading.follow(request.first_position, request.last_position)
         async for data in until_drained(runs, self._parts.draining):
             yield data
 
-    def _check_open(self) -> None:
-        if self._parts.draining.is_set():
+    async def _check_open(self) -> None:
+        """Returns once pushes and imports are taken. Raises UnavailableError where the pusher ends, and
+        FailedPreconditionError where somebody has to act first."""
+        parts = self._parts
+        if not parts.lineage.is_known:
+            known, drained = (asyncio.ensure_future(each) for each in (parts.lineage.known(), parts.draining.wait()))
+            try:
+                await asyncio.wait((known, drained), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                known.cancel()
+                drained.cancel()
+        if parts.draining.is_set():
             raise UnavailableError("the pusher is stopping; try again")
+        parts.lineage.check()
 
 
 def add_pusher_servicer(servicer: PusherServicer, server: grpc.aio.Server) -> None:

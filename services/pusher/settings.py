@@ -11,6 +11,7 @@ from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.comparison.settings import ComparisonSettings
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.settings import RetentionSettings, RolloutSettings
+from services.pusher.lineage.settings import LineageSettings
 from services.pusher.log.settings import LogSettings
 from services.shared.config.bounds import (
     Bytes,
@@ -57,6 +58,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
 
     replication: ReplicationSettings = field(default_factory=ReplicationSettings)
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
+    lineage: LineageSettings = field(default_factory=LineageSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
 
     #: How long open streams have to end when the pusher is asked to end, in seconds.

@@ -30,6 +30,7 @@ from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
 from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
 from services.treenode.debug_pages import DebugPages
+from services.treenode.heartbeat import Heartbeat
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.loading import ImportLoader
 from services.treenode.imports.reading import ImportLimits
@@ -37,7 +38,6 @@ from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import everything_is_cached, tell_compiling
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
 from services.treenode.metrics import batch_histogram, declare_figures, node_metrics
-from services.treenode.node.heartbeat import Heartbeat
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.replication.applying import Applier
 from services.treenode.replication.relayout import Relayout
@@ -206,6 +206,7 @@ class TreeNode:
             await asyncio.sleep(settings.drain_notice_s)
         self.streams.end("the node ends")
         self.runner.waiters.end()
+        self.runner.served_waiters.end()
         await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
         await self.background.stop()
         if not fatal:
@@ -236,8 +237,8 @@ class TreeNode:
         return Verdict(self.runner.fatal is None, "live")
 
     def _is_ready(self) -> Verdict:
-        trouble = self.runner.trouble
-        text = self.runner.core.state.name + (f": {trouble}" if trouble else "")
+        told = "; ".join(filter(None, (self.runner.trouble, self.runner.standing)))
+        text = self.runner.core.state.name + (f": {told}" if told else "")
         return Verdict(self.runner.core.life.ready, text)
 
     def _is_primary(self) -> Verdict:

@@ -45,9 +45,19 @@ def declare_figures(
         "Update before which the node has halted; 0 while it goes on.",
         lambda: sequence.halt.before if sequence.halt is not None else 0,
     )
-    metrics.gauge("members", "Members in the tree.", lambda: node.in_force.tree.member_count)
-    metrics.gauge("held_updates", "Updates that wait for a member.", lambda: node.in_force.tree.held_count)
-    metrics.gauge("rejected_updates", "Updates rejected since the import.", lambda: node.in_force.tree.rejected_count)
+    metrics.gauge(
+        "pusher_refused",
+        "1 while the pusher's log is not the node's, which serves on: an alarm.",
+        lambda: bool(sequence.refused_reason),
+    )
+    metrics.gauge(
+        "old_tree_served",
+        "1 while the node serves the tree of an earlier log.",
+        lambda: bool(sequence.old_log_id),
+    )
+    metrics.gauge("members", "Members in the tree.", lambda: node.served.member_count)
+    metrics.gauge("held_updates", "Updates that wait for a member.", lambda: node.served.held_count)
+    metrics.gauge("rejected_updates", "Updates rejected since the import.", lambda: node.served.rejected_count)
     metrics.gauge("epoch", "Epoch of the cluster's primary, as last heard.", lambda: role.epoch)
     metrics.gauge("primary", "1 while the node is primary.", lambda: core.state is NodeState.PRIMARY)
     metrics.gauge("ready", "1 while the node is ready.", lambda: core.life.ready)

@@ -139,14 +139,18 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: _Context) -> treenode_pb2.GetNodeResponse:
         """Where the node stands."""
         node = self._node
-        tree = node.in_force.tree
+        tree, sequence = node.served, node.core.sequence
         response = treenode_pb2.GetNodeResponse(
             address=self._address,
             status=node.status(),
             members=tree.member_count,
             held=tree.held_count,
             rejected=tree.rejected_count,
+            refused_log_id=sequence.refused_log_id,
+            refused_reason=sequence.refused_reason,
         )
+        if node.old is not None:
+            response.old_tree.CopyFrom(node.as_of())
         if node.as_of().HasField("fresh_at"):
             response.fresh_at.CopyFrom(node.as_of().fresh_at)
         return response
@@ -168,7 +172,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         left_s = context.time_remaining()
         try:
             async with asyncio.timeout(node.settings.report_position_wait_s_max if left_s is None else left_s):
-                await node.wait_for_position(request.position)
+                await node.wait_for_update(request.position)
         except TimeoutError as error:
             raise DeadlineExceededError(
                 f"position {request.position} was not reached in time: the node is at {node.in_force.tree.position}",
@@ -186,7 +190,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
                 value=str(position),
             )
         response = treenode_pb2.GetDigestResponse(as_of=node.as_of(), digest=digest)
-        response.as_of.position = position
+        # Of the tree that updates go to, which is not the served one in a node that went over to another log.
+        response.as_of.import_id, response.as_of.position = node.core.sequence.import_id, position
         return response
 
     async def ListLegDigests(

@@ -220,3 +220,15 @@ async def test_a_log_on_disk_is_shown_and_checked_without_a_pusher(fasttree: Fas
     assert len(damaged.err.splitlines()) == 1
     nowhere = await fasttree("log", "verify", "--folder", str(tmp_path / "client"))
     assert nowhere.code == 2
+
+
+async def test_a_log_is_adopted_only_where_nodes_have_another_past(cluster: FakeCluster, fasttree: FastTree) -> None:
+    nothing = await fasttree("log", "adopt", "--reason", "the disk is gone")
+    assert (nothing.code, "nothing to adopt" in nothing.err) == (1, True)
+    cluster.pusher.contested_by = "log-0"
+    told = await fasttree("status")
+    assert "no pushes are taken: nodes have the state of log log-0" in told.out
+    assert (await fasttree("status", "--json")).json["log"]["closed"]
+    adopted = await fasttree("log", "adopt", "--reason", "the disk is gone", "--json")
+    assert adopted.json == {"log_id": "log-1", "replaced_log_ids": ["log-0"]}
+    assert "no pushes" not in (await fasttree("status")).out

@@ -132,13 +132,41 @@ async def test_what_comes_early_is_held_and_what_cannot_be_is_rejected(node: Any
     assert (answer.members, answer.held) == (2, 0)
 
 
-async def test_another_log_empties_the_node(node: AnyNode, pusher: FakePusher) -> None:
+async def look_at(node: AnyNode) -> treenode_pb2.GetNodeResponse:
+    async with stub_of(node) as stub:
+        return await stub.GetNode(treenode_pb2.GetNodeRequest())
+
+
+async def test_another_log_is_refused_and_the_node_keeps_what_it_has(node: AnyNode, pusher: FakePusher) -> None:
+    await take(node, pusher, [enrolled("A"), posted("O-1", "A")])
+    for replaces in ((), ("a third",)):
+        async with fake_pusher("another") as other, Stream(node, other) as stream:
+            status = (await stream.hello(replaces=replaces)).status
+            assert (status.log_id, status.position) == (pusher.log_id, 2)
+            assert (await stream.ended()).code is grpc.StatusCode.FAILED_PRECONDITION
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await load_import(node, other, other.add_import(1, FILE, 0), log_id=other.log_id)
+            assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+    stands = await look_at(node)
+    assert (stands.members, stands.refused_log_id, bool(stands.refused_reason)) == (1, "another", True)
+    await take(node, pusher, [enrolled("B", "A")])  # its own log is taken as ever
+    stands = await look_at(node)
+    assert (stands.members, stands.refused_log_id, stands.refused_reason) == (2, "", "")
+
+
+async def test_another_log_that_was_adopted_is_followed_behind_the_old_tree(node: AnyNode, pusher: FakePusher) -> None:
     await take(node, pusher, [enrolled("A"), posted("O-1", "A")])
     async with fake_pusher("another") as other, Stream(node, other) as stream:
-        status = (await stream.hello()).status
+        status = (await stream.hello(replaces=["older", pusher.log_id])).status
         assert (status.log_id, status.position, status.import_id) == ("another", 0, 0)
-        async with stub_of(node) as stub:
-            assert (await stub.GetNode(treenode_pb2.GetNodeRequest())).members == 0
+        other.updates.append(posted("O-9", "B"))
+        assert (await stream.send([1])).applied_position == 1
+        stands = await look_at(node)
+        assert (stands.members, stands.status.position) == (1, 1)
+        assert (stands.HasField("old_tree"), stands.old_tree.position) == (True, 2)
+        await load_import(node, other, other.add_import(1, FILE, 1), log_id=other.log_id)
+        stands = await look_at(node)
+        assert (stands.members, stands.status.import_id, stands.HasField("old_tree")) == (3, 1, False)
 
 
 async def test_a_log_that_lost_updates_is_refused_and_so_is_one_without_a_name(

@@ -103,6 +103,10 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         self.crc32 = 0
         self.import_id = 0
         self.carried_positions: list[int] = []
+        #: The tree of the log before, and what it is as of, while that is served.
+        self.old: tuple[FakeTree, types_pb2.AsOf] | None = None
+        #: The log that was refused last, and why.
+        self.refused = ("", "")
         # What it was told.
         self.update_ids: list[str] = []
         #: Messages with records.
@@ -170,11 +174,17 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         log_id = first.hello.log_id
         if not log_id:
             return "the hello has no log_id"
-        if self.log_id and self.log_id != log_id:
+        self.refused = ("", "")
+        if self.log_id and self.log_id != log_id and (self.position or self.import_id):
+            if self.log_id not in first.hello.replaced_log_ids:
+                self.refused = (log_id, f"its state is of log {self.log_id}, the pusher's is {log_id}")
+                return self.refused[1]
+            self.old = self.old or (self.tree, types_pb2.AsOf(import_id=self.import_id, position=self.position))
             self.tree, self.crc32, self.import_id, self.update_ids = FakeTree(), 0, 0, []
             self._move_to(0)
         elif first.log_end.position < self.position:
-            return f"the log ends at {first.log_end.position}, and the node is at {self.position}"
+            self.refused = (log_id, f"the log ends at {first.log_end.position}, and the node is at {self.position}")
+            return self.refused[1]
         self.log_id, self.log_end = log_id, first.log_end
         return ""
 
@@ -220,6 +230,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         """See the proto: fetches the file from the first source that has it, and reads the log after it."""
         self.loads.append(request)
         manifest = request.manifest
+        if request.log_id and self.log_id and request.log_id != self.log_id:
+            raise FailedPreconditionError(f"this node is of log {self.log_id}", reason="OTHER_LOG")
         if self.import_id < manifest.import_id:
             yield treenode_pb2.LoadImportResponse(phase=treenode_pb2.IMPORT_PHASE_DOWNLOADING)
             content = self.files[manifest.import_id] = await _fetch(manifest.import_id, list(request.sources))
@@ -240,7 +252,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             held = sorted(position for position in self.tree.held if position <= manifest.as_of_position)
             self.carried_positions = list(manifest.carried_positions) or held
             position = await self._replay(tree, request)
-            self.tree, self.import_id = tree, manifest.import_id
+            self.tree, self.import_id, self.old = tree, manifest.import_id, None
             self._move_to(max(self.position, position))
             self._answers.put_nowait(treenode_pb2.ApplyUpdatesResponse(status=self.status()))
         yield treenode_pb2.LoadImportResponse(
@@ -265,8 +277,15 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
 
     async def GetNode(self, request: treenode_pb2.GetNodeRequest, context: Any) -> treenode_pb2.GetNodeResponse:
         address = coordinator_pb2.NodeAddress(name=self.name, instant=self.address)
+        served, as_of = self.old or (self.tree, None)
         return treenode_pb2.GetNodeResponse(
-            address=address, status=self.status(), members=len(self.tree.members), held=len(self.tree.held)
+            address=address,
+            status=self.status(),
+            members=len(served.members),
+            held=len(served.held),
+            refused_log_id=self.refused[0],
+            refused_reason=self.refused[1],
+            old_tree=as_of,
         )
 
     async def GetDigest(self, request: treenode_pb2.GetDigestRequest, context: Any) -> treenode_pb2.GetDigestResponse:

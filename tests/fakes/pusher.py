@@ -46,6 +46,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     def __init__(self, log_id: str = "log-1") -> None:
         super().__init__()
         self.log_id = log_id
+        #: The log that nodes hold the state of instead; empty: none.
+        self.contested_by = ""
         #: The log; the position of one is its index plus one.
         self.updates: list[types_pb2.Update] = []
         self.first_position = 1
@@ -140,6 +142,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self, request: pusher_pb2.ReadLogRequest, context: Any
     ) -> AsyncIterator[pusher_pb2.ReadLogResponse]:
         self.log_reads += 1
+        if request.log_id and request.log_id != self.log_id:
+            raise FailedPreconditionError(f"this is log {self.log_id}", reason="OTHER_LOG")
         position, last, end = request.first_position, request.last_position, len(self.updates)
         if not self.first_position <= position <= end + (last == 0) or (last and not position <= last <= end):
             raise OutOfRangeError(f"{position} to {last} is not in the log: it has {self.first_position} to {end}")
@@ -156,8 +160,21 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: Any) -> pusher_pb2.GetPusherResponse:
         progress = pusher_pb2.NodeProgress(node="n1", connected=True, applied_position=len(self.updates))
         return pusher_pb2.GetPusherResponse(
-            cluster=CLUSTER, log_id=self.log_id, log_end=self.log_end(), nodes=[progress], imports=self.imports[:20]
+            cluster=CLUSTER,
+            log_id=self.log_id,
+            log_end=self.log_end(),
+            nodes=[progress],
+            imports=self.imports[:20],
+            closed_reason=f"nodes have the state of log {self.contested_by}" if self.contested_by else "",
         )
+
+    async def AdoptLog(self, request: pusher_pb2.AdoptLogRequest, context: Any) -> pusher_pb2.AdoptLogResponse:
+        if not request.reason:
+            raise InvalidArgumentError("reason must be 1 to 200 printable characters", field="reason")
+        if not self.contested_by:
+            raise FailedPreconditionError("there is nothing to adopt", reason="NOTHING_TO_ADOPT")
+        replaced, self.contested_by = self.contested_by, ""
+        return pusher_pb2.AdoptLogResponse(log_id=self.log_id, replaced_log_ids=[replaced])
 
     # -- imports
 

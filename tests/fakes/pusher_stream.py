@@ -41,9 +41,13 @@ class Stream:
         self._call.cancel()
         await self._channel.close()
 
-    async def hello(self, cluster: str = CLUSTER) -> treenode_pb2.ApplyUpdatesResponse:
+    async def hello(self, cluster: str = CLUSTER, replaces: Sequence[str] = ()) -> treenode_pb2.ApplyUpdatesResponse:
         hello = treenode_pb2.PusherHello(
-            cluster=cluster, log_id=self._pusher.log_id, pusher_address=self._pusher.address
+            cluster=cluster,
+            log_id=self._pusher.log_id,
+            pusher_address=self._pusher.address,
+            replaced_log_ids=replaces,
+            adopted_reason="test" if replaces else "",
         )
         return await self.ask(treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self._pusher.log_end()))
 

@@ -39,6 +39,10 @@ class History:
         self.imports: dict[int, StoredImport] = {}
         #: Highest position that some node has applied.
         self.applied_position = 0
+        #: The nodes have another past than the log, and no operator has said to go on: nothing may be taken.
+        self.contested = False
+        #: Nodes that had a tree when the log was replaced: none of them may be seen empty.
+        self.had_trees: frozenset[str] = frozenset()
 
     def forget_after(self, last: int) -> None:
         """The operator brought back a backup: what came after `last` is lost by that, and its positions are free."""
@@ -62,6 +66,8 @@ class History:
 
     def acknowledge(self, position: int, update: Update, client: str) -> None:
         """A client got a receipt: from now on the update is never lost."""
+        if self.contested:
+            raise Violation(f"taken: {client} has a receipt for {update}, of a log that nobody adopted")
         self.placed(position, update, client)
         self.acknowledged.add(position)
 
@@ -74,6 +80,11 @@ class History:
             self.placed(position, update, node)
         if position > self.applied_position:
             self.applied_position = position
+
+    def read(self, node: str, served: ToyTree, *, is_old: bool) -> None:
+        """A report was answered from that tree. `is_old`: it is of the log that was replaced."""
+        if node in self.had_trees and not is_old and not served.import_id:
+            raise Violation(f"emptied: {node} had a tree, and shows one that was begun with nothing")
 
     def stands(self, node: str, import_id: int, position: int, digest: int) -> None:
         """A node's tree stands there."""

@@ -18,7 +18,8 @@ from tests.simulator.company import Company
 from tests.simulator.coordinator_process import CoordinatorProcess
 from tests.simulator.disk import Service
 from tests.simulator.network import Network
-from tests.simulator.node_process import NodeProcess, NodeTimes
+from tests.simulator.node_process import NodeProcess
+from tests.simulator.node_state import NodeTimes
 from tests.simulator.pusher_process import PusherLimits, PusherProcess
 from tests.simulator.vip import Vip
 from tests.simulator.world import Clock, World
@@ -139,13 +140,23 @@ class Cluster:
         """The pusher, which is down, lost its disk: it begins another log, and so does what is checked."""
         self.pusher.begin_log("log-2")
         self.history.begin()
+        self.history.contested = True
+        self.history.had_trees = frozenset(
+            node.name for node in self.nodes if node.alive and (node.served.import_id, node.served.position) != (0, 0)
+        )
         self.acknowledged = 0
         self.company.forget()
         for client in self.clients:
             client.forget()
 
-    def restore_log(self, last: int) -> None:
-        """The pusher, which is down, has its log from an older backup now, up to `last`."""
+    def adopt_log(self) -> None:
+        """The operator says that the log which the pusher has now is the one."""
+        self.history.contested = False
+        self.pusher.adopt()
+
+    def restore_log(self, last: int, *, marked: bool) -> None:
+        """The pusher, which is down, has its log from an older backup now, up to `last`. `marked`: its mark as well."""
+        self.pusher.marked = marked
         self.pusher.tell(f"comes back with a backup that ends at {last}")
         self.pusher.store.restore(last)
         self.history.forget_after(last)

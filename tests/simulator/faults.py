@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from tests.simulator.cluster import DRIFT_MAX, Cluster
 from tests.simulator.disk import Service
-from tests.simulator.node_process import NodeProcess, Snapshot
+from tests.simulator.node_process import NodeProcess
+from tests.simulator.node_state import Snapshot
 from tests.simulator.pusher_process import PusherProcess
 
 FAULTS = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from services.pusher.admission.acks import AckRange
-from services.treenode.node.sequence import LogEnd
+from services.treenode.node.sequence_events import (
+    LogEnd,
+)
 from tests.simulator.toy_tree import ImportFile, Update
 
 Record = tuple[int, Update]
@@ -60,6 +62,7 @@ class LoadRequest(NamedTuple):
     manifest: Manifest
     sources: tuple[str, ...]
     as_it_comes: bool = False
+    log_id: str = ""
 
 
 class LoadWord(NamedTuple):

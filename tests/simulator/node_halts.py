@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.treenode.node.sequence import Halt, StateLost
+from services.treenode.node.sequence_events import (
+    Halt,
+    StateLost,
+)
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.replication.stream import SliceFailed
 from tests.simulator.toy_tree import EngineFailed, ToyTree
 
 if TYPE_CHECKING:
-    from tests.simulator.node_process import NodeProcess, Snapshot
+    from tests.simulator.node_process import NodeProcess
+    from tests.simulator.node_state import Snapshot
 
 
 def recover(node: NodeProcess, failed: EngineFailed) -> SliceFailed:

@@ -1,4 +1,4 @@
-"""A simulated node's heartbeats, as `services/treenode/node/heartbeat.py` sends them."""
+"""A simulated node's heartbeats, as `services/treenode/heartbeat.py` sends them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ from tests.simulator.network import End
 from tests.simulator.toy_tree import EngineFailed, ImportFile, ToyTree, Update
 
 if TYPE_CHECKING:
-    from tests.simulator.node_process import NodeProcess, Snapshot
+    from tests.simulator.node_process import NodeProcess
+    from tests.simulator.node_state import Snapshot
 
 #: A file travels in that many chunks.
 CHUNKS = 3
@@ -198,7 +199,8 @@ class Build:
 
     def _read_log(self, first: int, last: int, came: Hear, done: Callable[[], object]) -> End:
         node = self._node
-        self._reading = end = node.network.connect(node, node.cluster.pusher, "read_log", (first, last))
+        opening = (first, last, node.core.sequence.log_id)
+        self._reading = end = node.network.connect(node, node.cluster.pusher, "read_log", opening)
         end.on_message = came
 
         def ended(reason: str) -> None:
@@ -274,6 +276,7 @@ class Loader:
                 manifest.as_of_position,
                 manifest.carried,
                 as_it_comes=request.as_it_comes,
+                log_id=request.log_id,
             )
         )
         build.beat()

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from services.shared.cores import Tick
 from services.treenode.node import cutover_events as cut
 from services.treenode.node import search
+from services.treenode.node import sequence_events as seq
 from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node.node import AskAgain, DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
-from services.treenode.node.sequence import (
-    AnswerStatus,
-    ApplyRecords,
-    FindBase,
-    RefusePusher,
-    SetAside,
-    TreeTaken,
-)
 from services.treenode.node.settings import NodeSettings
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.replication.stream import SliceFailed
@@ -29,6 +22,7 @@ from tests.simulator.messages import Record
 from tests.simulator.network import End, Network
 from tests.simulator.node_heartbeat import Heartbeats
 from tests.simulator.node_loading import Build, Loader
+from tests.simulator.node_state import NodeTimes, Snapshot
 from tests.simulator.node_stream import NodeStream
 from tests.simulator.toy_tree import EngineFailed, ToyTree, Update
 from tests.simulator.vip import Health
@@ -36,27 +30,6 @@ from tests.simulator.world import Clock, World
 
 if TYPE_CHECKING:
     from tests.simulator.cluster import Cluster
-
-
-class NodeTimes(NamedTuple):
-    """Times of a node's shell, in seconds."""
-
-    heartbeat_s: float = 0.25
-    apply_s: float = 0.004
-    load_s: float = 0.5
-    build_s: float = 1.5
-    compare_s: float = 1.0
-    snapshot_s: float = 20.0
-
-
-class Snapshot(NamedTuple):
-    """A state on disk; `sound` is what its checksum says."""
-
-    log_id: str
-    tree: ToyTree
-    carried: tuple[int, ...]
-    last_record: tuple[int, Update | None]
-    sound: bool = True
 
 
 class NodeProcess(Service):
@@ -79,6 +52,8 @@ class NodeProcess(Service):
         self.stepped_down = (0.0, (0, 0), False)
         self._heartbeats = Heartbeats(self)
         self._stream: NodeStream | None = None
+        #: The tree that is served, where it is of the log before.
+        self.old: ToyTree | None = None
         self._is_open = self._is_paused = False
         #: Calls that came before the node knew what it has itself: (kind, end, opening).
         self._early_calls: list[tuple[str, End, Any]] = []
@@ -104,6 +79,7 @@ class NodeProcess(Service):
         self.reign.forget(self.name)
         self.core = NodeCore(self.settings, self.clock.now(), self.world.random.random)
         self.in_force = TreeInForce(ToyTree(), (0, None))
+        self.old = None
         self._heartbeats = Heartbeats(self)
         self._stream = None
         self._waiting_reads.clear()
@@ -121,6 +97,11 @@ class NodeProcess(Service):
     def tree(self) -> ToyTree:
         """The tree that updates go to."""
         return self.in_force.tree
+
+    @property
+    def served(self) -> ToyTree:
+        """The tree that reports see."""
+        return self.in_force.tree if self.old is None else self.old
 
     def on_crash(self) -> None:
         """Memory is gone; health checks fail from now on."""
@@ -161,9 +142,10 @@ class NodeProcess(Service):
 
     def _loaded(self, saved: Snapshot) -> None:
         tree = saved.tree.copy()
-        self._stands(tree)
+        if saved.log_id == self.cluster.pusher.log_id:
+            self._stands(tree)
         self.in_force = self.in_force.replaced_by(tree, saved.last_record, saved.carried)
-        self.handle(TreeTaken(saved.log_id, tree.import_id, tree.position))
+        self.handle(seq.TreeTaken(saved.log_id, tree.import_id, tree.position))
         self.moved()
         self._open()
 
@@ -175,11 +157,13 @@ class NodeProcess(Service):
         """Writes a snapshot of the tree as it is now; the one before is kept."""
         saved: Snapshot | None = self.disk.read("snapshot")
         state = (self.tree.import_id, self.tree.position)
-        if state == (0, 0) or (saved is not None and (saved.tree.import_id, saved.tree.position) == state):
+        if self.old is not None or state == (0, 0):
+            return
+        if saved is not None and (saved.tree.import_id, saved.tree.position) == state:
             return
         in_force = self.in_force
         fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), in_force.carried, in_force.last_record)
-        self.disk.write("snapshot-previous", saved, lambda _: None)
+        self.disk.write("snapshot-previous", saved if saved and saved.log_id == fresh.log_id else None, lambda _: None)
         self.disk.write("snapshot", fresh, lambda _: None)
 
     # ---- the core's events and actions
@@ -299,11 +283,11 @@ class NodeProcess(Service):
         """The live tree is further on, or another one."""
         self._answer_reads(True)
 
-    def _answer_status(self, _: AnswerStatus) -> None:
+    def _answer_status(self, _: seq.AnswerStatus) -> None:
         if self._stream is not None:
             self.timer(0.0, self._stream.look)
 
-    def _to_the_caller(self, _: ApplyRecords | RefusePusher | AskAgain) -> None:
+    def _to_the_caller(self, _: seq.ApplyRecords | seq.RefusePusher | AskAgain) -> None:
         """The stream does it, which gave the event."""
 
     def _pause(self, _: cut.PauseApplying) -> None:
@@ -321,14 +305,24 @@ class NodeProcess(Service):
     def _search(self, action: search.SearchAction) -> None:
         self.loader.search(action)
 
-    def _set_aside(self, action: SetAside) -> None:
+    def _set_aside(self, action: seq.SetAside) -> None:
         self.tell(f"sets its state aside: {action.reason}")
         self.in_force = TreeInForce(ToyTree(), (0, None))
         self.tree.skips = self.skips
         self.disk.forget("snapshot")
         self.disk.forget("snapshot-previous")
 
-    def _find_base(self, action: FindBase) -> None:
+    def _go_over(self, action: seq.GoOver) -> None:
+        self.tell(f"goes over: {action.reason}")
+        if self.old is None and self.core.sequence.old_log_id:
+            self.old = self.in_force.tree
+        self.in_force = TreeInForce(ToyTree(), (0, None))
+        self.tree.skips = self.skips
+
+    def _drop_old_tree(self, _: seq.DropOldTree) -> None:
+        self.old = None
+
+    def _find_base(self, action: seq.FindBase) -> None:
         self.tell(f"looks for a base: {action.reason}")
 
     def take_tree(self, take: cut.TakeTree, build: Build) -> None:
@@ -361,16 +355,23 @@ class NodeProcess(Service):
         """Answers when the tree is far enough; refuses while the node is not ready."""
         if not self.core.life.ready:
             answer(False)
-        elif self.tree.position >= min_position:
+        elif self._has(min_position):
+            served = self.served
+            is_old = served is not self.tree or self.core.sequence.log_id != self.cluster.pusher.log_id
+            self.history.read(self.name, served, is_old=is_old)
             answer(True)
         else:
             self._waiting_reads.append((min_position, answer))
+
+    def _has(self, position: int) -> bool:
+        """Whether the tree that is served has that position of the log that positions count in now."""
+        return not position or (self.old is None and self.tree.position >= position)
 
     def _answer_reads(self, ok: bool) -> None:
         if self._waiting_reads:
             waiting, self._waiting_reads = self._waiting_reads, []
             for position, answer in waiting:
-                if not ok or self.tree.position >= position:
+                if not ok or self._has(position):
                     answer(ok)
                 else:
                     self._waiting_reads.append((position, answer))
@@ -384,12 +385,14 @@ _PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {
     Demoted: NodeProcess._demoted,
     HeartbeatNow: NodeProcess._heartbeat_now,
     AnswerRefused: NodeProcess._answer_refused,
-    ApplyRecords: NodeProcess._to_the_caller,
+    seq.ApplyRecords: NodeProcess._to_the_caller,
     AskAgain: NodeProcess._to_the_caller,
-    SetAside: NodeProcess._set_aside,
-    FindBase: NodeProcess._find_base,
-    RefusePusher: NodeProcess._to_the_caller,
-    AnswerStatus: NodeProcess._answer_status,
+    seq.SetAside: NodeProcess._set_aside,
+    seq.GoOver: NodeProcess._go_over,
+    seq.DropOldTree: NodeProcess._drop_old_tree,
+    seq.FindBase: NodeProcess._find_base,
+    seq.RefusePusher: NodeProcess._to_the_caller,
+    seq.AnswerStatus: NodeProcess._answer_status,
     cut.PauseApplying: NodeProcess._pause,
     cut.ResumeApplying: NodeProcess._resume,
     **dict.fromkeys(get_args(cut.BuildAction), NodeProcess._build),

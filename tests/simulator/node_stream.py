@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.treenode.node.sequence import PusherHello
+from services.treenode.node.sequence_events import (
+    PusherHello,
+)
 from services.treenode.replication.stream import (
     Answer,
     ApplySlice,

@@ -220,7 +220,10 @@ class ImportDesk:
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
         end = self._pusher.network.connect(
-            self._pusher, node, "load_import", LoadRequest(manifest, action.sources, action.as_it_comes)
+            self._pusher,
+            node,
+            "load_import",
+            LoadRequest(manifest, action.sources, action.as_it_comes, self._pusher.log_id),
         )
         self._loads[action.attempt] = end
         words = LoadWords(action)

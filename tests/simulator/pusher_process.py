@@ -13,9 +13,14 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
+from services.pusher.lineage.lineage import Adopted, Lineage, LineageEvent
+from services.pusher.lineage.settings import LineageSettings
 from services.pusher.skips.decision import SKIP_ID_PREFIX, Evidence, Wanted, refused
 from services.shared.cores import Tick
-from services.treenode.node.sequence import LogEnd, PusherHello
+from services.treenode.node.sequence_events import (
+    LogEnd,
+    PusherHello,
+)
 from tests.simulator.checkers import History
 from tests.simulator.disk import Service
 from tests.simulator.messages import Batch, ClusterSeen, Response, Status
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 RECORD_BYTES = 200
 BUSY_TICK_S = 0.04
 RETENTION_POLL_S = 4.0
+DOOR_POLL_S = 0.05
 #: A node that was away for longer takes a snapshot when it comes back.
 RETENTION_AWAY_S = 6.0
 
@@ -51,6 +57,7 @@ class PusherLimits:
 
 class PusherProcess(Service):
     replication: Replication
+    lineage: Lineage
 
     def __init__(
         self,
@@ -63,6 +70,10 @@ class PusherProcess(Service):
         self.network = network
         self._limits = limits
         self.log_id = "log-1"
+        #: Durable: in whose place the log was put.
+        self.replaced: tuple[str, ...] = ()
+        #: Whether a mark beside the log vouches for it; as the real one, made with the first update.
+        self.marked = True
         self.store = PusherLog()
         self.desk = PushDesk(self, limits.admission, limits.group_updates_max)
         self.import_desk = ImportDesk(self, limits.rollout)
@@ -106,6 +117,15 @@ class PusherProcess(Service):
         )
         self._streams.clear()
         self._members = Members()
+        self.lineage = Lineage(
+            LineageSettings(lineage_patience_s=3.0),
+            log_id=self.log_id,
+            vouched_for=self.marked and bool(self.log),
+            replaced_log_ids=self.replaced,
+            nodes=tuple(node.name for node in self.cluster.nodes),
+            has_coordinator=True,
+            now_s=self.clock.now(),
+        )
         self.desk.start()
         self.import_desk.start()
         self._tell_members(Members(tuple(node.name for node in self.cluster.nodes)))
@@ -130,6 +150,7 @@ class PusherProcess(Service):
         self.replication.validate()
         self.import_desk.tick()
         self.desk.tick()
+        self._tell_lineage(Tick())
         steady = all(node.in_step for node in self.replication.nodes.values()) and self.desk.core.deadline_s is None
         self.timer(self._limits.replication.heartbeat_s / 2 if steady else BUSY_TICK_S, self._tick)
 
@@ -146,28 +167,63 @@ class PusherProcess(Service):
     def _tell_members(self, members: Members) -> None:
         news = MembersChanged(self._members, members)
         self._members = members
+        self._tell_lineage(news)
         self.import_desk.heard(news)
         for event in news.for_fan_out():
             self._fan(event)
 
     def accept(self, kind: str, end: End, opening: Any) -> None:
         """Clients that push or upload, nodes that read."""
-        if kind == "push":
-            self.desk.accept(end)
-        elif kind == "upload":
-            self.import_desk.upload(end, opening)
-        elif kind == "rollback":
-            self.import_desk.roll_back(end)
+        if kind in ("push", "upload", "rollback"):
+            self._to_the_door(kind, end, opening, [])
         elif kind == "read_log":
-            self.store.send(end, *opening)
+            first, last, log_id = opening
+            if log_id in ("", self.log_id):
+                self.store.send(end, first, last)
+            else:
+                end.close("FAILED_PRECONDITION")
         elif kind == "download_import":
             self.import_desk.send_file(end, *opening)
         else:
             raise NotImplementedError(kind)
 
+    def _to_the_door(self, kind: str, end: End, opening: Any, brought: list[Any]) -> None:
+        """Those who bring something: they wait, with what they say, while it is not known whether the log may grow."""
+        door = self.lineage.door
+        if not end.open:
+            pass  # whoever came has gone meanwhile
+        elif door.waits:
+            end.on_message = brought.append
+            self.timer(DOOR_POLL_S, self._to_the_door, kind, end, opening, brought)
+        elif door.closed:
+            end.close("FAILED_PRECONDITION")
+        elif kind == "push":
+            self.desk.accept(end)
+            for message in brought:
+                end.on_message(message)
+        elif kind == "upload":
+            self.import_desk.upload(end, opening)
+        else:
+            self.import_desk.roll_back(end)
+
+    def _tell_lineage(self, event: LineageEvent) -> None:
+        for door in self.lineage.handle(event, self.clock.now()):
+            self.tell(f"the door is {f'closed: {door.closed}' if door.closed else 'open'}")
+            self.desk.handle(door)
+        self.lineage.validate()
+
+    def adopt(self) -> None:
+        """An operator's word: this log stands in the place of those that nodes hold."""
+        replaced = self.lineage.contested
+        self.tell(f"is put in the place of {replaced}")
+        self.log_id += "+" if self.log_id in replaced else ""
+        self.replaced += replaced
+        self._tell_lineage(Adopted(self.log_id, self.replaced, "test"))
+        self._fan(fan.LogReplaces(self.log_id))
+
     def begin_log(self, log_id: str) -> None:
         """Another disk: an empty log of its own, no imports. While the process is down."""
-        self.log_id = log_id
+        self.log_id, self.marked = log_id, False
         self.store = PusherLog()
         self.import_desk = ImportDesk(self, self._limits.rollout)
         self.tell(f"has a new disk with log {log_id}")
@@ -257,11 +313,12 @@ class PusherProcess(Service):
                 case fan.NodeStands():
                     self.desk.handle(action)
                     self.import_desk.heard(action)
+                    self._tell_lineage(action)
                 case fan.NodeConfirmed():
                     self.desk.handle(action)
 
     def _connect(self, node: str, session: int) -> None:
-        hello = PusherHello(self.log_id, self.log_end(), self.skipped)
+        hello = PusherHello(self.log_id, self.log_end(), self.skipped, self.replaced, "test" if self.replaced else "")
         end = self.network.connect(self, self.cluster.process(node), "apply", hello)
         end.on_message = lambda word: self._heard(node, session, word)
         end.on_end = lambda reason: self._stream_ended(node, session, reason)

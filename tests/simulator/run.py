@@ -100,7 +100,9 @@ class Run:
             self._restore_log()
 
     def _lose_log(self) -> None:
-        """The pusher comes back with another log: every node sets its state aside, and all goes on from there.
+        """The pusher comes back with an empty log of its own: the nodes serve on, and nothing is taken.
+
+        Then an operator adopts it: every node goes over, and shows its old tree until it has an import of the new log.
 
         One node may hear of it later than the others, one of which then has to start from nothing: what the first has
         on its disk is of no use to it.
@@ -110,11 +112,16 @@ class Run:
         is_late = self._random.random() < 0.7
         cluster.pusher.crash()
         world.run(world.now + LATE_MAX_S)
+        had_trees = [node for node in cluster.nodes if (node.tree.import_id, node.tree.position) != (0, 0)]
         cluster.replace_log()
+        cluster.history.contested = bool(had_trees)
         if is_late:
             network.cut(cluster.pusher.name, late.name)
             network.cut(late.name, cluster.pusher.name)
         cluster.pusher.start()
+        if had_trees:
+            self._stand_still()
+            cluster.adopt_log()
         self._light_load()
         world.run(world.now + 3.0)
         self._export()
@@ -122,16 +129,52 @@ class Run:
         if is_late:
             empty.crash()
             empty.disk.wipe()
+            cluster.history.had_trees -= {empty.name}
             empty.start()
             world.run(world.now + 5.0)
             network.heal(cluster.pusher.name, late.name)
             network.heal(late.name, cluster.pusher.name)
         self._calm()
+        self._check_gone_over()
+
+    def _stand_still(self) -> None:
+        """Nodes have another past than the log: they serve what they have, one started anew, and nothing moves."""
+        cluster, world = self.cluster, self._world
+        stood = {node.name: (node.tree, node.tree.position) for node in cluster.nodes}
+        self._light_load()
+        world.run(world.now + 3.0)
+        again = self._random.choice([*cluster.nodes, None])
+        if again is not None:
+            again.save()
+            world.run(world.now + 1.0)
+            again.crash()
+            again.start()
+            world.run(world.now + 1.0)
+            stood[again.name] = (again.tree, again.tree.position)
+        self._light_load()
+        world.run(world.now + LATE_MAX_S)
+        for node in cluster.nodes:
+            if (node.tree, node.tree.position) != stood[node.name] or not node.core.life.ready:
+                raise Violation(f"other past: {node.name} moved for a log that nobody adopted, or serves no more")
+        if not cluster.pusher.lineage.door.closed:
+            raise Violation("other past: the pusher takes pushes into a log that no node shares")
+
+    def _check_gone_over(self) -> None:
+        """Once there is an import of the new log, nobody shows an old tree, nor would after a start."""
+        cluster = self.cluster
+        if not cluster.pusher.rollout.in_force:
+            return
+        self._world.run(self._world.now + 2.0)
+        for node in cluster.nodes:
+            saved = node.disk.read("snapshot")
+            if node.old is not None or (saved is not None and saved.log_id != cluster.pusher.log_id):
+                raise Violation(f"old tree: {node.name} keeps it, and has an import of the new log")
 
     def _restore_log(self) -> None:
-        """The pusher comes back with an older backup, and takes other updates before the nodes hear of it.
+        """The pusher comes back with an older backup. Where its mark is there as well, it takes other updates before
+        the nodes hear of it, else it waits for them.
 
-        No node may take any of those on top of what it has: each stays as it is until the operator empties it.
+        No node may take any of those on top of what it has: each stays as it is until an operator adopts that log.
         """
         cluster, world, network = self.cluster, self._world, self.cluster.network
         pusher, in_force = cluster.pusher, cluster.pusher.rollout.in_force
@@ -142,26 +185,34 @@ class Run:
         pusher.crash()
         world.run(world.now + LATE_MAX_S)
         ended_at = len(pusher.log)
-        cluster.restore_log(self._random.randrange(max(least, ended_at - 10), ended_at))
+        marked = self._random.random() < 0.5
+        cluster.restore_log(self._random.randrange(max(least, ended_at - 10), ended_at), marked=marked)
+        last = len(pusher.log)
         links = [(pusher.name, node.name) for node in cluster.nodes]
         for link in [*links, *((node, name) for name, node in links)]:
             network.cut(*link)
         pusher.start()
-        while len(pusher.log) <= ended_at:
+        self._light_load()
+        world.run(world.now + 3.0)
+        while pusher.marked and len(pusher.log) <= ended_at:
             self._light_load()
             world.run(world.now + 3.0)
+        if not marked and len(pusher.log) > last:
+            raise Violation("other past: a log that nothing vouches for grew before any node had spoken")
         for link in sorted(network.cuts):
             network.heal(*link)
+        world.run(world.now + LATE_MAX_S)
+        cluster.history.contested = True
+        self._light_load()
         world.run(world.now + LATE_MAX_S)
         moved = [node.name for node in cluster.nodes if node.tree.position != ended_at or not node.core.life.ready]
         if moved:
             raise Violation(f"other past: {moved} took updates of a log that has lost some, or serve no more")
-        for node in cluster.nodes:
-            node.crash()
-            node.disk.wipe()
-            node.start()
+        cluster.history.had_trees = frozenset(node.name for node in cluster.nodes)
+        cluster.adopt_log()
         self._light_load()
         self._calm()
+        self._check_gone_over()
 
     def _rage(self) -> None:
         world, random = self._world, self._random

@@ -138,8 +138,9 @@ class Vip(Process):
 
     @staticmethod
     def _check(read: Read, node: NodeProcess) -> None:
-        if node.alive and node.tree.position < read.min_position:
-            raise Violation(f"read your write: asked for {read.min_position}, {node.name} is at {node.tree.position}")
+        position = node.tree.position if node.old is None else 0
+        if node.alive and position < read.min_position:
+            raise Violation(f"read your write: asked for {read.min_position}, {node.name} is at {position}")
 
     def _give_up(self, read: Read, attempt: int) -> None:
         if not read.done and attempt == read.attempt and not read.min_position:

@@ -44,13 +44,18 @@ async def running_node(
 
 
 async def load_import(
-    node: AnyNode, pusher: FakePusher, manifest: types_pb2.ImportManifest, sources: Sequence[str] | None = None
+    node: AnyNode,
+    pusher: FakePusher,
+    manifest: types_pb2.ImportManifest,
+    sources: Sequence[str] | None = None,
+    log_id: str = "",
 ) -> list[treenode_pb2.LoadImportResponse]:
     """Asks the node to take an import; every message until the stream's end. A refusal is its last one."""
     request = treenode_pb2.LoadImportRequest(
         manifest=manifest,
         sources=[pusher.address] if sources is None else sources,
         pusher_address=pusher.address,
+        log_id=log_id,
     )
     responses: list[treenode_pb2.LoadImportResponse] = []
     async with open_channel(instant_of(node)) as channel:

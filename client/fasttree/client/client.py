@@ -138,6 +138,19 @@ class Client:
             address=self._address("pusher"),
         )
 
+    async def adopt_log(self, reason: str) -> pusher_pb2.AdoptLogResponse:
+        """Puts the pusher's log in the place of those that the nodes hold the state of: what it lacks is given up.
+
+        Raises FailedPreconditionError where no node holds another past than the log's.
+        """
+        address = self._address("pusher")
+        try:
+            return await self._pusher().AdoptLog(
+                pusher_pb2.AdoptLogRequest(reason=reason), timeout=self._retries.timeout_s
+            )
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error, "AdoptLog", address) from error
+
     async def read_log(self, first_position: int = 1, last_position: int = 0) -> AsyncIterator[treenode_pb2.LogRecord]:
         """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError."""
         request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)

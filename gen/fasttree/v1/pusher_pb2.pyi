@@ -554,10 +554,13 @@ class GetPusherResponse(_message.Message):
     IMPORTS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CLOSED_REASON_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
     """The log's own id."""
+    closed_reason: _builtins.str
+    """Why the pusher takes no pushes and no imports, and what to do, in one line; empty while it takes them."""
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
         """The log's ends, and the newest import in force."""
@@ -588,10 +591,11 @@ class GetPusherResponse(_message.Message):
         imports: _abc.Iterable[Global___ImportStatus] | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         differences: _abc.Iterable[Global___DigestDifference] | None = ...,
+        closed_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -654,6 +658,58 @@ class SkipUpdateResponse(_message.Message):
 Global___SkipUpdateResponse: _TypeAlias = SkipUpdateResponse  # noqa: Y015
 
 @_typing.final
+class AdoptLogRequest(_message.Message):
+    """Puts this log in the place of others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why, in the operator's words, 1 to 200 characters: it is kept, and told to every node."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptLogRequest: _TypeAlias = AdoptLogRequest  # noqa: Y015
+
+@_typing.final
+class AdoptLogResponse(_message.Message):
+    """What was put in whose place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    REPLACED_LOG_IDS_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.str
+    """This log's id from now on. A new one where the nodes have updates that this log lost: their positions are given out
+    anew.
+    """
+    @_builtins.property
+    def replaced_log_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The logs in whose place it was put."""
+
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.str = ...,
+        replaced_log_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "replaced_log_ids", b"replaced_log_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdoptLogResponse: _TypeAlias = AdoptLogResponse  # noqa: Y015
+
+@_typing.final
 class ReadLogRequest(_message.Message):
     """Asks for records."""
 
@@ -661,19 +717,23 @@ class ReadLogRequest(_message.Message):
 
     FIRST_POSITION_FIELD_NUMBER: _builtins.int
     LAST_POSITION_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
     first_position: _builtins.int
     """First one, from 1."""
     last_position: _builtins.int
     """Last one; 0: on and on, as they come."""
+    log_id: _builtins.str
+    """The log that these count in; FAILED_PRECONDITION where the pusher has another one. Empty: whichever it has."""
     def __init__(
         self,
         *,
         first_position: _builtins.int = ...,
         last_position: _builtins.int = ...,
+        log_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_position", b"first_position", "last_position", b"last_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_position", b"first_position", "last_position", b"last_position", "log_id", b"log_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -65,6 +65,11 @@ class PusherServiceStub:
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
                 _registered_method=True)
+        self.AdoptLog = channel.unary_unary(
+                '/fasttree.v1.PusherService/AdoptLog',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.AdoptLogRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.AdoptLogResponse.FromString,
+                _registered_method=True)
         self.ReadLog = channel.unary_stream(
                 '/fasttree.v1.PusherService/ReadLog',
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.ReadLogRequest.SerializeToString,
@@ -123,6 +128,15 @@ class PusherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AdoptLog(self, request, context):
+        """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
+        up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
+        FAILED_PRECONDITION: no node holds the state of another log, nor updates that this one lacks.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadLog(self, request, context):
         """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged.
         """
@@ -162,6 +176,11 @@ def add_PusherServiceServicer_to_server(servicer, server):
                     servicer.SkipUpdate,
                     request_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.SerializeToString,
+            ),
+            'AdoptLog': grpc.unary_unary_rpc_method_handler(
+                    servicer.AdoptLog,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.AdoptLogRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.AdoptLogResponse.SerializeToString,
             ),
             'ReadLog': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadLog,
@@ -332,6 +351,33 @@ class PusherService:
             '/fasttree.v1.PusherService/SkipUpdate',
             fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
             fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AdoptLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/AdoptLog',
+            fasttree_dot_v1_dot_pusher__pb2.AdoptLogRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.AdoptLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

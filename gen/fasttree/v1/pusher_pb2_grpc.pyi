@@ -54,6 +54,11 @@ class PusherServiceStub:
     update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
     it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
     """
+    AdoptLog: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.AdoptLogRequest, _pusher_pb2.AdoptLogResponse]
+    """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
+    up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
+    FAILED_PRECONDITION: no node holds the state of another log, nor updates that this one lacks.
+    """
     ReadLog: _grpc.UnaryStreamMultiCallable[_pusher_pb2.ReadLogRequest, _pusher_pb2.ReadLogResponse]
     """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged."""
 
@@ -82,6 +87,11 @@ class PusherServiceAsyncStub(PusherServiceStub):
     """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
     update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
     it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+    """
+    AdoptLog: _aio.UnaryUnaryMultiCallable[_pusher_pb2.AdoptLogRequest, _pusher_pb2.AdoptLogResponse]  # type: ignore[assignment]
+    """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
+    up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
+    FAILED_PRECONDITION: no node holds the state of another log, nor updates that this one lacks.
     """
     ReadLog: _aio.UnaryStreamMultiCallable[_pusher_pb2.ReadLogRequest, _pusher_pb2.ReadLogResponse]  # type: ignore[assignment]
     """Records of the log, in order. OUT_OF_RANGE: no longer, or not yet, in the log. DATA_LOSS: a record is damaged."""
@@ -144,6 +154,17 @@ class PusherServiceServicer(metaclass=_abc_1.ABCMeta):
         """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
         update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
         it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+        """
+
+    @_abc_1.abstractmethod
+    def AdoptLog(
+        self,
+        request: _pusher_pb2.AdoptLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.AdoptLogResponse, _abc.Awaitable[_pusher_pb2.AdoptLogResponse]]:
+        """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
+        up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
+        FAILED_PRECONDITION: no node holds the state of another log, nor updates that this one lacks.
         """
 
     @_abc_1.abstractmethod

@@ -173,6 +173,8 @@ class PusherHello(_message.Message):
     CLUSTER_FIELD_NUMBER: _builtins.int
     LOG_ID_FIELD_NUMBER: _builtins.int
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
+    REPLACED_LOG_IDS_FIELD_NUMBER: _builtins.int
+    ADOPTED_REASON_FIELD_NUMBER: _builtins.int
     SKIPS_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
@@ -180,6 +182,15 @@ class PusherHello(_message.Message):
     """The log's own id: positions of another log mean nothing."""
     pusher_address: _builtins.str
     """host:port at which the node reaches the pusher."""
+    adopted_reason: _builtins.str
+    """The operator's reason, for the node's log."""
+    @_builtins.property
+    def replaced_log_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Logs in whose place an operator has put this one (AdoptLog), 64 at most: a node with the state of one of them goes
+        over to this log, and serves its old tree until it has an import of this one. With the state of any other log it
+        refuses the stream, and serves on.
+        """
+
     @_builtins.property
     def skips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.UpdateSkipped]:
         """Every decision to skip an update that is in the log, in its order: each node takes them before further records."""
@@ -190,11 +201,13 @@ class PusherHello(_message.Message):
         cluster: _builtins.str = ...,
         log_id: _builtins.str = ...,
         pusher_address: _builtins.str = ...,
+        replaced_log_ids: _abc.Iterable[_builtins.str] | None = ...,
+        adopted_reason: _builtins.str = ...,
         skips: _abc.Iterable[_types_pb2.UpdateSkipped] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "log_id", b"log_id", "pusher_address", b"pusher_address", "skips", b"skips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted_reason", b"adopted_reason", "cluster", b"cluster", "log_id", b"log_id", "pusher_address", b"pusher_address", "replaced_log_ids", b"replaced_log_ids", "skips", b"skips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -280,10 +293,15 @@ class LoadImportRequest(_message.Message):
     SOURCES_FIELD_NUMBER: _builtins.int
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
     AS_IT_COMES_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
     pusher_address: _builtins.str
     """host:port of the pusher, to read updates after the file's position from."""
     as_it_comes: _builtins.bool
     """No node can say which updates were held when the file was taken: take it without them."""
+    log_id: _builtins.str
+    """The log that the manifest's positions count in; FAILED_PRECONDITION where the node is of another one. Unset: not
+    looked at.
+    """
     @_builtins.property
     def manifest(self) -> _types_pb2.ImportManifest:
         """Which file."""
@@ -299,10 +317,11 @@ class LoadImportRequest(_message.Message):
         sources: _abc.Iterable[_builtins.str] | None = ...,
         pusher_address: _builtins.str = ...,
         as_it_comes: _builtins.bool = ...,
+        log_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_it_comes", b"as_it_comes", "manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_it_comes", b"as_it_comes", "log_id", b"log_id", "manifest", b"manifest", "pusher_address", b"pusher_address", "sources", b"sources"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -545,12 +564,21 @@ class GetNodeResponse(_message.Message):
     HELD_FIELD_NUMBER: _builtins.int
     REJECTED_FIELD_NUMBER: _builtins.int
     FRESH_AT_FIELD_NUMBER: _builtins.int
+    REFUSED_LOG_ID_FIELD_NUMBER: _builtins.int
+    REFUSED_REASON_FIELD_NUMBER: _builtins.int
+    OLD_TREE_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members in its tree."""
     held: _builtins.int
     """Updates that wait for a member."""
     rejected: _builtins.int
     """Updates that were rejected since the import."""
+    refused_log_id: _builtins.str
+    """The log of a pusher that the node refuses, and whose updates it does not take, since its state is of another one (or
+    has updates that the log lost): it serves what it has. Empty while there is none.
+    """
+    refused_reason: _builtins.str
+    """Why, and what to do, in one line; empty while no pusher is refused."""
     @_builtins.property
     def address(self) -> _coordinator_pb2.NodeAddress:
         """Where it is found."""
@@ -563,6 +591,12 @@ class GetNodeResponse(_message.Message):
     def fresh_at(self) -> _timestamp_pb2.Timestamp:
         """When the pusher last confirmed that it lacked nothing."""
 
+    @_builtins.property
+    def old_tree(self) -> _types_pb2.AsOf:
+        """The tree that is served, where that is of an earlier log than status says: the node went over to another log, and
+        serves the old tree until it has an import. Unset otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -572,10 +606,13 @@ class GetNodeResponse(_message.Message):
         held: _builtins.int = ...,
         rejected: _builtins.int = ...,
         fresh_at: _timestamp_pb2.Timestamp | None = ...,
+        refused_log_id: _builtins.str = ...,
+        refused_reason: _builtins.str = ...,
+        old_tree: _types_pb2.AsOf | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "status", b"status"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "old_tree", b"old_tree", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "members", b"members", "rejected", b"rejected", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "members", b"members", "old_tree", b"old_tree", "refused_log_id", b"refused_log_id", "refused_reason", b"refused_reason", "rejected", b"rejected", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

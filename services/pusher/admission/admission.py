@@ -20,6 +20,8 @@ nodes; then it is answered, by one receipt for each of its updates.
 5. A malformed update has its receipt in its place, and harms no other. A message with too many updates ends its
    stream, once those before it have their receipts.
 6. While the pusher drains, nothing more is read. What was admitted has its receipts; what waited for budget has none.
+   So it is with the streams that are open when the log's door closes (`services/pusher/lineage`); while it is closed,
+   none is opened.
 7. The log is *full* from a push that found no room until the next one that did.
 """
 
@@ -50,6 +52,7 @@ from services.pusher.admission.events import (
 from services.pusher.admission.progress import PushCounts, PushedBatch, PushStream, Reading
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.events import KnownOutcome, NodeConfirmed, NodeStands
+from services.pusher.lineage.lineage import Door
 from services.pusher.log.group_commit import AppendProblem, Committed, NotStored, Results
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
@@ -105,8 +108,11 @@ class Admission(Generic[Content]):
                 return self._requests_ended(event.stream, now_s)
             case StreamGone():
                 return self._gone(event.stream, now_s)
+            case Door(closed=closed):
+                return self._read_on_none(StreamEnd.CLOSED, now_s, closed) if closed else []
             case Drain():
-                return self._drain(now_s)
+                self.draining = True
+                return self._read_on_none(StreamEnd.DRAINING, now_s)
 
     # -- in
 
@@ -149,13 +155,13 @@ class Admission(Generic[Content]):
         stream.end = EndStream(stream.number, why, message)
         return self._respond(stream, now_s)
 
-    def _drain(self, now_s: float) -> list[AdmissionAction[Content]]:
-        self.draining = True
+    def _read_on_none(self, why: StreamEnd, now_s: float, message: str = "") -> list[AdmissionAction[Content]]:
+        """Every stream ends, once what was admitted of it has its receipts."""
         self._queued.clear()
         actions: list[AdmissionAction[Content]] = []
         for stream in list(self.streams.values()):
             if stream.reading is not Reading.ENDED:
-                actions += self._read_no_more(stream, StreamEnd.DRAINING, now_s)
+                actions += self._read_no_more(stream, why, now_s, message)
         return actions
 
     # -- budget

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from services.pusher.admission.batch import Batch
 from services.pusher.fanout.events import KnownOutcome, NodeConfirmed, NodeStands
+from services.pusher.lineage.lineage import Door
 from services.pusher.log.group_commit import Committed, NotStored
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
@@ -68,6 +69,7 @@ AdmissionEvent = (
     | Committed
     | NodeConfirmed
     | NodeStands
+    | Door
     | Drain
     | Tick
 )
@@ -124,6 +126,8 @@ class StreamEnd(Enum):
     DONE = "done"
     #: The pusher is about to end. What has a receipt is durable.
     DRAINING = "draining"
+    #: The log must not grow before somebody acts; the message says what to do. What has a receipt is durable.
+    CLOSED = "closed"
     #: A message has more updates than are allowed. Those before it have their receipts.
     TOO_MANY_UPDATES = "too_many_updates"
     #: A batch could not be stored for a reason that nobody thought of.

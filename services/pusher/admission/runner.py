@@ -27,7 +27,7 @@ from services.pusher.admission.events import (
 from services.pusher.admission.messages import batch_of, response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.shared.cores import Tick
-from services.shared.serving.errors import InvalidArgumentError, UnavailableError
+from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 
 
 @dataclass(slots=True)
@@ -72,6 +72,7 @@ class AdmissionRunner:
         """Receipts of one stream. `remaining_s`: what is left of the call's time, None without a limit.
 
         Raises:
+            FailedPreconditionError: Nodes have another past than this log. What has a receipt is durable.
             InvalidArgumentError: A message has too many updates. Those before it have their receipts.
             UnavailableError: The pusher ends. What has a receipt is durable.
         """
@@ -88,6 +89,8 @@ class AdmissionRunner:
                     await reader  # raises where the requests ended by an error
                 case StreamEnd.DRAINING:
                     raise UnavailableError("the pusher is stopping; push what has no receipt again, under the same ids")
+                case StreamEnd.CLOSED:
+                    raise FailedPreconditionError(action.message, reason="LOG_CONTESTED")
                 case StreamEnd.TOO_MANY_UPDATES:
                     raise InvalidArgumentError(action.message, field="updates")
                 case StreamEnd.FAULT:

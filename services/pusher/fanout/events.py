@@ -49,6 +49,13 @@ class SkipsChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class LogReplaces:
+    """An operator put this log, under this id, in the place of others: every node hears it now."""
+
+    log_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stood:
     """The node said where it stands: after the hello, or after it took an import or a snapshot."""
 
@@ -133,6 +140,7 @@ ReplicationEvent = (
     | Trimmed
     | LogEndChanged
     | SkipsChanged
+    | LogReplaces
     | Stood
     | Applied
     | Sent
@@ -191,15 +199,33 @@ class NodeConfirmed:
     not_applied: tuple[tuple[int, KnownOutcome], ...] = ()
 
 
+class Past(Enum):
+    """Where a node's state comes from."""
+
+    #: It has not said.
+    UNKNOWN = "unknown"
+    #: This log, or nothing at all.
+    OURS = "ours"
+    OTHER_LOG = "another log"
+    #: This log, as it was before it lost updates.
+    AHEAD = "ahead of this log"
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStands:
-    """How a node is now, for whoever else goes by it; one that is gone from the cluster is neither."""
+    """How a node is now, for whoever else goes by it; one that is gone from the cluster is neither.
+
+    `past`, `log_id` and `applied_position` are its last word, kept while it is away.
+    """
 
     node: str
     connected: bool
     in_step: bool
     applied_position: int
     import_id: int
+    past: Past = Past.UNKNOWN
+    #: The log that it counts in.
+    log_id: str = ""
     #: Whether records bring it on; not so one that needs a base, or whose state is of another log.
     follows_log: bool = True
 

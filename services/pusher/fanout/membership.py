@@ -77,6 +77,11 @@ class Membership:
         self.problem = ""
         self.members = Members()
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Addresses of the host file's nodes, which are known before anybody is asked."""
+        return merge(self._hosts, None).addresses
+
     async def run(self) -> None:
         """For as long as the pusher runs."""
         self._merge()

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from services.pusher.fanout.events import NodeStands, Send
+from services.pusher.fanout.events import NodeStands, Past, Send
 from services.pusher.fanout.settings import ReplicationSettings
 
 
@@ -29,6 +29,9 @@ class NodeStream(StrEnum):
     OTHER_LOG = "other_log"
     AHEAD_OF_LOG = "ahead_of_log"
 
+
+#: What two of the states say of where the node's state comes from; in the others, it is this log's.
+PASTS = {NodeStream.OTHER_LOG: Past.OTHER_LOG, NodeStream.AHEAD_OF_LOG: Past.AHEAD}
 
 #: The states in which the node has said where it stands.
 STOOD = frozenset(set(NodeStream) - {NodeStream.AWAY, NodeStream.CONNECTING})
@@ -56,6 +59,8 @@ class NodeReplication:
     #: The node's last word, kept while it is away.
     applied_position: int = 0
     import_id: int = 0
+    past: Past = Past.UNKNOWN
+    log_id: str = ""
     #: Whether the node ever said where it stands, to this process.
     ever_stood: bool = False
     #: Whether its stream stands, and it had every durable update at some time since the stream began.
@@ -97,10 +102,17 @@ class NodeReplication:
         return self.state in STOOD
 
     def stands(self) -> NodeStands:
-        """How it is now, for whoever else goes by it."""
-        follows_log = self.state is NodeStream.STREAMING
+        """How it is now, for whoever else goes by it: with the state of another log, it is as if it were away."""
+        connected = self.connected and self.state is not NodeStream.OTHER_LOG
         return NodeStands(
-            self.node, self.connected, self.in_step, self.applied_position, self.import_id, follows_log=follows_log
+            self.node,
+            connected,
+            self.in_step,
+            self.applied_position,
+            self.import_id,
+            self.past,
+            self.log_id,
+            follows_log=self.state is NodeStream.STREAMING,
         )
 
     @property
@@ -173,7 +185,7 @@ class NodeReplication:
             return self.connected_at + settings.connect_timeout_s
         times = [self.progress_at + settings.stall_timeout_s] if self.owes else []
         if not self.writing:
-            if self.state is not NodeStream.AHEAD_OF_LOG:
+            if self.shares_log:
                 times.append(self.written_at + settings.heartbeat_s)
             if self.state is NodeStream.STREAMING and self.retry_at > now_s:
                 times.append(self.retry_at)

@@ -13,7 +13,8 @@ A node is known by the address of its instant port. It is in one of seven states
   stands.
 - *needs_import*: the node is empty, and an import is in force: it takes no records before it has that, or a peer's
   snapshot, since it could only hold them all. It hears heartbeats.
-- *other_log*: the node counts positions of another log. It hears heartbeats, sets its state aside, and says so.
+- *other_log*: the node has the state of another log, and refuses this one: it serves what it has. Nothing is sent. Once
+  an operator has put this log in that one's place (`LogReplaces`), the next hello says so, and the node goes over.
 - *ahead_of_log*: the node has updates that the log lacks, so the log has lost some. Nothing is sent: new updates
   under the positions that the node has taken already would make it differ from the others in silence. It stays so
   while the log grows past it, until it stands at or before the log's end of that time. Where the log had grown past it
@@ -51,10 +52,12 @@ from services.pusher.fanout.events import (
     Connect,
     EndStream,
     LogEndChanged,
+    LogReplaces,
     NodeAppeared,
     NodeConfirmed,
     NodesKnown,
     NodeStands,
+    Past,
     ReadFailed,
     ReplicationAction,
     ReplicationEvent,
@@ -68,6 +71,7 @@ from services.pusher.fanout.events import (
     Writable,
 )
 from services.pusher.fanout.progress import (
+    PASTS,
     NodeReplication,
     NodeStream,
     ReplicationBrokenError,
@@ -120,6 +124,11 @@ class Replication:
             case LogEndChanged(import_id):
                 return self._log_end_changed(import_id, now_s)
             case SkipsChanged():
+                return self._begin_anew(now_s)
+            case LogReplaces(log_id):
+                self.log_id = log_id
+                for each in self.nodes.values():
+                    each.forked_at = None
                 return self._begin_anew(now_s)
             case NodeAppeared(address):
                 known = self.nodes.get(address)
@@ -229,6 +238,7 @@ class Replication:
             node.move(state, note or f"stands at {event.position}")
         node.halted_before, node.fault_position = event.halted_before, event.fault_position
         node.note = note or event.halt_reason
+        node.past, node.log_id = PASTS.get(state, Past.OURS), event.log_id
         node.applied_position = event.position
         node.next_position = event.position + 1
         node.sent_position = max(node.sent_position, event.position)
@@ -240,8 +250,9 @@ class Replication:
 
     def _where(self, node: NodeReplication, event: Stood) -> tuple[NodeStream, str]:
         """The state that a node's word about itself puts it in, and the note that explains it."""
-        if event.position and event.log_id != self.log_id:
-            return NodeStream.OTHER_LOG, f"holds the state of another log ({event.log_id or 'unnamed'})"
+        if event.log_id != self.log_id and (event.log_id or event.position):
+            note = f"holds the state of another log ({event.log_id or 'unnamed'}) at {event.position}, and serves that"
+            return NodeStream.OTHER_LOG, note
         if event.differs_at:
             note = f"has another update {event.differs_at} than the log: the log has lost some, and taken others"
             return NodeStream.AHEAD_OF_LOG, note
@@ -343,7 +354,7 @@ class Replication:
         """A log end for each node that can take one; a batch under way brings its own."""
         actions: list[ReplicationAction] = []
         for node in nodes:
-            if node.connected and not node.writing and node.state is not NodeStream.AHEAD_OF_LOG:
+            if node.connected and not node.writing and node.shares_log:
                 node.writing = True
                 node.written_at = now_s
                 if not node.in_flight:

@@ -44,7 +44,7 @@ from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.log.frames import Run
-from services.pusher.log.store import LogDamagedError, LogStoreError
+from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
 from services.pusher.log.tail import LogTail
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
@@ -99,7 +99,7 @@ class FanOut:
         self,
         settings: ReplicationSettings,
         identity: PusherIdentity,
-        log_id: str,
+        store: LogStore,
         tail: LogTail,
         import_id: int,
         background: Background,
@@ -109,7 +109,12 @@ class FanOut:
         first, last = tail.ends
         self._background = background
         self.core = Replication(
-            settings, log_id=log_id, first_position=first, position=last, jitter=random.random, import_id=import_id
+            settings,
+            log_id=store.log_id,
+            first_position=first,
+            position=last,
+            jitter=random.random,
+            import_id=import_id,
         )
         #: What operators decided to skip, for the hello.
         self._skips: tuple[types_pb2.UpdateSkipped, ...] = ()
@@ -117,7 +122,7 @@ class FanOut:
         self.names: dict[str, str] = {}
         self._tell = tell
         self._identity = identity
-        self._tail = tail
+        self._store, self._tail = store, tail
         self._import_id = import_id
         self._links: dict[str, _Link] = {}
         #: What `_end_bytes` made last, of which ends, and when.
@@ -243,6 +248,8 @@ class FanOut:
             log_id=self.core.log_id,
             pusher_address=self._identity.address(),
             skips=self._skips,
+            replaced_log_ids=self._store.replaced_log_ids,
+            adopted_reason=self._store.adopted_reason,
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 

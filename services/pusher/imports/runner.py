@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import grpc
 import grpc.aio
@@ -40,6 +41,13 @@ _TICK_S = 0.25
 _RECORD_AGAIN_S = 1.0
 
 
+class LoadSource(NamedTuple):
+    """What a node needs to read the log by: the pusher's host:port, and the log's id."""
+
+    address: str
+    log_id: str
+
+
 class RolloutRunner:
     """The shell of the rollout core. Everything on one event loop."""
 
@@ -47,7 +55,7 @@ class RolloutRunner:
         self,
         settings: RolloutSettings,
         catalog: ImportCatalog,
-        pusher_address: Callable[[], str],
+        source: Callable[[], LoadSource],
         background: Background,
         names: dict[str, str],
         tell: Callable[[LogEndChanged], None],
@@ -55,7 +63,7 @@ class RolloutRunner:
         """`names`: by address, kept up to date elsewhere; `tell` hears of each import that comes in force."""
         self.core = Rollout(settings, catalog.known())
         self._catalog = catalog
-        self._pusher_address = pusher_address
+        self._source = source
         self._background = background
         self._names = names
         self._tell = tell
@@ -119,12 +127,13 @@ class RolloutRunner:
 
     async def _run_load(self, load: Load) -> None:
         manifest = self._catalog.status(load.import_id).manifest
-        address = self._pusher_address()
+        address, log_id = self._source()
         request = treenode_pb2.LoadImportRequest(
             manifest=manifest,
             sources=[*load.sources, address],
             pusher_address=address,
             as_it_comes=load.as_it_comes,
+            log_id=log_id,
         )
         progress = treenode_pb2.LoadImportResponse()
         words = LoadWords(load)

@@ -14,7 +14,7 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
-from services.pusher.log.end_mark import EndMark
+from services.pusher.log.disk.end_mark import read_mark
 from services.pusher.log.frames import check_run, update_bytes
 from services.pusher.log.store import LogStoreError
 from services.shared.wire.record import RecordDamagedError
@@ -81,20 +81,10 @@ def verify_log(place: Path) -> LogVerification:
         if not found.log_id:
             raise LogStoreError(f"{path} can't be opened as a log: {error}") from error
         found.problems.append(f"{path}: {error}")
-    mark = path.with_name("log.end")
-    if mark.is_file():
-        promised = _promised(mark, found.log_id)
-        if promised > found.last_position:
-            found.problems.append(f"the log ends at {found.last_position}, but {promised} was acknowledged")
+    promise = read_mark(path.with_name("log.end"))
+    if promise.is_of(found.log_id) and promise.position > found.last_position:
+        found.problems.append(f"the log ends at {found.last_position}, but {promise.position} was acknowledged")
     return found
-
-
-def _promised(mark_path: Path, log_id: str) -> int:
-    mark = EndMark(mark_path, log_id)
-    try:
-        return mark.read()
-    finally:
-        mark.close()
 
 
 def _verify_rows(connection: sqlite3.Connection, first: int, last: int, found: LogVerification) -> None:

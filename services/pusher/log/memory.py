@@ -10,6 +10,7 @@ from fasttree.v1 import pusher_pb2
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.store import (
+    REPLACED_MAX,
     Appended,
     LogDamagedError,
     LogEnds,
@@ -26,6 +27,9 @@ class MemoryLog(LogStore):
 
     def __init__(self, log_id: str = "memory", clock: Callable[[], float] = time.monotonic) -> None:
         self.log_id = log_id
+        self.vouched_for = False
+        self.replaced_log_ids: tuple[str, ...] = ()
+        self.adopted_reason = ""
         self.updates_max = 1 << 62
         #: Position → frame. Tests may damage it.
         self.frames: dict[int, bytes] = {}
@@ -106,6 +110,10 @@ class MemoryLog(LogStore):
                 self._ids.pop(self._names.pop(position, ""), None)
             self._first = max(self._first, end)
             return len(gone)
+
+    def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
+        self.log_id, self.adopted_reason = log_id, reason
+        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
 
     def save_import(self, stored: StoredImport) -> None:
         self._imports[stored.status.manifest.import_id] = (stored.status.SerializeToString(), stored.taken)

@@ -16,20 +16,22 @@ import math
 import queue
 import sqlite3
 import time
-import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2
-from services.pusher.log.end_mark import EndMark, promised_by
+from services.pusher.log.disk.database import connect, errors_told, prepare
+from services.pusher.log.disk.end_mark import EndMark, Promise, read_mark
+from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
+    REPLACED_MAX,
     Appended,
     LogDamagedError,
     LogEnds,
@@ -37,22 +39,13 @@ from services.pusher.log.store import (
     LogStoreError,
     NotInLogError,
     StoredImport,
-    StoreFullError,
 )
-from services.pusher.log.wal_checkpointer import WalCheckpointer
 from services.shared.clock import RunningTime
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.wire.record import RecordDamagedError, encode_frames
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE log (position INTEGER PRIMARY KEY, update_id TEXT NOT NULL UNIQUE, frame BLOB NOT NULL);
-CREATE TABLE time_marks (position INTEGER PRIMARY KEY, stored_at REAL NOT NULL);
-CREATE TABLE imports (import_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL, status BLOB NOT NULL);
-"""
 #: Rows a statement; a group is cut into these, so that few different statements are ever prepared.
 _ROWS = (500, 100, 25, 10, 5, 4, 3, 2, 1)
 _INSERTS = {rows: "INSERT INTO log VALUES " + ",".join(["(?,?,?)"] * rows) for rows in _ROWS}
@@ -68,7 +61,6 @@ _READ_ROWS = 1000
 _NAMED = "SELECT position, frame FROM log WHERE update_id BETWEEN ? AND ? ORDER BY position"
 _TIME_MARK_S = 30.0
 _KEEP_TIME_S = 600.0
-_CLOCKS_DIFFER_S = 3_600.0
 #: How far the running time had come, by the newest mark or by what was kept since.
 _KEPT_TIME = """
 SELECT max(kept) FROM (
@@ -76,9 +68,6 @@ SELECT max(kept) FROM (
     UNION ALL SELECT CAST(value AS REAL) FROM meta WHERE name = 'running_s'
 )
 """
-_NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY}
-_NO_ROOM |= {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 def _pieces(count: int) -> Iterator[tuple[int, int]]:
@@ -110,83 +99,57 @@ class SqliteLog(LogStore):
         self.path = folder / "log.db"
         self._settings = settings or LogSettings()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        before = promised_by(folder / "log.end")
-        if before and not self.path.exists():
+        mark_path = folder / "log.end"
+        promise = read_mark(mark_path)
+        if promise.position and not self.path.exists():
             raise LogDamagedError(
-                f"{self.path} is gone, and updates up to {before} were acknowledged: bring it back, "
-                f"or move {folder} away to begin a new log"
+                f"{self.path} is gone, and updates up to {promise.position} were acknowledged: bring it back "
+                f"(fasttree log restore), or move {folder} away to begin a new log"
             )
         with self._told():
-            self._writer = self._connect()
-            self._prepare()
+            self._writer = connect(self.path, self._settings)
+            prepare(self._writer, self.path)
             self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
             first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
             kept = self._writer.execute(_KEPT_TIME).fetchone()[0]
+            replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
+        self.replaced_log_ids = tuple(log_id for log_id, _ in replaced)[-REPLACED_MAX:]
+        self.adopted_reason = str(replaced[-1][1]) if replaced else ""
         self._ends = LogEnds(first or 1, last or 0)
         self._time = RunningTime(kept or 0.0, monotonic)
         #: When a mark was made last by this process, and when the running time was kept.
         self._marked_at = -math.inf
         self._kept_at = self._time.now_s()
-        self._mark = EndMark(folder / "log.end", self.log_id)
-        promised = self._mark.read()
-        if promised > self._ends.last:
-            raise LogDamagedError(
-                f"{self.path} ends at position {self._ends.last}, but {promised} was acknowledged: its end is lost; "
-                f"bring back a whole copy, or move {folder} away to begin a new log"
-            )
-        self._mark.write(self._ends.last)
+        self._check_promise(promise, mark_path)
+        self.vouched_for = promise.position > 0 and promise.is_of(self.log_id)
+        self._mark = EndMark(mark_path, self.log_id)
+        if self.vouched_for:
+            self._mark.write(self._ends.last)
         self._checkpointer = WalCheckpointer(self.path)
         self._checkpointer.start()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64
+    def _check_promise(self, promise: Promise, mark_path: Path) -> None:
+        """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it."""
+        if not promise.position or any(map(promise.is_of, self.replaced_log_ids)):
+            return  # or the process died between an adoption and its first mark
+        mend = (
+            "bring back a whole copy (fasttree log restore), or, to go on with what is there, remove "
+            f"{mark_path}: the nodes say then whether they have more"
         )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute("PRAGMA cell_size_check = ON")
-        connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
-        connection.execute(f"PRAGMA cache_size = -{self._settings.log_cache_mib * 1024}")
-        if self._settings.log_pages_max:
-            connection.execute(f"PRAGMA max_page_count = {self._settings.log_pages_max}")
-        return connection
-
-    def _prepare(self) -> None:
-        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise LogStoreError(
-                f"{self.path} has version {version}, this program knows {SCHEMA_VERSION}: use a newer one"
+        if not promise.is_of(self.log_id):
+            raise LogDamagedError(
+                f"{self.path} is another log ({self.log_id}) than the one that receipts were given from, up to "
+                f"position {promise.position}, by {mark_path}: {mend}"
             )
-        if version == 0:
-            self._writer.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION};")
-            self._writer.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
-            self._writer.execute("COMMIT")
-        elif version == 1:
-            self._migrate()
+        if promise.position > self._ends.last:
+            raise LogDamagedError(
+                f"{self.path} ends at position {self._ends.last}, but {promise.position} was acknowledged: its end is "
+                f"lost; {mend}"
+            )
 
-    def _migrate(self) -> None:
-        """From version 1, whose marks are readings of the wall clock: running time goes on from the newest of them."""
-        self._writer.execute("BEGIN IMMEDIATE")
-        # A mark of the future is of a clock that had jumped: every other record would seem older than it is.
-        self._writer.execute("DELETE FROM time_marks WHERE stored_at > ?", (time.time() + _CLOCKS_DIFFER_S,))
-        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        self._writer.execute("COMMIT")
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self) -> AbstractContextManager[None]:
         """Turns SQLite's errors into the store's."""
-        try:
-            yield
-        except sqlite3.IntegrityError:
-            raise
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in _NO_ROOM:
-                raise StoreFullError(f"can't write {self.path}: {error}; make room on its disk") from error
-            if code in _DAMAGED:
-                raise LogDamagedError(f"{self.path} is damaged: {error}; bring back a whole copy") from error
-            raise
+        return errors_told(self.path)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -209,7 +172,7 @@ class SqliteLog(LogStore):
             # A connection that can't roll back can't be trusted: a new one starts from what is on disk.
             logger.exception("can't roll back; opens %s anew", self.path)
             self._writer.close()
-            self._writer = self._connect()
+            self._writer = connect(self.path, self._settings)
 
     # -- the log
 
@@ -317,7 +280,7 @@ class SqliteLog(LogStore):
             connection = self._readers.get_nowait()
         except queue.Empty:
             with self._told():
-                connection = self._connect()
+                connection = connect(self.path, self._settings)
                 connection.execute("PRAGMA cache_size = -2048")
         try:
             yield connection
@@ -361,6 +324,17 @@ class SqliteLog(LogStore):
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('running_s', ?)", (str(now),))
         self._kept_at = now
+
+    def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
+        with self._transaction() as writer:
+            rows = [(replaced, reason) for replaced in replaced_log_ids]
+            writer.executemany("INSERT INTO replaced_logs (log_id, reason) VALUES (?, ?)", rows)
+            writer.execute("UPDATE meta SET value = ? WHERE name = 'log_id'", (log_id,))
+        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
+        self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
+        mark, self._mark = self._mark, EndMark(self.path.with_name("log.end"), log_id)
+        mark.close()
+        self._mark.write(self._ends.last)
 
     # -- imports
 

@@ -1,7 +1,7 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
-All methods block; call them from one writer thread (`append`, `trim`, `save_import`, `keep_time`) or from any thread
-(the rest).
+All methods block; call them from one writer thread (`append`, `trim`, `adopt`, `save_import`, `keep_time`) or from any
+thread (the rest).
 `tests/conformance/test_log_stores.py` holds every engine to what is written here.
 """
 
@@ -38,6 +38,10 @@ class LogDamagedError(LogStoreError):
 
 class NotInLogError(LogStoreError):
     """The position is no longer in the log, or not yet."""
+
+
+#: Logs in whose place one log may have been put, so far as it remembers.
+REPLACED_MAX = 64
 
 
 class LogEnds(NamedTuple):
@@ -84,8 +88,13 @@ class LogStore(ABC):
     - *Checked*: `read` and the comparison of duplicates verify checksums; damage is an error that names the position.
     """
 
-    #: The log's own id: positions of another log mean nothing. Made once, kept with the log.
+    #: The log's own id: positions of another log mean nothing. Made once, kept with the log; changed by `adopt` only.
     log_id: str
+    #: Whether something outside of the log says that receipts were given from it. Not of a new one, nor of a backup.
+    vouched_for: bool
+    #: The logs in whose place this one was put, oldest first, `REPLACED_MAX` at most; and why the last time.
+    replaced_log_ids: tuple[str, ...]
+    adopted_reason: str
 
     @abstractmethod
     def ends(self) -> LogEnds:
@@ -130,6 +139,14 @@ class LogStore(ABC):
 
         Raises:
             StoreFullError: The disk fails; nothing was deleted.
+        """
+
+    @abstractmethod
+    def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
+        """Puts this log, under that id, in the place of others: an operator's word.
+
+        Raises:
+            StoreFullError: No room, or the disk fails; nothing has changed.
         """
 
     @abstractmethod

@@ -87,6 +87,7 @@ class ImportLoader:
                     manifest.as_of_position,
                     tuple(manifest.carried_positions),
                     as_it_comes=request.as_it_comes,
+                    log_id=request.log_id,
                 )
             )
         finally:
@@ -152,9 +153,10 @@ class ImportBuild(BuildRunner):
         return super().failed_to_make(error)
 
     async def compare(self) -> str:
-        """Whether it differs from the live tree by more than the thresholds allow."""
+        """Whether it differs from the tree that is served by more than the thresholds allow: the one of the log before,
+        in a node that went over to another."""
         node = self.node
-        live = node.in_force.tree
+        live = node.served
         if live.member_count == 0:
             return ""
         found = await node.gate.read(partial(live.reconcile, self.tree))

@@ -19,8 +19,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol, TypeVar
 
 from services.treenode.node.cutover_events import (
+    BuildAction,
     BuildEvent,
     BuildFailed,
     BuildRefused,
@@ -51,6 +53,8 @@ class Phase(Enum):
 
 
 _P = Phase
+
+TreeT_co = TypeVar("TreeT_co", covariant=True)
 
 #: From each phase, those that may follow; from every one but the last, ENDED may too.
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
@@ -121,3 +125,22 @@ class Build:
         """Raises IllegalPhaseError where the word can't come in this phase."""
         if self.phase not in EXPECTED[type(event)]:
             raise IllegalPhaseError(f"{event} for a build that {self.phase.value}: {self}")
+
+
+class BuildShell(Protocol[TreeT_co]):
+    """Who does the work of one build (`services/treenode/replication/build_runner.py`)."""
+
+    @property
+    def tree(self) -> TreeT_co:
+        """The new tree, once it was made."""
+
+    @property
+    def last_record(self) -> tuple[int, int]:
+        """Position and checksum of the newest record that was read into it; (0, 0): none."""
+
+    @property
+    def percent(self) -> int:
+        """How much of the way is done."""
+
+    def perform(self, action: BuildAction) -> None:
+        """Begins what the core asks for, or ends it. Never waits."""

@@ -49,7 +49,10 @@ from services.treenode.node.search import (
     SnapshotRead,
     SnapshotSearch,
 )
-from services.treenode.node.sequence import LogUnreadable, SequenceCore
+from services.treenode.node.sequence import SequenceCore
+from services.treenode.node.sequence_events import (
+    LogUnreadable,
+)
 from services.treenode.node.settings import CutoverSettings
 
 _P = Phase
@@ -141,7 +144,8 @@ class Cutover:
         sequence = self._sequence
         if isinstance(event, cut.RelayoutAsked):
             return Build(event.build, Way.RELAYOUT, sequence.import_id, sequence.log_id)
-        build = Build(event.build, Way.IMPORT, event.import_id, sequence.log_id, event.as_of_position)
+        log_id = event.log_id or sequence.log_id
+        build = Build(event.build, Way.IMPORT, event.import_id, log_id, event.as_of_position)
         build.carried, build.was_in_force = event.carried or None, self._in_force(event.import_id)
         build.as_it_comes = event.as_it_comes
         return build
@@ -262,8 +266,7 @@ class Cutover:
     def _take(self, build: Build) -> _Actions:
         build.enter(_P.ENDED)
         self._remove(build)
-        log_id = build.log_id if build.way is Way.SNAPSHOT else ""
-        take = cut.TakeTree(build.number, log_id, build.import_id, build.position, build.carried)
+        take = cut.TakeTree(build.number, build.log_id, build.import_id, build.position, build.carried)
         return [take, cut.Taken(build.number, build.carried or ())]
 
     def _lag(self, build: Build) -> int:
@@ -298,8 +301,8 @@ class Cutover:
         for build in self.builds:
             if self._ending:
                 actions += self._drop(build, Cause.NODE_ENDS, "the node is asked to end", now_s)
-            elif build.log_id and build.log_id != sequence.log_id:
-                why = f"the node went over to log {sequence.log_id} meanwhile"
+            elif build.log_id and sequence.log_id and build.log_id != sequence.log_id:
+                why = f"it is of log {build.log_id}, the node of log {sequence.log_id}"
                 actions += self._drop(build, Cause.OTHER_LOG, why, now_s)
             elif build.way is Way.IMPORT and build.import_id <= sequence.import_id:
                 same = build.import_id == sequence.import_id

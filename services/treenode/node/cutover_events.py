@@ -11,7 +11,9 @@ from enum import Enum, StrEnum
 
 from services.shared.cores import Tick
 from services.treenode.node.search import SearchAction, SearchEvent
-from services.treenode.node.sequence import LogUnreadable
+from services.treenode.node.sequence_events import (
+    LogUnreadable,
+)
 
 
 class Way(StrEnum):
@@ -42,7 +44,7 @@ class Cause(Enum):
 @dataclass(frozen=True, slots=True)
 class ImportAsked:
     """The pusher asks the node to take an import. `carried`: empty until a node has taken it, and maybe then.
-    `as_it_comes`: no node can say what it carries.
+    `as_it_comes`: no node can say what it carries. `log_id`: the log that it is of; empty: whichever the node's is.
     """
 
     build: int
@@ -50,6 +52,7 @@ class ImportAsked:
     as_of_position: int
     carried: tuple[int, ...] = ()
     as_it_comes: bool = False
+    log_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

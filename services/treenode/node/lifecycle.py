@@ -15,9 +15,8 @@ The rules:
 1. Ready means passive or primary, and nothing else. Only a ready node is promoted; a node that stops being ready
    stops being primary in the same step.
 2. A ready node stays ready for as long as it has a tree. It does not step back for being behind, for an import that
-   loads beside the live tree, or for having lost its pusher: an old answer that says how old it is beats none. It
-   loses its tree only when its state turns out to belong to another log (SET_ASIDE), since positions of two logs
-   can't be compared.
+   loads beside the live tree, for having lost its pusher, or for meeting one of another log: an old answer that says
+   how old it is beats none. It loses its tree only when its state can't be trusted any more (SET_ASIDE).
 3. A node that came up with a tree and hears no pusher for a while (CUT_OFF) serves what it has.
 4. Health changes before streams end: a client whose watch ends asks again at once, and must not be sent here again.
 5. A transition that the table does not hold is a defect of this program. It raises `IllegalTransitionError`, whose

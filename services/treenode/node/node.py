@@ -39,7 +39,8 @@ from services.treenode.node.role import (
     RoleCore,
     RoleEvent,
 )
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence import SequenceCore
+from services.treenode.node.sequence_events import (
     AnswerStatus,
     LogEndHeard,
     LogUnreadable,
@@ -48,7 +49,6 @@ from services.treenode.node.sequence import (
     RecordsReceived,
     RefusePusher,
     SequenceAction,
-    SequenceCore,
     SequenceEvent,
     SetAside,
     StateLost,

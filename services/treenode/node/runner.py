@@ -12,22 +12,34 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.errors import OutOfRangeError
+from services.treenode.node import told
+from services.treenode.node.builds import BuildShell
 from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
 from services.treenode.node.search import SearchAction
-from services.treenode.node.sequence import AnswerStatus, FindBase, Halt, SetAside, StateLost, TreeTaken
-from services.treenode.node.tree_in_force import TreeInForce
-from services.treenode.node.waiters import PositionWaiters
+from services.treenode.node.sequence_events import (
+    AnswerStatus,
+    DropOldTree,
+    FindBase,
+    GoOver,
+    Halt,
+    RefusePusher,
+    SetAside,
+    StateLost,
+    TreeTaken,
+)
+from services.treenode.node.tree_in_force import OldTree, TreeInForce
 from services.treenode.reports import ReadGate
+from services.treenode.reports.waiters import PositionWaiters
 from services.treenode.settings import TreeNodeSettings
 from services.treenode.tree import Skip, Tree, TreeConfig
 
@@ -44,25 +56,6 @@ def now_s() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class BuildShell(Protocol):
-    """Who does the work of one build (`services/treenode/replication/build_runner.py`)."""
-
-    @property
-    def tree(self) -> Tree:
-        """The new tree, once it was made."""
-
-    @property
-    def last_record(self) -> tuple[int, int]:
-        """Position and checksum of the newest record that was read into it; (0, 0): none."""
-
-    @property
-    def percent(self) -> int:
-        """How much of the way is done."""
-
-    def perform(self, action: BuildAction) -> None:
-        """Begins what the core asks for, or ends it. Never waits."""
-
-
 class NodeRunner:
     """One node in one process; what reports see of it is `services.treenode.reports.NodeView`."""
 
@@ -74,17 +67,20 @@ class NodeRunner:
         set_aside: Callable[[str], None],
     ) -> None:
         """`background`: ends the process where the state can't be trusted any more. `set_aside`: moves the files of a
-        state out of the way that was found to be another log's."""
+        state out of the way that nobody may start from."""
         self.settings = settings
+        self._set_aside = set_aside
         self._background = background
         self.cluster = cluster
-        self._set_aside = set_aside
         self.core = NodeCore(settings.node, now_s(), random.random)
         self.tree_config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
         self.gate = ReadGate()
         #: The tree that updates go to, served or not.
         self.in_force: TreeInForce[Tree, int] = TreeInForce(Tree.empty(self.tree_config), (0, 0))
-        self.waiters = PositionWaiters(self.settings.report_position_waits_max)
+        #: Who waits for a position of that tree; and who waits for one of the tree that is served.
+        self.waiters, self.served_waiters = (PositionWaiters(settings.report_position_waits_max) for _ in range(2))
+        #: What is served instead of it, in a node that went over to another log; None where it is served itself.
+        self.old: OldTree[Tree] | None = None
         #: Set when a heartbeat should leave at once; the heartbeat clears it.
         self.heartbeat_wanted = asyncio.Event()
         #: Set when the pusher has to hear where the node stands; the streams clear it.
@@ -103,31 +99,34 @@ class NodeRunner:
         self.skips: Mapping[int, Skip] = {}
         #: Why an import can't be built: an update that the engine fails at. None while nothing shows so.
         self.build_fault: Halt | None = None
-        self._builds: dict[int, BuildShell] = {}
+        self._builds: dict[int, BuildShell[Tree]] = {}
         self._builds_begun = 0
         self._as_of = types_pb2.AsOf(node=settings.name)
         #: `_as_of` serialized with that epoch; empty where it has changed since.
         self._as_of_bytes, self._as_of_epoch = b"", 0
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
-        self._refused_text = ""
+        self._refusals = told.Refusals()
         #: Who does what the core asks for.
         self._hands: dict[type[NodeAction], Callable[[Any], None]] = {
             SetHealth: self.announcements.put_nowait,
             HeartbeatNow: self._wake_heartbeat,
             AnswerStatus: self._wake_streams,
-            AnswerRefused: self._tell_of_refusal,
+            AnswerRefused: self._refusals.of_answer,
             SetAside: self._start_empty,
+            GoOver: self._go_over,
+            DropOldTree: self._drop_old_tree,
             PauseApplying: self._pause,
             ResumeApplying: self._resume,
             **dict.fromkeys(get_args(BuildAction), self._have_built),
             TakeTree: self._take_tree,
             **dict.fromkeys(get_args(SearchAction), self.search_actions.put_nowait),
-            StateChanged: _tell_of_state,
-            Promoted: _tell_of_promotion,
-            Demoted: _tell_of_demotion,
-            FindBase: _tell_of_need,
+            StateChanged: told.of_state,
+            Promoted: told.of_promotion,
+            Demoted: told.of_demotion,
+            FindBase: told.of_need,
+            RefusePusher: self._refusals.of_pusher,
             # Every report of today's API ends by itself; health watches hear of the change as such.
-            EndWatches: _tell_of_watches,
+            EndWatches: told.of_watches,
         }
 
     @property
@@ -140,7 +139,12 @@ class NodeRunner:
     @property
     def tree(self) -> Tree | None:
         """The tree that is served; None before there is one."""
-        return None if self.core.state in (NodeState.JOINING, NodeState.LOADING) else self.in_force.tree
+        return None if self.core.state in (NodeState.JOINING, NodeState.LOADING) else self.served
+
+    @property
+    def served(self) -> Tree:
+        """The tree that is served, or will be."""
+        return self.in_force.tree if self.old is None else self.old.tree
 
     def as_of(self) -> types_pb2.AsOf:
         """What an answer made now is as of; the message is kept and changed later."""
@@ -155,9 +159,20 @@ class NodeRunner:
         return self._as_of_bytes
 
     async def wait_for_position(self, position: int) -> None:
-        """Returns once `position` is applied. Raises as `PositionWaiters.wait`, and OutOfRangeError for a position that
-        no log can have come to meanwhile.
+        """Returns once `position` is in the tree that is served. Raises as `PositionWaiters.wait`, and OutOfRangeError
+        for a position that no log can have come to meanwhile.
+
+        In a node that serves the tree of an earlier log: once it serves one of the log that positions count in now.
         """
+        self._check_not_far(position)
+        await self.served_waiters.wait(position)
+
+    async def wait_for_update(self, position: int) -> None:
+        """The same of the tree that updates go to."""
+        self._check_not_far(position)
+        await self.waiters.wait(position)
+
+    def _check_not_far(self, position: int) -> None:
         log_end = self.core.sequence.log_end
         if log_end is not None and position > max(log_end.position, self.core.sequence.position) + FAR_UPDATES:
             raise OutOfRangeError(
@@ -166,7 +181,6 @@ class NodeRunner:
                 field="min_position",
                 value=str(position),
             )
-        await self.waiters.wait(position)
 
     # -- what happens
 
@@ -182,6 +196,9 @@ class NodeRunner:
     def moved(self) -> None:
         """Where the node stands, or how fresh it is, may have changed: whoever waits for its position goes on."""
         sequence = self.core.sequence
+        self.waiters.reached(sequence.position)
+        if self.old is not None:
+            return
         self._as_of_bytes = b""
         self._as_of.import_id = sequence.import_id
         self._as_of.position = sequence.position
@@ -191,7 +208,7 @@ class NodeRunner:
             )
         else:
             self._as_of.ClearField("fresh_at")
-        self.waiters.reached(sequence.position)
+        self.served_waiters.reached(sequence.position)
 
     def note_record(self, position: int, checksum: int) -> None:
         """That record is the newest one in the tree."""
@@ -261,7 +278,7 @@ class NodeRunner:
 
     # -- builds
 
-    def register(self, build: BuildShell) -> int:
+    def register(self, build: BuildShell[Tree]) -> int:
         """The number of a build that its shell is about to ask for."""
         self._builds_begun += 1
         self._builds[self._builds_begun] = build
@@ -343,11 +360,28 @@ class NodeRunner:
         self._set_aside(action.reason)
         self.moved()
 
-    def _tell_of_refusal(self, action: AnswerRefused) -> None:
-        # The same refusal comes with every heartbeat: once is enough.
-        if action.reason != self._refused_text:
-            self._refused_text = action.reason
-            logger.warning("an answer of the coordinator is not believed: %s", action.reason)
+    def _go_over(self, action: GoOver) -> None:
+        logger.warning("%s", action.reason)
+        sequence = self.core.sequence
+        if self.old is None and sequence.old_log_id:
+            self.old = OldTree(sequence.old_log_id, self.in_force.tree)
+            # Positions of the old log, which reports tell, are none of the new one's, which they may wait for.
+            self.served_waiters.reached(0)
+        self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.teach_skips(self.in_force.tree)
+        self.moved()
+
+    def _drop_old_tree(self, _: DropOldTree) -> None:
+        self.old = None
+        self.moved()
+
+    @property
+    def standing(self) -> str:
+        """What there is to say about the tree that is served beside that it is; empty where all is as it should be."""
+        sequence = self.core.sequence
+        if sequence.refused_reason or self.old is None:
+            return f"refuses the pusher: {sequence.refused_reason}" if sequence.refused_reason else ""
+        return f"serves the tree of log {self.old.log_id} until it has an import of log {sequence.log_id}"
 
     def _arm(self) -> None:
         """One timer for the core's next deadline."""
@@ -364,23 +398,3 @@ class NodeRunner:
     def _wake(self) -> None:
         self._timer = None
         self.handle(Tick())
-
-
-def _tell_of_state(action: StateChanged) -> None:
-    logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
-
-
-def _tell_of_promotion(action: Promoted) -> None:
-    logger.info("primary in epoch %d", action.epoch)
-
-
-def _tell_of_demotion(action: Demoted) -> None:
-    logger.info("no longer primary: %s", action.reason)
-
-
-def _tell_of_need(action: FindBase) -> None:
-    logger.info("looks for a snapshot or an import: %s", action.reason)
-
-
-def _tell_of_watches(action: EndWatches) -> None:
-    logger.debug("watches end: %s", action.reason)

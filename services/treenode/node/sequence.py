@@ -5,10 +5,13 @@ The rules:
 1. A node's state is one of (log_id, import_id, position). It takes the record at position + 1 and no other. A record
    at or before its position is a repeat: skipped without a look. A record further on is a gap: an error of the
    sender, nothing from there on is taken.
-2. Positions of two logs can't be compared. A pusher that speaks of another log makes the node set its state aside and
-   start empty. A node without any state takes the log_id that it hears first.
-3. A log that ends before the node's position has lost what it had acknowledged. The node refuses it (`RefusePusher`)
-   and serves on: dropping the node's state could drop the last copy of those updates.
+2. Positions of two logs can't be compared, and another log is no reason to give up what the node has: a pusher whose
+   disk was not mounted has another log, too. The node refuses it (`RefusePusher`), and serves on. Only where the hello
+   says that an operator has put that log in the place of the node's own does it go over (`GoOver`): it begins empty
+   there, and serves its old tree until it has an import of the new log (`DropOldTree`). A node without any state takes
+   the log_id that it hears.
+3. A log that ends before the node's position has lost what it had acknowledged. The node refuses it, too: dropping the
+   node's state could drop the last copy of those updates. Where an operator goes on with such a log, it has another id.
 4. A node that the log can't bring on by records alone needs a base: a peer's snapshot or an import. That is one whose
    next record is no longer kept, and an empty one in a cluster with an import in force. It takes no records until it
    has the base (`FindBase`), since they would all be held or be replayed again.
@@ -30,137 +33,33 @@ The rules:
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from services.treenode.node.sequence_events import (
+    AnswerStatus,
+    ApplyRecords,
+    DropOldTree,
+    FindBase,
+    GoOver,
+    Halt,
+    LogEnd,
+    LogEndHeard,
+    LogUnreadable,
+    PusherHello,
+    RecordsApplied,
+    RecordsReceived,
+    RefusePusher,
+    SequenceAction,
+    SequenceEvent,
+    SetAside,
+    StateLost,
+    TreeTaken,
+    UpdateFailed,
+)
 
 #: Log ends that wait for the node's position to get there. When there are more, the newer ones wait their turn.
 PENDING_ENDS_MAX = 64
 
-
-@dataclass(frozen=True)
-class LogEnd:
-    """How far a log goes, as a pusher said at `sent_at_s` (seconds since 1970 by the pusher's clock; 0 unknown)."""
-
-    first_position: int
-    position: int
-    import_id: int
-    sent_at_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Halt:
-    """The node takes no record from `before` on."""
-
-    before: int
-    #: The update at fault: that one, or a held one that it would release.
-    fault_position: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class PusherHello:
-    """A pusher introduces itself. `skipped`: every update that an operator decided to skip, by position."""
-
-    log_id: str
-    log_end: LogEnd
-    skipped: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True)
-class LogEndHeard:
-    """A later word on how far the log goes."""
-
-    log_end: LogEnd
-
-
-@dataclass(frozen=True)
-class RecordsReceived:
-    """Records at hand, whose checksums were found good."""
-
-    positions: Sequence[int]
-
-
-@dataclass(frozen=True)
-class RecordsApplied:
-    """The engine has every record up to this position."""
-
-    position: int
-
-
-@dataclass(frozen=True)
-class TreeTaken:
-    """The tree was replaced as a whole, by a snapshot's or an import's.
-
-    `log_id` is empty where the tree does not know its log (an import before the first contact).
-    """
-
-    log_id: str
-    import_id: int
-    position: int
-
-
-@dataclass(frozen=True)
-class LogUnreadable:
-    """The import can't be built here: a record that it needs is damaged in the log."""
-
-    import_id: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class UpdateFailed:
-    """The engine failed at a record. The tree stands at `position`, before it, and has nothing of it."""
-
-    halt: Halt
-    position: int
-
-
-@dataclass(frozen=True)
-class StateLost:
-    """The tree can't be trusted, and nothing here can take its place. `halt`: what broke it, and is not tried again."""
-
-    reason: str
-    halt: Halt | None = None
-
-
-@dataclass(frozen=True)
-class ApplyRecords:
-    """Apply the records [first, first + count) of those received; the ones before are repeats."""
-
-    first: int
-    count: int
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """Keep the state's files out of the way and go on with an empty tree of this log; before any further record."""
-
-    reason: str
-    log_id: str
-
-
-@dataclass(frozen=True)
-class FindBase:
-    """Look for a snapshot or an import to start from."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class RefusePusher:
-    """End the pusher's stream with FAILED_PRECONDITION."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class AnswerStatus:
-    """Tell the pusher where the node stands: it goes on from there."""
-
-
-SequenceEvent = (
-    PusherHello | LogEndHeard | RecordsReceived | RecordsApplied | TreeTaken | LogUnreadable | UpdateFailed | StateLost
-)
-SequenceAction = ApplyRecords | SetAside | FindBase | RefusePusher | AnswerStatus
+_MEND = "bring back the log that it was, or say `fasttree log adopt` to go on with this one"
 
 
 class PositionGapError(Exception):
@@ -178,6 +77,11 @@ class SequenceCore:
         self.import_id = 0
         #: Everything up to here was applied, held or rejected. Falls only at a `StateLost`, another log, or a halt.
         self.position = 0
+        #: The log of the tree that is served, where that is not `log_id` (rule 2); empty where it is.
+        self.old_log_id = ""
+        #: The log of the pusher that is refused (rules 2 and 3), and why; empty while none is.
+        self.refused_log_id = ""
+        self.refused_reason = ""
         #: The newest word on the log's end; None before the first.
         self.log_end: LogEnd | None = None
         #: When the node last lacked nothing, by the pusher's clock; None if it never heard so.
@@ -276,7 +180,7 @@ class SequenceCore:
     def _lose(self, lost: StateLost) -> list[SequenceAction]:
         """Rule 7: joins anew, as a node that went over to this log would."""
         log_id, log_end = self.log_id, self.log_end
-        self._forget(log_id)
+        self._forget()
         self.halt = lost.halt
         return [SetAside(lost.reason, log_id), *(self._begin(log_end) if log_end is not None else [AnswerStatus()])]
 
@@ -292,22 +196,41 @@ class SequenceCore:
     def _meet(self, hello: PusherHello) -> list[SequenceAction]:
         if not hello.log_id:
             return [RefusePusher("the pusher's hello has no log_id")]
-        if self.log_id and self.log_id != hello.log_id:
-            reason = f"its state is of log {self.log_id}, the pusher's is {hello.log_id}"
-            self._forget(hello.log_id)
-            return [SetAside(reason, hello.log_id), *self._begin(hello.log_end)]
+        if self.log_id and self.log_id != hello.log_id and (self.old_log_id or not self.empty):
+            return self._meet_other_log(hello)
         if self.position > hello.log_end.position:
-            return [
-                RefusePusher(
-                    f"the log ends at {hello.log_end.position}, but this node has updates up to {self.position}: the "
-                    "log has lost updates; restore it, or start the node with an empty state folder"
-                )
-            ]
-        self.log_id = hello.log_id
-        self._unbuildable = LogUnreadable(0, "")
+            return self._refuse(
+                hello.log_id,
+                f"the log ends at {hello.log_end.position}, but this node has updates up to {self.position}: the log "
+                f"has lost updates; {_MEND}",
+            )
+        if self.log_id and self.log_id != hello.log_id:
+            self._forget()  # there is nothing but what was said of another log's end
+        self._accept(hello.log_id)
         if self.halt is not None and {self.halt.before, self.halt.fault_position} & set(hello.skipped):
             self.halt = None
         return self._begin(hello.log_end)
+
+    def _meet_other_log(self, hello: PusherHello) -> list[SequenceAction]:
+        own = {self.log_id, self.old_log_id} - {""}
+        if own.isdisjoint(hello.replaced_log_ids):
+            what = f"its state is of log {self.log_id}, the pusher's is {hello.log_id}"
+            return self._refuse(hello.log_id, f"{what}; {_MEND}")
+        reason = f"log {hello.log_id} took the place of {self.log_id}: {hello.adopted_reason}"
+        if not self.empty:
+            self.old_log_id = self.old_log_id or self.log_id
+        self._accept(hello.log_id)
+        self._forget()
+        return [GoOver(reason, hello.log_id), *self._begin(hello.log_end)]
+
+    def _refuse(self, log_id: str, reason: str) -> list[SequenceAction]:
+        self.refused_log_id, self.refused_reason = log_id, reason
+        return [RefusePusher(reason)]
+
+    def _accept(self, log_id: str) -> None:
+        self.log_id = log_id
+        self.refused_log_id = self.refused_reason = ""
+        self._unbuildable = LogUnreadable(0, "")
 
     def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
         self._target_position = log_end.position
@@ -358,13 +281,16 @@ class SequenceCore:
         self.log_id = tree.log_id or self.log_id
         self.import_id = tree.import_id
         self._advance(tree.position)
+        dropped: list[SequenceAction] = []
+        if self.old_log_id and tree.import_id:
+            self.old_log_id = ""
+            dropped.append(DropOldTree())
         if self.log_end is None:
-            return []
-        return [*self._hear(self.log_end), AnswerStatus()]
+            return dropped
+        return [*dropped, *self._hear(self.log_end), AnswerStatus()]
 
-    def _forget(self, log_id: str) -> None:
+    def _forget(self) -> None:
         """Begins empty. What this log has to say of its end comes right after."""
-        self.log_id = log_id
         self.import_id = 0
         self.position = 0
         self.fresh_at_s = None
@@ -391,6 +317,10 @@ class SequenceCore:
             raise AssertionError("updates of no log")
         if self.halt is not None and self.halt.before <= self.position:
             raise AssertionError(f"halts before {self.halt.before} at position {self.position}")
+        if self.old_log_id and self.import_id:
+            raise AssertionError(f"a tree of log {self.old_log_id} is served beside import {self.import_id}")
+        if bool(self.refused_log_id) != bool(self.refused_reason):
+            raise AssertionError(f"log {self.refused_log_id} is refused for {self.refused_reason!r}")
         if self.base_wanted is None:
             if self.records_wait:
                 raise AssertionError("records wait for no base")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 TreeT = TypeVar("TreeT")
 #: Stands for a record's content: its checksum.
@@ -33,3 +33,10 @@ class TreeInForce(Generic[TreeT, ContentT]):
         """
         newest = last_record if last_record[0] >= self.last_record[0] else self.last_record
         return TreeInForce(tree, newest, self.carried if carried is None else carried)
+
+
+class OldTree(NamedTuple, Generic[TreeT]):
+    """The tree of the log that the node had before; nothing is applied to it any more."""
+
+    log_id: str
+    tree: TreeT

@@ -15,7 +15,9 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import Halt
+from services.treenode.node.sequence_events import (
+    Halt,
+)
 from services.treenode.tree import NotApplied, Tree, UpdateFailedError
 
 SLICE_UPDATES_MIN = 16

@@ -238,5 +238,6 @@ class BuildRunner(ABC):
 
     def _opened_log(self) -> PusherLog:
         if self._log is None:
-            self._log = PusherLog(self._pusher_address)
+            # Of the node's log at the time of asking: where it goes over to another one, the core ends the build.
+            self._log = PusherLog(self._pusher_address, self.node.core.sequence.log_id)
         return self._log

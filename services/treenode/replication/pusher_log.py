@@ -19,7 +19,9 @@ GAP_RECORDS_MAX = 500
 class PusherLog:
     """The log of the pusher at one address; a context manager."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, log_id: str = "") -> None:
+        """`log_id`: the log that is meant; the pusher refuses to give records of another. Empty: whichever it has."""
+        self._log_id = log_id
         self._channel: grpc.aio.Channel = open_channel(address)
         self._stub = pusher_pb2_grpc.PusherServiceStub(self._channel)
 
@@ -35,7 +37,9 @@ class PusherLog:
 
     async def read(self, first_position: int, last_position: int) -> AsyncIterator[Sequence[treenode_pb2.LogRecord]]:
         """Batches of records from `first_position` to `last_position`, both included, in order."""
-        request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)
+        request = pusher_pb2.ReadLogRequest(
+            first_position=first_position, last_position=last_position, log_id=self._log_id
+        )
         async for response in self._stub.ReadLog(request):
             yield response.records
 

@@ -28,12 +28,12 @@ from enum import Enum
 from typing import Any
 
 from services.treenode.node.node import AskAgain, NodeAction, NodeCore, NodeEvent
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence import PositionGapError
+from services.treenode.node.sequence_events import (
     ApplyRecords,
     Halt,
     LogEnd,
     LogEndHeard,
-    PositionGapError,
     PusherHello,
     RecordsApplied,
     RecordsReceived,

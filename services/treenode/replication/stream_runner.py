@@ -19,7 +19,11 @@ from services.shared.serving.errors import (
     UnavailableError,
 )
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import Halt, LogEnd, PusherHello
+from services.treenode.node.sequence_events import (
+    Halt,
+    LogEnd,
+    PusherHello,
+)
 from services.treenode.replication.applying import Applier, decode_records, halt_of
 from services.treenode.replication.stream import (
     Answer,
@@ -43,6 +47,9 @@ from services.treenode.replication.stream import (
 from services.treenode.tree import NotApplied, Skip, UpdateFailedError
 
 LOG_ID_LENGTH_MAX = 128
+#: Logs in whose place one was put, and the length of the reason.
+REPLACED_MAX = 64
+REASON_LENGTH_MAX = 200
 #: Records of one message; a pusher sends some hundreds.
 RECORDS_MAX = 100_000
 #: Messages that are read and not yet looked at; the pusher is held up beyond it.
@@ -133,7 +140,15 @@ class UpdateStreams:
             raise InvalidArgumentError(f"pusher_address: {problem}", field="hello.pusher_address")
         if len(hello.skips) > SKIPS_MAX:
             raise InvalidArgumentError(f"at most {SKIPS_MAX} skips fit into a hello", field="hello.skips")
-        return PusherHello(hello.log_id, _log_end(request.log_end), tuple(skip.position for skip in hello.skips))
+        replaced = hello.replaced_log_ids
+        if len(replaced) > REPLACED_MAX or any(len(log_id) > LOG_ID_LENGTH_MAX for log_id in replaced):
+            raise InvalidArgumentError(
+                f"replaced_log_ids must be at most {REPLACED_MAX}, of {LOG_ID_LENGTH_MAX} characters each",
+                field="hello.replaced_log_ids",
+            )
+        reason = hello.adopted_reason[:REASON_LENGTH_MAX]
+        skipped = tuple(skip.position for skip in hello.skips)
+        return PusherHello(hello.log_id, _log_end(request.log_end), skipped, tuple(replaced), reason)
 
 
 class _Stream:

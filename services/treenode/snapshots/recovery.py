@@ -15,7 +15,9 @@ import grpc.aio
 
 from services.shared.wire.record import RecordDamagedError
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence import Halt
+from services.treenode.node.sequence_events import (
+    Halt,
+)
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.replication.applying import Replayer, halt_of
 from services.treenode.replication.pusher_log import PusherLog

@@ -73,6 +73,9 @@ class SnapshotWriter:
             OSError: It could not be written; the ones before are untouched.
         """
         async with self._turn:
+            if self._node.old is not None:
+                # What a restart needs is the snapshot of the tree that is served; the next one is of an import.
+                return None
             await self._node.gate.settled()
             state = self._state()
             path = self._store.path_of(*state)
@@ -103,6 +106,7 @@ class SnapshotWriter:
         await writing.finished(WRITE_TIMEOUT_S)
         size_bytes = await in_thread(layout.finish, descriptor, label, meta, durable=True)
         await in_thread(self._store.take, self._store.unfinished, *state)
+        await in_thread(self._store.set_others_aside, label["log_id"])
         self.took_s = time.perf_counter() - began_s
         self._saved, self._saved_at_s = state, now_s()
         await asyncio.to_thread(self._store.prune)
@@ -120,7 +124,7 @@ class SnapshotWriter:
     def _due(self) -> bool:
         sequence = self._node.core.sequence
         state = (sequence.import_id, sequence.position)
-        if state == self._saved:
+        if state == self._saved or self._node.old is not None:
             return False
         settings = self._node.settings
         return (

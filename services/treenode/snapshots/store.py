@@ -123,6 +123,16 @@ class SnapshotStore:
         for snapshot in self.all():
             self.set_aside(snapshot, reason)
 
+    def set_others_aside(self, log_id: str) -> None:
+        """Moves every snapshot of another log out of the way: there is one of this log now (empty: of none yet)."""
+        for snapshot in self.all() if log_id else ():
+            try:
+                other = read_label(snapshot.path)["log_id"]
+            except (StateDamagedError, OSError, ValueError, KeyError):
+                continue  # whoever starts from it finds out
+            if other and other != log_id:
+                self.set_aside(snapshot, f"it is of log {other}; the node went over to log {log_id}")
+
     def incoming(self, import_id: int, position: int, sha256: bytes) -> Path:
         """Where a peer's snapshot goes while it comes; what is left of any other one is removed."""
         self._incoming = self._folder / f"peer-{import_id}-{position}-{sha256.hex()[:16]}{PART}"

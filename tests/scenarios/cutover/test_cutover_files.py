@@ -31,21 +31,21 @@ from services.treenode.node import search
 from services.treenode.node.builds import IllegalPhaseError
 from services.treenode.node.lifecycle import NodeState, StateChanged
 from services.treenode.node.node import AskAgain, DrainAsked, NodeAction, NodeCore, NodeEvent
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence_events import (
     ApplyRecords,
+    GoOver,
     LogEnd,
     LogEndHeard,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
-    SetAside,
     TreeTaken,
 )
 from services.treenode.node.settings import CutoverSettings, NodeSettings
 from tests.scenarios.driver import Table, of_folder
 
 _PARTS = (*get_args(cut.BuildAction), *get_args(search.SearchAction))
-SHOWN = (*_PARTS, cut.PauseApplying, cut.ResumeApplying, AskAgain, SetAside)
+SHOWN = (*_PARTS, cut.PauseApplying, cut.ResumeApplying, AskAgain, GoOver)
 
 
 class ToldCutover(NodeCore):
@@ -86,7 +86,9 @@ def short(words: list[str], core: ToldCutover) -> object | None:
         case ["end", end, *options]:
             return LogEndHeard(_log_end({"end": end, **_values(options)}))
         case ["hello", log_id, *options]:
-            return PusherHello(log_id, _log_end(_values(options)))
+            values = _values(options)
+            replaced = tuple(filter(None, values.get("replaces", "").split(",")))
+            return PusherHello(log_id, _log_end(values), (), replaced, "it is lost" if replaced else "")
         case ["ends"]:
             return DrainAsked()
     return _search_event(words, core.cutover.search.number) or _build_event(words, core)
@@ -194,8 +196,8 @@ def _say_search(action: Any) -> str | None:
             return f"search {number}: pass over {peer}: {reason}"
         case search.StopSearch(number):
             return f"search {number}: stop"
-        case SetAside(reason, _):
-            return f"set the state aside: {reason}"
+        case GoOver(reason, _):
+            return f"go over: {reason}"
     return None
 
 

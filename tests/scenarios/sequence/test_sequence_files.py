@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
-from services.treenode.node.sequence import PositionGapError, SequenceCore, SequenceEvent
+from services.treenode.node.sequence import PositionGapError, SequenceCore
+from services.treenode.node.sequence_events import (
+    SequenceEvent,
+)
 from tests.scenarios.driver import Table, Timeless, of_folder
 from tests.scenarios.language import write_value
 
@@ -26,6 +29,10 @@ def state(timeless: Timeless[SequenceCore], now_s: float) -> str:
     lines = [f"{stands}, {lack}{fresh}"]
     if core.halt is not None:
         lines.append(f"halts before {core.halt.before}, at fault is {core.halt.fault_position}: {core.halt.reason}")
+    if core.old_log_id:
+        lines.append(f"serves the tree of log {core.old_log_id}")
+    if core.refused_log_id:
+        lines.append(f"refuses log {core.refused_log_id}")
     if core.base_wanted is not None:
         waits = ", and records wait" if core.records_wait else ""
         lines.append(f"wants a base of import {core.base_import_id} or later{waits}: {core.base_wanted}")

@@ -1,7 +1,7 @@
 """The core of the pusher's stream, with a node's core behind it. Short forms:
 
 node 1/10            where the node stands: import/position, in the log log-1
-hello [end=12] [log=log-1]
+hello [end=12] [log=log-1] [replaces=log-1]
 records 11..13 [end=20]
                      a message with these, and a word on the log's end
 nothing [end=20]     a message without records
@@ -24,7 +24,12 @@ from typing import get_args
 from services.shared.cores import Tick
 from services.treenode.node.cutover_events import Cancelled, RelayoutAsked, TreeBuilt
 from services.treenode.node.node import NodeAction, NodeCore, NodeEvent
-from services.treenode.node.sequence import Halt, LogEnd, PusherHello, TreeTaken
+from services.treenode.node.sequence_events import (
+    Halt,
+    LogEnd,
+    PusherHello,
+    TreeTaken,
+)
 from services.treenode.node.settings import NodeSettings
 from services.treenode.replication.stream import (
     Came,
@@ -76,7 +81,8 @@ def short(words: list[str], core: ToldStream) -> object | None:
             log_id = values.get("log", "log-1")
             import_id = core.node.sequence.import_id if log_id == "log-1" else 0
             log_end = LogEnd(1, int(values.get("end", core.node.sequence.position)), import_id)
-            return Opened(PusherHello(log_id, log_end))
+            replaced = tuple(filter(None, [values.get("replaces", "")]))
+            return Opened(PusherHello(log_id, log_end, (), replaced, "it is lost" if replaced else ""))
         case ["records", positions, *options]:
             span = _span(positions)
             return Came(span[0], len(span), _log_end(options, core), positions)

@@ -21,11 +21,12 @@ _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
 LISTED = {
-    "services/pusher/log/end_mark.py:os.open": "the end mark costs a microsecond a commit, for want of an fsync",
-    "services/pusher/log/end_mark.py:pwrite": "as above: after a power failure it is older than the log, never newer",
+    "services/pusher/log/disk/end_mark.py:os.open": "the end mark costs a microsecond a commit, for want of an fsync",
+    "services/pusher/log/disk/end_mark.py:pwrite": "as above: after a power failure it is older than the log",
     "services/pusher/log/inspection.py:connect": _SQLITE,
-    "services/pusher/log/sqlite.py:connect": _SQLITE,
-    "services/pusher/log/wal_checkpointer.py:connect": _SQLITE,
+    "services/pusher/backups/backups.py:connect": _SQLITE,
+    "services/pusher/log/disk/database.py:connect": _SQLITE,
+    "services/pusher/log/disk/wal_checkpointer.py:connect": _SQLITE,
     "services/coordinator/stores/sqlite.py:connect": _SQLITE,
     "services/treenode/snapshots/state_file.py:ftruncate": _STATE,
     "services/treenode/snapshots/state_file.py:fsync": _STATE,

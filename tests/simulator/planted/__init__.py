@@ -11,7 +11,8 @@ from tests.simulator.planted.admission import ADMISSION
 from tests.simulator.planted.coordinator import COORDINATOR
 from tests.simulator.planted.cutover import CUTOVER
 from tests.simulator.planted.imports import IMPORTS
+from tests.simulator.planted.lineage import LINEAGE
 from tests.simulator.planted.node import NODE
 from tests.simulator.planted.pusher import PUSHER
 
-PLANTED = (*PUSHER, *ADMISSION, *IMPORTS, *NODE, *CUTOVER, *COORDINATOR)
+PLANTED = (*PUSHER, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *COORDINATOR)

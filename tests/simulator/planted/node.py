@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 from services.treenode.node.role import LeaseAnswered, RoleCore
-from services.treenode.node.sequence import ApplyRecords, SequenceCore, StateLost
+from services.treenode.node.sequence import SequenceCore
+from services.treenode.node.sequence_events import (
+    ApplyRecords,
+    StateLost,
+)
 from tests.simulator import node_halts
 from tests.simulator.messages import Record
-from tests.simulator.node_process import NodeProcess, Snapshot
+from tests.simulator.node_process import NodeProcess
+from tests.simulator.node_state import Snapshot
 from tests.simulator.planted.planting import plant
 from tests.simulator.toy_tree import Update
 

@@ -14,14 +14,14 @@ from services.treenode.node import cutover_events as cut
 from services.treenode.node import search
 from services.treenode.node.builds import Phase
 from services.treenode.node.node import DrainAsked, NodeCore, NodeEvent
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence_events import (
     ApplyRecords,
+    GoOver,
     LogEnd,
     LogEndHeard,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
-    SetAside,
 )
 from services.treenode.node.settings import CutoverSettings, NodeSettings
 
@@ -102,7 +102,7 @@ class CutoverMachine(RuleBasedStateMachine):
             case cut.PauseApplying() | cut.ResumeApplying():
                 assert self.paused is isinstance(action, cut.ResumeApplying), "told twice"
                 self.paused = not self.paused
-            case SetAside():
+            case GoOver():
                 self.live = Tree()
             case cut.TakeTree():
                 self.take(action)
@@ -195,9 +195,13 @@ class CutoverMachine(RuleBasedStateMachine):
 
     @rule()
     def another_log_comes(self) -> None:
-        self.log_id += "+"
+        replaced, self.log_id = self.log_id, self.log_id + "+"
+        if self.live.position or self.live.import_id:
+            before = self.live.copy()
+            self.handle(PusherHello(self.log_id, LogEnd(1, 5, 0)))
+            assert self.live.position == before.position, "went over to a log that nobody adopted"
         self.log_end, self.first, self.in_force = 5, 1, 0
-        self.handle(PusherHello(self.log_id, LogEnd(1, 5, 0)))
+        self.handle(PusherHello(self.log_id, LogEnd(1, 5, 0), (), (replaced,), "test"))
 
     @rule(wait_s=st.sampled_from([0.1, 1.0, 11.0, 61.0]))
     def time_passes(self, wait_s: float) -> None:

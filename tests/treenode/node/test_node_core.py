@@ -9,12 +9,12 @@ from services.treenode.node.cutover_events import LoadBegun, LoadFailed
 from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence import PositionGapError
+from services.treenode.node.sequence_events import (
     ApplyRecords,
     LogEnd,
     LogEndHeard,
     LogUnreadable,
-    PositionGapError,
     PusherHello,
     RecordsApplied,
     RecordsReceived,

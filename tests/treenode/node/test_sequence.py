@@ -5,20 +5,20 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from services.treenode.node.sequence import (
+from services.treenode.node.sequence import PositionGapError, SequenceCore
+from services.treenode.node.sequence_events import (
     AnswerStatus,
     ApplyRecords,
+    DropOldTree,
     FindBase,
+    GoOver,
     LogEnd,
     LogEndHeard,
     LogUnreadable,
-    PositionGapError,
     PusherHello,
     RecordsApplied,
     RecordsReceived,
     RefusePusher,
-    SequenceCore,
-    SetAside,
     TreeTaken,
 )
 
@@ -30,6 +30,8 @@ class SequenceWalk(RuleBasedStateMachine):
         super().__init__()
         self.core = SequenceCore(caught_up_lag_updates=1)
         self.clock_s = 0.0
+        #: The log of the tree that is served, where that is another one; and the one that is refused.
+        self.old_log_id = self.refused = ""
         self.begin("")
 
     def begin(self, log_id: str) -> None:
@@ -40,6 +42,10 @@ class SequenceWalk(RuleBasedStateMachine):
         self.ends: list[tuple[int, float]] = []
 
     # -- what holds by definition
+
+    @property
+    def is_empty(self) -> bool:
+        return self.import_id == self.position == 0
 
     @property
     def records_wait(self) -> bool:
@@ -76,16 +82,24 @@ class SequenceWalk(RuleBasedStateMachine):
         ahead=st.integers(0, 4),
         kept=st.integers(0, 9),
         import_id=st.integers(0, 2),
+        replaces=st.sampled_from([(), ("one", "two"), ("three",)]),
     )
-    def meet(self, log_id: str, ahead: int, kept: int, import_id: int) -> None:
+    def meet(self, log_id: str, ahead: int, kept: int, import_id: int, replaces: tuple[str, ...]) -> None:
         other = self.log_id not in ("", log_id)
         end = self.end_of_log(ahead, kept, import_id)
-        actions = self.core.handle(PusherHello(log_id, end))
+        actions = self.core.handle(PusherHello(log_id, end, (), replaces, "it is lost" if replaces else ""))
+        stands_elsewhere = other and (self.old_log_id or not self.is_empty)
+        if stands_elsewhere and not {self.log_id, self.old_log_id} & set(replaces):
+            assert [type(action) for action in actions] == [RefusePusher]
+            self.refused = log_id
+            return
+        self.refused = ""
         if other:
+            self.old_log_id = self.old_log_id or ("" if self.is_empty else self.log_id)
             self.begin(log_id)
         self.log_id, self.unbuildable, self.target = log_id, 0, end.position
         self.hear(end)
-        expected = [SetAside] * other + [FindBase] * self.wants_base + [AnswerStatus]
+        expected = [GoOver] * bool(stands_elsewhere) + [FindBase] * self.wants_base + [AnswerStatus]
         assert [type(action) for action in actions] == expected
 
     @rule(lost=st.integers(1, 3))
@@ -94,6 +108,7 @@ class SequenceWalk(RuleBasedStateMachine):
             end = LogEnd(1, self.position - lost, 9, self.clock_s)
             (refusal,) = self.core.handle(PusherHello(self.log_id, end))
             assert isinstance(refusal, RefusePusher)
+            self.refused = self.log_id
 
     @precondition(lambda self: self.log_end is not None)
     @rule(ahead=st.integers(0, 4), kept=st.integers(0, 9), import_id=st.integers(0, 3))
@@ -124,11 +139,14 @@ class SequenceWalk(RuleBasedStateMachine):
         wanted = self.wants_base
         self.import_id, self.position = import_id, self.position + ahead
         actions = self.core.handle(TreeTaken(self.log_id if knows_log else "", import_id, self.position))
+        dropped = [DropOldTree] * bool(self.old_log_id and import_id)
+        if dropped:
+            self.old_log_id = ""
         if self.log_end is None:
-            assert actions == []
+            assert [type(action) for action in actions] == dropped
             return
         self.hear(self.log_end)
-        expected = [FindBase] * (self.wants_base and not wanted) + [AnswerStatus]
+        expected = dropped + [FindBase] * (self.wants_base and not wanted) + [AnswerStatus]
         assert [type(action) for action in actions] == expected
 
     @rule(import_id=st.integers(1, 3))
@@ -145,6 +163,7 @@ class SequenceWalk(RuleBasedStateMachine):
         core = self.core
         core.validate()
         assert (core.log_id, core.import_id, core.position) == (self.log_id, self.import_id, self.position)
+        assert (core.old_log_id, core.refused_log_id) == (self.old_log_id, self.refused)
         assert core.log_end == self.log_end
         assert core.empty is (self.import_id == self.position == 0)
         assert core.lag_updates == (max(0, self.log_end.position - self.position) if self.log_end else 0)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from services.shared.serving.errors import ResourceExhaustedError, UnavailableError
-from services.treenode.node.waiters import PositionWaiters
+from services.treenode.reports.waiters import PositionWaiters
 
 
 async def started(*waits: asyncio.Task[None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, *, midway: bool = False) -> None:
 class SkippingStream(Stream):
     """One whose hello says what is skipped."""
 
-    async def hello(self, cluster: str = CLUSTER) -> treenode_pb2.ApplyUpdatesResponse:
+    async def hello(self, cluster: str = CLUSTER, replaces: Sequence[str] = ()) -> treenode_pb2.ApplyUpdatesResponse:
         hello = treenode_pb2.PusherHello(
             cluster=cluster, log_id=self._pusher.log_id, pusher_address=self._pusher.address, skips=[SKIP]
         )

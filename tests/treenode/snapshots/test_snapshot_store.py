@@ -14,9 +14,11 @@ def store_in(folder: Path) -> SnapshotStore:
     return SnapshotStore(folder, kept=2, cluster="dot")
 
 
-def written(store: SnapshotStore, import_id: int, position: int, *, cluster: str = "dot") -> Snapshot:
+def written(
+    store: SnapshotStore, import_id: int, position: int, *, cluster: str = "dot", log_id: str = "log-1"
+) -> Snapshot:
     path = store.path_of(import_id, position)
-    label = {"cluster": cluster, "import_id": import_id, "position": position}
+    label = {"cluster": cluster, "import_id": import_id, "position": position, "log_id": log_id}
     with path.open("w+b") as file:
         write_state_to(file.fileno(), label, {"from": position}, {"a": np.arange(position)})
     return Snapshot(import_id, position, path)
@@ -116,12 +118,23 @@ def test_a_whole_download_takes_its_place(tmp_path: Path) -> None:
     store.discard(part)
 
 
-def test_all_are_set_aside_for_another_log(tmp_path: Path) -> None:
+def test_all_are_set_aside_for_a_lost_state(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     written(store, 1, 1)
     written(store, 1, 2)
-    store.set_all_aside("another log")
+    store.set_all_aside("it has taken an update that is skipped")
     assert store.all() == []
+
+
+def test_those_of_another_log_are_set_aside_once_there_is_one_of_this(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    written(store, 7, 1000, log_id="old")
+    written(store, 1, 2, log_id="new")
+    store.set_others_aside("")
+    assert names(tmp_path) == ["1-2.snapshot", "7-1000.snapshot"]
+    store.set_others_aside("new")
+    assert names(tmp_path) == ["1-2.snapshot", "aside"]
+    assert "log old" in (tmp_path / "aside" / "7-1000.reason").read_text()
 
 
 def test_what_was_begun_early_is_taken_once_and_for_the_newest_only(tmp_path: Path) -> None:

@@ -77,7 +77,12 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
         "note": view.note if view is not None else "",
         "log": None
         if pusher is None
-        else {"log_id": pusher.log_id, "first_position": pusher.log_end.first_position, "position": end},
+        else {
+            "log_id": pusher.log_id,
+            "first_position": pusher.log_end.first_position,
+            "position": end,
+            "closed": pusher.closed_reason,
+        },
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
@@ -183,6 +188,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
         if node.get("note"):
             mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
             click.echo(f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else ""))
+    if has_pusher and content["log"]["closed"]:
+        click.echo(f"no pushes are taken: {content['log']['closed']}")
     if content["note"]:
         click.echo(f"note: {content['note']}")
     for entry in content["imports"][:3]:

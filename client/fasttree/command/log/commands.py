@@ -1,4 +1,4 @@
-"""`fasttree log`: read the log as text, check it, skip an update of it."""
+"""`fasttree log`: read the log as text, check it, skip an update of it, say which one it is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fasttree.client import update_to_json
+from fasttree.command.log.backups import backup_command, restore_command
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
@@ -29,7 +30,11 @@ _to_option = click.option("--to", "last", type=click.IntRange(min=1), help="Last
 
 @click.group()
 def log() -> None:
-    """The pusher's log: dump it, verify it, skip an update that stops nodes."""
+    """The pusher's log: dump, verify, back up, bring back; skip an update, adopt a log that is not the nodes'."""
+
+
+log.add_command(backup_command)
+log.add_command(restore_command)
 
 
 @log.command()
@@ -133,6 +138,27 @@ def skip(session: Session, position: int, reason: str, force: bool) -> None:
         print_json(figures)
     else:
         click.echo(f"update {position} ({answer.skipped_update_id}) is skipped, by record {answer.position}")
+
+
+@log.command()
+@click.option("--reason", required=True, help="Why, for the nodes' logs and whoever asks later.")
+@common_options
+def adopt(session: Session, reason: str) -> None:
+    """Goes on with the pusher's log although nodes have another past: what it lacks is given up.
+
+    The nodes go over to it. Each serves the tree that it has until it has an import of this log.
+    """
+
+    async def body() -> pusher_pb2.AdoptLogResponse:
+        async with session.client() as client:
+            return await client.adopt_log(reason)
+
+    answer = run(body())
+    replaced = list(answer.replaced_log_ids)
+    if session.json:
+        print_json({"log_id": answer.log_id, "replaced_log_ids": replaced})
+    else:
+        click.echo(f"log {answer.log_id} stands in the place of {', '.join(replaced)}; import a file now, if none is")
 
 
 def _verify_folder(session: Session, folder: Path) -> None:

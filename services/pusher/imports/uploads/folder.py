@@ -21,6 +21,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -64,7 +65,7 @@ _HOW_IT_ENDED = {
 
 
 class UploadFolder:
-    """Watches one folder.
+    """Watches one folder. While `is_closed`, files lie: the log that they would be as of must not grow.
 
     Raises:
         OSError: The folder can't be made.
@@ -76,12 +77,14 @@ class UploadFolder:
         intake: ImportIntake,
         catalog: ImportCatalog,
         background: Background,
+        is_closed: Callable[[], bool] = lambda: False,
         *,
         poll_s: float,
         stable_s: float,
         marker_settle_s: float,
     ) -> None:
         self._folder, self._intake, self._catalog, self._background = folder, intake, catalog, background
+        self._is_closed = is_closed
         self._poll_s, self._cut_s = poll_s, _CUT_TIMES * stable_s
         self._arrivals = Arrivals(stable_s, marker_settle_s)
         #: What went wrong last, so that the same is not said twice a second.
@@ -98,6 +101,9 @@ class UploadFolder:
         """For as long as the pusher runs."""
         await self._follow_left_over()
         while True:
+            if self._is_closed():
+                await asyncio.sleep(self._poll_s)
+                continue
             try:
                 for claimed in await asyncio.to_thread(self._claim_due):
                     await self._try(claimed)

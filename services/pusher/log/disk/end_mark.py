@@ -1,4 +1,4 @@
-"""The newest position that was promised to anyone, kept beside the log.
+"""The newest position that was promised to anyone, kept beside the log: it vouches for it.
 
 Written after each commit and before its receipts, without an fsync: it costs a microsecond, survives any end of the
 process, and after a power failure is at worst older than the log, never newer. So a log that ends before it has lost
@@ -12,23 +12,38 @@ import os
 import struct
 import zlib
 from pathlib import Path
+from typing import NamedTuple
 
 logger = logging.getLogger(__name__)
 
 _MARK = struct.Struct("<QII")  # position, CRC-32 of the log's id, CRC-32 of what stands before
 
 
-def _decode(mark: bytes) -> tuple[int, int]:
-    """Position and log of a mark; zeros where it is none."""
+class Promise(NamedTuple):
+    """What a mark says: the position, and of which log."""
+
+    position: int
+    log_crc32: int
+
+    def is_of(self, log_id: str) -> bool:
+        """Whether it was made of that log."""
+        return self.log_crc32 == zlib.crc32(log_id.encode())
+
+
+_NONE = Promise(0, 0)
+
+
+def _decode(mark: bytes) -> Promise:
+    """Position 0 where it is no mark: missing, or torn by a power failure."""
     if len(mark) != _MARK.size:
-        return 0, 0
+        return _NONE
     position, log, checksum = _MARK.unpack(mark)
-    return (position, log) if checksum == zlib.crc32(mark[:12]) else (0, 0)
+    return Promise(position, log) if checksum == zlib.crc32(mark[:12]) else _NONE
 
 
-def promised_by(path: Path) -> int:
-    """What a mark's file says, of whichever log; 0 where there is none."""
-    return _decode(path.read_bytes())[0] if path.is_file() else 0
+def read_mark(path: Path) -> Promise:
+    """What a mark's file says, of whichever log."""
+    return _decode(path.read_bytes()) if path.is_file() else _NONE
 
 
 class EndMark:
@@ -43,11 +58,6 @@ class EndMark:
         self._log = zlib.crc32(log_id.encode())
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._failed = False
-
-    def read(self) -> int:
-        """The marked position; 0 where there is none, it is of another log, or it was torn by a power failure."""
-        position, log = _decode(os.pread(self._file, _MARK.size, 0))
-        return position if log == self._log else 0
 
     def write(self, position: int) -> None:
         """Marks a position. A failure is told once, and does not fail the commit: the update itself is on disk."""

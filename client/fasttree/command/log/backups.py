@@ -1,0 +1,84 @@
+"""`fasttree log backup` and `fasttree log restore`: on the pusher's machine, by its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fasttree.command.output import Progress, print_json
+from fasttree.command.session import CommandError, Session, common_options
+from services.pusher.backups.backups import BackupError, Copied, back_up, restore
+from services.pusher.log.store import LogStoreError
+
+_folder = click.option(
+    "--folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The pusher's state folder.",
+)
+
+
+@click.command("backup")
+@click.argument("target", type=click.Path(path_type=Path, file_okay=False))
+@_folder
+@common_options
+def backup_command(session: Session, target: Path, folder: Path) -> None:
+    """Copies the log and the import files that it needs into the folder TARGET, which must be empty.
+
+    As of one moment, while the pusher runs and takes pushes; every record of the copy is read and checked.
+    """
+    copied = _run(session, lambda progress: back_up(folder, target, progress))
+    if session.json:
+        print_json({**_json(copied), "backup": str(target)})
+    else:
+        click.echo(f"{_text(copied)}: backed up to {target}")
+
+
+@click.command("restore")
+@click.argument("backup", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@_folder
+@common_options
+def restore_command(session: Session, backup: Path, folder: Path) -> None:
+    """Puts the log of a backup in the place of the pusher's, which must be down. What lies there is kept beside it.
+
+    The pusher hears from the nodes before it takes pushes. Where they have more than the backup, it says so and takes
+    none: `fasttree log adopt` is the word to go on without that.
+    """
+    copied = _run(session, lambda progress: restore(backup, folder, progress))
+    moved_to = str(copied.moved_to) if copied.moved_to is not None else ""
+    if session.json:
+        print_json({**_json(copied), "moved_to": moved_to})
+        return
+    click.echo(f"{_text(copied)}: brought back to {folder}")
+    if moved_to:
+        click.echo(f"what was there is in {moved_to}")
+    click.echo("start the pusher, then look at `fasttree status`: it says whether nodes have more than this log")
+
+
+def _run(session: Session, work: Callable[[Callable[[str, int, int], None]], Copied]) -> Copied:
+    progress = Progress(quiet=session.json)
+    try:
+        return work(progress.percent)
+    except (BackupError, LogStoreError, OSError) as error:
+        raise CommandError(str(error)) from None
+    finally:
+        progress.clear()
+
+
+def _json(copied: Copied) -> dict[str, Any]:
+    return {
+        "log_id": copied.log.log_id,
+        "first_position": copied.log.first_position,
+        "last_position": copied.log.last_position,
+        "imports": list(copied.imports),
+        "size_bytes": copied.size_bytes,
+    }
+
+
+def _text(copied: Copied) -> str:
+    log = copied.log
+    files = f"{len(copied.imports)} import file{'s' if len(copied.imports) != 1 else ''}"
+    return f"log {log.log_id}, positions {log.first_position} to {log.last_position}, {files}"

@@ -1,0 +1,87 @@
+"""The log's SQLite file: how it is opened, its tables, and what its errors mean."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.pusher.log.settings import LogSettings
+from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullError
+
+SCHEMA_VERSION = 2
+#: Made where they are not there yet: a log of an earlier version gets the newer ones.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (position INTEGER PRIMARY KEY, update_id TEXT NOT NULL UNIQUE, frame BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS time_marks (position INTEGER PRIMARY KEY, stored_at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS imports (import_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL, status BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS replaced_logs (number INTEGER PRIMARY KEY, log_id TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+#: A clock may be off by so much and still be right, in seconds.
+_CLOCKS_DIFFER_S = 3_600.0
+_NO_ROOM = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+@contextmanager
+def errors_told(path: Path) -> Iterator[None]:
+    """Turns SQLite's errors into the store's."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _NO_ROOM:
+            raise StoreFullError(f"can't write {path}: {error}; make room on its disk") from error
+        if code in _DAMAGED:
+            raise LogDamagedError(f"{path} is damaged: {error}; bring back a whole copy") from error
+        raise
+
+
+def connect(path: Path, settings: LogSettings) -> sqlite3.Connection:
+    """A connection for reading and writing."""
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {64 << 20}")
+    connection.execute(f"PRAGMA cache_size = -{settings.log_cache_mib * 1024}")
+    if settings.log_pages_max:
+        connection.execute(f"PRAGMA max_page_count = {settings.log_pages_max}")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables, and brings a file of an earlier version to this one.
+
+    Raises:
+        LogStoreError: The file is of a newer version.
+    """
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise LogStoreError(f"{path} has version {version}, this program knows {SCHEMA_VERSION}: use a newer one")
+    if version == SCHEMA_VERSION:
+        connection.executescript(_TABLES)  # writes nothing where they are there: a full disk can be opened
+        return
+    connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION};")
+    if version == 0:
+        connection.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
+    elif version == 1:
+        # Version 1 has readings of the wall clock for marks; running time goes on from the newest. One of the future is
+        # of a clock that had jumped: by it, every other record would be older than it is.
+        connection.execute("DELETE FROM time_marks WHERE stored_at > ?", (time.time() + _CLOCKS_DIFFER_S,))
+    connection.execute("COMMIT")

@@ -1,0 +1,50 @@
+"""What a node tells in its log of what its core does."""
+
+from __future__ import annotations
+
+import logging
+
+from services.treenode.node.lifecycle import EndWatches, StateChanged
+from services.treenode.node.role import AnswerRefused, Demoted, Promoted
+from services.treenode.node.sequence_events import FindBase, RefusePusher
+
+logger = logging.getLogger(__name__)
+
+
+class Refusals:
+    """The same refusal comes with every heartbeat, and with every hello: once is enough."""
+
+    def __init__(self) -> None:
+        self._answer = self._pusher = ""
+
+    def of_answer(self, action: AnswerRefused) -> None:
+        """An answer of the coordinator."""
+        if action.reason != self._answer:
+            self._answer = action.reason
+            logger.warning("an answer of the coordinator is not believed: %s", action.reason)
+
+    def of_pusher(self, action: RefusePusher) -> None:
+        """A pusher."""
+        if action.reason != self._pusher:
+            self._pusher = action.reason
+            logger.error("refuses the pusher, and serves on: %s", action.reason)
+
+
+def of_state(action: StateChanged) -> None:
+    logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
+
+
+def of_promotion(action: Promoted) -> None:
+    logger.info("primary in epoch %d", action.epoch)
+
+
+def of_demotion(action: Demoted) -> None:
+    logger.info("no longer primary: %s", action.reason)
+
+
+def of_need(action: FindBase) -> None:
+    logger.info("looks for a snapshot or an import: %s", action.reason)
+
+
+def of_watches(action: EndWatches) -> None:
+    logger.debug("watches end: %s", action.reason)

@@ -1,0 +1,28 @@
+"""What a simulated node is set to, and what it has on its disk."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from tests.simulator.toy_tree import ToyTree, Update
+
+
+class NodeTimes(NamedTuple):
+    """Times of a node's shell, in seconds."""
+
+    heartbeat_s: float = 0.25
+    apply_s: float = 0.004
+    load_s: float = 0.5
+    build_s: float = 1.5
+    compare_s: float = 1.0
+    snapshot_s: float = 20.0
+
+
+class Snapshot(NamedTuple):
+    """A state on disk; `sound` is what its checksum says."""
+
+    log_id: str
+    tree: ToyTree
+    carried: tuple[int, ...]
+    last_record: tuple[int, Update | None]
+    sound: bool = True
