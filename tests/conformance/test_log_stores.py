@@ -132,12 +132,28 @@ def test_trimming_takes_the_oldest_and_never_the_newest(store: LogStore) -> None
     assert store.ends() == LogEnds(100, 101)
 
 
-def test_an_id_is_known_for_as_long_as_its_record_is_kept(store: LogStore) -> None:
+def test_an_id_outlives_its_record(store: LogStore) -> None:
     put(store, 0, 10)
     store.trim(6, 100)
-    again = store.append(*ids_and_contents([order(4), order(5)]))
-    assert list(again.positions) == [11, 6]
-    assert again.duplicates == {1}
+    again = store.append(*ids_and_contents([order(4), order(5), order(3, 999), order(20), order(4, 1), order(4)]))
+    assert list(again.positions) == [5, 6, 0, 11, 0, 5]
+    assert again.duplicates == {0, 1, 5}
+    assert again.conflicts == {2: 4, 4: 5}
+    assert store.ends() == LogEnds(6, 11)
+
+
+def test_ids_are_known_after_many_trims_and_merges(store: LogStore) -> None:
+    for begin in range(0, 2000, 100):
+        put(store, begin, 100)
+        store.trim(begin + 50, 100)
+        while (take_merged := store.merge_ids()) is not None:
+            take_merged()
+    again = store.append(*ids_and_contents(orders(0, 2000)))
+    assert list(again.positions) == list(range(1, 2001))
+    assert again.run is None
+    assert len(again.duplicates) == 2000
+    other = store.append(*ids_and_contents([order(number, 7) for number in range(2000)]))
+    assert other.conflicts == {number: number + 1 for number in range(2000)}
 
 
 def test_imports_are_kept_and_replaced(store: LogStore) -> None:

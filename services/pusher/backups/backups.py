@@ -3,6 +3,7 @@
 | in the folder | what |
 |---|---|
 | `log.db` | the log as of one moment, in one file: every record was read and found good |
+| `ids/` | the ids of records that were trimmed before that moment |
 | `imports/` | the import files that the pusher kept then, each with the SHA-256 that its manifest says |
 
 It has no `log.end`: a log out of a backup is vouched for by nothing. A pusher that starts with one hears from the nodes
@@ -21,17 +22,17 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.log.inspection import LogVerification, log_path, verify_log
+from services.pusher.log.inspection import LogVerification, log_path, runs_of, verify_log
 from services.shared.files.checksums import file_sha256
 from services.shared.files.chunks import copy_file
-from services.shared.files.durable import discard, make_folder, part_of, replace_durably
+from services.shared.files.durable import PART, discard, make_folder, part_of, replace_durably
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.process import StartupError
 
-_IMPORTS = "imports"
+_IMPORTS, _IDS = "imports", "ids"
 #: Everything of a log that is moved out of the way, the log itself last.
-_OF_A_LOG = ("log.end", "log.db-shm", "log.db-wal", "log.db")
+_OF_A_LOG = ("log.end", "ids", "log.db-shm", "log.db-wal", "log.db")
 #: Pages of one step: the writer of the log waits for no reader, but progress is told in between.
 _STEP_PAGES = 2_048
 
@@ -76,6 +77,7 @@ def back_up(folder: Path, target: Path, progress: Progress) -> Copied:
     part = part_of(target / "log.db")
     with _told(source):
         _copy_log(source, part, progress)
+        _copy_ids(part, source.parent / _IDS, target / _IDS, progress)
     found = _checked(part)
     names = tuple(_copy_imports(part, folder / _IMPORTS, target / _IMPORTS, progress, must=False))
     replace_durably(part, target / "log.db")
@@ -100,8 +102,13 @@ def restore(backup: Path, folder: Path, progress: Progress) -> Copied:
             raise BackupError(f"the backup has {needed} bytes, {folder} has {free} free: make room there")
         part = part_of(folder / "log.db")
         _copy_file(source, part, "copying the log", progress)
+        ids = folder / f"{_IDS}{PART}"
+        shutil.rmtree(ids, ignore_errors=True)
+        _copy_ids(source, source.parent / _IDS, ids, progress)
         names = tuple(_copy_imports(source, source.parent / _IMPORTS, folder / _IMPORTS, progress, must=True))
         moved_to = _move_aside(folder)
+        if ids.exists():
+            replace_durably(ids, folder / _IDS)
         replace_durably(part, folder / "log.db")
         return Copied(found, names, needed, moved_to)
 
@@ -130,6 +137,21 @@ def _copy_log(source: Path, part: Path, progress: Progress) -> None:
 
             log.backup(copy, pages=_STEP_PAGES, progress=tell)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, without a WAL that could be left behind
+
+
+def _copy_ids(log: Path, source: Path, target: Path, progress: Progress) -> None:
+    """The files of ids that the log counts: they never change, and stay for a while after they count no more."""
+    with closing(sqlite3.connect(f"{log.resolve().as_uri()}?mode=ro", uri=True)) as opened:
+        paths = runs_of(opened, source)
+    if paths:
+        make_folder(target)
+    for path in paths:
+        part = part_of(target / path.name)
+        try:
+            _copy_file(path, part, f"copying {path.name}", progress)
+        except FileNotFoundError as error:
+            raise BackupError(f"{path} is gone: it was merged meanwhile; take the backup again") from error
+        replace_durably(part, target / path.name)
 
 
 def _checked(path: Path) -> LogVerification:

@@ -16,7 +16,9 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.log.disk.end_mark import read_mark
 from services.pusher.log.frames import check_run, update_bytes
-from services.pusher.log.store import LogStoreError
+from services.pusher.log.ids.archive import run_path
+from services.pusher.log.ids.runs import Run
+from services.pusher.log.store import LogDamagedError, LogStoreError
 from services.shared.wire.record import RecordDamagedError
 
 _ROWS = 1000
@@ -77,6 +79,7 @@ def verify_log(place: Path) -> LogVerification:
             for begin in range(found.first_position, found.last_position + 1, _ROWS):
                 _verify_rows(connection, begin, min(begin + _ROWS - 1, found.last_position), found)
             _verify_index(connection, found)
+            _verify_trimmed_ids(connection, path.with_name("ids"), found)
     except sqlite3.DatabaseError as error:
         if not found.log_id:
             raise LogStoreError(f"{path} can't be opened as a log: {error}") from error
@@ -134,6 +137,21 @@ def _verify_index(connection: sqlite3.Connection, found: LogVerification) -> Non
     for (line,) in connection.execute("PRAGMA integrity_check(20)"):
         if line != "ok":
             found.problems.append(f"the file's structure: {line}")
+
+
+def runs_of(connection: sqlite3.Connection, folder: Path) -> list[Path]:
+    """The files of ids of trimmed records that a log counts; none in one of an earlier version."""
+    if not connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'id_runs'").fetchone()[0]:
+        return []
+    return [run_path(folder, number) for (number,) in connection.execute("SELECT number FROM id_runs ORDER BY number")]
+
+
+def _verify_trimmed_ids(connection: sqlite3.Connection, folder: Path, found: LogVerification) -> None:
+    for path in runs_of(connection, folder):
+        try:
+            Run(path).check()
+        except LogDamagedError as error:
+            found.problems.append(str(error))
 
 
 def dump_log(place: Path, first_position: int = 0, last_position: int = 0) -> Iterator[tuple[int, types_pb2.Update]]:

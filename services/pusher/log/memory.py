@@ -8,6 +8,7 @@ from threading import Lock
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
+from services.pusher.log.ids.keys import content_hash, recognized
 from services.pusher.log.placing import place
 from services.pusher.log.store import (
     REPLACED_MAX,
@@ -35,6 +36,8 @@ class MemoryLog(LogStore):
         self.frames: dict[int, bytes] = {}
         self._ids: dict[str, int] = {}
         self._names: dict[int, str] = {}
+        #: Position and content hash of each id whose record is trimmed.
+        self._gone: dict[str, tuple[int, int]] = {}
         self._times: dict[int, float] = {}
         self._imports: dict[int, tuple[bytes, bool]] = {}
         self._first, self._last = 1, 0
@@ -46,11 +49,11 @@ class MemoryLog(LogStore):
 
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
         with self._lock:
-            known = {
-                update_id: (self._ids[update_id], self._content(self._ids[update_id]))
-                for update_id in update_ids
-                if update_id in self._ids
-            }
+            gone = {update_id: self._gone[update_id] for update_id in update_ids if update_id in self._gone}
+            known = recognized(gone, update_ids, contents)
+            for update_id in update_ids:
+                if update_id in self._ids:
+                    known[update_id] = (self._ids[update_id], self._content(self._ids[update_id]))
             placed = place(update_ids, contents, known, self._last + 1)
             if len(self.frames) + len(placed.fresh) > self.updates_max:
                 raise StoreFullError("the log is full: allow it more updates")
@@ -105,11 +108,14 @@ class MemoryLog(LogStore):
             end = min(first_position, self._last, self._first + count_max)
             gone = range(self._first, end)
             for position in gone:
-                self.frames.pop(position, None)
-                self._times.pop(position, None)
-                self._ids.pop(self._names.pop(position, ""), None)
+                update_id = self._names.pop(position)
+                self._gone[update_id] = (position, content_hash(self._content(position)))
+                del self._ids[update_id], self.frames[position], self._times[position]
             self._first = max(self._first, end)
             return len(gone)
+
+    def merge_ids(self) -> None:
+        """See `LogStore`: a dict is one piece."""
 
     def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
         self.log_id, self.adopted_reason = log_id, reason

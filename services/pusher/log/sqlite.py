@@ -26,6 +26,7 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import pusher_pb2
 from services.pusher.log.disk.database import connect, errors_told, prepare
 from services.pusher.log.disk.end_mark import EndMark, Promise, read_mark
+from services.pusher.log.disk.trimmed_ids import TrimmedIds
 from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.placing import place
@@ -113,6 +114,7 @@ class SqliteLog(LogStore):
             first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
             kept = self._writer.execute(_KEPT_TIME).fetchone()[0]
             replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
+            self._ids = TrimmedIds(folder / "ids", self._writer)
         self.replaced_log_ids = tuple(log_id for log_id, _ in replaced)[-REPLACED_MAX:]
         self.adopted_reason = str(replaced[-1][1]) if replaced else ""
         self._ends = LogEnds(first or 1, last or 0)
@@ -180,10 +182,13 @@ class SqliteLog(LogStore):
         return self._ends
 
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+        gone = self._ids.find(update_ids)
+        if gone:
+            return self._append_unknown(update_ids, contents, gone)
         try:
             run = self._insert(update_ids, contents)
         except sqlite3.IntegrityError:
-            return self._append_unknown(update_ids, contents)
+            return self._append_unknown(update_ids, contents, gone)
         return Appended(run, range(run.first_position, run.last_position + 1))
 
     def _insert(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Run:
@@ -220,9 +225,12 @@ class SqliteLog(LogStore):
         self._mark.write(run.last_position)
         return run
 
-    def _append_unknown(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
-        """Stores those updates that are new, after a look-up of all."""
-        placed = place(update_ids, contents, self._find(update_ids), self._ends.last + 1)
+    def _append_unknown(
+        self, update_ids: Sequence[str], contents: Sequence[bytes], gone: dict[str, tuple[int, int]]
+    ) -> Appended:
+        """Stores those updates that are new, after a look-up of all. `gone`: those whose records are trimmed."""
+        known = {**self._find(update_ids), **self._ids.known(gone, update_ids, contents)}
+        placed = place(update_ids, contents, known, self._ends.last + 1)
         run = self._insert(list(placed.fresh), list(placed.fresh.values())) if placed.fresh else None
         return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
 
@@ -303,10 +311,25 @@ class SqliteLog(LogStore):
         if end <= first:
             return 0
         with self._transaction() as writer:
+            kept = self._ids.write(writer, first, end)
             writer.execute("DELETE FROM log WHERE position < ?", (end,))
             writer.execute("DELETE FROM time_marks WHERE position < ?", (end,))
+            self._ids.count_in(writer, kept)
+        self._ids.take(kept)
         self._ends = LogEnds(end, last)
         return end - first
+
+    def merge_ids(self) -> Callable[[], None] | None:
+        merged = self._ids.merge()
+        if merged is None:
+            return None
+
+        def take_merged() -> None:
+            with self._transaction() as writer:
+                self._ids.count_merged(writer, *merged)
+            self._ids.take_merged(*merged)
+
+        return take_merged
 
     def position_older_than(self, age_s: float) -> int:
         """See `LogStore`. Known to about half a minute."""
@@ -360,7 +383,7 @@ class SqliteLog(LogStore):
     def size_bytes(self) -> int:
         """See `LogStore`: the file and its WAL."""
         wal = self.path.with_name("log.db-wal")
-        return sum(file.stat().st_size for file in (self.path, wal) if file.exists())
+        return sum(file.stat().st_size for file in (self.path, wal) if file.exists()) + self._ids.size_bytes
 
     def tend(self) -> None:
         """Finishes a checkpoint whose bulk is done, so that the WAL starts again from its beginning."""

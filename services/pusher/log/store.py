@@ -8,7 +8,7 @@ thread (the rest).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -84,7 +84,8 @@ class LogStore(ABC):
     - *Atomic*: an `append` is stored whole or not at all, whatever happens in between, a power failure included.
     - *Durable*: what `append`, `trim` or `save_import` returned from is on disk (fsync).
     - *Gap-free*: new updates of an append get `last + 1` on, in their order; a failed append uses up no position.
-    - *Once*: an update_id that is in the log is never stored again.
+    - *Once*: an update_id that was stored is never stored again, whether or not its record is still kept. Of one that
+      was trimmed, a hash of the content is kept to compare with.
     - *Checked*: `read` and the comparison of duplicates verify checksums; damage is an error that names the position.
     """
 
@@ -135,10 +136,21 @@ class LogStore(ABC):
     def trim(self, first_position: int, count_max: int) -> int:
         """Deletes at most `count_max` records before `first_position`, the oldest first; returns how many it deleted.
 
-        The newest record stays always, so that positions are never given out again.
+        The newest record stays always, so that positions are never given out again. Ids are known for good.
 
         Raises:
             StoreFullError: The disk fails; nothing was deleted.
+            LogDamagedError: The records can't be read, so nothing could be kept of them; nothing was deleted.
+        """
+
+    @abstractmethod
+    def merge_ids(self) -> Callable[[], None] | None:
+        """Brings what is kept of trimmed ids into fewer pieces, where that is due. On any thread but the writer's, and
+        not beside a `trim`; what it returns is to be called on the writer's thread. None: nothing was due.
+
+        Raises:
+            StoreFullError: No room, or the disk fails; nothing has changed.
+            LogDamagedError: A piece is damaged.
         """
 
     @abstractmethod

@@ -17,6 +17,7 @@ _MEMORY = "memory that two processes share: no disk under it"
 _SAMPLES = "short files in a folder that goes with the process"
 _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a disk"
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
+_RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
@@ -27,6 +28,10 @@ LISTED = {
     "services/pusher/backups/backups.py:connect": _SQLITE,
     "services/pusher/log/disk/database.py:connect": _SQLITE,
     "services/pusher/log/disk/wal_checkpointer.py:connect": _SQLITE,
+    "services/pusher/log/ids/runs.py:ftruncate": _RUN,
+    "services/pusher/log/ids/runs.py:pwrite": _RUN,
+    "services/pusher/log/ids/runs.py:fsync": _RUN,
+    "services/pusher/backups/backups.py:rmtree": "what was begun by a restore that did not end: made anew",
     "services/coordinator/stores/sqlite.py:connect": _SQLITE,
     "services/treenode/snapshots/state_file.py:ftruncate": _STATE,
     "services/treenode/snapshots/state_file.py:fsync": _STATE,

@@ -19,6 +19,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS log (position INTEGER PRIMARY KEY, update_id TEXT NOT NULL UNIQUE, frame BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS time_marks (position INTEGER PRIMARY KEY, stored_at REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS imports (import_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL, status BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS id_runs (number INTEGER PRIMARY KEY, level INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS replaced_logs (number INTEGER PRIMARY KEY, log_id TEXT NOT NULL, reason TEXT NOT NULL);
 """
 #: A clock may be off by so much and still be right, in seconds.

@@ -1,0 +1,181 @@
+"""Every id whose record is trimmed: runs on disk, and the filter before them.
+
+A run is written before the records are deleted; that it counts is one row in the log's own database, in the transaction
+that deletes them. So an id is known by its record or by a run, whatever happens in between; a file without a row is
+what a crash left, and goes at the next start.
+
+Runs of about one size are merged, `MERGE_RUNS` at a time: each id is written once for every doubling or two of the log,
+and a look-up asks few runs. A merge reads and writes files that nobody changes, on any thread; only that the new run
+takes the place of the old ones is the writer's to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from services.pusher.log.ids.filter import IdFilter
+from services.pusher.log.ids.keys import UNKNOWN_CONTENT, content_hash, keys_of
+from services.pusher.log.ids.runs import Entries, Run, joined, sorted_entries, write_run
+from services.shared.files.durable import make_folder, remove_durably, remove_leftovers
+
+MERGE_RUNS = 4
+#: Ids of one piece of a merge.
+_PIECE = 1 << 18
+_SUFFIX = ".ids"
+
+
+class RunRow(NamedTuple):
+    """A run as the database has it. Runs of a level have about one size."""
+
+    number: int
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Runs of one level that are to be one of the next."""
+
+    number: int
+    level: int
+    olds: tuple[RunRow, ...]
+
+
+def run_path(folder: Path, number: int) -> Path:
+    """Where a run is kept."""
+    return folder / f"{number:08d}{_SUFFIX}"
+
+
+class IdArchive:
+    """The folder `ids/` beside the log.
+
+    Args:
+        folder: Made where there is something to keep.
+        rows: The runs that count. Every other file is removed.
+
+    Raises:
+        LogDamagedError: One is not there, or no run.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[RunRow]) -> None:
+        self._folder = folder
+        self._runs = {row: Run(self._path(row.number)) for row in rows}
+        self._next = max((row.number for row in rows), default=0) + 1
+        self._filter = IdFilter(self.count)
+        for run in self._runs.values():
+            self._fill(run)
+        #: Files of runs that were merged: whoever reads the folder may be at them until the next merge.
+        self._merged: list[Path] = []
+        if folder.is_dir():
+            remove_leftovers(folder)
+            known = {run.path for run in self._runs.values()}
+            remove_durably(*(path for path in folder.glob("*" + _SUFFIX) if path not in known))
+
+    def _path(self, number: int) -> Path:
+        return run_path(self._folder, number)
+
+    @property
+    def count(self) -> int:
+        """How many ids are kept here."""
+        return sum(run.count for run in self._runs.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """What they take on disk."""
+        return sum(run.path.stat().st_size for run in self._runs.values())
+
+    # -- looking up
+
+    def suspects(self, update_ids: Sequence[str]) -> list[int]:
+        """Indexes of those that may be here; quick, and reads no file."""
+        if not self._runs:
+            return []
+        return [int(index) for index in self._filter.may_hold(keys_of(update_ids)).nonzero()[0]]
+
+    def find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Position and content hash of those ids that are here. Raises LogDamagedError."""
+        suspects = [update_ids[index] for index in self.suspects(update_ids)]
+        found: dict[str, tuple[int, int]] = {}
+        if suspects:
+            keys = keys_of(suspects)
+            for update_id, high, low in zip(suspects, keys.high.tolist(), keys.low.tolist(), strict=True):
+                for run in self._runs.values():
+                    if (entry := run.find(high, low)) is not None:
+                        found[update_id] = (entry[1], entry[0])
+                        break
+        return found
+
+    # -- keeping
+
+    def write(self, update_ids: Sequence[str], contents: Sequence[bytes | None], first_position: int) -> RunRow:
+        """Writes a run of these, whose positions follow each other; durable, but it counts only once `take` is told.
+        None: a content that is damaged.
+
+        Raises:
+            OSError: The disk.
+        """
+        make_folder(self._folder)
+        keys = keys_of(update_ids)
+        known = [UNKNOWN_CONTENT if content is None else content_hash(content) for content in contents]
+        hashes = np.array(known, dtype=np.uint64)
+        positions = np.arange(first_position, first_position + len(update_ids), dtype=np.uint64)
+        entries = sorted_entries(Entries(keys.high, keys.low, hashes, positions))
+        row = RunRow(self._new_number(), 0)
+        write_run(self._path(row.number), len(update_ids), iter([entries]))
+        return row
+
+    def take(self, row: RunRow) -> None:
+        """The run counts from now on."""
+        run = self._runs[row] = Run(self._path(row.number))
+        if self._filter.count + run.count <= self._filter.capacity:
+            self._fill(run)
+            return
+        self._filter = IdFilter(self.count)
+        for each in self._runs.values():
+            self._fill(each)
+
+    def _fill(self, run: Run) -> None:
+        for first in range(0, run.count, _PIECE):
+            self._filter.add(run.read(first, min(first + _PIECE, run.count)).keys)
+
+    def _new_number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    # -- merging
+
+    def merge_due(self) -> Merge | None:
+        """The smallest runs that are to be merged; None where there are not enough of one size."""
+        for level in sorted({row.level for row in self._runs}):
+            olds = [row for row in self._runs if row.level == level]
+            if len(olds) >= MERGE_RUNS:
+                return Merge(self._new_number(), level + 1, tuple(olds))
+        return None
+
+    def merge(self, merge: Merge) -> RunRow:
+        """Writes the merged run, on any thread. Raises OSError, LogDamagedError."""
+        runs = [self._runs[row] for row in merge.olds]
+        write_run(self._path(merge.number), sum(run.count for run in runs), _merged(runs))
+        return RunRow(merge.number, merge.level)
+
+    def replace(self, merge: Merge, row: RunRow) -> None:
+        """The merged run counts from now on, and the ones that it is made of no longer."""
+        self._runs[row] = Run(self._path(row.number))
+        gone, self._merged = self._merged, [self._runs.pop(old).path for old in merge.olds]
+        remove_durably(*gone)
+
+
+def _merged(runs: Sequence[Run]) -> Iterator[Entries]:
+    """The runs' entries as one, in pieces of about `_PIECE`, cut by their keys, which are evenly spread."""
+    cuts = max(1, sum(run.count for run in runs) // _PIECE)
+    begins = [0] * len(runs)
+    for cut in range(1, cuts + 1):
+        ends = [run.count if cut == cuts else run.index_of((cut << 64) // cuts) for run in runs]
+        parts = [run.read(first, last) for run, first, last in zip(runs, begins, ends, strict=True) if last > first]
+        begins = ends
+        if parts:
+            yield sorted_entries(joined(parts))

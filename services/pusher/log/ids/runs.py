@@ -1,0 +1,203 @@
+"""Runs: sorted files of ids, each with the hash of its content and its position; never changed once they are there.
+
+| bytes | what |
+|---|---|
+| 32 | magic, the number of entries n, CRC-32 of the columns' block checksums, zeros |
+| 8 n | the first 64 bits of each key, ascending |
+| 4 n | the other 32 bits, ascending where the first are equal |
+| 8 n | the hash of each content |
+| 8 n | the position of each record |
+| 4 b | CRC-32 of each 64 KiB of the columns |
+
+A block is checked when it is first read by a look-up; what does not fit its checksum is an error, never an answer.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.pusher.log.ids.keys import Keys
+from services.pusher.log.store import LogDamagedError
+from services.shared.files.durable import discard, open_new, part_of, replace_durably
+
+_MAGIC = b"FTIDS1\0\0"
+_HEADER = struct.Struct("<8sQI12x")
+_BLOCK = 64 << 10
+ENTRY_BYTES = 28
+
+
+class Entries(NamedTuple):
+    """Ids in the order of their keys; each column has one entry for each.
+
+    Attributes:
+        high, low: The keys.
+        contents: uint64, the hash of each content.
+        positions: uint64.
+    """
+
+    high: NDArray[np.uint64]
+    low: NDArray[np.uint32]
+    contents: NDArray[np.uint64]
+    positions: NDArray[np.uint64]
+
+    @property
+    def keys(self) -> Keys:
+        return Keys(self.high, self.low)
+
+
+def sorted_entries(entries: Entries) -> Entries:
+    """The same, in the order of their keys."""
+    order = np.lexsort((entries.low, entries.high))
+    high, low, contents, positions = entries
+    return Entries(high[order], low[order], contents[order], positions[order])
+
+
+def joined(parts: Sequence[Entries]) -> Entries:
+    """Entries of several pieces, one piece behind the other."""
+    return Entries(
+        np.concatenate([part.high for part in parts]),
+        np.concatenate([part.low for part in parts]),
+        np.concatenate([part.contents for part in parts]),
+        np.concatenate([part.positions for part in parts]),
+    )
+
+
+def write_run(path: Path, count: int, pieces: Iterator[Entries]) -> None:
+    """Writes a run, durably: `count` entries in all, in pieces that follow each other in the order of their keys.
+
+    Raises:
+        OSError: The disk; nothing of it is left.
+    """
+    part = part_of(path)
+    offsets = _offsets(count)
+    descriptor = open_new(part)
+    try:
+        os.ftruncate(descriptor, offsets[-1])
+        done = 0
+        for piece in pieces:
+            columns: tuple[NDArray[Any], ...] = piece
+            for offset, column in zip(offsets, columns, strict=False):
+                _write_at(descriptor, column.tobytes(), offset + done * column.itemsize)
+            done += len(piece.high)
+        assert done == count, f"{done} ids were written, {count} announced"
+        checksums = _block_checksums(descriptor, _HEADER.size, offsets[-1])
+        _write_at(descriptor, checksums, offsets[-1])
+        _write_at(descriptor, _HEADER.pack(_MAGIC, count, zlib.crc32(checksums)), 0)
+        os.fsync(descriptor)
+    except BaseException:
+        discard(part)
+        raise
+    finally:
+        os.close(descriptor)
+    replace_durably(part, path)
+
+
+def _offsets(count: int) -> tuple[int, int, int, int, int]:
+    """Where each column begins, and where the last one ends."""
+    high = _HEADER.size
+    low = high + 8 * count
+    contents = low + 4 * count
+    positions = contents + 8 * count
+    return high, low, contents, positions, positions + 8 * count
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+def _block_checksums(descriptor: int, begin: int, end: int) -> bytes:
+    sums = [zlib.crc32(os.pread(descriptor, min(_BLOCK, end - offset), offset)) for offset in range(begin, end, _BLOCK)]
+    return np.array(sums, dtype="<u4").tobytes()
+
+
+class Run:
+    """A run that is mapped; its pages come and go as they are read.
+
+    Raises:
+        LogDamagedError: The file is gone, cut short, or no run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise LogDamagedError(f"{path}: ids that were taken can't be read: {error}; {_MEND}") from error
+        self.count, checksum = self._header()
+        offsets = _offsets(self.count)
+        blocks = -(-(offsets[-1] - _HEADER.size) // _BLOCK)
+        if len(self._map) != offsets[-1] + 4 * blocks:
+            raise LogDamagedError(f"{path} is cut short, or no run of ids; {_MEND}")
+        stored = self._map[offsets[-1] :]
+        if zlib.crc32(stored) != checksum:
+            raise LogDamagedError(f"{path} is damaged at its end; {_MEND}")
+        self._checksums = np.frombuffer(stored, dtype="<u4")
+        self._good = np.zeros(blocks, dtype=bool)
+        self._offsets = offsets
+
+    def _header(self) -> tuple[int, int]:
+        if len(self._map) < _HEADER.size:
+            raise LogDamagedError(f"{self.path} is no run of ids; {_MEND}")
+        magic, count, checksum = _HEADER.unpack_from(self._map)
+        if magic != _MAGIC or not count:
+            raise LogDamagedError(f"{self.path} is no run of ids; {_MEND}")
+        return int(count), int(checksum)
+
+    @property
+    def _high(self) -> NDArray[np.uint64]:
+        return np.frombuffer(self._map, dtype="<u8", count=self.count, offset=self._offsets[0])
+
+    def read(self, first: int, last: int) -> Entries:
+        """Entries from `first` to before `last`, checked. Raises LogDamagedError."""
+        columns: list[NDArray[Any]] = []
+        for offset, kind in zip(self._offsets, ("<u8", "<u4", "<u8", "<u8"), strict=False):
+            size = np.dtype(kind).itemsize
+            self._check(offset + first * size, offset + last * size)
+            columns.append(np.frombuffer(self._map, dtype=kind, count=last - first, offset=offset + first * size))
+        return Entries(*columns)
+
+    def index_of(self, high: int) -> int:
+        """The first entry whose key is not below it."""
+        return int(np.searchsorted(self._high, np.uint64(high)))
+
+    def find(self, high: int, low: int) -> tuple[int, int] | None:
+        """Content hash and position of a key; None where it is not here. Raises LogDamagedError."""
+        index = self.index_of(high)
+        while index < self.count:
+            entry = self.read(index, index + 1)
+            if int(entry.high[0]) != high:
+                return None
+            if int(entry.low[0]) == low:
+                return int(entry.contents[0]), int(entry.positions[0])
+            index += 1
+        return None
+
+    def check(self) -> None:
+        """Reads all of it. Raises LogDamagedError."""
+        self._check(_HEADER.size, self._offsets[-1])
+
+    def _check(self, begin: int, end: int) -> None:
+        first, last = (begin - _HEADER.size) // _BLOCK, (end - 1 - _HEADER.size) // _BLOCK
+        for block in range(first, last + 1):
+            if not self._good[block]:
+                offset = _HEADER.size + block * _BLOCK
+                data = self._map[offset : min(offset + _BLOCK, self._offsets[-1])]
+                if zlib.crc32(data) != self._checksums[block]:
+                    raise LogDamagedError(f"{self.path} is damaged at byte {offset}; {_MEND}")
+                self._good[block] = True
+
+
+_MEND = "bring it back from a backup: without it, updates that were taken could be taken again"
