@@ -1,8 +1,8 @@
 """What ids for good cost a push: python -m bench.log_ids --ids 100000000
 
 A log with so many ids of trimmed records takes pushes of new ids, beside one that has none, in turns. The ids are made
-as keys that nobody pushed: what they cost is the same, and hashing a hundred million texts is not what is measured. Needs
-28 bytes of disk for each, in `--dir`, and 4 to 8 of memory.
+as keys that nobody pushed: what they cost is the same, and hashing a hundred million texts is not what is measured.
+Needs 28 bytes of disk for each, in `--dir`, and 4 to 8 of memory.
 """
 
 from __future__ import annotations

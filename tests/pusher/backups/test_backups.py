@@ -88,6 +88,21 @@ def test_what_was_pushed_after_the_backup_is_gone_and_what_lay_there_is_kept(tmp
     assert restore(backup, folder, quiet).moved_to == folder / "replaced-2"
 
 
+def test_ids_of_trimmed_records_come_back_too(tmp_path: Path) -> None:
+    store = filled(tmp_path / "pusher")
+    store.trim(1001, 5000)
+    store.trim(2001, 5000)
+    back_up(tmp_path / "pusher", tmp_path / "backup", quiet)
+    store.close()
+    for folder in ("pusher", "new"):
+        copied = restore(tmp_path / "backup", tmp_path / folder, quiet)
+        assert copied.log.first_position == 2001
+        again = SqliteLog(tmp_path / folder)
+        assert len(again.append(*ids_and_contents(orders(0, 3000))).duplicates) == 3000
+        again.close()
+    assert sorted(path.name for path in (tmp_path / "pusher" / "replaced-1").iterdir()) == ["ids", "log.db", "log.end"]
+
+
 def test_a_log_comes_back_into_an_empty_folder(tmp_path: Path) -> None:
     filled(tmp_path / "pusher", 500).close()
     back_up(tmp_path / "pusher", tmp_path / "backup", quiet)

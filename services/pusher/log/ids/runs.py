@@ -32,7 +32,6 @@ from services.shared.files.durable import discard, open_new, part_of, replace_du
 _MAGIC = b"FTIDS1\0\0"
 _HEADER = struct.Struct("<8sQI12x")
 _BLOCK = 64 << 10
-ENTRY_BYTES = 28
 
 
 class Entries(NamedTuple):
