@@ -28,7 +28,8 @@ The rules:
    where the failure left none to be trusted. It goes on once the update at fault is skipped, or a tree is taken that
    is past it. One that has taken an update which is skipped has no tree at all: it sets its state aside.
 8. Fresh at T means: at T, by the pusher's clock, the node lacked nothing. A log end heard at T counts when the node's
-   position gets there, however late that is.
+   position gets there, however late that is. The newest word counts, also where it is earlier: a clock that had jumped
+   ahead is believed no longer than it says so.
 """
 
 from collections import deque
@@ -191,7 +192,7 @@ class SequenceCore:
             self.halt = None
         self.position = position
         while self._pending_ends and self._pending_ends[0][0] <= position:
-            self.fresh_at_s = self._later(self.fresh_at_s, self._pending_ends.popleft()[1])
+            self.fresh_at_s = self._pending_ends.popleft()[1]
 
     def _meet(self, hello: PusherHello) -> list[SequenceAction]:
         if not hello.log_id:
@@ -243,7 +244,7 @@ class SequenceCore:
         self.log_end = log_end
         if log_end.sent_at_s > 0 and self.import_id >= log_end.import_id:
             if log_end.position <= self.position:
-                self.fresh_at_s = self._later(self.fresh_at_s, log_end.sent_at_s)
+                self.fresh_at_s = log_end.sent_at_s
             elif len(self._pending_ends) < PENDING_ENDS_MAX and log_end.position >= self._newest_pending_position():
                 self._pending_ends.append((log_end.position, log_end.sent_at_s))
         before = self.base_wanted
@@ -300,10 +301,6 @@ class SequenceCore:
 
     def _newest_pending_position(self) -> int:
         return self._pending_ends[-1][0] if self._pending_ends else 0
-
-    @staticmethod
-    def _later(one_s: float | None, other_s: float) -> float:
-        return other_s if one_s is None else max(one_s, other_s)
 
     def validate(self) -> None:
         """Raises AssertionError on a broken invariant."""
