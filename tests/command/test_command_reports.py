@@ -70,6 +70,22 @@ async def test_upline_and_front_line(fasttree: FastTree) -> None:
     assert missing.err == "error: no member x; search by its beginning\n"
 
 
+async def test_a_long_upline_and_long_lists_are_gathered_page_by_page(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.reports.members = FakeReports(20_003).members
+    upline = await fasttree("upline", "m20002", "--columns", "member_id,level", "--json")
+    assert [row["level"] for row in upline.json["members"]] == list(range(1, 20_003))
+    assert upline.json["members"][-1]["member_id"] == "m0"
+    assert cluster.reports.calls == 3
+    cluster.reports.held_positions = list(range(1, 12_346))
+    held = await fasttree("held", "--limit", "12000", "--json")
+    assert [row["position"] for row in held.json["updates"]] == list(range(1, 12_001))
+    assert held.json["total_count"] == 12_345
+    one = await fasttree("held", "--member", "99", "--update-id", "o-1234", "--json")
+    assert [row["position"] for row in one.json["updates"]] == [1_234, *range(12_340, 12_346)]
+    nobody = await fasttree("held", "--member", "98")
+    assert nobody.out == "0 held, as of import 1, position 7 (n1)\n"
+
+
 async def test_summary(fasttree: FastTree) -> None:
     ran = await fasttree("summary", "m0", "--json")
     assert ran.json["total"] == {"members": 5, "pv": "10.00"}

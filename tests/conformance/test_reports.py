@@ -59,10 +59,21 @@ async def test_nobody_of_that_name(reports: _Reports) -> None:
 
 async def test_those_above_and_those_right_below(reports: _Reports) -> None:
     upline = await reports.ListUpline(report_pb2.ListUplineRequest(member_id="m3"))
-    assert [member.member_id for member in upline.members] == ["m2", "m1", "m0"]
+    assert [(member.member_id, member.level) for member in upline.members] == [("m2", 1), ("m1", 2), ("m0", 3)]
+    assert (upline.total_count, upline.next_page_token) == (3, "")
     front_line = await reports.ListFrontLine(report_pb2.ListFrontLineRequest(member_id="m1"))
     assert [member.member_id for member in front_line.members] == ["m2"]
     assert front_line.total_count == 1
+
+
+async def test_an_upline_page_by_page(reports: _Reports) -> None:
+    request = report_pb2.ListUplineRequest(member_id="m4", page_size=3)
+    answer = await reports.ListUpline(request)
+    assert ([member.member_id for member in answer.members], answer.total_count) == (["m3", "m2", "m1"], 4)
+    request.page_token = answer.next_page_token
+    answer = await reports.ListUpline(request)
+    assert ([member.member_id for member in answer.members], answer.total_count) == (["m0"], 4)
+    assert answer.next_page_token == ""
 
 
 async def test_a_page_of_the_downline(reports: _Reports) -> None:

@@ -42,6 +42,8 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.failures: list[grpc.StatusCode] = []
         self.calls = 0
         self.last_request: Any = None
+        #: Positions of orders for member 99, who never arrives.
+        self.held_positions = [3]
         #: Breaks StreamDownline after the first message.
         self.break_stream = False
         #: Sends no second message; how many streams were ended by their clients.
@@ -76,7 +78,18 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
     async def ListUpline(self, request: Any, context: Any) -> report_pb2.ListUplineResponse:
         await self._fail(request, context)
         level = self._find(request.member_id).level
-        return report_pb2.ListUplineResponse(as_of=self.as_of, members=list(reversed(self.members[:level])))
+        begin = int(request.page_token or 0)
+        end = min(level, begin + (request.page_size or 1_000))
+        above = [types_pb2.Member() for _ in range(level)]
+        for index, member in enumerate(reversed(self.members[:level])):
+            above[index].CopyFrom(member)
+            above[index].level = index + 1
+        return report_pb2.ListUplineResponse(
+            as_of=self.as_of,
+            members=above[begin:end],
+            next_page_token=str(end) if end < level else "",
+            total_count=level,
+        )
 
     async def ListFrontLine(self, request: Any, context: Any) -> report_pb2.ListFrontLineResponse:
         await self._fail(request, context)
@@ -128,14 +141,25 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
 
     async def ListHeldUpdates(self, request: Any, context: Any) -> report_pb2.ListHeldUpdatesResponse:
         await self._fail(request, context)
-        held = types_pb2.UpdateOutcome(
-            position=3,
-            update_id="o-3",
-            outcome=types_pb2.OUTCOME_HELD,
-            reason="no member 99 yet",
-            waits_for_member_id="99",
+        held = [
+            types_pb2.UpdateOutcome(
+                position=position,
+                update_id=f"o-{position}",
+                outcome=types_pb2.OUTCOME_HELD,
+                reason="no member 99 yet",
+                waits_for_member_id="99",
+            )
+            for position in self.held_positions
+            if request.member_id in ("", "99") and f"o-{position}".startswith(request.update_id_prefix)
+        ]
+        begin = int(request.page_token or 0)
+        end = min(len(held), begin + (request.limit or 1_000))
+        return report_pb2.ListHeldUpdatesResponse(
+            as_of=self.as_of,
+            updates=held[begin:end],
+            total_count=len(held),
+            next_page_token=str(end) if end < len(held) else "",
         )
-        return report_pb2.ListHeldUpdatesResponse(as_of=self.as_of, updates=[held], total_count=1)
 
     async def ListRejectedUpdates(self, request: Any, context: Any) -> report_pb2.ListRejectedUpdatesResponse:
         await self._fail(request, context)

@@ -68,11 +68,21 @@ class Reports:
         return await self._call(self._stub.BatchGetMembers, request, "BatchGetMembers")
 
     async def list_upline(
-        self, member_id: str, *, to_member_id: str = "", options: report_pb2.ReportOptions | None = None
+        self,
+        member_id: str,
+        *,
+        to_member_id: str = "",
+        options: report_pb2.ReportOptions | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> report_pb2.ListUplineResponse:
-        """Everyone above, nearest first."""
+        """One page of those above, nearest first: 1,000 where no `page_size` is given, 10,000 at most."""
         request = report_pb2.ListUplineRequest(
-            member_id=member_id, to_member_id=to_member_id, options=self._options(options)
+            member_id=member_id,
+            to_member_id=to_member_id,
+            options=self._options(options),
+            page_size=page_size,
+            page_token=page_token,
         )
         return await self._call(self._stub.ListUpline, request, "ListUpline")
 
@@ -101,16 +111,35 @@ class Reports:
         """One page of members without a placement."""
         return await self._ask(self._stub.ListHoldingTank, request, "ListHoldingTank")
 
-    async def list_held_updates(self, *, limit: int = 0, min_position: int = 0) -> report_pb2.ListHeldUpdatesResponse:
-        """Updates that wait for a member."""
-        request = report_pb2.ListHeldUpdatesRequest(limit=limit, min_position=self._seen.min_position(min_position))
+    async def list_held_updates(
+        self,
+        *,
+        limit: int = 0,
+        min_position: int = 0,
+        member_id: str = "",
+        update_id_prefix: str = "",
+        page_token: str = "",
+    ) -> report_pb2.ListHeldUpdatesResponse:
+        """One page of the updates that wait: for any member, or for one; all, or those whose id begins so."""
+        request = report_pb2.ListHeldUpdatesRequest(
+            limit=limit,
+            min_position=self._seen.min_position(min_position),
+            member_id=member_id,
+            update_id_prefix=update_id_prefix,
+            page_token=page_token,
+        )
         return await self._call(self._stub.ListHeldUpdates, request, "ListHeldUpdates")
 
     async def list_rejected_updates(
-        self, *, limit: int = 0, min_position: int = 0
+        self, *, limit: int = 0, min_position: int = 0, update_id_prefix: str = "", page_token: str = ""
     ) -> report_pb2.ListRejectedUpdatesResponse:
-        """Updates that were refused."""
-        request = report_pb2.ListRejectedUpdatesRequest(limit=limit, min_position=self._seen.min_position(min_position))
+        """One page of the updates that were refused, the newest first: all, or those whose id begins so."""
+        request = report_pb2.ListRejectedUpdatesRequest(
+            limit=limit,
+            min_position=self._seen.min_position(min_position),
+            update_id_prefix=update_id_prefix,
+            page_token=page_token,
+        )
         return await self._call(self._stub.ListRejectedUpdates, request, "ListRejectedUpdates")
 
     async def describe_tree(self, *, min_position: int = 0) -> report_pb2.DescribeTreeResponse:

@@ -17,6 +17,7 @@ from fasttree.command.local.up import up
 from fasttree.command.log import commands as log
 from fasttree.command.log import push
 from fasttree.command.reports import commands as reports
+from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
 
 EXIT_FAILED = 1
@@ -50,8 +51,8 @@ COMMANDS = (
     reports.top,
     reports.search,
     reports.describe,
-    reports.held,
-    reports.rejected,
+    outcomes.held,
+    outcomes.rejected,
     log.log,
     verify,
     drill,

@@ -284,10 +284,16 @@ class ListUplineRequest(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     TO_MEMBER_ID_FIELD_NUMBER: _builtins.int
     OPTIONS_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """Whose."""
     to_member_id: _builtins.str
     """The last one wanted, itself included; empty: up to the root. INVALID_ARGUMENT: it is not above member_id."""
+    page_size: _builtins.int
+    """10,000 at most; 1,000 where 0."""
+    page_token: _builtins.str
+    """From the answer before; the rest of the request must be the same."""
     @_builtins.property
     def options(self) -> Global___ReportOptions:
         """Options."""
@@ -298,10 +304,12 @@ class ListUplineRequest(_message.Message):
         member_id: _builtins.str = ...,
         to_member_id: _builtins.str = ...,
         options: Global___ReportOptions | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["options", b"options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "options", b"options", "to_member_id", b"to_member_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "options", b"options", "page_size", b"page_size", "page_token", b"page_token", "to_member_id", b"to_member_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,6 +323,12 @@ class ListUplineResponse(_message.Message):
 
     AS_OF_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
+    total_count: _builtins.int
+    """All who stand above, as far as asked."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """What the answer is as of."""
@@ -328,10 +342,12 @@ class ListUplineResponse(_message.Message):
         *,
         as_of: _types_pb2.AsOf | None = ...,
         members: _abc.Iterable[_types_pb2.Member] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "members", b"members", "next_page_token", b"next_page_token", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -982,19 +998,31 @@ class ListHeldUpdatesRequest(_message.Message):
 
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_ID_PREFIX_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait for this position first."""
     limit: _builtins.int
-    """1,000 where 0; 10,000 at most."""
+    """Of a page: 10,000 at most; 1,000 where 0."""
+    page_token: _builtins.str
+    """From the answer before; the rest of the request must be the same."""
+    member_id: _builtins.str
+    """Only those that wait for this member; empty: all."""
+    update_id_prefix: _builtins.str
+    """Only those whose update_id begins so; empty: all."""
     def __init__(
         self,
         *,
         min_position: _builtins.int = ...,
         limit: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        member_id: _builtins.str = ...,
+        update_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "member_id", b"member_id", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1009,8 +1037,11 @@ class ListHeldUpdatesResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     UPDATES_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
-    """All of them."""
+    """All that were asked for, on every page."""
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """What the answer is as of."""
@@ -1025,10 +1056,11 @@ class ListHeldUpdatesResponse(_message.Message):
         as_of: _types_pb2.AsOf | None = ...,
         updates: _abc.Iterable[_types_pb2.UpdateOutcome] | None = ...,
         total_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "total_count", b"total_count", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "next_page_token", b"next_page_token", "total_count", b"total_count", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1042,19 +1074,27 @@ class ListRejectedUpdatesRequest(_message.Message):
 
     MIN_POSITION_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UPDATE_ID_PREFIX_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait for this position first."""
     limit: _builtins.int
-    """1,000 where 0; 10,000 at most."""
+    """Of a page: 10,000 at most; 1,000 where 0."""
+    page_token: _builtins.str
+    """From the answer before; the rest of the request must be the same."""
+    update_id_prefix: _builtins.str
+    """Only those whose update_id begins so; empty: all."""
     def __init__(
         self,
         *,
         min_position: _builtins.int = ...,
         limit: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        update_id_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1069,15 +1109,18 @@ class ListRejectedUpdatesResponse(_message.Message):
     AS_OF_FIELD_NUMBER: _builtins.int
     UPDATES_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
-    """All of them."""
+    """All that were rejected since the import, listed or not; with a filter, those that it leaves of the listed ones."""
+    next_page_token: _builtins.str
+    """For the next page; empty on the last."""
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """What the answer is as of."""
 
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.UpdateOutcome]:
-        """The newest, by position."""
+        """By position: those of the first page are the newest, those of the next page older."""
 
     def __init__(
         self,
@@ -1085,10 +1128,11 @@ class ListRejectedUpdatesResponse(_message.Message):
         as_of: _types_pb2.AsOf | None = ...,
         updates: _abc.Iterable[_types_pb2.UpdateOutcome] | None = ...,
         total_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "total_count", b"total_count", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "next_page_token", b"next_page_token", "total_count", b"total_count", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

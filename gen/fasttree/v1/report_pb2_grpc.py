@@ -122,7 +122,7 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListUpline(self, request, context):
-        """Everyone above a member, nearest first.
+        """Everyone above a member, nearest first, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,14 +171,14 @@ class ReportServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListHeldUpdates(self, request, context):
-        """Updates that wait for a member.
+        """Updates that wait for a member, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRejectedUpdates(self, request, context):
-        """Updates that were refused since the import.
+        """The newest 10,000 updates that were refused since the import, page by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

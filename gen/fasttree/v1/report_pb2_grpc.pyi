@@ -42,7 +42,7 @@ class ReportServiceStub:
     BatchGetMembers: _grpc.UnaryUnaryMultiCallable[_report_pb2.BatchGetMembersRequest, _report_pb2.BatchGetMembersResponse]
     """Many members, in the order asked; unknown ones are listed apart."""
     ListUpline: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListUplineRequest, _report_pb2.ListUplineResponse]
-    """Everyone above a member, nearest first."""
+    """Everyone above a member, nearest first, page by page."""
     ListFrontLine: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListFrontLineRequest, _report_pb2.ListFrontLineResponse]
     """A member's direct children, each with the totals of its leg."""
     SummarizeDownline: _grpc.UnaryUnaryMultiCallable[_report_pb2.SummarizeDownlineRequest, _report_pb2.SummarizeDownlineResponse]
@@ -56,9 +56,9 @@ class ReportServiceStub:
     ListHoldingTank: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListHoldingTankRequest, _report_pb2.ListHoldingTankResponse]
     """Members without a placement, by id."""
     ListHeldUpdates: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListHeldUpdatesRequest, _report_pb2.ListHeldUpdatesResponse]
-    """Updates that wait for a member."""
+    """Updates that wait for a member, page by page."""
     ListRejectedUpdates: _grpc.UnaryUnaryMultiCallable[_report_pb2.ListRejectedUpdatesRequest, _report_pb2.ListRejectedUpdatesResponse]
-    """Updates that were refused since the import."""
+    """The newest 10,000 updates that were refused since the import, page by page."""
     DescribeTree: _grpc.UnaryUnaryMultiCallable[_report_pb2.DescribeTreeRequest, _report_pb2.DescribeTreeResponse]
     """What the node's tree has: columns, volume types, periods, counts."""
 
@@ -76,7 +76,7 @@ class ReportServiceAsyncStub(ReportServiceStub):
     BatchGetMembers: _aio.UnaryUnaryMultiCallable[_report_pb2.BatchGetMembersRequest, _report_pb2.BatchGetMembersResponse]  # type: ignore[assignment]
     """Many members, in the order asked; unknown ones are listed apart."""
     ListUpline: _aio.UnaryUnaryMultiCallable[_report_pb2.ListUplineRequest, _report_pb2.ListUplineResponse]  # type: ignore[assignment]
-    """Everyone above a member, nearest first."""
+    """Everyone above a member, nearest first, page by page."""
     ListFrontLine: _aio.UnaryUnaryMultiCallable[_report_pb2.ListFrontLineRequest, _report_pb2.ListFrontLineResponse]  # type: ignore[assignment]
     """A member's direct children, each with the totals of its leg."""
     SummarizeDownline: _aio.UnaryUnaryMultiCallable[_report_pb2.SummarizeDownlineRequest, _report_pb2.SummarizeDownlineResponse]  # type: ignore[assignment]
@@ -90,9 +90,9 @@ class ReportServiceAsyncStub(ReportServiceStub):
     ListHoldingTank: _aio.UnaryUnaryMultiCallable[_report_pb2.ListHoldingTankRequest, _report_pb2.ListHoldingTankResponse]  # type: ignore[assignment]
     """Members without a placement, by id."""
     ListHeldUpdates: _aio.UnaryUnaryMultiCallable[_report_pb2.ListHeldUpdatesRequest, _report_pb2.ListHeldUpdatesResponse]  # type: ignore[assignment]
-    """Updates that wait for a member."""
+    """Updates that wait for a member, page by page."""
     ListRejectedUpdates: _aio.UnaryUnaryMultiCallable[_report_pb2.ListRejectedUpdatesRequest, _report_pb2.ListRejectedUpdatesResponse]  # type: ignore[assignment]
-    """Updates that were refused since the import."""
+    """The newest 10,000 updates that were refused since the import, page by page."""
     DescribeTree: _aio.UnaryUnaryMultiCallable[_report_pb2.DescribeTreeRequest, _report_pb2.DescribeTreeResponse]  # type: ignore[assignment]
     """What the node's tree has: columns, volume types, periods, counts."""
 
@@ -125,7 +125,7 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_pb2.ListUplineRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_report_pb2.ListUplineResponse, _abc.Awaitable[_report_pb2.ListUplineResponse]]:
-        """Everyone above a member, nearest first."""
+        """Everyone above a member, nearest first, page by page."""
 
     @_abc_1.abstractmethod
     def ListFrontLine(
@@ -181,7 +181,7 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_pb2.ListHeldUpdatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_report_pb2.ListHeldUpdatesResponse, _abc.Awaitable[_report_pb2.ListHeldUpdatesResponse]]:
-        """Updates that wait for a member."""
+        """Updates that wait for a member, page by page."""
 
     @_abc_1.abstractmethod
     def ListRejectedUpdates(
@@ -189,7 +189,7 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_pb2.ListRejectedUpdatesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_report_pb2.ListRejectedUpdatesResponse, _abc.Awaitable[_report_pb2.ListRejectedUpdatesResponse]]:
-        """Updates that were refused since the import."""
+        """The newest 10,000 updates that were refused since the import, page by page."""
 
     @_abc_1.abstractmethod
     def DescribeTree(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from fasttree.v1 import report_pb2, types_pb2
+from fasttree.v1 import report_pb2
 from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.copy import lists
 from services.treenode.reports.copy.cuts import Cut, downline_scan
@@ -33,6 +33,7 @@ from services.treenode.reports.encode.pieces import check_format, pieces
 from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.order.pages import Page, first_page
+from services.treenode.reports.outcomes import HeldPage, rejected_page
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import EVERYONE, compile_filter
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
@@ -42,11 +43,21 @@ from services.treenode.reports.streams.streams import Begun, Streams
 from services.treenode.reports.summaries.summaries import dimensions_of, summarize, summary_answer
 
 if TYPE_CHECKING:
-    from services.treenode.tree import NotApplied, Tree
+    from services.treenode.tree import Tree
 
 #: Requests that are answered page by page.
-PagedRequest = report_pb2.ListFrontLineRequest | report_pb2.ListDownlineRequest | report_pb2.ListHoldingTankRequest
-PagedResponse = report_pb2.ListFrontLineResponse | report_pb2.ListDownlineResponse | report_pb2.ListHoldingTankResponse
+PagedRequest = (
+    report_pb2.ListUplineRequest
+    | report_pb2.ListFrontLineRequest
+    | report_pb2.ListDownlineRequest
+    | report_pb2.ListHoldingTankRequest
+)
+PagedResponse = (
+    report_pb2.ListUplineResponse
+    | report_pb2.ListFrontLineResponse
+    | report_pb2.ListDownlineResponse
+    | report_pb2.ListHoldingTankResponse
+)
 
 SEARCH_LIMIT, SEARCH_LIMIT_MAX = 20, 1_000
 COLUMN_TYPES: dict[Kind, report_pb2.ColumnType.ValueType] = {
@@ -94,18 +105,20 @@ class ReportServicer:
         return as_of + await self._members(rows, choice) + rest.SerializeToString()
 
     async def ListUpline(self, request: report_pb2.ListUplineRequest, context: Context) -> bytes:
-        """Everyone above a member."""
+        """Everyone above a member, page by page."""
+        after, rows_max = _page_key(request), page_size(request.page_size)
 
-        def begin(tree: Tree, ready: Ready) -> Callable[[], tuple[FrozenRows, Choice]]:
+        def begin(tree: Tree, ready: Ready) -> Callable[[], tuple[Page, Choice]]:
             choice = self._reader.choice(tree, request.options)
-            return lambda: (lists.upline(tree, choice, request.member_id, request.to_member_id), choice)
+            above = (request.member_id, request.to_member_id)
+            return lambda: (lists.upline(tree, choice, above, after, rows_max), choice)
 
         def size(tree: Tree) -> int:
             return upline_size(tree, self._reader.choice(tree, request.options), request.member_id)
 
         scan = Scan(size, self._limits.loop_copy_rows_max, begin)
-        as_of, (rows, choice) = await self._reader.scan(request.options.min_position, context, scan)
-        return as_of + await self._members(rows, choice)
+        as_of, (page, choice) = await self._reader.scan(request.options.min_position, context, scan)
+        return as_of + await self._page_bytes(page, choice, request, report_pb2.ListUplineResponse())
 
     async def ListFrontLine(self, request: report_pb2.ListFrontLineRequest, context: Context) -> bytes:
         """A member's direct children."""
@@ -205,18 +218,15 @@ class ReportServicer:
 
     async def ListHeldUpdates(self, request: report_pb2.ListHeldUpdatesRequest, context: Context) -> bytes:
         """Updates that wait for a member."""
-        tree = await self._reader.tree_at(request.min_position, context)
-        limit = page_size(request.limit, field="limit")
-        updates = [_outcome(held) for held in tree.held()[:limit]]
-        answer = report_pb2.ListHeldUpdatesResponse(updates=updates, total_count=tree.held_count)
-        return self._reader.as_of() + answer.SerializeToString()
+        page = HeldPage(request)
+        scan = Scan(page.size, self._limits.loop_copy_rows_max, lambda tree, ready: page.begin(tree))
+        as_of, answer = await self._reader.scan(request.min_position, context, scan)
+        return as_of + answer.SerializeToString()
 
     async def ListRejectedUpdates(self, request: report_pb2.ListRejectedUpdatesRequest, context: Context) -> bytes:
         """Updates that were refused since the import."""
         tree = await self._reader.tree_at(request.min_position, context)
-        limit = page_size(request.limit, field="limit")
-        updates = [_outcome(rejected) for rejected in tree.rejected()[-limit:]]
-        answer = report_pb2.ListRejectedUpdatesResponse(updates=updates, total_count=tree.rejected_count)
+        answer = rejected_page(tree, request)
         return self._reader.as_of() + answer.SerializeToString()
 
     async def DescribeTree(self, request: report_pb2.DescribeTreeRequest, context: Context) -> bytes:
@@ -263,13 +273,3 @@ def everyone_size(tree: Tree) -> int:
 
 def _page_key(request: PagedRequest) -> PageKey | None:
     return read_page_token(request.page_token, request_digest(request)) if request.page_token else None
-
-
-def _outcome(update: NotApplied) -> types_pb2.UpdateOutcome:
-    return types_pb2.UpdateOutcome(
-        position=update.position,
-        update_id=update.update_id,
-        outcome=update.outcome,
-        reason=update.reason,
-        waits_for_member_id=update.waits_for,
-    )

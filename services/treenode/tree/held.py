@@ -53,7 +53,7 @@ class HeldUpdates:
     """The held updates by position and by the member that they wait for."""
 
     def __init__(self) -> None:
-        #: By position; each is in `waiting` under its member once.
+        #: By position, lowest first; each is in `waiting` under its member once.
         self.by_position: dict[int, HeldUpdate] = {}
         #: Positions by member id: all and only the held updates that wait for it.
         self.waiting: dict[str, list[int]] = {}

@@ -56,7 +56,7 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays.update({f"placement.{name}": getattr(store.placement, name)[:used] for name in _MAPPED})
     further = [f"further.{name}" for name in tree.further]
     seated = [name for name in arrays if name.split(".")[-1] in (*_SEATED, *_MAPPED)]
-    held = [tree.held_updates.by_position[position] for position in sorted(tree.held_updates.by_position)]
+    held = list(tree.held_updates.by_position.values())
     bodies = [update.update.SerializeToString(deterministic=True) for update in held]
     arrays["held.bytes"] = np.frombuffer(b"".join(bodies), dtype=np.uint8)
     arrays["held.ends"] = np.cumsum([len(body) for body in bodies], dtype=np.int64)

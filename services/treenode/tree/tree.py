@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -297,10 +297,11 @@ class Tree:
         """Positions of updates that were held when this tree was at `as_of_position`, in order."""
         return self.held_updates.held_at(as_of_position)
 
-    def held(self) -> list[NotApplied]:
-        """The held updates, by position."""
-        by_position = self.held_updates.by_position
-        return [by_position[position].not_applied() for position in sorted(by_position)]
+    def held(self, member_id: str = "") -> Iterator[NotApplied]:
+        """The held updates by position, all or those that wait for a member; good until the next update."""
+        by_position, waiting = self.held_updates.by_position, self.held_updates.waiting
+        positions = sorted(waiting.get(member_id, [])) if member_id else by_position
+        return (by_position[position].not_applied() for position in positions)
 
     def rejected(self) -> list[NotApplied]:
         """The newest rejected updates since the import, by position."""

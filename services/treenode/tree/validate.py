@@ -200,6 +200,7 @@ def _validate_digest(tree: Tree) -> None:
         total += sum(RejectedUpdates.digest_of(each) for each in tree.rejected_updates.newest)
         _require(tree.digest == total % 2**64, "the digest is the sum over all facts, held and rejected updates")
     _require(tree.digest_at(tree.position) == tree.digest, "the ring's newest digest is the digest")
+    _require(list(held.by_position) == sorted(held.by_position), "held updates are in the order of their positions")
     waiting = sorted(position for positions in held.waiting.values() for position in positions)
     _require(waiting == sorted(held.by_position), "each held update waits once")
     for member_id, positions in held.waiting.items():

@@ -83,12 +83,27 @@ async def test_upline(served: Served, naive: NaiveTree, which: int) -> None:
     for member_id in deepest:
         above = naive.upline(which, member_id)
         expected = [naive.message(which, SLOT, person, level) for level, person in enumerate(above, 1) if person.kind]
-        request = report_pb2.ListUplineRequest(member_id=member_id, options=options(which))
-        assert list((await served.stub.ListUpline(request)).members) == expected
+        request = report_pb2.ListUplineRequest(member_id=member_id, options=options(which), page_size=2)
+        assert await pages_of_upline(served, request, len(expected)) == expected
         middle = expected[len(expected) // 2]
         request.to_member_id = middle.member_id
-        until = (await served.stub.ListUpline(request)).members
-        assert list(until) == expected[: expected.index(middle) + 1]
+        until = expected[: expected.index(middle) + 1]
+        assert await pages_of_upline(served, request, len(until)) == until
+
+
+async def pages_of_upline(
+    served: Served, request: report_pb2.ListUplineRequest, total_count: int
+) -> list[types_pb2.Member]:
+    """All pages; the request is as it was afterwards."""
+    found: list[types_pb2.Member] = []
+    while True:
+        answer = await served.stub.ListUpline(request)
+        assert answer.total_count == total_count
+        assert len(answer.members) == min(request.page_size, total_count - len(found))
+        found += answer.members
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            return found
 
 
 @TREES
@@ -348,10 +363,11 @@ async def test_holding_tank(served: Served, naive: NaiveTree) -> None:
 
 async def test_held_rejected_and_describe(served: Served, tree: Tree) -> None:
     held = await served.stub.ListHeldUpdates(report_pb2.ListHeldUpdatesRequest())
-    assert [update.position for update in held.updates] == [update.position for update in tree.held()]
+    waiting = list(tree.held())
+    assert [update.position for update in held.updates] == [update.position for update in waiting]
     assert held.total_count == tree.held_count > 0
     first = held.updates[0]
-    assert (first.outcome, first.waits_for_member_id) == (types_pb2.OUTCOME_HELD, tree.held()[0].waits_for)
+    assert (first.outcome, first.waits_for_member_id) == (types_pb2.OUTCOME_HELD, waiting[0].waits_for)
     rejected = await served.stub.ListRejectedUpdates(report_pb2.ListRejectedUpdatesRequest(limit=3))
     assert [update.position for update in rejected.updates] == [update.position for update in tree.rejected()[-3:]]
     assert rejected.updates[-1].reason == tree.rejected()[-1].reason

@@ -100,6 +100,28 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
     ),
     ("SearchMembers", report_pb2.SearchMembersRequest(), INVALID, "MEMBER_ID_INVALID", "prefix", ""),
     ("ListHeldUpdates", report_pb2.ListHeldUpdatesRequest(limit=10_001), INVALID, "PAGE_TOO_LARGE", "limit", "10001"),
+    (
+        "ListHeldUpdates",
+        report_pb2.ListHeldUpdatesRequest(member_id="é"),
+        INVALID,
+        "MEMBER_ID_INVALID",
+        "member_id",
+        "é",
+    ),
+    (
+        "ListHeldUpdates",
+        report_pb2.ListHeldUpdatesRequest(page_token="x"),
+        INVALID,
+        "PAGE_TOKEN_INVALID",
+        "page_token",
+        "x",
+    ),
+    (
+        *("ListRejectedUpdates", report_pb2.ListRejectedUpdatesRequest(page_token="x")),
+        *(INVALID, "PAGE_TOKEN_INVALID", "page_token", "x"),
+    ),
+    ("ListUpline", report_pb2.ListUplineRequest(page_size=10_001), INVALID, "PAGE_TOO_LARGE", "page_size", "10001"),
+    ("ListUpline", report_pb2.ListUplineRequest(page_token="x"), INVALID, "PAGE_TOKEN_INVALID", "page_token", "x"),
     ("ListDownline", report_pb2.ListDownlineRequest(page_token="x"), INVALID, "PAGE_TOKEN_INVALID", "page_token", "x"),
     (
         "ListFrontLine",

@@ -52,5 +52,10 @@ def test_page_and_position_may_differ_and_nothing_else() -> None:
         other.CopyFrom(REQUEST)
         other.MergeFrom(change)
         assert request_digest(other) != DIGEST
+    held = report_pb2.ListHeldUpdatesRequest(member_id="A")
+    assert request_digest(held) == request_digest(
+        report_pb2.ListHeldUpdatesRequest(member_id="A", limit=3, min_position=5, page_token="t")
+    )
+    assert request_digest(held) != request_digest(report_pb2.ListHeldUpdatesRequest(member_id="B"))
     front_line = report_pb2.ListFrontLineRequest(member_id="A", sort=report_pb2.SortKey(column="pv"))
     assert request_digest(front_line) != DIGEST

@@ -109,7 +109,7 @@ class TreeMachine(RuleBasedStateMachine):
         meta, arrays = self.tree.state()
         restored = Tree.from_state(meta, {name: array.copy() for name, array in arrays.items()})
         assert restored.digest == self.tree.digest
-        assert restored.held() == self.tree.held()
+        assert list(restored.held()) == list(self.tree.held())
         assert restored.rejected() == self.tree.rejected()
         self.tree = restored
 

@@ -1,4 +1,4 @@
-"""Commands that ask the tree: member, upline, frontline, summary, downline, top, search, held, rejected, describe."""
+"""Commands that ask the tree: member, upline, frontline, summary, downline, top, search, describe."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ from fasttree.command.session import Session, common_options, run
 from fasttree.v1 import report_pb2, types_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+#: Rows that are asked for at once: the most that a node gives.
+PAGE_SIZE = 10_000
 
 _TREES = {"sponsor": types_pb2.TREE_SPONSOR, "placement": types_pb2.TREE_PLACEMENT}
 _DIMENSIONS = {
@@ -139,15 +142,28 @@ def member(session: Session, member_ids: tuple[str, ...], columns: tuple[str, ..
 def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[str, ...], asked: Asked) -> None:
     """Everyone above a member, nearest first."""
 
-    async def body() -> report_pb2.ListUplineResponse:
+    async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
             columns = await _resolved(reports, columns)
-            return await reports.list_upline(member_id, to_member_id=to_member_id, options=asked.options(columns))
+            members: list[types_pb2.Member] = []
+            page_token = ""
+            while True:
+                answer = await reports.list_upline(
+                    member_id,
+                    to_member_id=to_member_id,
+                    options=asked.options(columns),
+                    page_size=PAGE_SIZE,
+                    page_token=page_token,
+                )
+                members += answer.members
+                page_token = answer.next_page_token
+                if not page_token:
+                    return answer.as_of, members
 
-    answer = run(body())
-    print_members(columns, answer.as_of, answer.members, as_json=session.json)
+    as_of, members = run(body())
+    print_members(columns, as_of, members, as_json=session.json)
 
 
 @click.command()
@@ -165,7 +181,7 @@ def frontline(session: Session, member_id: str, sort: str, columns: tuple[str, .
             reports = asked.reports(client)
             columns = await _resolved(reports, columns)
             request = report_pb2.ListFrontLineRequest(
-                member_id=member_id, options=asked.options(columns), sort=_sort_key(sort), page_size=10_000
+                member_id=member_id, options=asked.options(columns), sort=_sort_key(sort), page_size=PAGE_SIZE
             )
             members: list[types_pb2.Member] = []
             while True:
@@ -300,59 +316,6 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
 
     answer = run(body())
     print_members(columns, answer.as_of, answer.members, as_json=session.json)
-
-
-def _print_outcomes(
-    session: Session,
-    answer: report_pb2.ListHeldUpdatesResponse | report_pb2.ListRejectedUpdatesResponse,
-    what: str,
-) -> None:
-    rows = [
-        {
-            "position": update.position,
-            "update_id": update.update_id,
-            "reason": update.reason,
-            "waits_for": update.waits_for_member_id,
-        }
-        for update in answer.updates
-    ]
-    if session.json:
-        print_json({"as_of": as_of_json(answer.as_of), "total_count": answer.total_count, "updates": rows})
-        return
-    if rows:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
-    click.echo(f"{answer.total_count} {what}, {as_of_text(answer.as_of)}")
-
-
-_limit_option = click.option("--limit", type=click.IntRange(1, 10_000), default=1_000, show_default=True)
-
-
-@click.command()
-@_limit_option
-@common_options
-@report_options
-def held(session: Session, limit: int, asked: Asked) -> None:
-    """Updates that wait for a member who is not known yet."""
-
-    async def body() -> report_pb2.ListHeldUpdatesResponse:
-        async with session.client() as client:
-            return await asked.reports(client).list_held_updates(limit=limit, min_position=asked.min_position)
-
-    _print_outcomes(session, run(body()), "held")
-
-
-@click.command()
-@_limit_option
-@common_options
-@report_options
-def rejected(session: Session, limit: int, asked: Asked) -> None:
-    """Updates that could never be taken, with the reason."""
-
-    async def body() -> report_pb2.ListRejectedUpdatesResponse:
-        async with session.client() as client:
-            return await asked.reports(client).list_rejected_updates(limit=limit, min_position=asked.min_position)
-
-    _print_outcomes(session, run(body()), "rejected")
 
 
 @click.command()

@@ -19,14 +19,14 @@ from services.treenode.reports.copy.extents import (
     place_of,
     row_of_member,
 )
-from services.treenode.reports.copy.freeze import freeze, without_empty_places
+from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.order.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
 from services.treenode.reports.order.pages import Page
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import Tree
-from services.treenode.tree.columns.ids import find_rows, words_of
+from services.treenode.tree.columns.ids import find_one, find_rows, words_of
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel
 from services.treenode.tree.kernels.links import seat_at
 from services.treenode.tree.kernels.ranges import single_ranges
@@ -76,13 +76,16 @@ def _check_ids(member_ids: list[str]) -> None:
         checked_id(member_id, f"member_ids[{index}]")
 
 
-def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> FrozenRows:
-    """Everyone above a member, nearest first; empty places are left out, but their levels count.
+def upline(tree: Tree, choice: Choice, ends: tuple[str, str], after: PageKey | None, size: int) -> Page:
+    """A page of those above a member, nearest first; empty places are left out, but their levels count.
+
+    `ends`: whose upline, and the last one wanted (empty: up to the root).
 
     Raises:
-        InvalidArgumentError: `to_member_id` is not above it.
+        InvalidArgumentError: The last one is not above the first.
         NotFoundError: One of the two is nobody's id.
     """
+    member_id, to_member_id = ends
     walked = genealogy(tree, choice)
     seats = upline_of(walked, place_of(tree, choice, member_id).seat)
     if to_member_id:
@@ -96,11 +99,28 @@ def upline(tree: Tree, choice: Choice, member_id: str, to_member_id: str) -> Fro
                 value=to_member_id,
             )
         seats = seats[: int(last[0]) + 1]
-    rows = freeze(tree, choice, Extent(single_ranges(seats), 0))
-    if LEVEL in rows.values:
-        levels = np.arange(1, rows.count + 1, dtype=np.int32)
-        rows = replace(rows, values={**rows.values, LEVEL: levels})
-    return without_empty_places(rows)
+    people = walked.row_at[seats] if len(walked.row_at) else seats
+    levels = np.flatnonzero(tree.store.kind[people] != NOBODY).astype(np.int32) + 1
+    begin = _upline_begin(tree, people, levels, after)
+    shown = levels[begin : begin + size]
+    page = freeze(tree, choice, Extent(single_ranges(seats[shown - 1]), 0), (MEMBER_ID,))
+    if LEVEL in page.values:
+        page = replace(page, values={**page.values, LEVEL: shown})
+    more = begin + size < len(levels)
+    last_key = PageKey(int(shown[-1]), "", page.id_texts(MEMBER_ID)[-1].decode()) if more else None
+    return Page(page, last_key, len(levels))
+
+
+def _upline_begin(tree: Tree, people: Int32s, levels: Int32s, after: PageKey | None) -> int:
+    """Where in `levels` (of the members among `people`, rows of an upline) a page begins."""
+    if after is None:
+        return 0
+    asked = padded_id(after.member_id, MEMBER_ID_LENGTH_MAX).view(np.uint32).reshape(1, -1)
+    found = np.flatnonzero(people == int(find_one(tree.store.ids, asked)))
+    # Above the last one shown; where that one is not in this upline any more, in its place: whoever was shown may come
+    # again, but nobody is left out.
+    level = int(found[0]) + 1 if len(found) else (after.number or 0) - 1
+    return int(np.searchsorted(levels, level, side="right"))
 
 
 @kernel

@@ -23,7 +23,7 @@ from services.shared.serving.errors import InvalidArgumentError
 VERSION = 1
 DIGEST_BYTES = 12
 #: Fields that may differ from page to page.
-FREE_FIELDS = ("page_token", "page_size")
+FREE_FIELDS = ("page_token", "page_size", "limit", "min_position")
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,11 @@ def request_digest(request: Message) -> bytes:
     """What binds a token to its request: all of it but the page and the position waited for."""
     bound = type(request)()
     bound.CopyFrom(request)
+    fields = type(request).DESCRIPTOR.fields_by_name
     for name in FREE_FIELDS:
-        bound.ClearField(name)
-    if bound.HasField("options"):
+        if name in fields:
+            bound.ClearField(name)
+    if "options" in fields and bound.HasField("options"):
         bound.options.ClearField("min_position")  # type: ignore[attr-defined]
         if not bound.options.ByteSize():  # type: ignore[attr-defined]
             bound.ClearField("options")
