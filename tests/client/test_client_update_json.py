@@ -52,6 +52,8 @@ def test_the_proto3_json_form() -> None:
         ('{"update_id":"a","member_enrolled":{"member_id":"1","kind":"MEMBER_KIND_CUSTOMER"}}', "kind", 2),
         ('{"update_id":"a","member_moved":{"member_id":"1","new_parent_id":"2","tree":"placement"}}', "tree", 2),
         ('{"update_id":"a","member_removed":{"member_id":"1","mode":"leave_empty"}}', "mode", 2),
+        ('{"update_id":"a","member_removed":{"member_id":"1","volume":"roll_up"}}', "volume", 1),
+        ('{"update_id":"a","member_removed":{"member_id":"1","volume":"leaves"}}', "volume", 2),
     ],
 )
 def test_short_names(text: str, field: str, value: int) -> None:

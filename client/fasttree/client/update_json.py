@@ -4,7 +4,7 @@ The form is the proto3 JSON form of fasttree.v1.Update, with three liberties for
 
 * field names as in the .proto file (`update_id`); camelCase is taken too;
 * `amount` ("12.50" or 12.5) in place of `amount_hundredths`;
-* `kind`, `tree` and `mode` by short name ("customer", "placement", "compress").
+* `kind`, `tree`, `mode` and `volume` by short name ("customer", "placement", "compress", "roll_up").
 
     {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
 """
@@ -22,7 +22,7 @@ from fasttree.client.errors import UpdateFormatError
 from fasttree.v1 import types_pb2
 
 #: Short names: field -> prefix of the enum's values.
-_ENUM_PREFIXES = {"kind": "MEMBER_KIND_", "tree": "TREE_", "mode": "REMOVAL_MODE_"}
+_ENUM_PREFIXES = {"kind": "MEMBER_KIND_", "tree": "TREE_", "mode": "REMOVAL_MODE_", "volume": "REMOVAL_VOLUME_"}
 
 CHANGES = ("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted")
 

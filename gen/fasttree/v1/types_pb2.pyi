@@ -77,7 +77,7 @@ class _RemovalModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RemovalMo
     REMOVAL_MODE_UNSPECIFIED: _RemovalMode.ValueType  # 0
     """Treated as REMOVAL_MODE_COMPRESS."""
     REMOVAL_MODE_COMPRESS: _RemovalMode.ValueType  # 1
-    """The front line goes up to the removed member's own sponsor and placement; its personal volume goes with it."""
+    """The front line goes up to the removed member's own sponsor and placement."""
     REMOVAL_MODE_LEAVE_EMPTY: _RemovalMode.ValueType  # 2
     """The place stays, empty and uncounted, with its volume; its downline stays below it."""
 
@@ -87,10 +87,42 @@ class RemovalMode(_RemovalMode, metaclass=_RemovalModeEnumTypeWrapper):
 REMOVAL_MODE_UNSPECIFIED: RemovalMode.ValueType  # 0
 """Treated as REMOVAL_MODE_COMPRESS."""
 REMOVAL_MODE_COMPRESS: RemovalMode.ValueType  # 1
-"""The front line goes up to the removed member's own sponsor and placement; its personal volume goes with it."""
+"""The front line goes up to the removed member's own sponsor and placement."""
 REMOVAL_MODE_LEAVE_EMPTY: RemovalMode.ValueType  # 2
 """The place stays, empty and uncounted, with its volume; its downline stays below it."""
 Global___RemovalMode: _TypeAlias = RemovalMode  # noqa: Y015
+
+class _RemovalVolume:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RemovalVolumeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RemovalVolume.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REMOVAL_VOLUME_UNSPECIFIED: _RemovalVolume.ValueType  # 0
+    """Treated as REMOVAL_VOLUME_ROLL_UP."""
+    REMOVAL_VOLUME_ROLL_UP: _RemovalVolume.ValueType  # 1
+    """It becomes personal volume of the sponsor, or of the first member above it where the sponsor's place is empty: no
+    group volume of the sponsor tree changes. In the placement tree it counts from then on where the sponsor is placed.
+    Of a member without anyone above it in the sponsor tree, it leaves. A total that would not fit 64 bits refuses the
+    update.
+    """
+    REMOVAL_VOLUME_LEAVES: _RemovalVolume.ValueType  # 2
+    """It leaves with the member: the group volume of everyone above, in both trees, is so much less."""
+
+class RemovalVolume(_RemovalVolume, metaclass=_RemovalVolumeEnumTypeWrapper):
+    """What becomes of the personal volume of a member whose place is compressed, in every volume type and period."""
+
+REMOVAL_VOLUME_UNSPECIFIED: RemovalVolume.ValueType  # 0
+"""Treated as REMOVAL_VOLUME_ROLL_UP."""
+REMOVAL_VOLUME_ROLL_UP: RemovalVolume.ValueType  # 1
+"""It becomes personal volume of the sponsor, or of the first member above it where the sponsor's place is empty: no
+group volume of the sponsor tree changes. In the placement tree it counts from then on where the sponsor is placed.
+Of a member without anyone above it in the sponsor tree, it leaves. A total that would not fit 64 bits refuses the
+update.
+"""
+REMOVAL_VOLUME_LEAVES: RemovalVolume.ValueType  # 2
+"""It leaves with the member: the group volume of everyone above, in both trees, is so much less."""
+Global___RemovalVolume: _TypeAlias = RemovalVolume  # noqa: Y015
 
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -585,19 +617,23 @@ class MemberRemoved(_message.Message):
 
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """The member; an unknown one: the update is held until it arrives."""
     mode: Global___RemovalMode.ValueType
     """What becomes of its place."""
+    volume: Global___RemovalVolume.ValueType
+    """What becomes of its volume where mode is REMOVAL_MODE_COMPRESS; to be left unset where a place stays with its volume."""
     def __init__(
         self,
         *,
         member_id: _builtins.str = ...,
         mode: Global___RemovalMode.ValueType = ...,
+        volume: Global___RemovalVolume.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "mode", b"mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "mode", b"mode", "volume", b"volume"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

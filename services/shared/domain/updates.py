@@ -40,6 +40,10 @@ SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
+VOLUME_FORM: Final = "volume must be REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"
+VOLUME_STAYS: Final = (
+    "volume: a place that stays empty keeps its volume; leave it out, or use mode REMOVAL_MODE_COMPRESS"
+)
 
 _KINDS = (types_pb2.MEMBER_KIND_DISTRIBUTOR, types_pb2.MEMBER_KIND_CUSTOMER)
 _TREES = (types_pb2.TREE_UNSPECIFIED, types_pb2.TREE_SPONSOR, types_pb2.TREE_PLACEMENT)
@@ -48,6 +52,7 @@ _MODES = (
     types_pb2.REMOVAL_MODE_COMPRESS,
     types_pb2.REMOVAL_MODE_LEAVE_EMPTY,
 )
+_REMOVAL_VOLUMES = (types_pb2.REMOVAL_VOLUME_ROLL_UP, types_pb2.REMOVAL_VOLUME_LEAVES)
 
 
 def update_problem(update: types_pb2.Update) -> str | None:
@@ -126,7 +131,14 @@ def _moved_problem(change: types_pb2.MemberMoved) -> str | None:
 def _removed_problem(change: types_pb2.MemberRemoved) -> str | None:
     if problem := id_problem(change.member_id):
         return f"member_id: {problem}"
-    return None if change.mode in _MODES else MODE_FORM
+    if change.mode not in _MODES:
+        return MODE_FORM
+    if volume := change.volume:
+        if volume not in _REMOVAL_VOLUMES:
+            return VOLUME_FORM
+        if change.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY:
+            return VOLUME_STAYS
+    return None
 
 
 def skip_reason_problem(reason: str) -> str | None:

@@ -90,6 +90,7 @@ def updates(prefix: str) -> list[types_pb2.Update]:
         {"member_moved": {"member_id": f"{prefix}30", "new_parent_id": f"{prefix}40", "tree": 1}},
         {"member_moved": {"member_id": f"{prefix}31", "tree": 2}},
         {"member_removed": {"member_id": f"{prefix}10", "mode": 1}},
+        {"member_removed": {"member_id": f"{prefix}12", "mode": 1, "volume": 2}},
         {"member_removed": {"member_id": f"{prefix}11", "mode": 2}},
         {"member_enrolled": {"member_id": f"{prefix}10", "sponsor_id": root}},
         {"member_enrolled": {"member_id": f"{prefix}11", "sponsor_id": root}},

@@ -17,12 +17,15 @@ from services.treenode.tree.columns.ids import find_one, key_of, packed_id
 from services.treenode.tree.kernels.legs import choose_leg
 from services.treenode.tree.kernels.links import TOP, is_below
 from services.treenode.tree.kernels.moves import (
+    heir_of,
     move_fits,
     move_placement,
     move_sponsor,
     removal_fits,
     remove_member,
+    roll_up_volume,
     set_profile,
+    volume_can_roll_up,
 )
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.skips import Skip
@@ -226,7 +229,10 @@ def _move(tree: Tree, moved: types_pb2.MemberMoved) -> None:
 def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     row = _member_row(tree, removed.member_id, "member")
     emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
-    if not emptied and not removal_fits(tree.store, row):
+    heir = -1 if emptied or not _rolls_up(removed) else int(heir_of(tree.store, row))
+    if heir >= 0:
+        _make_ready_to_roll_up(tree, row, heir)
+    elif not emptied and not removal_fits(tree.store, row):
         raise _RefusedError("a group total would not fit 64 bits")
     no_status = _status_code(tree, "") if emptied else 0
     unknown = {name: column.unknown for name, column in tree.further.items()}
@@ -234,8 +240,23 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     _set_columns(tree, row, removed.member_id, unknown)
     if emptied:
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
-    else:
-        remove_member(tree.store, row)
+        return
+    if heir >= 0:
+        roll_up_volume(tree.store, row, heir)
+    remove_member(tree.store, row)
+
+
+def _rolls_up(removed: types_pb2.MemberRemoved) -> bool:
+    return removed.volume != types_pb2.REMOVAL_VOLUME_LEAVES
+
+
+def _make_ready_to_roll_up(tree: Tree, row: int, heir: int) -> None:
+    """Sees to it that `roll_up_volume` can be called."""
+    if not volume_can_roll_up(tree.store, row, heir):
+        raise _RefusedError("a total would not fit 64 bits")
+    for slot in range(len(tree.store.personal)):
+        if amount := int(tree.store.personal[slot, row]):
+            tree.ensure_volume_width(slot, heir, amount)
 
 
 def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:

@@ -60,6 +60,11 @@ def test_good_updates_have_no_problem() -> None:
         (parsed(member_changed={"member_id": "7", "status": "s" * 17}), "status"),
         (parsed(member_moved={"member_id": "7", "tree": 9}), "tree"),
         (parsed(member_removed={"member_id": "7", "mode": 9}), "mode"),
+        (parsed(member_removed={"member_id": "7", "volume": 3}), "REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"),
+        (
+            parsed(member_removed={"member_id": "7", "mode": 2, "volume": 1}),
+            "a place that stays empty keeps its volume",
+        ),
     ],
 )
 def test_malformed_updates_are_named(update: types_pb2.Update, said: str) -> None:

@@ -199,10 +199,14 @@ class NaiveTree:
             place.placement = above
 
     def _member_removed(self, removed: types_pb2.MemberRemoved) -> None:
+        emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
+        self._refuse_if(emptied and removed.volume)
         place = self.places[self._known(removed.member_id)]
-        if removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY:
+        if emptied:
             place.kind, place.status, place.rank, place.joined_on, place.columns = 0, "", 0, "", {}
             return
+        if removed.volume != types_pb2.REMOVAL_VOLUME_LEAVES:
+            self._roll_up(place)
         placed = sorted(self.children(PLACEMENT, removed.member_id), key=lambda each: self.places[each].leg)
         for child in self.children(SPONSOR, removed.member_id):
             self.places[child].sponsor = place.sponsor
@@ -217,6 +221,15 @@ class NaiveTree:
             taken = {self.places[each].leg for each in self.children(PLACEMENT, place.placement)}
             self.places[child].leg = vacated or next(leg for leg in range(1, len(taken) + 2) if leg not in taken)
             vacated = 0
+
+    def _roll_up(self, place: Place) -> None:
+        heir = place.sponsor
+        while heir and not self.is_member(heir):
+            heir = self.places[heir].sponsor
+        if heir:
+            volumes = self.places[heir].volumes
+            for key, amount in place.volumes.items():
+                volumes[key] = volumes.get(key, 0) + amount
 
     def _volume_posted(self, posted: types_pb2.VolumePosted) -> None:
         self._refuse_if(posted.amount_hundredths == LOWEST)

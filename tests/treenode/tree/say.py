@@ -37,9 +37,11 @@ def change(member_id: str, **fields: Any) -> types_pb2.Update:
     return update(member_changed=types_pb2.MemberChanged(member_id=member_id, **fields))
 
 
-def remove(member_id: str, *, leave_empty: bool = False) -> types_pb2.Update:
+def remove(member_id: str, *, leave_empty: bool = False, volume_leaves: bool = False) -> types_pb2.Update:
+    """A removal; its volume rolls up if not said otherwise."""
     mode = types_pb2.REMOVAL_MODE_LEAVE_EMPTY if leave_empty else types_pb2.REMOVAL_MODE_COMPRESS
-    return update(member_removed=types_pb2.MemberRemoved(member_id=member_id, mode=mode))
+    volume = types_pb2.REMOVAL_VOLUME_LEAVES if volume_leaves else types_pb2.REMOVAL_VOLUME_UNSPECIFIED
+    return update(member_removed=types_pb2.MemberRemoved(member_id=member_id, mode=mode, volume=volume))
 
 
 def take(tree: Tree, *updates: types_pb2.Update) -> list[NotApplied]:

@@ -50,7 +50,9 @@ moves = st.builds(
     tree=st.sampled_from([0, 1, 2, 2]),
     placement_leg=legs,
 )
-removals = st.builds(types_pb2.MemberRemoved, member_id=ids, mode=st.sampled_from([0, 1, 2]))
+removals = st.builds(
+    types_pb2.MemberRemoved, member_id=ids, mode=st.sampled_from([0, 1, 2]), volume=st.sampled_from([0, 0, 1, 2, 2])
+)
 orders = st.builds(
     types_pb2.VolumePosted,
     member_id=ids,

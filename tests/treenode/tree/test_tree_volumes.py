@@ -11,7 +11,7 @@ from services.treenode.tree import Tree
 from services.treenode.tree import tree as tree_module
 from tests.treenode.tree import reads
 from tests.treenode.tree.judge import CONFIG, naive_tree, table_of, tree_of
-from tests.treenode.tree.naive import SPONSOR, Place
+from tests.treenode.tree.naive import PLACEMENT, SPONSOR, Place
 from tests.treenode.tree.say import change, enrol, move, order, remove, take
 
 TOP, BOTTOM = 2**63 - 1, -(2**63)
@@ -51,10 +51,109 @@ def test_moves_and_removals_beyond_64_bits_are_refused() -> None:
     assert [each.reason for each in told] == ["a group total would not fit 64 bits"] * 2
     assert not take(tree, order("C", -5), enrol("D", "C", "C"), order("D", 5))
     # Without C's -5 A's total would be 5 too large.
-    told = take(tree, remove("C"))
+    told = take(tree, remove("C", volume_leaves=True))
     assert [each.reason for each in told] == ["a group total would not fit 64 bits"]
-    assert not take(tree, order("B", -5), remove("C"))
+    assert not take(tree, order("B", -5), remove("C", volume_leaves=True))
     assert group(tree, "A") == TOP
+    tree.validate()
+
+
+def volumes(tree: Tree, *member_ids: str) -> list[tuple[int, int, int]]:
+    """Personal volume, and group volume in the sponsor and the placement tree, of the default slot."""
+    return [
+        (
+            reads.personal_volume(tree, member_id, 0),
+            reads.group_volume(tree, SPONSOR, member_id),
+            reads.group_volume(tree, PLACEMENT, member_id),
+        )
+        for member_id in member_ids
+    ]
+
+
+def test_the_volume_of_a_removed_member_rolls_up_to_its_sponsor() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("A"), enrol("B", "A", "A"), enrol("C", "B", "B"), enrol("D", "C", "C"))
+    take(tree, order("B", 1), order("C", 20), order("D", 300), order("C", -7, volume_type="CV", period="2026-10"))
+    assert not take(tree, remove("C"))
+    assert volumes(tree, "A", "B", "D") == [(0, 321, 321), (21, 321, 321), (300, 300, 300)]
+    assert reads.personal_volume(tree, "B", tree.slot("CV", "2026-10")) == -7
+    tree.validate()
+
+
+def test_in_the_placement_tree_volume_counts_where_the_sponsor_is_placed() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("A"), enrol("L", "A", "A"), enrol("R", "A", "A"), enrol("M", "L", "R"), order("M", 50))
+    assert volumes(tree, "A", "L", "R") == [(0, 50, 50), (0, 50, 0), (0, 0, 50)]
+    assert not take(tree, remove("M"))
+    assert volumes(tree, "A", "L", "R") == [(0, 50, 50), (50, 50, 50), (0, 0, 0)]
+    # A sponsor in the holding tank is in no downline of the placement tree, and neither is what rolls up to it.
+    take(tree, enrol("T", "A"), enrol("N", "T", "R"), order("N", 4))
+    assert volumes(tree, "A", "T", "R") == [(0, 54, 54), (0, 4, 0), (0, 0, 4)]
+    assert not take(tree, remove("N"))
+    assert volumes(tree, "A", "T", "R") == [(0, 54, 50), (4, 4, 4), (0, 0, 0)]
+    tree.validate()
+
+
+def test_volume_rolls_up_past_empty_places_and_leaves_with_a_root() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("A"), enrol("B", "A", "A"), enrol("C", "B", "B"), enrol("D", "C", "C"), order("D", 9))
+    take(tree, order("B", 2), remove("B", leave_empty=True), remove("C", leave_empty=True))
+    assert not take(tree, remove("D"))
+    assert volumes(tree, "A") == [(9, 11, 11)]
+    assert not take(tree, remove("A"))
+    # The empty places are roots now, with the volume that stayed with them.
+    assert not take(tree, enrol("B"))
+    assert volumes(tree, "B") == [(2, 2, 2)]
+    tree.validate()
+
+
+def test_a_member_whose_sponsor_is_placed_below_it_rolls_up_all_the_same() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("A"), enrol("S", "A"), enrol("M", "S"), move("S", "M", tree=2), order("M", 6), order("S", 1))
+    assert volumes(tree, "S", "M") == [(1, 7, 1), (6, 6, 7)]
+    assert not take(tree, remove("M"))
+    assert volumes(tree, "A", "S") == [(0, 7, 0), (7, 7, 7)]
+    # What is over a limit only in the place that goes is no reason to refuse.
+    take(tree, enrol("M", "S"), move("S", "M", tree=2), order("S", -8), order("M", TOP))
+    assert volumes(tree, "M") == [(TOP, TOP, TOP - 1)]
+    assert not take(tree, remove("M"))
+    assert volumes(tree, "S") == [(TOP - 1, TOP - 1, TOP - 1)]
+    tree.validate()
+
+
+@pytest.mark.parametrize("limit", [TOP, BOTTOM + 1])
+def test_what_can_not_roll_up_is_refused_and_changes_nothing(limit: int) -> None:
+    step = 5 if limit > 0 else -5
+    tree = family()
+    # B and its sponsor A would be beyond the limit together, though all totals fit by the volume of C.
+    take(tree, order("C", -step), order("A", limit), order("B", step))
+    before, members = volumes(tree, "A", "B", "C"), tree.member_count
+    told = take(tree, remove("B"))
+    assert [each.reason for each in told] == ["a total would not fit 64 bits"]
+    assert (volumes(tree, "A", "B", "C"), tree.member_count) == (before, members)
+    assert not take(tree, remove("B", volume_leaves=True))
+    assert group(tree, "A") == limit - step
+    # In the placement tree: the line of the sponsor has no room for it.
+    take(tree, enrol("P"), enrol("Q", "A", "P"), enrol("S", "A", "Q"), order("P", limit), enrol("M", "S", "C"))
+    assert not take(tree, order("M", step))
+    told = take(tree, remove("M"))
+    assert [each.reason for each in told] == ["a total would not fit 64 bits"]
+    assert not take(tree, order("P", -step), remove("M"))
+    assert reads.group_volume(tree, PLACEMENT, "P") == limit
+    tree.validate()
+
+
+def test_what_rolls_up_gets_the_width_that_it_needs() -> None:
+    naive = naive_tree()
+    naive.places["A"] = Place(volumes={("PV", "2026-11"): 2**29})
+    naive.places["B"] = Place(sponsor="A", volumes={("PV", "2026-11"): 2**29, ("CV", "2026-10"): 3})
+    tree = tree_of(naive)
+    assert not take(tree, order("A", 2**29), order("B", 2**29))
+    assert tree.store.personal.dtype == np.int32
+    assert not take(tree, remove("B"))
+    assert tree.store.personal.dtype == np.int64
+    assert reads.personal_volume(tree, "A", 0) == 2**31
+    assert reads.personal_volume(tree, "A", tree.slot("CV", "2026-10")) == 3
     tree.validate()
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from services.shared.domain.limits import NO_DAY
-from services.treenode.tree.columns.digest import place_digest, placement_fact, profile_fact, sponsor_fact
+from services.treenode.tree.columns.digest import place_digest, placement_fact, profile_fact, sponsor_fact, volume_fact
 from services.treenode.tree.columns.ids import key_at, remove_row
-from services.treenode.tree.kernels.kernel import Int32s, UInt8s, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, kernel, whole
 from services.treenode.tree.kernels.legs import forget_legs, give_legs, note_leg
 from services.treenode.tree.kernels.links import (
     FREE,
@@ -26,6 +26,7 @@ from services.treenode.tree.kernels.links import (
     mark_dirty,
     seat_at,
     shift_levels,
+    sum_fits,
     unlink,
 )
 from services.treenode.tree.kernels.walks import children_of
@@ -79,6 +80,82 @@ def removal_fits(store: Store, row: int) -> bool:
         if not can_be_taken(store.placement, slot, above, amount, TOP):
             return False
     return True
+
+
+@kernel
+def heir_of(store: Store, row: int) -> int:
+    """The first member above a row in the sponsor tree, to whom its volume can go; -1 where nobody is above."""
+    above = whole(store.sponsor.parent[row])
+    while above >= 0 and store.kind[above] == NOBODY:
+        above = whole(store.sponsor.parent[above])
+    return above if above >= 0 else whole(-1)
+
+
+@inlined
+def _shift_fits(store: Store, tree: Genealogy, row: int, heir: int) -> bool:
+    own = seat_at(tree, row)
+    before = whole(tree.parent[own])
+    after = seat_at(tree, heir)
+    common = common_ancestor(tree, before, after)
+    for slot in range(store.personal.shape[0]):
+        amount = whole(store.personal[slot, row])
+        if amount == 0 or store.magnitudes[slot] < SAFE_MAGNITUDE:
+            continue
+        if not can_be_taken(tree, slot, before, amount, common):
+            return False
+        seat = after
+        while seat != common:
+            # The heir may be placed below the row, whose own total goes.
+            if seat != own and not sum_fits(tree.group[slot, seat], amount):
+                return False
+            seat = whole(tree.parent[seat])
+    return True
+
+
+@kernel
+def volume_can_roll_up(store: Store, row: int, heir: int) -> bool:
+    """Whether no total would overflow if the row's personal volume became the heir's, and the row went."""
+    for slot in range(store.personal.shape[0]):
+        if not sum_fits(store.personal[slot, heir], store.personal[slot, row]):
+            return False
+    return _shift_fits(store, store.sponsor, row, heir) and _shift_fits(store, store.placement, row, heir)
+
+
+@inlined
+def _shift_volume(store: Store, tree: Genealogy, row: int, heir: int) -> None:
+    """Takes the row's personal volume from the group volumes above it, and adds it to the heir's and those above that.
+    The row's own stays: it goes."""
+    before = whole(tree.parent[seat_at(tree, row)])
+    after = seat_at(tree, heir)
+    common = common_ancestor(tree, before, after)
+    for slot in range(store.personal.shape[0]):
+        amount = whole(store.personal[slot, row])
+        if amount == 0:
+            continue
+        seat = before
+        while seat != common:
+            tree.group[slot, seat] -= amount
+            seat = whole(tree.parent[seat])
+        seat = after
+        while seat != common:
+            tree.group[slot, seat] += amount
+            seat = whole(tree.parent[seat])
+
+
+@kernel
+def roll_up_volume(store: Store, row: int, heir: int) -> None:
+    """Makes the row's personal volume the heir's, who stands above it in the sponsor tree; the row is removed next."""
+    _shift_volume(store, store.sponsor, row, heir)
+    _shift_volume(store, store.placement, row, heir)
+    key, heir_key = key_at(store.ids.words, row), key_at(store.ids.words, heir)
+    for slot in range(store.personal.shape[0]):
+        amount = whole(store.personal[slot, row])
+        if amount == 0:
+            continue
+        digest = store.digests[0] - volume_fact(store, slot, row, key) - volume_fact(store, slot, heir, heir_key)
+        store.personal[slot, row] = 0
+        store.personal[slot, heir] += amount
+        store.digests[0] = digest + volume_fact(store, slot, heir, heir_key)
 
 
 @kernel
