@@ -15,6 +15,10 @@ def posted(order: str, member_id: str, amount_hundredths: int = 100) -> types_pb
     return types_pb2.Update(update_id=order, volume_posted=change)
 
 
+def removed(member_id: str) -> types_pb2.Update:
+    return types_pb2.Update(update_id=f"R-{member_id}", member_removed=types_pb2.MemberRemoved(member_id=member_id))
+
+
 def moved(update_id: str, member_id: str, new_parent_id: str) -> types_pb2.Update:
     change = types_pb2.MemberMoved(member_id=member_id, new_parent_id=new_parent_id, tree=types_pb2.TREE_SPONSOR)
     return types_pb2.Update(update_id=update_id, member_moved=change)

@@ -12,7 +12,7 @@ from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client, FastTreeClientError, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.files.checksums import file_sha256
-from services.treenode.tree import Tree
+from services.treenode.tree import CarriedHold, Tree
 
 _OVER = (
     pusher_pb2.IMPORT_STATE_DONE,
@@ -84,16 +84,18 @@ class Imports:
         tree: Tree | None = None
         for _, manifest in sorted(self._taken.items()):
             carried: list[int] = []
+            holds: list[CarriedHold] = []
             if tree is not None:
                 replay_onto(tree, updates[: manifest.as_of_position])
                 carried = tree.carried_positions(manifest.as_of_position)
+                holds = tree.carried_holds(manifest.as_of_position)
             if carried != list(manifest.carried_positions):
                 wrong.append(f"import {manifest.import_id} carries {manifest.carried_positions}, held were {carried}")
             path = self._files[manifest.sha256]
             tree = tree_of_file(
                 self._cluster, path, import_id=manifest.import_id, as_of_position=manifest.as_of_position
             )
-            tree.offer_carried(carried, [updates[position - 1] for position in carried])
+            tree.offer_carried(carried, [updates[position - 1] for position in carried], holds)
         if tree is None:
             raise RuntimeError("no import was taken")
         replay_onto(tree, updates)

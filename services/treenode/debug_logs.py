@@ -234,5 +234,9 @@ def _change(update: types_pb2.Update) -> str:
             return f"moved {update.member_moved.member_id} to {update.member_moved.new_parent_id or '-'}"
         case "member_removed":
             return f"removed {update.member_removed.member_id}"
+        case "held_settled":
+            settled = update.held_settled
+            action = types_pb2.HeldAction.Name(settled.action).removeprefix("HELD_ACTION_").lower()
+            return f"{action} held {settled.member_id or settled.position}"
         case _:
             return "unknown"

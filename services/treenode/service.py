@@ -97,6 +97,10 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=self._node.status(), rows=taken.rows
         )
         response.carried_positions[:] = taken.carried_positions
+        for hold in taken.carried_holds:
+            response.carried_holds.add(
+                position=hold.position, member_id=hold.waits_for, removed_position=hold.removed_at
+            )
         if taken.reconciliation is not None:
             response.reconciliation.CopyFrom(taken.reconciliation)
         return response

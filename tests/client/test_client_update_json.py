@@ -53,6 +53,9 @@ def test_the_proto3_json_form() -> None:
         ('{"update_id":"a","member_moved":{"member_id":"1","new_parent_id":"2","tree":"placement"}}', "tree", 2),
         ('{"update_id":"a","member_removed":{"member_id":"1","mode":"leave_empty"}}', "mode", 2),
         ('{"update_id":"a","member_removed":{"member_id":"1","volume":"roll_up"}}', "volume", 1),
+        ('{"update_id":"a","held_settled":{"member_id":"1","action":"retry","reason":"why"}}', "action", 2),
+        ('{"update_id":"a","held_settled":{"position":7,"action":"drop","reason":"why"}}', "position", 7),
+        ('{"update_id":"a","member_enrolled":{"member_id":"1","returning":true}}', "returning", True),
         ('{"update_id":"a","member_removed":{"member_id":"1","volume":"leaves"}}', "volume", 2),
     ],
 )

@@ -199,7 +199,7 @@ async def test_a_reader_that_has_enough_is_no_error(cluster: FakeCluster, fasttr
 async def test_what_is_small(fasttree: FastTree) -> None:
     held = await fasttree("held", "--json")
     assert held.json["updates"] == [
-        {"position": 3, "update_id": "o-3", "reason": "no member 99 yet", "waits_for": "99"}
+        {"position": 3, "update_id": "o-3", "reason": "no member 99 yet", "waits_for": "99", "removed_position": 0}
     ]
     assert (await fasttree("rejected")).out == "0 rejected, as of import 1, position 7 (n1)\n"
     assert (await fasttree("search", "m", "--json")).json["members"][0]["member_id"] == "m0"
@@ -208,6 +208,47 @@ async def test_what_is_small(fasttree: FastTree) -> None:
     described = await fasttree("describe", "--json")
     assert described.json["further_columns"] == {"country": "text"}
     assert "volume types    PV" in (await fasttree("describe")).out
+
+
+async def test_held_updates_are_settled(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.pusher.outcome = types_pb2.OUTCOME_APPLIED
+    dropped = await fasttree("held", "drop", "3", "--reason", "mistyped")
+    assert (dropped.code, dropped.out) == (0, "the held update of position 3: dropped at position 1\n")
+    retried = await fasttree("held", "retry", "--member", "99", "--reason", "came back", "--json")
+    assert retried.json["position"] == 2
+    first, second = (update.held_settled for update in cluster.pusher.updates)
+    assert (first.action, first.position, first.reason) == (types_pb2.HELD_ACTION_DROP, 3, "mistyped")
+    assert (second.action, second.member_id, second.reason) == (types_pb2.HELD_ACTION_RETRY, "99", "came back")
+    assert retried.json["update_id"] == cluster.pusher.updates[1].update_id
+
+
+async def test_a_decision_that_came_to_nothing_says_why(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.pusher.outcome = types_pb2.OUTCOME_REJECTED
+    ran = await fasttree("held", "drop", "5", "--reason", "mistyped")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "error: it was rejected at position 1; `fasttree rejected` says why\n"
+    cluster.reports.rejected_reason = "no update of position 5 is held"
+    ran = await fasttree("held", "drop", "5", "--reason", "mistyped")
+    assert (ran.code, ran.out, ran.err) == (1, "", "error: no update of position 5 is held\n")
+    assert cluster.reports.last_request.min_position == 2
+    assert cluster.reports.last_request.update_id_prefix == cluster.pusher.updates[1].update_id
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("drop", "--reason", "why"),
+        ("drop", "3", "--member", "99", "--reason", "why"),
+        ("retry", "3"),
+        ("retry", "0", "--reason", "why"),
+        ("forget", "3"),
+    ],
+)
+async def test_a_decision_names_what_and_why(cluster: FakeCluster, fasttree: FastTree, arguments: tuple[str]) -> None:
+    ran = await fasttree("held", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("error: ")
+    assert not cluster.pusher.updates
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         self.old: tuple[FakeTree, types_pb2.AsOf] | None = None
         #: The log that was refused last, and why.
         self.refused = ("", "")
+        #: What the first node to take an import says beside them.
+        self.carried_holds: list[types_pb2.CarriedHold] = []
         # What it was told.
         self.update_ids: list[str] = []
         #: Messages with records.
@@ -251,12 +253,16 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
                 raise InvalidArgumentError(error.reason, field="manifest") from error
             held = sorted(position for position in self.tree.held if position <= manifest.as_of_position)
             self.carried_positions = list(manifest.carried_positions) or held
+            self.carried_holds = list(manifest.carried_holds) or self.carried_holds
             position = await self._replay(tree, request)
             self.tree, self.import_id, self.old = tree, manifest.import_id, None
             self._move_to(max(self.position, position))
             self._answers.put_nowait(treenode_pb2.ApplyUpdatesResponse(status=self.status()))
         yield treenode_pb2.LoadImportResponse(
-            phase=treenode_pb2.IMPORT_PHASE_DONE, status=self.status(), carried_positions=self.carried_positions
+            phase=treenode_pb2.IMPORT_PHASE_DONE,
+            status=self.status(),
+            carried_positions=self.carried_positions,
+            carried_holds=self.carried_holds,
         )
 
     async def _replay(self, tree: FakeTree, request: treenode_pb2.LoadImportRequest) -> int:

@@ -72,6 +72,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.cut_after_bytes: int | None = None
         #: Answers no push.
         self.silent = False
+        #: What receipts of taken updates say.
+        self.outcome = types_pb2.OUTCOME_UNSPECIFIED
         self._positions: dict[str, int] = {}
         self._grown = asyncio.Event()
 
@@ -132,7 +134,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         if known is None:
             self.updates.append(update)
             self._positions[update.update_id] = len(self.updates)
-            return pusher_pb2.Receipt(update_id=update.update_id, position=len(self.updates))
+            return pusher_pb2.Receipt(update_id=update.update_id, position=len(self.updates), outcome=self.outcome)
         if self.updates[known - 1] != update:
             message = "other content under this id; give the change an id of its own"
             return pusher_pb2.Receipt(update_id=update.update_id, code=code_pb2.ALREADY_EXISTS, message=message)

@@ -44,6 +44,8 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.last_request: Any = None
         #: Positions of orders for member 99, who never arrives.
         self.held_positions = [3]
+        #: Why the one update that is asked for was rejected; empty: none was.
+        self.rejected_reason = ""
         #: Breaks StreamDownline after the first message.
         self.break_stream = False
         #: Sends no second message; how many streams were ended by their clients.
@@ -163,7 +165,10 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
 
     async def ListRejectedUpdates(self, request: Any, context: Any) -> report_pb2.ListRejectedUpdatesResponse:
         await self._fail(request, context)
-        return report_pb2.ListRejectedUpdatesResponse(as_of=self.as_of)
+        found = [types_pb2.UpdateOutcome(update_id=request.update_id_prefix, reason=self.rejected_reason)]
+        if not self.rejected_reason:
+            return report_pb2.ListRejectedUpdatesResponse(as_of=self.as_of)
+        return report_pb2.ListRejectedUpdatesResponse(as_of=self.as_of, updates=found, total_count=1)
 
     async def DescribeTree(self, request: Any, context: Any) -> report_pb2.DescribeTreeResponse:
         await self._fail(request, context)

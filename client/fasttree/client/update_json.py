@@ -4,7 +4,7 @@ The form is the proto3 JSON form of fasttree.v1.Update, with three liberties for
 
 * field names as in the .proto file (`update_id`); camelCase is taken too;
 * `amount` ("12.50" or 12.5) in place of `amount_hundredths`;
-* `kind`, `tree`, `mode` and `volume` by short name ("customer", "placement", "compress", "roll_up").
+* `kind`, `tree`, `mode`, `volume` and `action` by short name ("customer", "placement", "compress", "roll_up", "drop").
 
     {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
 """
@@ -22,9 +22,15 @@ from fasttree.client.errors import UpdateFormatError
 from fasttree.v1 import types_pb2
 
 #: Short names: field -> prefix of the enum's values.
-_ENUM_PREFIXES = {"kind": "MEMBER_KIND_", "tree": "TREE_", "mode": "REMOVAL_MODE_", "volume": "REMOVAL_VOLUME_"}
+_ENUM_PREFIXES = {
+    "kind": "MEMBER_KIND_",
+    "tree": "TREE_",
+    "mode": "REMOVAL_MODE_",
+    "volume": "REMOVAL_VOLUME_",
+    "action": "HELD_ACTION_",
+}
 
-CHANGES = ("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted")
+CHANGES = ("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "held_settled")
 
 
 def update_from_json(text: str) -> types_pb2.Update:
@@ -56,6 +62,8 @@ def update_to_json(update: types_pb2.Update) -> str:
             continue
         if "amount_hundredths" in change:
             change["amount"] = from_hundredths(int(change.pop("amount_hundredths")))
+        if "position" in change:
+            change["position"] = int(change["position"])
         for field, prefix in _ENUM_PREFIXES.items():
             if field in change:
                 change[field] = str(change[field]).removeprefix(prefix).lower()

@@ -388,6 +388,7 @@ class LoadImportResponse(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CARRIED_POSITIONS_FIELD_NUMBER: _builtins.int
     RECONCILIATION_FIELD_NUMBER: _builtins.int
+    CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
     phase: Global___ImportPhase.ValueType
     """What the node is at."""
     percent: _builtins.int
@@ -414,6 +415,10 @@ class LoadImportResponse(_message.Message):
     def reconciliation(self) -> Global___Reconciliation:
         """Once the new tree is complete, where there was an old one."""
 
+    @_builtins.property
+    def carried_holds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CarriedHold]:
+        """When done: those of the carried positions that wait for a member who was removed."""
+
     def __init__(
         self,
         *,
@@ -426,10 +431,11 @@ class LoadImportResponse(_message.Message):
         status: _coordinator_pb2.NodeStatus | None = ...,
         carried_positions: _abc.Iterable[_builtins.int] | None = ...,
         reconciliation: Global___Reconciliation | None = ...,
+        carried_holds: _abc.Iterable[_types_pb2.CarriedHold] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reconciliation", b"reconciliation", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_positions", b"carried_positions", "percent", b"percent", "phase", b"phase", "reason", b"reason", "reconciliation", b"reconciliation", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "rows", b"rows", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "percent", b"percent", "phase", b"phase", "reason", b"reason", "reconciliation", b"reconciliation", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "rows", b"rows", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -124,6 +124,30 @@ REMOVAL_VOLUME_LEAVES: RemovalVolume.ValueType  # 2
 """It leaves with the member: the group volume of everyone above, in both trees, is so much less."""
 Global___RemovalVolume: _TypeAlias = RemovalVolume  # noqa: Y015
 
+class _HeldAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HeldActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HeldAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HELD_ACTION_UNSPECIFIED: _HeldAction.ValueType  # 0
+    """Refused."""
+    HELD_ACTION_DROP: _HeldAction.ValueType  # 1
+    """They are rejected, with the reason given."""
+    HELD_ACTION_RETRY: _HeldAction.ValueType  # 2
+    """They are tried again now, for whoever has the ids that they name; lowest position first."""
+
+class HeldAction(_HeldAction, metaclass=_HeldActionEnumTypeWrapper):
+    """What an operator decides about held updates."""
+
+HELD_ACTION_UNSPECIFIED: HeldAction.ValueType  # 0
+"""Refused."""
+HELD_ACTION_DROP: HeldAction.ValueType  # 1
+"""They are rejected, with the reason given."""
+HELD_ACTION_RETRY: HeldAction.ValueType  # 2
+"""They are tried again now, for whoever has the ids that they name; lowest position first."""
+Global___HeldAction: _TypeAlias = HeldAction  # noqa: Y015
+
 class _Outcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -367,6 +391,7 @@ class Update(_message.Message):
     MEMBER_REMOVED_FIELD_NUMBER: _builtins.int
     VOLUME_POSTED_FIELD_NUMBER: _builtins.int
     UPDATE_SKIPPED_FIELD_NUMBER: _builtins.int
+    HELD_SETTLED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
     the same content is taken once; with other content it is refused.
@@ -395,6 +420,10 @@ class Update(_message.Message):
     def update_skipped(self) -> Global___UpdateSkipped:
         """An operator's decision on another update. The pusher writes it (SkipUpdate); nobody pushes it."""
 
+    @_builtins.property
+    def held_settled(self) -> Global___HeldSettled:
+        """An operator's decision about updates that are held."""
+
     def __init__(
         self,
         *,
@@ -405,12 +434,13 @@ class Update(_message.Message):
         member_removed: Global___MemberRemoved | None = ...,
         volume_posted: Global___VolumePosted | None = ...,
         update_skipped: Global___UpdateSkipped | None = ...,
+        held_settled: Global___HeldSettled | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -451,6 +481,7 @@ class MemberEnrolled(_message.Message):
     RANK_FIELD_NUMBER: _builtins.int
     JOINED_ON_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    RETURNING_FIELD_NUMBER: _builtins.int
     member_id: _builtins.str
     """1 to 32 printable ASCII characters."""
     sponsor_id: _builtins.str
@@ -467,6 +498,10 @@ class MemberEnrolled(_message.Message):
     """The company's own rank number, 0 to 32767."""
     joined_on: _builtins.str
     """"YYYY-MM-DD", or empty if unknown."""
+    returning: _builtins.bool
+    """The person who had this id when it was removed comes back: what was held for the member since then is applied to it.
+    Unset: whoever enrols under the id is taken for somebody else, and those updates go on to be held.
+    """
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Further columns that the cluster's import has, as text: at most 1,024 bytes each, without control
@@ -485,10 +520,11 @@ class MemberEnrolled(_message.Message):
         rank: _builtins.int = ...,
         joined_on: _builtins.str = ...,
         columns: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        returning: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "joined_on", b"joined_on", "kind", b"kind", "member_id", b"member_id", "placement_id", b"placement_id", "placement_leg", b"placement_leg", "rank", b"rank", "sponsor_id", b"sponsor_id", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "joined_on", b"joined_on", "kind", b"kind", "member_id", b"member_id", "placement_id", b"placement_id", "placement_leg", b"placement_leg", "rank", b"rank", "returning", b"returning", "sponsor_id", b"sponsor_id", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -706,6 +742,44 @@ class UpdateSkipped(_message.Message):
 Global___UpdateSkipped: _TypeAlias = UpdateSkipped  # noqa: Y015
 
 @_typing.final
+class HeldSettled(_message.Message):
+    """An operator's decision about updates that are held. One that changes nothing is rejected: none of them is held, or the
+    member that they wait for is not there either.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    action: Global___HeldAction.ValueType
+    """What becomes of them."""
+    position: _builtins.int
+    """The held update of this position."""
+    member_id: _builtins.str
+    """Every held update that waits for this member."""
+    reason: _builtins.str
+    """Why: 1 to 256 bytes without control characters. Stands in the log, and in the list of rejected updates."""
+    def __init__(
+        self,
+        *,
+        action: Global___HeldAction.ValueType = ...,
+        position: _builtins.int = ...,
+        member_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "position", b"position", "which", b"which"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "member_id", b"member_id", "position", b"position", "reason", b"reason", "which", b"which"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["position", "member_id"]  # noqa: Y015
+    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+
+Global___HeldSettled: _TypeAlias = HeldSettled  # noqa: Y015
+
+@_typing.final
 class UpdateOutcome(_message.Message):
     """An update that was not applied at its position, and why."""
 
@@ -716,6 +790,7 @@ class UpdateOutcome(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     WAITS_FOR_MEMBER_ID_FIELD_NUMBER: _builtins.int
+    REMOVED_POSITION_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its position."""
     update_id: _builtins.str
@@ -726,6 +801,10 @@ class UpdateOutcome(_message.Message):
     """Why, in words."""
     waits_for_member_id: _builtins.str
     """For a held one: the member that it waits for."""
+    removed_position: _builtins.int
+    """For a held one: the position at which that member was removed; 0 where it never was. Such an update is not applied to
+    whoever enrols under the id next: it waits for MemberEnrolled.returning, or for HeldSettled.
+    """
     def __init__(
         self,
         *,
@@ -734,14 +813,45 @@ class UpdateOutcome(_message.Message):
         outcome: Global___Outcome.ValueType = ...,
         reason: _builtins.str = ...,
         waits_for_member_id: _builtins.str = ...,
+        removed_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "position", b"position", "reason", b"reason", "update_id", b"update_id", "waits_for_member_id", b"waits_for_member_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "position", b"position", "reason", b"reason", "removed_position", b"removed_position", "update_id", b"update_id", "waits_for_member_id", b"waits_for_member_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UpdateOutcome: _TypeAlias = UpdateOutcome  # noqa: Y015
+
+@_typing.final
+class CarriedHold(_message.Message):
+    """An update that was held for a member who had been removed, as an import carries it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    REMOVED_POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Its position, one of the carried ones."""
+    member_id: _builtins.str
+    """The member that it waits for."""
+    removed_position: _builtins.int
+    """Where that member was removed."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        member_id: _builtins.str = ...,
+        removed_position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "position", b"position", "removed_position", b"removed_position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarriedHold: _TypeAlias = CarriedHold  # noqa: Y015
 
 @_typing.final
 class ImportManifest(_message.Message):
@@ -758,6 +868,7 @@ class ImportManifest(_message.Message):
     UPLOADED_AT_FIELD_NUMBER: _builtins.int
     CARRIED_POSITIONS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -782,6 +893,10 @@ class ImportManifest(_message.Message):
         the new tree first, in this order. Set once the first node has loaded the file.
         """
 
+    @_builtins.property
+    def carried_holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarriedHold]:
+        """Those of the carried positions that wait for a member who was removed, and so for no member of the file."""
+
     def __init__(
         self,
         *,
@@ -794,10 +909,11 @@ class ImportManifest(_message.Message):
         uploaded_at: _timestamp_pb2.Timestamp | None = ...,
         carried_positions: _abc.Iterable[_builtins.int] | None = ...,
         force: _builtins.bool = ...,
+        carried_holds: _abc.Iterable[Global___CarriedHold] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_positions", b"carried_positions", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.imports.events import ImportPlace
+from services.pusher.imports.events import ImportPlace, RecordTaken
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.history import ImportHistory, ImportProblem, ImportRefused, PastImport
 from services.pusher.imports.places import KnownImport
@@ -165,14 +165,16 @@ class ImportCatalog:
         entry.status.state = STATES[place]
         await self._save(entry)
 
-    async def set_taken(self, import_id: int, carried_positions: tuple[int, ...]) -> None:
+    async def set_taken(self, taken: RecordTaken) -> None:
         """Records that a node serves from the import. Raises StoreFullError."""
-        status = self._entries[import_id].status
-        del status.manifest.carried_positions[:]
-        status.manifest.carried_positions.extend(carried_positions)
+        status = self._entries[taken.import_id].status
+        status.manifest.carried_positions[:] = taken.carried_positions
+        del status.manifest.carried_holds[:]
+        for position, member_id, removed_position in taken.carried_holds:
+            status.manifest.carried_holds.add(position=position, member_id=member_id, removed_position=removed_position)
         # In memory at once: a state that is recorded meanwhile must not undo it.
-        self._entries[import_id] = StoredImport(status, taken=True)
-        await self._save(self._entries[import_id])
+        self._entries[taken.import_id] = StoredImport(status, taken=True)
+        await self._save(self._entries[taken.import_id])
 
     def set_progress(self, import_id: int, address: str, name: str, progress: treenode_pb2.LoadImportResponse) -> None:
         """A node's last word on an import. Not recorded by itself: it is with the import's next state.

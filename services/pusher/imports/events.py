@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from services.shared.cores import Tick
+
+#: Of the carried positions one that waits for a removed member: (position, the member, where it was removed).
+Hold: TypeAlias = tuple[int, str, int]
 
 
 class ImportPlace(StrEnum):
@@ -73,6 +77,7 @@ class LoadDone:
     node: str
     attempt: int
     carried_positions: tuple[int, ...]
+    carried_holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +153,7 @@ class RecordTaken:
 
     import_id: int
     carried_positions: tuple[int, ...]
+    carried_holds: tuple[Hold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

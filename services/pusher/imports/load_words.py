@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fasttree.v1 import treenode_pb2
-from services.pusher.imports.events import Load, LoadDone, LoadFailed, LoadProgress, LoadRefused
+from services.pusher.imports.events import Hold, Load, LoadDone, LoadFailed, LoadProgress, LoadRefused
 
 #: From here on, a node that fails may have failed because of the file.
 _BEGUN = {treenode_pb2.IMPORT_PHASE_CHECKING, treenode_pb2.IMPORT_PHASE_BUILDING, treenode_pb2.IMPORT_PHASE_REPLAYING}
@@ -20,13 +20,17 @@ class LoadWords:
         self._over = False
 
     def said(
-        self, phase: treenode_pb2.ImportPhase.ValueType, carried_positions: Sequence[int], reason: str
+        self,
+        phase: treenode_pb2.ImportPhase.ValueType,
+        carried_positions: Sequence[int],
+        reason: str,
+        carried_holds: Sequence[Hold] = (),
     ) -> LoadProgress | LoadDone | LoadRefused:
         """The node says how far it is."""
         self._phase = phase
         self._over = phase in (treenode_pb2.IMPORT_PHASE_DONE, treenode_pb2.IMPORT_PHASE_REFUSED)
         if phase == treenode_pb2.IMPORT_PHASE_DONE:
-            return LoadDone(self._node, self._attempt, tuple(carried_positions))
+            return LoadDone(self._node, self._attempt, tuple(carried_positions), tuple(carried_holds))
         if phase == treenode_pb2.IMPORT_PHASE_REFUSED:
             return LoadRefused(self._node, self._attempt, reason)
         return LoadProgress(self._node, self._attempt)

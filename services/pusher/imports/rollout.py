@@ -206,7 +206,7 @@ class Rollout:
         if known.taken:
             return []
         self.recording = load.import_id
-        return [RecordTaken(load.import_id, event.carried_positions)]
+        return [RecordTaken(load.import_id, event.carried_positions, event.carried_holds)]
 
     def _recorded(self, import_id: int) -> list[RolloutAction]:
         if self.recording != import_id:

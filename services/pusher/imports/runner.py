@@ -116,7 +116,7 @@ class RolloutRunner:
 
     async def _record_one(self, action: RecordPlace | RecordTaken) -> None:
         if isinstance(action, RecordTaken):
-            await self._catalog.set_taken(action.import_id, action.carried_positions)
+            await self._catalog.set_taken(action)
             self.handle(Recorded(action.import_id))
             return
         level = logging.WARNING if action.place is ImportPlace.REFUSED else logging.INFO
@@ -149,7 +149,8 @@ class RolloutRunner:
                 )
             async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
                 self._show(load, progress)
-                self.handle(words.said(progress.phase, progress.carried_positions, progress.reason))
+                holds = [(each.position, each.member_id, each.removed_position) for each in progress.carried_holds]
+                self.handle(words.said(progress.phase, progress.carried_positions, progress.reason, holds))
             reason = "the node ended the load before it was done"
         except grpc.aio.AioRpcError as error:
             refused = error.code() is grpc.StatusCode.INVALID_ARGUMENT

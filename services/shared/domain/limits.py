@@ -28,6 +28,9 @@ NUMBER_LENGTH_MAX: Final = 40
 #: Decimal places of a further column of decimals, which counts in millionths.
 DECIMAL_SCALE: Final = 6
 
+#: Bytes of the reason that somebody gives for a decision, in UTF-8.
+REASON_BYTES_MAX: Final = 256
+
 #: Bytes of an encoded update.
 UPDATE_BYTES_MAX: Final = 16 * 1024
 

@@ -15,7 +15,7 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.amounts import amount_problem
 from services.shared.domain.columns import NAME_FORM, VOLUME_TYPE_FORM, is_column_name, is_volume_type, text_problem
 from services.shared.domain.days import PERIOD_FORMAT, day_problem, is_period
-from services.shared.domain.limits import UPDATE_BYTES_MAX, UPDATE_ID_LENGTH_MAX
+from services.shared.domain.limits import REASON_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_ID_LENGTH_MAX
 from services.shared.domain.members import (
     LEG_WITHOUT_PLACEMENT,
     id_problem,
@@ -29,7 +29,7 @@ from services.shared.domain.sentences import is_plain, quoted
 UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printable ASCII characters"
 NO_CHANGE: Final = (
     "the update holds no change this version knows: set one of member_enrolled, member_changed, member_moved, "
-    "member_removed, volume_posted"
+    "member_removed, volume_posted, held_settled"
 )
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
 TREE_FORM: Final = "tree must be TREE_SPONSOR or TREE_PLACEMENT"
@@ -40,6 +40,8 @@ SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
+ACTION_FORM: Final = "action must be HELD_ACTION_DROP or HELD_ACTION_RETRY"
+WHICH_FORM: Final = "name the held updates: set one of position, from 1, and member_id"
 VOLUME_FORM: Final = "volume must be REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"
 VOLUME_STAYS: Final = (
     "volume: a place that stays empty keeps its volume; leave it out, or use mode REMOVAL_MODE_COMPRESS"
@@ -52,6 +54,7 @@ _MODES = (
     types_pb2.REMOVAL_MODE_COMPRESS,
     types_pb2.REMOVAL_MODE_LEAVE_EMPTY,
 )
+_HELD_ACTIONS = (types_pb2.HELD_ACTION_DROP, types_pb2.HELD_ACTION_RETRY)
 _REMOVAL_VOLUMES = (types_pb2.REMOVAL_VOLUME_ROLL_UP, types_pb2.REMOVAL_VOLUME_LEAVES)
 
 
@@ -154,6 +157,27 @@ def _skipped_problem(change: types_pb2.UpdateSkipped) -> str | None:
     return skip_reason_problem(change.reason)
 
 
+def _settled_problem(change: types_pb2.HeldSettled) -> str | None:
+    if change.action not in _HELD_ACTIONS:
+        return ACTION_FORM
+    if change.WhichOneof("which") == "member_id":
+        if problem := id_problem(change.member_id):
+            return f"member_id: {problem}"
+    elif not change.position:
+        return WHICH_FORM
+    problem = reason_problem(change.reason)
+    return f"reason: {problem}" if problem else None
+
+
+def reason_problem(reason: str) -> str | None:
+    """What is wrong with the reason that somebody gives for a decision."""
+    if not reason.strip():
+        return "say why, in a few words"
+    if (size := len(reason.encode())) > REASON_BYTES_MAX:
+        return f"it has {size} bytes, {REASON_BYTES_MAX} fit"
+    return text_problem(reason)
+
+
 def _ids_problem(member_id: str, **above: str) -> str | None:
     """Of the member, and of those that it goes below, each of whom may be nobody but not the member itself."""
     if problem := id_problem(member_id):
@@ -199,6 +223,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "member_moved": _moved_problem,
     "member_removed": _removed_problem,
     "update_skipped": _skipped_problem,
+    "held_settled": _settled_problem,
 }
 #: What a client that pushes a change of the pusher's own is told.
 _OWN_KINDS: dict[str | None, str] = {"update_skipped": SKIP_FORM}

@@ -29,7 +29,7 @@ from services.treenode.node import cutover_events as cut
 from services.treenode.node.cutover_events import Cause
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.build_runner import OF_THE_LOG, BuildRunner
-from services.treenode.tree import ImportTable, Tree, TreeConfig, defect
+from services.treenode.tree import CarriedHold, ImportTable, Tree, TreeConfig, defect
 
 Response = treenode_pb2.LoadImportResponse
 _Phase = treenode_pb2.ImportPhase
@@ -45,6 +45,8 @@ class ImportTaken:
     rows: int
     #: What it carried, where the node serves from that very import.
     carried_positions: tuple[int, ...]
+    #: Those of it that wait for removed members.
+    carried_holds: tuple[CarriedHold, ...]
     #: How it differs from the tree before; None where there was nothing to compare it with.
     reconciliation: treenode_pb2.Reconciliation | None
 
@@ -96,9 +98,12 @@ class ImportLoader:
             case cut.Taken(carried=carried):
                 self._on_taken()
                 logger.info("serves from import %d: %d members", manifest.import_id, build.tree.member_count)
-                return ImportTaken(build.rows, carried, build.figures)
+                return ImportTaken(build.rows, carried, build.holds, build.figures)
             case cut.Had(same=same):
-                return ImportTaken(0, self.node.in_force.carried if same else (), None)
+                in_force = self.node.in_force
+                carried = in_force.carried if same else ()
+                holds = in_force.tree.carried_holds(manifest.as_of_position) if carried else ()
+                return ImportTaken(0, carried, tuple(holds), None)
         logger.warning("import %d was not taken: %s", manifest.import_id, outcome.reason)
         raise build.error_of(outcome)
 
@@ -119,6 +124,9 @@ class ImportBuild(BuildRunner):
         self._manifest = request.manifest
         self._tell = tell
         self._told = (-1, -1)
+        self.holds = tuple(
+            CarriedHold(each.position, each.member_id, each.removed_position) for each in self._manifest.carried_holds
+        )
         #: Rows of the file.
         self.rows = 0
         #: How the new tree differs from the live one; None where nobody asked.

@@ -47,7 +47,7 @@ from services.treenode.node.node import NodeEvent
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.applying import Replayer, halt_of
 from services.treenode.replication.pusher_log import PusherLog
-from services.treenode.tree import Tree, UpdateFailedError, defect
+from services.treenode.tree import CarriedHold, Tree, UpdateFailedError, defect
 
 Outcome = Taken | Had | Refused | Failed
 
@@ -70,6 +70,8 @@ class BuildRunner(ABC):
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         #: All and only the tasks that have not ended; the last one is the work at hand.
         self._tasks: list[asyncio.Task[None]] = []
+        #: Of what the tree is offered, what waits for removed members.
+        self.holds: tuple[CarriedHold, ...] = ()
         #: Why the work failed last; None where it did not.
         self.error: Exception | None = None
 
@@ -187,7 +189,8 @@ class BuildRunner(ABC):
             self.node.handle(TreeBuilt(self.number, self.tree.position))
 
     async def _find_carried(self, as_of_position: int) -> None:
-        positions = self.node.in_force.tree.carried_positions(as_of_position)
+        live = self.node.in_force.tree
+        positions, self.holds = live.carried_positions(as_of_position), tuple(live.carried_holds(as_of_position))
         self.node.handle(CarriedFound(self.number, tuple(positions)))
 
     async def _offer(self, positions: tuple[int, ...]) -> None:
@@ -196,7 +199,8 @@ class BuildRunner(ABC):
         wanted = [position for position in positions if position not in skips]
         try:
             updates = dict(zip(wanted, await self._opened_log().updates_at(wanted), strict=True))
-            self.tree.offer_carried(positions, [updates.get(position, types_pb2.Update()) for position in positions])
+            offered = [updates.get(position, types_pb2.Update()) for position in positions]
+            self.tree.offer_carried(positions, offered, self.holds)
         except Exception as error:
             self.node.handle(self._unread(error))
         else:

@@ -92,4 +92,5 @@ def _outcomes(updates: Iterable[NotApplied]) -> Iterator[types_pb2.UpdateOutcome
             outcome=update.outcome,
             reason=update.reason,
             waits_for_member_id=update.waits_for,
+            removed_position=update.removed_at,
         )

@@ -33,9 +33,10 @@ id takes the place again, and moves it where the enrolment says. Without a place
 holding tank; one without either is a root of both trees.
 
 **Updates.** Orders and enrolments go through kernels by the batch (postings.py), all else one by one (changes.py,
-moves.py); apply.py holds and rejects. An order walks the upline in both trees; an enrolment too, for `members`. A move
-costs both uplines, and its downline only where its level changes. Integers are int64 and never wrap: as long as the sum
-of all posted amounts is below 2**62 nothing can overflow, beyond that every walk is checked first.
+moves.py); apply.py takes them in order, outcomes.py holds and rejects. An order walks the upline in both trees; an
+enrolment too, for `members`. A move costs both uplines, and its downline only where its level changes. Integers are
+int64 and never wrap: as long as the sum of all posted amounts is below 2**62 nothing can overflow, beyond that every
+walk is checked first.
 
 **Reads.** `columns/ids.py` leads from ids to rows, `kernels/walks.py` and `kernels/ranges.py` from seats to uplines,
 front lines, downlines; rows and seats mean something until the next update only. After many changes to links walks get
@@ -47,7 +48,7 @@ the tree was laid out anew. The digest (digest.py) holds all nodes to that.
 
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.tree.failures import StopBeforeError, UpdateFailedError, defect
-from services.treenode.tree.held import NotApplied
+from services.treenode.tree.held import CarriedHold, NotApplied
 from services.treenode.tree.reconcile import Reconciliation
 from services.treenode.tree.skips import Skip
 from services.treenode.tree.state import StateError
@@ -58,6 +59,7 @@ from services.treenode.tree.validate import InvariantError
 __all__ = [
     "NO_DAY",
     "NO_NUMBER",
+    "CarriedHold",
     "FurtherColumn",
     "ImportTable",
     "InvariantError",

@@ -7,7 +7,7 @@ Rules, the same on every node since they depend on the state alone:
 - What is wrong with an update in itself is found first, then whether it must be held, then whether the tree refuses
   it.
 - When a member arrives, the held updates that wait for it are tried again at once, at the position of its arrival,
-  lowest position first; those that this releases join them.
+  lowest position first; those that this releases join them (outcomes.py, with the exceptions).
 
 Runs of orders and of enrolments go through kernels by the batch; whatever these stop at is looked at alone.
 
@@ -17,7 +17,6 @@ update's first change to its last, so that it is known whether the tree is still
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,10 +29,11 @@ from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MA
 from services.treenode.tree.changes import Refusal, attempt
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
-from services.treenode.tree.failures import HeldUpdateError, UpdateFailedError
-from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.failures import UpdateFailedError
+from services.treenode.tree.held import CarriedHold, NotApplied, of_removed
 from services.treenode.tree.kernels.kernel import Int32s, UInt32s
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
+from services.treenode.tree.outcomes import hold, reject, release, settle
 from services.treenode.tree.skips import Skip
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
 
@@ -100,16 +100,23 @@ def _apply_by_kernel(
             _apply_next(tree, update, not_applied)
 
 
-def offer_carried(tree: Tree, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+def offer_carried(
+    tree: Tree, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold]
+) -> list[NotApplied]:
     """See Tree.offer_carried."""
     not_applied: list[NotApplied] = []
+    of_removed_members = {each.position: each for each in holds}
     for position, update in zip(positions, updates, strict=True):
         skip = tree.skips.known.get(position)
         if skip is not None:
             _reject_skipped(tree, skip, not_applied)
             continue
         try:
-            _settle(tree, position, update, not_applied)
+            if carried := of_removed_members.get(position):
+                reason = of_removed(carried.waits_for, carried.removed_at)
+                hold(tree, position, update, Refusal(reason, carried.waits_for, carried.removed_at), not_applied)
+            else:
+                _settle(tree, position, update, not_applied)
         except Exception as error:
             raise UpdateFailedError(position, error, not_applied, is_whole=False) from error
         tree.changing = False
@@ -122,7 +129,7 @@ def _settle_held_skips(tree: Tree, not_applied: list[NotApplied]) -> None:
     held_updates = tree.held_updates
     for position in sorted(tree.skips.due & held_updates.by_position.keys()):
         held = held_updates.forget(position)
-        tree.add_to_digest(-HeldUpdates.digest_of(position, held.update.update_id))
+        tree.add_to_digest(-held.digest)
         _reject_skipped(tree, tree.skips.known[position], not_applied)
         tree.restart_ring()
 
@@ -130,7 +137,7 @@ def _settle_held_skips(tree: Tree, not_applied: list[NotApplied]) -> None:
 def _reject_skipped(tree: Tree, skip: Skip, not_applied: list[NotApplied]) -> None:
     tree.skips.due.discard(skip.position)
     tree.skips.taken.add(skip.position)
-    _reject(tree, NotApplied(skip.position, skip.update_id, types_pb2.OUTCOME_REJECTED, skip.text), not_applied)
+    reject(tree, skip.position, skip.update_id, skip.text, not_applied)
 
 
 def _post_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
@@ -277,53 +284,14 @@ def _apply_next(tree: Tree, update: types_pb2.Update, not_applied: list[NotAppli
 def _settle(tree: Tree, position: int, update: types_pb2.Update, not_applied: list[NotApplied]) -> None:
     """Applies, holds or rejects an update of `position`, then those that it releases."""
     refusal = attempt(tree, update)
+    if refusal is None and update.HasField("held_settled"):
+        refusal = settle(tree, update.held_settled, not_applied)
     if refusal is not None:
         tree.changing = True
         if refusal.waits_for:
-            _hold(tree, position, update, refusal, not_applied)
+            hold(tree, position, update, refusal, not_applied)
         else:
-            _reject(tree, _rejected(position, update, refusal), not_applied)
+            reject(tree, position, update.update_id, refusal.reason, not_applied)
         return
     if update.HasField("member_enrolled"):
-        _release(tree, update.member_enrolled.member_id, not_applied)
-
-
-def _release(tree: Tree, member_id: str, not_applied: list[NotApplied]) -> None:
-    """Tries again what waits for a member that has just arrived."""
-    held_updates = tree.held_updates
-    ready = held_updates.take_waiting(member_id)
-    heapq.heapify(ready)
-    while ready:
-        position = heapq.heappop(ready)
-        held = held_updates.by_position[position]
-        try:
-            refusal = attempt(tree, held.update)
-        except Exception as error:
-            raise HeldUpdateError(position, error) from error
-        if refusal is not None and refusal.waits_for:
-            held_updates.hold(HeldUpdate(position, held.update, refusal.waits_for, refusal.reason))
-            continue
-        held_updates.resolve(position, tree.position)
-        tree.add_to_digest(-HeldUpdates.digest_of(position, held.update.update_id))
-        if refusal is not None:
-            _reject(tree, _rejected(position, held.update, refusal), not_applied)
-        elif held.update.HasField("member_enrolled"):
-            for released in held_updates.take_waiting(held.update.member_enrolled.member_id):
-                heapq.heappush(ready, released)
-
-
-def _hold(tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal, not_applied: list[NotApplied]) -> None:
-    held = HeldUpdate(position, update, refusal.waits_for, refusal.reason)
-    tree.held_updates.hold(held)
-    tree.add_to_digest(HeldUpdates.digest_of(position, update.update_id))
-    not_applied.append(held.not_applied())
-
-
-def _rejected(position: int, update: types_pb2.Update, refusal: Refusal) -> NotApplied:
-    return NotApplied(position, update.update_id, types_pb2.OUTCOME_REJECTED, refusal.reason)
-
-
-def _reject(tree: Tree, rejected: NotApplied, not_applied: list[NotApplied]) -> None:
-    tree.rejected_updates.add(rejected)
-    tree.add_to_digest(RejectedUpdates.digest_of(rejected))
-    not_applied.append(rejected)
+        release(tree, update.member_enrolled, not_applied)

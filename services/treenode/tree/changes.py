@@ -14,6 +14,7 @@ from services.shared.domain.limits import NO_DAY
 from services.shared.domain.sentences import quoted
 from services.shared.domain.updates import NO_CHANGE, change_problem
 from services.treenode.tree.columns.ids import find_one, key_of, packed_id
+from services.treenode.tree.held import of_removed
 from services.treenode.tree.kernels.legs import choose_leg
 from services.treenode.tree.kernels.links import TOP, is_below
 from services.treenode.tree.kernels.moves import (
@@ -43,14 +44,16 @@ class Refusal:
     reason: str
     #: The member that it waits for: then it is held. Empty: it is rejected.
     waits_for: str = ""
+    #: Where that member was removed; 0: it never was.
+    removed_at: int = 0
 
 
 class _RefusedError(Exception):
     """Carries a refusal out of the checks of an update."""
 
-    def __init__(self, reason: str, waits_for: str = "") -> None:
+    def __init__(self, reason: str, waits_for: str = "", removed_at: int = 0) -> None:
         super().__init__(reason)
-        self.refusal = Refusal(reason, waits_for)
+        self.refusal = Refusal(reason, waits_for, removed_at)
 
 
 def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
@@ -58,6 +61,7 @@ def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
 
     `tree.changing` is set before the first change to the tree, by whoever makes it. Raises StopBeforeError for an
     update whose effect this build can't know.
+    Of an operator's decision about held updates only the form is looked at: see outcomes.py.
     """
     kind = update.WhichOneof("change")
     if kind is None:
@@ -80,6 +84,8 @@ def find_place(tree: Tree, member_id: str) -> int:
 def _member_row(tree: Tree, member_id: str, what: str) -> int:
     row = find_place(tree, member_id)
     if row < 0 or tree.store.kind[row] == NOBODY:
+        if removed_at := tree.held_updates.removals.get(member_id, 0):
+            raise _RefusedError(of_removed(member_id, removed_at), member_id, removed_at)
         raise _RefusedError(f"{what} {member_id} is not known yet", waits_for=member_id)
     return row
 
@@ -240,10 +246,11 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     _set_columns(tree, row, removed.member_id, unknown)
     if emptied:
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
-        return
-    if heir >= 0:
-        roll_up_volume(tree.store, row, heir)
-    remove_member(tree.store, row)
+    else:
+        if heir >= 0:
+            roll_up_volume(tree.store, row, heir)
+        remove_member(tree.store, row)
+    tree.add_to_digest(tree.held_updates.note_removal(removed.member_id, tree.position))
 
 
 def _rolls_up(removed: types_pb2.MemberRemoved) -> bool:
@@ -292,4 +299,5 @@ _APPLY: dict[str, Callable[[Tree, Any], None]] = {
     "member_removed": _remove,
     "volume_posted": _post,
     "update_skipped": _skip,
+    "held_settled": lambda tree, settled: None,
 }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.treenode.tree.kernels.kernel import Int64s
 
 #: How many rejected updates are kept to be listed; the count and the digest know of all.
 REJECTED_KEPT = 10_000
-#: How many resolved ones are remembered, for imports whose file was taken before they were resolved.
-RESOLVED_KEPT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class NotApplied:
     reason: str
     #: For a held one: the member that it waits for.
     waits_for: str = ""
+    #: For a held one: where that member was removed; 0: it never was.
+    removed_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,51 @@ class HeldUpdate:
     update: types_pb2.Update
     waits_for: str
     reason: str
+    #: Where that member was removed: the update waits for that very person, or an operator. 0: for whoever arrives.
+    removed_at: int = 0
+    #: Where it began to wait so.
+    since: int = 0
+
+    @property
+    def digest(self) -> int:
+        """Its share of the tree's digest."""
+        share = HeldUpdates.digest_of(self.position, self.update.update_id)
+        return share + _digest("of removed", self.position, self.waits_for, self.removed_at) * (self.removed_at > 0)
 
     def not_applied(self) -> NotApplied:
         """As it is listed."""
         return NotApplied(
-            self.position, self.update.update_id, types_pb2.OUTCOME_HELD, self.reason, waits_for=self.waits_for
+            self.position,
+            self.update.update_id,
+            types_pb2.OUTCOME_HELD,
+            self.reason,
+            waits_for=self.waits_for,
+            removed_at=self.removed_at,
         )
+
+
+class CarriedHold(NamedTuple):
+    """An update that was held for a removed member when an import's file was taken."""
+
+    position: int
+    waits_for: str
+    removed_at: int
+
+
+class EndedWait(NamedTuple):
+    """An update waited for a removed member from one position up to, but without, another one."""
+
+    hold: CarriedHold
+    since: int
+    until: int
+
+
+def of_removed(member_id: str, removed_at: int) -> str:
+    """Why an update waits that names a removed member."""
+    return (
+        f"member {member_id} was removed at position {removed_at}: drop it, or retry it once the id is that of the "
+        "person meant"
+    )
 
 
 def _digest(*parts: object) -> int:
@@ -49,41 +92,108 @@ def _digest(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
+class Settled:
+    """Pairs (position, position at which it was let go), in the order of the second: 16 bytes each.
+
+    All of them are kept for as long as their tree, which ends with the next import. That is no more than what the log
+    keeps: each was held since the file's position or carried into the tree, and the log has to have every update since
+    then and every carried one. So whatever file may still come, what was held at its position is known.
+    """
+
+    def __init__(self, pairs: Int64s | None = None) -> None:
+        self._pairs: Int64s = np.empty((0, 2), dtype=np.int64) if pairs is None else pairs
+        self._count = len(self._pairs)
+
+    @property
+    def pairs(self) -> Int64s:
+        """(n, 2) int64: a view that stays as it is."""
+        return self._pairs[: self._count]
+
+    def copy(self) -> Settled:
+        return Settled(self.pairs.copy())
+
+    def append(self, position: int, at_position: int) -> None:
+        if self._count == len(self._pairs):
+            grown = np.empty((2 * self._count + 64, 2), dtype=np.int64)
+            grown[: self._count] = self._pairs
+            self._pairs = grown
+        self._pairs[self._count] = position, at_position
+        self._count += 1
+
+    def held_at(self, as_of_position: int) -> list[int]:
+        """Positions at or before that one which were let go after it."""
+        later = self.pairs[np.searchsorted(self.pairs[:, 1], as_of_position, side="right") :, 0]
+        found: list[int] = later[later <= as_of_position].tolist()
+        return found
+
+
+@dataclass
 class HeldUpdates:
     """The held updates by position and by the member that they wait for."""
 
-    def __init__(self) -> None:
-        #: By position, lowest first; each is in `waiting` under its member once.
-        self.by_position: dict[int, HeldUpdate] = {}
-        #: Positions by member id: all and only the held updates that wait for it.
-        self.waiting: dict[str, list[int]] = {}
-        #: (position, position at which it was applied or rejected), the newest RESOLVED_KEPT.
-        self.resolved: deque[tuple[int, int]] = deque(maxlen=RESOLVED_KEPT)
+    #: By position, lowest first; each is in `waiting` under its member once.
+    by_position: dict[int, HeldUpdate] = field(default_factory=dict)
+    #: Positions by member id: all and only the held updates that wait for it.
+    waiting: dict[str, list[int]] = field(default_factory=dict)
+    #: Those that were applied or rejected since the tree began.
+    settled: Settled = field(default_factory=Settled)
+    #: Waits for a removed member that are over, since the tree began.
+    ended_waits: list[EndedWait] = field(default_factory=list)
+    #: By id: where the member was removed last, since the tree began. It may be there again.
+    removals: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.by_position)
 
     def copy(self) -> HeldUpdates:
         """The same held updates."""
-        copy = HeldUpdates()
-        copy.by_position = dict(self.by_position)
-        copy.waiting = {member_id: list(positions) for member_id, positions in self.waiting.items()}
-        copy.resolved = self.resolved.copy()
-        return copy
+        return HeldUpdates(
+            dict(self.by_position),
+            {member_id: list(positions) for member_id, positions in self.waiting.items()},
+            self.settled.copy(),
+            list(self.ended_waits),
+            dict(self.removals),
+        )
 
     def hold(self, held: HeldUpdate) -> None:
-        """Takes an update in that is not held, or puts one that is off to another member."""
+        """Takes an update in that is not held, or puts one that waits for nobody to another member."""
+        before = self.by_position.get(held.position)
+        if before is not None:
+            self._end_wait(before, held.since)
         self.by_position[held.position] = held
         self.waiting.setdefault(held.waits_for, []).append(held.position)
 
-    def take_waiting(self, member_id: str) -> list[int]:
-        """The positions that wait for a member; they wait no more, but stay held until `resolve` or `hold`."""
-        return self.waiting.pop(member_id, [])
+    def take_waiting(self, member_id: str, *, of_removed: bool) -> list[int]:
+        """The positions that wait for a member, those since its removal only where wanted; they wait no more, but stay
+        held until `resolve` or `hold`."""
+        positions = self.waiting.pop(member_id, [])
+        if of_removed:
+            return positions
+        left = [position for position in positions if self.by_position[position].removed_at]
+        if left:
+            self.waiting[member_id] = left
+            return [position for position in positions if not self.by_position[position].removed_at]
+        return positions
+
+    def take(self, position: int) -> None:
+        """One held update waits no more, but stays held until `resolve` or `hold`."""
+        member_id = self.by_position[position].waits_for
+        positions = self.waiting[member_id]
+        positions.remove(position)
+        if not positions:
+            del self.waiting[member_id]
 
     def resolve(self, position: int, at_position: int) -> HeldUpdate:
         """Lets a held update go that was taken from its waiting list."""
-        self.resolved.append((position, at_position))
-        return self.by_position.pop(position)
+        self.settled.append(position, at_position)
+        held = self.by_position.pop(position)
+        self._end_wait(held, at_position)
+        return held
+
+    def _end_wait(self, held: HeldUpdate, until: int) -> None:
+        if held.removed_at and held.since < until:
+            hold = CarriedHold(held.position, held.waits_for, held.removed_at)
+            self.ended_waits.append(EndedWait(hold, held.since, until))
 
     def forget(self, position: int) -> HeldUpdate:
         """Lets a held update go as if it had never been held."""
@@ -97,12 +207,32 @@ class HeldUpdates:
     def held_at(self, as_of_position: int) -> list[int]:
         """Positions of updates that were held at `as_of_position`, in order."""
         positions = [position for position in self.by_position if position <= as_of_position]
-        positions += [position for position, at in self.resolved if position <= as_of_position < at]
-        return sorted(positions)
+        return sorted(positions + self.settled.held_at(as_of_position))
+
+    def holds_at(self, as_of_position: int) -> list[CarriedHold]:
+        """Those of them that waited for a removed member then, by position."""
+        holds = [
+            CarriedHold(held.position, held.waits_for, held.removed_at)
+            for held in self.by_position.values()
+            if held.removed_at and held.since <= as_of_position
+        ]
+        holds += [ended.hold for ended in self.ended_waits if ended.since <= as_of_position < ended.until]
+        return sorted(holds)
+
+    def note_removal(self, member_id: str, position: int) -> int:
+        """A member is removed; the difference that it makes to the tree's digest."""
+        before = self.removals.get(member_id, 0)
+        self.removals[member_id] = position
+        return self.removal_digest(member_id, position) - self.removal_digest(member_id, before)
+
+    @staticmethod
+    def removal_digest(member_id: str, position: int) -> int:
+        """A removal's share of the tree's digest; 0 where there was none."""
+        return _digest("removed", member_id, position) if position else 0
 
     @staticmethod
     def digest_of(position: int, update_id: str) -> int:
-        """A held update's share of the tree's digest."""
+        """A held update's share of the tree's digest, if it waits for whoever arrives."""
         return _digest("held", position, update_id)
 
 

@@ -22,7 +22,15 @@ from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.columns.further import Column, FurtherColumns
 from services.treenode.tree.columns.ids import IdTable, empty_slots
 from services.treenode.tree.columns.names import Names
-from services.treenode.tree.held import HeldUpdate, HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.held import (
+    CarriedHold,
+    EndedWait,
+    HeldUpdate,
+    HeldUpdates,
+    NotApplied,
+    RejectedUpdates,
+    Settled,
+)
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.skips import Skips
 from services.treenode.tree.store import PLACES, USED, Store, capacity_for, empty_store, widened, with_slots
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
 
 #: Grows with each change of what state() gives; another one is refused.
-FORMAT = 3
+FORMAT = 4
 
 _COLUMNS = ("kind", "status", "rank", "joined_on", "leg", "personal")
 _SEATED = ("parent", "span", "following", "preceding", "level", "members", "group")
@@ -60,7 +68,10 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     bodies = [update.update.SerializeToString(deterministic=True) for update in held]
     arrays["held.bytes"] = np.frombuffer(b"".join(bodies), dtype=np.uint8)
     arrays["held.ends"] = np.cumsum([len(body) for body in bodies], dtype=np.int64)
-    arrays["resolved"] = np.array(tree.held_updates.resolved, dtype=np.int64).reshape(-1, 2)
+    arrays["held.settled"] = tree.held_updates.settled.pairs
+    removals = tree.held_updates.removals
+    arrays["removals.ids"] = np.frombuffer("\n".join(removals).encode(), dtype=np.uint8)
+    arrays["removals.positions"] = np.array(list(removals.values()), dtype=np.int64)
     arrays.update({f"further.{name}": column.values[:used] for name, column in tree.further.items()})
     meta = {
         "format": FORMAT,
@@ -74,7 +85,10 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         "periods": list(tree.periods),
         "statuses": tree.statuses.texts,
         "further": [[name, column.kind, column.names.texts] for name, column in tree.further.items()],
-        "held": [[update.position, update.waits_for, update.reason] for update in held],
+        "held": [
+            [update.position, update.waits_for, update.reason, update.removed_at, update.since] for update in held
+        ],
+        "ended_waits": [[*ended.hold, ended.since, ended.until] for ended in tree.held_updates.ended_waits],
         "rejected": [[each.position, each.update_id, each.reason] for each in tree.rejected_updates.newest],
         "rejected_total": tree.rejected_updates.total,
         "skipped": sorted(tree.skips.taken),
@@ -159,13 +173,21 @@ def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capaci
 
 def held_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> HeldUpdates:
     """The held updates of a state."""
-    held = HeldUpdates()
+    held = HeldUpdates(settled=Settled(arrays["held.settled"].reshape(-1, 2).copy()))
     body = arrays["held.bytes"].tobytes()
     begin = 0
-    for (position, waits_for, reason), end in zip(meta["held"], arrays["held.ends"].tolist(), strict=True):
-        held.hold(HeldUpdate(position, types_pb2.Update.FromString(body[begin:end]), waits_for, reason))
+    for (position, waits_for, reason, removed_at, since), end in zip(
+        meta["held"], arrays["held.ends"].tolist(), strict=True
+    ):
+        update = types_pb2.Update.FromString(body[begin:end])
+        held.hold(HeldUpdate(position, update, waits_for, reason, removed_at, since))
         begin = end
-    held.resolved.extend((int(position), int(at)) for position, at in arrays["resolved"])
+    for position, waits_for, removed_at, since, until in meta["ended_waits"]:
+        held.ended_waits.append(EndedWait(CarriedHold(position, waits_for, removed_at), since, until))
+    positions = arrays["removals.positions"].tolist()
+    if positions:
+        ids = arrays["removals.ids"].tobytes().decode().split("\n")
+        held.removals = dict(zip(ids, positions, strict=True))
     return held
 
 

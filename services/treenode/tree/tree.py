@@ -16,7 +16,7 @@ from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
 from services.treenode.tree.columns.ids import MAX_LOAD
 from services.treenode.tree.columns.names import Names
-from services.treenode.tree.held import HeldUpdates, NotApplied, RejectedUpdates
+from services.treenode.tree.held import CarriedHold, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s, text_hash
 from services.treenode.tree.kernels.links import FREE, Genealogy
 from services.treenode.tree.reconcile import Reconciliation, reconcile
@@ -263,10 +263,15 @@ class Tree:
         """
         return apply.apply_updates(self, first_position, updates)
 
-    def offer_carried(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
-        """Offers updates at or before this tree's position that were held when its import file was taken. One that is
-        skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no use."""
-        return apply.offer_carried(self, positions, updates)
+    def offer_carried(
+        self, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold] = ()
+    ) -> list[NotApplied]:
+        """Offers updates at or before this tree's position that were held when its import file was taken, by position. One
+        that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no use.
+
+        `holds`: those of them that waited for a removed member. They go on to do so, even if the file has the id.
+        """
+        return apply.offer_carried(self, positions, updates, holds)
 
     def learn_skip(self, skip: Skip, *, was_offered: bool = False) -> None:
         """An operator's decision (skips.py). `was_offered`: the update was among those offered by `offer_carried`.
@@ -296,6 +301,10 @@ class Tree:
     def carried_positions(self, as_of_position: int) -> list[int]:
         """Positions of updates that were held when this tree was at `as_of_position`, in order."""
         return self.held_updates.held_at(as_of_position)
+
+    def carried_holds(self, as_of_position: int) -> list[CarriedHold]:
+        """Those of them that waited for a removed member then."""
+        return self.held_updates.holds_at(as_of_position)
 
     def held(self, member_id: str = "") -> Iterator[NotApplied]:
         """The held updates by position, all or those that wait for a member; good until the next update."""

@@ -195,11 +195,17 @@ def _validate_digest(tree: Tree) -> None:
     digests = place_digests(tree.store, tree.store.used)
     total = int((digests + tree.further_digests()).sum(dtype=np.uint64))
     held = tree.held_updates
-    total += sum(HeldUpdates.digest_of(each.position, each.update.update_id) for each in held.by_position.values())
+    total += sum(each.digest for each in held.by_position.values())
+    total += sum(HeldUpdates.removal_digest(*removal) for removal in held.removals.items())
     if tree.rejected_updates.total == len(tree.rejected_updates.newest):
         total += sum(RejectedUpdates.digest_of(each) for each in tree.rejected_updates.newest)
-        _require(tree.digest == total % 2**64, "the digest is the sum over all facts, held and rejected updates")
+        _require(
+            tree.digest == total % 2**64, "the digest is the sum over all facts, removals, held and rejected updates"
+        )
     _require(tree.digest_at(tree.position) == tree.digest, "the ring's newest digest is the digest")
+    pairs = held.settled.pairs
+    _require((pairs[:, 0] < pairs[:, 1]).all(), "what was held is let go later")
+    _require((np.diff(pairs[:, 1]) >= 0).all(), "what was let go is in the order of when")
     _require(list(held.by_position) == sorted(held.by_position), "held updates are in the order of their positions")
     waiting = sorted(position for positions in held.waiting.values() for position in positions)
     _require(waiting == sorted(held.by_position), "each held update waits once")

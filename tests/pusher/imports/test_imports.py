@@ -105,10 +105,15 @@ async def test_what_the_first_node_carries_goes_to_the_others(tmp_path: Path, no
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 7))
+        nodes[0].carried_holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
         await upload(stub, as_of_position=6)
         status = await ended(stub)
-    assert list(nodes[1].loads[0].manifest.carried_positions) == [2, 5]
-    assert list(status.manifest.carried_positions) == [2, 5]
+    holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
+    for manifest in (nodes[1].loads[0].manifest, status.manifest):
+        assert list(manifest.carried_positions) == [2, 5]
+        assert list(manifest.carried_holds) == holds
+    async with running_pusher(tmp_path, nodes) as pusher:
+        assert list(pusher.catalog.status(1).manifest.carried_holds) == holds  # still known after a restart
 
 
 async def test_a_node_that_dies_in_between_is_tried_again(tmp_path: Path, nodes: list[FakeNode]) -> None:

@@ -60,6 +60,16 @@ def test_good_updates_have_no_problem() -> None:
         (parsed(member_changed={"member_id": "7", "status": "s" * 17}), "status"),
         (parsed(member_moved={"member_id": "7", "tree": 9}), "tree"),
         (parsed(member_removed={"member_id": "7", "mode": 9}), "mode"),
+        (parsed(held_settled={"position": 5, "reason": "why"}), "HELD_ACTION_DROP or HELD_ACTION_RETRY"),
+        (parsed(held_settled={"action": 1, "reason": "why"}), "set one of position, from 1, and member_id"),
+        (
+            parsed(held_settled={"action": 2, "position": 0, "reason": "why"}),
+            "set one of position, from 1, and member_id",
+        ),
+        (parsed(held_settled={"action": 2, "member_id": " 7", "reason": "why"}), "member_id"),
+        (parsed(held_settled={"action": 2, "position": 5}), "reason: say why"),
+        (parsed(held_settled={"action": 2, "position": 5, "reason": "x" * 257}), "reason: it has 257 bytes, 256 fit"),
+        (parsed(held_settled={"action": 2, "position": 5, "reason": "a\nb"}), "reason: "),
         (parsed(member_removed={"member_id": "7", "volume": 3}), "REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"),
         (
             parsed(member_removed={"member_id": "7", "mode": 2, "volume": 1}),

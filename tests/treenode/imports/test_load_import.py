@@ -16,7 +16,7 @@ from tests.fakes.pusher import FakePusher, fake_pusher
 from tests.fakes.pusher_stream import Stream
 from tests.treenode.running_node import load_import, running_node
 from tests.treenode.tree.reads import row_of
-from tests.updates import enrolled, posted
+from tests.updates import enrolled, posted, removed
 from tests.waiting import until
 
 DONE = treenode_pb2.IMPORT_PHASE_DONE
@@ -108,6 +108,41 @@ async def test_what_was_held_when_the_file_was_taken_is_carried_over(tmp_path: P
             assert second.runner.core.state is NodeState.PASSIVE
     async with running_node(tmp_path / "1") as node:
         assert list((await load_import(node, pusher, manifest))[-1].carried_positions) == [2, 3, 4]
+
+
+async def test_what_was_held_for_a_removed_member_is_nobody_elses_in_the_new_tree(tmp_path: Path) -> None:
+    async with fake_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
+        await stream.hello()
+        updates = [
+            enrolled("A"),
+            enrolled("D", "A"),
+            removed("D"),
+            posted("R-1", "D", -300),  # a return of who was D
+            enrolled("D", "A"),  # somebody else, who is in the file
+        ]
+        await fed(node, pusher, stream, updates)
+        manifest = pusher.add_import(1, FILE, 5)
+        last = (await load_import(node, pusher, manifest))[-1]
+        assert list(last.carried_positions) == [4]
+        hold = types_pb2.CarriedHold(position=4, member_id="D", removed_position=3)
+        assert list(last.carried_holds) == [hold]
+        assert totals(node, "D") == (100, 100)
+        assert list((await load_import(node, pusher, manifest))[-1].carried_holds) == [hold]
+        # A second node, which never knew of the first D, has it from the manifest.
+        manifest.carried_positions[:] = last.carried_positions
+        manifest.carried_holds.append(hold)
+        pusher.import_id = 1
+        retry = types_pb2.HeldSettled(action=types_pb2.HELD_ACTION_RETRY, position=4, reason="the same person")
+        async with running_node(tmp_path / "2", name="n2") as second, Stream(second, pusher) as other:
+            await other.hello()
+            assert (await load_import(second, pusher, manifest))[-1].phase == DONE
+            await until(lambda: second.runner.core.sequence.position == 5, "the base")
+            assert totals(second, "D") == (100, 100)
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
+            await fed(node, pusher, stream, [types_pb2.Update(update_id="settle", held_settled=retry)])
+            await other.send(range(6, 7))
+            assert totals(second, "D") == totals(node, "D") == (-200, -200)
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
 
 
 BAD_FILES = {

@@ -7,7 +7,7 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
-from services.treenode.tree.held import HeldUpdates, RejectedUpdates
+from services.treenode.tree.held import HeldUpdate, HeldUpdates, RejectedUpdates
 from tests.treenode.tree import reads
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR, NaiveTree
 
@@ -75,6 +75,7 @@ def expect_same(tree: Tree, naive: NaiveTree) -> None:
     for which in (SPONSOR, PLACEMENT):
         _expect_same_whole(tree, naive, which)
     assert {each.position: each.waits_for for each in tree.held()} == naive.waits_for
+    assert {each.position: each.removed_at for each in tree.held() if each.removed_at} == naive.removed_at
     assert [each.position for each in tree.rejected()] == sorted(naive.rejected)
     assert tree.held_count == len(naive.held)
     assert tree.rejected_count == len(naive.rejected)
@@ -142,7 +143,9 @@ def _expect_same_digest(tree: Tree, naive: NaiveTree) -> None:
     """The digest kept by updates is that of a tree laid out from the facts, held and rejected ones added."""
     digest = tree_of(naive).digest
     for position, update in naive.held.items():
-        digest += HeldUpdates.digest_of(position, update.update_id)
+        removed_at = naive.removed_at.get(position, 0)
+        digest += HeldUpdate(position, update, naive.waits_for[position], "", removed_at).digest
+    digest += sum(HeldUpdates.removal_digest(*removal) for removal in naive.removals.items())
     digest += sum(RejectedUpdates.digest_of(each) for each in tree.rejected())
     assert tree.digest == digest % 2**64
     assert tree.digest_at(tree.position) == tree.digest

@@ -45,6 +45,10 @@ class NaiveTree:
         self.places: dict[str, Place] = {}
         self.held: dict[int, types_pb2.Update] = {}
         self.waits_for: dict[int, str] = {}
+        #: Where the member that an update waits for was removed.
+        self.removed_at: dict[int, int] = {}
+        #: By id: the newest removal.
+        self.removals: dict[str, int] = {}
         self.rejected: list[int] = []
         self.position = 0
 
@@ -98,22 +102,53 @@ class NaiveTree:
 
     def apply(self, update: types_pb2.Update) -> None:
         self.position += 1
-        arrived = self._settle(self.position, update)
-        ready = self._waiting_for(arrived)
+        if update.HasField("held_settled"):
+            if not self._decide(update.held_settled):
+                self.rejected.append(self.position)
+            return
+        self._try_all(self._settle(self.position, update))
+
+    def _try_all(self, ready: set[int]) -> None:
         while ready:
             position = min(ready)
             ready.remove(position)
-            arrived = self._settle(position, self.held[position])
-            ready |= self._waiting_for(arrived)
+            ready |= self._settle(position, self.held[position])
 
-    def _waiting_for(self, member_id: str) -> set[int]:
-        positions = {position for position, waits in self.waits_for.items() if waits == member_id and member_id}
+    def _decide(self, settled: types_pb2.HeldSettled) -> bool:
+        """Whether anything came of it."""
+        chosen = {
+            position
+            for position, waits in self.waits_for.items()
+            if settled.position == position or settled.member_id == waits
+        }
+        if not chosen or not settled.reason or not settled.action:
+            return False
+        if settled.action == types_pb2.HELD_ACTION_RETRY:
+            if not all(self.is_member(self.waits_for[position]) for position in chosen):
+                return False
+            for position in chosen:
+                del self.waits_for[position]
+            self._try_all(chosen)
+            return True
+        for position in sorted(chosen):
+            del self.held[position], self.waits_for[position]
+            self.removed_at.pop(position, None)
+            self.rejected.append(position)
+        return True
+
+    def _waiting_for(self, enrolled: types_pb2.MemberEnrolled) -> set[int]:
+        positions = {
+            position
+            for position, waits in self.waits_for.items()
+            if waits == enrolled.member_id and (enrolled.returning or position not in self.removed_at)
+        }
         for position in positions:
             del self.waits_for[position]
         return positions
 
-    def _settle(self, position: int, update: types_pb2.Update) -> str:
-        """The member that arrived by it, or ""."""
+    def _settle(self, position: int, update: types_pb2.Update) -> set[int]:
+        """The held updates that it releases."""
+        self.removed_at.pop(position, None)
         before = copy.deepcopy(self.places)
         change = update.WhichOneof("change")
         try:
@@ -126,14 +161,18 @@ class NaiveTree:
             self.places = before
             self.held[position] = update
             self.waits_for[position] = str(waits)
-            return ""
+            if str(waits) in self.removals:
+                self.removed_at[position] = self.removals[str(waits)]
+            return set()
         except _RefusedError:
             self.places = before
             self.held.pop(position, None)
             self.rejected.append(position)
-            return ""
+            return set()
         self.held.pop(position, None)
-        return str(update.member_enrolled.member_id) if change == "member_enrolled" else ""
+        if change == "member_removed":
+            self.removals[update.member_removed.member_id] = self.position
+        return self._waiting_for(update.member_enrolled) if change == "member_enrolled" else set()
 
     def _refuse_if(self, refused: Any) -> None:
         if refused:

@@ -44,6 +44,16 @@ def remove(member_id: str, *, leave_empty: bool = False, volume_leaves: bool = F
     return update(member_removed=types_pb2.MemberRemoved(member_id=member_id, mode=mode, volume=volume))
 
 
+def settle(action: str, which: int | str, reason: str = "a test says so") -> types_pb2.Update:
+    """`drop` or `retry`, of a position or of a member."""
+    settled = types_pb2.HeldSettled(action=types_pb2.HeldAction.Value(f"HELD_ACTION_{action.upper()}"), reason=reason)
+    if isinstance(which, int):
+        settled.position = which
+    else:
+        settled.member_id = which
+    return update(held_settled=settled)
+
+
 def take(tree: Tree, *updates: types_pb2.Update) -> list[NotApplied]:
     """Applies updates at the next positions."""
     return tree.apply(tree.position + 1, updates)

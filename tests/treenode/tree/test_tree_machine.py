@@ -33,6 +33,7 @@ enrolments = st.builds(
     rank=st.integers(0, 3),
     joined_on=days,
     columns=columns,
+    returning=st.sampled_from([False, False, True]),
 )
 changes = st.builds(
     types_pb2.MemberChanged,
@@ -60,7 +61,14 @@ orders = st.builds(
     volume_type=st.sampled_from(["", "", "PV", "CV", "XX"]),
     period=st.sampled_from(["", "", "2026-11", "2026-10", "2025-01"]),
 )
+actions = st.sampled_from([0, 1, 2, 2])
+reasons = st.sampled_from(["", "mistyped", "mistyped"])
+decisions = st.one_of(
+    st.builds(types_pb2.HeldSettled, action=actions, position=st.integers(0, 40), reason=reasons),
+    st.builds(types_pb2.HeldSettled, action=actions, member_id=ids, reason=reasons),
+)
 updates = st.one_of(
+    st.builds(types_pb2.Update, held_settled=decisions),
     st.builds(types_pb2.Update, member_enrolled=enrolments),
     st.builds(types_pb2.Update, member_enrolled=enrolments),
     st.builds(types_pb2.Update, member_changed=changes),

@@ -1,17 +1,18 @@
-"""Commands about updates that were not applied at their position: held, rejected."""
+"""Commands about updates that were not applied at their position: held (and what becomes of them), rejected."""
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import click
 
-from fasttree.client import Reports
+from fasttree.client import Client, PushOptions, Reports
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
 from fasttree.command.reports.commands import PAGE_SIZE, Asked, report_options
-from fasttree.command.session import Session, common_options, run
-from fasttree.v1 import report_pb2, types_pb2
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
 Page = report_pb2.ListHeldUpdatesResponse | report_pb2.ListRejectedUpdatesResponse
 
@@ -45,6 +46,7 @@ def _print(session: Session, listed: _Listed, what: str) -> None:
             "update_id": update.update_id,
             "reason": update.reason,
             "waits_for": update.waits_for_member_id,
+            "removed_position": update.removed_position,
         }
         for update in listed.updates
     ]
@@ -52,7 +54,8 @@ def _print(session: Session, listed: _Listed, what: str) -> None:
         print_json({"as_of": as_of_json(listed.as_of), "total_count": listed.total_count, "updates": rows})
         return
     if rows:
-        print_table(list(rows[0]), [list(row.values()) for row in rows])
+        columns = ["position", "update_id", "reason", "waits_for"]
+        print_table(columns, [[row[column] for column in columns] for row in rows])
     click.echo(f"{listed.total_count} {what}, {as_of_text(listed.as_of)}")
 
 
@@ -62,14 +65,19 @@ _update_id_option = click.option(
 )
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--member", "member_id", default="", metavar="ID", help="Only those that wait for this member.")
 @_update_id_option
 @_limit_option
 @common_options
 @report_options
-def held(session: Session, member_id: str, update_id_prefix: str, limit: int, asked: Asked) -> None:
-    """Updates that wait for a member who is not known yet."""
+@click.pass_context
+def held(
+    context: click.Context, session: Session, member_id: str, update_id_prefix: str, limit: int, asked: Asked
+) -> None:
+    """Updates that wait for a member who is not known yet; what is to become of them, by `drop` and `retry`."""
+    if context.invoked_subcommand is not None:
+        return
 
     async def body() -> _Listed:
         async with session.client() as client:
@@ -86,6 +94,91 @@ def held(session: Session, member_id: str, update_id_prefix: str, limit: int, as
             )
 
     _print(session, run(body()), "held")
+
+
+@dataclass(frozen=True)
+class _Which:
+    """The held update of a position, or (0) every one that waits for a member."""
+
+    position: int
+    member_id: str
+
+    def text(self) -> str:
+        return f"the held update of position {self.position}" if self.position else f"what waits for {self.member_id}"
+
+
+def _settling(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says which updates, and why."""
+    options = [
+        click.argument("position", type=click.IntRange(min=1), required=False, metavar="[POSITION]"),
+        click.option(
+            "--member", "member_id", default="", metavar="ID", help="Every update that waits for this member."
+        ),
+        click.option("--reason", required=True, metavar="TEXT", help="Why; it stands in the log."),
+        common_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@held.command()
+@_settling
+def drop(session: Session, position: int | None, member_id: str, reason: str) -> None:
+    """Held updates will never be applied: `fasttree rejected` lists them from then on, with the reason."""
+    _settle(session, types_pb2.HELD_ACTION_DROP, _which(position, member_id), reason)
+
+
+@held.command()
+@_settling
+def retry(session: Session, position: int | None, member_id: str, reason: str) -> None:
+    """Tries held updates again, for whoever has the ids that they name now.
+
+    For what was held for a member who was removed: an enrolment under the same id does not release it, unless it says
+    `returning`.
+    """
+    _settle(session, types_pb2.HELD_ACTION_RETRY, _which(position, member_id), reason)
+
+
+def _which(position: int | None, member_id: str) -> _Which:
+    if (position is None) == (not member_id):
+        raise click.UsageError("name the held updates: a POSITION, or --member ID")
+    return _Which(position or 0, member_id)
+
+
+def _settle(session: Session, action: types_pb2.HeldAction.ValueType, which: _Which, reason: str) -> None:
+    settled = types_pb2.HeldSettled(action=action, reason=reason)
+    if which.position:
+        settled.position = which.position
+    else:
+        settled.member_id = which.member_id
+    name = types_pb2.HeldAction.Name(action).removeprefix("HELD_ACTION_").lower()
+    update = types_pb2.Update(update_id=f"held-{name}-{secrets.token_hex(8)}", held_settled=settled)
+
+    async def body() -> pusher_pb2.Receipt:
+        async with session.client() as client:
+            options = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ONE_NODE)
+            (receipt,) = [receipt async for receipt in client.push([update], options)]
+            if receipt.code:
+                raise CommandError(receipt.message)
+            if receipt.outcome == types_pb2.OUTCOME_REJECTED:
+                raise CommandError(await _why_rejected(client, receipt))
+            return receipt
+
+    receipt = run(body())
+    if session.json:
+        print_json({"update_id": receipt.update_id, "position": receipt.position})
+        return
+    done = {types_pb2.HELD_ACTION_DROP: "dropped", types_pb2.HELD_ACTION_RETRY: "tried again"}[action]
+    click.echo(f"{which.text()}: {done} at position {receipt.position}")
+
+
+async def _why_rejected(client: Client, receipt: pusher_pb2.Receipt) -> str:
+    answer = await client.reports.list_rejected_updates(
+        update_id_prefix=receipt.update_id, min_position=receipt.position
+    )
+    reasons = [update.reason for update in answer.updates]
+    return reasons[0] if reasons else f"it was rejected at position {receipt.position}; `fasttree rejected` says why"
 
 
 @click.command()
