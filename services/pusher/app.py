@@ -25,6 +25,7 @@ from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import LoadSource, RolloutRunner
+from services.pusher.imports.since_export import SinceExport
 from services.pusher.imports.uploads.folder import UploadFolder
 from services.pusher.lineage.lineage import Adopted, Door
 from services.pusher.lineage.runner import LineageRunner
@@ -78,7 +79,8 @@ class Pusher:
             has_coordinator=bool(cluster.coordinator),
         )
         self.admission = AdmissionRunner(settings.admission, store.ends().last, self.writer.append, self.draining)
-        self.intake = ImportIntake(store, self.files, self.catalog, tell)
+        self.since_export = SinceExport(store)
+        self.intake = ImportIntake(store, self.files, self.catalog, self.since_export, tell)
         identity = PusherIdentity(cluster.name, self._address)
         in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)
@@ -172,6 +174,7 @@ class Pusher:
             (self.membership.run, "watches the cluster"),
             (self.retention.run, "forgets what is old"),
             (self.lineage.run, "keeps the lineage's time"),
+            (self.since_export.run, "knows how far the log went when"),
         ]
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import pty
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +43,31 @@ class FastTree:
         endpoints.write(self.endpoints_path)
 
     async def __call__(self, *arguments: str, stdin: str = "") -> Ran:
+        return await self._run(asyncio.subprocess.PIPE, stdin.encode(), *arguments)
+
+    async def at_a_terminal(self, *arguments: str, types: str) -> Ran:
+        """The same, for somebody who can be asked and has typed the answer already."""
+        keyboard, terminal = pty.openpty()
+        try:
+            os.write(keyboard, types.encode())
+            return await self._run(terminal, None, *arguments)
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+
+    async def _run(self, stdin: int, typed: bytes | None, *arguments: str) -> Ran:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "fasttree.command",
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
+            stdin=stdin,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             cwd=self._folder,
             env={**os.environ, "FASTTREE_ENDPOINTS": str(self.endpoints_path)},
         )
-        out, err = await asyncio.wait_for(process.communicate(stdin.encode()), TIMEOUT_S)
+        out, err = await asyncio.wait_for(process.communicate(typed), TIMEOUT_S)
         ran = Ran(process.returncode or 0, out.decode(), err.decode())
         assert "Traceback" not in ran.err, ran.err
         return ran

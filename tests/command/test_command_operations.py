@@ -107,6 +107,44 @@ async def test_import_without_waiting(fasttree: FastTree, tmp_path: Path) -> Non
     assert (ran.code, ran.out) == (0, "import 1 rolls out now; `fasttree status` shows how far it is\n")
 
 
+REMARK = "nobody said which position the export began at: the file is taken as of 2, and 2 updates came since"
+
+
+async def test_updates_since_the_export_are_warned_of(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    cluster.pusher.updates = [types_pb2.Update(update_id=f"order-{number}") for number in range(2)]
+    cluster.pusher.remark = REMARK
+    ran = await fasttree("import", "members.csv")
+    assert ran.code == 0
+    assert f"warning: {REMARK}\n" in ran.err
+    as_json = await fasttree("import", "members.csv", "--json")
+    assert (as_json.json["remark"], f"warning: {REMARK}\n" in as_json.err) == (REMARK, True)
+    for position in ("0", "2", "end"):
+        named = await fasttree("import", "members.csv", "--as-of-position", position, "--json")
+        assert (named.code, named.json["remark"], "warning" in named.err) == (0, "", False)
+        assert named.json["as_of_position"] == (2 if position == "end" else int(position))
+    for wrong in ("-1", "1.0", "2 ", "now", ""):
+        refused = await fasttree("import", "members.csv", "--as-of-position", wrong)
+        assert (refused.code, "is no position: write a number from 0, or end" in refused.err) == (2, True)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 1), ("\n", 1)])
+async def test_somebody_at_a_terminal_is_asked(
+    cluster: FakeCluster, fasttree: FastTree, tmp_path: Path, answer: str, code: int
+) -> None:
+    (tmp_path / "members.csv").write_text("member_id\n1\n")
+    cluster.pusher.remark = REMARK
+    ran = await fasttree.at_a_terminal("import", "members.csv", types=answer)
+    assert ran.code == code
+    assert f"{REMARK}\nDoes the file hold them? [y/N]: " in ran.err
+    assert "warning" not in ran.err
+    assert ("error: members.csv was not imported" in ran.err) == (code == 1)
+    assert len(cluster.pusher.imports) == 1 - code
+    cluster.pusher.remark = ""
+    quiet = await fasttree.at_a_terminal("import", "members.csv", types="")
+    assert (quiet.code, "Does the file" in quiet.err) == (0, False)
+
+
 async def test_a_refused_import_names_its_rows(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
     (tmp_path / "members.csv").write_text("member_id,sponsor_id\n1,\n2,9\n3,1\n")
     ran = await fasttree("import", "--wait", "members.csv")

@@ -70,6 +70,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.break_uploads = 0
         #: Ends a download after so many bytes, once.
         self.cut_after_bytes: int | None = None
+        #: What there is to say of a file whose position nobody named.
+        self.remark = ""
         #: Answers no push.
         self.silent = False
         #: What receipts of taken updates say.
@@ -184,6 +186,9 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self, requests: AsyncIterator[pusher_pb2.UploadImportRequest], context: Any
     ) -> pusher_pb2.UploadImportResponse:
         header = (await anext(requests)).header
+        remark = "" if header.HasField("as_of_position") else self.remark
+        if remark and header.ask_first:
+            raise FailedPreconditionError(remark, reason="UPDATES_SINCE_EXPORT", field="as_of_position")
         content = b""
         async for request in requests:
             chunk = make_chunk(len(content), request.chunk.data)
@@ -198,6 +203,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         if header.size_bytes != len(content) or header.sha256 not in (b"", hashlib.sha256(content).digest()):
             raise DataLossError("the file is not the one that the header tells of", field="header")
         manifest = self._uploaded(content, position, header.file_name, header.force)
+        manifest.remark = remark
         if self.break_uploads:
             self.break_uploads -= 1
             await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")

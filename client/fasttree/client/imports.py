@@ -39,6 +39,9 @@ class UploadOptions:
     as_of_position: int | None = None
     #: Take it in spite of the reconciliation's thresholds.
     force: bool = False
+    #: Where no position is named and updates came since the file was written: have the pusher refuse the file
+    #: (FailedPreconditionError, UPDATES_SINCE_EXPORT) instead of taking it with a remark.
+    ask_first: bool = False
     #: How long to keep trying.
     patience_s: float = 60.0
 
@@ -95,15 +98,17 @@ class Upload:
         try:
             with self._path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256")
-            size_bytes = self._path.stat().st_size
+            state = self._path.stat()
         except OSError as error:
             raise ImportFileError(f"{self._path} can't be read: {error.strerror}") from None
         return pusher_pb2.UploadImportHeader(
             file_name=self._path.name,
-            size_bytes=size_bytes,
+            size_bytes=state.st_size,
             sha256=digest.digest(),
             as_of_position=self._options.as_of_position,
             force=self._options.force,
+            file_age_ms=max(0, int((time.time() - state.st_mtime) * 1_000)),
+            ask_first=self._options.ask_first,
         )
 
     async def _attempt(self) -> types_pb2.ImportManifest:

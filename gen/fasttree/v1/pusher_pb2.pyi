@@ -195,6 +195,8 @@ class UploadImportHeader(_message.Message):
     SHA256_FIELD_NUMBER: _builtins.int
     AS_OF_POSITION_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
+    FILE_AGE_MS_FIELD_NUMBER: _builtins.int
+    ASK_FIRST_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """Its name, without folders: 1 to 128 of A-Z a-z 0-9 . _ -"""
     format: _types_pb2.ImportFormat.ValueType
@@ -207,6 +209,12 @@ class UploadImportHeader(_message.Message):
     """The position that the export began at (GetPusher then); unset: the log's end now."""
     force: _builtins.bool
     """Take it in spite of the reconciliation's thresholds."""
+    file_age_ms: _builtins.int
+    """How long ago the file was last written, in milliseconds, where as_of_position is unset: for the manifest's remark."""
+    ask_first: _builtins.bool
+    """Where there would be a remark, refuse instead: FAILED_PRECONDITION, UPDATES_SINCE_EXPORT, with the remark as its
+    message, before any chunk is taken. For whoever can ask a person.
+    """
     def __init__(
         self,
         *,
@@ -216,14 +224,21 @@ class UploadImportHeader(_message.Message):
         sha256: _builtins.bytes = ...,
         as_of_position: _builtins.int | None = ...,
         force: _builtins.bool = ...,
+        file_age_ms: _builtins.int | None = ...,
+        ask_first: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "as_of_position", b"as_of_position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "file_age_ms", b"file_age_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "as_of_position", b"as_of_position", "file_name", b"file_name", "force", b"force", "format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "ask_first", b"ask_first", "file_age_ms", b"file_age_ms", "file_name", b"file_name", "force", b"force", "format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015
+    _WhichOneofReturnType__file_age_ms: _TypeAlias = _typing.Literal["file_age_ms"]  # noqa: Y015
+    _WhichOneofArgType__file_age_ms: _TypeAlias = _typing.Literal["_file_age_ms", b"_file_age_ms"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__as_of_position) -> _WhichOneofReturnType__as_of_position | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_age_ms) -> _WhichOneofReturnType__file_age_ms | None: ...
 
 Global___UploadImportHeader: _TypeAlias = UploadImportHeader  # noqa: Y015
 

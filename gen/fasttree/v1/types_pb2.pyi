@@ -869,6 +869,7 @@ class ImportManifest(_message.Message):
     CARRIED_POSITIONS_FIELD_NUMBER: _builtins.int
     FORCE_FIELD_NUMBER: _builtins.int
     CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
+    REMARK_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -883,6 +884,10 @@ class ImportManifest(_message.Message):
     """The file holds the effect of every update up to this position; later ones are applied on top of it."""
     force: _builtins.bool
     """Taken in spite of the reconciliation's thresholds."""
+    remark: _builtins.str
+    """What whoever uploaded it should look at: updates that came between the export and the upload, where nobody said which
+    position the export began at. Empty where there is nothing to say.
+    """
     @_builtins.property
     def uploaded_at(self) -> _timestamp_pb2.Timestamp:
         """When the pusher had it whole."""
@@ -910,10 +915,11 @@ class ImportManifest(_message.Message):
         carried_positions: _abc.Iterable[_builtins.int] | None = ...,
         force: _builtins.bool = ...,
         carried_holds: _abc.Iterable[Global___CarriedHold] | None = ...,
+        remark: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

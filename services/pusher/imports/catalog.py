@@ -142,6 +142,7 @@ class ImportCatalog:
             renewed = types_pb2.ImportManifest()
             renewed.CopyFrom(old)
             renewed.uploaded_at.GetCurrentTime()
+            renewed.remark = ""
             renewed.force = True  # asked for by a person who knows that it differs
             return await self._add(renewed, partial(keep, old))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,9 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
+from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
-from services.shared.serving.errors import FastTreeError, InvalidArgumentError
+from services.shared.serving.errors import FailedPreconditionError, FastTreeError, InvalidArgumentError
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,15 @@ class ImportIntake:
     """Every way by which an import comes to be. `tell` hears of each, once it is on disk."""
 
     def __init__(
-        self, store: LogStore, files: ImportFiles, catalog: ImportCatalog, tell: Callable[[ImportAdded], None]
+        self,
+        store: LogStore,
+        files: ImportFiles,
+        catalog: ImportCatalog,
+        since_export: SinceExport,
+        tell: Callable[[ImportAdded], None],
     ) -> None:
         self._store, self._files, self._catalog, self._tell = store, files, catalog, tell
+        self._since_export = since_export
 
     async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
         """Takes an uploaded file. Raises as UploadImport in the proto."""
@@ -47,20 +55,32 @@ class ImportIntake:
             raise InvalidArgumentError("the first message must be the header", field="part")
         header = first.header
         # From the start of the upload: what is pushed while the bytes come is not in the file.
-        position = header.as_of_position if header.HasField("as_of_position") else self.position
+        position, remark = header.as_of_position, ""
+        if not header.HasField("as_of_position"):
+            position = self.position
+            age_s = header.file_age_ms / 1e3 if header.HasField("file_age_ms") else None
+            remark = await asyncio.to_thread(self._since_export.remark, position, age_s)
+            if remark and header.ask_first:
+                raise FailedPreconditionError(remark, reason="UPDATES_SINCE_EXPORT", field="as_of_position")
         part, manifest = await self._files.receive(header, requests)
-        manifest.as_of_position = position
+        manifest.as_of_position, manifest.remark = position, remark
         return await self._add(part, manifest)
+
+    def _remark_of(self, file: Path, position: int) -> str:
+        return self._since_export.remark(position, time.time() - file.stat().st_mtime)
 
     @property
     def position(self) -> int:
         """The position that a file is taken at when nobody says another."""
         return self._store.ends().last
 
-    async def take(self, file: Path, file_name: str, as_of_position: int) -> types_pb2.ImportManifest:
-        """Takes a file of this machine. Raises OSError, and as UploadImport."""
+    async def take(
+        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True
+    ) -> types_pb2.ImportManifest:
+        """Takes a file of this machine. `named`: somebody said the position. Raises OSError, and as UploadImport."""
+        remark = "" if named else await asyncio.to_thread(self._remark_of, file, as_of_position)
         part, manifest = await self._files.copy_in(file, file_name)
-        manifest.as_of_position = as_of_position
+        manifest.as_of_position, manifest.remark = as_of_position, remark
         return await self._add(part, manifest)
 
     async def roll_back(self) -> types_pb2.ImportManifest:
@@ -85,4 +105,6 @@ class ImportIntake:
             manifest.size_bytes,
             manifest.as_of_position,
         )
+        if manifest.remark:
+            logger.warning("import %d: %s", manifest.import_id, manifest.remark)
         self._tell(ImportAdded(manifest.import_id))

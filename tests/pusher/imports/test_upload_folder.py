@@ -46,7 +46,9 @@ class Imports:
         self.position = 100
         self.state = pusher_pb2.IMPORT_STATE_DONE
 
-    async def take(self, file: Path, file_name: str, as_of_position: int) -> types_pb2.ImportManifest:
+    async def take(
+        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True
+    ) -> types_pb2.ImportManifest:
         content = await asyncio.to_thread(file.read_bytes)
         if content == UNREADABLE:
             raise ValueError("a fault that nobody thought of")
@@ -56,6 +58,7 @@ class Imports:
             size_bytes=len(content),
             sha256=hashlib.sha256(content).digest(),
             as_of_position=as_of_position,
+            remark="" if named else "look at this",
         )
         self.taken.append(manifest)
         return manifest

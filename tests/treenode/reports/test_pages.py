@@ -21,7 +21,7 @@ def chain(depth: int) -> Tree:
     """m0 on top, each the sponsor and placement of the next."""
     above = np.arange(-1, depth - 1, dtype=np.int32)
     table = ImportTable(
-        member_ids=np.char.add("m", np.arange(depth).astype("S8")).astype("S8"),
+        member_ids=np.char.add(np.bytes_(b"m"), np.arange(depth).astype("S8")).astype("S8"),
         sponsor=above,
         placement=above,
         placement_leg=(above >= 0).astype(np.int32),

@@ -62,11 +62,12 @@ def test_every_update_on_a_chain() -> None:
         remove(str(DEPTH - 2), leave_empty=True),
     )
     assert [each.reason for each in told] == ["the new sponsor is in the member's own downline"]
-    # The lower half hangs on the root now in the sponsor tree; only the removal of "2" shortens the other one.
+    # The lower half hangs on the root now in the sponsor tree; only the removal of "2" shortens the other one, and what
+    # "2" had is "1"'s.
     ends = ("below", "0")
     assert [reads.level(tree, SPONSOR, end) for end in ends] == [DEPTH // 2 + 1, 0]
     assert [reads.level(tree, PLACEMENT, end) for end in ends] == [DEPTH - 1, 0]
-    assert [reads.group_volume(tree, PLACEMENT, end) for end in ends] == [7, DEPTH + 11]
+    assert [reads.group_volume(tree, PLACEMENT, end) for end in ends] == [7, DEPTH + 12]
     assert [reads.downline_count(tree, SPONSOR, end) for end in ends] == [0, DEPTH - 2]
     assert len(reads.upline(tree, PLACEMENT, "below")) == DEPTH - 2
     assert len(reads.downline(tree, SPONSOR, "0")) == DEPTH - 1

@@ -111,7 +111,9 @@ def test_leg_digests_add_up() -> None:
     own, legs = leg_digests(tree, TOP)
     assert own is None
     assert [leg.member_id for leg in legs] == ["m0", "m1"]
-    assert sum(leg.leg_digest for leg in legs) % 2**64 == tree.digest
+    # A removal is remembered, and is no fact of a member.
+    removals = sum(tree.held_updates.removal_digest(*removal) for removal in tree.held_updates.removals.items())
+    assert (removals + sum(leg.leg_digest for leg in legs)) % 2**64 == tree.digest
     own, legs = leg_digests(tree, row_of(tree, "m1"))
     assert own is not None
     assert [leg.member_id for leg in legs] == ["m3", "m4", "m5"]
@@ -134,7 +136,14 @@ def test_a_tree_laid_out_anew_goes_its_own_way() -> None:
 
 def test_reconciliation_tells_what_differs() -> None:
     before, after = some_tree(), some_tree()
-    take(after, enrol("new", "m2"), move("m3", "m2"), remove("m19"), order("m8", 250), order("m9", -50))
+    take(
+        after,
+        enrol("new", "m2"),
+        move("m3", "m2"),
+        remove("m19", volume_leaves=True),
+        order("m8", 250),
+        order("m9", -50),
+    )
     take(before, order("m8", 50))
     told = before.reconcile(after)
     assert (told.members_added, told.members_removed, told.members_moved) == (1, 1, 1)

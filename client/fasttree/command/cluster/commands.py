@@ -151,6 +151,7 @@ def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
         "file_name": status.manifest.file_name,
         "size_bytes": status.manifest.size_bytes,
         "as_of_position": status.manifest.as_of_position,
+        "remark": status.manifest.remark,
         "state": _name(pusher_pb2.ImportState, status.state),
         "nodes": [
             {

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from fasttree.client import Client, UploadOptions
+from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.command.cluster.commands import import_json
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2
 
 _REJECTED_ROWS_SHOWN = 20
+#: Stands for the log's end, as a position that there is not.
+_AT_END = -1
+_UPDATES_SINCE_EXPORT = "UPDATES_SINCE_EXPORT"
 
 _PHASES = {
     treenode_pb2.IMPORT_PHASE_DOWNLOADING: "downloads",
@@ -44,20 +48,34 @@ def import_group(session: Session) -> None:
 
     \b
     --wait                 wait until every node serves it; exit code 1 if it is refused
-    --as-of-position N     the log position that the export began at
+    --as-of-position N     the log position that the export began at; end: the log's end now, and no question
     --force                take it in spite of the reconciliation's thresholds
     """
+
+
+def _parse_position(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    if value is None or value == "end":
+        return None if value is None else _AT_END
+    if not (value.isascii() and value.isdigit()):
+        raise click.BadParameter(f"{value!r} is no position: write a number from 0, or end")
+    return int(value)
 
 
 @import_group.command("file", hidden=True)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Wait until every node serves it.")
-@click.option("--as-of-position", type=click.IntRange(min=0), help="The log position that the export began at.")
+@click.option(
+    "--as-of-position",
+    callback=_parse_position,
+    metavar="N|end",
+    help="The log position that the export began at; end: the log's end now.",
+)
 @click.option("--force", is_flag=True, help="Take it in spite of the reconciliation's thresholds.")
 @common_options
 def import_file(session: Session, file: Path, wait: bool, as_of_position: int | None, force: bool) -> None:
     """Uploads an import file."""
-    run(_import(session, file, UploadOptions(as_of_position=as_of_position, force=force), wait))
+    asks = as_of_position is None and sys.stdin.isatty() and not session.json
+    run(_import(session, file, UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks), wait))
 
 
 @import_group.command("rollback")
@@ -95,11 +113,26 @@ def list_imports(session: Session) -> None:
 
 async def _import(session: Session, file: Path, options: UploadOptions, wait: bool) -> None:
     progress = Progress(quiet=session.json)
+
+    def tell(sent_bytes: int, size_bytes: int) -> None:
+        progress.percent(f"uploading {file.name}", sent_bytes, size_bytes)
+
     async with session.client() as client:
-        manifest = await client.upload_import(
-            file, options, lambda sent, size: progress.percent(f"uploading {file.name}", sent, size)
-        )
+        if options.as_of_position == _AT_END:
+            options = replace(options, as_of_position=(await client.get_pusher()).log_end.position)
+        try:
+            manifest = await client.upload_import(file, options, tell)
+        except FailedPreconditionError as error:
+            if error.reason != _UPDATES_SINCE_EXPORT:
+                raise
+            progress.clear()
+            click.echo(error.message, err=True)
+            if not click.confirm("Does the file hold them?", err=True):
+                raise CommandError(f"{file.name} was not imported") from None
+            manifest = await client.upload_import(file, replace(options, ask_first=False), tell)
         progress.line(f"uploaded {manifest.file_name} as import {manifest.import_id}")
+        if manifest.remark and not options.ask_first:
+            click.echo(f"warning: {manifest.remark}", err=True)
         status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
         _tell(session, await _watch(client, session, manifest.import_id) if wait else status)
 

@@ -5,9 +5,9 @@ What is taken moves to `done/`; what is refused, to `refused/`. Beside it stands
 became of it: first that it was taken, and once the rollout is over, how that ended, also where the pusher ended in
 between.
 
-While a file is being taken it is called `.taking-POSITION-FILE`: a pusher that dies in between goes on with the same
-position. So each step is on disk before the next one: the name with the position before the marker goes, the result
-before the file moves beside it.
+While a file is being taken it is called `.taking-POSITION-FILE`, or `.taking-end-POSITION-FILE` where nobody said a
+position and it is the log's end: a pusher that dies in between goes on with the same one. So each step is on disk
+before the next one: the name with the position before the marker goes, the result before the file moves beside it.
 
 Each file is one try, and holds up no other: what can't be taken is refused, whatever the reason; only where the disk is
 full is it tried again later.
@@ -48,9 +48,11 @@ logger = logging.getLogger(__name__)
 
 _RESULT = ".result.txt"
 _TAKING = ".taking-"
-_CLAIMED = re.compile(re.escape(_TAKING) + r"([0-9]{1,19})-(.+)", re.DOTALL)
+_AT_END = "end-"
+_CLAIMED = re.compile(re.escape(_TAKING) + rf"({_AT_END})?([0-9]{{1,19}})-(.+)", re.DOTALL)
 _TAKEN = "taken as import {import_id}\n"
-_TAKEN_RESULT = re.compile(rb"taken as import ([0-9]{1,19})\n")
+_TAKEN_RESULT = re.compile(rb"taken as import ([0-9]{1,19})\n(?:remark: [^\n]*\n)?")
+_TAKEN_BYTES_MAX = 4_096
 #: Results of earlier processes that are looked at: the newest.
 _RESULTS_LOOKED_AT = 1_000
 #: How many times `stable_s` a file that ends within a line may stay the same before it is refused.
@@ -169,7 +171,8 @@ class UploadFolder:
             else:
                 self._refuse(due.name, f"it ends within a line: where it is whole, put {due.name}{MARKER} beside it")
             return
-        claimed = f"{_TAKING}{self._intake.position if position is None else position}-{due.name}"
+        place = f"{_AT_END}{self._intake.position}" if position is None else f"{position}"
+        claimed = f"{_TAKING}{place}-{due.name}"
         replace_durably(file, self._folder / claimed)
         if due.marker:
             remove_durably(self._folder / due.marker)
@@ -186,11 +189,11 @@ class UploadFolder:
     def _claimed(self) -> list[Path]:
         """In the order of their positions, and of those of one position the oldest first."""
         claimed = [
-            (int(found[1]), file.lstat().st_mtime_ns, file)
+            (int(found[2]), file.lstat().st_mtime_ns, file)
             for file in self._folder.iterdir()
             if (found := _CLAIMED.fullmatch(file.name))
-            and int(found[1]) <= POSITION_MAX
-            and not file_name_problem(found[2])
+            and int(found[2]) <= POSITION_MAX
+            and not file_name_problem(found[3])
             and file.is_file()
             and not file.is_symlink()
         ]
@@ -229,8 +232,9 @@ class UploadFolder:
             manifest = await self._taken_before(claimed, name, position)
             self._left_over.discard(claimed)
         if manifest is None:
-            manifest = await self._intake.take(claimed, name, position)
-        told = _TAKEN.format(import_id=manifest.import_id)
+            named = not claimed.name.startswith(_TAKING + _AT_END)
+            manifest = await self._intake.take(claimed, name, position, named=named)
+        told = _TAKEN.format(import_id=manifest.import_id) + _remark_line(manifest)
         result = await asyncio.to_thread(self._finish, claimed, "done", told)
         self._start_following(manifest.import_id, result)
 
@@ -274,7 +278,7 @@ class UploadFolder:
         results = sorted((self._folder / "done").glob("*" + _RESULT), key=lambda path: path.lstat().st_mtime_ns)
         found = []
         for result in results[-_RESULTS_LOOKED_AT:]:
-            if result.is_symlink() or not result.is_file() or result.stat().st_size > 64:
+            if result.is_symlink() or not result.is_file() or result.stat().st_size > _TAKEN_BYTES_MAX:
                 continue
             if told := _TAKEN_RESULT.fullmatch(result.read_bytes()):
                 found.append((int(told[1]), result))
@@ -296,11 +300,16 @@ def _position_and_name(claimed: Path) -> tuple[int, str]:
     """What the name of a file that is being taken says."""
     found = _CLAIMED.fullmatch(claimed.name)
     assert found is not None  # it would not be one
-    return int(found[1]), found[2]
+    return int(found[2]), found[3]
+
+
+def _remark_line(manifest: types_pb2.ImportManifest) -> str:
+    return f"remark: {manifest.remark}\n" if manifest.remark else ""
 
 
 def _result_text(status: pusher_pb2.ImportStatus) -> str:
     lines = [f"import {status.manifest.import_id} {_HOW_IT_ENDED[status.state]}"]
+    lines += _remark_line(status.manifest).splitlines()
     for node in status.nodes:
         progress = node.progress
         if progress.reason:
