@@ -89,7 +89,7 @@ def test_what_was_before_this_process_is_known_from_the_log() -> None:
     append(log, 0, 9)
     now.now_s += 100.0
     since = grown(now, log, (100, 12))
-    assert "3 updates came" in since.remark(12, 50.0)
+    assert "2 updates came" in since.remark(12, 50.0)
     assert "12 updates came" in since.remark(12, 150.0)
 
 

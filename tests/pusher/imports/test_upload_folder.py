@@ -58,7 +58,6 @@ class Imports:
             size_bytes=len(content),
             sha256=hashlib.sha256(content).digest(),
             as_of_position=as_of_position,
-            remark="" if named else "look at this",
         )
         self.taken.append(manifest)
         return manifest
