@@ -41,6 +41,7 @@ NO_NAMES = {
     ".demo/endpoints.json": "made by `make demo`",
     ".venv/": "made by `make setup`",
     "compress": "short for REMOVAL_MODE_COMPRESS",
+    "leaves": "short for REMOVAL_VOLUME_LEAVES",
     "cv": "a column is named for a volume type",
     "venv": "Debian's package has Python's module in it",
     "google.rpc.ErrorInfo": _LIBRARY,

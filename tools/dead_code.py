@@ -30,7 +30,6 @@ KEPT = {
     "client/fasttree/client/client.py:get_node": _PUBLIC,
     "client/fasttree/client/reports.py:list_holding_tank": _PUBLIC,
     "client/fasttree/client/endpoints.py:pids": "read from the file, for whoever has to end these processes",
-    "client/fasttree/client/imports.py:sent_bytes": "names what a callback gets",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "services/pusher/log/memory.py:MemoryLog": _STORE,

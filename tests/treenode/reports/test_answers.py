@@ -91,19 +91,15 @@ async def test_upline(served: Served, naive: NaiveTree, which: int) -> None:
         assert await pages_of_upline(served, request, len(until)) == until
 
 
-async def pages_of_upline(
-    served: Served, request: report_pb2.ListUplineRequest, total_count: int
-) -> list[types_pb2.Member]:
+async def pages_of_upline(served: Served, request: report_pb2.ListUplineRequest, count: int) -> list[types_pb2.Member]:
     """All pages; the request is as it was afterwards."""
     found: list[types_pb2.Member] = []
-    while True:
+    while request.page_token or not found:
         answer = await served.stub.ListUpline(request)
-        assert answer.total_count == total_count
-        assert len(answer.members) == min(request.page_size, total_count - len(found))
+        assert (answer.total_count, len(answer.members)) == (count, min(request.page_size, count - len(found)))
         found += answer.members
         request.page_token = answer.next_page_token
-        if not request.page_token:
-            return found
+    return found
 
 
 @TREES
