@@ -92,9 +92,11 @@ class Imports:
             if carried != list(manifest.carried_positions):
                 wrong.append(f"import {manifest.import_id} carries {manifest.carried_positions}, held were {carried}")
             path = self._files[manifest.sha256]
+            removals = tree.removals_at(manifest.as_of_position) if tree is not None else []
             tree = tree_of_file(
                 self._cluster, path, import_id=manifest.import_id, as_of_position=manifest.as_of_position
             )
+            tree.carry_removals(removals)
             tree.offer_carried(carried, [updates[position - 1] for position in carried], holds)
         if tree is None:
             raise RuntimeError("no import was taken")

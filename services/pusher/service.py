@@ -82,7 +82,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             log_id=parts.fan_out.core.log_id,
             log_end=parts.fan_out.log_end(),
             nodes=parts.fan_out.progress(),
-            imports=parts.catalog.newest(_IMPORTS_TOLD_MAX),
+            imports=parts.catalog.told(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
             closed_reason=parts.lineage.closed,

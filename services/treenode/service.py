@@ -97,6 +97,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             phase=_Phase.IMPORT_PHASE_DONE, percent=100, status=self._node.status(), rows=taken.rows
         )
         response.carried_positions[:] = taken.carried_positions
+        for member_id, position in taken.carried_removals:
+            response.carried_removals.add(member_id=member_id, position=position)
         for hold in taken.carried_holds:
             response.carried_holds.add(
                 position=hold.position, member_id=hold.waits_for, removed_position=hold.removed_at

@@ -109,6 +109,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         self.refused = ("", "")
         #: What the first node to take an import says beside them.
         self.carried_holds: list[types_pb2.CarriedHold] = []
+        self.carried_removals: list[types_pb2.CarriedRemoval] = []
         # What it was told.
         self.update_ids: list[str] = []
         #: Messages with records.
@@ -254,6 +255,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             held = sorted(position for position in self.tree.held if position <= manifest.as_of_position)
             self.carried_positions = list(manifest.carried_positions) or held
             self.carried_holds = list(manifest.carried_holds) or self.carried_holds
+            self.carried_removals = list(manifest.carried_removals) or self.carried_removals
             position = await self._replay(tree, request)
             self.tree, self.import_id, self.old = tree, manifest.import_id, None
             self._move_to(max(self.position, position))
@@ -263,6 +265,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             status=self.status(),
             carried_positions=self.carried_positions,
             carried_holds=self.carried_holds,
+            carried_removals=self.carried_removals,
         )
 
     async def _replay(self, tree: FakeTree, request: treenode_pb2.LoadImportRequest) -> int:

@@ -389,6 +389,7 @@ class LoadImportResponse(_message.Message):
     CARRIED_POSITIONS_FIELD_NUMBER: _builtins.int
     RECONCILIATION_FIELD_NUMBER: _builtins.int
     CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
+    CARRIED_REMOVALS_FIELD_NUMBER: _builtins.int
     phase: Global___ImportPhase.ValueType
     """What the node is at."""
     percent: _builtins.int
@@ -419,6 +420,10 @@ class LoadImportResponse(_message.Message):
     def carried_holds(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CarriedHold]:
         """When done: those of the carried positions that wait for a member who was removed."""
 
+    @_builtins.property
+    def carried_removals(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.CarriedRemoval]:
+        """When done: the newest 10,000 removals of members whom the file does not have."""
+
     def __init__(
         self,
         *,
@@ -432,10 +437,11 @@ class LoadImportResponse(_message.Message):
         carried_positions: _abc.Iterable[_builtins.int] | None = ...,
         reconciliation: Global___Reconciliation | None = ...,
         carried_holds: _abc.Iterable[_types_pb2.CarriedHold] | None = ...,
+        carried_removals: _abc.Iterable[_types_pb2.CarriedRemoval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reconciliation", b"reconciliation", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "percent", b"percent", "phase", b"phase", "reason", b"reason", "reconciliation", b"reconciliation", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "rows", b"rows", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "percent", b"percent", "phase", b"phase", "reason", b"reason", "reconciliation", b"reconciliation", "rejected_count", b"rejected_count", "rejected_rows", b"rejected_rows", "rows", b"rows", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

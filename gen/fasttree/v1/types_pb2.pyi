@@ -854,6 +854,32 @@ class CarriedHold(_message.Message):
 Global___CarriedHold: _TypeAlias = CarriedHold  # noqa: Y015
 
 @_typing.final
+class CarriedRemoval(_message.Message):
+    """A member was removed, and is not in an import's file, as the import carries it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.str
+    """The id."""
+    position: _builtins.int
+    """Where it was removed last."""
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.str = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CarriedRemoval: _TypeAlias = CarriedRemoval  # noqa: Y015
+
+@_typing.final
 class ImportManifest(_message.Message):
     """An import file as the pusher keeps it."""
 
@@ -870,6 +896,7 @@ class ImportManifest(_message.Message):
     FORCE_FIELD_NUMBER: _builtins.int
     CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
+    CARRIED_REMOVALS_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -902,6 +929,12 @@ class ImportManifest(_message.Message):
     def carried_holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarriedHold]:
         """Those of the carried positions that wait for a member who was removed, and so for no member of the file."""
 
+    @_builtins.property
+    def carried_removals(self) -> _containers.RepeatedCompositeFieldContainer[Global___CarriedRemoval]:
+        """The newest 10,000 removals of members whom the file does not have: an update that names one of them waits for that
+        person. Told to nodes only.
+        """
+
     def __init__(
         self,
         *,
@@ -916,10 +949,11 @@ class ImportManifest(_message.Message):
         force: _builtins.bool = ...,
         carried_holds: _abc.Iterable[Global___CarriedHold] | None = ...,
         remark: _builtins.str = ...,
+        carried_removals: _abc.Iterable[Global___CarriedRemoval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

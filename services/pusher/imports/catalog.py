@@ -72,6 +72,10 @@ class ImportCatalog:
             for import_id, entry in self._entries.items()
         )
 
+    def told(self, count: int) -> list[pusher_pb2.ImportStatus]:
+        """The newest imports, newest first, as whoever asks is told of them."""
+        return [_told(status) for status in self.newest(count)]
+
     def newest(self, count: int) -> list[pusher_pb2.ImportStatus]:
         """The newest imports, newest first."""
         return [self._entries[import_id].status for import_id in sorted(self._entries, reverse=True)[:count]]
@@ -95,8 +99,8 @@ class ImportCatalog:
         last = b""
         while True:
             changed = self._changed
-            encoded = self.status(wanted).SerializeToString()
-            status = pusher_pb2.ImportStatus.FromString(encoded)  # as it is now, whatever happens while it is sent
+            status = _told(self.status(wanted))  # as it is now, whatever happens while it is sent
+            encoded = status.SerializeToString()
             if encoded != last:
                 last = encoded
                 yield status
@@ -173,6 +177,12 @@ class ImportCatalog:
         del status.manifest.carried_holds[:]
         for position, member_id, removed_position in taken.carried_holds:
             status.manifest.carried_holds.add(position=position, member_id=member_id, removed_position=removed_position)
+        del status.manifest.carried_removals[:]
+        for member_id, position in taken.carried_removals:
+            status.manifest.carried_removals.add(member_id=member_id, position=position)
+        for import_id in self._entries.keys() - {each.import_id for each in self.history.needed()}:
+            # Nobody can go back to it, and what it carried is long.
+            del self._entries[import_id].status.manifest.carried_removals[:]
         # In memory at once: a state that is recorded meanwhile must not undo it.
         self._entries[taken.import_id] = StoredImport(status, taken=True)
         await self._save(self._entries[taken.import_id])
@@ -188,6 +198,7 @@ class ImportCatalog:
             entry = status.nodes.add()
         entry.node = name
         entry.progress.CopyFrom(progress)
+        del entry.progress.carried_removals[:]  # the manifest has them
         self._tell()
 
     async def _save(self, stored: StoredImport) -> None:
@@ -201,6 +212,14 @@ class ImportCatalog:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _told(status: pusher_pb2.ImportStatus) -> pusher_pb2.ImportStatus:
+    """A copy without what only nodes have to know."""
+    told = pusher_pb2.ImportStatus()
+    told.CopyFrom(status)
+    del told.manifest.carried_removals[:]
+    return told
 
 
 def _error(refused: ImportRefused, as_of_position: str = "") -> FastTreeError:

@@ -10,6 +10,8 @@ from services.shared.cores import Tick
 
 #: Of the carried positions one that waits for a removed member: (position, the member, where it was removed).
 Hold: TypeAlias = tuple[int, str, int]
+#: A removal of somebody whom the file does not have: (the member, where it was removed).
+Removal: TypeAlias = tuple[str, int]
 
 
 class ImportPlace(StrEnum):
@@ -78,6 +80,7 @@ class LoadDone:
     attempt: int
     carried_positions: tuple[int, ...]
     carried_holds: tuple[Hold, ...] = ()
+    carried_removals: tuple[Removal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,7 @@ class RecordTaken:
     import_id: int
     carried_positions: tuple[int, ...]
     carried_holds: tuple[Hold, ...] = ()
+    carried_removals: tuple[Removal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fasttree.v1 import treenode_pb2
-from services.pusher.imports.events import Hold, Load, LoadDone, LoadFailed, LoadProgress, LoadRefused
+from services.pusher.imports.events import Hold, Load, LoadDone, LoadFailed, LoadProgress, LoadRefused, Removal
 
 #: From here on, a node that fails may have failed because of the file.
 _BEGUN = {treenode_pb2.IMPORT_PHASE_CHECKING, treenode_pb2.IMPORT_PHASE_BUILDING, treenode_pb2.IMPORT_PHASE_REPLAYING}
@@ -25,12 +25,14 @@ class LoadWords:
         carried_positions: Sequence[int],
         reason: str,
         carried_holds: Sequence[Hold] = (),
+        carried_removals: Sequence[Removal] = (),
     ) -> LoadProgress | LoadDone | LoadRefused:
         """The node says how far it is."""
         self._phase = phase
         self._over = phase in (treenode_pb2.IMPORT_PHASE_DONE, treenode_pb2.IMPORT_PHASE_REFUSED)
         if phase == treenode_pb2.IMPORT_PHASE_DONE:
-            return LoadDone(self._node, self._attempt, tuple(carried_positions), tuple(carried_holds))
+            carried = (tuple(carried_positions), tuple(carried_holds), tuple(carried_removals))
+            return LoadDone(self._node, self._attempt, *carried)
         if phase == treenode_pb2.IMPORT_PHASE_REFUSED:
             return LoadRefused(self._node, self._attempt, reason)
         return LoadProgress(self._node, self._attempt)

@@ -206,7 +206,8 @@ class Rollout:
         if known.taken:
             return []
         self.recording = load.import_id
-        return [RecordTaken(load.import_id, event.carried_positions, event.carried_holds)]
+        carried = (event.carried_positions, event.carried_holds, event.carried_removals)
+        return [RecordTaken(load.import_id, *carried)]
 
     def _recorded(self, import_id: int) -> list[RolloutAction]:
         if self.recording != import_id:

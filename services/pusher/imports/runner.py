@@ -150,7 +150,8 @@ class RolloutRunner:
             async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
                 self._show(load, progress)
                 holds = [(each.position, each.member_id, each.removed_position) for each in progress.carried_holds]
-                self.handle(words.said(progress.phase, progress.carried_positions, progress.reason, holds))
+                removals = [(each.member_id, each.position) for each in progress.carried_removals]
+                self.handle(words.said(progress.phase, progress.carried_positions, progress.reason, holds, removals))
             reason = "the node ended the load before it was done"
         except grpc.aio.AioRpcError as error:
             refused = error.code() is grpc.StatusCode.INVALID_ARGUMENT

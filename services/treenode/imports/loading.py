@@ -47,6 +47,8 @@ class ImportTaken:
     carried_positions: tuple[int, ...]
     #: Those of it that wait for removed members.
     carried_holds: tuple[CarriedHold, ...]
+    #: The removals before it that the node knows of.
+    carried_removals: tuple[tuple[str, int], ...]
     #: How it differs from the tree before; None where there was nothing to compare it with.
     reconciliation: treenode_pb2.Reconciliation | None
 
@@ -98,12 +100,12 @@ class ImportLoader:
             case cut.Taken(carried=carried):
                 self._on_taken()
                 logger.info("serves from import %d: %d members", manifest.import_id, build.tree.member_count)
-                return ImportTaken(build.rows, carried, build.holds, build.figures)
+                return ImportTaken(build.rows, carried, build.holds, build.tree.carried_removals, build.figures)
             case cut.Had(same=same):
                 in_force = self.node.in_force
                 carried = in_force.carried if same else ()
                 holds = in_force.tree.carried_holds(manifest.as_of_position) if carried else ()
-                return ImportTaken(0, carried, tuple(holds), None)
+                return ImportTaken(0, carried, tuple(holds), in_force.tree.carried_removals if same else (), None)
         logger.warning("import %d was not taken: %s", manifest.import_id, outcome.reason)
         raise build.error_of(outcome)
 
@@ -151,6 +153,9 @@ class ImportBuild(BuildRunner):
         table = await loader.tables.read(self._read_request(path), self._hear_of_reading)
         config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
         tree = await _build(table, config, manifest)
+        if self._manifest.carried_removals:
+            tree.carry_removals((each.member_id, each.position) for each in self._manifest.carried_removals)
+            self.removals_carried = True
         self._tell_phase(_Phase.IMPORT_PHASE_REPLAYING, 0.0)
         return tree
 

@@ -72,6 +72,8 @@ class BuildRunner(ABC):
         self._tasks: list[asyncio.Task[None]] = []
         #: Of what the tree is offered, what waits for removed members.
         self.holds: tuple[CarriedHold, ...] = ()
+        #: Whether the tree knows of the removals before it: else they are the live tree's.
+        self.removals_carried = False
         #: Why the work failed last; None where it did not.
         self.error: Exception | None = None
 
@@ -191,6 +193,8 @@ class BuildRunner(ABC):
     async def _find_carried(self, as_of_position: int) -> None:
         live = self.node.in_force.tree
         positions, self.holds = live.carried_positions(as_of_position), tuple(live.carried_holds(as_of_position))
+        if not self.removals_carried:
+            self.tree.carry_removals(live.removals_at(as_of_position))
         self.node.handle(CarriedFound(self.number, tuple(positions)))
 
     async def _offer(self, positions: tuple[int, ...]) -> None:

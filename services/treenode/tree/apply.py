@@ -17,7 +17,7 @@ update's first change to its last, so that it is known whether the tree is still
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
-from services.treenode.tree.changes import Refusal, attempt
+from services.treenode.tree.changes import Refusal, attempt, find_place
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.failures import UpdateFailedError
-from services.treenode.tree.held import CarriedHold, NotApplied, of_removed
+from services.treenode.tree.held import REMOVALS_CARRIED, CarriedHold, NotApplied, of_removed
 from services.treenode.tree.kernels.kernel import Int32s, UInt32s
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.outcomes import hold, reject, release, settle
@@ -122,6 +122,15 @@ def offer_carried(
         tree.changing = False
     tree.restart_ring()
     return not_applied
+
+
+def carry_removals(tree: Tree, removals: Iterable[tuple[str, int]]) -> None:
+    """See Tree.carry_removals."""
+    absent = [(member_id, position) for member_id, position in removals if find_place(tree, member_id) < 0]
+    tree.held_updates.carried_removals = tuple(absent[-REMOVALS_CARRIED:])
+    for member_id, position in tree.held_updates.carried_removals:
+        tree.add_to_digest(tree.held_updates.note_removal(member_id, position))
+    tree.restart_ring()
 
 
 def _settle_held_skips(tree: Tree, not_applied: list[NotApplied]) -> None:

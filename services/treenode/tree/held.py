@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from services.treenode.tree.kernels.kernel import Int64s
 
 #: How many rejected updates are kept to be listed; the count and the digest know of all.
 REJECTED_KEPT = 10_000
+#: How many removals an import carries: the newest.
+REMOVALS_CARRIED = 10_000
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,12 @@ class HeldUpdates:
     settled: Settled = field(default_factory=Settled)
     #: Waits for a removed member that are over, since the tree began.
     ended_waits: list[EndedWait] = field(default_factory=list)
-    #: By id: where the member was removed last, since the tree began. It may be there again.
+    #: By id: where the member was removed last, since the tree began or before its import. It may be there again.
     removals: dict[str, int] = field(default_factory=dict)
+    #: (id, position) of those before the last of a member who was removed more than once.
+    earlier_removals: list[tuple[str, int]] = field(default_factory=list)
+    #: Those that the import carried, by position.
+    carried_removals: tuple[tuple[str, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.by_position)
@@ -153,6 +160,8 @@ class HeldUpdates:
             self.settled.copy(),
             list(self.ended_waits),
             dict(self.removals),
+            list(self.earlier_removals),
+            self.carried_removals,
         )
 
     def hold(self, held: HeldUpdate) -> None:
@@ -219,9 +228,18 @@ class HeldUpdates:
         holds += [ended.hold for ended in self.ended_waits if ended.since <= as_of_position < ended.until]
         return sorted(holds)
 
+    def removals_at(self, as_of_position: int) -> list[tuple[str, int]]:
+        """(id, position) of each member's last removal at or before that position, by position."""
+        removals = [each for each in self.earlier_removals if each[1] <= as_of_position]
+        removals += [each for each in self.removals.items() if each[1] <= as_of_position]
+        last = dict(sorted(removals, key=itemgetter(1)))
+        return sorted(last.items(), key=itemgetter(1))
+
     def note_removal(self, member_id: str, position: int) -> int:
         """A member is removed; the difference that it makes to the tree's digest."""
         before = self.removals.get(member_id, 0)
+        if before:
+            self.earlier_removals.append((member_id, before))
         self.removals[member_id] = position
         return self.removal_digest(member_id, position) - self.removal_digest(member_id, before)
 

@@ -2,9 +2,9 @@
 
 The rules, beside those of apply.py:
 
-- An update that names a member who was *removed* since the tree began, and is not there, waits for that very person:
-  an enrolment releases it only where it says `returning`. Another person may enrol under the id, and gets nothing
-  that was not meant for it. One that names an id that nobody had yet goes to whoever arrives.
+- An update that names a member who was *removed*, and is not there, waits for that very person: an enrolment releases
+  it only where it says `returning`. Another person may enrol under the id, and gets nothing that was not meant for it.
+  One that names an id that nobody had yet goes to whoever arrives.
 - An operator may *drop* held updates (they are rejected) or *retry* them (they are tried as the tree is now, whoever
   has the ids). A decision that would change nothing is rejected itself.
 """

@@ -45,6 +45,8 @@ _COLUMNS = ("kind", "status", "rank", "joined_on", "leg", "personal")
 _SEATED = ("parent", "span", "following", "preceding", "level", "members", "group")
 _MAPPED = ("seat_of", "row_at")
 _WHOLE = ("counters", "digests")
+#: Of HeldUpdates: (id, position) each.
+_REMOVALS = ("removals", "earlier_removals", "carried_removals")
 
 
 class StateError(Exception):
@@ -69,9 +71,11 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays["held.bytes"] = np.frombuffer(b"".join(bodies), dtype=np.uint8)
     arrays["held.ends"] = np.cumsum([len(body) for body in bodies], dtype=np.int64)
     arrays["held.settled"] = tree.held_updates.settled.pairs
-    removals = tree.held_updates.removals
-    arrays["removals.ids"] = np.frombuffer("\n".join(removals).encode(), dtype=np.uint8)
-    arrays["removals.positions"] = np.array(list(removals.values()), dtype=np.int64)
+    for name in _REMOVALS:
+        known = getattr(tree.held_updates, name)
+        removals = list(known.items() if isinstance(known, dict) else known)
+        arrays[f"{name}.ids"] = np.frombuffer("\n".join(each[0] for each in removals).encode(), dtype=np.uint8)
+        arrays[f"{name}.positions"] = np.array([each[1] for each in removals], dtype=np.int64)
     arrays.update({f"further.{name}": column.values[:used] for name, column in tree.further.items()})
     meta = {
         "format": FORMAT,
@@ -184,11 +188,16 @@ def held_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> HeldUp
         begin = end
     for position, waits_for, removed_at, since, until in meta["ended_waits"]:
         held.ended_waits.append(EndedWait(CarriedHold(position, waits_for, removed_at), since, until))
-    positions = arrays["removals.positions"].tolist()
-    if positions:
-        ids = arrays["removals.ids"].tobytes().decode().split("\n")
-        held.removals = dict(zip(ids, positions, strict=True))
+    held.removals = dict(_removals_from("removals", arrays))
+    held.earlier_removals = _removals_from("earlier_removals", arrays)
+    held.carried_removals = tuple(_removals_from("carried_removals", arrays))
     return held
+
+
+def _removals_from(name: str, arrays: Mapping[str, AnyArray]) -> list[tuple[str, int]]:
+    positions = arrays[f"{name}.positions"].tolist()
+    ids = arrays[f"{name}.ids"].tobytes().decode().split("\n") if positions else []
+    return list(zip(ids, positions, strict=True))
 
 
 def rejected_from(meta: Mapping[str, Any]) -> RejectedUpdates:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -266,8 +266,9 @@ class Tree:
     def offer_carried(
         self, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold] = ()
     ) -> list[NotApplied]:
-        """Offers updates at or before this tree's position that were held when its import file was taken, by position. One
-        that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no use.
+        """Offers updates at or before this tree's position that were held when its import file was taken, by position.
+        One that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no
+        use.
 
         `holds`: those of them that waited for a removed member. They go on to do so, even if the file has the id.
         """
@@ -305,6 +306,19 @@ class Tree:
     def carried_holds(self, as_of_position: int) -> list[CarriedHold]:
         """Those of them that waited for a removed member then."""
         return self.held_updates.holds_at(as_of_position)
+
+    def removals_at(self, as_of_position: int) -> list[tuple[str, int]]:
+        """(id, position) of the removals that this tree knew of then, by position."""
+        return self.held_updates.removals_at(as_of_position)
+
+    @property
+    def carried_removals(self) -> tuple[tuple[str, int], ...]:
+        """Those that it took over."""
+        return self.held_updates.carried_removals
+
+    def carry_removals(self, removals: Iterable[tuple[str, int]]) -> None:
+        """Takes the newest of another tree's removals over, of members that are not here: before any update."""
+        apply.carry_removals(self, removals)
 
     def held(self, member_id: str = "") -> Iterator[NotApplied]:
         """The held updates by position, all or those that wait for a member; good until the next update."""

@@ -106,14 +106,24 @@ async def test_what_the_first_node_carries_goes_to_the_others(tmp_path: Path, no
         await connected(pusher)
         await push(stub, orders(0, 7))
         nodes[0].carried_holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
+        removals = [types_pb2.CarriedRemoval(member_id="M9", position=2)]
+        nodes[0].carried_removals = removals
         await upload(stub, as_of_position=6)
         status = await ended(stub)
+        (told,) = (await stub.GetPusher(pusher_pb2.GetPusherRequest())).imports
+    # Nodes have to know of them, nobody else has: they may be many.
+    assert list(nodes[1].loads[0].manifest.carried_removals) == removals
+    for each in (status, told):
+        assert not each.manifest.carried_removals
+        assert not any(node.progress.carried_removals for node in each.nodes)
     holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
     for manifest in (nodes[1].loads[0].manifest, status.manifest):
         assert list(manifest.carried_positions) == [2, 5]
         assert list(manifest.carried_holds) == holds
     async with running_pusher(tmp_path, nodes) as pusher:
-        assert list(pusher.catalog.status(1).manifest.carried_holds) == holds  # still known after a restart
+        # Still known after a restart.
+        assert list(pusher.catalog.status(1).manifest.carried_holds) == holds
+        assert list(pusher.catalog.status(1).manifest.carried_removals) == removals
 
 
 async def test_a_node_that_dies_in_between_is_tried_again(tmp_path: Path, nodes: list[FakeNode]) -> None:

@@ -145,6 +145,30 @@ async def test_what_was_held_for_a_removed_member_is_nobody_elses_in_the_new_tre
             assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
 
 
+async def test_a_removal_before_the_import_is_known_after_it(tmp_path: Path) -> None:
+    async with fake_pusher() as pusher, running_node(tmp_path / "1") as node, Stream(node, pusher) as stream:
+        await stream.hello()
+        await fed(node, pusher, stream, [enrolled("A"), enrolled("Z", "A"), removed("Z"), enrolled("D"), removed("D")])
+        manifest = pusher.add_import(1, FILE, 5)
+        last = (await load_import(node, pusher, manifest))[-1]
+        removal = types_pb2.CarriedRemoval(member_id="Z", position=3)
+        assert list(last.carried_removals) == [removal]  # D is in the file
+        assert list((await load_import(node, pusher, manifest))[-1].carried_removals) == [removal]
+        manifest.carried_removals.append(removal)
+        pusher.import_id = 1
+        async with running_node(tmp_path / "2", name="n2") as second, Stream(second, pusher) as other:
+            await other.hello()
+            assert (await load_import(second, pusher, manifest))[-1].phase == DONE
+            await until(lambda: second.runner.core.sequence.position == 5, "the base")
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
+            await fed(node, pusher, stream, [posted("R-1", "Z", -300), enrolled("Z", "A")])
+            await other.send(range(6, 8))
+            for each in (node, second):
+                assert totals(each, "Z") == (0, 0)
+                assert [held.position for held in each.runner.in_force.tree.held()] == [6]
+            assert second.runner.in_force.tree.digest == node.runner.in_force.tree.digest
+
+
 BAD_FILES = {
     "orphan": csv_of([("A", "", "1.00"), ("B", "X", "1.00")]),
     "twice": csv_of([("A", "", "1.00"), ("A", "", "1.00")]),

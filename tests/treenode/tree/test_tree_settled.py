@@ -174,6 +174,40 @@ def test_an_import_carries_who_was_waited_for() -> None:
         assert tree.carried_holds(8) == []
 
 
+def test_an_import_knows_of_the_removals_before_it() -> None:
+    old = family()
+    take(old, enrol("N"), remove("N", leave_empty=True), enrol("B"), remove("B"), enrol("B"), remove("A"))
+    assert old.removals_at(8) == [("M", 3), ("N", 6), ("B", 8)]
+    assert old.removals_at(2) == []
+    new = imported("A", "B", position=10)
+    digest = new.digest
+    new.carry_removals(old.removals_at(9))
+    # B is in the file: who that is, the company knows.
+    assert new.carried_removals == (("M", 3), ("N", 6))
+    assert new.digest != digest
+    assert new.digest_at(10) == new.digest
+    new.validate()
+    take(new, order("M", -5), order("N", 1), enrol("M"), enrol("N", returning=True), order("C", 1))
+    assert [(each.position, each.removed_at) for each in new.held()] == [(11, 3), (15, 0)]
+    assert (pv(new, "M"), pv(new, "N")) == (0, 1)
+    # Asked again, it tells the same, whatever was removed since.
+    take(new, remove("M"))
+    for tree in (new, Tree.from_state(*new.state()), new.relayout()):
+        assert tree.carried_removals == (("M", 3), ("N", 6))
+        assert tree.removals_at(15) == [("M", 3), ("N", 6)]
+        assert tree.removals_at(16) == [("N", 6), ("M", 16)]
+        tree.validate()
+
+
+def test_an_import_carries_the_newest_removals() -> None:
+    new = imported("A", position=50_000)
+    new.carry_removals([(f"m{number}", number) for number in range(1, 10_002)])
+    assert len(new.carried_removals) == 10_000
+    assert new.carried_removals[0] == ("m2", 2)
+    take(new, order("m1", 1), order("m10001", 1))
+    assert [each.removed_at for each in new.held()] == [0, 10_001]
+
+
 def test_what_was_held_for_a_removed_member_at_an_earlier_position_is_known() -> None:
     tree = family()
     take(tree, order("M", 2), enrol("M", "A"), settle("retry", 4), settle("drop", 5))
