@@ -760,7 +760,7 @@ class HeldSettled(_message.Message):
     member_id: _builtins.str
     """Every held update that waits for this member."""
     reason: _builtins.str
-    """Why: 1 to 256 bytes without control characters. Stands in the log, and in the list of rejected updates."""
+    """Why: 1 to 256 bytes on one line. Stands in the log, and in the list of rejected updates."""
     def __init__(
         self,
         *,

@@ -175,7 +175,7 @@ def reason_problem(reason: str) -> str | None:
         return "say why, in a few words"
     if (size := len(reason.encode())) > REASON_BYTES_MAX:
         return f"it has {size} bytes, {REASON_BYTES_MAX} fit"
-    return text_problem(reason)
+    return None if reason.isprintable() else "write it as one line, of characters that can be seen"
 
 
 def _ids_problem(member_id: str, **above: str) -> str | None:

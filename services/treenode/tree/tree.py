@@ -267,8 +267,8 @@ class Tree:
         self, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold] = ()
     ) -> list[NotApplied]:
         """Offers updates at or before this tree's position that were held when its import file was taken, by position.
-        One that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of no
-        use.
+        One that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of
+        no use.
 
         `holds`: those of them that waited for a removed member. They go on to do so, even if the file has the id.
         """

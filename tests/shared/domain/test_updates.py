@@ -69,7 +69,7 @@ def test_good_updates_have_no_problem() -> None:
         (parsed(held_settled={"action": 2, "member_id": " 7", "reason": "why"}), "member_id"),
         (parsed(held_settled={"action": 2, "position": 5}), "reason: say why"),
         (parsed(held_settled={"action": 2, "position": 5, "reason": "x" * 257}), "reason: it has 257 bytes, 256 fit"),
-        (parsed(held_settled={"action": 2, "position": 5, "reason": "a\nb"}), "reason: "),
+        (parsed(held_settled={"action": 2, "position": 5, "reason": "a\nb"}), "reason: write it as one line"),
         (parsed(member_removed={"member_id": "7", "volume": 3}), "REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"),
         (
             parsed(member_removed={"member_id": "7", "mode": 2, "volume": 1}),
