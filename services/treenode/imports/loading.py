@@ -100,12 +100,16 @@ class ImportLoader:
             case cut.Taken(carried=carried):
                 self._on_taken()
                 logger.info("serves from import %d: %d members", manifest.import_id, build.tree.member_count)
-                return ImportTaken(build.rows, carried, build.holds, build.tree.carried_removals, build.figures)
+                return ImportTaken(
+                    build.rows, carried, build.holds, build.tree.held_updates.carried_removals, build.figures
+                )
             case cut.Had(same=same):
                 in_force = self.node.in_force
                 carried = in_force.carried if same else ()
                 holds = in_force.tree.carried_holds(manifest.as_of_position) if carried else ()
-                return ImportTaken(0, carried, tuple(holds), in_force.tree.carried_removals if same else (), None)
+                return ImportTaken(
+                    0, carried, tuple(holds), in_force.tree.held_updates.carried_removals if same else (), None
+                )
         logger.warning("import %d was not taken: %s", manifest.import_id, outcome.reason)
         raise build.error_of(outcome)
 

@@ -267,11 +267,8 @@ class Tree:
         self, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold] = ()
     ) -> list[NotApplied]:
         """Offers updates at or before this tree's position that were held when its import file was taken, by position.
-        One that is skipped is rejected, whatever stands for it in `updates`. Raises UpdateFailedError: the tree is of
-        no use.
-
-        `holds`: those of them that waited for a removed member. They go on to do so, even if the file has the id.
-        """
+        `holds`: those that waited for a removed member, and go on to. One that is skipped is rejected, whatever stands
+        for it in `updates`. Raises UpdateFailedError: the tree is of no use."""
         return apply.offer_carried(self, positions, updates, holds)
 
     def learn_skip(self, skip: Skip, *, was_offered: bool = False) -> None:
@@ -310,11 +307,6 @@ class Tree:
     def removals_at(self, as_of_position: int) -> list[tuple[str, int]]:
         """(id, position) of the removals that this tree knew of then, by position."""
         return self.held_updates.removals_at(as_of_position)
-
-    @property
-    def carried_removals(self) -> tuple[tuple[str, int], ...]:
-        """Those that it took over."""
-        return self.held_updates.carried_removals
 
     def carry_removals(self, removals: Iterable[tuple[str, int]]) -> None:
         """Takes the newest of another tree's removals over, of members that are not here: before any update."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree import Skip, StopBeforeError, Tree, UpdateFailedError, apply, changes
+from services.treenode.tree import Skip, StopBeforeError, Tree, UpdateFailedError, apply, changes, outcomes
 from tests.treenode.tree.judge import CONFIG
 from tests.treenode.tree.say import change, enrol, move, order, remove, take
 
@@ -26,6 +26,7 @@ def fail_at_poison(monkeypatch: pytest.MonkeyPatch, error: Exception | None = No
         return attempt(tree, update)
 
     monkeypatch.setattr(apply, "attempt", broken)
+    monkeypatch.setattr(outcomes, "attempt", broken)
 
 
 def poison(update: types_pb2.Update) -> types_pb2.Update:

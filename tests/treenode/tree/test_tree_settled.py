@@ -183,7 +183,7 @@ def test_an_import_knows_of_the_removals_before_it() -> None:
     digest = new.digest
     new.carry_removals(old.removals_at(9))
     # B is in the file: who that is, the company knows.
-    assert new.carried_removals == (("M", 3), ("N", 6))
+    assert new.held_updates.carried_removals == (("M", 3), ("N", 6))
     assert new.digest != digest
     assert new.digest_at(10) == new.digest
     new.validate()
@@ -193,7 +193,7 @@ def test_an_import_knows_of_the_removals_before_it() -> None:
     # Asked again, it tells the same, whatever was removed since.
     take(new, remove("M"))
     for tree in (new, Tree.from_state(*new.state()), new.relayout()):
-        assert tree.carried_removals == (("M", 3), ("N", 6))
+        assert tree.held_updates.carried_removals == (("M", 3), ("N", 6))
         assert tree.removals_at(15) == [("M", 3), ("N", 6)]
         assert tree.removals_at(16) == [("N", 6), ("M", 16)]
         tree.validate()
@@ -202,8 +202,8 @@ def test_an_import_knows_of_the_removals_before_it() -> None:
 def test_an_import_carries_the_newest_removals() -> None:
     new = imported("A", position=50_000)
     new.carry_removals([(f"m{number}", number) for number in range(1, 10_002)])
-    assert len(new.carried_removals) == 10_000
-    assert new.carried_removals[0] == ("m2", 2)
+    assert len(new.held_updates.carried_removals) == 10_000
+    assert new.held_updates.carried_removals[0] == ("m2", 2)
     take(new, order("m1", 1), order("m10001", 1))
     assert [each.removed_at for each in new.held()] == [0, 10_001]
 
