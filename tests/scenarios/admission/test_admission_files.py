@@ -40,13 +40,14 @@ from services.pusher.admission.messages import response_of
 from services.pusher.admission.progress import PushStream
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.events import NodeConfirmed, NodeStands
+from services.pusher.lineage.lineage import Door
 from services.pusher.log.group_commit import AppendProblem, Committed, NotStored
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
 from tests.scenarios.driver import Table, of_folder
 from tests.scenarios.language import read_value
 
-EVENTS = (StreamOpened, RequestsEnded, ResponseTaken, StreamGone, NodeConfirmed, NodeStands, Drain, Tick)
+EVENTS = (StreamOpened, RequestsEnded, ResponseTaken, StreamGone, NodeConfirmed, NodeStands, Door, Drain, Tick)
 
 
 @dataclass(frozen=True)
