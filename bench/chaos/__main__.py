@@ -27,6 +27,7 @@ from typing import Any
 
 from bench.chaos.faults import Faults
 from bench.chaos.imports import Imports
+from bench.chaos.poison import Poison, path_with_defect
 from bench.chaos.pushing import Pushing
 from bench.chaos.up import CLIENT, PROGRAM, control_path
 from bench.cluster.cluster import RunningCluster, running_cluster
@@ -66,6 +67,7 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
 
 async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path | None) -> dict[str, Any]:
     """One run; returns the figures of the last line."""
+    os.environ["PYTHONPATH"] = path_with_defect()
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(running_cluster(folder / "cluster", program=PROGRAM))
         client = await stack.enter_async_context(Client(_endpoints(cluster)))
@@ -75,8 +77,9 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
         await cluster.wait_ready()
         epoch = (await cluster.cluster()).epoch
         pushing = Pushing(client, imports.member_ids, seed)
+        poison = Poison(cluster, client, imports.root)
         faults = Faults(
-            cluster, client, imports, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk
+            cluster, client, imports, poison, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk
         )
         async with ReadLoad(cluster.channel(cluster.endpoints["vip"]), [imports.root]) as load:
             push = asyncio.create_task(pushing.run())
@@ -85,7 +88,7 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
             await push
             await imports.wait_settled()
         say("judging")
-        verdict = await judge_log(client, pushing.receipts)
+        verdict = await judge_log(client, [*pushing.receipts, *poison.receipts])
         tree, wrong = await asyncio.to_thread(imports.replay, verdict.updates)
         differing = await differing_nodes(cluster, tree)
         for problem in [*wrong, *(f"{name} differs from the replay" for name in differing)]:

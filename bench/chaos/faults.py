@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.chaos.imports import Imports
 from bench.chaos.links import LinkState
+from bench.chaos.poison import Poison
 from bench.chaos.up import control_path
 from bench.cluster.cluster import RunningCluster, wait_for
 from fasttree.client import Client, FastTreeClientError
@@ -50,6 +51,7 @@ class Faults:
         cluster: RunningCluster,
         client: Client,
         imports: Imports,
+        poison: Poison,
         draw: random.Random,
         *,
         network: bool,
@@ -58,6 +60,7 @@ class Faults:
         self._cluster = cluster
         self._client = client
         self._imports = imports
+        self._poison = poison
         self._draw = draw
         self._network = network
         self._pusher_disk = pusher_disk
@@ -80,6 +83,7 @@ class Faults:
             Fault("damage a snapshot", f"of {node}, and kill it", functools.partial(self._damage_snapshot, node)),
             Fault("end a node", f"{node}, in order", functools.partial(self._kill, node, signal.SIGTERM)),
             Fault("switch over", "", self._switch_over),
+            Fault("poison an update", "and skip it", self._poison.push_and_skip),
         ]
         if await self._imports.settled():
             choices.append(Fault("push an import", "", self._imports.push))
@@ -145,7 +149,7 @@ class Faults:
 
     async def _all_connected(self) -> bool:
         nodes = (await self._cluster.pusher()).nodes
-        connected = [node.node for node in nodes if node.connected]
+        connected = [node.node for node in nodes if node.connected and not node.halted_before]
         return set(connected) >= set(self._cluster.node_names)
 
     async def _kill(self, part: str, number: signal.Signals = signal.SIGKILL) -> None:

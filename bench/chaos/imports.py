@@ -7,7 +7,7 @@ import random
 from pathlib import Path
 
 from bench.cluster.cluster import ClusterError, RunningCluster, wait_for
-from bench.cluster.judge import replay_onto, tree_of_file
+from bench.cluster.judge import replay_onto, teach_skips, tree_of_file
 from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client, FastTreeClientError, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -96,6 +96,7 @@ class Imports:
             tree = tree_of_file(
                 self._cluster, path, import_id=manifest.import_id, as_of_position=manifest.as_of_position
             )
+            teach_skips(tree, updates)
             tree.carry_removals(removals)
             tree.offer_carried(carried, [updates[position - 1] for position in carried], holds)
         if tree is None:

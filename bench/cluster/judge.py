@@ -86,14 +86,18 @@ def tree_of_file(
 
 
 def replay_onto(tree: Tree, updates: list[types_pb2.Update]) -> None:
-    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet. What is skipped is
-    known from the beginning, as in every node."""
+    """Applies those of the log's updates, given from position 1 on, that the tree does not have yet."""
+    teach_skips(tree, updates)
+    for start in range(tree.position, len(updates), 1_000):
+        tree.apply(start + 1, updates[start : start + 1_000])
+
+
+def teach_skips(tree: Tree, updates: list[types_pb2.Update]) -> None:
+    """Tells a tree what operators decided to skip, anywhere in the log: as a node, it knows before it takes records."""
     for update in updates:
         if update.HasField("update_skipped"):
             skipped = update.update_skipped
             tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
-    for start in range(tree.position, len(updates), 1_000):
-        tree.apply(start + 1, updates[start : start + 1_000])
 
 
 async def differing_nodes(cluster: RunningCluster, tree: Tree) -> list[str]:

@@ -40,6 +40,7 @@ from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_nod
 from services.treenode.metrics import batch_histogram, declare_figures, node_metrics
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.replication.applying import Applier
+from services.treenode.replication.applying_mark import ApplyingMark
 from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
@@ -94,10 +95,12 @@ class TreeNode:
             name: DebugLog(folder / "logs" / name, self.settings.debug_log_bytes_max) for name in (NODE_LOG, PUSH_LOG)
         }
         self.echo = UpdateEcho(self.logs[PUSH_LOG], self.settings.push_log_lines_per_s)
+        self.mark = ApplyingMark(folder / "applying")
         self.applier = Applier(
             self.runner,
             lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied),
             batch_histogram(self.metrics),
+            self.mark,
         )
         recovery = Recovery(self.runner, self.store, lambda: self.streams.pusher_address)
         self.streams = UpdateStreams(self.runner, self.applier, recovery.before)
@@ -231,6 +234,7 @@ class TreeNode:
             logging.getLogger("services.treenode").removeHandler(self._log_handler)
         for log in self.logs.values():
             log.close()
+        self.mark.close()
         self._lock.close()
 
     def _is_live(self) -> Verdict:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bench.chaos.poison import path_with_defect
 from bench.cluster.cluster import RunningCluster, running_cluster, wait_for
 from bench.cluster.judge import differing_nodes, judge_log, replay
 from bench.cluster.read_load import ReadLoad
@@ -23,8 +23,6 @@ from tests.command.fasttree_command import FastTree
 from tests.end_to_end.library_tree import LibraryTree
 from tests.end_to_end.test_failover import kill_and_come_back, load_library, wait_vip
 from tests.updates import enrolled, posted
-
-PLANTED = Path(__file__).parent / "planted"
 
 
 def change_of_rank(update_id: str, member_id: str) -> types_pb2.Update:
@@ -61,7 +59,7 @@ class Cluster:
                 for status in statuses
             )
 
-        await wait_for(all_say_so, 60, f"the nodes to halt before {before}")
+        await wait_for(all_say_so, 120, f"the nodes to halt before {before}")
 
     async def skip(self, position: int, *options: str) -> None:
         ran = await self.command("log", "skip", str(position), "--reason", "ticket 88", *options)
@@ -77,7 +75,7 @@ class Cluster:
 async def broken_cluster(
     folder: Path, library: LibraryTree, library_csv: Path, monkeypatch: pytest.MonkeyPatch, *, nodes: int = 2
 ) -> AsyncIterator[Cluster]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(PLANTED), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", path_with_defect())
     async with running_cluster(folder / "cluster", nodes=nodes) as running:
         endpoints_file = running.folder / "endpoints.json"
         async with Client.from_endpoints_file(endpoints_file) as client:
@@ -157,6 +155,19 @@ async def test_one_node_alone_fails(
         assert (refused.code, "the fault is likely that of n1" in refused.err) == (1, True)
         await cluster.skip(bad, "--force")
         await cluster.running.wait_ready()
+        await cluster.expect_equal(library_csv)
+
+
+async def test_an_update_that_ends_every_process_is_tried_twice(
+    library: LibraryTree, library_csv: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with broken_cluster(tmp_path, library, library_csv, monkeypatch) as cluster:
+        a, b = cluster.members[1:3]
+        bad = await cluster.push(change_of_rank("deadly-1", a), *(posted(f"O-{number}", b) for number in range(50)))
+        await cluster.wait_halted(bad, bad)
+        await cluster.running.wait_ready()
+        assert "2 processes of this node have died of it" in (await cluster.command("status")).out
+        await cluster.skip(bad)
         await cluster.expect_equal(library_csv)
 
 

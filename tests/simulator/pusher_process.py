@@ -248,7 +248,9 @@ class PusherProcess(Service):
         nodes = self.replication.nodes.values()
         named = [node.node for node in nodes if node.connected and node.fault_position == position]
         taken = [node.name for node in self.cluster.nodes if node.tree.base < position <= node.tree.position]
-        evidence = Evidence(self.log[position - 1].update_id, is_damaged=False, named_by=named, taken_by=taken)
+        evidence = Evidence(
+            self.log[position - 1].update_id, is_damaged=False, named_by=named, taken_by=taken, not_taken_by=named
+        )
         if refused(Wanted(position, "ticket"), evidence, dict.fromkeys(self.skipped, "ticket")) is not None:
             return
         record = Update(f"{SKIP_ID_PREFIX}{position}", SKIP, position, 0)

@@ -7,7 +7,7 @@ The rules:
 2. None of the pusher's own records: they are what every node goes by.
 3. Each once: the first reason stays.
 4. Where a node has taken it, the fault is more likely that of the node that can't: it needs the operator's `force`.
-   Such a node joins anew then, and the ones that halted serve meanwhile.
+   Such a node joins anew then, and the ones that halted serve meanwhile. Where all have taken it nobody would serve.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class Evidence:
     is_damaged: bool
     #: Nodes that name it as at fault.
     named_by: Sequence[str]
-    #: Nodes that have taken it.
+    #: Nodes that have taken it, and those that have not.
     taken_by: Sequence[str]
+    not_taken_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ def refused(wanted: Wanted, evidence: Evidence, known: Mapping[int, str]) -> Ref
             f"nothing shows that update {position} is at fault: no node has halted before it, and its record is sound"
         )
         return Refused(SkipProblem.NOT_AT_FAULT, text)
+    if evidence.taken_by and not evidence.not_taken_by:
+        text = f"every node took update {position}: none would serve meanwhile; import a file of a later position"
+        return Refused(SkipProblem.TAKEN, text)
     if evidence.taken_by and not wanted.force:
         able, unable = ", ".join(evidence.taken_by), ", ".join(evidence.named_by) or "the log"
         text = (

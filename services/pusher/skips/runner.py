@@ -33,6 +33,13 @@ _ERRORS: dict[SkipProblem, type[FastTreeError]] = {
     SkipProblem.TOO_MANY: ResourceExhaustedError,
 }
 
+_NOT_TAKEN = (
+    treenode_pb2.UPDATE_FATE_AHEAD,
+    treenode_pb2.UPDATE_FATE_HELD,
+    treenode_pb2.UPDATE_FATE_SKIPPED,
+    treenode_pb2.UPDATE_FATE_IN_FILE,
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -84,13 +91,13 @@ class SkipRunner:
     async def _evidence(self, position: int) -> Evidence:
         nodes = [node for node in self._fan_out.progress() if node.connected]
         fates = await asyncio.gather(*(_fate(node.instant_address, position) for node in nodes))
+        known = list(zip(nodes, fates, strict=True))
         return Evidence(
             update_id=await asyncio.to_thread(self._store.update_id_at, position),
             is_damaged=await asyncio.to_thread(_is_damaged, self._store, position),
             named_by=[node.node for node in nodes if position in (node.halted_before, node.fault_position)],
-            taken_by=[
-                node.node for node, fate in zip(nodes, fates, strict=True) if fate == treenode_pb2.UPDATE_FATE_TAKEN
-            ],
+            taken_by=[node.node for node, fate in known if fate == treenode_pb2.UPDATE_FATE_TAKEN],
+            not_taken_by=[node.node for node, fate in known if fate in _NOT_TAKEN],
         )
 
 

@@ -15,10 +15,9 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
-from services.treenode.node.sequence_events import (
-    Halt,
-)
-from services.treenode.tree import NotApplied, Tree, UpdateFailedError
+from services.treenode.node.sequence_events import Halt
+from services.treenode.replication.applying_mark import ApplyingMark
+from services.treenode.tree import NotApplied, StopBeforeError, Tree, UpdateFailedError
 
 SLICE_UPDATES_MIN = 16
 SLICE_UPDATES_MAX = 8_192
@@ -69,11 +68,14 @@ class SlicePace:
 class Applier:
     """Applies slices of updates to the live tree, and measures what they cost."""
 
-    def __init__(self, node: NodeRunner, listener: SliceListener, on_batch: Callable[[float], None]) -> None:
+    def __init__(
+        self, node: NodeRunner, listener: SliceListener, on_batch: Callable[[float], None], mark: ApplyingMark
+    ) -> None:
         """`on_batch`: told how long each batch took, in seconds."""
         self._node = node
         self._listener = listener
         self._pace = SlicePace(node.settings.apply_slice_ms)
+        self._mark = mark
         self.on_batch = on_batch
         #: Updates applied since the start, and the time spent inside the engine, in seconds.
         self.applied_count = 0
@@ -81,7 +83,10 @@ class Applier:
 
     @property
     def updates_max(self) -> int:
-        """How many updates the next slice may have."""
+        """How many updates the next slice may have; one, where a process has died among those to come."""
+        sequence = self._node.core.sequence
+        if self._mark.is_suspect(sequence.log_id, sequence.position + 1):
+            return 1
         return self._pace.updates
 
     def apply(self, first_position: int, part: Sequence[types_pb2.Update]) -> list[NotApplied]:
@@ -90,11 +95,17 @@ class Applier:
         Raises:
             UpdateFailedError: The engine fails at one; those before it are in the tree.
         """
-        node = self._node
+        node, log_id = self._node, self._node.core.sequence.log_id
         began_s = time.perf_counter()
+        if self._mark.is_deadly(log_id, first_position) and first_position not in node.in_force.tree.skips.due:
+            self._mark.keep(log_id, first_position)
+            why = StopBeforeError(f"{self._mark.deaths} processes of this node have died of it, one after another")
+            raise UpdateFailedError(first_position, why, [], is_whole=True)
+        self._mark.begin(log_id, first_position, len(part))
         try:
             not_applied = node.in_force.tree.apply(first_position, part)
         except UpdateFailedError as failed:
+            self._mark.end()
             done = failed.position - first_position
             self.applied_count += done
             self._listener(first_position, part[:done], failed.not_applied)
@@ -103,6 +114,7 @@ class Applier:
             # Some of the slice may be in the tree: nobody may see or save that.
             node.fail(error)
             raise
+        self._mark.end()
         took_s = time.perf_counter() - began_s
         self._pace.note(len(part), took_s)
         self.applied_count += len(part)

@@ -304,3 +304,5 @@ def _settle(tree: Tree, position: int, update: types_pb2.Update, not_applied: li
         return
     if update.HasField("member_enrolled"):
         release(tree, update.member_enrolled, not_applied)
+    elif tree.skips.due and update.HasField("update_skipped"):
+        _settle_held_skips(tree, not_applied)

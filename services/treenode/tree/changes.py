@@ -282,6 +282,8 @@ def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
 
 def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
     """Every node knows of the decision before (skips.py); one that does not finds out here that it is too late."""
+    if skipped.position >= tree.position:
+        raise _RefusedError("only an update that came before can be skipped")
     tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
 
 

@@ -27,7 +27,7 @@ def test_an_update_at_fault_may_be_skipped(evidence: Evidence) -> None:
         ({"update_id": ""}, SkipProblem.NOT_IN_LOG),
         ({"update_id": "fasttree/skip/3"}, SkipProblem.OWN_RECORD),
         ({"named_by": []}, SkipProblem.NOT_AT_FAULT),
-        ({"named_by": ["n1"], "taken_by": ["n2"]}, SkipProblem.TAKEN),
+        ({"named_by": ["n1"], "taken_by": ["n2"], "not_taken_by": ["n1"]}, SkipProblem.TAKEN),
     ],
 )
 def test_what_is_known_of_it_forbids_it(changed: dict[str, Any], problem: SkipProblem) -> None:
@@ -59,8 +59,15 @@ def test_the_list_of_skips_is_bounded() -> None:
 
 
 def test_force_skips_what_a_node_has_taken_and_names_it_before() -> None:
-    evidence = dataclasses.replace(AT_FAULT, named_by=["n1"], taken_by=["n2", "n3"])
+    evidence = dataclasses.replace(AT_FAULT, named_by=["n1"], taken_by=["n2", "n3"], not_taken_by=["n1"])
     found = refused(WANTED, evidence, {})
     assert found is not None
     assert "n2, n3" in found.text
     assert refused(dataclasses.replace(WANTED, force=True), evidence, {}) is None
+
+
+def test_not_even_force_leaves_a_cluster_without_a_node_that_serves() -> None:
+    evidence = dataclasses.replace(AT_FAULT, named_by=["n1"], taken_by=["n1", "n2"], not_taken_by=[])
+    found = refused(dataclasses.replace(WANTED, force=True), evidence, {})
+    assert found is not None
+    assert found.problem is SkipProblem.TAKEN

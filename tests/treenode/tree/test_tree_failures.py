@@ -196,3 +196,25 @@ def test_a_tree_that_has_taken_a_skipped_update_says_so_at_the_record_of_the_dec
     assert not knew.skips.too_late
     assert [each.position for each in knew.rejected()] == [2]
     assert [each.waits_for for each in knew.held()] == ["B"]
+
+
+def test_what_a_decision_does_depends_on_no_batch() -> None:
+    held = order("D", 5)
+    decision = types_pb2.UpdateSkipped(position=4, reason="bad", skipped_update_id=held.update_id)
+    later = types_pb2.UpdateSkipped(position=7, reason="bad", skipped_update_id="x")
+    log = [
+        *MEMBERS,
+        held,
+        types_pb2.Update(update_id="fasttree/skip/4", update_skipped=decision),
+        types_pb2.Update(update_id="fasttree/skip/7", update_skipped=later),
+        enrol("D", "A"),
+    ]
+    whole, alone, knew = Tree.empty(CONFIG), Tree.empty(CONFIG), Tree.empty(CONFIG)
+    knew.learn_skip(Skip(4, held.update_id, "bad"))
+    take(whole, *log)
+    for update in log:
+        take(alone, update)
+    take(knew, *log)
+    assert whole.digest == alone.digest == knew.digest
+    assert [each.position for each in whole.rejected()] == [4, 6]
+    whole.validate()

@@ -2,12 +2,13 @@
 
 The engine fails at each update whose id begins with "poison": before it has changed anything, or, with "poison-midway",
 after. With "poison-held" it fails once the update is no longer held; with "poison-at-NAME/", only the node of that name
-does. At "differ-at-NAME/" that node counts a rank too much, and nothing fails.
+does. "deadly" ends the process. At "differ-at-NAME/" that node counts a rank too much, and nothing fails.
 """
 
 from __future__ import annotations
 
 import importlib.machinery
+import os
 import sys
 from types import ModuleType
 from typing import Any
@@ -42,6 +43,8 @@ def _plant(module: ModuleType) -> None:
         update_id = update.update_id
         if update_id.startswith("differ-at-") and _is_meant(update_id, "differ-at-"):
             update.member_changed.rank += 1
+        if update_id.startswith("deadly"):
+            os._exit(9)
         if update_id.startswith("poison") and _is_meant(update_id):
             if update_id.startswith(("poison-midway", "poison-held")):
                 refusal = attempt(tree, update)
@@ -60,4 +63,4 @@ def _is_meant(update_id: str, prefix: str = "poison-at-") -> bool:
     return any(argument.endswith(f"treenode.name={name}") for argument in sys.argv)
 
 
-sys.meta_path.insert(0, PlantingFinder)  # type: ignore[arg-type]
+sys.meta_path.insert(0, PlantingFinder)
