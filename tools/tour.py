@@ -64,7 +64,7 @@ def comparable(command: str, output: str) -> list[str]:
     """Output without what differs from run to run: which node is which, digests, times; widths of columns."""
     text = re.sub(r"\b[0-9a-f]{16}\b", "DIGEST", output)
     text = re.sub(r"\bn[0-9]\b", "NODE", text)
-    if re.search(r"fasttree (status|drill|switchover|verify)", command):
+    if re.search(r"fasttree (status|drill|switchover|verify|period (open|close))", command):
         text = re.sub(r"\d+(\.\d+)?(e\+\d+)?", "N", text)
     text = re.sub(r"position \d+ \(", "position N (", text)
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -87,6 +87,7 @@ def demo_cluster(folder: Path) -> Iterator[dict[str, str]]:
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}", "COLUMNS": "120"}
     environment.pop("FASTTREE_ENDPOINTS", None)
+    environment["FASTTREE_CLUSTER_PERIODS"] = "2026-11"  # the month of the page, whatever today's is
     port = free_ports("127.0.0.1", 1)[0]
     command = [sys.executable, "-m", "fasttree.command", "up", "--dir", ".demo", "--sample", "--vip-port", str(port)]
     with (folder / "up.log").open("wb") as log:

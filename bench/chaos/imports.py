@@ -12,7 +12,8 @@ from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from fasttree.client import Client, FastTreeClientError, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.files.checksums import file_sha256
-from services.treenode.tree import CarriedHold, Tree
+from services.shared.rules import RulesHistory
+from services.treenode.tree import CarriedHold, Tree, resolved
 
 _OVER = (
     pusher_pb2.IMPORT_STATE_DONE,
@@ -82,6 +83,7 @@ class Imports:
         """
         wrong: list[str] = []
         tree: Tree | None = None
+        history = RulesHistory(enumerate(updates, 1))
         for _, manifest in sorted(self._taken.items()):
             carried: list[int] = []
             holds: list[CarriedHold] = []
@@ -93,12 +95,10 @@ class Imports:
                 wrong.append(f"import {manifest.import_id} carries {manifest.carried_positions}, held were {carried}")
             path = self._files[manifest.sha256]
             removals = tree.removals_at(manifest.as_of_position) if tree is not None else []
-            tree = tree_of_file(
-                self._cluster, path, import_id=manifest.import_id, as_of_position=manifest.as_of_position
-            )
+            tree = tree_of_file(path, updates, import_id=manifest.import_id, as_of_position=manifest.as_of_position)
             teach_skips(tree, updates)
             tree.carry_removals(removals)
-            tree.offer_carried(carried, [updates[position - 1] for position in carried], holds)
+            tree.offer_carried(carried, [resolved(updates[at - 1], history.at(at - 1)) for at in carried], holds)
         if tree is None:
             raise RuntimeError("no import was taken")
         replay_onto(tree, updates)

@@ -9,10 +9,9 @@ from pathlib import Path
 from bench.cluster.cluster import RunningCluster
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.shared.config.load import load_settings
-from services.shared.config.sections import ClusterSettings
+from services.shared.rules import RulesHistory
 from services.treenode.imports.reading import read_import
-from services.treenode.tree import Skip, Tree, TreeConfig
+from services.treenode.tree import Skip, Tree
 
 
 @dataclass(frozen=True)
@@ -59,30 +58,24 @@ async def judge_log(client: Client, receipts: Iterable[pusher_pb2.Receipt]) -> L
 
 
 def replay(
-    cluster: RunningCluster,
-    import_file: Path | None,
-    updates: list[types_pb2.Update],
-    *,
-    import_id: int = 1,
-    as_of_position: int = 0,
+    import_file: Path | None, updates: list[types_pb2.Update], *, import_id: int = 1, as_of_position: int = 0
 ) -> Tree:
     """The tree that an import file (with nothing held when it was taken) and the log's later updates give."""
-    tree = tree_of_file(cluster, import_file, import_id=import_id, as_of_position=as_of_position)
+    tree = tree_of_file(import_file, updates, import_id=import_id, as_of_position=as_of_position)
     replay_onto(tree, updates)
     tree.validate()
     return tree
 
 
 def tree_of_file(
-    cluster: RunningCluster, import_file: Path | None, *, import_id: int = 1, as_of_position: int = 0
+    import_file: Path | None, updates: list[types_pb2.Update], *, import_id: int = 1, as_of_position: int = 0
 ) -> Tree:
-    """The tree of an import file alone; of nothing where there is none."""
-    settings = load_settings(ClusterSettings, "cluster", cluster.folder / "cluster.toml", {})
-    config = TreeConfig(volume_types=tuple(settings.volume_types), periods=tuple(settings.periods))
+    """The tree of an import file alone; of nothing where there is none. `updates`: the log, which has the rules."""
+    rules = RulesHistory(enumerate(updates, 1)).at(as_of_position)
     if import_file is None:
-        return Tree.empty(config)
-    table = read_import(import_file, volume_types=settings.volume_types, periods=settings.periods)
-    return Tree.from_table(table, config, import_id=import_id, position=as_of_position)
+        return Tree.empty(rules)
+    table = read_import(import_file, volume_types=rules.volume_types, periods=rules.periods)
+    return Tree.from_table(table, rules, import_id=import_id, position=as_of_position)
 
 
 def replay_onto(tree: Tree, updates: list[types_pb2.Update]) -> None:

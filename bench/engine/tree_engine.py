@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from bench.reports.tree_node import PERIODS, VOLUME_TYPES
 from fasttree.v1 import types_pb2
+from services.shared.rules import rules_of
 from services.treenode.imports.reading import read_import
-from services.treenode.tree import NO_DAY, Tree, TreeConfig
+from services.treenode.tree import NO_DAY, Tree
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.store import DISTRIBUTOR
@@ -46,7 +47,7 @@ def _import_times(file: Path) -> dict[str, float]:
         read_s = time.perf_counter()
         reading_s = marks[-1] - marks[0]
         peak_gb = _peak_gb()
-        tree = Tree.from_table(table, TreeConfig(VOLUME_TYPES, PERIODS), 1, 0)
+        tree = Tree.from_table(table, rules_of(VOLUME_TYPES, PERIODS), 1, 0)
         told = {
             "read_rows_s": reading_s,
             "check_links_s": read_s - marks[-1],
@@ -120,7 +121,7 @@ def main() -> int:
     figures = _import_times(file)
     table = read_import(file, volume_types=VOLUME_TYPES, periods=PERIODS)
     ids = table.member_ids
-    tree = Tree.from_table(table, TreeConfig(VOLUME_TYPES, PERIODS), 1, 0)
+    tree = Tree.from_table(table, rules_of(VOLUME_TYPES, PERIODS), 1, 0)
     random = np.random.default_rng(5)
     _orders_per_s(tree, ids, random)
     figures["orders_per_s"] = _orders_per_s(tree, ids, random)

@@ -35,6 +35,7 @@ VOLUME_TYPES = ("PV", "CV")
 PERIODS = ("2026-11", "2026-10")
 _IMPORT_ID = 1
 _LOG_ID = "bench"
+_RULES = types_pb2.Rules(volume_types=VOLUME_TYPES, open_periods=PERIODS, current_period=PERIODS[0])
 _SAMPLE_S = 0.02
 _START_TIMEOUT_S = 120.0
 _Phase = treenode_pb2.ImportPhase
@@ -93,8 +94,6 @@ class BenchNode:
     async def start(self) -> None:
         """Starts the process, and introduces the bench as its pusher as soon as it listens."""
         settings = {
-            "cluster.volume_types": ",".join(VOLUME_TYPES),
-            "cluster.periods": ",".join(PERIODS),
             "treenode.name": "bench",
             "treenode.listen_host": "127.0.0.1",
             "treenode.host": "127.0.0.1",
@@ -114,7 +113,9 @@ class BenchNode:
     async def _meet(self) -> bool:
         """Opens the pusher's stream."""
         self._stream = self._instant.ApplyUpdates()
-        hello = treenode_pb2.PusherHello(cluster="dot-live", log_id=_LOG_ID, pusher_address=self.report_address)
+        hello = treenode_pb2.PusherHello(
+            cluster="dot-live", log_id=_LOG_ID, pusher_address=self.report_address, founding_rules=_RULES
+        )
         await self._stream.write(treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self._log_end()))
         answer = await self._stream.read()
         if answer is grpc.aio.EOF:
@@ -147,6 +148,7 @@ class BenchNode:
             file_name=file.name,
             format=types_pb2.IMPORT_FORMAT_CSV,
             size_bytes=file.stat().st_size,
+            rules=_RULES,
         )
         with file.open("rb") as content:
             manifest.sha256 = hashlib.file_digest(content, "sha256").digest()

@@ -11,11 +11,11 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fasttree.v1 import import_source_pb2_grpc
+from fasttree.v1 import import_source_pb2_grpc, types_pb2
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
-from services.pusher.fanout.events import LogEndChanged, LogReplaces, NodeConfirmed, NodeStands, Trimmed
+from services.pusher.fanout.events import FileRules, LogEndChanged, LogReplaces, NodeConfirmed, NodeStands, Trimmed
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
@@ -30,12 +30,14 @@ from services.pusher.imports.uploads.folder import UploadFolder
 from services.pusher.lineage.lineage import Adopted, Door
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.frames import Run
-from services.pusher.log.group_commit import Committed
+from services.pusher.log.group_commit import Committed, RulesInForce
 from services.pusher.log.reading import LogReading
 from services.pusher.log.store import LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
+from services.pusher.rules.founding import founded
+from services.pusher.rules.runner import RuleRecords
 from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
@@ -63,11 +65,14 @@ class Pusher:
         self.background = Background()
         self.draining = asyncio.Event()
         tell = Dispatcher(self._listeners()).tell
+        history = founded(store, cluster)
+        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString)
         self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
-        self.writer = LogWriter(store, settings.log.group_updates_max, tell)
+        self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)
+        self.rule_records = RuleRecords(self.door, self.writer, self.background)
         self.files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
-        self.catalog = ImportCatalog(store, self.writer, self.files)
+        self.catalog = ImportCatalog(store, self.writer, self.files, history)
         hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
         self.membership = Membership(hosts_file, cluster.coordinator, tell)
         self.lineage = LineageRunner(
@@ -78,10 +83,12 @@ class Pusher:
             nodes=self.membership.hosts,
             has_coordinator=bool(cluster.coordinator),
         )
-        self.admission = AdmissionRunner(settings.admission, store.ends().last, self.writer.append, self.draining)
-        self.since_export = SinceExport(store)
+        self.since_export = SinceExport(store, after_position=history.founded_at)
+        self.admission = AdmissionRunner(
+            settings.admission, store.ends().last, self.writer.append, lambda: self.door.rules, self.draining
+        )
         self.intake = ImportIntake(store, self.files, self.catalog, self.since_export, tell)
-        identity = PusherIdentity(cluster.name, self._address)
+        identity = PusherIdentity(cluster.name, self._address, history.founding)
         in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)
         self.comparison = ComparisonRunner(settings.comparison, self.fan_out)
@@ -122,6 +129,7 @@ class Pusher:
             skips=self.skips,
             comparison=self.comparison,
             lineage=self.lineage,
+            rules=lambda: self.door.rules,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -175,6 +183,7 @@ class Pusher:
             (self.retention.run, "forgets what is old"),
             (self.lineage.run, "keeps the lineage's time"),
             (self.since_export.run, "knows how far the log went when"),
+            (self.rule_records.run, "seals periods"),
         ]
 
     async def stop(self) -> None:
@@ -232,6 +241,7 @@ class Pusher:
                 lambda news: self.rollout.heard(news),
                 lambda news: self.fan_out.members_changed(news),
             ),
+            FileRules: (lambda news: self.rule_records.brought(news),),
             ImportAdded: (lambda news: self.rollout.handle(news),),
             LogEndChanged: (lambda news: self.fan_out.announce(news),),
             Trimmed: (lambda news: self.fan_out.handle(news),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
@@ -20,6 +20,7 @@ from services.pusher.imports.intake import ImportIntake
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
 from services.pusher.skips.runner import SkipRunner
+from services.shared.rules import Rules, rules_message
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -41,6 +42,7 @@ class Parts:
     skips: SkipRunner
     comparison: ComparisonRunner
     lineage: LineageRunner
+    rules: Callable[[], Rules]
     draining: asyncio.Event
 
 
@@ -86,6 +88,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
             closed_reason=parts.lineage.closed,
+            rules=rules_message(parts.rules()),
         )
 
     async def SkipUpdate(

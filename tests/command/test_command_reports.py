@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.rules import rules_of
 from services.treenode.imports.reading import read_import
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.plan.choice import choose
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.tree import Tree
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.fakes.reports import FakeReports
@@ -146,7 +147,7 @@ async def test_what_csv_exports_is_imported_again_whole(
     assert {name: column.kind for name, column in table.further.items()} == {
         name: kinds.get(name, "TEXT").lower() for name in columns
     }
-    tree = Tree.from_table(table, TreeConfig(("PV",), ("2026-11",)), 1, 0)
+    tree = Tree.from_table(table, rules_of(("PV",), ("2026-11",)), 1, 0)
     encoded = MemberEncoder().encode(tree, choose(report_pb2.ReportOptions(columns=["*"]), catalogue_of(tree)), "m4")
     assert dict(report_pb2.GetMemberResponse.FromString(encoded).member.columns) == columns
 

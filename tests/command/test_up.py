@@ -103,7 +103,7 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
             order = '{"update_id": "o-1", "volume_posted": {"member_id": "a", "amount": "7.00"}}'
             options = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
             receipts = [one async for one in client.push([update_from_json(order)], options)]
-            assert [receipt.position for receipt in receipts] == [1]
+            assert [receipt.position for receipt in receipts] == [2]
             assert (await client.reports.get_member("root")).member.gv_hundredths == 1950
             await import_and_go_back(cluster, client, tmp_path)
             await kill_the_primary(cluster, client)
@@ -116,7 +116,7 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
 
     async with up(folder) as again, Client(again.endpoints) as client:
         answer = await client.reports.get_member("root")
-        assert (answer.member.gv_hundredths, answer.as_of.position) == (1950 + ORDERS, 1 + ORDERS)
+        assert (answer.member.gv_hundredths, answer.as_of.position) == (1950 + ORDERS, 2 + ORDERS)
         ran = await FastTree(tmp_path, again.endpoints)("verify")
         assert ran.code == 0, ran.err
         assert await again.stop() == 0, again.log
@@ -173,7 +173,7 @@ async def kill_the_pusher_under_a_push(cluster: Up, client: Client) -> None:
         positions.append(receipt.position)
         if len(positions) == ORDERS // 4:
             os.kill(cluster.endpoints.pids["pusher"], signal.SIGKILL)
-    assert positions == list(range(2, 2 + ORDERS))
+    assert positions == list(range(3, 3 + ORDERS))
     assert (await client.reports.get_member("root")).member.gv_hundredths == 1950 + ORDERS
 
 

@@ -22,11 +22,12 @@ from fasttree.v1 import (
     types_pb2,
 )
 from services.shared.files.chunks import make_chunk
+from services.shared.rules import rules_message
 from services.shared.serving.channels import open_channel
 from services.shared.wire.record import check_record
 from tests.fakes.import_file import csv_of
 from tests.fakes.node import FakeNode
-from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher import FOUNDING, fake_pusher
 from tests.fakes.server import CLUSTER
 from tests.pusher.running_pusher import code_of, push, running_pusher
 from tests.updates import enrolled, posted
@@ -48,6 +49,8 @@ async def stubs(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     """Of a pusher with one node, `n1`."""
     if request.param == "fake":
         async with fake_pusher() as fake, open_channel(fake.address) as channel:
+            founded = types_pb2.RulesFounded(rules=rules_message(FOUNDING))
+            fake.updates.append(types_pb2.Update(update_id="fasttree/founded", rules_founded=founded))
             yield _stubs(channel)
         return
     node = await FakeNode("n1").start()
@@ -104,9 +107,9 @@ async def test_receipts_tell_positions_in_the_order_of_the_updates(stubs: Stubs)
     updates = [enrolled("A"), posted("O-1", "A"), posted("O-2", "A")]
     receipts = await push(stubs.pusher, updates, batch=2)
     assert [(receipt.update_id, receipt.position, receipt.code) for receipt in receipts] == [
-        ("E-A", 1, code_pb2.OK),
-        ("O-1", 2, code_pb2.OK),
-        ("O-2", 3, code_pb2.OK),
+        ("E-A", 2, code_pb2.OK),  # after the rules, which every log begins with
+        ("O-1", 3, code_pb2.OK),
+        ("O-2", 4, code_pb2.OK),
     ]
     assert not any(receipt.duplicate for receipt in receipts)
 
@@ -114,22 +117,22 @@ async def test_receipts_tell_positions_in_the_order_of_the_updates(stubs: Stubs)
 async def test_an_id_is_taken_once(stubs: Stubs) -> None:
     await push(stubs.pusher, [posted("O-1", "A", 100), posted("O-2", "A", 100)])
     again, other, new = await push(stubs.pusher, [posted("O-2", "A", 100), posted("O-1", "A", 999), posted("O-3", "A")])
-    assert (again.code, again.duplicate, again.position) == (code_pb2.OK, True, 2)
+    assert (again.code, again.duplicate, again.position) == (code_pb2.OK, True, 3)
     assert (other.code, other.update_id) == (code_pb2.ALREADY_EXISTS, "O-1")
     assert other.message
-    assert (new.code, new.position) == (code_pb2.OK, 3)
+    assert (new.code, new.position) == (code_pb2.OK, 4)
 
 
 async def test_the_same_id_twice_in_one_message(stubs: Stubs) -> None:
     first, second = await push(stubs.pusher, [posted("O-1", "A"), posted("O-1", "A")])
-    assert (first.position, second.position, second.duplicate) == (1, 1, True)
+    assert (first.position, second.position, second.duplicate) == (2, 2, True)
 
 
 async def test_a_malformed_update_is_refused_and_the_others_are_taken(stubs: Stubs) -> None:
     empty, good = await push(stubs.pusher, [types_pb2.Update(update_id="O-1"), posted("O-2", "A")])
     assert (empty.code, empty.update_id) == (code_pb2.INVALID_ARGUMENT, "O-1")
     assert empty.message
-    assert (good.code, good.position) == (code_pb2.OK, 1)
+    assert (good.code, good.position) == (code_pb2.OK, 2)
 
 
 async def test_the_log_is_read_with_its_checksums(stubs: Stubs) -> None:
@@ -139,27 +142,27 @@ async def test_the_log_is_read_with_its_checksums(stubs: Stubs) -> None:
     assert [record.position for record in records] == [3, 4, 5, 6]
     for record in records:
         check_record(record)
-        assert types_pb2.Update.FromString(record.update) == updates[record.position - 1]
-    for first, last in ((0, 3), (3, 8), (9, 9), (5, 4)):
+        assert types_pb2.Update.FromString(record.update) == updates[record.position - 2]
+    for first, last in ((0, 3), (3, 9), (10, 10), (5, 4)):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await read(stubs, first, last)
         assert code_of(caught.value) is grpc.StatusCode.OUT_OF_RANGE
 
 
 async def test_a_reader_without_an_end_gets_what_comes(stubs: Stubs) -> None:
-    call = stubs.pusher.ReadLog(pusher_pb2.ReadLogRequest(first_position=1))
+    call = stubs.pusher.ReadLog(pusher_pb2.ReadLogRequest(first_position=2))
     reading = asyncio.create_task(call.read())
     await push(stubs.pusher, [posted("O-1", "A")])
     response = await reading
     assert isinstance(response, pusher_pb2.ReadLogResponse)
-    assert [record.position for record in response.records] == [1]
+    assert [record.position for record in response.records] == [2]
     call.cancel()
 
 
 async def test_a_pusher_tells_where_it_stands(stubs: Stubs) -> None:
     await push(stubs.pusher, [posted("O-1", "A"), posted("O-2", "A")])
     answer = await stubs.pusher.GetPusher(pusher_pb2.GetPusherRequest())
-    assert (answer.cluster, answer.log_end.first_position, answer.log_end.position) == (CLUSTER, 1, 2)
+    assert (answer.cluster, answer.log_end.first_position, answer.log_end.position) == (CLUSTER, 1, 3)
     assert answer.log_id
     assert [node.node for node in answer.nodes] == ["n1"]
     assert list(answer.imports) == []
@@ -168,7 +171,7 @@ async def test_a_pusher_tells_where_it_stands(stubs: Stubs) -> None:
 async def test_an_import_rolls_out_and_is_in_force(stubs: Stubs) -> None:
     await push(stubs.pusher, [posted("O-1", "B")])
     manifest = await upload(stubs, sha256=hashlib.sha256(FILE).digest())
-    assert (manifest.import_id, manifest.file_name, manifest.as_of_position) == (1, "members.csv", 1)
+    assert (manifest.import_id, manifest.file_name, manifest.as_of_position) == (1, "members.csv", 2)
     assert (manifest.size_bytes, manifest.sha256) == (len(FILE), hashlib.sha256(FILE).digest())
     for import_id in (1, 0):
         status = (await watched(stubs, import_id))[-1]

@@ -71,9 +71,9 @@ async def test_an_import_goes_its_way(tmp_path: Path) -> None:
             outcomes = [receipt.outcome async for receipt in client.push(waiting, options)]
             assert outcomes == [types_pb2.OUTCOME_HELD] * 2
             with entered.noting():
-                await client.upload_import(file_of(tmp_path), UploadOptions(as_of_position=1))
+                await client.upload_import(file_of(tmp_path), UploadOptions(as_of_position=2))
                 last = [status async for status in client.watch_import()][-1]
-            assert (last.state, list(last.manifest.carried_positions)) == (pusher_pb2.IMPORT_STATE_DONE, [1])
+            assert (last.state, list(last.manifest.carried_positions)) == (pusher_pb2.IMPORT_STATE_DONE, [2])
     expect_entered(way(IMPORT), entered.paths)
 
 

@@ -68,7 +68,7 @@ class Cluster:
     async def expect_equal(self, library_csv: Path) -> None:
         """Every node goes on to the log's end, and holds what a replay of the log gives."""
         updates = (await judge_log(self.client, self.receipts)).updates
-        assert await differing_nodes(self.running, replay(self.running, library_csv, updates)) == []
+        assert await differing_nodes(self.running, replay(library_csv, updates)) == []
 
 
 @contextlib.asynccontextmanager

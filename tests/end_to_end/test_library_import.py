@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from bench.cluster.cluster import running_cluster
-from bench.cluster.judge import differing_nodes, replay
+from bench.cluster.judge import differing_nodes, judge_log, replay
 from fasttree.client import Client
 from fasttree.v1 import pusher_pb2, report_pb2
 from tests.end_to_end.library_tree import LibraryTree, Totals
@@ -27,4 +27,4 @@ async def test_every_total_is_right_on_each_node_and_through_the_vip(
                 for row in answer.members:
                     found[row.member_id] = Totals(row.level, row.downline_count, row.gv_hundredths)
             assert found == library.totals
-        assert await differing_nodes(cluster, replay(cluster, library_csv, [])) == []
+        assert await differing_nodes(cluster, replay(library_csv, (await judge_log(client, [])).updates)) == []

@@ -20,6 +20,7 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
+from services.shared.rules import is_rule
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import (
     AbortedError,
@@ -47,7 +48,9 @@ class FakeTree:
         self.held: dict[int, types_pb2.Update] = {}
 
     def apply(self, position: int, update: types_pb2.Update) -> types_pb2.UpdateOutcome | None:
-        """Takes an update; says what became of it where that is not "applied"."""
+        """Takes an update; says what became of it where that is not "applied". Of rules it has none."""
+        if is_rule(update):
+            return None
         change = getattr(update, update.WhichOneof("change") or "volume_posted")
         enrols = update.HasField("member_enrolled")
         missing = [member for member in self._needed(change, enrols) if member not in self.members]
@@ -111,6 +114,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         self.carried_holds: list[types_pb2.CarriedHold] = []
         self.carried_removals: list[types_pb2.CarriedRemoval] = []
         # What it was told.
+        #: Of members and their volume.
         self.update_ids: list[str] = []
         #: Messages with records.
         self.messages = 0
@@ -219,7 +223,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             outcome = self.tree.apply(record.position, update)
             if outcome is not None:
                 answer.outcomes.append(outcome)
-            self.update_ids.append(update.update_id)
+            if not is_rule(update):
+                self.update_ids.append(update.update_id)
             self.crc32 = record.crc32
             self._move_to(record.position)
         answer.applied_position = self.position

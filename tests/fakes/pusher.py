@@ -21,6 +21,7 @@ from fasttree.v1 import (
     types_pb2,
 )
 from services.shared.files.chunks import make_chunk
+from services.shared.rules import rules_message, rules_of
 from services.shared.serving.errors import (
     DataLossError,
     FailedPreconditionError,
@@ -33,6 +34,8 @@ from tests.fakes.import_file import BadFileError, read_tree
 from tests.fakes.server import CLUSTER, Fake
 
 _CHUNK_BYTES = 64
+#: What its log begins with.
+FOUNDING = rules_of(("PV",), ("2026-11", "2026-10"), version=0)
 
 
 class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.ImportSourceServiceServicer, Fake):
@@ -102,6 +105,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
             sha256=hashlib.sha256(content).digest(),
             as_of_position=as_of_position,
             force=force,
+            rules=rules_message(FOUNDING),
         )
         self.files[import_id] = (manifest, content)
         return manifest

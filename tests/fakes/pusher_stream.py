@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
+from services.shared.rules import rules_message
 from services.shared.serving.channels import open_channel
-from tests.fakes.pusher import FakePusher
+from tests.fakes.pusher import FOUNDING, FakePusher
 from tests.fakes.server import CLUSTER
 
 
@@ -48,6 +49,7 @@ class Stream:
             pusher_address=self._pusher.address,
             replaced_log_ids=replaces,
             adopted_reason="test" if replaces else "",
+            founding_rules=rules_message(FOUNDING),
         )
         return await self.ask(treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self._pusher.log_end()))
 

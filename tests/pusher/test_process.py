@@ -78,9 +78,10 @@ async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path:
     assert await process.end() == 0
     assert len(receipts) == len(updates)
     stored = {update.update_id: position for position, update in dump_log(tmp_path / "state")}
+    assert stored.pop("fasttree/founded") == 1
     assert stored == receipts
     found = verify_log(tmp_path / "state")
-    assert (found.problems, found.records) == ([], len(updates))
+    assert (found.problems, found.records) == ([], 1 + len(updates))
 
 
 async def test_a_full_disk_refuses_with_a_clear_text_and_all_goes_on_afterwards(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ async def test_a_full_disk_refuses_with_a_clear_text_and_all_goes_on_afterwards(
         assert refused
         assert len(taken) + len(refused) == len(receipts)
         assert "make room" in refused[0].message
-        assert [receipt.position for receipt in taken] == list(range(1, len(taken) + 1))
+        assert [receipt.position for receipt in taken] == list(range(2, len(taken) + 2))
         # The same process goes on as soon as there is room.
         limit = await asyncio.create_subprocess_exec("prlimit", f"--pid={process.pid}", "--fsize=unlimited")
         assert await limit.wait() == 0
@@ -106,7 +107,7 @@ async def test_a_full_disk_refuses_with_a_clear_text_and_all_goes_on_afterwards(
         assert {receipt.code for receipt in again} == {code_pb2.OK}
     assert await process.end() == 0
     found = verify_log(tmp_path / "state")
-    assert (found.problems, found.records) == ([], 20_000)
+    assert (found.problems, found.records) == ([], 20_001)
 
 
 async def test_sigterm_ends_open_streams_and_exits_with_0(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ async def test_a_log_that_lost_its_end_is_told_in_one_line(tmp_path: Path) -> No
         await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 10))
     await process.end()
     change = sqlite3.connect(tmp_path / "state" / "log.db", isolation_level=None)
-    change.execute("DELETE FROM log WHERE position = 10")
+    change.execute("DELETE FROM log WHERE position = 11")
     change.close()
     before = len(process.log.read_text().splitlines())
     with pytest.raises(AssertionError, match="error: pusher"):

@@ -54,7 +54,7 @@ def odd_values(field: Field) -> Iterator[Any]:
     base, meta = bounds(field)
     item = items_of(field.kind)
     if item is not None:
-        good = list(field.default)
+        good = list(field.default) or ["2026-11"]
         assert meta.max_length is not None
         yield from LISTS
         yield [good[0], good[0]]
@@ -76,7 +76,7 @@ def texts_of(field: Field) -> Iterator[str]:
     """What can't stand for a value of that field on the command line or in the environment."""
     base, meta = bounds(field)
     if items_of(field.kind) is not None:
-        good = str(field.default[0])
+        good = str((field.default or ["2026-11"])[0])
         yield f"{good},{good}"
         yield from ["", ","] * bool(meta.min_length)
     elif base is str:
@@ -194,7 +194,7 @@ def test_free_ports_may_be_the_same(tmp_path: Path) -> None:
         ("coordinator", "coordinator.shun_s=1", "coordinator.shun_s is now coordinator.demotion_s: set that instead"),
         ("pusher", "pusher.tail_mib=0", "must be a whole number from 1 to 1,048,576"),
         ("pusher", "pusher.listen=0.0.0.0:50300", "pusher.listen is now pusher.listen_host and pusher.port"),
-        ("treenode", "cluster.periods=", "must be a list of 1 to 120, each a month, such as 2026-11, none twice"),
+        ("treenode", "cluster.volume_types=", "must be a list of 1 to 64, each a volume type of up to 16 letters"),
         ("treenode", "coordinator.lease_s=0.2", "must be less than coordinator.lease_s less treenode.lease_margin_s"),
         ("treenode", "imports.threads=0", "must be a whole number from 1 to 1,024"),
     ],

@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fasttree.v1 import types_pb2
 from services.pusher.admission import events
 from services.pusher.admission.acks import AckRange
 from services.pusher.admission.admission import Admission
 from services.pusher.admission.batch import Batch, Malformed
 from services.pusher.admission.messages import response_of
 from services.pusher.admission.settings import AdmissionSettings
-from services.pusher.log.group_commit import Committed, Push, WriteQueue, not_stored
+from services.pusher.log.group_commit import Committed, Push, RulesInForce, WriteQueue, not_stored
 from services.pusher.log.store import Appended, StoreFullError
 from services.shared.cores import Tick
+from services.shared.rules import RulesHistory
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import PushRequest
 from tests.simulator.network import End
@@ -58,7 +60,8 @@ class PushDesk:
     def start(self) -> None:
         """A new life of the pusher."""
         self.core = Admission(self._settings, position=len(self.pusher.log))
-        self._writes: WriteQueue[Update, None] = WriteQueue(self._group_updates_max)
+        door: RulesInForce[Update] = RulesInForce(RulesHistory(), lambda _: (), lambda _: types_pb2.Update())
+        self._writes: WriteQueue[Update, None] = WriteQueue(self._group_updates_max, door)
         self._writing = False
         self._links.clear()
         self._in_log.clear()
@@ -123,10 +126,11 @@ class PushDesk:
     # ---- the log
 
     def _append(self, action: events.Append[Update]) -> None:
-        self._in_log[action.number] = len(action.update_ids)
+        push = action.push
+        self._in_log[push.number] = len(push.update_ids)
         if sum(self._in_log.values()) > self._settings.push_updates_max and len(self._in_log) > 1:
             raise Violation(f"budget: {self._in_log} wait for the disk, {self._settings.push_updates_max} may")
-        self._writes.put(Push(action.number, action.update_ids, action.contents))
+        self._writes.put(push)
         self._write()
 
     def _write(self) -> None:

@@ -22,7 +22,13 @@ from tests.fakes.server import CLUSTER
 
 @contextlib.asynccontextmanager
 async def running_node(
-    folder: Path, *, name: str = "n1", coordinator: str = "", limits: ImportLimits | None = None, **settings: Any
+    folder: Path,
+    *,
+    name: str = "n1",
+    coordinator: str = "",
+    limits: ImportLimits | None = None,
+    cluster: ClusterSettings | None = None,
+    **settings: Any,
 ) -> AsyncIterator[TreeNode]:
     """A node on free ports, with its state in the folder; drained at the end."""
     node_settings = TreeNodeSettings.of(
@@ -34,7 +40,7 @@ async def running_node(
         state_folder=str(folder),
         **{"drain_notice_s": 0.0, "drain_grace_s": 1.0, "import_threshold_members_min": 4, **settings},
     )
-    cluster = ClusterSettings(name=CLUSTER, periods=["2026-11", "2026-10"], coordinator=coordinator)
+    cluster = cluster or ClusterSettings(name=CLUSTER, coordinator=coordinator)
     node = TreeNode(node_settings, cluster, limits or ImportLimits())
     await node.start()
     try:

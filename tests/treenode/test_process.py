@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
+from services.shared.rules import rules_message
 from services.shared.serving.channels import open_channel
-from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.fakes.pusher import FOUNDING, FakePusher, fake_pusher
 from tests.updates import enrolled
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,9 @@ async def fed(process: Process, pusher: FakePusher) -> int:
     """Sends the whole log; returns the position that the node then has."""
     async with open_channel(process.instant) as channel:
         call = treenode_pb2_grpc.TreeNodeServiceStub(channel).ApplyUpdates()
-        hello = treenode_pb2.PusherHello(cluster="dot-live", log_id=pusher.log_id)
+        hello = treenode_pb2.PusherHello(
+            cluster="dot-live", log_id=pusher.log_id, founding_rules=rules_message(FOUNDING)
+        )
         await call.write(treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=pusher.log_end()))
         answer = await call.read()
         assert isinstance(answer, treenode_pb2.ApplyUpdatesResponse)

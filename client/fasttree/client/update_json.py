@@ -30,7 +30,17 @@ _ENUM_PREFIXES = {
     "action": "HELD_ACTION_",
 }
 
-CHANGES = ("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "held_settled")
+CHANGES = (
+    "member_enrolled",
+    "member_changed",
+    "member_moved",
+    "member_removed",
+    "volume_posted",
+    "period_opened",
+    "period_closed",
+    "volume_type_added",
+    "held_settled",
+)
 
 
 def update_from_json(text: str) -> types_pb2.Update:

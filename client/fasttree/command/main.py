@@ -15,7 +15,7 @@ from fasttree.command.cluster.verify import verify
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.up import up
 from fasttree.command.log import commands as log
-from fasttree.command.log import push
+from fasttree.command.log import push, rules
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
@@ -43,6 +43,8 @@ COMMANDS = (
     cluster.follow,
     imports.import_group,
     push.push,
+    rules.period,
+    rules.volume_type,
     reports.member,
     reports.upline,
     reports.frontline,

@@ -138,6 +138,8 @@ class NodeStatus(_message.Message):
     HALTED_BEFORE_FIELD_NUMBER: _builtins.int
     HALT_REASON_FIELD_NUMBER: _builtins.int
     FAULT_POSITION_FIELD_NUMBER: _builtins.int
+    FILE_PERIODS_FIELD_NUMBER: _builtins.int
+    FILE_VOLUME_TYPES_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -170,6 +172,14 @@ class NodeStatus(_message.Message):
     """The update at fault, which `fasttree log skip` would name: that at halted_before, or a held one that it would
     release; with halted_before 0, one that an import which can't be built would have taken. 0: none.
     """
+    @_builtins.property
+    def file_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Periods in its tree, brought by the import's file, that the rules have not."""
+
+    @_builtins.property
+    def file_volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Volume types in its tree, brought by the import's file, that the rules have not."""
+
     def __init__(
         self,
         *,
@@ -187,10 +197,12 @@ class NodeStatus(_message.Message):
         halted_before: _builtins.int = ...,
         halt_reason: _builtins.str = ...,
         fault_position: _builtins.int = ...,
+        file_periods: _abc.Iterable[_builtins.str] | None = ...,
+        file_volume_types: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

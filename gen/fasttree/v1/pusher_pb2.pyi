@@ -136,8 +136,9 @@ class Receipt(_message.Message):
     """What the first node made of it, where the client waited for application."""
     code: _builtins.int
     """google.rpc.Code: 0 taken; 3 INVALID_ARGUMENT: malformed; 6 ALREADY_EXISTS: other content under the same id;
-    8 RESOURCE_EXHAUSTED: disk full, push again; 14 UNAVAILABLE: durable, but no node confirmed it in time;
-    15 DATA_LOSS: the record that was taken under this id before is damaged, so the two can't be compared.
+    8 RESOURCE_EXHAUSTED: disk full, push again; 9 FAILED_PRECONDITION: the rules refuse it now (a period that is not
+    open, say): nothing was stored, and the same id can be pushed once they take it; 14 UNAVAILABLE: durable, but no node
+    confirmed it in time; 15 DATA_LOSS: the record that was taken under this id before is damaged, so the two can't be compared.
     """
     message: _builtins.str
     """What is wrong, and the way out; empty when taken."""
@@ -570,6 +571,7 @@ class GetPusherResponse(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CLOSED_REASON_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -596,6 +598,10 @@ class GetPusherResponse(_message.Message):
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___DigestDifference]:
         """Nodes whose states differ at one position, as the pusher's comparison found twice in a row; empty where all is well."""
 
+    @_builtins.property
+    def rules(self) -> _types_pb2.Rules:
+        """The rules at the log's end: open periods, volume types."""
+
     def __init__(
         self,
         *,
@@ -607,10 +613,11 @@ class GetPusherResponse(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         differences: _abc.Iterable[Global___DigestDifference] | None = ...,
         closed_reason: _builtins.str = ...,
+        rules: _types_pb2.Rules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

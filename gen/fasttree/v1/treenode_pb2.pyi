@@ -176,6 +176,7 @@ class PusherHello(_message.Message):
     REPLACED_LOG_IDS_FIELD_NUMBER: _builtins.int
     ADOPTED_REASON_FIELD_NUMBER: _builtins.int
     SKIPS_FIELD_NUMBER: _builtins.int
+    FOUNDING_RULES_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -195,6 +196,10 @@ class PusherHello(_message.Message):
     def skips(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.UpdateSkipped]:
         """Every decision to skip an update that is in the log, in its order: each node takes them before further records."""
 
+    @_builtins.property
+    def founding_rules(self) -> _types_pb2.Rules:
+        """The rules that hold before the log's first record of a rule: an empty node begins with them."""
+
     def __init__(
         self,
         *,
@@ -204,10 +209,11 @@ class PusherHello(_message.Message):
         replaced_log_ids: _abc.Iterable[_builtins.str] | None = ...,
         adopted_reason: _builtins.str = ...,
         skips: _abc.Iterable[_types_pb2.UpdateSkipped] | None = ...,
+        founding_rules: _types_pb2.Rules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["founding_rules", b"founding_rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted_reason", b"adopted_reason", "cluster", b"cluster", "log_id", b"log_id", "pusher_address", b"pusher_address", "replaced_log_ids", b"replaced_log_ids", "skips", b"skips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted_reason", b"adopted_reason", "cluster", b"cluster", "founding_rules", b"founding_rules", "log_id", b"log_id", "pusher_address", b"pusher_address", "replaced_log_ids", b"replaced_log_ids", "skips", b"skips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -392,6 +392,11 @@ class Update(_message.Message):
     VOLUME_POSTED_FIELD_NUMBER: _builtins.int
     UPDATE_SKIPPED_FIELD_NUMBER: _builtins.int
     HELD_SETTLED_FIELD_NUMBER: _builtins.int
+    PERIOD_OPENED_FIELD_NUMBER: _builtins.int
+    PERIOD_CLOSED_FIELD_NUMBER: _builtins.int
+    PERIOD_SEALED_FIELD_NUMBER: _builtins.int
+    VOLUME_TYPE_ADDED_FIELD_NUMBER: _builtins.int
+    RULES_FOUNDED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
     the same content is taken once; with other content it is refused.
@@ -424,6 +429,26 @@ class Update(_message.Message):
     def held_settled(self) -> Global___HeldSettled:
         """An operator's decision about updates that are held."""
 
+    @_builtins.property
+    def period_opened(self) -> Global___PeriodOpened:
+        """A commission period takes volume from here on."""
+
+    @_builtins.property
+    def period_closed(self) -> Global___PeriodClosed:
+        """A commission period ends: it takes nothing more, or until a day what comes late."""
+
+    @_builtins.property
+    def period_sealed(self) -> Global___PeriodSealed:
+        """A closed period takes nothing more: its days for what comes late are over. The pusher's own."""
+
+    @_builtins.property
+    def volume_type_added(self) -> Global___VolumeTypeAdded:
+        """Volume of another type is taken from here on."""
+
+    @_builtins.property
+    def rules_founded(self) -> Global___RulesFounded:
+        """The rules that a log begins with. The pusher's own."""
+
     def __init__(
         self,
         *,
@@ -435,16 +460,221 @@ class Update(_message.Message):
         volume_posted: Global___VolumePosted | None = ...,
         update_skipped: Global___UpdateSkipped | None = ...,
         held_settled: Global___HeldSettled | None = ...,
+        period_opened: Global___PeriodOpened | None = ...,
+        period_closed: Global___PeriodClosed | None = ...,
+        period_sealed: Global___PeriodSealed | None = ...,
+        volume_type_added: Global___VolumeTypeAdded | None = ...,
+        rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
 Global___Update: _TypeAlias = Update  # noqa: Y015
+
+@_typing.final
+class Rules(_message.Message):
+    """What decides the effect of an update, at one position of the log. Only updates change it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    VOLUME_TYPES_FIELD_NUMBER: _builtins.int
+    OPEN_PERIODS_FIELD_NUMBER: _builtins.int
+    CURRENT_PERIOD_FIELD_NUMBER: _builtins.int
+    LATE_PERIODS_FIELD_NUMBER: _builtins.int
+    SEALED_PERIODS_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """The version of the meaning of updates, from 1; 0: from before rules were in the log."""
+    current_period: _builtins.str
+    """The one of them that an update without a period falls into."""
+    @_builtins.property
+    def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Volume types, the default first."""
+
+    @_builtins.property
+    def open_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Commission periods that take orders, in the order in which they were opened."""
+
+    @_builtins.property
+    def late_periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeriodClosed]:
+        """Closed periods that still take what comes late, in the order in which they were closed."""
+
+    @_builtins.property
+    def sealed_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Periods that are closed for good, in the order in which they came to be."""
+
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        volume_types: _abc.Iterable[_builtins.str] | None = ...,
+        open_periods: _abc.Iterable[_builtins.str] | None = ...,
+        current_period: _builtins.str = ...,
+        late_periods: _abc.Iterable[Global___PeriodClosed] | None = ...,
+        sealed_periods: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_period", b"current_period", "late_periods", b"late_periods", "open_periods", b"open_periods", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rules: _TypeAlias = Rules  # noqa: Y015
+
+@_typing.final
+class RulesFounded(_message.Message):
+    """The rules that a log begins with, made from the settings once: the first record of a new log. In a log of a version
+    before it, it comes after the records of that version.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> Global___Rules:
+        """With a version of at least 1."""
+
+    def __init__(
+        self,
+        *,
+        rules: Global___Rules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RulesFounded: _TypeAlias = RulesFounded  # noqa: Y015
+
+@_typing.final
+class PeriodOpened(_message.Message):
+    """A commission period takes volume from here on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    BECOMES_CURRENT_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """"YYYY-MM". One that is open already, and one that is closed for good, refuses the update."""
+    becomes_current: _builtins.bool
+    """An update without a period falls into it from here on. May be said of a period that is open already."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        becomes_current: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["becomes_current", b"becomes_current", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodOpened: _TypeAlias = PeriodOpened  # noqa: Y015
+
+@_typing.final
+class PeriodClosed(_message.Message):
+    """A commission period ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    LATE_UNTIL_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """"YYYY-MM". One that is not open, and the current one, refuses the update; one that was closed before, and still takes
+    what comes late, gets another day.
+    """
+    late_until: _builtins.str
+    """Orders and returns that name the period are taken to the end of this day, "YYYY-MM-DD" (UTC); empty: none are."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        late_until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["late_until", b"late_until", "period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodClosed: _TypeAlias = PeriodClosed  # noqa: Y015
+
+@_typing.final
+class PeriodSealed(_message.Message):
+    """A closed period takes nothing more: it is closed for good, and what it took of memory is given back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """"YYYY-MM"."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodSealed: _TypeAlias = PeriodSealed  # noqa: Y015
+
+@_typing.final
+class VolumeTypeAdded(_message.Message):
+    """Volume of another type is taken from here on, in every open period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_TYPE_FIELD_NUMBER: _builtins.int
+    volume_type: _builtins.str
+    """A letter, and up to 15 letters, digits or underscores; one that differs from another only in case refuses the update."""
+    def __init__(
+        self,
+        *,
+        volume_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume_type", b"volume_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VolumeTypeAdded: _TypeAlias = VolumeTypeAdded  # noqa: Y015
+
+@_typing.final
+class CurrentPeriod(_message.Message):
+    """Which period was current from a position on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The record that made it current; 0: from before the first record."""
+    period: _builtins.str
+    """"YYYY-MM"."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        period: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["period", b"period", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurrentPeriod: _TypeAlias = CurrentPeriod  # noqa: Y015
 
 @_typing.final
 class MemberEnrolled(_message.Message):
@@ -694,7 +924,9 @@ class VolumePosted(_message.Message):
     volume_type: _builtins.str
     """Volume type; empty: the cluster's first ("PV" by default). An unknown one refuses the update."""
     period: _builtins.str
-    """Commission period "YYYY-MM"; empty: the cluster's current one. One that is not open refuses the update."""
+    """Commission period "YYYY-MM"; empty: the one that is current at the update's position. One that takes nothing, neither
+    open nor closed with days for what comes late, refuses the update.
+    """
     def __init__(
         self,
         *,
@@ -897,6 +1129,8 @@ class ImportManifest(_message.Message):
     CARRIED_HOLDS_FIELD_NUMBER: _builtins.int
     REMARK_FIELD_NUMBER: _builtins.int
     CARRIED_REMOVALS_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    CURRENT_PERIODS_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -935,6 +1169,14 @@ class ImportManifest(_message.Message):
         person. Told to nodes only.
         """
 
+    @_builtins.property
+    def rules(self) -> Global___Rules:
+        """The rules at as_of_position: what the file leaves open is stamped when it is taken. Unset by versions before it."""
+
+    @_builtins.property
+    def current_periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurrentPeriod]:
+        """Which period was current when, up to as_of_position, oldest first: what carried orders without one meant."""
+
     def __init__(
         self,
         *,
@@ -950,10 +1192,12 @@ class ImportManifest(_message.Message):
         carried_holds: _abc.Iterable[Global___CarriedHold] | None = ...,
         remark: _builtins.str = ...,
         carried_removals: _abc.Iterable[Global___CarriedRemoval] | None = ...,
+        rules: Global___Rules | None = ...,
+        current_periods: _abc.Iterable[Global___CurrentPeriod] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,8 +17,8 @@ nodes; then it is answered, by one receipt for each of its updates.
 4. One response of a stream is under way at a time. Meanwhile batches gather: the next response has the receipts of all
    that are due, in order, up to `MESSAGE_UPDATES_MAX` of them. So a client that does not read its receipts is held back
    by its stream's budget.
-5. A malformed update has its receipt in its place, and harms no other. A message with too many updates ends its
-   stream, once those before it have their receipts.
+5. A malformed update, and one that the rules refuse, has its receipt in its place, and harms no other. A message with
+   too many updates ends its stream, once those before it have their receipts.
 6. While the pusher drains, nothing more is read. What was admitted has its receipts; what waited for budget has none.
    So it is with the streams that are open when the log's door closes (`services/pusher/lineage`); while it is closed,
    none is opened.
@@ -53,7 +53,7 @@ from services.pusher.admission.progress import PushCounts, PushedBatch, PushStre
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.events import KnownOutcome, NodeConfirmed, NodeStands
 from services.pusher.lineage.lineage import Door
-from services.pusher.log.group_commit import AppendProblem, Committed, NotStored, Results
+from services.pusher.log.group_commit import AppendProblem, Committed, NotStored, Push, Results
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
 
@@ -201,7 +201,8 @@ class Admission(Generic[Content]):
             return [ReadOn(stream.number), *self._respond(stream, now_s)]
         self.budget.take(pushed.cost)
         self._in_log[pushed.number] = pushed
-        return [Append(pushed.number, batch.update_ids, batch.contents), ReadOn(stream.number)]
+        push = Push(pushed.number, batch.update_ids, batch.contents, batch.rules, batch.to_judge)
+        return [Append(push), ReadOn(stream.number)]
 
     # -- the log
 
@@ -301,11 +302,12 @@ class Admission(Generic[Content]):
                 return None
             outcomes = [self.acks.outcome(position) for position in result.positions]
             if not pushed.confirmed:
-                counts.unconfirmed += len(result.positions) - len(result.conflicts)
+                counts.unconfirmed += len(result.positions) - len(result.conflicts) - len(result.refusals)
         counts.malformed += len(batch.malformed)
         counts.duplicates += len(result.duplicates)
         counts.conflicts += len(result.conflicts)
-        counts.taken += len(result.positions) - len(result.duplicates) - len(result.conflicts)
+        counts.refused += len(result.refusals)
+        counts.taken += len(result.positions) - len(result.duplicates) - len(result.conflicts) - len(result.refusals)
         return Answer(batch, result, pushed.confirmed, outcomes)
 
     def _is_over(self, stream: PushStream[Content], pushed: PushedBatch[Content], now_s: float) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
 
 from services.pusher.admission.acks import AckRange
+from services.shared.rules import NO_RULES, Rules
 
 Content = TypeVar("Content")
 
@@ -33,6 +34,8 @@ class Batch(Generic[Content]):
         size_bytes: Of all `contents`.
         ack_range: How many nodes have to confirm before the receipts go; None: none.
         malformed: The others, by their index in the message.
+        rules: Those that it was checked under.
+        to_judge: One of the well-formed ones changes the rules, or is refused by them: for the log to say.
     """
 
     updates: int
@@ -41,6 +44,8 @@ class Batch(Generic[Content]):
     size_bytes: int
     ack_range: AckRange | None
     malformed: Mapping[int, Malformed]
+    rules: Rules = NO_RULES
+    to_judge: bool = False
 
     @property
     def cost(self) -> int:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from services.pusher.admission.batch import Batch
 from services.pusher.fanout.events import KnownOutcome, NodeConfirmed, NodeStands
 from services.pusher.lineage.lineage import Door
-from services.pusher.log.group_commit import Committed, NotStored
+from services.pusher.log.group_commit import Committed, NotStored, Push
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
 
@@ -80,11 +80,9 @@ AdmissionEvent = (
 
 @dataclass(frozen=True, slots=True)
 class Append(Generic[Content]):
-    """Hand these to the log, in the order of the actions; `Committed` answers with the number."""
+    """Hand the push to the log, in the order of the actions; `Committed` answers with its number."""
 
-    number: int
-    update_ids: Sequence[str]
-    contents: Sequence[Content]
+    push: Push[Content]
 
 
 @dataclass(frozen=True, slots=True)

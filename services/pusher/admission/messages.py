@@ -17,6 +17,7 @@ from services.pusher.fanout.events import KnownOutcome
 from services.pusher.log.group_commit import AppendProblem, NotStored
 from services.pusher.log.store import Appended
 from services.shared.domain.updates import size_problem, update_problem
+from services.shared.rules import Rules, is_rule
 from services.shared.wire.record import content_bytes
 
 _RANGES = {pusher_pb2.ACK_LEVEL_ONE_NODE: AckRange.ONE_NODE, pusher_pb2.ACK_LEVEL_ALL_NODES: AckRange.ALL_NODES}
@@ -28,9 +29,9 @@ _OUTCOMES = {
 }
 
 
-def batch_of(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
-    """Checks every update, and encodes the well-formed ones."""
-    updates = request.updates
+def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[bytes]:
+    """Checks every update, and encodes the well-formed ones. `rules`: those in force."""
+    updates, orders, to_judge = request.updates, rules.orders, False
     update_ids: list[str] = []
     contents: list[bytes] = []
     malformed: dict[int, Malformed] = {}
@@ -38,6 +39,11 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
         for index, update in enumerate(updates):
             problem = update_problem(update)
             if problem is None:
+                if update.HasField("volume_posted"):
+                    posted = update.volume_posted
+                    to_judge = to_judge or (posted.volume_type, posted.period) not in orders
+                else:
+                    to_judge = to_judge or is_rule(update)
                 content = content_bytes(update)
                 problem = size_problem(len(content))
                 if problem is None:
@@ -46,7 +52,8 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
                     continue
             malformed[index] = Malformed(update.update_id, problem)
     size_bytes = sum(map(len, contents))
-    return Batch(len(updates), update_ids, contents, size_bytes, _RANGES.get(request.ack_level), malformed)
+    ack_range = _RANGES.get(request.ack_level)
+    return Batch(len(updates), update_ids, contents, size_bytes, ack_range, malformed, rules, to_judge)
 
 
 def response_of(answers: Iterable[Answer[Content]]) -> pusher_pb2.PushUpdatesResponse:
@@ -75,6 +82,9 @@ def _stored(batch: Batch[Content], appended: Appended) -> list[pusher_pb2.Receip
         make(update_id=update_id, position=position)
         for update_id, position in zip(batch.update_ids, appended.positions, strict=True)
     ]
+    for index, reason in appended.refusals.items():
+        receipts[index].code = code_pb2.FAILED_PRECONDITION
+        receipts[index].message = reason
     for index in appended.duplicates:
         receipts[index].duplicate = True
     for index, position in appended.conflicts.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from fasttree.v1 import pusher_pb2
@@ -26,7 +26,9 @@ from services.pusher.admission.events import (
 )
 from services.pusher.admission.messages import batch_of, response_of
 from services.pusher.admission.settings import AdmissionSettings
+from services.pusher.log.group_commit import Push
 from services.shared.cores import Tick
+from services.shared.rules import Rules
 from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
 
 
@@ -47,12 +49,15 @@ class AdmissionRunner:
         self,
         settings: AdmissionSettings,
         position: int,
-        append: Callable[[int, Sequence[str], Sequence[bytes]], None],
+        append: Callable[[Push[bytes]], None],
+        rules: Callable[[], Rules],
         draining: asyncio.Event,
     ) -> None:
-        """`position`: the log's end; `append`: see `LogWriter.append`; `draining`: set when the pusher is to end."""
+        """`position`: the log's end; `append`: see `LogWriter.append`; `rules`: those in force; `draining`: set when
+        the pusher is to end."""
         self.core: Admission[bytes] = Admission(settings, position=position)
         self._append = append
+        self._rules = rules
         self._draining = draining
         self._clients: dict[int, _Client] = {}
         self._numbers = itertools.count(1)
@@ -105,7 +110,7 @@ class AdmissionRunner:
         try:
             async for request in requests:
                 client.read_on.clear()
-                self.handle(Pushed(number, batch_of(request)))
+                self.handle(Pushed(number, batch_of(request, self._rules())))
                 await client.read_on.wait()
         except Exception:
             self.handle(RequestsEnded(number))
@@ -119,8 +124,8 @@ class AdmissionRunner:
         now_s = time.monotonic()
         for action in self.core.handle(event, now_s):
             match action:
-                case Append(number, update_ids, contents):
-                    self._append(number, update_ids, contents)
+                case Append(push):
+                    self._append(push)
                 case ReadOn(stream):
                     self._clients[stream].read_on.set()
                 case Respond() | EndStream():

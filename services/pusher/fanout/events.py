@@ -73,6 +73,15 @@ class Stood:
     halt_reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FileRules:
+    """A node's tree has volume types and periods of its import's file that the rules have not."""
+
+    import_id: int
+    volume_types: tuple[str, ...]
+    periods: tuple[str, ...]
+
+
 class KnownOutcome(Enum):
     """What a node made of an update."""
 

@@ -24,6 +24,7 @@ from services.pusher.fanout.events import (
     Applied,
     Connect,
     EndStream,
+    FileRules,
     KnownOutcome,
     LogEndChanged,
     NodeConfirmed,
@@ -47,6 +48,7 @@ from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
 from services.pusher.log.tail import LogTail
 from services.shared.cores import Tick
+from services.shared.rules import NO_RULES, Rules, rules_message
 from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
 
@@ -69,6 +71,8 @@ class PusherIdentity:
     cluster: str
     #: host:port at which nodes reach the pusher, once it listens.
     address: Callable[[], str]
+    #: What held before the log's first record of a rule.
+    founding_rules: Rules = NO_RULES
 
 
 @dataclass(slots=True)
@@ -105,7 +109,8 @@ class FanOut:
         background: Background,
         tell: Callable[[object], None],
     ) -> None:
-        """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands` and `NodeConfirmed`."""
+        """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands`, `NodeConfirmed` and
+        `FileRules`."""
         first, last = tail.ends
         self._background = background
         self.core = Replication(
@@ -250,6 +255,7 @@ class FanOut:
             skips=self._skips,
             replaced_log_ids=self._store.replaced_log_ids,
             adopted_reason=self._store.adopted_reason,
+            founding_rules=rules_message(self._identity.founding_rules),
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 
@@ -268,6 +274,9 @@ class FanOut:
                 status.halt_reason,
             )
         )
+        if status.file_periods or status.file_volume_types:
+            brought = FileRules(status.import_id, tuple(status.file_volume_types), tuple(status.file_periods))
+            self._tell(brought)
         if link.node not in self.names and link.naming is None:
             link.naming = self._background.start(self._learn_name(link.node, channel), "learns a name")
 

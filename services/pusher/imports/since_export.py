@@ -31,8 +31,11 @@ _HOW_TO_NAME = (
 class SinceExport:
     """Remembers how far the log went when, as long as the process runs; before that, the log's own marks of time do."""
 
-    def __init__(self, store: LogStore, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._store, self._monotonic = store, monotonic
+    def __init__(
+        self, store: LogStore, monotonic: Callable[[], float] = time.monotonic, *, after_position: int = 0
+    ) -> None:
+        """`after_position`: what stands before is no update that a file could lack."""
+        self._store, self._monotonic, self._after_position = store, monotonic, after_position
         #: (when, how far the log went then), as of the first and each later look at which it had grown.
         self._samples: deque[tuple[float, int]] = deque(maxlen=_SAMPLES_KEPT)
         self.look()
@@ -56,8 +59,8 @@ class SinceExport:
         """
         assumed = f"nobody said which position the export began at: the file is taken as of {as_of_position}"
         if file_age_s is None:
-            return f"{assumed}, the log's end; {_HOW_TO_NAME}" if as_of_position else ""
-        first = self._position_before(max(0.0, file_age_s)) + 1
+            return f"{assumed}, the log's end; {_HOW_TO_NAME}" if as_of_position > self._after_position else ""
+        first = max(self._position_before(max(0.0, file_age_s)), self._after_position) + 1
         if first > as_of_position:
             return ""
         count = as_of_position + 1 - first

@@ -5,19 +5,24 @@ The rules
 1. Writes are done in the order in which they came. Whatever waits when a commit begins goes into it, push by push,
    until it has `updates_max` updates: a lone push waits for one fsync, a flood pays one for thousands. Another write
    (an import's state, a trim) goes alone, and nothing overtakes it.
-2. A commit is stored whole or not at all. Where it was refused because one of its ids meets a damaged record, each of
+2. What the rules refuse is not stored. A push says under which rules it was checked. Where other ones are in force by
+   now, or one of its updates changes the rules or is refused by them, it goes alone, and its updates are judged one by
+   one. A repeat of what was taken is a repeat, whatever the rules have become. New rules hold from the next update on.
+3. A commit is stored whole or not at all. Where it was refused because one of its ids meets a damaged record, each of
    its pushes is tried again alone, in order, before anything else: only the push with that id must fail.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Generic, TypeAlias, TypeVar
 
+from fasttree.v1 import types_pb2
 from services.pusher.log.store import Appended, LogDamagedError, StoreFullError
+from services.shared.rules import NO_RULES, Rules, RulesHistory, judge
 
 Content = TypeVar("Content")
 Other = TypeVar("Other")
@@ -49,6 +54,10 @@ class Push(Generic[Content]):
     number: int
     update_ids: Sequence[str]
     contents: Sequence[Content]
+    #: The rules that it was checked under.
+    rules: Rules = NO_RULES
+    #: One of its updates changes the rules, or is refused by them.
+    to_judge: bool = False
     #: Only by itself: it was in a commit that met a damaged record.
     alone: bool = False
 
@@ -64,11 +73,63 @@ class Committed:
     results: Results
 
 
+#: As `LogStore.append`.
+Append: TypeAlias = Callable[..., Appended]
+
+
+class RulesInForce(Generic[Content]):
+    """The rules at the log's end, and what they say of updates that want in."""
+
+    def __init__(
+        self,
+        history: RulesHistory,
+        find: Callable[[Sequence[str]], Collection[str]],
+        update_of: Callable[[Content], types_pb2.Update],
+    ) -> None:
+        """`find`: those of some ids that are in the log; `update_of`: the update that a content is."""
+        self.history = history
+        self._find = find
+        self._update_of = update_of
+        #: In force. Everybody may look; only the writer changes it.
+        self.rules = history.newest
+
+    def is_plain(self, push: Push[Content]) -> bool:
+        """Whether the push may be stored as it is."""
+        return push.rules is self.rules and not push.to_judge
+
+    def append(self, push: Push[Content], append: Append) -> Appended:
+        """Stores what the rules take of a push. Raises as `append`, and then nothing has changed."""
+        updates = [self._update_of(content) for content in push.contents]
+        judgement = judge(self.rules, updates, self._find(push.update_ids))
+        taken = [index for index in range(len(updates)) if index not in judgement.refusals]
+        places = {index: place for place, index in enumerate(taken)}
+        appended = Appended(None, ())
+        if taken:
+            appended = append(
+                [push.update_ids[index] for index in taken],
+                [push.contents[index] for index in taken],
+                [places[index] for index in judgement.rules],
+            )
+        for index in judgement.rules:
+            self.history.add(appended.positions[places[index]], updates[index])
+        if judgement.rules:
+            self.rules = self.history.newest
+        positions = [appended.positions[places[index]] if index in places else 0 for index in range(len(updates))]
+        return Appended(
+            appended.run,
+            positions,
+            frozenset(taken[place] for place in appended.duplicates),
+            {taken[place]: position for place, position in appended.conflicts.items()},
+            judgement.refusals,
+        )
+
+
 class WriteQueue(Generic[Content, Other]):
     """Everything that waits to be written, in order."""
 
-    def __init__(self, updates_max: int) -> None:
+    def __init__(self, updates_max: int, door: RulesInForce[Content]) -> None:
         self._updates_max = updates_max
+        self._door = door
         self._waiting: deque[Push[Content] | Other] = deque()
 
     def __bool__(self) -> bool:
@@ -84,18 +145,18 @@ class WriteQueue(Generic[Content, Other]):
         if not isinstance(first, Push):
             return first
         group, updates = [first], len(first.update_ids)
-        while waiting and updates < self._updates_max and not group[-1].alone:
+        if first.alone or not self._door.is_plain(first):
+            return group
+        while waiting and updates < self._updates_max:
             following = waiting[0]
-            if not isinstance(following, Push) or following.alone:
+            if not isinstance(following, Push) or following.alone or not self._door.is_plain(following):
                 break
             waiting.popleft()
             group.append(following)
             updates += len(following.update_ids)
         return group
 
-    def commit(
-        self, group: list[Push[Content]], append: Callable[[Sequence[str], Sequence[Content]], Appended]
-    ) -> tuple[Appended | None, Results]:
+    def commit(self, group: list[Push[Content]], append: Append) -> tuple[Appended | None, Results]:
         """Stores a group by `append` (see `LogStore`); what became of it all, and of each push.
 
         None and nothing: its pushes are in the queue again, each alone.
@@ -105,12 +166,11 @@ class WriteQueue(Generic[Content, Other]):
             update_ids = [update_id for push in group for update_id in push.update_ids]
             contents = [content for push in group for content in push.contents]
         try:
-            appended = append(update_ids, contents)
+            plain = len(group) > 1 or self._door.is_plain(group[0])
+            appended = append(update_ids, contents) if plain else self._door.append(group[0], append)
         except LogDamagedError as error:
             if len(group) > 1:
-                self._waiting.extendleft(
-                    Push(push.number, push.update_ids, push.contents, alone=True) for push in reversed(group)
-                )
+                self._waiting.extendleft(replace(push, alone=True) for push in reversed(group))
                 return None, []
             return None, not_stored(group, error)
         except Exception as error:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from threading import Lock
 
-from fasttree.v1 import pusher_pb2
+from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.ids.keys import content_hash, recognized
 from services.pusher.log.placing import place
@@ -40,6 +40,7 @@ class MemoryLog(LogStore):
         self._gone: dict[str, tuple[int, int]] = {}
         self._times: dict[int, float] = {}
         self._imports: dict[int, tuple[bytes, bool]] = {}
+        self._rules: dict[int, bytes] = {}
         self._first, self._last = 1, 0
         self._lock = Lock()
         self._clock = clock
@@ -47,7 +48,7 @@ class MemoryLog(LogStore):
     def ends(self) -> LogEnds:
         return LogEnds(self._first, self._last)
 
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
         with self._lock:
             gone = {update_id: self._gone[update_id] for update_id in update_ids if update_id in self._gone}
             known = recognized(gone, update_ids, contents)
@@ -58,6 +59,7 @@ class MemoryLog(LogStore):
             if len(self.frames) + len(placed.fresh) > self.updates_max:
                 raise StoreFullError("the log is full: allow it more updates")
             run = self._store(placed.fresh) if placed.fresh else None
+            self._rules.update({placed.positions[index]: contents[index] for index in rules})
             return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
 
     def _store(self, fresh: dict[str, bytes]) -> Run:
@@ -102,6 +104,13 @@ class MemoryLog(LogStore):
         with self._lock:
             positions = sorted(position for position, name in self._names.items() if name.startswith(prefix))
             return sound_updates(((position, self.frames[position]) for position in positions), lambda text: None)
+
+    def find(self, update_ids: Sequence[str]) -> set[str]:
+        with self._lock:
+            return {update_id for update_id in update_ids if update_id in self._ids or update_id in self._gone}
+
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        return [(position, types_pb2.Update.FromString(content)) for position, content in self._rules.items()]
 
     def trim(self, first_position: int, count_max: int) -> int:
         with self._lock:

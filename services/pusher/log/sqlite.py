@@ -23,7 +23,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from fasttree.v1 import pusher_pb2
+from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.disk.database import connect, errors_told, prepare
 from services.pusher.log.disk.end_mark import EndMark, Promise, read_mark
 from services.pusher.log.disk.trimmed_ids import TrimmedIds
@@ -43,7 +43,7 @@ from services.pusher.log.store import (
 )
 from services.shared.clock import RunningTime
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
-from services.shared.wire.record import RecordDamagedError, encode_frames
+from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
 
 logger = logging.getLogger(__name__)
 
@@ -181,18 +181,20 @@ class SqliteLog(LogStore):
     def ends(self) -> LogEnds:
         return self._ends
 
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
         gone = self._ids.find(update_ids)
         if gone:
-            return self._append_unknown(update_ids, contents, gone)
+            return self._append_unknown(update_ids, contents, gone, rules)
         try:
-            run = self._insert(update_ids, contents)
+            run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
         except sqlite3.IntegrityError:
-            return self._append_unknown(update_ids, contents, gone)
+            return self._append_unknown(update_ids, contents, gone, rules)
         return Appended(run, range(run.first_position, run.last_position + 1))
 
-    def _insert(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Run:
-        """Stores updates that should all be new.
+    def _insert(
+        self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]] = ()
+    ) -> Run:
+        """Stores updates that should all be new. `rules`: by their distance from the first.
 
         Raises:
             sqlite3.IntegrityError: One is not; nothing was stored.
@@ -204,7 +206,7 @@ class SqliteLog(LogStore):
         values[1::3] = update_ids
         values[2::3] = frames
         now = self._time.now_s()
-        if len(frames) in _INSERTS and now - self._marked_at < _TIME_MARK_S:
+        if len(frames) in _INSERTS and now - self._marked_at < _TIME_MARK_S and not rules:
             # One statement is a transaction by itself, and lets go of the interpreter lock once, not three times.
             with self._told():
                 self._writer.execute(_INSERTS[len(frames)], values)
@@ -212,6 +214,9 @@ class SqliteLog(LogStore):
         with self._transaction() as writer:
             for offset, rows in _pieces(len(frames)):
                 writer.execute(_INSERTS[rows], values[3 * offset : 3 * (offset + rows)])
+            for index, content in rules:
+                row = (first + index, content, checksum(first + index, content))
+                writer.execute("INSERT INTO rules VALUES (?, ?, ?)", row)
             if now - self._marked_at >= _TIME_MARK_S:
                 writer.execute("INSERT OR REPLACE INTO time_marks VALUES (?, ?)", (first + len(frames) - 1, now))
         if now - self._marked_at >= _TIME_MARK_S:
@@ -226,12 +231,18 @@ class SqliteLog(LogStore):
         return run
 
     def _append_unknown(
-        self, update_ids: Sequence[str], contents: Sequence[bytes], gone: dict[str, tuple[int, int]]
+        self,
+        update_ids: Sequence[str],
+        contents: Sequence[bytes],
+        gone: dict[str, tuple[int, int]],
+        rules: Sequence[int],
     ) -> Appended:
         """Stores those updates that are new, after a look-up of all. `gone`: those whose records are trimmed."""
+        first = self._ends.last + 1
         known = {**self._find(update_ids), **self._ids.known(gone, update_ids, contents)}
-        placed = place(update_ids, contents, known, self._ends.last + 1)
-        run = self._insert(list(placed.fresh), list(placed.fresh.values())) if placed.fresh else None
+        placed = place(update_ids, contents, known, first)
+        kept = [(placed.positions[index] - first, contents[index]) for index in rules]
+        run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept) if placed.fresh else None
         return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
 
     def _find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
@@ -245,6 +256,23 @@ class SqliteLog(LogStore):
                         found[update_id] = (position, update_bytes(position, frame))
                     except RecordDamagedError as error:
                         raise LogDamagedError(str(error), position) from error
+        return found
+
+    def find(self, update_ids: Sequence[str]) -> set[str]:
+        return {*self._find(update_ids), *self._ids.find(update_ids)}
+
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        found: list[tuple[int, types_pb2.Update]] = []
+        with self._reader() as reader, self._told():
+            for position, content, crc32 in reader.execute("SELECT * FROM rules ORDER BY position"):
+                try:
+                    if checksum(position, content) != crc32:
+                        raise DecodeError("its checksum is wrong")
+                    found.append((position, types_pb2.Update.FromString(content)))
+                except DecodeError as error:
+                    raise LogDamagedError(
+                        f"the record of a rule at position {position} in {self.path} is damaged: {error}", position
+                    ) from error
         return found
 
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:

@@ -8,11 +8,11 @@ thread (the rest).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from fasttree.v1 import pusher_pb2
+from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.frames import Run
 
 
@@ -60,12 +60,14 @@ class Appended:
         positions: The position of each update: new, or the first one of a duplicate; 0 for a conflict.
         duplicates: Indexes of those taken before with the same content (in this call, or in an earlier one).
         conflicts: Index → position of the record that has the same id with other content.
+        refusals: Index → why the rules in force refuse it; its position is 0, and its id is unused.
     """
 
     run: Run | None
     positions: Sequence[int]
     duplicates: frozenset[int] = frozenset()
     conflicts: dict[int, int] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,9 @@ class LogStore(ABC):
         """The ends of the log. Never waits for the disk."""
 
     @abstractmethod
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> Appended:
-        """Stores updates; both sequences have one entry for each.
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
+        """Stores updates; both sequences have one entry for each. `rules`: indexes of new ones that change the rules;
+        they are kept for good, whatever is trimmed.
 
         Raises:
             StoreFullError: No room, or the disk fails; nothing was stored.
@@ -131,6 +134,23 @@ class LogStore(ABC):
     def named(self, prefix: str) -> list[tuple[int, bytes]]:
         """Position and content of every record in the log whose update_id begins so, in the log's order. A damaged one
         is left out: whoever needs it meets it at its position."""
+
+    @abstractmethod
+    def find(self, update_ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are in the log. For the writer thread.
+
+        Raises:
+            StoreFullError: The disk fails.
+            LogDamagedError: The ids can't be read, or a record with one of them.
+        """
+
+    @abstractmethod
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        """Every update that changed the rules, with its position, oldest first.
+
+        Raises:
+            LogDamagedError: One can't be read.
+        """
 
     @abstractmethod
     def trim(self, first_position: int, count_max: int) -> int:

@@ -11,13 +11,13 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from services.pusher.log.frames import Run
-from services.pusher.log.group_commit import Committed, Push, Results, WriteQueue
+from services.pusher.log.group_commit import Committed, NotStored, Push, Results, RulesInForce, WriteQueue
 from services.pusher.log.store import Appended, LogStore
 
 logger = logging.getLogger(__name__)
@@ -30,20 +30,19 @@ _SWITCH_INTERVAL_S = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
-class _OwnRecord:
-    """A record that the pusher itself writes into the log."""
-
-    update_id: str
-    content: bytes
-    done: asyncio.Future[Appended]
-
-
-@dataclass(frozen=True, slots=True)
 class _Task:
     """Another write than a push."""
 
     call: Callable[[], Any]
     done: asyncio.Future[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _OwnRecord:
+    """A record that the pusher itself writes into the log."""
+
+    push: Push[bytes]
+    done: asyncio.Future[Appended]
 
 
 class LogWriter:
@@ -52,16 +51,19 @@ class LogWriter:
     Args:
         store: Nobody else may write to it.
         group_updates_max: Most updates in one commit.
+        door: The rules at the log's end.
         tell: Gets, on the event loop and in order, what became of each commit's pushes (`Committed`), then its new
             records (a `Run`), if it has any.
     """
 
-    def __init__(self, store: LogStore, group_updates_max: int, tell: Callable[[object], None]) -> None:
+    def __init__(
+        self, store: LogStore, group_updates_max: int, door: RulesInForce[bytes], tell: Callable[[object], None]
+    ) -> None:
         self._store = store
         self._tell = tell
         self._inbox: SimpleQueue[Push[bytes] | _OwnRecord | _Task | None] = SimpleQueue()
         #: The thread's own; None in it: the end.
-        self._waiting: WriteQueue[bytes, _OwnRecord | _Task | None] = WriteQueue(group_updates_max)
+        self._waiting: WriteQueue[bytes, _OwnRecord | _Task | None] = WriteQueue(group_updates_max, door)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         #: Commits of updates so far; with the updates in them, says how well fsyncs are shared.
@@ -71,18 +73,19 @@ class LogWriter:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._thread.start()
 
-    def append(self, number: int, update_ids: Sequence[str], contents: Sequence[bytes]) -> None:
-        """Makes updates durable, after those of earlier calls. `Committed` says what became of the number."""
-        self._inbox.put(Push(number, update_ids, contents))
+    def append(self, push: Push[bytes]) -> None:
+        """Makes updates durable, after those of earlier calls. `Committed` says what became of the push's number."""
+        self._inbox.put(push)
 
     async def append_own(self, update_id: str, content: bytes) -> Appended:
-        """Makes a record of the pusher's own durable, in its turn. Everyone hears of it before this returns.
+        """Makes a record of the pusher's own durable, in its turn, where the rules take it. Everyone hears of it before
+        this returns.
 
         Raises:
             LogStoreError: It was not stored.
         """
         done: asyncio.Future[Appended] = self._loop.create_future()
-        self._inbox.put(_OwnRecord(update_id, content, done))
+        self._inbox.put(_OwnRecord(Push(0, [update_id], [content], to_judge=True), done))
         return await done
 
     async def run(self, call: Callable[[], Result]) -> Result:
@@ -124,20 +127,19 @@ class LogWriter:
         else:
             self._loop.call_soon_threadsafe(_finish, task.done, result, None)
 
-    def _store_own(self, own: _OwnRecord) -> None:
-        try:
-            appended = self._store.append([own.update_id], [own.content])
-        except Exception as error:
-            self._loop.call_soon_threadsafe(_finish, own.done, None, error)
-        else:
-            self._loop.call_soon_threadsafe(self._stored_own, own, appended)
-
     def _commit(self, group: list[Push[bytes]]) -> None:
         appended, results = self._waiting.commit(group, self._store.append)
         if appended is not None:
             self.commits += 1
         if results:
             self._loop.call_soon_threadsafe(self._committed, results, appended.run if appended is not None else None)
+
+    def _store_own(self, own: _OwnRecord) -> None:
+        _, ((_, result),) = self._waiting.commit([own.push], self._store.append)
+        if isinstance(result, NotStored):
+            self._loop.call_soon_threadsafe(_finish, own.done, None, result.error)
+        else:
+            self._loop.call_soon_threadsafe(self._stored_own, own, result)
 
     # -- on the event loop
 

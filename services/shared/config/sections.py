@@ -13,6 +13,7 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 import msgspec
 
 from services.shared.config.bounds import Name, OptionalAddress, OptionalPath, Period, VolumeType
+from services.shared.domain.limits import PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
 
 SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports")
 
@@ -107,14 +108,13 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
 
     #: The cluster's name: one company's tree in one environment.
     name: Name = "dot-live"
-    #: Volume types, the default first.
-    volume_types: Annotated[list[VolumeType], msgspec.Meta(min_length=1, max_length=64)] = msgspec.field(
+    #: Volume types that a new log begins with, the default first.
+    volume_types: Annotated[list[VolumeType], msgspec.Meta(min_length=1, max_length=VOLUME_TYPES_MAX)] = msgspec.field(
         default_factory=lambda: ["PV"]
     )
-    #: Open commission periods "YYYY-MM", the current one first.
-    periods: Annotated[list[Period], msgspec.Meta(min_length=1, max_length=120)] = msgspec.field(
-        default_factory=lambda: ["2026-11"]
-    )
+    #: Commission periods "YYYY-MM" that are open when a new log begins, the current one first; empty: the month of that
+    #: day (UTC). Later ones are opened by `fasttree period open`.
+    periods: Annotated[list[Period], msgspec.Meta(max_length=PERIODS_MAX)] = msgspec.field(default_factory=list)
     #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
     hosts_file: OptionalPath = ""
     #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
@@ -124,3 +124,7 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
         """The header of an import file names volume types in any case."""
         if len({name.lower() for name in self.volume_types}) < len(self.volume_types):
             yield Problem("volume_types", "must differ in more than their case")
+        if len(self.volume_types) * len(self.periods) > SLOTS_MAX:
+            yield Problem(
+                "periods", f"must be {SLOTS_MAX // len(self.volume_types)} at most with that many volume_types"
+            )

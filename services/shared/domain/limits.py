@@ -12,6 +12,12 @@ STATUS_LENGTH_MAX: Final = 16
 
 #: Letters, digits and underscores, a letter first.
 VOLUME_TYPE_LENGTH_MAX: Final = 16
+VOLUME_TYPES_MAX: Final = 64
+#: Periods that take orders at once, and that were ever opened.
+PERIODS_MAX: Final = 120
+PERIODS_EVER_MAX: Final = 1_200
+#: Volume types times the periods that take orders: each pair has columns of its own.
+SLOTS_MAX: Final = 1_024
 
 #: Ranks from 0, legs from 1 (0: none, or the first free one).
 RANK_MAX: Final = 32_767

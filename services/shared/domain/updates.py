@@ -15,7 +15,15 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.amounts import amount_problem
 from services.shared.domain.columns import NAME_FORM, VOLUME_TYPE_FORM, is_column_name, is_volume_type, text_problem
 from services.shared.domain.days import PERIOD_FORMAT, day_problem, is_period
-from services.shared.domain.limits import REASON_BYTES_MAX, UPDATE_BYTES_MAX, UPDATE_ID_LENGTH_MAX
+from services.shared.domain.limits import (
+    PERIODS_EVER_MAX,
+    PERIODS_MAX,
+    REASON_BYTES_MAX,
+    SLOTS_MAX,
+    UPDATE_BYTES_MAX,
+    UPDATE_ID_LENGTH_MAX,
+    VOLUME_TYPES_MAX,
+)
 from services.shared.domain.members import (
     LEG_WITHOUT_PLACEMENT,
     id_problem,
@@ -29,13 +37,15 @@ from services.shared.domain.sentences import is_plain, quoted
 UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printable ASCII characters"
 NO_CHANGE: Final = (
     "the update holds no change this version knows: set one of member_enrolled, member_changed, member_moved, "
-    "member_removed, volume_posted, held_settled"
+    "member_removed, volume_posted, period_opened, period_closed, volume_type_added, held_settled"
 )
+NO_PERIOD: Final = "period is empty: write it as 2026-11"
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
 TREE_FORM: Final = "tree must be TREE_SPONSOR or TREE_PLACEMENT"
 #: How the ids of what the pusher itself writes into the log begin; nobody else's may.
 OWN_ID_PREFIX: Final = "fasttree/"
 OWN_ID_FORM: Final = f"update_id must not begin with {OWN_ID_PREFIX}: the pusher's own records do"
+RULE_FORM: Final = "{kind} is written by the pusher alone: take it out"
 SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree log skip`"
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
@@ -216,8 +226,50 @@ def _columns_problem(change: types_pb2.MemberEnrolled | types_pb2.MemberChanged)
     return None
 
 
+def _period_problem(change: types_pb2.PeriodOpened | types_pb2.PeriodSealed) -> str | None:
+    if not change.period:
+        return NO_PERIOD
+    return None if is_period(change.period) else f"period: {PERIOD_FORMAT.format(value=quoted(change.period))}"
+
+
+def _closed_problem(change: types_pb2.PeriodClosed) -> str | None:
+    if problem := _period_problem(types_pb2.PeriodSealed(period=change.period)):
+        return problem
+    problem = day_problem(change.late_until)
+    return problem and f"late_until: {problem}"
+
+
+def _type_problem(change: types_pb2.VolumeTypeAdded) -> str | None:
+    if is_volume_type(change.volume_type):
+        return None
+    return f"volume_type: {VOLUME_TYPE_FORM.format(value=quoted(change.volume_type))}"
+
+
+def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
+    rules = change.rules
+    types, opened = rules.volume_types, rules.open_periods
+    late = [each.period for each in rules.late_periods]
+    periods = (*opened, *late, *rules.sealed_periods)
+    if not rules.version or not types or not opened:
+        return "rules need a version, a volume type and an open period"
+    if not all(map(is_volume_type, types)) or len({each.lower() for each in types}) < len(types):
+        return "rules.volume_types: one is none, or stands there twice"
+    if not all(map(is_period, periods)) or len(set(periods)) < len(periods) or rules.current_period not in opened:
+        return "rules: a period is none, or stands there twice, or the current one is not open"
+    if any(not each.late_until or day_problem(each.late_until) for each in rules.late_periods):
+        return "rules.late_periods: a day is none"
+    active = len(opened) + len(late)
+    fits = len(types) <= VOLUME_TYPES_MAX and active <= PERIODS_MAX and len(periods) <= PERIODS_EVER_MAX
+    return None if fits and len(types) * active <= SLOTS_MAX else "rules: more volume types or periods than fit"
+
+
 _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "volume_posted": _volume_problem,
+    "period_opened": _period_problem,
+    "period_closed": _closed_problem,
+    "period_sealed": _period_problem,
+    "volume_type_added": _type_problem,
+    "rules_founded": _founded_problem,
     "member_enrolled": _enrolled_problem,
     "member_changed": _changed_problem,
     "member_moved": _moved_problem,
@@ -226,4 +278,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "held_settled": _settled_problem,
 }
 #: What a client that pushes a change of the pusher's own is told.
-_OWN_KINDS: dict[str | None, str] = {"update_skipped": SKIP_FORM}
+_OWN_KINDS: dict[str | None, str] = {
+    "update_skipped": SKIP_FORM,
+    **{kind: RULE_FORM.format(kind=kind) for kind in ("rules_founded", "period_sealed")},
+}

@@ -11,14 +11,15 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
+from services.shared.rules import Rules, rules_from
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest
@@ -29,7 +30,7 @@ from services.treenode.node import cutover_events as cut
 from services.treenode.node.cutover_events import Cause
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.build_runner import OF_THE_LOG, BuildRunner
-from services.treenode.tree import CarriedHold, ImportTable, Tree, TreeConfig, defect
+from services.treenode.tree import CarriedHold, ImportTable, Tree, defect, resolved
 
 Response = treenode_pb2.LoadImportResponse
 _Phase = treenode_pb2.ImportPhase
@@ -139,6 +140,28 @@ class ImportBuild(BuildRunner):
         self.figures: treenode_pb2.Reconciliation | None = None
 
     @property
+    def _rules(self) -> Rules:
+        """Those at the file's position; where the pusher is of a version that does not say them, the live tree's."""
+        manifest = self._manifest
+        return rules_from(manifest.rules) if manifest.HasField("rules") else self.node.in_force.tree.rules
+
+    def _check_rules(self) -> None:
+        if not self._rules.volume_types or not self._rules.periods:
+            raise UnavailableError(
+                f"import {self._manifest.import_id}: the pusher does not say which rules hold at the file's position; "
+                "upgrade the pusher"
+            )
+
+    def meant(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> Sequence[types_pb2.Update]:
+        """An order without a period meant the one that was current at its own position, not at the file's."""
+        rules, changes = self._rules, self._manifest.current_periods
+        whole = []
+        for position, update in zip(positions, updates, strict=True):
+            current = next((each.period for each in reversed(changes) if each.position <= position), "")
+            whole.append(resolved(update, replace(rules, current_period=current or rules.current_period)))
+        return whole
+
+    @property
     def percent(self) -> int:
         """Four phases before the import is done; each is taken for a quarter of the way."""
         phase, percent = self._told
@@ -146,7 +169,8 @@ class ImportBuild(BuildRunner):
 
     async def make(self) -> Tree:
         """Fetches the file, has it read, and builds the tree. Raises ImportRefusedError and others."""
-        loader, manifest, cluster = self._loader, self._manifest, self.node.cluster
+        loader, manifest = self._loader, self._manifest
+        self._check_rules()
         self._tell_phase(_Phase.IMPORT_PHASE_DOWNLOADING, 0.0)
         path = await loader.files.get(
             manifest,
@@ -155,8 +179,7 @@ class ImportBuild(BuildRunner):
         )
         self._tell_phase(_Phase.IMPORT_PHASE_CHECKING, 0.0)
         table = await loader.tables.read(self._read_request(path), self._hear_of_reading)
-        config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
-        tree = await _build(table, config, manifest)
+        tree = await _build(table, self._rules, manifest)
         if self._manifest.carried_removals:
             tree.carry_removals((each.member_id, each.position) for each in self._manifest.carried_removals)
             self.removals_carried = True
@@ -200,12 +223,11 @@ class ImportBuild(BuildRunner):
         return super().error_of(outcome)
 
     def _read_request(self, path: Path) -> ReadRequest:
-        cluster = self.node.cluster
         return ReadRequest(
             path=str(path),
             file_format=int(self._manifest.format),
-            volume_types=list(cluster.volume_types),
-            periods=list(cluster.periods),
+            volume_types=list(self._rules.volume_types),
+            periods=list(self._rules.periods),
             limits=self._loader.limits,
         )
 
@@ -224,10 +246,10 @@ class ImportBuild(BuildRunner):
             self._tell(Response(phase=phase, percent=told[1], rows=self.rows))
 
 
-async def _build(table: ImportTable, config: TreeConfig, manifest: types_pb2.ImportManifest) -> Tree:
+async def _build(table: ImportTable, rules: Rules, manifest: types_pb2.ImportManifest) -> Tree:
     """Builds the tree in threads that give way to the node's others. Raises ImportRefusedError."""
     threads = ThreadPoolExecutor(1, thread_name_prefix="build", initializer=_give_way)
-    building = partial(Tree.from_table, table, config, manifest.import_id, manifest.as_of_position)
+    building = partial(Tree.from_table, table, rules, manifest.import_id, manifest.as_of_position)
     try:
         return await asyncio.get_running_loop().run_in_executor(threads, building)
     except OverflowError as error:

@@ -23,6 +23,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.rules import rules_of
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.kernels.compiling import cache_folder, everything_is_cached, tell_compiling
@@ -30,11 +31,11 @@ from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.gate import ReadGate
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
 from services.treenode.snapshots.state_file import read_state, write_state_to
-from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
+from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree
 from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import leg_digests
 
-CONFIG = TreeConfig(volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
+CONFIG = rules_of(volume_types=("PV", "CV"), periods=("2026-11", "2026-10"))
 
 
 def tables(folder: Path) -> Iterator[ImportTable]:
@@ -230,10 +231,20 @@ def warm_up_node() -> None:
     leg_digests(tree, TOP)
     tree.relayout()
     warm_up_wide_volumes(tree, built)
+    for each in (built, tree):
+        each.apply(each.position + 1, end_of_a_month())
     warm_up_writing()
     empty = Tree.empty(CONFIG)
     asyncio.run(ask_about_nobody(empty))
     empty.apply(1, updates("m"))
+
+
+def end_of_a_month() -> list[types_pb2.Update]:
+    """A period is opened, and another one closed."""
+    return [
+        types_pb2.Update(update_id="opened", period_opened=types_pb2.PeriodOpened(period="2026-12")),
+        types_pb2.Update(update_id="closed", period_closed=types_pb2.PeriodClosed(period="2026-10")),
+    ]
 
 
 def warm_up_wide_volumes(tree: Tree, built: Tree) -> None:

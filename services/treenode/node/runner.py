@@ -17,6 +17,7 @@ from typing import Any, get_args
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
+from services.shared.rules import NO_RULES, Rules
 from services.shared.serving.background import Background
 from services.shared.serving.errors import OutOfRangeError
 from services.treenode.node import told
@@ -41,7 +42,7 @@ from services.treenode.node.tree_in_force import OldTree, TreeInForce
 from services.treenode.reports import ReadGate
 from services.treenode.reports.waiters import PositionWaiters
 from services.treenode.settings import TreeNodeSettings
-from services.treenode.tree import Skip, Tree, TreeConfig
+from services.treenode.tree import Skip, Tree
 
 logger = logging.getLogger(__name__)
 
@@ -73,10 +74,11 @@ class NodeRunner:
         self._background = background
         self.cluster = cluster
         self.core = NodeCore(settings.node, now_s(), random.random)
-        self.tree_config = TreeConfig(tuple(cluster.volume_types), tuple(cluster.periods))
         self.gate = ReadGate()
         #: The tree that updates go to, served or not.
-        self.in_force: TreeInForce[Tree, int] = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.in_force: TreeInForce[Tree, int] = TreeInForce(Tree.empty(NO_RULES), (0, 0))
+        #: What held before the log's first record of a rule, as the pusher said.
+        self.founding_rules = NO_RULES
         #: Who waits for a position of that tree; and who waits for one of the tree that is served.
         self.waiters, self.served_waiters = (PositionWaiters(settings.report_position_waits_max) for _ in range(2))
         #: What is served instead of it, in a node that went over to another log; None where it is served itself.
@@ -260,6 +262,13 @@ class NodeRunner:
             return f"halted before update {halt.before}{held}: {halt.reason}"
         return "" if fault is None else f"can't build a new tree: update {fault.fault_position}: {fault.reason}"
 
+    def begin_with(self, rules: Rules) -> None:
+        """The rules that the pusher's log begins with: an empty node has no others."""
+        self.founding_rules = rules
+        if self.core.sequence.empty and self.in_force.tree.rules != rules:
+            self.in_force = TreeInForce(Tree.empty(rules), (0, 0))
+            self.teach_skips(self.in_force.tree)
+
     def fail(self, error: BaseException) -> None:
         """The node can't go on: its state is not what it should be. The process ends without a snapshot of it."""
         self._background.fail(error, "the node's state")
@@ -302,6 +311,7 @@ class NodeRunner:
         loading_import_id, loading_percent = self.loading
         halt = sequence.halt
         fault = halt or self.build_fault
+        file_volume_types, file_periods = in_force.tree.slots.beyond(in_force.tree.rules)
         return coordinator_pb2.NodeStatus(
             state=coordinator_pb2.NodeState.ValueType(int(self.core.state)),
             import_id=sequence.import_id,
@@ -317,6 +327,8 @@ class NodeRunner:
             halted_before=halt.before if halt is not None else 0,
             halt_reason=self.trouble,
             fault_position=fault.fault_position if fault is not None else 0,
+            file_periods=file_periods,
+            file_volume_types=file_volume_types,
         )
 
     # -- what the core asks for
@@ -355,7 +367,7 @@ class NodeRunner:
 
     def _start_empty(self, action: SetAside) -> None:
         logger.warning("starts empty: %s", action.reason)
-        self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.in_force = TreeInForce(Tree.empty(NO_RULES), (0, 0))
         self.teach_skips(self.in_force.tree)
         self._set_aside(action.reason)
         self.moved()
@@ -367,7 +379,7 @@ class NodeRunner:
             self.old = OldTree(sequence.old_log_id, self.in_force.tree)
             # Positions of the old log, which reports tell, are none of the new one's, which they may wait for.
             self.served_waiters.reached(0)
-        self.in_force = TreeInForce(Tree.empty(self.tree_config), (0, 0))
+        self.in_force = TreeInForce(Tree.empty(NO_RULES), (0, 0))
         self.teach_skips(self.in_force.tree)
         self.moved()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 
 import grpc
 import grpc.aio
@@ -85,6 +85,10 @@ class BuildRunner(ABC):
 
     async def compare(self) -> str:
         """Why the new tree differs too much from the live one; empty where it does not."""
+        raise NotImplementedError
+
+    def meant(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> Sequence[types_pb2.Update]:
+        """Carried updates with what they left open filled in, as it was at their positions."""
         raise NotImplementedError
 
     def failed_to_make(self, error: Exception) -> BuildEvent:
@@ -204,7 +208,7 @@ class BuildRunner(ABC):
         try:
             updates = dict(zip(wanted, await self._opened_log().updates_at(wanted), strict=True))
             offered = [updates.get(position, types_pb2.Update()) for position in positions]
-            self.tree.offer_carried(positions, offered, self.holds)
+            self.tree.offer_carried(positions, self.meant(positions, offered), self.holds)
         except Exception as error:
             self.node.handle(self._unread(error))
         else:

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.domain.addresses import address_problem
 from services.shared.domain.limits import SKIPS_MAX
+from services.shared.domain.updates import change_problem
+from services.shared.rules import rules_from
 from services.shared.serving.errors import (
     AbortedError,
     DataLossError,
@@ -104,6 +106,7 @@ class UpdateStreams:
         try:
             response = await stream.meet(hello, skips)
             if stream.goes_on:
+                self._begin_with(request.hello)
                 self.pusher_address = request.hello.pusher_address
                 logger.info("pusher %s speaks: log %s", self.pusher_address, hello.log_id)
             yield response
@@ -122,6 +125,20 @@ class UpdateStreams:
         """Ends the stream that is served now, if there is one."""
         if self._served is not None:
             self._served.end(reason)
+
+    def _begin_with(self, hello: treenode_pb2.PusherHello) -> None:
+        """An empty node begins with the rules that the log begins with. Raises where the pusher does not say them."""
+        founded = types_pb2.RulesFounded(rules=hello.founding_rules)
+        founded.rules.version = 1  # as they are by the log's first record of a rule
+        problem = change_problem("rules_founded", founded)
+        if problem is None:
+            self._node.begin_with(rules_from(hello.founding_rules))
+        elif self._node.core.sequence.empty and not self._node.core.sequence.records_wait:
+            raise FailedPreconditionError(
+                f"the pusher does not say which rules its log begins with ({problem}); upgrade the pusher",
+                reason="RULES_UNKNOWN",
+                field="hello.founding_rules",
+            )
 
     def _checked(self, request: _Request) -> PusherHello:
         """The hello, which is for this cluster, and may be kept."""

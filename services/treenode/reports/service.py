@@ -237,8 +237,8 @@ class ReportServicer:
             members=tree.member_count,
             roots=tree.root_count,
             holding_tank=tree.holding_count,
-            volume_types=catalogue.volume_types,
-            periods=catalogue.periods,
+            volume_types=filter(None, catalogue.volume_types),
+            periods=filter(None, catalogue.periods),
         )
         for name, column in catalogue.further.items():
             answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])

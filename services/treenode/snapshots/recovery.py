@@ -73,7 +73,7 @@ class Recovery:
         if state is None or not self._fits(state):
             sequence = self._node.core.sequence
             is_whole = sequence.import_id == 0 and sequence.log_end is not None and sequence.log_end.first_position == 1
-            return TreeInForce(Tree.empty(self._node.tree_config), (0, 0)) if is_whole else None
+            return TreeInForce(Tree.empty(self._node.founding_rules), (0, 0)) if is_whole else None
         return TreeInForce(restore_tree(state), last_record(state.label), tuple(state.label["carried_positions"]))
 
     def _fits(self, state: StateFile) -> bool:

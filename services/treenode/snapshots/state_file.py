@@ -33,6 +33,8 @@ PIECE_BYTES = 8 * 1024**2
 #: Reading takes larger ones: after each it waits for the interpreter, which may be busy with the process's own start.
 READ_PIECE_BYTES = 32 * 1024**2
 READER_THREADS = 2
+#: Rows of zeros behind an array's own: memory that is not written takes none.
+SPARE_ROWS_MAX = 4_096
 #: An array of any length may want so large a capacity.
 CAPACITY_MIN = 8192
 
@@ -54,7 +56,7 @@ class StateFile(NamedTuple):
     meta: dict[str, Any]
     #: The engine's; each owns its memory. Those that `meta` names under `growing` have spare capacity behind what they
     #: hold: they are `meta["room"]` long (the key's name is the format's) along the axis that it gives, whatever the
-    #: file has.
+    #: file has. Those under `spare` are the first rows of as many as it says, the others being zeros.
     arrays: dict[str, AnyArray]
 
 
@@ -223,7 +225,7 @@ def _allocate(
     """Memory for the arrays, which must be exactly what the file has before its header."""
     if len(entries) > ARRAYS_MAX:
         raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
-    growing, capacity = meta.get("growing", {}), meta.get("room", 0)
+    growing, capacity, spare = meta.get("growing", {}), meta.get("room", 0), meta.get("spare", {})
     offset = ALIGNMENT_BYTES
     shapes = {}
     for entry in entries:
@@ -242,7 +244,17 @@ def _allocate(
             shapes[entry["name"]][axis] = capacity
     if offset != header_offset:
         raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
-    return {entry["name"]: np.empty(tuple(shapes[entry["name"]]), np.dtype(entry["dtype"])) for entry in entries}
+    return {
+        entry["name"]: _memory(shapes[entry["name"]], np.dtype(entry["dtype"]), spare.get(entry["name"], 0))
+        for entry in entries
+    }
+
+
+def _memory(shape: list[int], dtype: np.dtype[Any], rows: int) -> AnyArray:
+    """An array; of one that is to have `rows`, the first ones: its base has the others too, as zeros."""
+    if len(shape) != 2 or not shape[0] <= rows <= SPARE_ROWS_MAX:
+        return np.empty(tuple(shape), dtype)
+    return np.zeros((rows, shape[1]), dtype)[: shape[0]]
 
 
 def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path: Path) -> None:

@@ -1,6 +1,6 @@
 """The genealogy engine: columns, kernels, updates. No I/O, no clock; usable and measurable alone.
 
-    tree = Tree.from_table(table, TreeConfig(("PV",), ("2026-11",)), import_id=1, position=0)
+    tree = Tree.from_table(table, rules_of(("PV",), ("2026-11",)), import_id=1, position=0)
     tree.apply(1, updates)
 
 **Layout.** Two trees, by sponsor and by placement, over the same members, and no Python object for any of them. A
@@ -15,7 +15,7 @@ get the next row and the same seat number, at the end.
 | `ids.slots` | about 6 | open addressing by the id's 64-bit key: all and only the places, each once |
 | `kind` | 1 | 1 distributor, 2 customer; 0: an empty place, or a free row |
 | `status`, `rank`, `joined_on`, `leg` | 12 | the member's own; `leg`: 0 unless placed, no two of a parent alike |
-| `personal` | 4 a slot (8 once needed) | own volume; a slot is one volume type in one period |
+| `personal` | 4 a slot (8 once needed) | own volume; a slot is one volume type in one period (columns/slots.py) |
 | `parent` | 4 a tree | the parent's seat; TOP; FREE in both trees or in none |
 | `following`, `preceding` | 8 a tree | siblings; the first one's `preceding` is the last one: both ends are at hand |
 | `span` | 4 a tree | clean: the end of the range that is exactly the downline; dirty: the first child (links.py) |
@@ -43,17 +43,18 @@ front lines, downlines; rows and seats mean something until the next update only
 slower; `relayout()` gives the same tree in a fresh layout. Arrays are replaced, never resized, when they grow or widen.
 
 **Determinism.** What an update does depends on the state alone: not on its batch, row numbers, codes of texts, or when
-the tree was laid out anew. The digest (digest.py) holds all nodes to that.
+the tree was laid out anew. What is in force (`Tree.rules`) is a part of the state, and changed by updates alone. The
+digest (digest.py) holds all nodes to that.
 """
 
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.tree.failures import StopBeforeError, UpdateFailedError, defect
-from services.treenode.tree.held import CarriedHold, NotApplied
+from services.treenode.tree.held import CarriedHold, NotApplied, resolved
 from services.treenode.tree.reconcile import Reconciliation
 from services.treenode.tree.skips import Skip
 from services.treenode.tree.state import StateError
 from services.treenode.tree.table import FurtherColumn, ImportTable
-from services.treenode.tree.tree import Tree, TreeConfig
+from services.treenode.tree.tree import Tree
 from services.treenode.tree.validate import InvariantError
 
 __all__ = [
@@ -69,7 +70,7 @@ __all__ = [
     "StateError",
     "StopBeforeError",
     "Tree",
-    "TreeConfig",
     "UpdateFailedError",
     "defect",
+    "resolved",
 ]

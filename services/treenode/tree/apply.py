@@ -157,7 +157,8 @@ def _post_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list
             _apply_next(tree, update, not_applied)
         return
     asked = words_of(member_ids)
-    slots = np.array([tree.slot(order.volume_type, order.period) for order in orders], dtype=np.int32)
+    of_orders = tree.slots.of_orders
+    slots = np.array([of_orders(order.volume_type, order.period) for order in orders], dtype=np.int32)
     amounts = np.array([order.amount_hundredths for order in orders], dtype=np.int64)
     done = 0
     while True:

@@ -11,9 +11,10 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import NO_DAY
-from services.shared.domain.sentences import quoted
 from services.shared.domain.updates import NO_CHANGE, change_problem
+from services.shared.rules import CHANGES, RULE_VERSION, Refused, changed
 from services.treenode.tree.columns.ids import find_one, key_of, packed_id
+from services.treenode.tree.failures import StopBeforeError
 from services.treenode.tree.held import of_removed
 from services.treenode.tree.kernels.legs import choose_leg
 from services.treenode.tree.kernels.links import TOP, is_below
@@ -69,10 +70,26 @@ def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
     change = getattr(update, kind)
     if problem := change_problem(kind, change):
         return Refusal(problem)
+    if kind in CHANGES:
+        return _take_rules(tree, kind, change)
     try:
         _APPLY[kind](tree, change)
     except _RefusedError as refused:
         return refused.refusal
+    return None
+
+
+def _take_rules(tree: Tree, kind: str, change: Any) -> Refusal | None:
+    rules = changed(tree.rules, kind, change)
+    if isinstance(rules, Refused):
+        return Refusal(rules.reason)
+    if rules.version > RULE_VERSION:
+        raise StopBeforeError(
+            f"updates have the meaning of version {rules.version} from here on, and this build knows {RULE_VERSION}: "
+            "upgrade this node"
+        )
+    tree.changing = True
+    tree.take_rules(rules)
     return None
 
 
@@ -268,9 +285,9 @@ def _make_ready_to_roll_up(tree: Tree, row: int, heir: int) -> None:
 
 def _post(tree: Tree, posted: types_pb2.VolumePosted) -> None:
     member_id = posted.member_id
-    slot = tree.slot(posted.volume_type, posted.period)
-    if slot < 0:
-        raise _RefusedError(_why_no_slot(tree, posted.volume_type, posted.period))
+    if problem := tree.rules.order_problem(posted.volume_type, posted.period):
+        raise _RefusedError(problem)
+    slot = tree.slots.of_orders(posted.volume_type, posted.period)
     row = _member_row(tree, member_id, "member")
     tree.ensure_volume_width(slot, row, posted.amount_hundredths)
     slots = np.array([slot], dtype=np.int32)
@@ -285,12 +302,6 @@ def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
     if skipped.position >= tree.position:
         raise _RefusedError("only an update that came before can be skipped")
     tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
-
-
-def _why_no_slot(tree: Tree, volume_type: str, period: str) -> str:
-    if volume_type and volume_type not in tree.volume_types:
-        return f"there is no volume type {quoted(volume_type)}: {', '.join(tree.volume_types)}"
-    return f"period {quoted(period)} is not open: {', '.join(tree.periods)}"
 
 
 #: What applies each change, once its form is known to be good.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.rules import Rules
 from services.treenode.tree.kernels.kernel import Int64s
 
 #: How many rejected updates are kept to be listed; the count and the digest know of all.
@@ -88,6 +89,20 @@ def of_removed(member_id: str, removed_at: int) -> str:
         f"member {member_id} was removed at position {removed_at}: drop it, or retry it once the id is that of the "
         "person meant"
     )
+
+
+def resolved(update: types_pb2.Update, rules: Rules) -> types_pb2.Update:
+    """The update with what it leaves open filled in, by the rules at its own position: an order's type and period."""
+    if not update.HasField("volume_posted"):
+        return update
+    posted = update.volume_posted
+    meant = rules.orders.get((posted.volume_type, posted.period))
+    if meant is None or meant == (posted.volume_type, posted.period):
+        return update
+    whole = types_pb2.Update()
+    whole.CopyFrom(update)
+    whole.volume_posted.volume_type, whole.volume_posted.period = meant
+    return whole
 
 
 def _digest(*parts: object) -> int:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from fasttree.v1 import types_pb2
 from services.treenode.tree.changes import Refusal, attempt, find_place
 from services.treenode.tree.failures import HeldUpdateError
-from services.treenode.tree.held import HeldUpdate, NotApplied, RejectedUpdates
+from services.treenode.tree.held import HeldUpdate, NotApplied, RejectedUpdates, resolved
 from services.treenode.tree.store import NOBODY
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def _try_again(tree: Tree, ready: list[int], not_applied: list[NotApplied]) -> N
 
 
 def _held(tree: Tree, position: int, update: types_pb2.Update, refusal: Refusal) -> HeldUpdate:
+    # An order keeps what it meant at its position, whatever is in force when its member comes.
+    update = resolved(update, tree.rules)
     return HeldUpdate(position, update, refusal.waits_for, refusal.reason, refusal.removed_at, tree.position)
 
 

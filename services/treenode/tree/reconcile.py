@@ -105,8 +105,7 @@ def _volumes(before: Tree, after: Tree, pairs: Int32s) -> tuple[int, int]:
     others = pairs[both]
     changed = np.zeros(len(both), dtype=np.bool_)
     difference = 0
-    slots_before = {key: slot for slot, key in enumerate(before.slot_keys())}
-    slots_after = {key: slot for slot, key in enumerate(after.slot_keys())}
+    slots_before, slots_after = dict(before.slots.in_order), dict(after.slots.in_order)
     for key in dict.fromkeys((*slots_before, *slots_after)):
         amounts = [
             tree.store.personal[slots[key], rows] if key in slots else np.zeros(len(both), dtype=np.int64)

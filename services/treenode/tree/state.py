@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
+from services.shared.rules import Rules, rules_from, rules_message, rules_of
 from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.columns.further import Column, FurtherColumns
 from services.treenode.tree.columns.ids import IdTable, empty_slots
 from services.treenode.tree.columns.names import Names
+from services.treenode.tree.columns.slots import Slots, with_slots_like
 from services.treenode.tree.held import (
     CarriedHold,
     EndedWait,
@@ -30,20 +32,33 @@ from services.treenode.tree.held import (
     NotApplied,
     RejectedUpdates,
     Settled,
+    resolved,
 )
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.skips import Skips
-from services.treenode.tree.store import PLACES, USED, Store, capacity_for, empty_store, widened, with_slots
+from services.treenode.tree.store import (
+    PLACES,
+    USED,
+    Store,
+    capacity_for,
+    empty_store,
+    rows_with_spare,
+    widened,
+    with_slots,
+)
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
 
-#: Grows with each change of what state() gives; another one is refused.
-FORMAT = 4
+#: Grows with each change of what state() gives. Those from before rules were in the log are read too; 3 is from before
+#: removals were remembered.
+FORMAT = 5
+FORMATS = (3, 4, FORMAT)
 
-_COLUMNS = ("kind", "status", "rank", "joined_on", "leg", "personal")
-_SEATED = ("parent", "span", "following", "preceding", "level", "members", "group")
+_COLUMNS = ("kind", "status", "rank", "joined_on", "leg")
+_SEATED = ("parent", "span", "following", "preceding", "level", "members")
 _MAPPED = ("seat_of", "row_at")
+_VOLUMES = ("personal", "sponsor.group", "placement.group")
 _WHOLE = ("counters", "digests")
 #: Of HeldUpdates: (id, position) each.
 _REMOVALS = ("removals", "earlier_removals", "carried_removals")
@@ -59,9 +74,10 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays: dict[str, AnyArray] = {name: getattr(store, name) for name in _WHOLE}
     arrays["ids"] = store.ids.words[:used]
     arrays["slots"] = store.ids.slots
-    arrays.update({name: getattr(store, name)[..., :used] for name in _COLUMNS})
+    arrays.update({name: getattr(store, name)[:used] for name in _COLUMNS})
+    arrays.update(_volumes(store))
     for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
-        arrays.update({f"{label}.{name}": getattr(columns, name)[..., :used] for name in _SEATED})
+        arrays.update({f"{label}.{name}": getattr(columns, name)[:used] for name in _SEATED})
         arrays[f"{label}.top"] = columns.top
     arrays.update({f"placement.{name}": getattr(store.placement, name)[:used] for name in _MAPPED})
     further = [f"further.{name}" for name in tree.further]
@@ -79,14 +95,15 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays.update({f"further.{name}": column.values[:used] for name, column in tree.further.items()})
     meta = {
         "format": FORMAT,
-        "growing": {"ids": 0} | {name: arrays[name].ndim - 1 for name in (*_COLUMNS, *seated, *further)},
+        "growing": {"ids": 0} | {name: arrays[name].ndim - 1 for name in (*_COLUMNS, *_VOLUMES, *seated, *further)},
         "room": capacity_for(used),
+        "spare": dict.fromkeys(_VOLUMES, rows_with_spare(len(store.slot_tags))),
         "import_id": tree.import_id,
         "position": tree.position,
         "digest": tree.digest,
         "ring_start": tree.ring_start,
-        "volume_types": list(tree.volume_types),
-        "periods": list(tree.periods),
+        "slots": tree.slots.keys,
+        "rules": rules_message(tree.rules).SerializeToString(deterministic=True).hex(),
         "statuses": tree.statuses.texts,
         "further": [[name, column.kind, column.names.texts] for name, column in tree.further.items()],
         "held": [
@@ -101,26 +118,46 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     return meta, arrays
 
 
-def store_from(arrays: Mapping[str, AnyArray], slot_tags: AnyArray, status_hashes: AnyArray) -> Store:
+def _volumes(store: Store) -> dict[str, AnyArray]:
+    """The rows of volumes up to the last one in which anybody has any: what is behind it needs no disk."""
+    rows = 1 + max(np.flatnonzero(store.magnitudes), default=0)
+    volumes = (store.personal, store.sponsor.group, store.placement.group)
+    return {name: rows_of[:rows, : store.used] for name, rows_of in zip(_VOLUMES, volumes, strict=True)}
+
+
+def rules_from_meta(meta: Mapping[str, Any]) -> tuple[Rules, Slots]:
+    """The rules of a state, and what its slots hold. Raises KeyError or ValueError where they are not there."""
+    if meta["format"] != FORMAT:
+        rules = rules_of(meta["volume_types"], meta["periods"], version=0)
+        return rules, Slots.first(rules)
+    rules = rules_from(types_pb2.Rules.FromString(bytes.fromhex(meta["rules"])))
+    return rules, Slots([None if key is None else (key[0], key[1]) for key in meta["slots"]], rules)
+
+
+def store_from(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyArray) -> Store:
     """A store with spare capacity from a state. Raises KeyError or ValueError where columns are missing or differ."""
     used = int(arrays["counters"][USED])
     columns = _Columns(used, len(arrays["kind"]))
     volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
-    like = empty_store(1, arrays["ids"].shape[1], slot_tags, status_hashes, volume_dtype)
+    tags = slots.tags()[: len(arrays["personal"])]
+    like = empty_store(1, arrays["ids"].shape[1], tags, status_hashes, volume_dtype)
     trees = {}
     for label, model in (("sponsor", like.sponsor), ("placement", like.placement)):
         seated = (*_SEATED, *_MAPPED) if label == "placement" else _SEATED
         taken = {name: columns.take(arrays[f"{label}.{name}"], getattr(model, name)) for name in seated}
-        trees[label] = model._replace(**taken, top=columns.whole(arrays[f"{label}.top"], model.top))
+        group = columns.take(arrays[f"{label}.group"], model.group)
+        trees[label] = model._replace(**taken, group=group, top=columns.whole(arrays[f"{label}.top"], model.top))
     store = like._replace(
         **{name: columns.take(arrays[name], getattr(like, name)) for name in _COLUMNS},
         **{name: columns.whole(arrays[name], getattr(like, name)) for name in _WHOLE},
+        personal=columns.take(arrays["personal"], like.personal),
         sponsor=trees["sponsor"],
         placement=trees["placement"],
         ids=IdTable(columns.take(arrays["ids"], like.ids.words, axis=0), arrays["slots"]),
     )
     columns.copy()
     set_magnitudes(store, used)
+    store = with_slots_like(store, slots)
     places = int(store.counters[PLACES])
     if arrays["slots"].dtype != np.int32 or len(arrays["slots"]) < len(empty_slots(places + places // 8)):
         return with_slots(store, capacity_for(places))
@@ -147,7 +184,7 @@ class _Columns:
         if self.owned:
             return column
         shape[axis] = self._capacity
-        longer = np.empty(shape, column.dtype)
+        longer = np.empty(shape, column.dtype) if column.ndim == 1 else np.zeros(shape, column.dtype)
         self._copies.append((longer[: self._used] if axis == 0 else longer[..., : self._used], column))
         return longer
 
@@ -175,17 +212,20 @@ def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capaci
     return FurtherColumns(columns)
 
 
-def held_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> HeldUpdates:
-    """The held updates of a state."""
-    held = HeldUpdates(settled=Settled(arrays["held.settled"].reshape(-1, 2).copy()))
+def held_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], rules: Rules) -> HeldUpdates:
+    """The held updates of a state. `rules`: what orders of a state from before rules were in the log meant."""
+    first = meta["format"] == FORMATS[0]
+    settled = arrays["resolved" if first else "held.settled"]
+    held = HeldUpdates(settled=Settled(settled.reshape(-1, 2).copy()))
     body = arrays["held.bytes"].tobytes()
     begin = 0
-    for (position, waits_for, reason, removed_at, since), end in zip(
-        meta["held"], arrays["held.ends"].tolist(), strict=True
-    ):
-        update = types_pb2.Update.FromString(body[begin:end])
+    for entry, end in zip(meta["held"], arrays["held.ends"].tolist(), strict=True):
+        position, waits_for, reason, removed_at, since = (*entry, 0, entry[0]) if first else entry
+        update = resolved(types_pb2.Update.FromString(body[begin:end]), rules)
         held.hold(HeldUpdate(position, update, waits_for, reason, removed_at, since))
         begin = end
+    if first:
+        return held
     for position, waits_for, removed_at, since, until in meta["ended_waits"]:
         held.ended_waits.append(EndedWait(CarriedHold(position, waits_for, removed_at), since, until))
     held.removals = dict(_removals_from("removals", arrays))

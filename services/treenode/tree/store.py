@@ -57,7 +57,8 @@ class Store(NamedTuple):
     joined_on: Int32s
     #: int32: leg of the placement, from 1; 0 without one.
     leg: Int32s
-    #: (slots, capacity) hundredths; a slot is one volume type in one period. int32 until one does not fit, then int64.
+    #: (slots, capacity) hundredths; a slot is one volume type in one period (columns/slots.py). int32 until one does
+    #: not fit, then int64.
     personal: AnyArray
     sponsor: Genealogy
     placement: Genealogy
@@ -90,11 +91,22 @@ def capacity_for(places: int) -> int:
     return places + places // 4 + 4096
 
 
+def rows_of_zeros(rows: int, capacity: int, dtype: type[np.generic]) -> AnyArray:
+    """Zeros for so many slots, with spare rows behind them (its base); zeros that nobody writes take no memory."""
+    return np.zeros((rows_with_spare(rows), capacity), dtype=dtype)[:rows]
+
+
+def rows_with_spare(rows: int) -> int:
+    """How many rows to have for so many slots."""
+    return rows + max(8, rows // 4)
+
+
 def empty_store(
     capacity: int, id_words: int, slot_tags: UInt64s, status_hashes: UInt64s, volume_dtype: VolumeType = np.int32
 ) -> Store:
     """A store without members, and without volumes: those that nobody has take no memory."""
     slots = len(slot_tags)
+    groups = [rows_of_zeros(slots, capacity, np.int64) for _ in range(2)]
     counters = np.zeros(COUNTERS, dtype=np.int64)
     counters[FREE_HEAD] = -1
     return Store(
@@ -104,9 +116,9 @@ def empty_store(
         rank=np.empty(capacity, dtype=np.int16),
         joined_on=np.empty(capacity, dtype=np.int32),
         leg=np.empty(capacity, dtype=np.int32),
-        personal=np.zeros((slots, capacity), dtype=volume_dtype),
-        sponsor=empty_genealogy(capacity, slots, mapped=False),
-        placement=empty_genealogy(capacity, slots, mapped=True),
+        personal=rows_of_zeros(slots, capacity, volume_dtype),
+        sponsor=empty_genealogy(capacity, 0, mapped=False)._replace(group=groups[0]),
+        placement=empty_genealogy(capacity, 0, mapped=True)._replace(group=groups[1]),
         slot_tags=slot_tags,
         status_hashes=status_hashes,
         counters=counters,
@@ -123,18 +135,26 @@ def widened(column: AnyArray, used: int, capacity: int) -> AnyArray:
     return grown
 
 
-def _grown_genealogy(tree: Genealogy, used: int, capacity: int) -> Genealogy:
+def _widened_volumes(store: Store, volumes: AnyArray, capacity: int, dtype: type[np.generic]) -> AnyArray:
+    """A copy of the volumes, which takes no memory for the slots that nobody has volume in."""
+    grown = rows_of_zeros(len(volumes), capacity, dtype)
+    for slot in np.flatnonzero(store.magnitudes):
+        grown[slot, : store.used] = volumes[slot, : store.used]
+    return grown
+
+
+def _grown_genealogy(store: Store, tree: Genealogy, capacity: int) -> Genealogy:
     grown = {
-        name: widened(column, used, capacity)
+        name: widened(column, store.used, capacity)
         for name, column in tree._asdict().items()
-        if name != "top" and column.shape[-1] > 0
+        if name not in ("top", "group") and column.shape[-1] > 0
     }
-    return tree._replace(**grown)
+    return tree._replace(group=_widened_volumes(store, tree.group, capacity, np.int64), **grown)
 
 
 def with_capacity(store: Store, capacity: int) -> Store:
     """The same store, `capacity` rows large; the arrays of the old one stay as they are, for whoever reads them."""
-    used = store.used
+    used, volume_dtype = store.used, store.personal.dtype.type
     words = np.empty((capacity, store.ids.words.shape[1]), dtype=np.uint32)
     words[:used] = store.ids.words[:used]
     return store._replace(
@@ -144,15 +164,15 @@ def with_capacity(store: Store, capacity: int) -> Store:
         rank=widened(store.rank, used, capacity),
         joined_on=widened(store.joined_on, used, capacity),
         leg=widened(store.leg, used, capacity),
-        personal=widened(store.personal, used, capacity),
-        sponsor=_grown_genealogy(store.sponsor, used, capacity),
-        placement=_grown_genealogy(store.placement, used, capacity),
+        personal=_widened_volumes(store, store.personal, capacity, volume_dtype),
+        sponsor=_grown_genealogy(store, store.sponsor, capacity),
+        placement=_grown_genealogy(store, store.placement, capacity),
     )
 
 
 def with_wide_volumes(store: Store) -> Store:
     """The same store, wide enough for personal volumes of any size."""
-    return store._replace(personal=store.personal.astype(np.int64))
+    return store._replace(personal=_widened_volumes(store, store.personal, store.capacity, np.int64))
 
 
 def with_slots(store: Store, places: int) -> Store:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.members import status_problem
+from services.shared.rules import Rules, with_more
 from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
 from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
 from services.treenode.tree.columns.ids import MAX_LOAD
 from services.treenode.tree.columns.names import Names
+from services.treenode.tree.columns.slots import Slots, free_slots, rules_digest, with_slots_like
 from services.treenode.tree.held import CarriedHold, HeldUpdates, NotApplied, RejectedUpdates
-from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s, text_hash
+from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s
 from services.treenode.tree.kernels.links import FREE, Genealogy
 from services.treenode.tree.reconcile import Reconciliation, reconcile
 from services.treenode.tree.skips import Fate, Skip, Skips
@@ -42,17 +43,6 @@ from services.treenode.tree.store import (
 from services.treenode.tree.table import ImportTable
 from services.treenode.tree.validate import validate
 
-
-@dataclass(frozen=True)
-class TreeConfig:
-    """What the cluster's configuration says about every tree; an import may open more of both."""
-
-    #: The default one first.
-    volume_types: tuple[str, ...]
-    #: "YYYY-MM", the current one first.
-    periods: tuple[str, ...]
-
-
 #: As many as the codes in `Store.status` can tell apart.
 MAX_STATUSES = 32_767
 
@@ -64,12 +54,12 @@ class Tree:
     the walks of its kernels. Arrays are replaced when they must grow, never resized: whoever holds one keeps it.
     """
 
-    def __init__(
-        self, volume_types: Sequence[str], periods: Sequence[str], import_id: int, names: Names, store: Store
-    ) -> None:
+    def __init__(self, rules: Rules, slots: Slots, import_id: int, names: Names, store: Store) -> None:
         """For `empty`, `from_table` and `from_state`."""
-        self.volume_types = tuple(volume_types)
-        self.periods = tuple(periods)
+        #: What is in force at its position.
+        self.rules = rules
+        #: Where the volumes of each type and period stand; another object whenever that changes.
+        self.slots = slots
         self.import_id = import_id
         self.statuses = names
         self.store = store
@@ -83,46 +73,46 @@ class Tree:
         self.changing = False
         #: The digest is known from this position on, and RING positions back at most.
         self.ring_start = self.position
-        self._slots = _slot_names(self.volume_types, self.periods)
 
     @classmethod
-    def empty(cls, config: TreeConfig) -> Tree:
+    def empty(cls, rules: Rules) -> Tree:
         """A tree without members, at import 0, position 0."""
-        names = Names([""])
-        tags = _slot_tags(slot_keys(config.volume_types, config.periods))
-        return cls(config.volume_types, config.periods, 0, names, empty_store(capacity_for(0), 4, tags, names.hashes))
+        names, slots = Names([""]), Slots.first(rules)
+        tree = cls(rules, slots, 0, names, empty_store(capacity_for(0), 4, slots.tags(), names.hashes))
+        tree.add_to_digest(rules_digest(rules))
+        return tree
 
     @classmethod
-    def from_table(cls, table: ImportTable, config: TreeConfig, import_id: int, position: int) -> Tree:
-        """The tree of an import file that holds the effect of every update up to `position`.
+    def from_table(cls, table: ImportTable, rules: Rules, import_id: int, position: int) -> Tree:
+        """The tree of an import file that holds the effect of every update up to `position`, where `rules` hold.
 
         Raises OverflowError where a group total does not fit 64 bits.
         """
-        types = _with_more(config.volume_types, [key[0] for key in table.volumes])
-        periods = _with_more(config.periods, [key[1] for key in table.volumes])
-        keys = slot_keys(types, periods)
-        names = Names(table.status_names)
-        store, file_row = build_store(table, keys, _slot_tags(keys), names.hashes)
+        if not rules.version:  # what a file brought took orders at once, before rules were in the log
+            rules = with_more(rules, [key[0] for key in table.volumes], [key[1] for key in table.volumes])
+        names, slots = Names(table.status_names), Slots.first(rules, table.volumes)
+        store, file_row = build_store(table, slots.in_order, slots.tags(), names.hashes)
         store.counters[POSITION] = position
-        tree = cls(types, periods, import_id, names, store)
+        tree = cls(rules, slots, import_id, names, store)
         tree.further = FurtherColumns.from_table(table.further, file_row, store.capacity)
         if tree.further:
             tree.add_to_digest(int(tree.further_digests().sum(dtype=np.uint64)))
+        tree.add_to_digest(rules_digest(rules))
         tree.restart_ring()
         return tree
 
     @classmethod
     def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Tree:
         """The tree whose state() gave these; the arrays are copied. Raises StateError where they do not fit."""
-        if meta.get("format") != state.FORMAT:
+        if meta.get("format") not in state.FORMATS:
             raise state.StateError(f"the state has format {meta.get('format')}, not {state.FORMAT}")
         try:
             names = Names(meta["statuses"])
-            keys = slot_keys(meta["volume_types"], meta["periods"])
-            store = state.store_from(arrays, _slot_tags(keys), names.hashes)
-            tree = cls(meta["volume_types"], meta["periods"], meta["import_id"], names, store)
+            rules, slots = state.rules_from_meta(meta)
+            store = state.store_from(arrays, slots, names.hashes)
+            tree = cls(rules, slots, meta["import_id"], names, store)
             tree.further = state.further_from(meta, arrays, store.capacity)
-            tree.held_updates = state.held_from(meta, arrays)
+            tree.held_updates = state.held_from(meta, arrays, rules)
             tree.rejected_updates = state.rejected_from(meta)
             tree.skips, tree.base_position = state.skips_from(meta)
             tree.ring_start = meta["ring_start"]
@@ -143,7 +133,7 @@ class Tree:
 
     def like(self, store: Store) -> Tree:
         """A tree with all of this one's knowledge, copied, but for the columns of its members."""
-        copy = Tree(self.volume_types, self.periods, self.import_id, self.statuses.copy(), store)
+        copy = Tree(self.rules, self.slots, self.import_id, self.statuses.copy(), store)
         copy.held_updates = self.held_updates.copy()
         copy.rejected_updates = self.rejected_updates.copy()
         copy.skips, copy.base_position = self.skips.copy(), self.base_position
@@ -213,13 +203,23 @@ class Tree:
 
     # --- volumes and names
 
-    def slot(self, volume_type: str = "", period: str = "") -> int:
-        """The slot of a volume type in a period, defaults where empty; -1 where it is not open."""
-        return self._slots.get((volume_type, period), -1)
+    @property
+    def volume_types(self) -> tuple[str, ...]:
+        """Those that it has volumes of, the default first."""
+        return self.slots.volume_types
 
-    def slot_keys(self) -> list[tuple[str, str]]:
-        """(volume type, period) of every slot."""
-        return slot_keys(self.volume_types, self.periods)
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """Those that it has volumes of, the current one first."""
+        return self.slots.periods
+
+    def take_rules(self, rules: Rules) -> None:
+        """Other rules are in force from this position on."""
+        slots, freed = self.slots.after(self.rules, rules)
+        difference = rules_digest(rules) - rules_digest(self.rules) - free_slots(self.store, freed)
+        self.store = with_slots_like(self.store, slots)
+        self.rules, self.slots = rules, slots
+        self.add_to_digest(difference)
 
     def status_code(self, status: str) -> int:
         """The code of a status, which is taken in if it is new. Replaces `store` then: take that afterwards.
@@ -374,26 +374,3 @@ class Tree:
         if entries > len(store.ids.slots) * MAX_LOAD:
             store = with_slots(store, capacity_for(entries))
         self.store = store
-
-
-def slot_keys(volume_types: Sequence[str], periods: Sequence[str]) -> list[tuple[str, str]]:
-    """(volume type, period) of every slot: period by period, so that the default of both is slot 0."""
-    return [(volume_type, period) for period in periods for volume_type in volume_types]
-
-
-def _slot_tags(keys: list[tuple[str, str]]) -> UInt64s:
-    return np.array([text_hash(f"volume\0{volume_type}\0{period}") for volume_type, period in keys], dtype=np.uint64)
-
-
-def _slot_names(volume_types: Sequence[str], periods: Sequence[str]) -> dict[tuple[str, str], int]:
-    slots = {key: slot for slot, key in enumerate(slot_keys(volume_types, periods))}
-    for volume_type in volume_types:
-        slots[volume_type, ""] = slots[volume_type, periods[0]]
-    for period in periods:
-        slots["", period] = slots[volume_types[0], period]
-    slots["", ""] = 0
-    return slots
-
-
-def _with_more(names: Sequence[str], further: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*names, *further)))

@@ -9,6 +9,7 @@ import numpy as np
 from services.treenode.tree.building.layout import derive_links, empty_genealogy, preorder, roll_up
 from services.treenode.tree.columns.digest import place_digests
 from services.treenode.tree.columns.ids import IdTable, find_rows
+from services.treenode.tree.columns.slots import rules_digest
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray, kernel
 from services.treenode.tree.kernels.links import FREE, TOP, Genealogy, first_child
@@ -193,15 +194,14 @@ def _validate_counters(tree: Tree, places: AnyArray) -> None:
 
 def _validate_digest(tree: Tree) -> None:
     digests = place_digests(tree.store, tree.store.used)
-    total = int((digests + tree.further_digests()).sum(dtype=np.uint64))
+    total = int((digests + tree.further_digests()).sum(dtype=np.uint64)) + rules_digest(tree.rules)
     held = tree.held_updates
     total += sum(each.digest for each in held.by_position.values())
     total += sum(HeldUpdates.removal_digest(*removal) for removal in held.removals.items())
     if tree.rejected_updates.total == len(tree.rejected_updates.newest):
         total += sum(RejectedUpdates.digest_of(each) for each in tree.rejected_updates.newest)
-        _require(
-            tree.digest == total % 2**64, "the digest is the sum over all facts, removals, held and rejected updates"
-        )
+        what = "the digest is the sum over all facts, rules, removals, held and rejected updates"
+        _require(tree.digest == total % 2**64, what)
     _require(tree.digest_at(tree.position) == tree.digest, "the ring's newest digest is the digest")
     pairs = held.settled.pairs
     _require((pairs[:, 0] < pairs[:, 1]).all(), "what was held is let go later")

@@ -81,9 +81,10 @@ class AdmissionMachine(RuleBasedStateMachine):
     def feed(self, event: AdmissionEvent[str]) -> None:
         for action in self.core.handle(event, self.now_s):
             match action:
-                case Append(number, update_ids):
-                    assert number > max(self.in_log, default=0)
-                    self.in_log[number] = next(each for each in self.pushed if each.update_ids is update_ids)
+                case Append(push):
+                    assert push.number > max(self.in_log, default=0)
+                    given = next(each for each in self.pushed if each.update_ids is push.update_ids)
+                    self.in_log[push.number] = given
                     assert self.cost_in_log() <= ALL_MAX or len(self.in_log) == 1, "more wait for the log than may"
                 case ReadOn(stream):
                     assert not self.clients[stream].may_read, "a stream may be read from twice"

@@ -6,9 +6,10 @@ import pytest
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.admission.acks import AckRange
-from services.pusher.admission.batch import MESSAGE_UPDATES_MAX, Malformed
+from services.pusher.admission.batch import MESSAGE_UPDATES_MAX, Batch, Malformed
 from services.pusher.admission.messages import batch_of
 from services.shared.domain.limits import UPDATE_BYTES_MAX
+from services.shared.rules import rules_of
 from services.shared.wire.record import content_bytes
 from tests.pusher.updates import order
 
@@ -16,6 +17,11 @@ from tests.pusher.updates import order
 def message(updates: list[types_pb2.Update], ack_level: int = 0) -> pusher_pb2.PushUpdatesRequest:
     level = pusher_pb2.AckLevel.ValueType(ack_level)
     return pusher_pb2.PushUpdatesRequest(updates=updates, ack_level=level)
+
+
+def checked(request: pusher_pb2.PushUpdatesRequest) -> Batch[bytes]:
+    """The message as it is under some rules."""
+    return batch_of(request, rules_of(["PV", "CV"], ["2026-11", "2026-10"]))
 
 
 def of_size(size_bytes: int) -> types_pb2.Update:
@@ -34,7 +40,7 @@ def of_size(size_bytes: int) -> types_pb2.Update:
 
 def test_well_formed_updates_go_to_the_log_and_the_others_have_their_place() -> None:
     first, second = order(1), order(2)
-    batch = batch_of(message([first, types_pb2.Update(update_id="nothing"), second]))
+    batch = checked(message([first, types_pb2.Update(update_id="nothing"), second]))
     assert (batch.updates, batch.update_ids) == (3, [first.update_id, second.update_id])
     assert batch.contents == [content_bytes(first), content_bytes(second)]
     assert batch.size_bytes == sum(map(len, batch.contents))
@@ -53,24 +59,24 @@ def test_well_formed_updates_go_to_the_log_and_the_others_have_their_place() -> 
     ],
 )
 def test_how_many_nodes_are_asked_for(level: int, ack_range: AckRange | None) -> None:
-    assert batch_of(message([order(1)], level)).ack_range is ack_range
+    assert checked(message([order(1)], level)).ack_range is ack_range
 
 
 def test_an_update_may_have_just_so_many_bytes() -> None:
-    batch = batch_of(message([of_size(UPDATE_BYTES_MAX), of_size(UPDATE_BYTES_MAX + 1)]))
+    batch = checked(message([of_size(UPDATE_BYTES_MAX), of_size(UPDATE_BYTES_MAX + 1)]))
     assert batch.size_bytes == UPDATE_BYTES_MAX
     problem = f"the update has {UPDATE_BYTES_MAX + 1} bytes, {UPDATE_BYTES_MAX} fit"
     assert batch.malformed == {1: Malformed("long", problem)}
 
 
 def test_a_message_with_too_many_updates_is_not_looked_at() -> None:
-    full = batch_of(message([order(number) for number in range(MESSAGE_UPDATES_MAX)]))
+    full = checked(message([order(number) for number in range(MESSAGE_UPDATES_MAX)]))
     assert len(full.update_ids) == full.updates == MESSAGE_UPDATES_MAX
-    flood = batch_of(message([order(number) for number in range(MESSAGE_UPDATES_MAX + 1)]))
+    flood = checked(message([order(number) for number in range(MESSAGE_UPDATES_MAX + 1)]))
     assert (flood.updates, flood.update_ids, flood.malformed) == (MESSAGE_UPDATES_MAX + 1, [], {})
 
 
 def test_what_it_costs() -> None:
-    assert batch_of(message([])).cost == 1
-    assert batch_of(message([order(1), order(2)])).cost == 2
-    assert batch_of(message([of_size(2_000)])).cost == 3
+    assert checked(message([])).cost == 1
+    assert checked(message([order(1), order(2)])).cost == 2
+    assert checked(message([of_size(2_000)])).cost == 3

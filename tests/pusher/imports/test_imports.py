@@ -70,7 +70,7 @@ async def test_an_import_goes_to_every_node_one_after_another(tmp_path: Path, no
         await connected(pusher)
         await push(stub, orders(0, 7))
         manifest = await upload(stub, sha256=hashlib.sha256(FILE).digest())
-        assert (manifest.import_id, manifest.size_bytes, manifest.as_of_position) == (1, len(FILE), 7)
+        assert (manifest.import_id, manifest.size_bytes, manifest.as_of_position) == (1, len(FILE), 8)
         assert manifest.format == types_pb2.IMPORT_FORMAT_CSV
         assert manifest.sha256 == hashlib.sha256(FILE).digest()
         status = await ended(stub)
@@ -105,10 +105,10 @@ async def test_what_the_first_node_carries_goes_to_the_others(tmp_path: Path, no
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 7))
-        nodes[0].carried_holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
+        nodes[0].carried_holds = [types_pb2.CarriedHold(position=6, member_id="M4", removed_position=1)]
         removals = [types_pb2.CarriedRemoval(member_id="M9", position=2)]
         nodes[0].carried_removals = removals
-        await upload(stub, as_of_position=6)
+        await upload(stub, as_of_position=7)
         status = await ended(stub)
         (told,) = (await stub.GetPusher(pusher_pb2.GetPusherRequest())).imports
     # Nodes have to know of them, nobody else has: they may be many.
@@ -116,9 +116,9 @@ async def test_what_the_first_node_carries_goes_to_the_others(tmp_path: Path, no
     for each in (status, told):
         assert not each.manifest.carried_removals
         assert not any(node.progress.carried_removals for node in each.nodes)
-    holds = [types_pb2.CarriedHold(position=5, member_id="M4", removed_position=1)]
+    holds = [types_pb2.CarriedHold(position=6, member_id="M4", removed_position=1)]
     for manifest in (nodes[1].loads[0].manifest, status.manifest):
-        assert list(manifest.carried_positions) == [2, 5]
+        assert list(manifest.carried_positions) == [3, 6]
         assert list(manifest.carried_holds) == holds
     async with running_pusher(tmp_path, nodes) as pusher:
         # Still known after a restart.
@@ -143,7 +143,7 @@ async def test_a_node_that_comes_later_gets_the_import_in_force(tmp_path: Path, 
         await upload(stub)
         assert (await ended(stub)).state == pusher_pb2.IMPORT_STATE_DONE
         await nodes[1].start()
-        await until(lambda: nodes[1].import_id == 1 and nodes[1].position == 20, "the import on the late node")
+        await until(lambda: nodes[1].import_id == 1 and nodes[1].position == 21, "the import on the late node")
 
 
 async def test_a_rollout_goes_on_after_a_restart_of_the_pusher(tmp_path: Path, nodes: list[FakeNode]) -> None:
@@ -166,7 +166,7 @@ async def test_rollback_takes_the_file_before_with_the_updates_since(tmp_path: P
     async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
         await connected(pusher)
         await push(stub, orders(0, 5))
-        await upload(stub, FILE, as_of_position=3)
+        await upload(stub, FILE, as_of_position=4)
         await ended(stub)
         with pytest.raises(grpc.aio.AioRpcError, match="no import before") as caught:
             await stub.RollbackImport(pusher_pb2.RollbackImportRequest())
@@ -174,8 +174,8 @@ async def test_rollback_takes_the_file_before_with_the_updates_since(tmp_path: P
         await upload(stub, b"member_id\nZ\n", name="worse.csv")
         await ended(stub)
         manifest = (await stub.RollbackImport(pusher_pb2.RollbackImportRequest())).manifest
-        assert (manifest.import_id, manifest.as_of_position, manifest.force) == (3, 3, True)
-        assert list(manifest.carried_positions) == [1]
+        assert (manifest.import_id, manifest.as_of_position, manifest.force) == (3, 4, True)
+        assert list(manifest.carried_positions) == [2]
         assert (await ended(stub)).state == pusher_pb2.IMPORT_STATE_DONE
         assert nodes[1].files[3] == FILE
 
@@ -204,7 +204,7 @@ async def test_an_export_that_was_overtaken_is_refused(tmp_path: Path, nodes: li
         ("members.csv", FILE, {"size_bytes": len(FILE) + 1}, grpc.StatusCode.DATA_LOSS),
         ("members.csv", FILE, {"sha256": bytes(32)}, grpc.StatusCode.DATA_LOSS),
         ("members.csv", FILE, {"sha256": b"short"}, grpc.StatusCode.INVALID_ARGUMENT),
-        ("members.csv", FILE, {"as_of_position": 1}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("members.csv", FILE, {"as_of_position": 2}, grpc.StatusCode.INVALID_ARGUMENT),
         ("members.csv", FILE, {"size_bytes": 1 << 62}, grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
 )
@@ -269,10 +269,10 @@ async def test_files_in_the_watched_folder_are_taken(tmp_path: Path, nodes: list
         await push(stub, orders(0, 4))
         (spool / "members.csv").write_bytes(FILE)
         (spool / "still-growing.csv").write_bytes(b"member_id\n")
-        (spool / "members.csv.done").write_text("3\n")
+        (spool / "members.csv.done").write_text("4\n")
         result = spool / "done" / "members.csv.result.txt"
         await until(lambda: result.exists() and "done" in result.read_text(), "the result text")
-        assert pusher.catalog.status(1).manifest.as_of_position == 3
+        assert pusher.catalog.status(1).manifest.as_of_position == 4
         assert (spool / "done" / "members.csv").read_bytes() == FILE
         assert sorted(file.name for file in spool.iterdir() if file.is_file()) == ["still-growing.csv"]
 
@@ -315,12 +315,12 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
             await upload(stub, b"member_id\n" + b"".join(b"M%d\n" % member for member in range(10)), f"{number}.csv")
             await ended(stub)
         await until(
-            lambda: all(node.applied_position == 40 for node in pusher.fan_out.core.nodes.values()), "the nodes"
+            lambda: all(node.applied_position == 41 for node in pusher.fan_out.core.nodes.values()), "the nodes"
         )
         await pusher.retention.look()
         kept = sorted(file.name for file in (tmp_path / "imports").iterdir() if file.is_file())
         assert kept == ["000003-3.csv", "000004-4.csv"]
-        assert store.ends().first == 31  # what import 3 needs for a rollback
+        assert store.ends().first == 32  # what import 3 needs for a rollback
 
 
 async def test_the_log_stays_whole_until_a_node_has_taken_an_import(tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ async def test_an_upload_without_a_position_is_remarked_or_refused(tmp_path: Pat
         manifest = await upload(stub, FILE, file_age_ms=60_000)
         assert "50 updates came since it was last written" in manifest.remark
         assert pusher.catalog.status(1).manifest.remark == manifest.remark
-        assert (await upload(stub, FILE, as_of_position=50)).remark == ""
-        assert (await upload(stub, FILE, as_of_position=50, ask_first=True)).remark == ""
+        assert (await upload(stub, FILE, as_of_position=51)).remark == ""
+        assert (await upload(stub, FILE, as_of_position=51, ask_first=True)).remark == ""
         assert "the log's end; " in (await upload(stub, FILE)).remark
 
 
@@ -113,7 +113,7 @@ async def test_the_result_of_an_uploaded_file_has_the_remark(tmp_path: Path) -> 
     settings: dict[str, Any] = {"upload_folder": str(spool), "upload_poll_s": 0.02, "upload_marker_settle_s": 0.05}
     async with running_pusher(tmp_path, **settings) as pusher, stub_of(pusher) as stub:
         await push(stub, orders(0, 3))
-        for name, marker in (("unnamed.csv", ""), ("named.csv", "3\n")):
+        for name, marker in (("unnamed.csv", ""), ("named.csv", "4\n")):
             (spool / name).write_bytes(FILE)
             os.utime(spool / name, (time.time() - 60, time.time() - 60))
             (spool / f"{name}.done").write_text(marker)

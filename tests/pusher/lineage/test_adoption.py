@@ -65,7 +65,7 @@ async def test_an_empty_log_takes_nothing_while_a_node_has_another_until_it_is_a
         assert (answer.log_id, list(answer.replaced_log_ids)) == (pusher.store.log_id, ["another"])
         assert {receipt.code for receipt in await push(stub, orders(0, 5))} == {0}
         for node in nodes:
-            await until(partial(stands_at, node, 5), "the node's new beginning")
+            await until(partial(stands_at, node, 6), "the node's new beginning")
             assert node.hellos[-1].adopted_reason == "the disk is gone"
             assert node.old is not None
     # The word lasts: a node that was away all the time goes over when it comes.
@@ -73,7 +73,7 @@ async def test_an_empty_log_takes_nothing_while_a_node_has_another_until_it_is_a
     late.log_id, late.position = "another", 70
     async with running_pusher(tmp_path, [*nodes, late]) as pusher, stub_of(pusher) as stub:
         assert {receipt.code for receipt in await push(stub, orders(5, 5))} == {0}
-        await until(lambda: late.position == 10, "the late node's new beginning")
+        await until(lambda: late.position == 11, "the late node's new beginning")
     await late.stop()
 
 
@@ -88,12 +88,12 @@ async def test_a_log_that_lost_updates_is_another_one_once_it_is_adopted(tmp_pat
         await push(stub, orders(10, 5), ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
     before = pusher.store.log_id
     async with running_pusher(tmp_path / "backup", nodes) as pusher, stub_of(pusher) as stub:
-        assert "up to 15" in await refused(pusher)
+        assert "up to 16" in await refused(pusher)
         answer = await adopt(pusher)
         assert list(answer.replaced_log_ids) == [before]
         assert answer.log_id not in ("", before)
         (receipt,) = await push(stub, orders(10, 1), ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
-        assert (receipt.position, receipt.code) == (11, 0)
+        assert (receipt.position, receipt.code) == (12, 0)
         assert {node.log_id for node in nodes} == {answer.log_id}
     async with running_pusher(tmp_path / "backup", nodes) as pusher:
         assert pusher.store.log_id == answer.log_id
@@ -117,7 +117,7 @@ async def test_a_push_waits_until_it_is_known_whether_a_new_log_may_grow(tmp_pat
     async with running_pusher(tmp_path, nodes, MemoryLog("fresh")) as pusher, stub_of(pusher) as stub:
         pushing = asyncio.create_task(push(stub, orders(0, 1)))
         await until(lambda: nodes[0].log_id == "fresh", "the first node to hear of the log")
-        assert pusher.store.ends().last == 0
+        assert pusher.store.ends().last == 1
         assert not pushing.done()
         nodes[1].log_id, nodes[1].position = "another", 5
         await nodes[1].start()
@@ -134,7 +134,7 @@ async def test_open_streams_end_when_a_node_turns_out_to_have_more(tmp_path: Pat
         await call.write(pusher_pb2.PushUpdatesRequest(updates=orders(1, 1)))
         first = await call.read()
         assert isinstance(first, pusher_pb2.PushUpdatesResponse)
-        assert first.receipts[0].position == 2
+        assert first.receipts[0].position == 3
         nodes[1].log_id, nodes[1].position = pusher.store.log_id, 9
         await nodes[1].start()
         assert await call.code() is grpc.StatusCode.FAILED_PRECONDITION

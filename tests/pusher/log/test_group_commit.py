@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from fasttree.v1 import types_pb2
 from services.pusher.log.frames import Run
-from services.pusher.log.group_commit import AppendProblem, NotStored, Push, WriteQueue
+from services.pusher.log.group_commit import AppendProblem, NotStored, Push, RulesInForce, WriteQueue
 from services.pusher.log.store import Appended, LogDamagedError, LogStoreError, StoreFullError
+from services.shared.rules import RulesHistory
 
 Queue = WriteQueue[str, str]
 DAMAGED = LogDamagedError("record 4 is damaged", position=4)
@@ -21,7 +23,7 @@ def push(number: int, ids: str) -> Push[str]:
 
 
 def queue(*writes: Push[str] | str, updates_max: int = 10) -> Queue:
-    made = Queue(updates_max)
+    made = Queue(updates_max, RulesInForce(RulesHistory(), lambda _: (), lambda _: types_pb2.Update()))
     for write in writes:
         made.put(write)
     return made

@@ -99,8 +99,8 @@ def result(words: list[str]) -> tuple[int, Appended | NotStored]:
 def say(action: Any) -> str | None:
     """An action in a few words, with each receipt that a response has."""
     match action:
-        case Append(number, update_ids):
-            return f"append {number}: {','.join(update_ids)}"
+        case Append(push):
+            return f"append {push.number}: {','.join(push.update_ids)}"
         case ReadOn(stream):
             return f"read on {stream}"
         case Respond(stream, answers):

@@ -22,12 +22,13 @@ import pyarrow.parquet as pq
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.amounts import amount_text
 from services.shared.domain.updates import update_problem
+from services.shared.rules import rules_of
 from services.shared.wire.record import content_bytes
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.plan.choice import choose
-from services.treenode.tree import Tree, TreeConfig
+from services.treenode.tree import Tree
 from tests.shared.domain.corpus import Field
 from tests.treenode.tree import reads
 
@@ -35,7 +36,7 @@ Value = str | int
 #: What a door makes of a value; None: it was refused.
 Door = Callable[[Field, Value], Value | None]
 
-CONFIG = TreeConfig(("PV",), ("2026-11",))
+CONFIG = rules_of(("PV",), ("2026-11",))
 _FURTHER = (Field.TEXT, Field.INTEGER, Field.DECIMAL, Field.DATE)
 #: How a header declares the further columns: what is not declared is a text.
 _DECLARED = {Field.INTEGER: "points:integer", Field.DECIMAL: "ratio:decimal", Field.DATE: "since:date"}

@@ -9,7 +9,7 @@ import pytest
 from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.serving.channels import open_channel
 from services.treenode.tree import Tree
-from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher import FOUNDING, fake_pusher
 from tests.fakes.pusher_stream import EndedError, Stream
 from tests.treenode.running_node import running_node
 from tests.updates import enrolled, moved, posted
@@ -52,7 +52,7 @@ async def test_updates_are_applied_in_order_with_their_outcomes(tmp_path: Path) 
         assert all(outcome.reason for outcome in answer.outcomes)
         runner = node.runner
         assert (runner.in_force.tree.held_count, runner.in_force.tree.rejected_count) == (1, 1)
-        assert runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(runner.tree_config))
+        assert runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(FOUNDING))
         assert runner.core.state.name == "PASSIVE"
         assert runner.as_of().position == 7
         assert runner.as_of().HasField("fresh_at")
@@ -67,7 +67,7 @@ async def test_repeats_change_nothing_and_are_answered(tmp_path: Path) -> None:
         assert (await stream.send(range(1, 4))).applied_position == 3
         assert node.runner.in_force.tree.digest == digest
         assert (await stream.send(range(2, 8))).applied_position == 7
-        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
+        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(FOUNDING))
 
 
 @pytest.mark.parametrize("damage", ["gap", "order", "checksum", "update", "moved"])
@@ -97,7 +97,7 @@ async def test_nothing_from_a_damaged_record_on_is_applied(tmp_path: Path, damag
         async with Stream(node, pusher) as again:
             assert (await again.hello()).status.position == applied
             assert (await again.send(range(applied + 1, 8))).applied_position == 7
-        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(node.runner.tree_config))
+        assert node.runner.in_force.tree.digest == replayed(UPDATES, Tree.empty(FOUNDING))
 
 
 async def test_a_newer_stream_ends_the_older_one(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
             assert found.address.name == "n1"
             assert found.status.state == coordinator_pb2.NODE_STATE_PASSIVE
             at_five = await stub.GetDigest(treenode_pb2.GetDigestRequest(position=5))
-            assert at_five.digest == replayed(UPDATES[:5], Tree.empty(node.runner.tree_config))
+            assert at_five.digest == replayed(UPDATES[:5], Tree.empty(FOUNDING))
             assert at_five.as_of.position == 5
             now = await stub.GetDigest(treenode_pb2.GetDigestRequest())
             assert (now.digest, now.as_of.position) == (node.runner.in_force.tree.digest, 7)

@@ -11,12 +11,13 @@ import aiohttp
 import pytest
 
 from fasttree.v1 import report_pb2, report_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
+from services.shared.rules import rules_message
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.tree import Skip, Tree, apply, changes
 from services.treenode.tree.kernels import postings
 from tests.fakes.import_file import csv_of
-from tests.fakes.pusher import FakePusher, fake_pusher
+from tests.fakes.pusher import FOUNDING, FakePusher, fake_pusher
 from tests.fakes.pusher_stream import Stream
 from tests.fakes.server import CLUSTER
 from tests.treenode.running_node import load_import, running_node
@@ -64,11 +65,12 @@ class SkippingStream(Stream):
         hello = treenode_pb2.PusherHello(
             cluster=cluster, log_id=self._pusher.log_id, pusher_address=self._pusher.address, skips=[SKIP]
         )
+        hello.founding_rules.CopyFrom(rules_message(FOUNDING))
         return await self.ask(treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self._pusher.log_end()))
 
 
 def digest_without_it(node: TreeNode, updates: list[types_pb2.Update]) -> int:
-    tree = Tree.empty(node.runner.tree_config)
+    tree = Tree.empty(FOUNDING)
     tree.learn_skip(Skip(4, BAD, "ticket 88"))
     tree.apply(1, updates)
     return tree.digest

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from services.shared.serving.errors import UnavailableError
-from tests.fakes.pusher import fake_pusher
+from tests.fakes.pusher import FOUNDING, fake_pusher
 from tests.fakes.pusher_stream import Stream
 from tests.treenode.running_node import running_node
 from tests.updates import enrolled, moved, posted
@@ -39,7 +39,7 @@ async def test_updates_go_on_while_the_tree_is_laid_out_anew(tmp_path: Path) -> 
         answer = await stream.send([len(pusher.updates)])
         assert answer.applied_position == len(pusher.updates)
         runner.in_force.tree.validate()
-        again = type(old).empty(runner.tree_config)
+        again = type(old).empty(FOUNDING)
         for position, update in enumerate(pusher.updates, 1):
             again.apply(position, [update])
         assert runner.in_force.tree.digest == again.digest

@@ -7,7 +7,8 @@ import random
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.treenode.tree import NO_DAY, NO_NUMBER, FurtherColumn, ImportTable, Tree, TreeConfig
+from services.shared.rules import Rules, rules_of
+from services.treenode.tree import NO_DAY, NO_NUMBER, FurtherColumn, ImportTable, Tree
 
 VOLUME_TYPES = ("PV", "CV")
 PERIODS = ("2026-11", "2026-10")
@@ -15,9 +16,9 @@ STATUSES = ["A", "", "T", "a status of 16 c"]
 REGIONS = ["", "north", "south", "östlich"]
 
 
-def config() -> TreeConfig:
+def config() -> Rules:
     """Two volume types and two periods."""
-    return TreeConfig(VOLUME_TYPES, PERIODS)
+    return rules_of(VOLUME_TYPES, PERIODS)
 
 
 def random_table(dice: random.Random, count: int) -> ImportTable:

@@ -52,7 +52,7 @@ class NaiveTree:
     """A copy of a tree's base facts."""
 
     def __init__(self, tree: Tree) -> None:
-        self.slot_keys = tree.slot_keys()
+        self.slot_keys = [key for key, _ in tree.slots.in_order]
         self._known_totals: dict[tuple[int, str], tuple[dict[tuple[str, str], int], int]] = {}
         self.people = {person.member_id: person for person in self._people(tree)}
         for person in self.people.values():
@@ -83,7 +83,7 @@ class NaiveTree:
                     status=tree.statuses.texts[store.status[row]],
                     rank=int(store.rank[row]),
                     joined_on="" if day == NO_DAY else str(datetime.date(1970, 1, 1) + datetime.timedelta(days=day)),
-                    personal={key: int(store.personal[slot, row]) for slot, key in enumerate(self.slot_keys)},
+                    personal={key: int(store.personal[slot, row]) for key, slot in tree.slots.in_order},
                     columns={name: text for name, column in tree.further.items() if (text := text_at(column, row))},
                 )
             )

@@ -6,14 +6,15 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
-from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree, TreeConfig
+from services.shared.rules import rules_of
+from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree
 from services.treenode.tree.held import HeldUpdate, HeldUpdates, RejectedUpdates
 from tests.treenode.tree import reads
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR, NaiveTree
 
 VOLUME_TYPES = ["PV", "CV"]
 PERIODS = ["2026-11", "2026-10"]
-CONFIG = TreeConfig(tuple(VOLUME_TYPES), tuple(PERIODS))
+CONFIG = rules_of(tuple(VOLUME_TYPES), tuple(PERIODS))
 COLUMNS = ["city", "team"]
 
 
@@ -92,9 +93,9 @@ def _expect_same_member(tree: Tree, naive: NaiveTree, member_id: str) -> None:
     assert int(store.leg[row]) == place.leg
     texts = {name: column.names.texts[column.values[row]] for name, column in tree.further.items()}
     assert {name: text for name, text in texts.items() if text} == place.columns
-    for volume_type, period in tree.slot_keys():
+    for (volume_type, period), slot in tree.slots.in_order:
         personal = place.volumes.get((volume_type, period), 0)
-        assert reads.personal_volume(tree, member_id, tree.slot(volume_type, period)) == personal
+        assert reads.personal_volume(tree, member_id, slot) == personal
     for which in (SPONSOR, PLACEMENT):
         upline = naive.upline(which, member_id)
         assert reads.parent(tree, which, member_id) == naive.parent(which, member_id)
@@ -103,9 +104,9 @@ def _expect_same_member(tree: Tree, naive: NaiveTree, member_id: str) -> None:
         children = {each for each in naive.children(which, member_id) if naive.is_member(each)}
         assert set(reads.front_line(tree, which, member_id)) == children
         assert reads.downline_count(tree, which, member_id) == naive.count(which, member_id)
-        for volume_type, period in tree.slot_keys():
+        for (volume_type, period), slot in tree.slots.in_order:
             group = naive.group(which, member_id, (volume_type, period))
-            assert reads.group_volume(tree, which, member_id, tree.slot(volume_type, period)) == group
+            assert reads.group_volume(tree, which, member_id, slot) == group
         _expect_same_downline(tree, naive, which, member_id)
 
 

@@ -41,7 +41,7 @@ def tree_with_every_kind_of_column() -> Tree:
 
 def taken_by_the_pusher(updates: list[types_pb2.Update]) -> list[types_pb2.Update]:
     """What of it would stand in the log; each of the others has its reason."""
-    batch = batch_of(pusher_pb2.PushUpdatesRequest(updates=updates))
+    batch = batch_of(pusher_pb2.PushUpdatesRequest(updates=updates), CONFIG)
     assert len(batch.contents) + len(batch.malformed) == len(updates)
     assert all(malformed.problem and is_plain(malformed.problem) for malformed in batch.malformed.values())
     return [types_pb2.Update.FromString(content) for content in batch.contents]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from services.treenode.tree import ImportTable, Tree, TreeConfig
+from services.shared.rules import rules_of
+from services.treenode.tree import ImportTable, Tree
 from tests.treenode.tree import reads
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR
 from tests.treenode.tree.say import enrol, move, order, remove, take
 
 DEPTH = 1_000_000
-CONFIG = TreeConfig(("PV",), ("2026-11",))
+CONFIG = rules_of(("PV",), ("2026-11",))
 
 
 def chain(order_in_file: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Tree:

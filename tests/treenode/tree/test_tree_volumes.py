@@ -9,6 +9,7 @@ import pytest
 
 from services.treenode.tree import Tree
 from services.treenode.tree import tree as tree_module
+from tests.shared.rules.test_rules import opened, type_added
 from tests.treenode.tree import reads
 from tests.treenode.tree.judge import CONFIG, naive_tree, table_of, tree_of
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR, Place
@@ -76,7 +77,7 @@ def test_the_volume_of_a_removed_member_rolls_up_to_its_sponsor() -> None:
     take(tree, order("B", 1), order("C", 20), order("D", 300), order("C", -7, volume_type="CV", period="2026-10"))
     assert not take(tree, remove("C"))
     assert volumes(tree, "A", "B", "D") == [(0, 321, 321), (21, 321, 321), (300, 300, 300)]
-    assert reads.personal_volume(tree, "B", tree.slot("CV", "2026-10")) == -7
+    assert reads.personal_volume(tree, "B", tree.slots.of("CV", "2026-10")) == -7
     tree.validate()
 
 
@@ -153,7 +154,7 @@ def test_what_rolls_up_gets_the_width_that_it_needs() -> None:
     assert not take(tree, remove("B"))
     assert tree.store.personal.dtype == np.int64
     assert reads.personal_volume(tree, "A", 0) == 2**31
-    assert reads.personal_volume(tree, "A", tree.slot("CV", "2026-10")) == 3
+    assert reads.personal_volume(tree, "A", tree.slots.of("CV", "2026-10")) == 3
     tree.validate()
 
 
@@ -188,7 +189,7 @@ def test_an_import_whose_totals_do_not_fit_is_refused() -> None:
         Tree.from_table(table_of(naive), CONFIG, 1, 0)
 
 
-def test_types_and_periods_of_an_import_are_open() -> None:
+def test_types_and_periods_of_an_import_are_read_at_once_and_take_orders_once_a_record_opens_them() -> None:
     naive = naive_tree()
     naive.places["A"] = Place()
     table = table_of(naive)
@@ -196,13 +197,16 @@ def test_types_and_periods_of_an_import_are_open() -> None:
     tree = Tree.from_table(table, CONFIG, 1, 0)
     assert tree.volume_types == ("PV", "CV", "QV")
     assert tree.periods == ("2026-11", "2026-10", "2026-09")
-    assert not take(tree, order("A", 5, volume_type="QV", period="2026-09"), order("A", 5, period="2026-09"))
-    assert reads.personal_volume(tree, "A", tree.slot("QV", "2026-09")) == 9
-    told = take(tree, order("A", 1, volume_type="XV"), order("A", 1, period="2030-01"))
+    assert tree.slots.beyond(tree.rules) == (["QV"], ["2026-09"])
+    told = take(tree, order("A", 1, volume_type="QV"), order("A", 1, period="2026-09"))
     assert [each.reason for each in told] == [
-        'there is no volume type "XV": PV, CV, QV',
-        'period "2030-01" is not open: 2026-11, 2026-10, 2026-09',
+        'there is no volume type "QV": PV, CV',
+        'period "2026-09" is not open: 2026-11, 2026-10',
     ]
+    assert not take(tree, type_added("QV"), opened("2026-09"))
+    assert not take(tree, order("A", 5, volume_type="QV", period="2026-09"), order("A", 5, period="2026-09"))
+    assert reads.personal_volume(tree, "A", tree.slots.of("QV", "2026-09")) == 9
+    assert tree.slots.beyond(tree.rules) == ([], [])
 
 
 def test_statuses_that_nobody_has_any_more_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ envoy.yaml         the VIP's configuration
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 from typing import IO
 
@@ -26,10 +25,9 @@ _SETTINGS = """\
 
 [cluster]
 name = "dot-local"
-# Volume types, the default first.
+# What the log begins with; later, volume types and commission periods are changed by `fasttree volume-type` and
+# `fasttree period`. Volume types, the default first; the open period is the month of the first start (UTC).
 volume_types = ["PV"]
-# Open commission periods, the current one first.
-periods = ["{period}"]
 """
 
 
@@ -54,8 +52,7 @@ class ClusterFolder:
         self.forget_endpoints()
         make_folder(self.upload)
         if not self.settings.exists():
-            period = datetime.datetime.now(tz=datetime.UTC).strftime("%Y-%m")
-            write_durably(self.settings, _SETTINGS.format(period=period).encode())
+            write_durably(self.settings, _SETTINGS.encode())
 
     def write_hosts(self, lines: list[str]) -> None:
         header = "# host report-port instant-port; written by `fasttree up` at each start\n"

@@ -1,1 +1,1 @@
-"""Updates into the log, and a look at what is in it."""
+"""Updates into the log, those that change its rules among them, and a look at what is in it."""

@@ -38,7 +38,7 @@ def catalogue_of(tree: Tree) -> Catalogue:
     further = {
         name: further_column(name, column.kind, column.values.dtype.type) for name, column in tree.further.items()
     }
-    return Catalogue(tuple(tree.volume_types), tuple(tree.periods), further)
+    return Catalogue(tree.volume_types, tree.periods, further)
 
 
 def genealogy(tree: Tree, choice: Choice) -> Genealogy:

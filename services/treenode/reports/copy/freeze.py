@@ -56,7 +56,7 @@ def copy_bytes(tree: Tree, choice: Choice, columns: Iterable[Column], count: int
     """Memory that `freeze` of `count` members takes, about."""
     wanted = columns_to_copy(tree, choice, columns, shown=shown)
     cells = sum(np.dtype(column.dtype).itemsize for column in wanted if column is not VOLUMES)
-    volumes = 16 * len(tree.slot_keys()) if VOLUMES in wanted else 0
+    volumes = 16 * len(tree.slots.keys) if VOLUMES in wanted else 0
     links = {column.where for column in wanted if column.kind is Kind.ID}
     ids = 4 * tree.store.ids.words.shape[1] * (len(links - {Where.MEMBER}) or len(links))
     # Beyond that: members who came since they were counted, parents outside, alignment.
@@ -119,11 +119,14 @@ def freeze_values(
     )
     if VOLUMES not in wanted:
         return rows
-    slots = tree.slot_keys()
-    personal = buffers.take(len(slots) * count, np.int64).reshape(len(slots), count)
-    group = buffers.take(len(slots) * count, np.int64).reshape(len(slots), count)
+    slots = len(tree.slots.keys)
+    personal = buffers.take(slots * count, np.int64).reshape(slots, count)
+    group = buffers.take(slots * count, np.int64).reshape(slots, count)
     kernels.copy_volumes(personal, group, tree.store.personal, walked, ranges)
-    return replace(rows, volume_names=tuple(slots), personal=personal, group=group)
+    names, order = zip(*tree.slots.in_order, strict=True)
+    if order != tuple(range(slots)):  # some are free, or a later period took the place of an earlier one
+        personal, group = personal[list(order)], group[list(order)]
+    return replace(rows, volume_names=names, personal=personal, group=group)
 
 
 def freeze(
@@ -166,7 +169,7 @@ class _Copies(NamedTuple):
 
 
 def _copies(tree: Tree, choice: Choice, extent: Extent, columns: Sequence[Column], buffers: Buffers) -> _Copies:
-    walked, slot, count = genealogy(tree, choice), tree.slot(choice.volume_type, choice.period), extent.seat_count
+    walked, slot, count = genealogy(tree, choice), tree.slots.of(choice.volume_type, choice.period), extent.seat_count
     table: list[tuple[int, ...]] = []
     values, sources = {}, []
     for column in columns:

@@ -23,6 +23,7 @@ from services.treenode.reports.plan.choice import Catalogue, Choice, choose
 
 if TYPE_CHECKING:
     from services.treenode.tree import Tree
+    from services.treenode.tree.columns.slots import Slots
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -70,6 +71,7 @@ class NodeReader:
         self.room = CopyRoom(limits.copy_bytes_max, limits.copies_waiting_max)
         #: What `_catalogue` and `_choices` are about.
         self._tree: Tree | None = None
+        self._slots: Slots | None = None
         self._catalogue = Catalogue((), (), {})
         #: By serialized options.
         self._choices: dict[bytes, Choice] = {}
@@ -90,9 +92,9 @@ class NodeReader:
         return self._as_of_field
 
     def catalogue(self, tree: Tree) -> Catalogue:
-        """What the tree has; a tree's columns, volume types and periods stay as they are."""
-        if tree is not self._tree:
-            self._tree = tree
+        """What the tree has; a tree's columns stay as they are."""
+        if tree is not self._tree or tree.slots is not self._slots:
+            self._tree, self._slots = tree, tree.slots
             self._catalogue = catalogue_of(tree)
             self._choices = {}
             self._default = None

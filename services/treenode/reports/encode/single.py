@@ -182,4 +182,4 @@ def _values(tree: Tree, choice: Choice, column: Column) -> AnyArray:
         return tree.sponsor.parent
     if column.values is None:
         return NO_ROWS
-    return column.values(tree, genealogy(tree, choice), tree.slot(choice.volume_type, choice.period))
+    return column.values(tree, genealogy(tree, choice), tree.slots.of(choice.volume_type, choice.period))

@@ -57,7 +57,7 @@ def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter)
         found = row_filter.mask(rows)
         if found is not None:
             mask = found.view(np.uint8)
-    slot = tree.slot(choice.volume_type, choice.period)
+    slot = tree.slots.of(choice.volume_type, choice.period)
     columns = MemberColumns(
         level=walked.level,
         row_at=walked.row_at,

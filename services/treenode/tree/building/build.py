@@ -9,6 +9,7 @@ mostly so in the other, and where nobody is placed seats and rows are the same.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 import numpy as np
 
@@ -35,6 +36,8 @@ from services.treenode.tree.store import (
 )
 from services.treenode.tree.table import ImportTable
 
+#: Volume type and period.
+SlotName: TypeAlias = tuple[str, str]
 #: Columns of a tree that are derived from `parent`.
 _DERIVED = ("span", "following", "preceding", "level", "members")
 
@@ -42,9 +45,9 @@ _DERIVED = ("span", "following", "preceding", "level", "members")
 class _Builder:
     """The steps of one build; which of them may run side by side is in build_store."""
 
-    def __init__(self, table: ImportTable, slot_keys: list[tuple[str, str]], store: Store, words: UInt32s) -> None:
+    def __init__(self, table: ImportTable, slots: list[tuple[SlotName, int]], store: Store, words: UInt32s) -> None:
         self.table = table
-        self.slot_keys = slot_keys
+        self.slots = slots
         self.count = len(table)
         self.words = words
         self.store = store._replace(ids=IdTable(store.ids.words, empty_slots(capacity_for(self.count))))
@@ -81,7 +84,7 @@ class _Builder:
             (table.placement_leg, store.leg),
         ):
             _gather(values, self.file_row, column)
-        for slot, slot_key in enumerate(self.slot_keys):
+        for slot_key, slot in self.slots:
             # Volumes that the file lacks stay as the store has them: zeros that take no memory.
             if (amounts := table.volumes.get(slot_key)) is not None:
                 _gather_volumes(amounts, self.file_row, store.personal[slot])
@@ -102,7 +105,7 @@ class _Builder:
 
     def roll_up(self, tree: Genealogy) -> None:
         """Fills a tree's group volumes. Raises OverflowError, naming type and period, where one does not fit."""
-        for slot, (volume_type, period) in enumerate(self.slot_keys):
+        for (volume_type, period), slot in self.slots:
             if (volume_type, period) in self.table.volumes and not roll_up(
                 tree, slot, self.count, self.store.personal[slot]
             ):
@@ -122,7 +125,7 @@ class _Builder:
 
 
 def build_store(
-    table: ImportTable, slot_keys: list[tuple[str, str]], slot_tags: UInt64s, status_hashes: UInt64s
+    table: ImportTable, slots: list[tuple[SlotName, int]], slot_tags: UInt64s, status_hashes: UInt64s
 ) -> tuple[Store, Int32s]:
     """A laid-out store, and for each of its rows the row of the table. Further columns are not in its digest yet.
 
@@ -130,7 +133,7 @@ def build_store(
     """
     words = words_of(table.member_ids)
     store = empty_store(capacity_for(len(table)), words.shape[1], slot_tags, status_hashes, _volume_dtype(table))
-    builder = _Builder(table, slot_keys, store, words)
+    builder = _Builder(table, slots, store, words)
     with ThreadPoolExecutor(1) as beside:
         beside.submit(builder.touch)
         builder.number_sponsors()

@@ -57,7 +57,7 @@ def relayout(tree: Tree) -> Tree:
     insert_keys(new.ids, keys_of(new.ids.words[:count]))
     for name in ("kind", "status", "rank", "joined_on", "leg"):
         _take(getattr(old, name), rows, getattr(new, name))
-    for slot in range(len(old.personal)):
+    for slot in np.flatnonzero(old.magnitudes):  # in the others nobody has volume: zeros that take no memory
         _take(old.personal[slot], rows, new.personal[slot])
     set_magnitudes(new, count)
     new.placement.row_at[:count] = number[old.placement.row_at[seats]]
@@ -78,7 +78,7 @@ def _lay_out(old: Genealogy, order: Int32s, new: Genealogy, store: Store) -> Non
     _take(old.parent, order, new.parent)
     _renumber(new.parent[:count], number)
     derive_links(new, count, store.kind)
-    for slot in range(len(old.group)):
+    for slot in np.flatnonzero(store.magnitudes):
         _take(old.group[slot], order, new.group[slot])
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.shared.rules import rules_of
 from services.treenode.imports.reading import ImportLimits, TableBrokenError, TableMemory, read_import, read_table
 from services.treenode.imports.sample_imports import MEMBERS, long_csv
-from services.treenode.tree import ImportTable, Tree, TreeConfig
+from services.treenode.tree import ImportTable, Tree
 from services.treenode.tree.kernels.kernel import AnyArray
 
-CONFIG = TreeConfig(("PV", "CV"), ("2026-11", "2026-10"))
+CONFIG = rules_of(("PV", "CV"), ("2026-11", "2026-10"))
 
 
 @pytest.fixture

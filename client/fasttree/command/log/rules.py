@@ -1,0 +1,134 @@
+"""`fasttree period` and `fasttree volume-type`: what orders may name. Each change is an update in the log."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import click
+
+from fasttree.client import PushOptions
+from fasttree.command.output import print_json, print_table
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.v1 import pusher_pb2, types_pb2
+
+
+@click.group("period")
+def period() -> None:
+    """Commission periods: which ones take orders, which one is current."""
+
+
+@period.command("list")
+@common_options
+def list_periods(session: Session) -> None:
+    """Every period, the current one first."""
+    rules = run(_rules(session))
+    rows = _period_rows(rules)
+    if session.json:
+        print_json([{"period": name, "state": state, "late_until": until} for name, state, until in rows])
+        return
+    print_table(["period", "state", "takes"], [(name, state, _takes(state, until)) for name, state, until in rows])
+
+
+def _period_rows(rules: types_pb2.Rules) -> list[tuple[str, str, str]]:
+    """(period, state, last day for what comes late)."""
+    others = [each for each in rules.open_periods if each != rules.current_period]
+    return [
+        *([(rules.current_period, "current", "")] if rules.current_period else []),
+        *[(each, "open", "") for each in others],
+        *[(each.period, "late", each.late_until) for each in rules.late_periods],
+        *[(each, "closed", "") for each in reversed(rules.sealed_periods)],
+    ]
+
+
+def _takes(state: str, until: str) -> str:
+    return {
+        "current": "orders that name it, and those that name none",
+        "open": "orders that name it",
+        "late": f"orders that name it, until {until}",
+        "closed": "nothing",
+    }[state]
+
+
+@period.command("open")
+@click.argument("month", metavar="YYYY-MM")
+@click.option("--current", is_flag=True, help="Orders that name no period fall into it from now on.")
+@common_options
+def open_period(session: Session, month: str, current: bool) -> None:
+    """Lets a period take orders; or makes an open one the current one."""
+    change = types_pb2.PeriodOpened(period=month, becomes_current=current)
+    _change(session, types_pb2.Update(update_id=_new_id(f"period-open-{month}"), period_opened=change))
+
+
+@period.command("close")
+@click.argument("month", metavar="YYYY-MM")
+@click.option("--late-until", metavar="YYYY-MM-DD", default="", help="Orders that name it are taken to that day's end.")
+@common_options
+def close_period(session: Session, month: str, late_until: str) -> None:
+    """Ends a period that is not the current one. Without --late-until it takes nothing more, for good."""
+    change = types_pb2.PeriodClosed(period=month, late_until=late_until)
+    _change(session, types_pb2.Update(update_id=_new_id(f"period-close-{month}"), period_closed=change))
+
+
+@click.group("volume-type")
+def volume_type() -> None:
+    """Volume types: which kinds of points there are."""
+
+
+@volume_type.command("list")
+@common_options
+def list_types(session: Session) -> None:
+    """Every volume type, the default first."""
+    rules = run(_rules(session))
+    if session.json:
+        print_json(list(rules.volume_types))
+        return
+    for name in rules.volume_types:
+        click.echo(name)
+
+
+@volume_type.command("add")
+@click.argument("name")
+@common_options
+def add_type(session: Session, name: str) -> None:
+    """Lets orders of another volume type come. It stays for good."""
+    change = types_pb2.VolumeTypeAdded(volume_type=name)
+    _change(session, types_pb2.Update(update_id=_new_id(f"volume-type-add-{name}"), volume_type_added=change))
+
+
+async def _rules(session: Session) -> types_pb2.Rules:
+    async with session.client() as client:
+        return (await client.get_pusher()).rules
+
+
+def _new_id(what: str) -> str:
+    """One for each time that it is asked for: another closing of a month is another change."""
+    return f"{what[:50]}-{secrets.token_hex(4)}"
+
+
+def _change(session: Session, update: types_pb2.Update) -> None:
+    """Pushes a change of the rules, and says what holds now. Raises CommandError."""
+    receipt, rules = run(_push(session, update))
+    if receipt.code:
+        raise CommandError(receipt.message)
+    if session.json:
+        print_json(_json(receipt, rules))
+        return
+    takes = ", ".join(f"{name} {state}" for name, state, _ in _period_rows(rules) if state != "closed")
+    click.echo(f"position {receipt.position}; periods: {takes}; volume types: {', '.join(rules.volume_types)}")
+
+
+def _json(receipt: pusher_pb2.Receipt, rules: types_pb2.Rules) -> dict[str, Any]:
+    return {
+        "position": receipt.position,
+        "periods": [
+            {"period": name, "state": state, "late_until": until} for name, state, until in _period_rows(rules)
+        ],
+        "volume_types": list(rules.volume_types),
+    }
+
+
+async def _push(session: Session, update: types_pb2.Update) -> tuple[pusher_pb2.Receipt, types_pb2.Rules]:
+    async with session.client() as client:
+        receipts = [receipt async for receipt in client.push([update], PushOptions())]
+        return receipts[0], (await client.get_pusher()).rules

@@ -1,0 +1,68 @@
+"""The first record of a log: the rules that it begins with, made from the settings once."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+from fasttree.v1 import types_pb2
+from services.pusher.log.store import LogStore, LogStoreError
+from services.shared.config.sections import ClusterSettings
+from services.shared.domain.updates import OWN_ID_PREFIX
+from services.shared.rules import Rules, RulesHistory, rules_message, rules_of
+from services.shared.wire.record import content_bytes
+
+logger = logging.getLogger(__name__)
+
+FOUNDED_ID = f"{OWN_ID_PREFIX}founded"
+
+
+def rules_of_settings(cluster: ClusterSettings, today: datetime) -> Rules:
+    """What the settings say; where they name no period, the month of that day."""
+    return rules_of(cluster.volume_types, cluster.periods or [f"{today:%Y-%m}"])
+
+
+def founded(store: LogStore, cluster: ClusterSettings, today: datetime | None = None) -> RulesHistory:
+    """The rules of a log, which begins with those of the settings where it has none yet. Blocks, and is alone.
+
+    A log of a version before rules gets them at its end: what stands before was taken by them.
+
+    Raises:
+        LogStoreError: The log can't be read or written.
+    """
+    history = RulesHistory(store.rule_records())
+    if not history.founded:
+        rules = rules_of_settings(cluster, today or datetime.now(UTC))
+        update = types_pb2.Update(
+            update_id=FOUNDED_ID, rules_founded=types_pb2.RulesFounded(rules=rules_message(rules))
+        )
+        appended = store.append([FOUNDED_ID], [content_bytes(update)], rules=(0,))
+        if appended.run is None:
+            raise LogStoreError(f"the log has another update under {FOUNDED_ID}: its rules can't be founded")
+        history.add(appended.positions[0], update)
+        logger.info(
+            "the log begins with the volume types %s and the period %s",
+            ", ".join(rules.volume_types),
+            ", ".join(rules.periods),
+        )
+    for line in disagreements(cluster, history.newest):
+        logger.warning("%s", line)
+    return history
+
+
+def disagreements(cluster: ClusterSettings, rules: Rules) -> list[str]:
+    """What settings say that the rules don't, each with the command that would change the rule."""
+    lines: list[str] = []
+    more = [each for each in cluster.volume_types if each not in rules.volume_types]
+    if more or cluster.volume_types[0] != rules.volume_types[0]:
+        lines.append(
+            f"cluster.volume_types = {', '.join(cluster.volume_types)} is for a new log only; this one has "
+            f"{', '.join(rules.volume_types)}: `fasttree volume-type add` adds one"
+        )
+    wanted = [each for each in cluster.periods if each not in (*rules.periods, *rules.sealed_periods)]
+    if wanted:
+        lines.append(
+            f"cluster.periods = {', '.join(cluster.periods)} is for a new log only; in this one "
+            f"{', '.join(rules.periods)} can be named by orders: `fasttree period open` opens one"
+        )
+    return lines

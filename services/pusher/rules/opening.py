@@ -1,0 +1,31 @@
+"""The records by which an import file's own volume types and periods take orders."""
+
+from __future__ import annotations
+
+from fasttree.v1 import types_pb2
+from services.pusher.fanout.events import FileRules
+from services.shared.domain.updates import OWN_ID_PREFIX
+from services.shared.rules import Rules
+
+
+def openings(rules: Rules, brought: FileRules) -> list[types_pb2.Update]:
+    """One for each that the rules have not, in an order of its own; none for a period that is closed for good."""
+    import_id = brought.import_id
+    known = {*rules.periods, *rules.sealed_periods}
+    types = [
+        types_pb2.Update(
+            update_id=f"{OWN_ID_PREFIX}import-{import_id}/type-{name}",
+            volume_type_added=types_pb2.VolumeTypeAdded(volume_type=name),
+        )
+        for name in sorted(brought.volume_types)
+        if name not in rules.volume_types
+    ]
+    periods = [
+        types_pb2.Update(
+            update_id=f"{OWN_ID_PREFIX}import-{import_id}/period-{period}",
+            period_opened=types_pb2.PeriodOpened(period=period),
+        )
+        for period in sorted(brought.periods)
+        if period not in known
+    ]
+    return types + periods

@@ -1,0 +1,78 @@
+"""Writes the pusher's own records of rules."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from fasttree.v1 import types_pb2
+from services.pusher.fanout.events import FileRules
+from services.pusher.log.group_commit import RulesInForce
+from services.pusher.log.store import Appended, StoreFullError
+from services.pusher.log.writer import LogWriter
+from services.pusher.rules.opening import openings
+from services.pusher.rules.sealing import seals
+from services.shared.clock import SettledWallClock
+from services.shared.serving.background import Background
+from services.shared.wire.record import content_bytes
+
+logger = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+#: So often the clocks are looked at: a step that is taken back within it is not seen.
+_LOOK_S = 5.0
+
+
+class RuleRecords:
+    """On the event loop. One record at a time."""
+
+    def __init__(
+        self,
+        door: RulesInForce[bytes],
+        writer: LogWriter,
+        background: Background,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: SettledWallClock | None = None,
+    ) -> None:
+        """`wall`: seconds since 1970, as the machine has them; `clock`: what of them is believed."""
+        self._door, self._writer, self._background = door, writer, background
+        self._wall, self._clock = wall, clock or SettledWallClock()
+        self._writing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Seals periods whose days are over, for as long as the pusher runs."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_S)
+
+    async def look(self) -> None:
+        """Looks at the clock once."""
+        believed_s = self._clock.note(self._wall(), time.monotonic())
+        if believed_s is not None:
+            await self._append(lambda: seals(self._door.rules, believed_s))
+
+    def brought(self, news: FileRules) -> None:
+        """A node serves from a file that has more than the rules have: orders may go there from now on."""
+        if openings(self._door.rules, news):
+            self._background.start(
+                self._append(lambda: openings(self._door.rules, news)), f"opens what import {news.import_id} brought"
+            )
+
+    async def _append(self, wanted: Callable[[], Sequence[types_pb2.Update]]) -> None:
+        """Appends what is wanted once it is its turn."""
+        async with self._writing:
+            for update in wanted():
+                appended = await self._append_one(update)
+                for reason in appended.refusals.values():
+                    logger.warning("%s is refused: %s", update.update_id, reason)
+
+    async def _append_one(self, update: types_pb2.Update) -> Appended:
+        while True:
+            try:
+                return await self._writer.append_own(update.update_id, content_bytes(update))
+            except StoreFullError as error:
+                logger.error("%s can't be recorded: %s; tries again", update.update_id, error)
+                await asyncio.sleep(_AGAIN_S)

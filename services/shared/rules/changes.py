@@ -1,0 +1,106 @@
+"""What a record of a rule does to the rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from fasttree.v1 import types_pb2
+from services.shared.domain.limits import PERIODS_EVER_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
+from services.shared.domain.sentences import quoted
+from services.shared.rules.rules import LatePeriod, Rules, rules_from
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a record changes nothing, with the mend."""
+
+    reason: str
+
+
+def changed(rules: Rules, kind: str, change: Any) -> Rules | Refused:
+    """The rules after a record whose form is known to be good. `kind`: the field of Update that holds the change."""
+    return CHANGES[kind](rules, change)
+
+
+def _found(rules: Rules, change: types_pb2.RulesFounded) -> Rules | Refused:
+    if rules.version:
+        return Refused("the log has its rules already")
+    return rules_from(change.rules)
+
+
+def _open(rules: Rules, change: types_pb2.PeriodOpened) -> Rules | Refused:
+    period = change.period
+    if period in rules.sealed_periods:
+        return Refused(f"period {period} is closed for good: its reports stand, and it can't be opened again")
+    if period in rules.open_periods and (not change.becomes_current or period == rules.current_period):
+        return Refused(f"period {period} is open already" + (", and current" if change.becomes_current else ""))
+    periods = rules.open_periods
+    if period not in periods:
+        periods = (*periods, period)
+        if len(rules.periods) >= PERIODS_MAX and period not in rules.periods:
+            return Refused(f"{PERIODS_MAX} periods take orders already: close one")
+        if len(rules.periods) + len(rules.sealed_periods) >= PERIODS_EVER_MAX:
+            return Refused(f"{PERIODS_EVER_MAX} periods were opened already, and no more can be")
+        if problem := _slots_problem(len(rules.volume_types), len({*rules.periods, period})):
+            return Refused(problem)
+    return replace(
+        rules,
+        open_periods=periods,
+        late_periods=tuple(each for each in rules.late_periods if each.period != period),
+        current_period=period if change.becomes_current or not rules.current_period else rules.current_period,
+    )
+
+
+def _close(rules: Rules, change: types_pb2.PeriodClosed) -> Rules | Refused:
+    period = change.period
+    if period == rules.current_period:
+        return Refused(f"period {period} is the current one: make another one current first")
+    if period not in rules.periods:
+        known = "closed for good already" if period in rules.sealed_periods else "not open"
+        return Refused(f"period {quoted(period)} is {known}: {', '.join(rules.periods)} can be closed")
+    closing = replace(
+        rules,
+        open_periods=tuple(each for each in rules.open_periods if each != period),
+        late_periods=tuple(each for each in rules.late_periods if each.period != period),
+    )
+    if change.late_until:
+        return replace(closing, late_periods=(*closing.late_periods, LatePeriod(period, change.late_until)))
+    return replace(closing, sealed_periods=(*closing.sealed_periods, period))
+
+
+def _seal(rules: Rules, change: types_pb2.PeriodSealed) -> Rules | Refused:
+    late = tuple(each for each in rules.late_periods if each.period != change.period)
+    if len(late) == len(rules.late_periods):
+        return Refused(f"period {quoted(change.period)} is not closed with days for what comes late")
+    return replace(rules, late_periods=late, sealed_periods=(*rules.sealed_periods, change.period))
+
+
+def _add_type(rules: Rules, change: types_pb2.VolumeTypeAdded) -> Rules | Refused:
+    added = change.volume_type
+    # The header of an import file names types in any case.
+    same = next((each for each in rules.volume_types if each.lower() == added.lower()), None)
+    if same is not None:
+        return Refused(f"there is a volume type {same} already")
+    if len(rules.volume_types) >= VOLUME_TYPES_MAX:
+        return Refused(f"there are {VOLUME_TYPES_MAX} volume types already, and no more can be")
+    if problem := _slots_problem(len(rules.volume_types) + 1, len(rules.periods)):
+        return Refused(problem)
+    return replace(rules, volume_types=(*rules.volume_types, added))
+
+
+def _slots_problem(volume_types: int, periods: int) -> str | None:
+    if volume_types * periods <= SLOTS_MAX:
+        return None
+    return f"{volume_types} volume types in {periods} periods are more than the {SLOTS_MAX} that fit: close a period"
+
+
+#: What each record of a rule does, by the field of Update that holds it.
+CHANGES: Final[Mapping[str, Callable[[Rules, Any], Rules | Refused]]] = {
+    "rules_founded": _found,
+    "period_opened": _open,
+    "period_closed": _close,
+    "period_sealed": _seal,
+    "volume_type_added": _add_type,
+}

@@ -1,0 +1,126 @@
+"""The rules at one position, and as messages of the API.
+
+- An order names its period and type, or means the current period and the first type: at its own position.
+- A *period* is open, or late (closed, and until a day it takes what names it), or sealed: closed for good. It never
+  comes back from that: reports of it are of what was kept, and what was given back in the tree is gone.
+- One open period is current. It can't be closed: first another one becomes current.
+- A type, once added, stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from fasttree.v1 import types_pb2
+from services.shared.domain.sentences import quoted
+
+#: The newest meaning of updates that this program knows.
+RULE_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class LatePeriod:
+    """A closed period that takes what names it to the end of a day, "YYYY-MM-DD" (UTC)."""
+
+    period: str
+    until: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is in force. Two that are equal give every update the same effect."""
+
+    #: The default first; none twice, whatever their case.
+    volume_types: tuple[str, ...] = ()
+    #: In the order in which they were opened.
+    open_periods: tuple[str, ...] = ()
+    #: One of them; empty only where none is open.
+    current_period: str = ""
+    #: In the order in which they were closed.
+    late_periods: tuple[LatePeriod, ...] = ()
+    #: In the order in which they came to be.
+    sealed_periods: tuple[str, ...] = ()
+    #: 0: from before rules were in the log; then they are in no digest.
+    version: int = 0
+
+    @cached_property
+    def periods(self) -> tuple[str, ...]:
+        """Those that orders may go to: the current one, the other open ones, the late ones."""
+        late = [each.period for each in self.late_periods]
+        return tuple(dict.fromkeys(filter(None, (self.current_period, *self.open_periods, *late))))
+
+    @cached_property
+    def orders(self) -> Mapping[tuple[str, str], tuple[str, str]]:
+        """Volume type and period as an order may name them (empty: the default) to those that it means."""
+        if not self.volume_types or not self.periods:
+            return {}
+        types = {"": self.volume_types[0], **{each: each for each in self.volume_types}}
+        periods = {each: each for each in self.periods}
+        if self.current_period:
+            periods[""] = self.current_period
+        return {
+            (type_name, period_name): (volume_type, period)
+            for type_name, volume_type in types.items()
+            for period_name, period in periods.items()
+        }
+
+    def order_problem(self, volume_type: str, period: str) -> str | None:
+        """Why an order can't go there, with the mend; None where it can."""
+        if (volume_type, period) in self.orders:
+            return None
+        if volume_type and volume_type not in self.volume_types:
+            return f"there is no volume type {quoted(volume_type)}: {', '.join(self.volume_types)}"
+        if not period:
+            return "no period is current: open one, or name one that is open"
+        what = "closed for good" if period in self.sealed_periods else "not open"
+        return f"period {quoted(period)} is {what}: {', '.join(self.periods)}"
+
+
+#: Of a tree that has heard of no log yet.
+NO_RULES: Final = Rules()
+
+
+def rules_of(volume_types: Sequence[str], periods: Sequence[str], version: int = RULE_VERSION) -> Rules:
+    """Rules with these types, the default first, and these open periods, the current one first."""
+    return Rules(tuple(volume_types), tuple(periods), periods[0] if periods else "", version=version)
+
+
+def founding(rules: Rules) -> Rules:
+    """The same from before a log's first record of a rule."""
+    return replace(rules, version=0)
+
+
+def with_more(rules: Rules, volume_types: Iterable[str], periods: Iterable[str]) -> Rules:
+    """The same with these types and open periods too, where they are not among them."""
+    return replace(
+        rules,
+        volume_types=tuple(dict.fromkeys((*rules.volume_types, *volume_types))),
+        open_periods=tuple(dict.fromkeys((*rules.open_periods, *periods))),
+    )
+
+
+def rules_message(rules: Rules) -> types_pb2.Rules:
+    """The message; equal rules give equal bytes."""
+    return types_pb2.Rules(
+        version=rules.version,
+        volume_types=rules.volume_types,
+        open_periods=rules.open_periods,
+        current_period=rules.current_period,
+        late_periods=[types_pb2.PeriodClosed(period=each.period, late_until=each.until) for each in rules.late_periods],
+        sealed_periods=rules.sealed_periods,
+    )
+
+
+def rules_from(message: types_pb2.Rules) -> Rules:
+    """The rules of a message."""
+    return Rules(
+        volume_types=tuple(message.volume_types),
+        open_periods=tuple(message.open_periods),
+        current_period=message.current_period,
+        late_periods=tuple(LatePeriod(each.period, each.late_until) for each in message.late_periods),
+        sealed_periods=tuple(message.sealed_periods),
+        version=message.version,
+    )

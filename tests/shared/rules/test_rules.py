@@ -1,0 +1,205 @@
+"""What is in force, and what a record changes of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fasttree.v1 import types_pb2
+from services.shared.domain.limits import PERIODS_MAX
+from services.shared.domain.updates import change_problem
+from services.shared.rules import (
+    NO_RULES,
+    LatePeriod,
+    Refused,
+    Rules,
+    RulesHistory,
+    changed,
+    founding,
+    judge,
+    rules_from,
+    rules_message,
+    rules_of,
+)
+
+RULES = rules_of(["PV", "CV"], ["2026-11", "2026-10"])
+
+
+def opened(period: str, *, current: bool = False) -> types_pb2.Update:
+    change = types_pb2.PeriodOpened(period=period, becomes_current=current)
+    return types_pb2.Update(update_id=f"open-{period}", period_opened=change)
+
+
+def closed(period: str, late_until: str = "") -> types_pb2.Update:
+    change = types_pb2.PeriodClosed(period=period, late_until=late_until)
+    return types_pb2.Update(update_id=f"close-{period}", period_closed=change)
+
+
+def sealed(period: str) -> types_pb2.Update:
+    return types_pb2.Update(update_id=f"seal-{period}", period_sealed=types_pb2.PeriodSealed(period=period))
+
+
+def type_added(name: str) -> types_pb2.Update:
+    return types_pb2.Update(update_id=f"add-{name}", volume_type_added=types_pb2.VolumeTypeAdded(volume_type=name))
+
+
+def founded(rules: Rules) -> types_pb2.Update:
+    return types_pb2.Update(update_id="founded", rules_founded=types_pb2.RulesFounded(rules=rules_message(rules)))
+
+
+def posted(update_id: str, period: str = "", volume_type: str = "") -> types_pb2.Update:
+    change = types_pb2.VolumePosted(member_id="7", amount_hundredths=1, period=period, volume_type=volume_type)
+    return types_pb2.Update(update_id=update_id, volume_posted=change)
+
+
+def after(rules: Rules, *updates: types_pb2.Update) -> Rules:
+    """The rules after records that none of them refuses."""
+    for update in updates:
+        kind = update.WhichOneof("change")
+        assert kind is not None
+        became = changed(rules, kind, getattr(update, kind))
+        assert isinstance(became, Rules), became
+        rules = became
+    return rules
+
+
+def refusal(rules: Rules, update: types_pb2.Update) -> str:
+    kind = update.WhichOneof("change")
+    assert kind is not None
+    refused = changed(rules, kind, getattr(update, kind))
+    assert isinstance(refused, Refused), refused
+    return refused.reason
+
+
+def test_an_order_means_what_it_names_or_what_is_current() -> None:
+    assert RULES.orders["", ""] == ("PV", "2026-11")
+    assert RULES.orders["CV", ""] == ("CV", "2026-11")
+    assert RULES.orders["", "2026-10"] == ("PV", "2026-10")
+    assert RULES.order_problem("CV", "2026-10") is None
+    assert RULES.order_problem("QV", "") == 'there is no volume type "QV": PV, CV'
+    assert RULES.order_problem("", "2026-12") == 'period "2026-12" is not open: 2026-11, 2026-10'
+
+
+def test_a_month_end() -> None:
+    december = after(RULES, opened("2026-12", current=True))
+    assert december.orders["", ""] == ("PV", "2026-12")
+    assert december.order_problem("", "2026-11") is None
+    late = after(december, closed("2026-11", "2026-12-05"))
+    assert late.late_periods == (LatePeriod("2026-11", "2026-12-05"),)
+    assert late.order_problem("", "2026-11") is None
+    over = after(late, sealed("2026-11"))
+    assert over.order_problem("", "2026-11") == 'period "2026-11" is closed for good: 2026-12, 2026-10'
+    assert over.periods == ("2026-12", "2026-10")
+    assert after(december, closed("2026-11")).sealed_periods == ("2026-11",)
+
+
+def test_what_can_not_be_changed_is_refused_with_the_mend() -> None:
+    assert refusal(RULES, opened("2026-10")) == "period 2026-10 is open already"
+    assert refusal(RULES, opened("2026-11", current=True)) == "period 2026-11 is open already, and current"
+    assert "make another one current first" in refusal(RULES, closed("2026-11"))
+    assert "is not open" in refusal(RULES, closed("2026-01"))
+    assert "closed for good" in refusal(after(RULES, closed("2026-10")), opened("2026-10"))
+    assert "closed for good already" in refusal(after(RULES, closed("2026-10")), closed("2026-10"))
+    assert "is not closed with days" in refusal(RULES, sealed("2026-10"))
+    assert refusal(RULES, type_added("pv")) == "there is a volume type PV already"
+    assert refusal(RULES, founded(RULES)) == "the log has its rules already"
+
+
+def test_a_late_period_may_get_another_day_or_open_again() -> None:
+    late = after(RULES, closed("2026-10", "2026-11-05"))
+    assert after(late, closed("2026-10", "2026-11-09")).late_periods == (LatePeriod("2026-10", "2026-11-09"),)
+    again = after(late, opened("2026-10"))
+    assert again.late_periods == ()
+    assert again.open_periods == ("2026-11", "2026-10")
+
+
+def test_there_is_room_for_sixty_periods_of_six_types_and_an_end() -> None:
+    rules = rules_of(["A", "B", "C", "D", "E", "F"], ["2026-01"])
+    months = [f"{2026 + at // 12}-{at % 12 + 1:02d}" for at in range(1, PERIODS_MAX)]
+    rules = after(rules, *[opened(month) for month in months[:59]])
+    assert len(rules.orders) == 7 * 61
+    rules = after(rules, *[opened(month) for month in months[59:]])
+    assert "close one" in refusal(rules, opened("2050-01"))
+    assert "more than the" in refusal(after(rules, type_added("G"), type_added("H")), type_added("I"))
+
+
+def test_rules_are_the_same_after_a_way_as_a_message() -> None:
+    rules = after(RULES, opened("2026-12", current=True), closed("2026-11", "2026-12-05"), closed("2026-10"))
+    assert rules_from(rules_message(rules)) == rules
+    assert change_problem("rules_founded", founded(rules).rules_founded) is None
+    assert rules_from(types_pb2.Rules()) == NO_RULES
+
+
+def test_a_history_says_what_held_when() -> None:
+    history = RulesHistory(
+        [(1, founded(RULES)), (2, posted("o-1")), (5, opened("2026-12", current=True)), (9, closed("2026-10"))]
+    )
+    assert history.at(0) == founding(RULES)
+    assert history.at(4) == RULES
+    assert history.at(5).current_period == "2026-12"
+    assert history.newest.sealed_periods == ("2026-10",)
+    current = [(each.position, each.period) for each in history.current_periods(8)]
+    assert current == [(0, "2026-11"), (5, "2026-12")]
+    assert [each.period for each in history.current_periods(4)] == ["2026-11"]
+
+
+def test_updates_are_judged_in_their_order() -> None:
+    judgement = judge(
+        RULES,
+        [posted("o-1", "2026-12"), opened("2026-12"), posted("o-1", "2026-12"), posted("o-0", "2026-01"), opened("x")],
+        known={"o-0", "open-x"},
+    )
+    assert list(judgement.refusals) == [0]
+    assert "the same update_id can be pushed again" in judgement.refusals[0]
+    assert judgement.rules == (1,)
+    assert judgement.after.order_problem("", "2026-12") is None
+
+
+PERIODS = st.sampled_from(["2026-09", "2026-10", "2026-11", "2026-12", "2027-01"])
+RECORDS = st.one_of(
+    st.builds(opened, PERIODS, current=st.booleans()),
+    st.builds(closed, PERIODS, st.sampled_from(["", "2026-12-05"])),
+    st.builds(sealed, PERIODS),
+    st.builds(type_added, st.sampled_from(["PV", "pv", "QV", "CV"])),
+)
+
+
+@given(st.lists(RECORDS, max_size=40))
+def test_rules_hold_together_whatever_comes(records: list[types_pb2.Update]) -> None:
+    rules = RULES
+    for record in records:
+        kind = record.WhichOneof("change")
+        assert kind is not None
+        before = rules
+        became = changed(rules, kind, getattr(record, kind))
+        rules = before if isinstance(became, Refused) else became
+        # Whatever became of them, a log could begin with them.
+        assert change_problem("rules_founded", founded(rules).rules_founded) is None
+        assert set(before.sealed_periods) <= set(rules.sealed_periods)
+        assert ("", "") in rules.orders
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        types_pb2.Rules(),
+        types_pb2.Rules(version=1, volume_types=["PV"], open_periods=["2026-11"], current_period="2026-12"),
+        types_pb2.Rules(version=1, volume_types=["PV", "pv"], open_periods=["2026-11"], current_period="2026-11"),
+        types_pb2.Rules(
+            version=1,
+            volume_types=["PV"],
+            open_periods=["2026-11"],
+            current_period="2026-11",
+            sealed_periods=["2026-11"],
+        ),
+        types_pb2.Rules(
+            version=1,
+            volume_types=[f"T{number}" for number in range(64)],
+            open_periods=[f"{year}-01" for year in range(2000, 2030)],
+            current_period="2000-01",
+        ),
+    ],
+)
+def test_no_log_begins_with_rules_that_do_not_hold_together(rules: types_pb2.Rules) -> None:
+    assert change_problem("rules_founded", types_pb2.RulesFounded(rules=rules)) is not None
