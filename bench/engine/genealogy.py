@@ -32,6 +32,7 @@ _LAST_DAY = 20_758  # 2026-11-01, in days since 1970-01-01
 _DAYS = 4_000
 _STATUSES = ("A", "C", "S", "T")
 _STATUS_SHARES = (0.62, 0.25, 0.08, 0.05)
+_FIRST_NAMES = ("Anna", "Béla", "Chiyo", "Dolores", "Emeka", "Fatima", "Göran", "Hana")
 _COUNTRIES = ("US", "CA", "MX", "DE", "JP", "KR", "TH", "BR", "AU", "ZA")
 
 
@@ -122,8 +123,10 @@ def make_genealogy(
     placement: bool = False,
     volumes: tuple[str, ...] = ("pv",),
     further: bool = False,
+    persons: bool = False,
 ) -> Genealogy:
-    """A genealogy of `members` members; `further` adds a text, a number, a decimal and a date of its own."""
+    """A genealogy of `members` members; `further` adds a text, a number, a decimal and a date of its own, `persons` a
+    name, an e-mail address and a phone number, which no two members share."""
     random = np.random.default_rng(seed)
     roots = min(roots, members)
     parents = np.empty(members, np.int32)
@@ -149,7 +152,7 @@ def make_genealogy(
         rank=np.minimum(random.geometric(0.45, members) - 1, 12).astype(np.int16),
         joined_on=(_LAST_DAY - (_DAYS * random.random(members, np.float32) ** 2)).astype(np.int32),
         volumes={name: _volume(members, random) for name in volumes},
-        further=_further(members, random) if further else {},
+        further=(_further(members, random) if further else {}) | (_persons(members) if persons else {}),
     )
 
 
@@ -221,6 +224,18 @@ def _further(members: int, random: np.random.Generator) -> dict[str, pa.Array]:
         "loyalty_points": pa.array(random.integers(0, 100_000, members)),
         "bonus_rate": _decimals(rate),
         "renewed_on": pa.array((_LAST_DAY - random.integers(0, 365, members)).astype(np.int32)).cast(pa.date32()),
+    }
+
+
+def _persons(members: int) -> dict[str, pa.Array]:
+    """Three texts for each member, as long as such texts are."""
+    number = pa.array(np.arange(members)).cast(pa.string())
+    first = pa.array(_FIRST_NAMES).take(pa.array(np.arange(members) % len(_FIRST_NAMES)))
+    joined = pyarrow.compute.binary_join_element_wise
+    return {
+        "name": joined(first, pa.scalar(" Ferreira-"), number, ""),
+        "email": joined(first, number, pa.scalar("@mail.example"), ""),
+        "phone": joined(pa.scalar("+41 79 "), pyarrow.compute.utf8_lpad(number, 8, "0"), ""),
     }
 
 

@@ -106,6 +106,34 @@ def _enrolments_per_s(tree: Tree, ids: NDArray[np.bytes_], random: np.random.Gen
     return statistics.median(rates)
 
 
+def _text_enrolments_per_s(tree: Tree, ids: NDArray[np.bytes_], random: np.random.Generator) -> float:
+    """Median over batches of decoded messages, as a node applies them, with three new texts each."""
+    rates = []
+    for batch in range(_BATCHES // 4):
+        updates = [
+            types_pb2.Update(
+                update_id=f"e{batch}-{place}",
+                member_enrolled=types_pb2.MemberEnrolled(
+                    member_id=f"T{batch * _BATCH + place}",
+                    sponsor_id=ids[row].decode(),
+                    columns={
+                        "name": f"Inès Ferreira-{batch}-{place}",
+                        "email": f"ines.{batch}.{place}@mail.example",
+                        "phone": f"+41 79 {batch:04} {place:04}",
+                    },
+                ),
+            )
+            for place, row in enumerate(random.integers(0, len(ids), _BATCH).tolist())
+        ]
+        encoded = [types_pb2.Update.FromString(update.SerializeToString()) for update in updates]
+        begin = time.perf_counter()
+        not_applied = tree.apply(tree.position + 1, encoded)
+        rates.append(_BATCH / (time.perf_counter() - begin))
+        if not_applied:
+            raise RuntimeError(f"an enrolment was not applied: {not_applied[0]}")
+    return statistics.median(rates)
+
+
 def _enrol(tree: Tree, ids: NDArray[np.bytes_], sponsors: NDArray[np.bytes_]) -> int:
     """Distributors without a placement, below the sponsors: how many were taken."""
     count, asked = len(ids), words_of(ids)
@@ -127,6 +155,8 @@ def main() -> int:
     figures["orders_per_s"] = _orders_per_s(tree, ids, random)
     figures["order_messages_per_s"] = _order_messages_per_s(tree, ids, random)
     figures["enrolments_per_s"] = _enrolments_per_s(tree, ids, random)
+    if "email" in tree.further:
+        figures["text_enrolments_per_s"] = _text_enrolments_per_s(tree, ids, random)
     sys.stdout.write(json.dumps(figures) + "\n")
     return 0
 

@@ -140,11 +140,11 @@ class BenchNode:
 
         await wait_for(waits, _START_TIMEOUT_S, "the node and its process for import files to be at rest")
 
-    async def load_import(self, file: Path) -> ImportTimes:
+    async def load_import(self, file: Path, import_id: int = _IMPORT_ID) -> ImportTimes:
         """Has the node take a file, and waits until it serves from it."""
         await self._waits()
         manifest = types_pb2.ImportManifest(
-            import_id=_IMPORT_ID,
+            import_id=import_id,
             file_name=file.name,
             format=types_pb2.IMPORT_FORMAT_CSV,
             size_bytes=file.stat().st_size,
@@ -195,16 +195,16 @@ class BenchNode:
             applied = (await self._stream.read()).applied_position
         return time.perf_counter() - begin
 
-    async def wait_for_snapshot(self) -> None:
+    async def wait_for_snapshot(self, import_id: int = _IMPORT_ID) -> None:
         """Waits until the node has written the state of the import, and no helper of it runs any more."""
 
         async def written() -> bool:
-            found = any((self._folder / "state" / "snapshots").glob(f"*{_IMPORT_ID}*"))
+            found = any((self._folder / "state" / "snapshots").glob(f"*{import_id}*"))
             return found and not _forked(self.pid)
 
         await wait_for(written, 300.0, "the node's snapshot")
 
-    async def restart(self, member_id: str) -> float:
+    async def restart(self, member_id: str, import_id: int = _IMPORT_ID) -> float:
         """Ends the node and starts it again; seconds from the start to the first report answered from its snapshot."""
         await self.stop()
         begin = time.perf_counter()
@@ -213,7 +213,7 @@ class BenchNode:
 
         async def answered() -> bool:
             answer = await stub.GetMember(report_pb2.GetMemberRequest(member_id=member_id), timeout=5)
-            return bool(answer.as_of.import_id == _IMPORT_ID)
+            return bool(answer.as_of.import_id == import_id)
 
         await wait_for(answered, 120.0, "the node to serve from its snapshot")
         return time.perf_counter() - begin

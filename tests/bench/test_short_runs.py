@@ -11,6 +11,10 @@ TREE_KEYS = (
     "orders_per_s enrolments_per_s batch_get_members_per_s stream_arrow_rows_per_s stream_rows_per_s "
     "get_member_vs_empty update_delay_added_p99_ms import_peak_gb steady_gb restart_s"
 )
+COLUMNS_KEYS = (
+    "members import_s import_with_s steady_gb steady_with_gb restart_s restart_with_s texts_gb bytes_a_text "
+    "enrolments_per_s longest_gap_ms failed_reads"
+)
 FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice digests_equal elections faults"
@@ -30,10 +34,11 @@ def last_line(*command: str) -> dict[str, object]:
     ("command", "keys"),
     [
         (("bench.tree", "--members", "20000", "--peer", "none"), TREE_KEYS),
+        (("bench.columns", "--members", "20000"), COLUMNS_KEYS),
         (("bench.fanout", "--members", "5000", "--orders", "5000", "--peer", "none"), FANOUT_KEYS),
         (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
     ],
-    ids=["tree", "fanout", "failover"],
+    ids=["tree", "columns", "fanout", "failover"],
 )
 def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None:
     assert set(last_line(*command)) >= set(keys.split())

@@ -173,6 +173,15 @@ async def test_options_reach_the_request(cluster: FakeCluster, fasttree: FastTre
     assert "country" in options.columns
 
 
+async def test_texts_are_sorted_as_numbers_where_that_is_asked(cluster: FakeCluster, fasttree: FastTree) -> None:
+    await fasttree("frontline", "m1", "--sort", "-zip", "--as-number")
+    asked = cluster.reports.last_request.sort
+    assert (asked.column, asked.descending, asked.as_number) == ("zip", True, True)
+    await fasttree("top", "--by", "zip", "--as-number")
+    asked = cluster.reports.last_request.sort
+    assert (asked.column, asked.descending, asked.as_number) == ("zip", True, True)
+
+
 async def test_a_wide_table_keeps_its_columns(cluster: FakeCluster, fasttree: FastTree) -> None:
     cluster.reports.members = FakeReports(2_500).members
     lines = (await fasttree("downline", "--columns", "member_id,pv")).out.splitlines()

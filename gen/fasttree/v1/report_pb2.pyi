@@ -361,19 +361,25 @@ class SortKey(_message.Message):
 
     COLUMN_FIELD_NUMBER: _builtins.int
     DESCENDING_FIELD_NUMBER: _builtins.int
+    AS_NUMBER_FIELD_NUMBER: _builtins.int
     column: _builtins.str
     """A column, as in ReportOptions.columns."""
     descending: _builtins.bool
     """Largest first."""
+    as_number: _builtins.bool
+    """For a column of texts: those that are numbers go by their value, 9 before 10 and 10 before 10.5; all other texts come
+    after them, largest first or not. INVALID_ARGUMENT for any other column: numbers and days go by their value anyway.
+    """
     def __init__(
         self,
         *,
         column: _builtins.str = ...,
         descending: _builtins.bool = ...,
+        as_number: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "descending", b"descending"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_number", b"as_number", "column", b"column", "descending", b"descending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,7 +836,9 @@ class StreamDownlineResponse(_message.Message):
     MEMBERS_FIELD_NUMBER: _builtins.int
     ARROW_FIELD_NUMBER: _builtins.int
     arrow: _builtins.bytes
-    """ROW_FORMAT_ARROW: the next bytes of the Arrow IPC stream. Volumes are int64 hundredths."""
+    """ROW_FORMAT_ARROW: the next bytes of the Arrow IPC stream. Volumes are int64 hundredths, statuses and kinds
+    dictionaries, further columns of texts strings.
+    """
     @_builtins.property
     def as_of(self) -> _types_pb2.AsOf:
         """What the whole stream is as of; first message only."""

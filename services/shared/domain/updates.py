@@ -117,7 +117,7 @@ def _enrolled_problem(change: types_pb2.MemberEnrolled) -> str | None:
             return f"placement_leg: {LEG_WITHOUT_PLACEMENT}"
         if problem := leg_problem(leg):
             return f"placement_leg: {problem}"
-    return _profile_problem(change.status, change.rank, change.joined_on) or _columns_problem(change)
+    return _profile_problem(change.status, change.rank, change.joined_on) or columns_problem(change)
 
 
 def _changed_problem(change: types_pb2.MemberChanged) -> str | None:
@@ -125,7 +125,7 @@ def _changed_problem(change: types_pb2.MemberChanged) -> str | None:
         return f"member_id: {problem}"
     if change.HasField("kind") and change.kind not in _KINDS:
         return KIND_FORM
-    return _profile_problem(change.status, change.rank, change.joined_on) or _columns_problem(change)
+    return _profile_problem(change.status, change.rank, change.joined_on) or columns_problem(change)
 
 
 def _moved_problem(change: types_pb2.MemberMoved) -> str | None:
@@ -210,7 +210,8 @@ def _profile_problem(status: str, rank: int, joined_on: str) -> str | None:
     return None
 
 
-def _columns_problem(change: types_pb2.MemberEnrolled | types_pb2.MemberChanged) -> str | None:
+def columns_problem(change: types_pb2.MemberEnrolled | types_pb2.MemberChanged) -> str | None:
+    """What is wrong with the further columns that it brings, whatever a tree has."""
     columns: Mapping[str, str] = change.columns
     if not columns:
         return None

@@ -65,7 +65,7 @@ class TableReader:
         process = await self._process()
         try:
             await process.read(request, tell)
-            return read_table(process.descriptor)
+            return await asyncio.to_thread(read_table, process.descriptor)
         except TableBrokenError as error:
             raise ReadFailedError(str(error)) from error
         finally:

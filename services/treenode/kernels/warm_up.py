@@ -66,10 +66,10 @@ def sample_table() -> ImportTable:
         joined_on=np.where(number % 3 == 0, NO_DAY, 20_000 + number).astype(np.int32),
         volumes={key: number.astype(np.int64) for key in (("PV", "2026-11"), ("CV", "2026-10"))},
         further={
-            "country": FurtherColumn("text", (number % 2).astype(np.int32), ["US", "CA"]),
-            "points": FurtherColumn("integer", number.astype(np.int64), []),
-            "rate": FurtherColumn("decimal", number / 2, []),
-            "renewal": FurtherColumn("date", np.full(count, 20_000, np.int32), []),
+            "country": FurtherColumn.of_texts([("US", "CA")[n % 2] for n in number.tolist()]),
+            "points": FurtherColumn("integer", number.astype(np.int64)),
+            "rate": FurtherColumn("decimal", number.astype(np.int64) * 500_000),
+            "renewal": FurtherColumn("date", np.full(count, 20_000, np.int32)),
         },
     )
 
@@ -85,6 +85,7 @@ def updates(prefix: str) -> list[types_pb2.Update]:
         {"member_enrolled": {"member_id": new, "sponsor_id": root, "status": "N", "joined_on": "2026-11-22"}},
         {"member_changed": {"member_id": new, "status": "X", "rank": 3, "kind": 2, "joined_on": "2026-11-21"}},
         {"member_changed": {"member_id": other, "columns": {"country": "CA", "points": "7"}}},
+        {"member_enrolled": {"member_id": f"{prefix}9003", "columns": {"country": "NZ", "points": "1"}}},
         {"member_moved": {"member_id": new, "new_parent_id": other, "tree": 1}},
         {"member_moved": {"member_id": new, "new_parent_id": other, "tree": 2, "placement_leg": 4}},
         {"member_moved": {"member_id": other, "new_parent_id": new, "tree": 1}},
@@ -143,6 +144,14 @@ async def ask_everything(tree: Tree, prefix: str) -> None:
             ranges=[report_pb2.ColumnRange(column="pv", min="0"), report_pb2.ColumnRange(column="gv", max="999999")],
         ),
     ]  # fmt: skip
+    sorts = ["member_id", "gv", "pv", "joined_on", "status", "rank", "downline_count"]
+    if "country" in tree.further:
+        sorts.append("country")
+        texts = [
+            report_pb2.ColumnRange(column="country", min="A", max="Z"),
+            report_pb2.ColumnRange(column="country", any_of=["US", ""]),
+        ]
+        filters.append(report_pb2.DownlineFilter(ranges=texts))
     for options in (report_pb2.ReportOptions(), every, report_pb2.ReportOptions(tree=types_pb2.TREE_PLACEMENT)):
         ask: Any = servicer
         await ask.GetMember(report_pb2.GetMemberRequest(member_id=root, options=options), context)
@@ -157,7 +166,7 @@ async def ask_everything(tree: Tree, prefix: str) -> None:
             for chosen in filters:
                 summary = report_pb2.SummarizeDownlineRequest(member_id=member_id, options=options, filter=chosen)
                 await ask.SummarizeDownline(summary, context)
-                for column in ("member_id", "gv", "pv", "joined_on", "status", "rank", "downline_count"):
+                for column in sorts:
                     listed = report_pb2.ListDownlineRequest(
                         member_id=member_id, options=options, filter=chosen,
                         sort=report_pb2.SortKey(column=column, descending=column == "gv"), page_size=5,

@@ -1,4 +1,4 @@
-"""Lays the tree out anew once much of it has changed, while the old layout goes on.
+"""Lays the tree out anew once much of it has changed, or of its texts was replaced, while the old layout goes on.
 
 A copy is taken with the tree held still (some tens of milliseconds for a million members), laid out in a thread,
 brought up by the log, and put in the live one's place.
@@ -21,6 +21,8 @@ from services.treenode.tree import Tree
 CHECK_INTERVAL_S = 10.0
 #: After one that could not be brought up by the log (no pusher, say), the next try waits this long.
 RETRY_S = 60.0
+#: So much of texts that nobody has any more is let be.
+DEAD_BYTES_MIN = 64 * 1024**2
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +52,12 @@ class Relayout:
                 await asyncio.sleep(RETRY_S)
 
     def due(self) -> bool:
-        """Whether enough has changed."""
+        """Whether enough has changed: of the links, or of the texts, of which half may be dead."""
         tree, settings = self._node.in_force.tree, self._node.settings
         share = settings.relayout_changed_percent / 100 * tree.member_count
-        return bool(self._pusher_address()) and tree.change_count >= max(settings.relayout_changes_min, share)
+        changed = tree.change_count >= max(settings.relayout_changes_min, share)
+        replaced = tree.further.dead_bytes >= max(DEAD_BYTES_MIN, tree.further.text_bytes / 2)
+        return bool(self._pusher_address()) and (changed or replaced)
 
     async def run_once(self) -> None:
         """Lays the tree out anew now.

@@ -23,6 +23,7 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import DECIMAL_SCALE
 from services.treenode.tree import Tree
+from services.treenode.tree.columns.texts import Texts
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.kernels.links import Genealogy
 
@@ -41,7 +42,9 @@ class Kind(Enum):
     ID = "id"
     #: A number of the proto's enum.
     ENUM = "enum"
-    #: A code of a text.
+    #: A code of a short text.
+    CODE = "code"
+    #: A reference to a text.
     TEXT = "text"
     #: Days since 1970-01-01; NO_DAY: unknown.
     DATE = "date"
@@ -75,7 +78,8 @@ class Where(IntEnum):
 _ARROW_TYPES = {
     Kind.ID: pa.string(),
     Kind.ENUM: pa.dictionary(pa.int32(), pa.string()),
-    Kind.TEXT: pa.dictionary(pa.int32(), pa.string()),
+    Kind.CODE: pa.dictionary(pa.int32(), pa.string()),
+    Kind.TEXT: pa.string(),
     Kind.DATE: pa.date32(),
     Kind.NUMBER: pa.int64(),
     Kind.HUNDREDTHS: pa.int64(),
@@ -100,8 +104,10 @@ class Column:
     field: FieldDescriptor | None
     #: By row or by seat, as `where` says; None where links are the values.
     values: Values | None = None
-    #: What each code of a text stands for.
-    texts: Callable[[Tree], Sequence[str]] | None = None
+    #: What each code stands for.
+    names: Callable[[Tree], Sequence[str]] | None = None
+    #: What references lead into.
+    texts: Callable[[Tree], Texts] | None = None
 
     @cached_property
     def is_link(self) -> bool:
@@ -122,7 +128,7 @@ def plain_column(
     values: Values | None = None,
     *,
     arrow: pa.DataType | None = None,
-    texts: Callable[[Tree], Sequence[str]] | None = None,
+    names: Callable[[Tree], Sequence[str]] | None = None,
     member: type[types_pb2.Member] = types_pb2.Member,
 ) -> Column:
     """A column that every tree has.
@@ -131,7 +137,7 @@ def plain_column(
         KeyError: Member has no such field.
     """
     field = member.DESCRIPTOR.fields_by_name[name + HUNDREDTHS_SUFFIX if kind is Kind.HUNDREDTHS else name]
-    return Column(name, kind, where, dtype, arrow or _ARROW_TYPES[kind], field, values, texts)
+    return Column(name, kind, where, dtype, arrow or _ARROW_TYPES[kind], field, values, names)
 
 
 def further_column(name: str, kind: FurtherKind, dtype: type[np.generic]) -> Column:
@@ -140,11 +146,11 @@ def further_column(name: str, kind: FurtherKind, dtype: type[np.generic]) -> Col
     def values(tree: Tree, walked: Genealogy, slot: int) -> AnyArray:
         return tree.further[name].values
 
-    def texts(tree: Tree) -> Sequence[str]:
-        return tree.further[name].names.texts
+    def texts(tree: Tree) -> Texts:
+        return tree.further[name].texts
 
     of_texts = texts if kind == "text" else None
-    return Column(name, Kind(kind), Where.ROW, dtype, _ARROW_TYPES[Kind(kind)], None, values, of_texts)
+    return Column(name, Kind(kind), Where.ROW, dtype, _ARROW_TYPES[Kind(kind)], None, values, texts=of_texts)
 
 
 def enum_texts(field: FieldDescriptor) -> tuple[str, ...]:
@@ -165,11 +171,11 @@ _EVERY = (
     plain_column("kind", Kind.ENUM, Where.ROW, np.uint8, lambda tree, *_: tree.store.kind),
     plain_column(
         "status",
-        Kind.TEXT,
+        Kind.CODE,
         Where.ROW,
         np.int16,
         lambda tree, *_: tree.store.status,
-        texts=lambda tree: tree.statuses.texts,
+        names=lambda tree: tree.statuses.texts,
     ),
     plain_column("rank", Kind.NUMBER, Where.ROW, np.int16, lambda tree, *_: tree.store.rank, arrow=pa.int16()),
     plain_column("joined_on", Kind.DATE, Where.ROW, np.int32, lambda tree, *_: tree.store.joined_on),

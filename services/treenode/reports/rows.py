@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.treenode.reports.columns import Column
+from services.treenode.tree.columns.texts import Texts
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
 
 
@@ -23,7 +24,9 @@ class FrozenRows:
     #: (n,) of the column's dtype, as its kind says.
     values: Mapping[Column, AnyArray]
     #: Of the columns of codes: what each code stands for.
-    texts: Mapping[Column, Sequence[str]] = field(default_factory=dict)
+    names: Mapping[Column, Sequence[str]] = field(default_factory=dict)
+    #: Of the columns of texts: what the references lead into. It stays as it is, whatever is added to it.
+    texts: Mapping[Column, Texts] = field(default_factory=dict)
     #: Type and period of each volume, and int64[v, n] each.
     volume_names: Sequence[tuple[str, str]] = ()
     personal: Int64s = field(default_factory=lambda: np.empty((0, 0), np.int64))

@@ -27,7 +27,7 @@ import numpy.typing as npt
 MAGIC = b"FTSTATE1"
 ALIGNMENT_BYTES = 64
 HEADER_BYTES_MAX = 512 * 1024**2
-ARRAYS_MAX = 10_000
+ARRAYS_MAX = 100_000
 #: Piece of an array that one thread reads or checks at a time.
 PIECE_BYTES = 8 * 1024**2
 #: Reading takes larger ones: after each it waits for the interpreter, which may be busy with the process's own start.

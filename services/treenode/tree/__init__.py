@@ -23,6 +23,7 @@ get the next row and the same seat number, at the end.
 | `members` | 4 a tree | members below, empty places not counted |
 | `group` | 8 a slot and tree | own volume and that of the whole downline, empty places included |
 | `seat_of`, `row_at` | 8 | inverse to each other |
+| a further column | 8 (4: days) | a number, or a reference to a text, which lies apart (columns/texts.py) |
 
 With two types, two periods and ids of 8 characters that is 164 bytes a member. `validate()` computes every derived
 column anew from `parent`, `personal`, `kind` and the ids, and compares.

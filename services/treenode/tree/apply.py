@@ -26,7 +26,9 @@ import numpy as np
 from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
+from services.shared.domain.updates import columns_problem
 from services.treenode.tree.changes import Refusal, attempt, find_place
+from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.failures import UpdateFailedError
@@ -35,7 +37,7 @@ from services.treenode.tree.kernels.kernel import Int32s, UInt32s
 from services.treenode.tree.kernels.postings import enrol_members, post_volumes
 from services.treenode.tree.outcomes import hold, reject, release, settle
 from services.treenode.tree.skips import Skip
-from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION
+from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION, RING
 
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
@@ -181,7 +183,7 @@ def _enrol_run(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: lis
         if batch is not None:
             end = begin
             limit = min(len(updates), begin + _PLAIN_AT_ONCE) if waiting else len(updates)
-            while end < limit and not updates[end].member_enrolled.columns and batch.member_ids[end] not in waiting:
+            while end < limit and end not in batch.odd and batch.member_ids[end] not in waiting:
                 end += 1
             done = _enrol_plain(tree, batch, begin, end) if end > begin else begin
             if done == end > begin:
@@ -204,6 +206,10 @@ class _Enrolments:
     profile: Int32s
     #: The names that the status codes of `profile` are of.
     statuses: Names
+    #: For each further column of which they bring values: the indices of those that do, ascending, and the values.
+    brought: dict[str, tuple[Int32s, list[Value]]]
+    #: Indices of those whose columns are not as they should be.
+    odd: frozenset[int]
 
 
 def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolments | None:
@@ -239,7 +245,34 @@ def _enrolments(tree: Tree, members: list[types_pb2.MemberEnrolled]) -> _Enrolme
         np.array(legs, dtype=np.int32),
         profile,
         statuses,
+        *_brought(tree, members),
     )
+
+
+def _brought(
+    tree: Tree, members: list[types_pb2.MemberEnrolled]
+) -> tuple[dict[str, tuple[Int32s, list[Value]]], frozenset[int]]:
+    """`brought` and `odd` of _Enrolments."""
+    brought: dict[str, tuple[list[int], list[Value]]] = {}
+    odd = []
+    for index, member in enumerate(members):
+        columns = member.columns
+        if not columns:
+            continue
+        try:
+            if columns_problem(member):
+                raise ValueError
+            values = tree.further.parsed(columns)
+        except ValueError:
+            # Looked at alone, it says why.
+            odd.append(index)
+            continue
+        for name, value in values.items():
+            indices, taken = brought.setdefault(name, ([], []))
+            indices.append(index)
+            taken.append(value)
+    found = {name: (np.array(indices, np.int32), taken) for name, (indices, taken) in brought.items()}
+    return found, frozenset(odd)
 
 
 def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
@@ -259,8 +292,25 @@ def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
         1,
     )
     tree.further.clear(rows[begin:done])
+    if batch.brought and done > begin:
+        _put_brought(tree, batch, rows, begin, int(done))
     tree.changing = False
     return int(done)
+
+
+def _put_brought(tree: Tree, batch: _Enrolments, rows: Int32s, begin: int, done: int) -> None:
+    """Gives the new members of an index from `begin` to `done` the values that they bring."""
+    facts = np.zeros(done - begin, np.uint64)
+    for name, (indices, values) in batch.brought.items():
+        first, last = np.searchsorted(indices, (begin, done)).tolist()
+        if first < last:
+            chosen, part = indices[first:last], np.zeros(last - first, np.uint64)
+            tree.further[name].put_new(tree.store.ids.words, rows[chosen], values[first:last], part)
+            facts[chosen - begin] += part
+    # Each position's digest was noted without what its columns bring.
+    sums, digests = np.cumsum(facts, dtype=np.uint64), tree.store.digests
+    digests[1 + np.arange(tree.position - len(sums) + 1, tree.position + 1)[-RING:] % RING] += sums[-RING:]
+    digests[:1] += sums[-1:]
 
 
 def _leg_has_place(leg: int, placement_id: str) -> bool:

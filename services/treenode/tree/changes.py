@@ -13,6 +13,7 @@ from services.shared.domain.days import day_number
 from services.shared.domain.limits import NO_DAY
 from services.shared.domain.updates import NO_CHANGE, change_problem
 from services.shared.rules import CHANGES, RULE_VERSION, Refused, changed
+from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import find_one, key_of, packed_id
 from services.treenode.tree.failures import StopBeforeError
 from services.treenode.tree.held import of_removed
@@ -115,7 +116,7 @@ def _seat(tree: Tree, row: int) -> int:
     return int(tree.placement.seat_of[row]) if row >= 0 else TOP
 
 
-def _parsed_columns(tree: Tree, columns: Mapping[str, str]) -> dict[str, int]:
+def _parsed_columns(tree: Tree, columns: Mapping[str, str]) -> dict[str, Value]:
     if not columns:
         return {}
     try:
@@ -179,16 +180,11 @@ def _enrol_new(tree: Tree, enrolled: types_pb2.MemberEnrolled, profile: tuple[in
     return int(rows[0])
 
 
-def _set_columns(tree: Tree, row: int, member_id: str, columns: Mapping[str, int]) -> None:
+def _set_columns(tree: Tree, row: int, member_id: str, columns: Mapping[str, Value]) -> None:
     if not columns:
         return
     key = key_of(member_id)
-    difference = 0
-    for name, value in columns.items():
-        column = tree.further[name]
-        difference += column.fact_of(key, value) - column.fact_of(key, int(column.values[row]))
-        column.values[row] = value
-    tree.add_to_digest(difference)
+    tree.add_to_digest(sum(tree.further[name].put(row, key, value) for name, value in columns.items()))
 
 
 def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
@@ -258,9 +254,8 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     elif not emptied and not removal_fits(tree.store, row):
         raise _RefusedError("a group total would not fit 64 bits")
     no_status = _status_code(tree, "") if emptied else 0
-    unknown = {name: column.unknown for name, column in tree.further.items()}
     tree.changing = True
-    _set_columns(tree, row, removed.member_id, unknown)
+    _set_columns(tree, row, removed.member_id, tree.further.nothing())
     if emptied:
         set_profile(tree.store, row, NOBODY, no_status, 0, NO_DAY)
     else:

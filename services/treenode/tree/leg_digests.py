@@ -40,7 +40,7 @@ def leg_digests(tree: Tree, row: int) -> tuple[LegDigest | None, list[LegDigest]
         digests = np.zeros(tree.store.used, dtype=np.uint64)
         digest_rows(tree.store, rows, digests)
     for column in tree.further.values():
-        column.add_digests(tree.store, rows, digests)
+        column.add_digests(tree.store.ids.words, rows, digests)
     sums = np.empty(len(heads), dtype=np.uint64)
     sum_legs(tree.store, heads, digests, sums)
     ids = ids_of(tree.store.ids.words[heads]).tolist()

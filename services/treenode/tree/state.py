@@ -3,6 +3,8 @@
 The arrays are views of the columns, cut to the rows in use: to be written before the next update, or by a forked child.
 Only what says how far overflow is, is made anew on the way back.
 
+A column of texts has its references by row, and its texts as they lie, segment by segment.
+
 The dict says under `growing` which arrays go by row or seat, and along which axis; under `room`, the capacity that
 whoever reads them into memory of their own best gives that axis (the key's name is the file format's, and stays as
 written snapshots have it). Arrays of that length become the tree's columns as they are: there is never a second copy of
@@ -22,8 +24,8 @@ from services.shared.rules import Rules, rules_from, rules_message, rules_of
 from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.columns.further import Column, FurtherColumns
 from services.treenode.tree.columns.ids import IdTable, empty_slots
-from services.treenode.tree.columns.names import Names
 from services.treenode.tree.columns.slots import Slots, with_slots_like
+from services.treenode.tree.columns.texts import Texts
 from services.treenode.tree.held import (
     CarriedHold,
     EndedWait,
@@ -92,7 +94,9 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         removals = list(known.items() if isinstance(known, dict) else known)
         arrays[f"{name}.ids"] = np.frombuffer("\n".join(each[0] for each in removals).encode(), dtype=np.uint8)
         arrays[f"{name}.positions"] = np.array([each[1] for each in removals], dtype=np.int64)
-    arrays.update({f"further.{name}": column.values[:used] for name, column in tree.further.items()})
+    for name, column in tree.further.items():
+        arrays[f"further.{name}"] = column.values[:used]
+        arrays.update({f"texts.{name}.{place}": segment for place, segment in enumerate(column.texts.segments)})
     meta = {
         "format": FORMAT,
         "growing": {"ids": 0} | {name: arrays[name].ndim - 1 for name in (*_COLUMNS, *_VOLUMES, *seated, *further)},
@@ -105,7 +109,10 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         "slots": tree.slots.keys,
         "rules": rules_message(tree.rules).SerializeToString(deterministic=True).hex(),
         "statuses": tree.statuses.texts,
-        "further": [[name, column.kind, column.names.texts] for name, column in tree.further.items()],
+        "further": [
+            [name, column.kind, len(column.texts.segments), column.texts.dead_bytes]
+            for name, column in tree.further.items()
+        ],
         "held": [
             [update.position, update.waits_for, update.reason, update.removed_at, update.since] for update in held
         ],
@@ -201,14 +208,20 @@ class _Columns:
                 list(copiers.map(lambda pair: np.copyto(*pair), self._copies))
 
 
-def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], capacity: int) -> FurtherColumns:
-    """The further columns of a state."""
+def further_from(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], used: int, capacity: int) -> FurtherColumns:
+    """The further columns of a state. Texts are not copied: they never change."""
     columns = {}
-    for name, kind, texts in meta["further"]:
-        values = arrays[f"further.{name}"]
+    for name, kind, *kept in meta["further"]:
+        values, texts = arrays[f"further.{name}"], Texts()
+        if not isinstance(kept[0], list):
+            texts = Texts([arrays[f"texts.{name}.{place}"] for place in range(kept[0])], kept[1])
+        elif kind == "text":
+            # Codes, and the texts by code, as earlier states have them.
+            texts, references = Texts.of(kept[0])
+            values = references[values[:used]]
         if len(values) < capacity:
             values = widened(values, len(values), capacity)
-        columns[name] = Column(name, kind, values, Names(texts))
+        columns[name] = Column(name, kind, values, texts)
     return FurtherColumns(columns)
 
 

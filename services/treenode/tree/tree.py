@@ -111,7 +111,7 @@ class Tree:
             rules, slots = state.rules_from_meta(meta)
             store = state.store_from(arrays, slots, names.hashes)
             tree = cls(rules, slots, meta["import_id"], names, store)
-            tree.further = state.further_from(meta, arrays, store.capacity)
+            tree.further = state.further_from(meta, arrays, store.used, store.capacity)
             tree.held_updates = state.held_from(meta, arrays, rules)
             tree.rejected_updates = state.rejected_from(meta)
             tree.skips, tree.base_position = state.skips_from(meta)
@@ -349,7 +349,7 @@ class Tree:
         out = np.zeros(self.store.used, dtype=np.uint64)
         places = np.flatnonzero(self.sponsor.parent[: self.store.used] != FREE).astype(np.int32)
         for column in self.further.values():
-            column.add_digests(self.store, places, out)
+            column.add_digests(self.store.ids.words, places, out)
         return out
 
     def ensure_volume_width(self, slot: int, row: int, amount: int) -> None:

@@ -70,7 +70,7 @@ def _validate_rows(tree: Tree, used: int, places: AnyArray) -> None:
     for column in tree.further.values():
         _require(len(column.values) == store.capacity, "further columns have the capacity of the store")
         if column.kind == "text":
-            _require((column.values[places] < len(column.names)).all(), "each code of a text column has a text")
+            _require(column.texts.has_all(column.values[places]), "each reference of a text column leads to a text")
         empty = places[store.kind[places] == NOBODY]
         _require((column.values[empty] == column.unknown).all(), "an empty place has no further values")
 

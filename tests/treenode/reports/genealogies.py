@@ -52,7 +52,7 @@ def random_table(dice: random.Random, count: int) -> ImportTable:
             for period in PERIODS
         },
         further={
-            "region": FurtherColumn("text", np.array([dice.randrange(4) for _ in ids], np.int32), list(REGIONS)),
+            "region": FurtherColumn.of_texts([REGIONS[dice.randrange(4)] for _ in ids]),
             "points": FurtherColumn("integer", np.array([dice.choice([NO_NUMBER, -3, 0, 7, 2**40]) for _ in ids])),
             "score": FurtherColumn(
                 "decimal", np.array([dice.choice([NO_NUMBER, -1, 1_500_000, 2_000_000, 333_333]) for _ in ids])

@@ -40,7 +40,7 @@ def text_at(column: Column, row: int) -> str:
     """What a further column holds of a row, as text; empty where it is unknown."""
     value = int(column.values[row])
     if column.kind == "text":
-        return column.names.texts[value]
+        return column.text_at(row)
     if value in (NO_DAY, NO_NUMBER):
         return ""
     if column.kind == "date":

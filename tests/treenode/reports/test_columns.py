@@ -79,7 +79,7 @@ def fields_without_a_column(member: Any, columns: Mapping[str, Column]) -> list[
 EXTENDED: Any = extended_member()
 NEW = {
     name: plain_column(
-        name, twin.kind, twin.where, twin.dtype, twin.values, arrow=twin.arrow, texts=twin.texts, member=EXTENDED
+        name, twin.kind, twin.where, twin.dtype, twin.values, arrow=twin.arrow, names=twin.names, member=EXTENDED
     )
     for name, known in TWINS.items()
     for twin in [COLUMNS[known]]

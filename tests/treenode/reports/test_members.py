@@ -17,11 +17,13 @@ from services.treenode.reports.encode.members import RowEncoder
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import NO_DAY
+from services.treenode.tree.columns.texts import Texts
+from services.treenode.tree.kernels.kernel import AnyArray
 
 WIDTH = 16
 STATUSES = ["", "A", "a status of 16 c"]
 SLOTS = [("PV", "2026-11"), ("CV", "2026-10"), ("", "")]
-FURTHER = [further_column(name, "text", np.int32) for name in ("region", "x" * 200)]
+FURTHER = [further_column(name, "text", np.int64) for name in ("region", "x" * 200)]
 FURTHER_TEXTS = ["", "short", "t" * 300]
 EPOCH = datetime.date(1970, 1, 1)
 EDGES = [0, 1, -1, 127, 128, 16383, 16384, 2**31, 2**63 - 1, -(2**63)]
@@ -40,7 +42,7 @@ def random_value(column: Column, ids: Sequence[str], dice: random.Random) -> tup
             return row, ids[row] if row >= 0 else ""
         case Kind.ENUM:
             return (number := dice.randrange(3)), number
-        case Kind.TEXT:
+        case Kind.CODE:
             code = dice.randrange(len(STATUSES))
             return code, STATUSES[code]
         case Kind.DATE:
@@ -59,7 +61,8 @@ def random_rows(seed: int, count: int, columns: Sequence[Column]) -> tuple[RowEn
     ids = ["".join(dice.choices("ABCxyz 019~", k=dice.randrange(1, WIDTH + 1))) for _ in range(40)]
     members = [types_pb2.Member() for _ in range(count)]
     choice = Choice(types_pb2.TREE_SPONSOR, "PV", "2026-11", tuple(columns))
-    values = {}
+    values: dict[Column, AnyArray] = {}
+    texts, references = Texts.of(FURTHER_TEXTS)
     for column in choice.plain:
         drawn = [random_value(column, ids, dice) for _ in range(count)]
         values[column] = np.array([value for value, _ in drawn], column.dtype)
@@ -67,8 +70,9 @@ def random_rows(seed: int, count: int, columns: Sequence[Column]) -> tuple[RowEn
             assert column.field is not None
             setattr(member, column.field.name, content)
     for column in choice.further:
-        values[column] = np.array([dice.randrange(len(FURTHER_TEXTS)) for _ in range(count)], column.dtype)
-        for member, code in zip(members, values[column].tolist(), strict=True):
+        codes = [dice.randrange(len(FURTHER_TEXTS)) for _ in range(count)]
+        values[column] = references[codes]
+        for member, code in zip(members, codes, strict=True):
             if code:
                 member.columns[column.name] = FURTHER_TEXTS[code]
     slots = SLOTS if choice.volumes else []
@@ -83,7 +87,8 @@ def random_rows(seed: int, count: int, columns: Sequence[Column]) -> tuple[RowEn
         count=count,
         ids=np.array(ids, f"S{WIDTH}").view(np.uint8).reshape(40, WIDTH),
         values=values,
-        texts={column: STATUSES if column.field else FURTHER_TEXTS for column in columns if column.kind is Kind.TEXT},
+        names={column: STATUSES for column in columns if column.kind is Kind.CODE},
+        texts=dict.fromkeys(choice.further, texts),
         volume_names=slots,
         personal=np.array(volumes[0], np.int64).reshape(len(slots), count),
         group=np.array(volumes[1], np.int64).reshape(len(slots), count),
@@ -121,7 +126,7 @@ def test_pieces_end_with_the_row_that_reaches_the_limit() -> None:
 def test_a_column_that_no_field_is_written_from_is_named() -> None:
     with pytest.raises(ValueError, match=r"column rank: no field is written from number in float64"):
         field_row(COLUMNS["rank"], np.zeros(3))
-    with pytest.raises(ValueError, match=r"column status: no field is written from text in int32"):
+    with pytest.raises(ValueError, match=r"column status: no field is written from code in int32"):
         field_row(COLUMNS["status"], np.zeros(3, np.int32))
     with pytest.raises(ValueError, match=r"column region: no field"):
         field_row(FURTHER[0], np.zeros(3, np.int16))

@@ -29,11 +29,7 @@ def table_of(naive: NaiveTree) -> ImportTable:
     index = {member_id: row for row, member_id in enumerate(ids)}
     places = list(naive.places.values())
     statuses = sorted({place.status for place in places} | {""})
-    further = {}
-    for name in COLUMNS:
-        texts = ["", *sorted({place.columns[name] for place in places if name in place.columns})]
-        codes = [texts.index(place.columns.get(name, "")) for place in places]
-        further[name] = FurtherColumn("text", np.array(codes, dtype=np.int32), texts)
+    further = {name: FurtherColumn.of_texts([place.columns.get(name, "") for place in places]) for name in COLUMNS}
     return ImportTable(
         member_ids=np.array(ids, dtype="S32"),
         sponsor=np.array([index.get(place.sponsor, -1) for place in places], dtype=np.int32),
@@ -91,7 +87,7 @@ def _expect_same_member(tree: Tree, naive: NaiveTree, member_id: str) -> None:
     joined_on = int(store.joined_on[row])
     assert ("" if joined_on == NO_DAY else str(np.datetime64(joined_on, "D"))) == place.joined_on
     assert int(store.leg[row]) == place.leg
-    texts = {name: column.names.texts[column.values[row]] for name, column in tree.further.items()}
+    texts = {name: column.text_at(row) for name, column in tree.further.items()}
     assert {name: text for name, text in texts.items() if text} == place.columns
     for (volume_type, period), slot in tree.slots.in_order:
         personal = place.volumes.get((volume_type, period), 0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree import Tree
+from services.treenode.tree import FurtherColumn, Tree
 from services.treenode.tree.columns.ids import find_one, ids_of, packed_id
+from services.treenode.tree.columns.texts import Texts
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s
 from services.treenode.tree.kernels.links import TOP, Genealogy
 from services.treenode.tree.kernels.ranges import all_ranges, downline_ranges, hidden_by_row
@@ -98,3 +99,9 @@ def _members(tree: Tree, which: int, seats: Int32s) -> list[str]:
     rows = seats if which == SPONSOR else tree.placement.row_at[seats]
     texts: AnyArray = ids_of(tree.store.ids.words[rows[tree.store.kind[rows] != NOBODY]])
     return [text.decode() for text in texts.tolist()]
+
+
+def texts_of(column: FurtherColumn) -> list[str]:
+    """The texts of a table's column of texts."""
+    texts = Texts([column.texts] if len(column.texts) else [])
+    return [texts.text_at(reference) for reference in column.values.tolist()]

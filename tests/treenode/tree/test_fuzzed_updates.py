@@ -33,9 +33,9 @@ def naive() -> NaiveTree:
 
 def tree_with_every_kind_of_column() -> Tree:
     table = table_of(naive())
-    table.further["points"] = FurtherColumn("integer", np.array([1, 2, 3], dtype=np.int64), [])
-    table.further["ratio"] = FurtherColumn("decimal", np.array([1, 2, 3], dtype=np.int64), [])
-    table.further["since"] = FurtherColumn("date", np.array([1, 2, 3], dtype=np.int32), [])
+    table.further["points"] = FurtherColumn("integer", np.array([1, 2, 3], dtype=np.int64))
+    table.further["ratio"] = FurtherColumn("decimal", np.array([1, 2, 3], dtype=np.int64))
+    table.further["since"] = FurtherColumn("date", np.array([1, 2, 3], dtype=np.int32))
     return Tree.from_table(table, CONFIG, 1, 0)
 
 

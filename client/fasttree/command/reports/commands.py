@@ -100,6 +100,11 @@ columns_option = click.option(
 )
 
 
+as_number_option = click.option(
+    "--as-number", is_flag=True, help="Sort texts that are numbers by their value, the others after them."
+)
+
+
 async def _resolved(reports: Reports, columns: Sequence[str]) -> tuple[str, ...]:
     """Columns with `*` spelled out."""
     if "*" not in columns:
@@ -169,10 +174,13 @@ def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[s
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--sort", default="", metavar="COLUMN", help="Sort by this column; -COLUMN: largest first.")
+@as_number_option
 @columns_option
 @common_options
 @report_options
-def frontline(session: Session, member_id: str, sort: str, columns: tuple[str, ...], asked: Asked) -> None:
+def frontline(
+    session: Session, member_id: str, sort: str, as_number: bool, columns: tuple[str, ...], asked: Asked
+) -> None:
     """A member's direct children, each with its leg's totals; no ID: the roots."""
 
     async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
@@ -181,7 +189,10 @@ def frontline(session: Session, member_id: str, sort: str, columns: tuple[str, .
             reports = asked.reports(client)
             columns = await _resolved(reports, columns)
             request = report_pb2.ListFrontLineRequest(
-                member_id=member_id, options=asked.options(columns), sort=_sort_key(sort), page_size=PAGE_SIZE
+                member_id=member_id,
+                options=asked.options(columns),
+                sort=_sort_key(sort, as_number=as_number),
+                page_size=PAGE_SIZE,
             )
             members: list[types_pb2.Member] = []
             while True:
@@ -195,8 +206,10 @@ def frontline(session: Session, member_id: str, sort: str, columns: tuple[str, .
     print_members(columns, as_of, members, as_json=session.json)
 
 
-def _sort_key(text: str) -> report_pb2.SortKey | None:
-    return report_pb2.SortKey(column=text.lstrip("-"), descending=text.startswith("-")) if text else None
+def _sort_key(text: str, *, as_number: bool) -> report_pb2.SortKey | None:
+    if not text:
+        return None
+    return report_pb2.SortKey(column=text.removeprefix("-"), descending=text.startswith("-"), as_number=as_number)
 
 
 @click.command()
@@ -275,10 +288,19 @@ def downline(
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--by", "column", default="gv", show_default=True, metavar="COLUMN", help="The largest of this column.")
 @click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True)
+@as_number_option
 @columns_option
 @common_options
 @report_options
-def top(session: Session, member_id: str, column: str, count: int, columns: tuple[str, ...], asked: Asked) -> None:
+def top(
+    session: Session,
+    member_id: str,
+    column: str,
+    count: int,
+    as_number: bool,
+    columns: tuple[str, ...],
+    asked: Asked,
+) -> None:
     """The members of a downline with the most of a column; no ID: of the whole tree."""
 
     async def body() -> report_pb2.ListDownlineResponse:
@@ -289,7 +311,7 @@ def top(session: Session, member_id: str, column: str, count: int, columns: tupl
             request = report_pb2.ListDownlineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
-                sort=report_pb2.SortKey(column=column, descending=True),
+                sort=report_pb2.SortKey(column=column, descending=True, as_number=as_number),
                 page_size=count,
             )
             return await reports.list_downline(request)

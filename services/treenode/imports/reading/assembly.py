@@ -6,11 +6,12 @@ import threading
 
 import numpy as np
 
-from services.treenode.imports.reading.batch import Part, Texts
+from services.treenode.imports.reading.batch import Part
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines, RejectedRow, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
-from services.treenode.tree.kernels.kernel import AnyArray, Int64s
+from services.treenode.tree.columns.text_hash import LENGTH_BITS
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
 
 _INT64_MAX = 2**63 - 1
 
@@ -28,7 +29,9 @@ class Assembly:
         #: As long as a file may have rows; ids as (rows, width) words of four characters.
         self._columns: dict[int, AnyArray] = {}
         self._making = threading.Lock()
-        self._texts: dict[int, list[Texts]] = {}
+        #: The texts of further columns, batch by batch, and how many bytes that is.
+        self._texts: dict[int, list[UInt8s]] = {}
+        self._text_bytes: dict[int, int] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
         #: Of the parts in which rows hold line breaks.
@@ -57,7 +60,10 @@ class Assembly:
             if values.ctypes.data != column.ctypes.data:
                 column[:, ...] = values
         for place, texts in part.texts.items():
+            column, before = self._columns[place][begin : self.row_count], self._text_bytes.get(place, 0)
+            np.add(column, before << LENGTH_BITS, out=column, where=column != 0)
             self._texts.setdefault(place, []).append(texts)
+            self._text_bytes[place] = before + len(texts)
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
 
@@ -137,6 +143,11 @@ class Assembly:
             column[:] = value
         return column
 
-    def take_texts(self, place: int) -> list[Texts]:
-        """A further column's batches."""
-        return self._texts.pop(place)
+    def take_texts(self, place: int) -> UInt8s:
+        """What the references of a further column are of."""
+        texts = self._memory.empty((self._text_bytes[place],), np.uint8)
+        end = 0
+        for batch in self._texts.pop(place):
+            texts[end : end + len(batch)] = batch
+            end += len(batch)
+        return texts

@@ -23,6 +23,7 @@ from services.treenode.imports.reading.kernels.fields import (
     read_ranks,
 )
 from services.treenode.imports.reading.kernels.texts import (
+    TEXTS_REMEMBERED,
     pack_texts,
     read_statuses,
 )
@@ -46,15 +47,6 @@ class Fields:
     lengths: Int32s
 
 
-@dataclass(frozen=True)
-class Texts:
-    """A batch of a further column of texts, one after another."""
-
-    packed: UInt8s
-    #: (rows + 1,) where each begins in packed.
-    offsets: Int64s
-
-
 @dataclass
 class Part:
     """A batch as columns."""
@@ -63,8 +55,8 @@ class Part:
     row_count: int
     #: By the column's index in the file: ids as (rows, width) words of four characters, others as (rows,) values.
     values: dict[int, AnyArray] = field(default_factory=dict)
-    #: By the column's index, for further columns of texts.
-    texts: dict[int, Texts] = field(default_factory=dict)
+    #: By the column's index, for further columns of texts: the bytes that this batch's references are of.
+    texts: dict[int, UInt8s] = field(default_factory=dict)
     #: The statuses that this batch's codes mean.
     status_names: list[str] = field(default_factory=lambda: [""])
     #: By the column's index: the sum of a volume's absolute values.
@@ -140,7 +132,8 @@ class BatchReader:
             elif column.role is Role.STATUS:
                 part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
             elif column.is_text:
-                part.texts[place] = self._texts(cells, fault, fault_column, place)
+                part.values[place] = self._buffers(place, first_row, (len(fault),), np.int64)
+                part.texts[place] = self._texts(cells, part.values[place], fault, fault_column, place)
             elif column.role is not Role.DERIVED:
                 dtype, read = _FURTHER[column.kind] if column.role is Role.FURTHER else _NUMBERS[column.role]
                 part.values[place] = self._buffers(place, first_row, (len(fault),), dtype)
@@ -172,12 +165,12 @@ class BatchReader:
         texts = names[:used].view(f"S{STATUS_LENGTH_MAX}").ravel()
         return codes, [bytes(text).decode("ascii") for text in texts] or [""]
 
-    def _texts(self, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> Texts:
+    def _texts(self, cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int) -> UInt8s:
         size_bytes = np.minimum(cells.lengths, COLUMN_TEXT_BYTES_MAX).sum(dtype=np.int64)
-        packed = np.empty(int(size_bytes), np.uint8)
-        offsets = np.empty(len(fault) + 1, np.int64)
-        pack_texts(cells.data, cells.starts, cells.lengths, offsets, packed, fault, fault_column, place, self._is_csv)
-        return Texts(packed, offsets)
+        packed, seen = np.empty(int(size_bytes), np.uint8), np.zeros(TEXTS_REMEMBERED, np.int64)
+        data, starts, lengths = cells.data, cells.starts, cells.lengths
+        used = pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place)
+        return packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]
 
     def _rejected(self, lines: Lines, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
         value, name, places = b"", "", 0

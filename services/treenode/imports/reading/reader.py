@@ -19,7 +19,6 @@ from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
 from services.treenode.imports.reading.batch import BatchReader
 from services.treenode.imports.reading.csv_reader import CsvFile
-from services.treenode.imports.reading.further import text_column
 from services.treenode.imports.reading.header import Column, Role, plan_columns
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import RejectedRow, refuse_file, refuse_rows
@@ -124,11 +123,9 @@ class _Checked:
                     raise refuse_file("the sum of its volumes is out of range: correct them", column=column.name)
                 volumes[column.volume] = self._assembly.values(place)
             elif column.role is Role.FURTHER:
-                further[column.name] = (
-                    text_column(self._assembly.take_texts(place))
-                    if column.is_text
-                    else FurtherColumn(column.kind, self._assembly.values(place))
-                )
+                values = self._assembly.values(place)
+                texts = (self._assembly.take_texts(place),) if column.is_text else ()
+                further[column.name] = FurtherColumn(column.kind, values, *texts)
         return ImportTable(
             member_ids=members.ids,
             sponsor=sponsor,

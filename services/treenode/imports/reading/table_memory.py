@@ -40,13 +40,13 @@ class _Column(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
-    #: `_COLUMNS`, then the volumes, then the further columns.
+    #: `_COLUMNS`, then the volumes, then the further columns, then the texts of those that have some.
     columns: list[_Column]
     status_names: list[str]
     #: (volume type, period) of each volume column.
     volumes: list[tuple[str, str]]
-    #: Name, kind and texts of each further column.
-    further: list[tuple[str, FurtherKind, list[str]]]
+    #: Name and kind of each further column, and whether it has texts.
+    further: list[tuple[str, FurtherKind, bool]]
 
 
 class TableBrokenError(Exception):
@@ -96,7 +96,7 @@ class TableMemory:
                 columns=columns,
                 status_names=table.status_names,
                 volumes=list(table.volumes),
-                further=[(name, column.kind, column.names) for name, column in table.further.items()],
+                further=[(name, column.kind, len(column.texts) > 0) for name, column in table.further.items()],
             )
         )
         begin = self._place(len(header))
@@ -142,21 +142,24 @@ def _columns_of(table: ImportTable) -> Iterator[AnyArray]:
     yield from (getattr(table, name) for name in _COLUMNS)
     yield from table.volumes.values()
     yield from (column.values for column in table.further.values())
+    yield from (column.texts for column in table.further.values() if len(column.texts))
 
 
 def _table_of(header: _Header, arrays: list[AnyArray]) -> ImportTable:
-    if len(arrays) != len(_COLUMNS) + len(header.volumes) + len(header.further):
+    with_texts = [name for name, _, has_texts in header.further if has_texts]
+    if len(arrays) != len(_COLUMNS) + len(header.volumes) + len(header.further) + len(with_texts):
         raise TableBrokenError(f"the table has {len(arrays)} columns, its header names others")
     columns: dict[str, Any] = dict(zip(_COLUMNS, arrays, strict=False))
     volumes = arrays[len(_COLUMNS) :]
     further = volumes[len(header.volumes) :]
+    texts = dict(zip(with_texts, further[len(header.further) :], strict=True))
     return ImportTable(
         **columns,
         status_names=header.status_names,
         volumes=dict(zip(header.volumes, volumes, strict=False)),
         further={
-            name: FurtherColumn(kind, values, names)
-            for (name, kind, names), values in zip(header.further, further, strict=True)
+            name: FurtherColumn(kind, values, *([texts[name]] if name in texts else []))
+            for (name, kind, _), values in zip(header.further, further, strict=False)
         },
     )
 

@@ -115,7 +115,8 @@ def freeze_values(
         count=count,
         ids=links.ids,
         values={**links.values, **copies.values},
-        texts={column: tuple(column.texts(tree)) for column in plain if column.texts is not None},
+        names={column: tuple(column.names(tree)) for column in plain if column.names is not None},
+        texts={column: column.texts(tree) for column in plain if column.texts is not None},
     )
     if VOLUMES not in wanted:
         return rows

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.reports.columns import VOLUMES, Column, Kind, enum_texts
+from services.treenode.reports.encode.cell_texts import cell_texts
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt8s, Whole, kernel
@@ -35,7 +36,7 @@ def _id_texts(ids: UInt8s, rows: Int32s, offsets: Int32s, content: UInt8s) -> Wh
 
 
 class ArrowEncoder:
-    """Writes parts of the same rows as one stream. What is coded is a dictionary, sent once.
+    """Writes parts of the same rows as one stream. What is coded is a dictionary, sent once; texts stand in each row.
 
     Each column has the type that its entry says. Ids and what is unknown are null; volumes are in hundredths, those of
     every type and period two columns each: personal:TYPE:PERIOD, group:TYPE:PERIOD.
@@ -44,10 +45,10 @@ class ArrowEncoder:
     def __init__(self, rows: FrozenRows, choice: Choice) -> None:
         """`rows`: the whole of them, for their dictionaries; parts come to `encode`."""
         self._choice = choice
-        self._texts = {column: pa.array(texts, pa.string()) for column, texts in rows.texts.items()}
+        self._names = {column: pa.array(names, pa.string()) for column, names in rows.names.items()}
         for column in choice.plain:
             if column.kind is Kind.ENUM and column.field is not None:
-                self._texts[column] = pa.array(enum_texts(column.field), pa.string())
+                self._names[column] = pa.array(enum_texts(column.field), pa.string())
         self._empty = self._batch(rows.part(0, 0))
 
     def head(self) -> bytes:
@@ -79,9 +80,13 @@ class ArrowEncoder:
         match column.kind:
             case Kind.ID:
                 return _ids(rows.ids, values)
-            case Kind.ENUM | Kind.TEXT:
+            case Kind.TEXT:
+                texts = cell_texts(column, rows)
+                buffers = [None, pa.py_buffer(texts.offsets.astype(np.int32)), pa.py_buffer(texts.content)]
+                return pa.Array.from_buffers(column.arrow, rows.count, buffers)
+            case Kind.ENUM | Kind.CODE:
                 codes = pa.array(values.astype(np.int32, copy=False))
-                return pa.DictionaryArray.from_arrays(codes, self._texts[column], safe=False)
+                return pa.DictionaryArray.from_arrays(codes, self._names[column], safe=False)
             case Kind.DATE:
                 return _nullable(values, NO_DAY, column.arrow)
             case Kind.INTEGER:

@@ -76,29 +76,13 @@ def _days(values: Int64s, out: UInt8s, offsets: Int64s) -> None:
         offsets[row + 1] = at
 
 
-@kernel
-def _named(codes: Int64s, names: UInt8s, starts: Int64s, out: UInt8s, offsets: Int64s) -> None:
-    at = 0
-    for row in range(codes.shape[0]):
-        code = codes[row]
-        for place in range(starts[code], starts[code + 1]):
-            out[at] = names[place]
-            at += 1
-        offsets[row + 1] = at
-
-
 def cell_texts(column: Column, rows: FrozenRows) -> CellTexts:
     """The texts of a further column's cells; an empty cell's is empty."""
     values = rows.values[column].astype(np.int64, copy=False)
     offsets = np.zeros(len(values) + 1, np.int64)
     if column.kind is Kind.TEXT:
-        encoded = [name.encode() for name in rows.texts[column]]
-        lengths = np.array([len(name) for name in encoded], np.int64)
-        starts = np.zeros(len(encoded) + 1, np.int64)
-        np.cumsum(lengths, out=starts[1:])
-        out = np.empty(int(lengths[values].sum()) if len(values) else 0, np.uint8)
-        _named(values, np.frombuffer(b"".join(encoded) or b"\0", np.uint8), starts, out, offsets)
-    elif column.kind is Kind.DATE:
+        return CellTexts(*rows.texts[column].joined(values))
+    if column.kind is Kind.DATE:
         out = np.empty(len(values) * DAY_LENGTH, np.uint8)
         _days(values, out, offsets)
     else:

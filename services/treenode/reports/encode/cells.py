@@ -23,7 +23,7 @@ TAG, PUT, WHERE, VALUES, TEXTS, TEXT_COUNT = range(6)
 FIELD = 6
 #: How a cell is written: what is not a number is read from int32 (ids, days) or int16 (codes).
 PUT_ID, PUT_TEXT, PUT_DAY, PUT_UINT8, PUT_INT16, PUT_INT32, PUT_INT64 = range(7)
-_PUT = {Kind.ID: PUT_ID, Kind.TEXT: PUT_TEXT, Kind.DATE: PUT_DAY}
+_PUT = {Kind.ID: PUT_ID, Kind.CODE: PUT_TEXT, Kind.DATE: PUT_DAY}
 _NUMBER_KINDS = (Kind.ENUM, Kind.NUMBER, Kind.HUNDREDTHS)
 #: By what they are read from.
 _PUT_NUMBER = {

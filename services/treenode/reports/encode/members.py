@@ -190,8 +190,8 @@ class RowEncoder:
         )
 
     def _field(self, column: Column, rows: FrozenRows) -> tuple[int, ...]:
-        values, texts = rows.values[column], rows.texts.get(column)
-        table = None if texts is None else text_table(column, texts)
+        values, names = rows.values[column], rows.names.get(column)
+        table = None if names is None else text_table(column, names)
         self._kept += [values] if table is None else [values, table]
         return field_row(column, values, table)
 

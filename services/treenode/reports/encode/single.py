@@ -169,7 +169,7 @@ class MemberEncoder:
         places, fields = places_of(kept), []
         for column in choice.plain:
             values = _values(tree, choice, column)
-            texts = None if column.texts is None else text_table(column, column.texts(tree))
+            texts = None if column.names is None else text_table(column, column.names(tree))
             fields.append(field_row(column, values, texts))
             kept += [values] if texts is None else [values, texts]
         table = np.array(fields, np.int64).ravel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
 from typing import Protocol
@@ -18,6 +18,8 @@ from services.treenode.reports.columns import COLUMNS, KIND, LEVEL, RANGE_COLUMN
 from services.treenode.reports.plan.choice import Catalogue, known_column
 from services.treenode.reports.plan.days import day_number
 from services.treenode.reports.rows import FrozenRows
+from services.treenode.tree.columns.text_kernels import texts_among, texts_between
+from services.treenode.tree.kernels.kernel import UInt8s
 
 Mask = npt.NDArray[np.bool_]
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
@@ -78,18 +80,57 @@ class NumberIn:
 
 
 @dataclass(frozen=True)
-class TextMeets:
-    """The text passes a test, which is made once for each different text."""
+class NameIn:
+    """What a code stands for is one of some."""
 
     column: Column
-    test: Callable[[str], bool]
+    names: frozenset[str]
 
     def holds(self, rows: FrozenRows) -> Mask:
         """bool[rows.count]."""
-        texts = rows.texts[self.column]
-        passes: Mask = np.fromiter((self.test(text) for text in texts), np.bool_, len(texts))
+        names = rows.names[self.column]
+        passes: Mask = np.fromiter((name in self.names for name in names), np.bool_, len(names))
         found: Mask = passes[rows.values[self.column]]
         return found
+
+
+@dataclass(frozen=True)
+class TextRange:
+    """low ≤ text ≤ high, by the characters' numbers; no high end where it is empty. An empty text is in no range."""
+
+    column: Column
+    low: str
+    high: str
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+        references, table = rows.values[self.column], rows.texts[self.column].table
+        out = np.empty(rows.count, np.uint8)
+        low, high = _array_of(self.low.encode()), _array_of(self.high.encode())
+        texts_between(references, table, low, high, bool(self.high), out)
+        return out.view(np.bool_)
+
+
+@dataclass(frozen=True)
+class TextIn:
+    """The text is one of some."""
+
+    column: Column
+    texts: frozenset[str]
+
+    def holds(self, rows: FrozenRows) -> Mask:
+        """bool[rows.count]."""
+        references, table = rows.values[self.column], rows.texts[self.column].table
+        wanted = sorted(text.encode() for text in self.texts if text)
+        starts = np.concatenate(([0], np.cumsum([len(text) for text in wanted], dtype=np.int64)))
+        out = np.empty(rows.count, np.uint8)
+        texts_among(references, table, _array_of(b"".join(wanted)), starts.astype(np.int64), "" in self.texts, out)
+        return out.view(np.bool_)
+
+
+def _array_of(text: bytes) -> UInt8s:
+    """A text for kernels, which are compiled for arrays that may be written."""
+    return np.frombuffer(bytearray(text) + b"\0", np.uint8)[: len(text)]
 
 
 @dataclass(frozen=True)
@@ -134,7 +175,7 @@ def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> 
                 raise _wrong("filter.kinds", str(kind), "KIND_UNKNOWN", "use DISTRIBUTOR or CUSTOMER")
         conditions.append(NumberIn(KIND, tuple(message.kinds)))
     if message.statuses:
-        conditions.append(TextMeets(COLUMNS["status"], frozenset(message.statuses).__contains__))
+        conditions.append(NameIn(COLUMNS["status"], frozenset(message.statuses)))
     if message.HasField("min_rank") or message.HasField("max_rank"):
         low = message.min_rank if message.HasField("min_rank") else INT64_MIN
         high = message.max_rank if message.HasField("max_rank") else INT64_MAX
@@ -191,11 +232,10 @@ def _range_conditions(asked: report_pb2.ColumnRange, catalogue: Catalogue, field
 
 def _text_conditions(column: Column, asked: report_pb2.ColumnRange) -> list[Condition]:
     conditions: list[Condition] = []
-    low, high = asked.min, asked.max
-    if low or high:
-        conditions.append(TextMeets(column, lambda text: text != "" and low <= text and (not high or text <= high)))
+    if asked.min or asked.max:
+        conditions.append(TextRange(column, asked.min, asked.max))
     if asked.any_of:
-        conditions.append(TextMeets(column, frozenset(asked.any_of).__contains__))
+        conditions.append(TextIn(column, frozenset(asked.any_of)))
     return conditions
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError
-from services.treenode.reports.columns import MEMBER_ID, Column
+from services.treenode.reports.columns import MEMBER_ID, Column, Kind
 from services.treenode.reports.plan.choice import Catalogue, known_column
 
 PAGE_SIZE = 1_000
@@ -19,17 +19,25 @@ class Sort:
 
     column: Column = MEMBER_ID
     descending: bool = False
+    #: Texts that are numbers go by their value, ahead of all others.
+    as_number: bool = False
 
 
 def sort_of(key: report_pb2.SortKey, catalogue: Catalogue) -> Sort:
     """The sort that a request asks for.
 
     Raises:
-        InvalidArgumentError: No such column.
+        InvalidArgumentError: No such column, or none whose texts may be numbers.
     """
-    if not key.column:
-        return Sort(descending=key.descending)
-    return Sort(known_column(key.column, catalogue, "sort.column"), key.descending)
+    column = known_column(key.column, catalogue, "sort.column") if key.column else MEMBER_ID
+    if key.as_number and column.kind is not Kind.TEXT:
+        raise InvalidArgumentError(
+            f'sort.as_number is for columns of texts, and "{column.name}" is none: leave it out',
+            reason="SORT_INVALID",
+            field="sort.as_number",
+            value=column.name,
+        )
+    return Sort(column, key.descending, key.as_number)
 
 
 def page_size(asked: int, most: int = PAGE_SIZE_MAX, default: int = PAGE_SIZE, field: str = "page_size") -> int:

@@ -2,7 +2,8 @@
 
 Wanted when many enrolments, moves and removals have made much of the tree dirty: walks are exact before it and after
 it, and faster after it. It only reads the old tree, a copy that updates don't come to; the cutover brings the new one
-up to what came since. The new tree has the same position, digest, and order of siblings.
+up to what came since. The new tree has the same position, digest, and order of siblings; texts that were replaced are
+left behind.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import numpy as np
 
 from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.building.layout import derive_links
-from services.treenode.tree.columns.further import Column, FurtherColumns
 from services.treenode.tree.columns.ids import IdTable, empty_slots, insert_keys, keys_of
 from services.treenode.tree.kernels.kernel import AnyArray, Int32s, kernel
 from services.treenode.tree.kernels.links import TOP, Genealogy
@@ -85,10 +85,5 @@ def _lay_out(old: Genealogy, order: Int32s, new: Genealogy, store: Store) -> Non
 def _with_store(tree: Tree, store: Store, rows: Int32s) -> Tree:
     """A tree like `tree` on its laid-out store."""
     new = tree.like(store)
-    columns = {}
-    for name, column in tree.further.items():
-        values = np.empty(store.capacity, dtype=column.values.dtype)
-        _take(column.values, rows, values)
-        columns[name] = Column(name, column.kind, values, column.names.copy())
-    new.further = FurtherColumns(columns)
+    new.further = tree.further.laid_out(rows, store.capacity)
     return new

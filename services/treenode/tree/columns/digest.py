@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.treenode.tree.columns.ids import key_at, keys_of
-from services.treenode.tree.kernels.kernel import AnyArray, Int32s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import Int32s, UInt32s, UInt64s, inlined, kernel, mixed, whole
 from services.treenode.tree.kernels.links import FREE, next_in_walk, row_of, seat_at
 from services.treenode.tree.store import RING, Store
 
@@ -151,18 +151,13 @@ def digest_rows(store: Store, rows: Int32s, out: UInt64s) -> None:
 
 
 @kernel
-def add_further_digests(
-    store: Store, rows: Int32s, tag: np.uint64, values: AnyArray, coded: bool, hashes: UInt64s, out: UInt64s
-) -> None:
-    """Adds a further column's facts of `rows`, all of them places, to `out`, uint64 by row.
-
-    `values`: by row; `coded`: they are codes of texts, whose `hashes` are by code, 0 for unknown; else hashes[0] is the
-    value that stands for unknown.
+def add_facts(words: UInt32s, rows: Int32s, tag: np.uint64, numbers: UInt64s, unknown: np.uint64, out: UInt64s) -> None:
+    """Adds a further column's fact of rows[i], a place, to out[i]. `words`: the ids by row; `numbers`: (n,) the value
+    of each, `unknown` where it is not known.
     """
-    for row in rows:
-        value = hashes[values[row]] if coded else np.uint64(values[row])
-        if value != (_ZERO if coded else hashes[0]):
-            out[row] += fact(key_at(store.ids.words, row), tag, value)
+    for index in range(rows.shape[0]):
+        if numbers[index] != unknown:
+            out[index] += fact(key_at(words, rows[index]), tag, numbers[index])
 
 
 @inlined

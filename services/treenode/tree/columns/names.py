@@ -1,4 +1,4 @@
-"""Short texts as codes: statuses, and further columns that hold texts."""
+"""Short texts as codes: statuses."""
 
 from __future__ import annotations
 

@@ -128,6 +128,7 @@ def mixed(value: np.uint64) -> np.uint64:
     return value ^ (value >> _SHIFT_31)
 
 
-def text_hash(text: str) -> int:
-    """A 64-bit hash of a short text, the same in every process: for names in digests."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+def text_hash(text: str | bytes) -> int:
+    """A 64-bit hash of a text, or of its UTF-8, the same in every process: for digests."""
+    encoded = text.encode() if isinstance(text, str) else text
+    return int.from_bytes(hashlib.blake2b(encoded, digest_size=8).digest(), "little")

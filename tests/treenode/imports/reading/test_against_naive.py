@@ -19,6 +19,7 @@ from services.shared.domain.limits import NO_DAY
 from services.treenode.imports.reading import ImportLimits, ImportRefusedError, read_import
 from services.treenode.tree.table import ImportTable
 from tests.treenode.imports.reading.naive import NaiveMember, read_naively
+from tests.treenode.tree.reads import texts_of
 
 _COLUMNS = (
     "member_id",
@@ -75,7 +76,7 @@ def _as_members(table: ImportTable) -> dict[str, NaiveMember]:
     def id_of(row: int) -> str:
         return bytes(table.member_ids[row]).decode() if row >= 0 else ""
 
-    note = table.further["note"]
+    notes = texts_of(table.further["note"])
     return {
         id_of(row): NaiveMember(
             sponsor_id=id_of(int(table.sponsor[row])),
@@ -86,7 +87,7 @@ def _as_members(table: ImportTable) -> dict[str, NaiveMember]:
             rank=int(table.rank[row]),
             joined_on=None if table.joined_on[row] == NO_DAY else int(table.joined_on[row]),
             pv=int(table.volumes["PV", "2026-11"][row]),
-            note=note.names[note.values[row]],
+            note=notes[row],
         )
         for row in range(len(table))
     }

@@ -16,6 +16,7 @@ from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
 from services.treenode.tree.table import FurtherColumn, ImportTable
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
+from tests.treenode.tree.reads import texts_of
 
 
 def _read(folder: Path, text: str, **options: object) -> ImportTable:
@@ -25,7 +26,7 @@ def _read(folder: Path, text: str, **options: object) -> ImportTable:
 
 
 def _texts(column: FurtherColumn) -> list[str]:
-    return [column.names[code] for code in column.values.tolist()]
+    return texts_of(column)
 
 
 def _good(header: str = HEADER, lines: tuple[str, ...] = GOOD, end: str = "\n") -> str:

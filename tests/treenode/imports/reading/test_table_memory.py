@@ -18,6 +18,7 @@ from services.treenode.imports.reading import ImportLimits, TableBrokenError, Ta
 from services.treenode.imports.sample_imports import MEMBERS, long_csv
 from services.treenode.tree import ImportTable, Tree
 from services.treenode.tree.kernels.kernel import AnyArray
+from tests.treenode.tree.reads import texts_of
 
 CONFIG = rules_of(("PV", "CV"), ("2026-11", "2026-10"))
 
@@ -53,9 +54,12 @@ def test_a_table_is_the_same_on_the_other_side(tmp_path: Path, descriptor: int) 
     assert list(found.volumes) == list(written.volumes)
     for key, amounts in written.volumes.items():
         np.testing.assert_array_equal(found.volumes[key], amounts)
-    assert {name: (column.kind, column.names) for name, column in found.further.items()} == {
-        name: (column.kind, column.names) for name, column in written.further.items()
-    }
+    assert list(found.further) == list(written.further)
+    for name, column in written.further.items():
+        assert found.further[name].kind == column.kind
+        np.testing.assert_array_equal(found.further[name].values, column.values)
+        np.testing.assert_array_equal(found.further[name].texts, column.texts)
+    assert texts_of(found.further["country"]) == ["US"] * len(found)
     trees = [Tree.from_table(table, CONFIG, import_id=1, position=0) for table in (written, found)]
     assert trees[0].digest == trees[1].digest
     trees[1].validate()

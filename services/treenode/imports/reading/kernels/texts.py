@@ -1,4 +1,4 @@
-"""Reads texts: statuses into codes, further columns into packed UTF-8."""
+"""Reads texts: statuses into codes, further columns into packed UTF-8 with a reference for each row."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ from services.treenode.imports.reading.faults import (
 )
 from services.treenode.imports.reading.kernels.fields import mark
 from services.treenode.imports.reading.kernels.words import WORD_BYTES, is_printable, word_at
+from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
 
+#: Texts of a batch that are remembered.
+TEXTS_REMEMBERED = 1024
 _TAB, _NEWLINE, _RETURN, _QUOTE = 9, 10, 13, 34
 
 
@@ -108,30 +111,66 @@ def _text_fault(data: UInt8s, start: int, length: int, is_csv: bool) -> int:
     return 0
 
 
+@inlined
+def _is_plain(data: UInt8s, start: int, length: int) -> bool:
+    """Whether a text is printable ASCII."""
+    for place in range(0, length, WORD_BYTES):
+        piece = min(WORD_BYTES, length - place)
+        if not is_printable(word_at(data, start + place, piece), piece):
+            return False
+    return True
+
+
+@inlined
+def _is_at(data: UInt8s, start: int, length: int, packed: UInt8s, begin: int) -> bool:
+    same = True
+    for place in range(length):
+        same = same and data[start + place] == packed[begin + place]
+    return same
+
+
 @kernel
 def pack_texts(
     data: UInt8s,
     starts: Int32s,
     lengths: Int32s,
-    offsets: Int64s,
+    is_csv: bool,
     packed: UInt8s,
+    seen: Int64s,
+    out: Int64s,
     fault: UInt8s,
     fault_column: Int16s,
     column: int,
-    is_csv: bool,
-) -> None:
-    """Texts one after another. offsets: (rows + 1), filled with where each begins in packed, which holds all.
-    A faulty text is left out.
+) -> int:
+    """Texts one after another in packed, which holds all; out: (rows,), filled with references to them, 0 for an empty
+    text and for a faulty one, which is left out. Returns how many bytes there are.
+
+    seen: (TEXTS_REMEMBERED,) zeros; what it remembers of texts that came before, so that a column of few different ones
+    keeps each a few times only.
     """
     end = 0
     for row in range(starts.size):
-        offsets[row] = end
-        start, length = starts[row], lengths[row]
-        code = FIELD_TOO_LONG if length > COLUMN_TEXT_BYTES_MAX else _text_fault(data, start, length, is_csv)
+        out[row] = 0
+        start, length = whole(starts[row]), whole(lengths[row])
+        if length == 0:
+            continue
+        code = 0
+        if length > COLUMN_TEXT_BYTES_MAX:
+            code = FIELD_TOO_LONG
+        elif not _is_plain(data, start, length):
+            code = _text_fault(data, start, length, is_csv)
         if code != 0:
             mark(fault, fault_column, row, column, code)
             continue
+        piece = min(WORD_BYTES, length)
+        both = word_at(data, start, piece) ^ mixed(word_at(data, start + length - piece, piece))
+        slot = whole(mixed(both + np.uint64(length)) & np.uint64(TEXTS_REMEMBERED - 1))
+        before = seen[slot]
+        if before & LENGTH_MASK == length and _is_at(data, start, length, packed, before >> LENGTH_BITS):
+            out[row] = before
+            continue
         for place in range(length):
             packed[end + place] = data[start + place]
+        out[row] = seen[slot] = (end << LENGTH_BITS) | length
         end += length
-    offsets[starts.size] = end
+    return end
