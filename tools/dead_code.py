@@ -38,7 +38,6 @@ KEPT = {
     "services/treenode/tree/reconcile.py:members_added": _FIELD,
     "services/treenode/tree/reconcile.py:volume_difference_hundredths": _FIELD,
     "services/treenode/tree/reconcile.py:members_after": _FIELD,
-    "services/shared/clock.py:SettledWallClock": "for what the calendar decides: periods that are sealed on a day",
     "services/shared/cores.py:Core": _DOOR,
     "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,

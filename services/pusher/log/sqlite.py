@@ -25,7 +25,18 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.disk.database import connect, errors_told, prepare
-from services.pusher.log.disk.end_mark import EndMark, Promise, read_mark
+from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
+from services.pusher.log.disk.statements import (
+    FINDS,
+    INSERTS,
+    KEEP_TIME_S,
+    KEPT_TIME,
+    NAMED,
+    READ,
+    READ_ROWS,
+    TIME_MARK_S,
+    pieces,
+)
 from services.pusher.log.disk.trimmed_ids import TrimmedIds
 from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
@@ -46,38 +57,6 @@ from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
 
 logger = logging.getLogger(__name__)
-
-#: Rows a statement; a group is cut into these, so that few different statements are ever prepared.
-_ROWS = (500, 100, 25, 10, 5, 4, 3, 2, 1)
-_INSERTS = {rows: "INSERT INTO log VALUES " + ",".join(["(?,?,?)"] * rows) for rows in _ROWS}
-_FINDS = {
-    rows: f"SELECT position, update_id, frame FROM log WHERE update_id IN ({','.join('?' * rows)})" for rows in _ROWS
-}
-#: One step for a whole run of rows: a step a row would let go of the interpreter lock, and wait for it, each time.
-_READ = """
-SELECT count(*), CAST(group_concat(frame, '') AS BLOB)
-FROM (SELECT position, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position)
-"""
-_READ_ROWS = 1000
-_NAMED = "SELECT position, frame FROM log WHERE update_id BETWEEN ? AND ? ORDER BY position"
-_TIME_MARK_S = 30.0
-_KEEP_TIME_S = 600.0
-#: How far the running time had come, by the newest mark or by what was kept since.
-_KEPT_TIME = """
-SELECT max(kept) FROM (
-    SELECT max(stored_at) AS kept FROM time_marks
-    UNION ALL SELECT CAST(value AS REAL) FROM meta WHERE name = 'running_s'
-)
-"""
-
-
-def _pieces(count: int) -> Iterator[tuple[int, int]]:
-    """(offset, rows) that cut `count` rows into statements of `_ROWS`."""
-    offset = 0
-    for rows in _ROWS:
-        while count - offset >= rows:
-            yield offset, rows
-            offset += rows
 
 
 class SqliteLog(LogStore):
@@ -112,7 +91,7 @@ class SqliteLog(LogStore):
             prepare(self._writer, self.path)
             self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
             first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
-            kept = self._writer.execute(_KEPT_TIME).fetchone()[0]
+            kept = self._writer.execute(KEPT_TIME).fetchone()[0]
             replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
             self._ids = TrimmedIds(folder / "ids", self._writer)
         self.replaced_log_ids = tuple(log_id for log_id, _ in replaced)[-REPLACED_MAX:]
@@ -122,32 +101,14 @@ class SqliteLog(LogStore):
         #: When a mark was made last by this process, and when the running time was kept.
         self._marked_at = -math.inf
         self._kept_at = self._time.now_s()
-        self._check_promise(promise, mark_path)
+        if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
+            check_promise(promise, mark_path, self.path, self.log_id, self._ends.last)
         self.vouched_for = promise.position > 0 and promise.is_of(self.log_id)
         self._mark = EndMark(mark_path, self.log_id)
         if self.vouched_for:
             self._mark.write(self._ends.last)
         self._checkpointer = WalCheckpointer(self.path)
         self._checkpointer.start()
-
-    def _check_promise(self, promise: Promise, mark_path: Path) -> None:
-        """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it."""
-        if not promise.position or any(map(promise.is_of, self.replaced_log_ids)):
-            return  # or the process died between an adoption and its first mark
-        mend = (
-            "bring back a whole copy (fasttree log restore), or, to go on with what is there, remove "
-            f"{mark_path}: the nodes say then whether they have more"
-        )
-        if not promise.is_of(self.log_id):
-            raise LogDamagedError(
-                f"{self.path} is another log ({self.log_id}) than the one that receipts were given from, up to "
-                f"position {promise.position}, by {mark_path}: {mend}"
-            )
-        if promise.position > self._ends.last:
-            raise LogDamagedError(
-                f"{self.path} ends at position {self._ends.last}, but {promise.position} was acknowledged: its end is "
-                f"lost; {mend}"
-            )
 
     def _told(self) -> AbstractContextManager[None]:
         """Turns SQLite's errors into the store's."""
@@ -206,20 +167,20 @@ class SqliteLog(LogStore):
         values[1::3] = update_ids
         values[2::3] = frames
         now = self._time.now_s()
-        if len(frames) in _INSERTS and now - self._marked_at < _TIME_MARK_S and not rules:
+        if len(frames) in INSERTS and now - self._marked_at < TIME_MARK_S and not rules:
             # One statement is a transaction by itself, and lets go of the interpreter lock once, not three times.
             with self._told():
-                self._writer.execute(_INSERTS[len(frames)], values)
+                self._writer.execute(INSERTS[len(frames)], values)
             return self._inserted(first, frames)
         with self._transaction() as writer:
-            for offset, rows in _pieces(len(frames)):
-                writer.execute(_INSERTS[rows], values[3 * offset : 3 * (offset + rows)])
+            for offset, rows in pieces(len(frames)):
+                writer.execute(INSERTS[rows], values[3 * offset : 3 * (offset + rows)])
             for index, content in rules:
                 row = (first + index, content, checksum(first + index, content))
                 writer.execute("INSERT INTO rules VALUES (?, ?, ?)", row)
-            if now - self._marked_at >= _TIME_MARK_S:
+            if now - self._marked_at >= TIME_MARK_S:
                 writer.execute("INSERT OR REPLACE INTO time_marks VALUES (?, ?)", (first + len(frames) - 1, now))
-        if now - self._marked_at >= _TIME_MARK_S:
+        if now - self._marked_at >= TIME_MARK_S:
             self._marked_at = now
         return self._inserted(first, frames)
 
@@ -249,8 +210,8 @@ class SqliteLog(LogStore):
         """Position and content of those ids that are in the log."""
         found: dict[str, tuple[int, bytes]] = {}
         with self._told():
-            for offset, rows in _pieces(len(update_ids)):
-                known = self._writer.execute(_FINDS[rows], update_ids[offset : offset + rows])
+            for offset, rows in pieces(len(update_ids)):
+                known = self._writer.execute(FINDS[rows], update_ids[offset : offset + rows])
                 for position, update_id, frame in known:
                     try:
                         found[update_id] = (position, update_bytes(position, frame))
@@ -279,10 +240,10 @@ class SqliteLog(LogStore):
         ends = self._ends
         if not ends.first <= first_position <= ends.last:
             raise NotInLogError(f"position {first_position} is not in the log ({ends.first} to {ends.last})")
-        last_position = min(last_position, ends.last, first_position + _READ_ROWS - 1)
+        last_position = min(last_position, ends.last, first_position + READ_ROWS - 1)
         with self._reader() as reader:
             try:
-                count, data = reader.execute(_READ, (first_position, last_position)).fetchone()
+                count, data = reader.execute(READ, (first_position, last_position)).fetchone()
                 if count != last_position - first_position + 1:
                     raise RecordDamagedError("a record is missing")
                 run = check_run(first_position, data)
@@ -331,7 +292,7 @@ class SqliteLog(LogStore):
     def named(self, prefix: str) -> list[tuple[int, bytes]]:
         between = (prefix, prefix + "~" * UPDATE_ID_LENGTH_MAX)  # ids are of ASCII, whose last one that prints is "~"
         with self._reader() as reader, self._told():
-            return sound_updates(reader.execute(_NAMED, between), logger.error)
+            return sound_updates(reader.execute(NAMED, between), logger.error)
 
     def trim(self, first_position: int, count_max: int) -> int:
         first, last = self._ends
@@ -370,7 +331,7 @@ class SqliteLog(LogStore):
 
     def keep_time(self) -> None:
         now = self._time.now_s()
-        if now - self._kept_at < _KEEP_TIME_S:
+        if now - self._kept_at < KEEP_TIME_S:
             return
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('running_s', ?)", (str(now),))

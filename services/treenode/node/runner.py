@@ -19,7 +19,6 @@ from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
 from services.shared.rules import NO_RULES, Rules
 from services.shared.serving.background import Background
-from services.shared.serving.errors import OutOfRangeError
 from services.treenode.node import told
 from services.treenode.node.builds import BuildShell
 from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
@@ -40,16 +39,13 @@ from services.treenode.node.sequence_events import (
 )
 from services.treenode.node.tree_in_force import OldTree, TreeInForce
 from services.treenode.reports import ReadGate
-from services.treenode.reports.waiters import PositionWaiters
+from services.treenode.reports.waiters import PositionWaiters, check_not_far
 from services.treenode.settings import TreeNodeSettings
 from services.treenode.tree import Skip, Tree
 
 logger = logging.getLogger(__name__)
 
 _NANOSECONDS_PER_S = 1_000_000_000
-#: A wait for a position further than this beyond the known log end is refused: minutes of the fastest flow, so that it
-#: is a client's mistake, which would hold its call until the deadline.
-FAR_UPDATES = 10_000_000
 
 
 def now_s() -> float:
@@ -175,14 +171,9 @@ class NodeRunner:
         await self.waiters.wait(position)
 
     def _check_not_far(self, position: int) -> None:
-        log_end = self.core.sequence.log_end
-        if log_end is not None and position > max(log_end.position, self.core.sequence.position) + FAR_UPDATES:
-            raise OutOfRangeError(
-                f"position {position} is far beyond the log's end, {log_end.position}: ask for one of a receipt",
-                reason="POSITION_FAR_BEYOND",
-                field="min_position",
-                value=str(position),
-            )
+        sequence = self.core.sequence
+        if sequence.log_end is not None:
+            check_not_far(position, max(sequence.log_end.position, sequence.position))
 
     # -- what happens
 
@@ -256,11 +247,7 @@ class NodeRunner:
     @property
     def trouble(self) -> str:
         """What an operator has to know and do, in one line; empty where all is well."""
-        halt, fault = self.core.sequence.halt, self.build_fault
-        if halt is not None:
-            held = f" (it would release update {halt.fault_position})" if halt.fault_position != halt.before else ""
-            return f"halted before update {halt.before}{held}: {halt.reason}"
-        return "" if fault is None else f"can't build a new tree: update {fault.fault_position}: {fault.reason}"
+        return told.trouble(self.core.sequence.halt, self.build_fault)
 
     def begin_with(self, rules: Rules) -> None:
         """The rules that the pusher's log begins with: an empty node has no others."""

@@ -6,7 +6,7 @@ import logging
 
 from services.treenode.node.lifecycle import EndWatches, StateChanged
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
-from services.treenode.node.sequence_events import FindBase, RefusePusher
+from services.treenode.node.sequence_events import FindBase, Halt, RefusePusher
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +28,16 @@ class Refusals:
         if action.reason != self._pusher:
             self._pusher = action.reason
             logger.error("refuses the pusher, and serves on: %s", action.reason)
+
+
+def trouble(halt: Halt | None, build_fault: Halt | None) -> str:
+    """What an operator has to know and do, in one line; empty where all is well."""
+    if halt is not None:
+        held = f" (it would release update {halt.fault_position})" if halt.fault_position != halt.before else ""
+        return f"halted before update {halt.before}{held}: {halt.reason}"
+    if build_fault is not None:
+        return f"can't build a new tree: update {build_fault.fault_position}: {build_fault.reason}"
+    return ""
 
 
 def of_state(action: StateChanged) -> None:

@@ -6,12 +6,26 @@ import asyncio
 import heapq
 import itertools
 
-from services.shared.serving.errors import ResourceExhaustedError, UnavailableError
+from services.shared.serving.errors import OutOfRangeError, ResourceExhaustedError, UnavailableError
 
 _ENDS = "the node is asked to end; ask another one"
 #: Those who have gone are cleared away once they are more than this, and more than those who are there.
 _GONE_KEPT = 64
 _RETRY_S = 1.0
+#: A wait for a position further than this beyond the known log end is refused: minutes of the fastest flow, so that it
+#: is a client's mistake, which would hold its call until the deadline.
+FAR_UPDATES = 10_000_000
+
+
+def check_not_far(position: int, end: int) -> None:
+    """Raises OutOfRangeError for a position that no log which ends there can have come to meanwhile."""
+    if position > end + FAR_UPDATES:
+        raise OutOfRangeError(
+            f"position {position} is far beyond the log's end, {end}: ask for one of a receipt",
+            reason="POSITION_FAR_BEYOND",
+            field="min_position",
+            value=str(position),
+        )
 
 
 class PositionWaiters:

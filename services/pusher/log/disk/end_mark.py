@@ -14,6 +14,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from services.pusher.log.store import LogDamagedError
+
 logger = logging.getLogger(__name__)
 
 _MARK = struct.Struct("<QII")  # position, CRC-32 of the log's id, CRC-32 of what stands before
@@ -44,6 +46,28 @@ def _decode(mark: bytes) -> Promise:
 def read_mark(path: Path) -> Promise:
     """What a mark's file says, of whichever log."""
     return _decode(path.read_bytes()) if path.is_file() else _NONE
+
+
+def check_promise(promise: Promise, mark_path: Path, path: Path, log_id: str, position: int) -> None:
+    """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it.
+
+    `path`, `log_id`, `position`: of the log that is there, and where it ends.
+    """
+    if not promise.position:
+        return
+    mend = (
+        "bring back a whole copy (fasttree log restore), or, to go on with what is there, remove "
+        f"{mark_path}: the nodes say then whether they have more"
+    )
+    if not promise.is_of(log_id):
+        raise LogDamagedError(
+            f"{path} is another log ({log_id}) than the one that receipts were given from, up to position "
+            f"{promise.position}, by {mark_path}: {mend}"
+        )
+    if promise.position > position:
+        raise LogDamagedError(
+            f"{path} ends at position {position}, but {promise.position} was acknowledged: its end is lost; {mend}"
+        )
 
 
 class EndMark:
