@@ -73,6 +73,19 @@ ROOMS = (
         ),
     ),
     Room(("services/pusher/log/group_commit",), ("tests/pusher/log/test_group_commit.py",)),
+    Room(("services/pusher/lineage/lineage",), ("tests/scenarios/lineage",)),
+    Room(("services/pusher/comparison/comparison",), ("tests/scenarios/comparison",)),
+    Room(("services/pusher/skips/decision",), ("tests/pusher/skips/test_decision.py",)),
+    Room(("services/pusher/imports/uploads/arrivals",), ("tests/pusher/imports/test_arrivals.py",)),
+    Room(
+        (
+            "services/shared/rules/changes",
+            "services/shared/rules/history",
+            "services/shared/rules/judging",
+            "services/shared/rules/rules",
+        ),
+        ("tests/shared/rules/test_rules.py",),
+    ),
     Room(
         (
             "services/treenode/node/lifecycle",
@@ -110,6 +123,8 @@ ROOMS = (
         ("services/treenode/tree/apply", "services/treenode/tree/changes", "services/treenode/tree/held"),
         (
             "tests/treenode/tree/test_tree_held.py",
+            "tests/treenode/tree/test_tree_settled.py",
+            "tests/treenode/tree/test_tree_rules.py",
             "tests/treenode/tree/test_tree_volumes.py",
             "tests/treenode/tree/test_tree_ids.py",
             "tests/treenode/tree/test_tree_state.py",
