@@ -39,7 +39,8 @@ class ParquetFile:
         self._progress = progress
         try:
             metadata = pq.read_metadata(path)
-            self._file = pq.ParquetFile(path, metadata=metadata, read_dictionary=_coded_columns(metadata))
+            coded = _coded_columns(metadata)
+            self._file = pq.ParquetFile(path, metadata=metadata, read_dictionary=coded, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
             raise refuse_file(_DAMAGED.format(_one_line(error))) from error
         self._check_size(metadata, path.stat().st_size)
