@@ -40,12 +40,12 @@ async def test_a_damaged_record_is_skipped_for_good(tmp_path: Path) -> None:
             await until(lambda: node.hellos, "the first hello")
             assert not node.hellos[0].skips
             answer = await stub.SkipUpdate(skip_of(3))
-            assert (answer.position, answer.skipped_update_id) == (7, update_id)
+            assert (answer.position, answer.skipped_update_id) == (8, update_id)
             skipped = types_pb2.UpdateSkipped(position=3, reason="ticket 88", skipped_update_id=update_id)
             await until(lambda: len(node.hellos) > 1, "a hello that has the decision")
             assert list(node.hellos[-1].skips) == [skipped]
             record = store.named("fasttree/skip/")
-            assert [position for position, _ in record] == [7]
+            assert [position for position, _ in record] == [8]
             assert types_pb2.Update.FromString(record[0][1]).update_skipped == skipped
             with pytest.raises(grpc.aio.AioRpcError) as again:
                 await stub.SkipUpdate(skip_of(3, "another reason"))
@@ -76,7 +76,7 @@ async def test_what_is_refused_changes_nothing(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await stub.SkipUpdate(request_)
         assert code_of(refused.value) is code
-    assert store.ends().last == 6
+    assert store.ends().last == 7, "six orders, and the rules that the log begins with"
 
 
 async def test_a_client_can_push_no_decision_and_no_id_of_the_pusher_s(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.amounts import amount_text
 from services.shared.domain.updates import update_problem
-from services.shared.rules import rules_of
+from services.shared.rules import Rules, rules_of
 from services.shared.wire.record import content_bytes
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.reports.copy.extents import catalogue_of
@@ -163,7 +163,8 @@ def _tree_for(field: Field, value: Value) -> Tree:
     if field is Field.COLUMN_NAME:
         tree = _read_csv([*_FURTHER, _written(value)], [_ROOT | {_written(value): "a text"}])
     elif field is Field.PERIOD:
-        tree = _read_csv([*_FURTHER, f"pv:{value}"], [_ROOT])
+        rules = rules_of(("PV",), tuple(dict.fromkeys(("2026-11", str(value)))))
+        tree = _read_csv([*_FURTHER, f"pv:{value}"], [_ROOT], rules)
     else:
         return Tree.from_table(_table(_write_csv, _FURTHER, rows), CONFIG, 1, 0)
     return tree if tree is not None else Tree.from_table(_table(_write_csv, _FURTHER, rows), CONFIG, 1, 0)
@@ -229,9 +230,9 @@ def _written(name: Value) -> str:
     return f"{name}:text" if ":" in str(name) else str(name)
 
 
-def _read_csv(further: list[str], rows: list[dict[str, str]]) -> Tree | None:
+def _read_csv(further: list[str], rows: list[dict[str, str]], rules: Rules = CONFIG) -> Tree | None:
     try:
-        return Tree.from_table(_table(_write_csv, further, rows), CONFIG, 1, 0)
+        return Tree.from_table(_table(_write_csv, further, rows), rules, 1, 0)
     except ImportRefusedError:
         return None
 

@@ -132,7 +132,7 @@ async def test_who_may_not_speak(tmp_path: Path) -> None:
             assert "the log has lost updates" in str(refusal)
 
 
-async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_path: Path) -> None:
+async def test_another_log_is_refused_and_the_tree_serves_on(tmp_path: Path) -> None:
     async with running_node(tmp_path) as node:
         async with fake_pusher() as pusher, Stream(node, pusher) as stream:
             pusher.updates = UPDATES
@@ -141,12 +141,11 @@ async def test_another_log_empties_the_node_and_keeps_its_snapshots_aside(tmp_pa
             assert await node.writer.save() is not None
         async with fake_pusher("log-2") as other, Stream(node, other) as stream:
             status = (await stream.hello()).status
-            assert (status.log_id, status.position) == ("log-2", 0)
-            assert node.runner.in_force.tree.member_count == 0
-            assert node.store.all() == []
-            assert len(list((tmp_path / "snapshots" / "aside").glob("*.snapshot"))) == 1
-            other.updates = [enrolled("X")]
-            assert (await stream.send([1])).applied_position == 1
+            assert (status.log_id, status.position) == ("log-1", 7)
+            assert (await stream.ended()).code is grpc.StatusCode.FAILED_PRECONDITION
+            assert node.runner.in_force.tree.position == 7
+            assert len(node.store.all()) == 1
+            assert not (tmp_path / "snapshots" / "aside").exists()
 
 
 async def test_whoever_waits_for_a_position_goes_on_once_it_is_applied(tmp_path: Path) -> None:
