@@ -43,16 +43,16 @@ async def test_a_backup_that_is_older_than_the_nodes_is_adopted(
     state, backup = str(tmp_path / "state"), str(tmp_path / "backup")
     assert (await fasttree("push", "-", stdin=order(1) + order(2))).code == 0
     taken = await fasttree("log", "backup", backup, "--folder", state, "--json")
-    assert (taken.code, taken.json["first_position"], taken.json["last_position"]) == (0, 1, 2)
+    assert (taken.code, taken.json["first_position"], taken.json["last_position"]) == (0, 1, 3)
     assert (await fasttree("push", "-", stdin=order(3))).code == 0
-    await until(lambda: node.position == 3, "the node to have everything")
+    await until(lambda: node.position == 4, "the node to have everything")
 
     running = await fasttree("log", "restore", backup, "--folder", state)
     assert (running.code, "while its pusher is down" in running.err) == (1, True)
     await pusher.end()
     restored = await fasttree("log", "restore", backup, "--folder", state)
     assert restored.code == 0, restored.err
-    assert "positions 1 to 2" in restored.out
+    assert "positions 1 to 3" in restored.out
     assert str(tmp_path / "state" / "replaced-1") in restored.out
     again = await fasttree("log", "backup", backup, "--folder", state)
     assert (again.code, "not empty" in again.err) == (1, True)
@@ -61,13 +61,13 @@ async def test_a_backup_that_is_older_than_the_nodes_is_adopted(
     refused = await fasttree("push", "-", stdin=order(4))
     assert refused.code == 1
     assert "has lost updates" in refused.err
-    assert node.position == 3
+    assert node.position == 4
     adopted = await fasttree("log", "adopt", "--reason", "the disk died")
     assert adopted.code == 0, adopted.err
     pushed = await fasttree("push", "-", stdin=order(4))
     assert (pushed.code, "1 new" in pushed.out) == (0, True)
     await until(lambda: node.update_ids[-1:] == ["o-4"], "the node to go over")
-    assert (node.position, node.hellos[-1].adopted_reason) == (3, "the disk died")
+    assert (node.position, node.hellos[-1].adopted_reason) == (4, "the disk died")
 
 
 async def test_a_backup_that_has_all_that_the_nodes_have_goes_on_by_itself(
@@ -76,13 +76,13 @@ async def test_a_backup_that_has_all_that_the_nodes_have_goes_on_by_itself(
     fasttree = FastTree(tmp_path / "shell", Endpoints(pusher=pusher.address, vip=pusher.address))
     state, backup = str(tmp_path / "state"), str(tmp_path / "backup")
     assert (await fasttree("push", "-", stdin=order(1) + order(2))).code == 0
-    await until(lambda: node.position == 2, "the node to have everything")
+    await until(lambda: node.position == 3, "the node to have everything")
     assert (await fasttree("log", "backup", backup, "--folder", state)).code == 0
     log_id = node.log_id
     await pusher.end()
-    assert (await fasttree("log", "restore", backup, "--folder", state, "--json")).json["last_position"] == 2
+    assert (await fasttree("log", "restore", backup, "--folder", state, "--json")).json["last_position"] == 3
     await pusher.start()
     pushed = await fasttree("push", "-", stdin=order(2) + order(3))
     assert (pushed.code, "1 new, 1 known already" in pushed.out) == (0, True)
-    await until(lambda: node.position == 3, "the node to go on")
+    await until(lambda: node.position == 4, "the node to go on")
     assert node.log_id == log_id

@@ -135,7 +135,7 @@ async def test_no_report_fails_and_a_skip_mends_it(
         for name in cluster.running.node_names:
             await kill_and_come_back(cluster.running, name)
         await cluster.expect_equal(library_csv)
-        options = UploadOptions(as_of_position=0, force=True)
+        options = UploadOptions(as_of_position=1, force=True)
         manifest = await cluster.client.upload_import(library_csv, options)
         states = [status.state async for status in cluster.client.watch_import(manifest.import_id)]
         assert states[-1] == pusher_pb2.IMPORT_STATE_DONE

@@ -122,7 +122,7 @@ async def test_a_log_whose_mark_is_there_is_not_begun_anew(loss: str, tmp_path: 
 
         await wait_for(goes_on, 60, "the pusher to start")
         (receipt,) = await push(client, posted("O-3", "C", 100))
-        assert (receipt.position, receipt.code) == (3, 0)
+        assert (receipt.position, receipt.code) == (4, 0)
         assert not reads.failures
 
 
@@ -175,13 +175,13 @@ async def test_an_empty_folder_is_adopted_by_an_operators_word_only(tmp_path: Pa
         answer = await client.adopt_log("the disk is gone")
         assert list(answer.replaced_log_ids) == [old_log_id]
         (receipt,) = await push(client, posted("O-9", "B", 100))
-        assert receipt.position == 1
+        assert receipt.position == 2
         assert await all_numbers(cluster) == before  # until there is an import of this log
         (tmp_path / "more.csv").write_text(MORE_MEMBERS)
-        manifest = await client.upload_import(tmp_path / "more.csv", UploadOptions(as_of_position=0, force=True))
-        await cluster.wait_applied(1, import_id=manifest.import_id)
+        manifest = await client.upload_import(tmp_path / "more.csv", UploadOptions(as_of_position=1, force=True))
+        await cluster.wait_applied(2, import_id=manifest.import_id)
         assert {entry[:3] for entry in await all_numbers(cluster)} == {(11600, 3, 1)}
-        digests = {(await cluster.digest(name, 1)).digest for name in cluster.node_names}
+        digests = {(await cluster.digest(name, 2)).digest for name in cluster.node_names}
         assert len(digests) == 1
         for name in cluster.node_names:
             stands = await cluster.node_status(name)

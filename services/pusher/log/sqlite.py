@@ -103,7 +103,8 @@ class SqliteLog(LogStore):
         self._kept_at = self._time.now_s()
         if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
             check_promise(promise, mark_path, self.path, self.log_id, self._ends.last)
-        self.vouched_for = promise.position > 0 and promise.is_of(self.log_id)
+        # The record that a new log begins with (position 1) is the pusher's own: nobody has a receipt for it.
+        self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
         self._mark = EndMark(mark_path, self.log_id)
         if self.vouched_for:
             self._mark.write(self._ends.last)

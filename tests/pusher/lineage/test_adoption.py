@@ -15,6 +15,7 @@ import pytest
 from fasttree.v1 import pusher_pb2
 from services.pusher.app import Pusher
 from services.pusher.log.memory import MemoryLog
+from services.pusher.log.sqlite import SqliteLog
 from tests.fakes.node import FakeNode
 from tests.pusher.running_pusher import push, running_pusher, stub_of
 from tests.pusher.updates import orders
@@ -45,6 +46,15 @@ def stands_at(node: FakeNode, position: int) -> bool:
 async def adopt(pusher: Pusher, reason: str = "the disk is gone") -> pusher_pb2.AdoptLogResponse:
     async with stub_of(pusher) as stub:
         return await stub.AdoptLog(pusher_pb2.AdoptLogRequest(reason=reason))
+
+
+def test_the_record_that_a_log_begins_with_vouches_for_nothing(tmp_path: Path) -> None:
+    """A pusher that began anew in an empty folder is no more trusted when it starts again."""
+    for update_id, vouched_for in (("fasttree/founded", False), ("order-1", False), ("order-2", True)):
+        store = SqliteLog(tmp_path)
+        assert store.vouched_for is vouched_for
+        store.append([update_id], [update_id.encode()])
+        store.close()
 
 
 async def test_an_empty_log_takes_nothing_while_a_node_has_another_until_it_is_adopted(
