@@ -52,6 +52,9 @@ class Entered:
     @contextlib.contextmanager
     def noting(self) -> Iterator[None]:
         """From here to its end."""
+        # Anew: Python takes a hook away in which an exception arose, as one does near the limit of recursion, to which
+        # compiling goes.
+        sys.setprofile(self)
         self._noting = True
         try:
             yield
