@@ -156,10 +156,10 @@ class NodeProcess(Service):
     def save(self) -> None:
         """Writes a snapshot of the tree as it is now; the one before is kept."""
         saved: Snapshot | None = self.disk.read("snapshot")
-        state = (self.tree.import_id, self.tree.position)
-        if self.old is not None or state == (0, 0):
+        state = (self.core.sequence.log_id, self.tree.import_id, self.tree.position)
+        if self.old is not None or state[1:] == (0, 0):
             return
-        if saved is not None and (saved.tree.import_id, saved.tree.position) == state:
+        if saved is not None and (saved.log_id, saved.tree.import_id, saved.tree.position) == state:
             return
         in_force = self.in_force
         fresh = Snapshot(self.core.sequence.log_id, self.tree.copy(), in_force.carried, in_force.last_record)

@@ -55,6 +55,8 @@ class Run:
         self._random = self._world.random
         self._weather = weather
         self._storm = Storm(self.cluster)
+        #: What an operator decided to skip, and a backup that was put in place is too old to have.
+        self._lost_skips: set[int] = set()
 
     def go(self) -> Result:
         """Runs to the end, or to the first violation."""
@@ -186,7 +188,9 @@ class Run:
         world.run(world.now + LATE_MAX_S)
         ended_at = len(pusher.log)
         marked = self._random.random() < 0.5
+        decided = pusher.skipped
         cluster.restore_log(self._random.randrange(max(least, ended_at - 10), ended_at), marked=marked)
+        self._lost_skips |= set(decided) - set(pusher.skipped)
         last = len(pusher.log)
         links = [(pusher.name, node.name) for node in cluster.nodes]
         for link in [*links, *((node, name) for name, node in links)]:
@@ -264,8 +268,16 @@ class Run:
             self._world.run(self._world.now + SETTLE_STEP_S)
             if self.cluster.coordinator.core.recorded.paused:
                 self.cluster.company.operate("resume")
+            self._skip_again()
             reason = self.cluster.unsettled()
         self.cluster.check_whole()
+
+    def _skip_again(self) -> None:
+        """The operator's decisions that a backup was too old to have are taken anew, once the nodes halt for them."""
+        pusher = self.cluster.pusher
+        for halt in [node.core.sequence.halt for node in self.cluster.nodes]:
+            if halt is not None and halt.before in self._lost_skips and halt.before not in pusher.skipped:
+                pusher.skip(halt.before)
 
     def _poison(self, *, midway: bool) -> None:
         """An update that every engine fails at: each node halts before it and serves on, also one that comes back

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Iterable
 
 import grpc.aio
 
@@ -68,17 +69,18 @@ class ComparisonRunner:
             pusher_pb2.DigestDifference(
                 import_id=known.import_id,
                 position=known.position,
-                nodes=map(self._name, known.nodes),
-                others=map(self._name, known.others),
+                nodes=self._names(known.nodes),
+                others=self._names(known.others),
             )
             for known in self.core.known.values()
         ]
 
-    def _name(self, address: str) -> str:
-        return self._fan_out.names.get(address, address)
+    def _names(self, addresses: Iterable[str]) -> list[str]:
+        """In the order of the names, which is not that of the addresses."""
+        return sorted(self._fan_out.names.get(address, address) for address in addresses)
 
     def _text(self, difference: Difference) -> str:
-        named, others = (", ".join(map(self._name, each)) for each in (difference.nodes, difference.others))
+        named, others = (", ".join(self._names(each)) for each in (difference.nodes, difference.others))
         what = f"{named} differ from {others}" if others else f"{named} differ"
         return f"{what} at import {difference.import_id}, position {difference.position}"
 

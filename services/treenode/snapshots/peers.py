@@ -206,7 +206,7 @@ class Peers:
         if isinstance(outcome, Taken):
             await asyncio.to_thread(self._store.take, part, snapshot.import_id, snapshot.position)
             await asyncio.to_thread(self._store.set_others_aside, snapshot.log_id)
-            self._writer.restored(snapshot.import_id, snapshot.position)
+            self._writer.restored(snapshot.log_id, snapshot.import_id, snapshot.position)
             logger.info("starts from a peer's snapshot: import %d, position %d", snapshot.import_id, snapshot.position)
 
 

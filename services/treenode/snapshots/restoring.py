@@ -35,6 +35,6 @@ async def restore(node: NodeRunner, store: SnapshotStore, writer: SnapshotWriter
                 await asyncio.to_thread(store.set_aside, snapshot, str(error))
             continue
         node.restore(tree, label["log_id"], last_record(label), tuple(label["carried_positions"]))
-        writer.restored(tree.import_id, tree.position)
+        writer.restored(label["log_id"], tree.import_id, tree.position)
         logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
         return

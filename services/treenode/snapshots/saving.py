@@ -33,8 +33,8 @@ class SnapshotWriter:
         self._store = store
         self._turn = asyncio.Lock()
         self._wanted = asyncio.Event()
-        #: (import_id, position) of the newest snapshot, and when it was written.
-        self._saved = (0, 0)
+        #: (log, import, position) of the newest snapshot, and when it was written.
+        self._saved = ("", 0, 0)
         self._saved_at_s = now_s()
         #: SHA-256 of snapshots that peers asked for.
         self._checksums = KnownChecksums()
@@ -42,9 +42,9 @@ class SnapshotWriter:
         self.fork_s = 0.0
         self.took_s = 0.0
 
-    def restored(self, import_id: int, position: int) -> None:
+    def restored(self, log_id: str, import_id: int, position: int) -> None:
         """The tree came from a snapshot of that state: it needs none now."""
-        self._saved = (import_id, position)
+        self._saved = (log_id, import_id, position)
         self._saved_at_s = now_s()
 
     def want(self) -> None:
@@ -78,18 +78,18 @@ class SnapshotWriter:
                 return None
             await self._node.gate.settled()
             state = self._state()
-            path = self._store.path_of(*state)
+            path = self._store.path_of(*state[1:])
             if state == self._saved and await asyncio.to_thread(path.exists):
-                return Snapshot(*state, path)
+                return Snapshot(*state[1:], path)
             descriptor = await in_thread(open_new, self._store.unfinished)
             try:
                 return await self._write(descriptor)
             finally:
                 await in_thread(self._end, descriptor)
 
-    def _state(self) -> tuple[int, int]:
+    def _state(self) -> tuple[str, int, int]:
         tree = self._node.in_force.tree
-        return tree.import_id, tree.position
+        return self._node.core.sequence.log_id, tree.import_id, tree.position
 
     async def _write(self, descriptor: int) -> Snapshot | None:
         """Writes the tree as it is at the fork. Its name has what it had before, or the whole new file."""
@@ -97,7 +97,7 @@ class SnapshotWriter:
         # From here to the fork nothing waits: label and arrays are of one moment.
         began_s = time.perf_counter()
         tree, label, state = self._node.in_force.tree, self._label(), self._state()
-        if state == (0, 0):
+        if state[1:] == (0, 0):
             return None
         meta, arrays = tree.state()
         layout = StateLayout(arrays)
@@ -105,13 +105,13 @@ class SnapshotWriter:
         self.fork_s = time.perf_counter() - began_s
         await writing.finished(WRITE_TIMEOUT_S)
         size_bytes = await in_thread(layout.finish, descriptor, label, meta, durable=True)
-        await in_thread(self._store.take, self._store.unfinished, *state)
+        await in_thread(self._store.take, self._store.unfinished, *state[1:])
         await in_thread(self._store.set_others_aside, label["log_id"])
         self.took_s = time.perf_counter() - began_s
         self._saved, self._saved_at_s = state, now_s()
         await asyncio.to_thread(self._store.prune)
-        logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state, size_bytes, self.took_s)
-        return Snapshot(*state, self._store.path_of(*state))
+        logger.info("snapshot of import %d at position %d: %d bytes in %.1f s", *state[1:], size_bytes, self.took_s)
+        return Snapshot(*state[1:], self._store.path_of(*state[1:]))
 
     def _end(self, descriptor: int) -> None:
         os.close(descriptor)
@@ -123,13 +123,13 @@ class SnapshotWriter:
 
     def _due(self) -> bool:
         sequence = self._node.core.sequence
-        state = (sequence.import_id, sequence.position)
+        state = (sequence.log_id, sequence.import_id, sequence.position)
         if state == self._saved or self._node.old is not None:
             return False
         settings = self._node.settings
         return (
-            state[0] != self._saved[0]
-            or state[1] - self._saved[1] >= settings.snapshot_updates
+            state[:2] != self._saved[:2]
+            or state[2] - self._saved[2] >= settings.snapshot_updates
             or now_s() - self._saved_at_s >= settings.snapshot_interval_s
         )
 

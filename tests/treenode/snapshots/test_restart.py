@@ -98,6 +98,19 @@ async def test_snapshots_are_written_when_due_while_updates_go_on(tmp_path: Path
         await until(lambda: node.store.find(0, 66), "the second snapshot")
 
 
+async def test_the_same_import_and_position_of_another_log_is_another_state(tmp_path: Path) -> None:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
+        await fed(node, pusher, 20)
+        saved = await node.writer.save()
+        assert saved is not None
+        written = saved.path.stat().st_ino
+        assert await node.writer.save() == saved
+        assert saved.path.stat().st_ino == written
+        node.writer.restored("log-0", saved.import_id, saved.position)
+        assert await node.writer.save() == saved
+        assert saved.path.stat().st_ino != written
+
+
 async def test_a_new_node_takes_a_peers_snapshot(tmp_path: Path) -> None:
     async with (
         fake_pusher() as pusher,
