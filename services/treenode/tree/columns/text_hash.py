@@ -1,16 +1,19 @@
 """The hash of a text by a kernel: `text_hash` of kernel.py (BLAKE2b with a digest of 8 bytes, RFC 7693), for millions.
 
-The hash of hashlib would hold the interpreter for every one of them.
+The hash of hashlib would hold the interpreter for every one of them. Here LANES texts are hashed side by side: all that
+is done to one word of a block is done to that word of all lanes, one after another in memory, which the compiler turns
+into instructions that take several at once. A lane takes the next text as soon as its own is done.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from services.treenode.tree.kernels.addresses import column_at
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.words import WORD_BYTES, word_at
 
 #: A reference is where a text begins among all of its column's, and how long it is in its lowest bits; 0: no text.
 LENGTH_BITS = 11
@@ -20,7 +23,17 @@ CHUNK_BITS = 20
 CHUNK_BYTES = 1 << CHUNK_BITS
 _PLACE_MASK = CHUNK_BYTES - 1
 
-_BLOCK_BYTES = 128
+#: Texts side by side.
+LANES = 8
+_STATE_WORDS = 8
+_BLOCK_WORDS = 16
+_BLOCK_BYTES = WORD_BYTES * _BLOCK_WORDS
+#: Where in a scratch's words the block begins, the count of bytes up to its end, and whether it is the last one; the
+#: state is before them.
+_BLOCK = LANES * _STATE_WORDS
+_COUNT = _BLOCK + LANES * _BLOCK_WORDS
+_IS_LAST = _COUNT + LANES
+_WORDS = _IS_LAST + LANES
 #: References whose hash is remembered, since columns of few texts have the same ones again and again.
 _REMEMBERED = 1024
 _IV = np.array(
@@ -30,37 +43,25 @@ _IV = np.array(
     ],
     np.uint64,
 )
-#: The first word of the state: a digest of 8 bytes, no key, no tree.
-_FIRST = np.uint64(0x6A09E667F3BCC908 ^ 0x01010008)
-_SIGMA = np.array(
-    [
-        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
-        [14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3],
-        [11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4],
-        [7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8],
-        [9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13],
-        [2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9],
-        [12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11],
-        [13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10],
-        [6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5],
-        [10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0],
-    ],
-    np.uint8,
-)
-_ROUNDS = 12
+_IV0, _IV1, _IV2, _IV3, _IV4, _IV5, _IV6, _IV7 = _IV
+#: What the first word of the state is mixed with: a digest of 8 bytes, no key, no tree.
+_PARAMETERS = np.uint64(0x01010008)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
-_32, _24, _16, _63 = np.uint64(32), np.uint64(24), np.uint64(16), np.uint64(63)
-_40, _48, _1 = np.uint64(40), np.uint64(48), np.uint64(1)
+_0, _1 = np.uint64(0), np.uint64(1)
+_16, _24, _32, _40, _48, _63 = (np.uint64(bits) for bits in (16, 24, 32, 40, 48, 63))
+
+#: The state of one lane within a round.
+_Mixing: TypeAlias = tuple[np.uint64, ...]
 
 
 class Scratch(NamedTuple):
     """What the kernel works with; one for each thread."""
 
-    #: (128,) uint8 and (16,) uint64: a block of the text, as bytes and as words of the same memory.
-    block: UInt8s
+    #: (_WORDS,) uint64: each word of the state and of the block, and what goes with the block, of all lanes in a row.
     words: UInt64s
-    #: (8,) uint64: the state.
-    state: UInt64s
+    #: (LANES,): which of the texts is in the lane, -1: none; how many of its bytes are in the state.
+    indices: Int64s
+    done: Int64s
     #: (_REMEMBERED,): references and the hashes of their texts.
     references: Int64s
     hashes: UInt64s
@@ -68,11 +69,10 @@ class Scratch(NamedTuple):
 
 def scratch() -> Scratch:
     """A new one, which remembers nothing."""
-    words = np.zeros(_BLOCK_BYTES // 8, np.uint64)
     return Scratch(
-        words.view(np.uint8),
-        words,
-        np.zeros(8, np.uint64),
+        np.zeros(_WORDS, np.uint64),
+        np.full(LANES, -1, np.int64),
+        np.zeros(LANES, np.int64),
         np.zeros(_REMEMBERED, np.int64),
         np.zeros(_REMEMBERED, np.uint64),
     )
@@ -104,67 +104,136 @@ def _stirred(
     return a, b, c, d
 
 
-@kernel
-def _compress(h: UInt64s, m: UInt64s, count: Whole, is_last: bool) -> None:
-    """Takes the block `m` into the state. `count`: bytes of the text up to its end."""
-    v0, v1, v2, v3 = h[0], h[1], h[2], h[3]
-    v4, v5, v6, v7 = h[4], h[5], h[6], h[7]
-    v8, v9, v10, v11 = _IV[0], _IV[1], _IV[2], _IV[3]
-    v12, v13, v14, v15 = _IV[4] ^ np.uint64(count), _IV[5], _IV[6], _IV[7]
-    if is_last:
-        v14 = v14 ^ _ALL
-    for number in range(_ROUNDS):
-        s = _SIGMA[number % 10]
-        v0, v4, v8, v12 = _stirred(v0, v4, v8, v12, m[s[0]], m[s[1]])
-        v1, v5, v9, v13 = _stirred(v1, v5, v9, v13, m[s[2]], m[s[3]])
-        v2, v6, v10, v14 = _stirred(v2, v6, v10, v14, m[s[4]], m[s[5]])
-        v3, v7, v11, v15 = _stirred(v3, v7, v11, v15, m[s[6]], m[s[7]])
-        v0, v5, v10, v15 = _stirred(v0, v5, v10, v15, m[s[8]], m[s[9]])
-        v1, v6, v11, v12 = _stirred(v1, v6, v11, v12, m[s[10]], m[s[11]])
-        v2, v7, v8, v13 = _stirred(v2, v7, v8, v13, m[s[12]], m[s[13]])
-        v3, v4, v9, v14 = _stirred(v3, v4, v9, v14, m[s[14]], m[s[15]])
-    h[0] ^= v0 ^ v8
-    h[1] ^= v1 ^ v9
-    h[2] ^= v2 ^ v10
-    h[3] ^= v3 ^ v11
-    h[4] ^= v4 ^ v12
-    h[5] ^= v5 ^ v13
-    h[6] ^= v6 ^ v14
-    h[7] ^= v7 ^ v15
+@inlined
+def _round(v: _Mixing, *m: np.uint64) -> _Mixing:
+    """One round. `m`: the words of the block, in the round's order."""
+    v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15 = v
+    v0, v4, v8, v12 = _stirred(v0, v4, v8, v12, m[0], m[1])
+    v1, v5, v9, v13 = _stirred(v1, v5, v9, v13, m[2], m[3])
+    v2, v6, v10, v14 = _stirred(v2, v6, v10, v14, m[4], m[5])
+    v3, v7, v11, v15 = _stirred(v3, v7, v11, v15, m[6], m[7])
+    v0, v5, v10, v15 = _stirred(v0, v5, v10, v15, m[8], m[9])
+    v1, v6, v11, v12 = _stirred(v1, v6, v11, v12, m[10], m[11])
+    v2, v7, v8, v13 = _stirred(v2, v7, v8, v13, m[12], m[13])
+    v3, v4, v9, v14 = _stirred(v3, v4, v9, v14, m[14], m[15])
+    return v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15
+
+
+@inlined
+def _word(words: UInt64s, number: int, lane: int) -> np.uint64:
+    return words[LANES * number + lane]  # type: ignore[no-any-return]
 
 
 @kernel
-def _hash(text: UInt8s, block: UInt8s, words: UInt64s, state: UInt64s) -> np.uint64:
+def _compress(w: UInt64s) -> None:
+    """Takes the block of every lane into its state. `w`: the words of a scratch; one array, and no loop but that over
+    the lanes: so the compiler sees that lanes don't touch each other.
+    """
+    for lane in range(LANES):
+        h0, h1, h2, h3 = _word(w, 0, lane), _word(w, 1, lane), _word(w, 2, lane), _word(w, 3, lane)
+        h4, h5, h6, h7 = _word(w, 4, lane), _word(w, 5, lane), _word(w, 6, lane), _word(w, 7, lane)
+        m0, m1, m2, m3 = _word(w, 8, lane), _word(w, 9, lane), _word(w, 10, lane), _word(w, 11, lane)
+        m4, m5, m6, m7 = _word(w, 12, lane), _word(w, 13, lane), _word(w, 14, lane), _word(w, 15, lane)
+        m8, m9, m10, m11 = _word(w, 16, lane), _word(w, 17, lane), _word(w, 18, lane), _word(w, 19, lane)
+        m12, m13, m14, m15 = _word(w, 20, lane), _word(w, 21, lane), _word(w, 22, lane), _word(w, 23, lane)
+        t, f = _IV4 ^ w[_COUNT + lane], _IV6 ^ w[_IS_LAST + lane]
+        v: _Mixing = (h0, h1, h2, h3, h4, h5, h6, h7, _IV0, _IV1, _IV2, _IV3, t, _IV5, f, _IV7)
+        v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
+        v = _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
+        v = _round(v, m11, m8, m12, m0, m5, m2, m15, m13, m10, m14, m3, m6, m7, m1, m9, m4)
+        v = _round(v, m7, m9, m3, m1, m13, m12, m11, m14, m2, m6, m5, m10, m4, m0, m15, m8)
+        v = _round(v, m9, m0, m5, m7, m2, m4, m10, m15, m14, m1, m11, m12, m6, m8, m3, m13)
+        v = _round(v, m2, m12, m6, m10, m0, m11, m8, m3, m4, m13, m7, m5, m15, m14, m1, m9)
+        v = _round(v, m12, m5, m1, m15, m14, m13, m4, m10, m0, m7, m6, m3, m9, m2, m8, m11)
+        v = _round(v, m13, m11, m7, m14, m12, m1, m3, m9, m5, m0, m15, m4, m8, m6, m2, m10)
+        v = _round(v, m6, m15, m14, m9, m11, m3, m0, m8, m12, m2, m13, m7, m1, m4, m10, m5)
+        v = _round(v, m10, m2, m8, m4, m7, m6, m1, m5, m15, m11, m9, m14, m3, m12, m13, m0)
+        v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
+        v = _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
+        v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15 = v
+        w[lane] = h0 ^ v0 ^ v8
+        w[LANES + lane] = h1 ^ v1 ^ v9
+        w[2 * LANES + lane] = h2 ^ v2 ^ v10
+        w[3 * LANES + lane] = h3 ^ v3 ^ v11
+        w[4 * LANES + lane] = h4 ^ v4 ^ v12
+        w[5 * LANES + lane] = h5 ^ v5 ^ v13
+        w[6 * LANES + lane] = h6 ^ v6 ^ v14
+        w[7 * LANES + lane] = h7 ^ v7 ^ v15
+
+
+@inlined
+def _slot_of(reference: Whole) -> Whole:
+    return whole(mixed(np.uint64(reference)) & np.uint64(_REMEMBERED - 1))
+
+
+@kernel
+def _next_text(references: Int64s, index: Whole, remembered: Int64s, hashes: UInt64s, out: UInt64s) -> Whole:
+    """The first text from `index` on that has to be hashed; those before it get their hash in `out`."""
+    while index < references.shape[0]:
+        reference = whole(references[index])
+        slot = _slot_of(reference)
+        if reference == 0:
+            out[index] = 0
+        elif remembered[slot] == reference:
+            out[index] = hashes[slot]
+        else:
+            break
+        index += 1
+    return index
+
+
+@kernel
+def _fill(words: UInt64s, lane: Whole, text: UInt8s, done: Whole) -> Whole:
+    """Sets a lane's block to what follows in the text after `done` bytes; `done` after it."""
+    if done == 0:
+        for place in range(_STATE_WORDS):
+            words[LANES * place + lane] = _IV[place]
+        words[lane] ^= _PARAMETERS
     length = text.shape[0]
-    for place in range(1, 8):
-        state[place] = _IV[place]
-    state[0] = _FIRST
-    done = 0
-    while True:
-        size = min(length - done, _BLOCK_BYTES)
-        for place in range(size):
-            block[place] = text[done + place]
-        for place in range(size, _BLOCK_BYTES):
-            block[place] = 0
-        done += size
-        _compress(state, words, done, done == length)
-        if done == length:
-            return state[0]  # type: ignore[no-any-return]
+    size = min(length - done, _BLOCK_BYTES)
+    for number in range(_BLOCK_WORDS):
+        at, left = done + WORD_BYTES * number, size - WORD_BYTES * number
+        if left >= WORD_BYTES:
+            word = word_at(text, at, WORD_BYTES)
+        elif left <= 0:
+            word = _0
+        elif length < WORD_BYTES:
+            word = word_at(text, at, left)
+        else:  # the text's last whole word has them too: one load instead of a few
+            word = word_at(text, length - WORD_BYTES, WORD_BYTES) >> np.uint64(8 * (WORD_BYTES - left))
+        words[_BLOCK + LANES * number + lane] = word
+    done += size
+    words[_COUNT + lane] = np.uint64(done)
+    words[_IS_LAST + lane] = _ALL if done == length else _0
+    return done
 
 
 @kernel
 def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s) -> None:
     """Sets out[i] to the hash of the text of references[i]; 0 for no text, which stands for unknown."""
-    block, words, state = scratch.block, scratch.words, scratch.state
+    words, indices, done = scratch.words, scratch.indices, scratch.done
     remembered, hashes = scratch.references, scratch.hashes
-    for index in range(references.shape[0]):
-        reference = whole(references[index])
-        if reference == 0:
-            out[index] = 0
-            continue
-        slot = whole(mixed(np.uint64(reference)) & np.uint64(_REMEMBERED - 1))
-        if remembered[slot] != reference:
+    following = whole(0)
+    while True:
+        busy = 0
+        for lane in range(LANES):
+            if indices[lane] < 0:
+                following = _next_text(references, following, remembered, hashes, out)
+                if following == references.shape[0]:
+                    continue
+                indices[lane], done[lane] = following, 0
+                following += 1
+            busy += 1
+            reference = whole(references[indices[lane]])
             text = column_at(address_at(table, reference), reference & LENGTH_MASK, np.uint8)
-            hashes[slot] = _hash(text, block, words, state)
-            remembered[slot] = reference
-        out[index] = hashes[slot]
+            done[lane] = _fill(words, lane, text, done[lane])
+        if busy == 0:
+            return
+        _compress(words)
+        for lane in range(LANES):
+            if indices[lane] >= 0 and words[_IS_LAST + lane] != 0:
+                reference = whole(references[indices[lane]])
+                out[indices[lane]] = words[lane]
+                remembered[_slot_of(reference)] = reference
+                hashes[_slot_of(reference)] = words[lane]
+                indices[lane] = -1

@@ -36,8 +36,8 @@ from services.treenode.imports.reading.faults import (
     RANK_FORMAT,
     RANK_RANGE,
 )
-from services.treenode.imports.reading.kernels.words import WORD_BYTES, are_digits, is_printable, number_of, word_at
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, kernel, whole
+from services.treenode.tree.kernels.words import WORD_BYTES, are_digits, is_printable, number_of, word_at
 
 _SPACE = 32
 _PLUS = 43

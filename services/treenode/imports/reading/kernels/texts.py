@@ -15,9 +15,9 @@ from services.treenode.imports.reading.faults import (
     TEXT_RETURN,
 )
 from services.treenode.imports.reading.kernels.fields import mark
-from services.treenode.imports.reading.kernels.words import WORD_BYTES, is_printable, word_at
 from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.words import WORD_BYTES, is_printable, word_at
 
 #: Texts of a batch that are remembered.
 TEXTS_REMEMBERED = 1024
