@@ -48,6 +48,17 @@ def test_texts_come_out_as_they_went_in(batches: list[list[str]]) -> None:
     assert np.diff(offsets).tolist() == [len(text.encode()) for text in every]
 
 
+@pytest.mark.parametrize("step", [1, 7, 383])
+def test_a_hash_is_that_of_its_text_whatever_is_hashed_beside_it(step: int) -> None:
+    """Texts of every length, long ones beside short ones, some of them again while they are still being hashed."""
+    every = [bytes((length + place) % 256 for place in range(length)) for length in range(1025)]
+    texts = Texts()
+    references = texts.append(every)
+    order = np.arange(0, 1025 * step, step) % 1025
+    order = np.repeat(order, 2)
+    assert texts.hashes(references[order]).tolist() == [text_hash(every[at]) if at else 0 for at in order.tolist()]
+
+
 @given(TEXTS, TEXTS, st.text(max_size=3), st.text(max_size=3))
 @settings(deadline=None)
 def test_texts_are_compared_as_python_compares_them(every: list[str], wanted: list[str], low: str, high: str) -> None:

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from services.treenode.tree.kernels.addresses import column_at
+from services.treenode.tree.kernels.addresses import column_at, prefetch
 from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, kernel, mixed, whole
 from services.treenode.tree.kernels.words import WORD_BYTES, word_at
 
@@ -34,6 +34,8 @@ _BLOCK = LANES * _STATE_WORDS
 _COUNT = _BLOCK + LANES * _BLOCK_WORDS
 _IS_LAST = _COUNT + LANES
 _WORDS = _IS_LAST + LANES
+#: How many texts ahead memory is asked for one.
+_AHEAD = 16
 #: References whose hash is remembered, since columns of few texts have the same ones again and again.
 _REMEMBERED = 1024
 _IV = np.array(
@@ -86,6 +88,17 @@ def address_at(table: Int64s, reference: Whole) -> Whole:
 
 
 @inlined
+def prefetch_text(references: Int64s, index: Whole, table: Int64s) -> None:
+    """Has the memory bring a text that a pass over `references` comes to soon: after `index`. Rows that follow each
+    other have texts that lie anywhere, and each would be waited for.
+    """
+    reference = whole(references[min(index + _AHEAD, references.shape[0] - 1)])
+    address = address_at(table, reference)
+    prefetch(address)
+    prefetch(address + (reference & LENGTH_MASK))
+
+
+@inlined
 def _stirred(
     a: np.uint64, b: np.uint64, c: np.uint64, d: np.uint64, x: np.uint64, y: np.uint64
 ) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
@@ -119,23 +132,18 @@ def _round(v: _Mixing, *m: np.uint64) -> _Mixing:
     return v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15
 
 
-@inlined
-def _word(words: UInt64s, number: int, lane: int) -> np.uint64:
-    return words[LANES * number + lane]  # type: ignore[no-any-return]
-
-
 @kernel
 def _compress(w: UInt64s) -> None:
     """Takes the block of every lane into its state. `w`: the words of a scratch; one array, and no loop but that over
     the lanes: so the compiler sees that lanes don't touch each other.
     """
     for lane in range(LANES):
-        h0, h1, h2, h3 = _word(w, 0, lane), _word(w, 1, lane), _word(w, 2, lane), _word(w, 3, lane)
-        h4, h5, h6, h7 = _word(w, 4, lane), _word(w, 5, lane), _word(w, 6, lane), _word(w, 7, lane)
-        m0, m1, m2, m3 = _word(w, 8, lane), _word(w, 9, lane), _word(w, 10, lane), _word(w, 11, lane)
-        m4, m5, m6, m7 = _word(w, 12, lane), _word(w, 13, lane), _word(w, 14, lane), _word(w, 15, lane)
-        m8, m9, m10, m11 = _word(w, 16, lane), _word(w, 17, lane), _word(w, 18, lane), _word(w, 19, lane)
-        m12, m13, m14, m15 = _word(w, 20, lane), _word(w, 21, lane), _word(w, 22, lane), _word(w, 23, lane)
+        h0, h1, h2, h3 = w[lane], w[LANES + lane], w[2 * LANES + lane], w[3 * LANES + lane]
+        h4, h5, h6, h7 = w[4 * LANES + lane], w[5 * LANES + lane], w[6 * LANES + lane], w[7 * LANES + lane]
+        m0, m1, m2, m3 = w[8 * LANES + lane], w[9 * LANES + lane], w[10 * LANES + lane], w[11 * LANES + lane]
+        m4, m5, m6, m7 = w[12 * LANES + lane], w[13 * LANES + lane], w[14 * LANES + lane], w[15 * LANES + lane]
+        m8, m9, m10, m11 = w[16 * LANES + lane], w[17 * LANES + lane], w[18 * LANES + lane], w[19 * LANES + lane]
+        m12, m13, m14, m15 = w[20 * LANES + lane], w[21 * LANES + lane], w[22 * LANES + lane], w[23 * LANES + lane]
         t, f = _IV4 ^ w[_COUNT + lane], _IV6 ^ w[_IS_LAST + lane]
         v: _Mixing = (h0, h1, h2, h3, h4, h5, h6, h7, _IV0, _IV1, _IV2, _IV3, t, _IV5, f, _IV7)
         v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
@@ -167,9 +175,12 @@ def _slot_of(reference: Whole) -> Whole:
 
 
 @kernel
-def _next_text(references: Int64s, index: Whole, remembered: Int64s, hashes: UInt64s, out: UInt64s) -> Whole:
+def _next_text(
+    references: Int64s, index: Whole, table: Int64s, remembered: Int64s, hashes: UInt64s, out: UInt64s
+) -> Whole:
     """The first text from `index` on that has to be hashed; those before it get their hash in `out`."""
     while index < references.shape[0]:
+        prefetch_text(references, index, table)
         reference = whole(references[index])
         slot = _slot_of(reference)
         if reference == 0:
@@ -218,7 +229,7 @@ def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s
         busy = 0
         for lane in range(LANES):
             if indices[lane] < 0:
-                following = _next_text(references, following, remembered, hashes, out)
+                following = _next_text(references, following, table, remembered, hashes, out)
                 if following == references.shape[0]:
                     continue
                 indices[lane], done[lane] = following, 0

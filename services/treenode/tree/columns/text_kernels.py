@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK, address_at
+from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK, address_at, prefetch_text
 from services.treenode.tree.kernels.addresses import column_at
 from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel, mixed, whole
 
@@ -38,6 +38,7 @@ def copy(references: Int64s, table: Int64s, out: UInt8s, offsets: Int64s) -> Non
     end = 0
     offsets[0] = 0
     for index in range(references.shape[0]):
+        prefetch_text(references, index, table)
         reference = whole(references[index])
         if reference != 0:
             text = column_at(address_at(table, reference), reference & LENGTH_MASK, np.uint8)
@@ -62,6 +63,7 @@ def _compare(text: UInt8s, other: UInt8s, begin: Whole, end: Whole) -> Whole:
 def texts_between(references: Int64s, table: Int64s, low: UInt8s, high: UInt8s, has_high: bool, out: UInt8s) -> None:
     """Sets out[i] to whether a text is from `low` to `high`, if there is one; the empty text is not."""
     for index in range(references.shape[0]):
+        prefetch_text(references, index, table)
         out[index] = 0
         reference = whole(references[index])
         if reference != 0:
@@ -80,6 +82,7 @@ def texts_among(
     it; `has_empty`: the empty text is one too.
     """
     for index in range(references.shape[0]):
+        prefetch_text(references, index, table)
         reference = whole(references[index])
         if reference == 0:
             out[index] = has_empty

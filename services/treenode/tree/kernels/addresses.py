@@ -14,6 +14,7 @@ from typing import Any, cast
 import numba
 import numpy as np
 import pyarrow as pa
+from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numba.np.arrayobj import populate_array
@@ -79,6 +80,20 @@ def _table_at(context: Any, address: Any, rows: Any, width: Any, dtype: Any) -> 
     return types.Array(dtype.dtype, 2, "C")(types.intp, types.intp, types.intp, dtype), _generate
 
 
+def _generate_prefetch(generator: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    pointer = builder.inttoptr(arguments[0], ir.IntType(8).as_pointer())
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+    function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+    # For reading, to be kept in every cache, as data.
+    builder.call(function, [pointer, number(0), number(3), number(1)])
+    return generator.get_dummy_value()
+
+
+def _prefetch(context: Any, address: Any) -> Any:
+    return types.void(types.intp), _generate_prefetch
+
+
 _config: Any = numba.config
 
 #: column_at(address, rows, dtype): the array of one dimension that lies there. For kernels.
@@ -91,3 +106,5 @@ table_at: Any = (
     if _config.DISABLE_JIT
     else intrinsic(_table_at)
 )
+#: prefetch(address): what lies there is wanted soon; an address that is none does no harm. For kernels.
+prefetch: Any = (lambda address: None) if _config.DISABLE_JIT else intrinsic(_prefetch)
