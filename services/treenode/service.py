@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,8 @@ from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.reading import ImportRefusedError, Refusal
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.stream_runner import UpdateStreams
+from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
+from services.treenode.reports.plan.paging import page_size
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import Tree
@@ -203,9 +206,10 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
     async def ListLegDigests(
         self, request: treenode_pb2.ListLegDigestsRequest, context: _Context
     ) -> treenode_pb2.ListLegDigestsResponse:
-        """Digests of a member's legs, computed from one state in a thread."""
-        node = self._node
-        as_of = types_pb2.AsOf()
+        """Digests of a member's legs, page by page, computed from one state in a thread."""
+        node, digest = self._node, request_digest(request)
+        after = read_page_token(request.page_token, digest).member_id if request.page_token else ""
+        legs_max, as_of = page_size(request.page_size), types_pb2.AsOf()
 
         def compute() -> tuple[LegDigest | None, list[LegDigest]] | None:
             as_of.CopyFrom(node.as_of())
@@ -216,9 +220,12 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         if found is None:
             raise NotFoundError(f"no member {request.member_id[:32]}", field="member_id", value=request.member_id)
         member, legs = found
-        response = treenode_pb2.ListLegDigestsResponse(as_of=as_of, legs=[_leg(leg) for leg in legs])
+        legs = legs[bisect_right(legs, after, key=lambda leg: leg.member_id) :]
+        response = treenode_pb2.ListLegDigestsResponse(as_of=as_of, legs=[_leg(leg) for leg in legs[:legs_max]])
         if member is not None:
             response.member.CopyFrom(_leg(member))
+        if len(legs) > legs_max:
+            response.next_page_token = page_token(PageKey(None, "", legs[legs_max - 1].member_id), digest)
         return response
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fasttree.command.cluster import verify
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster, fake_cluster
 
@@ -42,6 +43,25 @@ async def test_a_member_that_only_one_node_has(cluster: FakeCluster, fasttree: F
     assert ran.code == 1
     there = {"n1": "n2", "n2": "n1"}
     assert any(f"member m9: below m3 on n1, not on {there['n1']}" in line for line in ran.out.splitlines())
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3])
+async def test_legs_are_compared_page_by_page(
+    cluster: FakeCluster, fasttree: FastTree, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    monkeypatch.setattr(verify, "_PAGE_SIZE", page_size)
+    left, right = (node.tree.members for node in cluster.nodes)
+    for number in range(20):
+        left[f"leg{number}"] = right[f"leg{number}"] = ("m1", 40 + number)
+    for lost in ("leg0", "leg13", "leg9"):
+        del right[lost]
+    del left["leg12"]
+    right["leg18"] = ("m1", 7)
+    ran = await fasttree("verify", "--json")
+    found = {one["id"]: one["text"] for one in ran.json["differences"]}
+    assert sorted(found) == ["leg0", "leg12", "leg13", "leg18", "leg9"]
+    n1, n2 = found["leg0"], found["leg12"]
+    assert n1 == found["leg13"] == found["leg9"] != n2
 
 
 async def test_a_node_that_is_behind_is_named(cluster: FakeCluster, fasttree: FastTree) -> None:

@@ -257,6 +257,24 @@ async def test_digests_of_legs_add_up_to_that_of_the_tree(node: AnyNode, pusher:
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
+async def test_digests_of_legs_come_page_by_page(node: AnyNode, pusher: FakePusher) -> None:
+    await take(
+        node, pusher, [enrolled("A"), *(enrolled(f"B{number}", "A") for number in range(7)), enrolled("C", "B3")]
+    )
+    async with stub_of(node) as stub:
+        whole = await stub.ListLegDigests(treenode_pb2.ListLegDigestsRequest(member_id="A"))
+        assert [leg.member_id for leg in whole.legs] == [f"B{number}" for number in range(7)]
+        assert not whole.next_page_token
+        legs: list[treenode_pb2.LegDigest] = []
+        request = treenode_pb2.ListLegDigestsRequest(member_id="A", page_size=3)
+        for size in (3, 3, 1):
+            page = await stub.ListLegDigests(request)
+            assert (len(page.legs), page.member) == (size, whole.member)
+            legs += page.legs
+            request.page_token = page.next_page_token
+        assert (legs, request.page_token) == (list(whole.legs), "")
+
+
 async def test_a_digest_is_waited_for_and_kept_for_a_while(node: AnyNode, pusher: FakePusher) -> None:
     await take(node, pusher, [enrolled("A"), posted("O-1", "A")])
     async with stub_of(node) as stub:

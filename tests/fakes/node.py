@@ -316,9 +316,11 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         if request.member_id and request.member_id not in self.tree.members:
             raise NotFoundError(f"no member {request.member_id}", field="member_id", value=request.member_id)
         as_of = types_pb2.AsOf(import_id=self.import_id, position=self.position, node=self.name)
-        legs = [self._leg(leg) for leg in self.tree.legs(request.member_id)]
+        legs = [self._leg(leg) for leg in self.tree.legs(request.member_id) if leg > request.page_token]
+        page = legs[: request.page_size or 1_000]
         member = self._leg(request.member_id) if request.member_id else None
-        return treenode_pb2.ListLegDigestsResponse(as_of=as_of, legs=legs, member=member)
+        following = page[-1].member_id if len(legs) > len(page) else ""
+        return treenode_pb2.ListLegDigestsResponse(as_of=as_of, legs=page, member=member, next_page_token=following)
 
     def _leg(self, member_id: str) -> treenode_pb2.LegDigest:
         return treenode_pb2.LegDigest(

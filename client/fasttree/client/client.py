@@ -224,9 +224,11 @@ class Client:
             address=instant_address,
         )
 
-    async def list_leg_digests(self, instant_address: str, member_id: str = "") -> treenode_pb2.ListLegDigestsResponse:
-        """Digests of a member and its legs (empty: the roots)."""
-        request = treenode_pb2.ListLegDigestsRequest(member_id=member_id)
+    async def list_leg_digests(
+        self, instant_address: str, member_id: str = "", *, page_size: int = 0, page_token: str = ""
+    ) -> treenode_pb2.ListLegDigestsResponse:
+        """Digests of a member and a page of its legs (empty: of the roots); a token goes on at any node."""
+        request = treenode_pb2.ListLegDigestsRequest(member_id=member_id, page_size=page_size, page_token=page_token)
         return await with_retries(
             lambda left_s: self._node(instant_address).ListLegDigests(request, timeout=left_s),
             self._retries,

@@ -190,6 +190,10 @@ async def test_the_node_tells_where_it_stands(tmp_path: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await stub.ListLegDigests(treenode_pb2.ListLegDigestsRequest(member_id="nobody"))
             assert error.value.code() is grpc.StatusCode.NOT_FOUND
+            for wrong in ({"page_size": 10_001}, {"page_token": "AAAA"}):
+                with pytest.raises(grpc.aio.AioRpcError) as error:
+                    await stub.ListLegDigests(treenode_pb2.ListLegDigestsRequest(member_id="A", **wrong))
+                assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(

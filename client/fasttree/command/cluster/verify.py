@@ -24,6 +24,8 @@ from fasttree.v1 import report_pb2, treenode_pb2
 
 #: How often two nodes are asked for legs until both answers are as of one position.
 _ATTEMPTS = 50
+#: Legs that a node is asked for at a time.
+_PAGE_SIZE = 10_000
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,10 @@ async def _digest(client: Client, node: NodeEndpoint, position: int) -> NodeDige
     )
 
 
+def _last_id(page: treenode_pb2.ListLegDigestsResponse) -> str:
+    return page.legs[-1].member_id
+
+
 class Descent:
     """Finds where two nodes differ."""
 
@@ -166,19 +172,34 @@ class Descent:
     async def _legs(
         self, member_id: str
     ) -> tuple[dict[str, treenode_pb2.LegDigest], dict[str, treenode_pb2.LegDigest]]:
-        """The legs below a member on both nodes, as of one position."""
+        """The legs below a member on both nodes: each part, of ids in a row, as of one position."""
+        legs: tuple[dict[str, treenode_pb2.LegDigest], dict[str, treenode_pb2.LegDigest]] = {}, {}
+        token = ""
+        while True:
+            pages = await self._pages(member_id, token)
+            # Both pages say all of what they have up to where the first of them ends.
+            first = min((page for page in pages if page.next_page_token), key=_last_id, default=None)
+            for found, page in zip(legs, pages, strict=True):
+                found.update({leg.member_id: leg for leg in page.legs if not first or leg.member_id <= _last_id(first)})
+            if first is None:
+                return legs
+            token = first.next_page_token
+
+    async def _pages(self, member_id: str, token: str) -> list[treenode_pb2.ListLegDigestsResponse]:
+        """A page of both nodes, as of one position."""
         for _ in range(_ATTEMPTS):
-            left, right = await asyncio.gather(*(self._legs_of(node, member_id) for node in (self._left, self._right)))
-            if (left.as_of.import_id, left.as_of.position) == (right.as_of.import_id, right.as_of.position):
-                return {leg.member_id: leg for leg in left.legs}, {leg.member_id: leg for leg in right.legs}
+            nodes = self._left, self._right
+            pages = await asyncio.gather(*(self._legs_of(node, member_id, token) for node in nodes))
+            if len({(page.as_of.import_id, page.as_of.position) for page in pages}) == 1:
+                return pages
         raise CommandError(
             f"{self._left.name} and {self._right.name} differ, but updates come too fast to see where: "
             "stop pushing for a moment and run `fasttree verify` again"
         )
 
-    async def _legs_of(self, node: NodeEndpoint, member_id: str) -> treenode_pb2.ListLegDigestsResponse:
+    async def _legs_of(self, node: NodeEndpoint, member_id: str, token: str) -> treenode_pb2.ListLegDigestsResponse:
         try:
-            return await self._client.list_leg_digests(node.instant, member_id)
+            return await self._client.list_leg_digests(node.instant, member_id, page_size=_PAGE_SIZE, page_token=token)
         except NotFoundError:
             # It went away between two questions; what stands above it differs and is listed.
             answer = treenode_pb2.ListLegDigestsResponse()
