@@ -58,14 +58,14 @@ TreeT_co = TypeVar("TreeT_co", covariant=True)
 
 #: From each phase, those that may follow; from every one but the last, ENDED may too.
 TRANSITIONS: dict[Phase, frozenset[Phase]] = {
-    _P.ASKED: frozenset({_P.BUILDING, _P.CATCHING_UP, _P.SWAPPING}),
-    _P.BUILDING: frozenset({_P.WAITING, _P.OFFERING, _P.CATCHING_UP}),
-    _P.WAITING: frozenset({_P.OFFERING}),
-    _P.OFFERING: frozenset({_P.CATCHING_UP}),
-    _P.CATCHING_UP: frozenset({_P.CATCHING_UP, _P.LEVELLING}),
-    _P.LEVELLING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.COMPARING, _P.SWAPPING}),
-    _P.COMPARING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.SWAPPING}),
-    _P.SWAPPING: frozenset({_P.LEVELLING, _P.CATCHING_UP}),
+    _P.ASKED: frozenset({_P.BUILDING, _P.CATCHING_UP, _P.SWAPPING, _P.ENDED}),
+    _P.BUILDING: frozenset({_P.WAITING, _P.OFFERING, _P.CATCHING_UP, _P.ENDED}),
+    _P.WAITING: frozenset({_P.OFFERING, _P.ENDED}),
+    _P.OFFERING: frozenset({_P.CATCHING_UP, _P.ENDED}),
+    _P.CATCHING_UP: frozenset({_P.CATCHING_UP, _P.LEVELLING, _P.ENDED}),
+    _P.LEVELLING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.COMPARING, _P.SWAPPING, _P.ENDED}),
+    _P.COMPARING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.SWAPPING, _P.ENDED}),
+    _P.SWAPPING: frozenset({_P.LEVELLING, _P.CATCHING_UP, _P.ENDED}),
     _P.ENDED: frozenset(),
 }
 #: In which phase each word about a build may come; whoever asked may go away in any.
@@ -116,8 +116,7 @@ class Build:
 
     def enter(self, phase: Phase, until_s: float | None = None) -> None:
         """Goes on to another phase, for so long at most. Raises IllegalPhaseError where the table has no such step."""
-        may_end = phase is _P.ENDED and self.phase is not _P.ENDED
-        if not may_end and phase not in TRANSITIONS[self.phase]:
+        if phase not in TRANSITIONS[self.phase]:
             raise IllegalPhaseError(f"a build that {self.phase.value} now {phase.value}: {self}")
         self.phase, self.until_s = phase, until_s
 

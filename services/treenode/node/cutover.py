@@ -88,9 +88,7 @@ class Cutover:
     @property
     def needs_word(self) -> bool:
         """Whether anything here depends on where the node stands."""
-        if self.turn is not None or self.at_once is not None or self.search.is_under_way:
-            return True
-        return self._sequence.base_wanted is not None
+        return self.turn is not None or self.search.is_under_way or self._sequence.base_wanted is not None
 
     @property
     def importing(self) -> int:
@@ -98,9 +96,15 @@ class Cutover:
         return self.turn.import_id if self.turn is not None and self.turn.way is Way.IMPORT else 0
 
     @property
+    def _import_on_its_way(self) -> bool:
+        """It would be the base that a search looks for: while it is on its way, none begins."""
+        return any(build.way is Way.IMPORT for build in self.builds)
+
+    @property
     def deadline_s(self) -> float | None:
         """When a phase, or the search's rest, has lasted for long enough."""
-        until_s, rests_until_s = self.turn.until_s if self.turn else None, self.search.rests_until_s
+        until_s = self.turn.until_s if self.turn else None
+        rests_until_s = None if self._import_on_its_way else self.search.rests_until_s
         if until_s is None or rests_until_s is None:
             return rests_until_s if until_s is None else until_s
         return min(until_s, rests_until_s)
@@ -351,8 +355,8 @@ class Cutover:
                     build.import_id = self._sequence.import_id  # of the tree that is copied now
                 build.enter(_P.BUILDING)
                 actions.append(cut.MakeTree(build.number))
-        importing = any(build.way is Way.IMPORT for build in self.builds)
-        return [*actions, *self.search.go_on(now_s, wanted=self._base_wanted, may_begin=not importing)]
+        may_begin = not self._import_on_its_way
+        return [*actions, *self.search.go_on(now_s, wanted=self._base_wanted, may_begin=may_begin)]
 
     def _tell_pause(self, actions: _Actions) -> _Actions:
         """Updates are paused in those phases and at no other time, whatever led there (rule 4)."""
@@ -387,6 +391,8 @@ class Cutover:
                 raise AssertionError(f"a build that {build.phase.value} has or lacks the turn: {build}")
             if build is self.at_once and (build.way, build.phase) != (Way.SNAPSHOT, _P.SWAPPING):
                 raise AssertionError(f"{build} would take its place at once")
+        if self.at_once is not None and not self.search.is_under_way:
+            raise AssertionError(f"{self.at_once} is of no search")
         if self.paused != (self.turn is not None and self.turn.phase in PAUSED_PHASES):
             raise AssertionError(f"updates are {'paused' if self.paused else 'applied'}, and the turn is {self.turn}")
         if self.waiting and self.turn is None:

@@ -11,6 +11,7 @@ from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEv
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered
 from services.treenode.node.sequence import PositionGapError
 from services.treenode.node.sequence_events import (
+    AnswerStatus,
     ApplyRecords,
     LogEnd,
     LogEndHeard,
@@ -117,3 +118,13 @@ class NodeWalk(RuleBasedStateMachine):
 
 TestNodeWalk = NodeWalk.TestCase
 TestNodeWalk.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+
+
+def test_each_word_that_the_pusher_has_to_hear_is_counted() -> None:
+    core = NodeCore(SETTINGS, 0.0)
+    assert core.statuses_wanted == 0
+    told = 0
+    for event in (hello(0), hello(0), TreeTaken("log", 1, 0), LogEndHeard(LogEnd(1, 0, 1)), TreeTaken("log", 2, 0)):
+        told += core.handle(event, 0.0).count(AnswerStatus())
+        assert core.statuses_wanted == told
+    assert told >= 3
