@@ -114,6 +114,8 @@ ROOMS = (
         ),
         (
             "tests/scenarios/cutover",
+            "tests/scenarios/node",
+            "tests/treenode/node/test_builds.py",
             "tests/treenode/node/test_tree_in_force.py",
             "tests/treenode/node/test_cutover_machine.py",
         ),
