@@ -1,5 +1,7 @@
 """Log records: what was written comes back, and what was not is found."""
 
+from zlib import crc32
+
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
@@ -41,3 +43,42 @@ def test_records_before_a_damaged_one_are_read() -> None:
     positions, contents, damage = checked_contents(batch.records)
     assert (positions, contents) == ([7, 8, 9], bodies[:3])
     assert "position 10" in str(damage)
+
+
+def with_checksum_0(position: int, content: bytes) -> bytes:
+    """The content with four bytes behind it that bring a record's checksum to 0."""
+    # One bit of the tail changes the same bits of the checksum whatever the others are: 32 equations in 32 unknowns.
+    base = crc32(content + bytes(4), crc32(position.to_bytes(8, "little")))
+    columns = [crc32((1 << bit).to_bytes(4, "little")) ^ crc32(bytes(4)) for bit in range(32)]
+    rows: dict[int, tuple[int, int]] = {}
+    for bit, column in enumerate(columns):
+        bits = 1 << bit
+        while column and (pivot := column.bit_length()) in rows:
+            column, bits = column ^ rows[pivot][0], bits ^ rows[pivot][1]
+        rows[column.bit_length()] = (column, bits)
+    tail = 0
+    while base:
+        column, bits = rows[base.bit_length()]
+        base, tail = base ^ column, tail ^ bits
+    return content + tail.to_bytes(4, "little")
+
+
+def test_a_checksum_of_0_is_measured_as_any_other() -> None:
+    content = with_checksum_0(5, b"whatever")
+    (frame,) = encode_frames(5, [content])
+    batch = treenode_pb2.ApplyUpdatesRequest.FromString(frame)
+    assert batch.records[0].crc32 == 0
+    check_record(batch.records[0])
+    assert batch.SerializeToString() == frame
+
+
+def test_equal_content_is_equal_bytes() -> None:
+    names = [f"column {number}" for number in range(60)]
+    one, other = (
+        types_pb2.Update(
+            update_id="u",
+            member_changed=types_pb2.MemberChanged(member_id="7", columns=dict.fromkeys(named, "x")),
+        )
+        for named in (names, names[::-1])
+    )
+    assert content_bytes(one) == content_bytes(other)
