@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.order.ordering import NO_IDS, Point, RowOrder, first_rows, no_point, padded_id
-from services.treenode.reports.order.text_places import places_as_numbers, places_of_texts
+from services.treenode.reports.order.text_places import places_as_numbers, places_of_names, places_of_texts
 from services.treenode.reports.plan.page_tokens import PageKey
 from services.treenode.reports.plan.paging import Sort
 from services.treenode.reports.rows import FrozenRows
@@ -48,7 +48,7 @@ def _values(rows: FrozenRows, sort: Sort, after: PageKey | None) -> tuple[Int64s
     cells, after_text = rows.values[column], "" if after is None else after.text
     if column in rows.names:
         names = rows.names[column]
-        places = places_of_texts(pa.array([*names, after_text], pa.large_string()))
+        places = places_of_names([*names, after_text])
         values, after_value = places[cells], int(places[-1])
     elif column in rows.texts:
         content, offsets = rows.texts[column].joined(cells)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from services.shared.domain.limits import NUMBER_LENGTH_MAX
 from services.treenode.tree.kernels.kernel import Int64s
@@ -19,8 +19,17 @@ def places_of_texts(texts: Any) -> Int64s:
     """The place of each text, (n,): equal texts have one, and a greater text a greater one. `texts`: of large_string,
     none null. Characters go by their numbers, as the bytes of UTF-8 do.
     """
+    # Loaded where it is needed: it makes a node's start longer, and takes memory of its own.
+    import pyarrow.compute as pc
+
     places: Int64s = pc.rank(texts, "ascending", tiebreaker="dense").to_numpy().astype(np.int64)
     return places
+
+
+def places_of_names(names: Sequence[str]) -> Int64s:
+    """The same of a few."""
+    places = {name: place for place, name in enumerate(sorted(set(names)))}
+    return np.array([places[name] for name in names], np.int64)
 
 
 def places_as_numbers(texts: Any, *, descending: bool) -> Int64s:
@@ -28,6 +37,8 @@ def places_as_numbers(texts: Any, *, descending: bool) -> Int64s:
     have one place, whatever they look like. All other texts come after them in an order that runs upwards, and before
     them where it is `descending`: last in both.
     """
+    import pyarrow.compute as pc
+
     are_numbers = pc.and_(
         pc.match_substring_regex(texts, _NUMBER), pc.less_equal(pc.utf8_length(texts), NUMBER_LENGTH_MAX)
     ).to_numpy(zero_copy_only=False)
