@@ -30,6 +30,7 @@ from services.treenode.imports.reading.kernels.texts import (
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines, RejectedRow
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
+from services.treenode.tree.kernels.words import WORD_BYTES
 
 _KIND_WORDS = (np.frombuffer(b"distributor", np.uint8), np.frombuffer(b"customer", np.uint8))
 _ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
@@ -167,7 +168,7 @@ class BatchReader:
 
     def _texts(self, cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int) -> UInt8s:
         size_bytes = np.minimum(cells.lengths, COLUMN_TEXT_BYTES_MAX).sum(dtype=np.int64)
-        packed, seen = np.empty(int(size_bytes), np.uint8), np.zeros(TEXTS_REMEMBERED, np.int64)
+        packed, seen = np.empty(int(size_bytes) + WORD_BYTES, np.uint8), np.zeros((TEXTS_REMEMBERED, 2), np.int64)
         data, starts, lengths = cells.data, cells.starts, cells.lengths
         used = pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place)
         return packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]

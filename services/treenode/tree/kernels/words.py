@@ -49,8 +49,26 @@ def _load(context: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.intp), generate
 
 
+def _store_plainly(data: UInt8s, at: int, word: np.uint64) -> None:
+    data[int(at) : int(at) + WORD_BYTES] = np.frombuffer(int(word).to_bytes(WORD_BYTES, "little"), np.uint8)
+
+
+def _store(context: Any, data: Any, at: Any, word: Any) -> Any:
+    """Machine code for it: one store, wherever the word lies. `data`: bytes without gaps; nothing is checked."""
+
+    def generate(generator: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = generator.make_array(signature.args[0])(generator, builder, arguments[0])
+        pointer = builder.gep(array.data, [arguments[1]])
+        builder.store(arguments[2], builder.bitcast(pointer, ir.IntType(64).as_pointer()), align=1)
+        return generator.get_dummy_value()
+
+    return types.void(data, types.intp, types.uint64), generate
+
+
 _config: Any = numba.config
 _load_word: Any = _load_plainly if _config.DISABLE_JIT else intrinsic(_load)
+#: store_word(data, at, word): writes its eight characters from `at` on, where there is room for all of them.
+store_word: Any = _store_plainly if _config.DISABLE_JIT else intrinsic(_store)
 
 
 @inlined

@@ -17,7 +17,7 @@ from services.treenode.imports.reading.faults import (
 from services.treenode.imports.reading.kernels.fields import mark
 from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK
 from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
-from services.treenode.tree.kernels.words import WORD_BYTES, is_printable, word_at
+from services.treenode.tree.kernels.words import WORD_BYTES, is_printable, store_word, word_at
 
 #: Texts of a batch that are remembered.
 TEXTS_REMEMBERED = 1024
@@ -112,21 +112,13 @@ def _text_fault(data: UInt8s, start: int, length: int, is_csv: bool) -> int:
 
 
 @inlined
-def _is_plain(data: UInt8s, start: int, length: int) -> bool:
-    """Whether a text is printable ASCII."""
+def _is_packed(packed: UInt8s, begin: int, end: int, length: int) -> bool:
+    """Whether the text of this length that begins at `begin` is the one that begins at `end`."""
     for place in range(0, length, WORD_BYTES):
         piece = min(WORD_BYTES, length - place)
-        if not is_printable(word_at(data, start + place, piece), piece):
+        if word_at(packed, begin + place, piece) != word_at(packed, end + place, piece):
             return False
     return True
-
-
-@inlined
-def _is_at(data: UInt8s, start: int, length: int, packed: UInt8s, begin: int) -> bool:
-    same = True
-    for place in range(length):
-        same = same and data[start + place] == packed[begin + place]
-    return same
 
 
 @kernel
@@ -142,11 +134,11 @@ def pack_texts(
     fault_column: Int16s,
     column: int,
 ) -> int:
-    """Texts one after another in packed, which holds all; out: (rows,), filled with references to them, 0 for an empty
-    text and for a faulty one, which is left out. Returns how many bytes there are.
+    """Texts one after another in packed, which has room for all and a word more; out: (rows,), filled with references
+    to them, 0 for an empty text and for a faulty one, which is left out. Returns how many bytes there are.
 
-    seen: (TEXTS_REMEMBERED,) zeros; what it remembers of texts that came before, so that a column of few different ones
-    keeps each a few times only.
+    seen: (TEXTS_REMEMBERED, 2) zeros; the references and hashes that it remembers of texts that came before, so that a
+    column of few different ones keeps each a few times only.
     """
     end = 0
     for row in range(starts.size):
@@ -154,23 +146,31 @@ def pack_texts(
         start, length = whole(starts[row]), whole(lengths[row])
         if length == 0:
             continue
-        code = 0
         if length > COLUMN_TEXT_BYTES_MAX:
-            code = FIELD_TOO_LONG
-        elif not _is_plain(data, start, length):
-            code = _text_fault(data, start, length, is_csv)
+            mark(fault, fault_column, row, column, FIELD_TOO_LONG)
+            continue
+        is_plain, both = True, np.uint64(length)
+        for place in range(0, length, WORD_BYTES):
+            piece = min(WORD_BYTES, length - place)
+            word = word_at(data, start + place, piece)
+            is_plain = is_printable(word, piece) and is_plain
+            both = mixed(both ^ word)
+            # What is behind the text's end the next one overwrites.
+            store_word(packed, end + place, word)
+        code = 0 if is_plain else _text_fault(data, start, length, is_csv)
         if code != 0:
             mark(fault, fault_column, row, column, code)
             continue
-        piece = min(WORD_BYTES, length)
-        both = word_at(data, start, piece) ^ mixed(word_at(data, start + length - piece, piece))
-        slot = whole(mixed(both + np.uint64(length)) & np.uint64(TEXTS_REMEMBERED - 1))
-        before = seen[slot]
-        if before & LENGTH_MASK == length and _is_at(data, start, length, packed, before >> LENGTH_BITS):
+        slot = whole(both & np.uint64(TEXTS_REMEMBERED - 1))
+        before = seen[slot, 0]
+        if (
+            seen[slot, 1] == np.int64(both)
+            and before & LENGTH_MASK == length
+            and _is_packed(packed, before >> LENGTH_BITS, end, length)
+        ):
             out[row] = before
             continue
-        for place in range(length):
-            packed[end + place] = data[start + place]
-        out[row] = seen[slot] = (end << LENGTH_BITS) | length
+        out[row] = seen[slot, 0] = (end << LENGTH_BITS) | length
+        seen[slot, 1] = np.int64(both)
         end += length
     return end
