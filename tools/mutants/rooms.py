@@ -84,7 +84,11 @@ ROOMS = (
             "services/shared/rules/judging",
             "services/shared/rules/rules",
         ),
-        ("tests/shared/rules/test_rules.py",),
+        (
+            "tests/shared/rules/test_bounds.py",
+            "tests/shared/rules/test_history.py",
+            "tests/shared/rules/test_rules.py",
+        ),
     ),
     Room(
         (

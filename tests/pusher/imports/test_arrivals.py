@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from services.pusher.imports.uploads.arrivals import Arrivals, Due, Entry, EntryKind
+from services.pusher.imports.uploads.arrivals import (
+    MARKER_NOT_REGULAR,
+    NOT_REGULAR,
+    Arrivals,
+    Due,
+    Entry,
+    EntryKind,
+    Unfit,
+)
 
 FILE, FOLDER = EntryKind.FILE, EntryKind.FOLDER
 
@@ -59,3 +67,40 @@ def test_a_file_that_came_again_is_told_again() -> None:
     assert core.look([], 31.0) == []
     core.look([entry("a.csv", 2)], 32.0)
     assert core.look([entry("a.csv", 2)], 62.0) == [Due("a.csv", still_s=30.0)]
+
+
+def test_what_is_no_regular_file_is_refused_unread_with_its_marker() -> None:
+    core = arrivals()
+    things = [entry("a.csv", kind=EntryKind.OTHER), entry("b.csv", kind=EntryKind.OTHER), entry("b.csv.done")]
+    assert core.look(things, 0.0) == [Unfit("a.csv", NOT_REGULAR), Unfit("b.csv", NOT_REGULAR, "b.csv.done")]
+    assert core.look(things, 1.0) == [], "told once"
+
+
+def test_a_name_that_no_file_may_have_is_refused_unread_with_its_marker() -> None:
+    core = arrivals()
+    (told,) = core.look([entry("a b\x07.csv"), entry("a b\x07.csv.done")], 0.0)
+    assert isinstance(told, Unfit)
+    assert (told.name, told.marker) == ("a b\x07.csv", "a b\x07.csv.done")
+
+
+@pytest.mark.parametrize("kind", [EntryKind.OTHER, FOLDER])
+def test_a_marker_that_is_no_regular_file_is_refused_with_its_file(kind: EntryKind) -> None:
+    core = arrivals()
+    things = [entry("a.csv"), entry("a.csv.DONE", kind=kind)]
+    assert core.look(things, 0.0) == [Unfit("a.csv", MARKER_NOT_REGULAR.format(marker="a.csv.DONE"), "a.csv.DONE")]
+
+
+def test_a_file_may_be_named_as_short_as_the_end_of_a_marker() -> None:
+    core = arrivals()
+    core.look([entry(".done"), entry("done"), entry("x.csv")], 0.0)
+    assert core.look([entry(".done"), entry("done"), entry("x.csv")], 30.0) == [
+        Due("done", still_s=30.0),
+        Due("x.csv", still_s=30.0),
+    ]
+
+
+def test_a_marker_is_of_the_file_that_it_names_and_of_no_other() -> None:
+    core = arrivals()
+    things = [entry("a.csv"), entry("a.csv.done"), entry("b.csv")]
+    core.look(things, 0.0)
+    assert core.look(things, 1.0) == [Due("a.csv", "a.csv.done", 1.0)]

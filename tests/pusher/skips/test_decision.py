@@ -71,3 +71,15 @@ def test_not_even_force_leaves_a_cluster_without_a_node_that_serves() -> None:
     found = refused(dataclasses.replace(WANTED, force=True), evidence, {})
     assert found is not None
     assert found.problem is SkipProblem.TAKEN
+
+
+def test_who_took_it_and_who_did_not_are_named() -> None:
+    one = dataclasses.replace(AT_FAULT, named_by=["n1", "n3"], taken_by=["n2", "n4"], not_taken_by=["n1"])
+    found = refused(WANTED, one, {})
+    assert found is not None
+    assert found.text.startswith("n2, n4 took update 7, so the fault is likely that of n1, n3: ")
+    damaged = dataclasses.replace(one, named_by=[], is_damaged=True)
+    found = refused(WANTED, damaged, {})
+    assert found is not None
+    assert "the fault is likely that of the log: " in found.text
+    assert refused(dataclasses.replace(WANTED, force=True), one, {}) is None
