@@ -99,13 +99,10 @@ class NodeCore:
     @property
     def deadline_s(self) -> float | None:
         """When the lease is over, the cutover has waited for long enough, or a node with a tree has, for a pusher."""
-        deadline_s, cutover_s = self.role.deadline_s, self.cutover.deadline_s
-        if cutover_s is not None and (deadline_s is None or cutover_s < deadline_s):
-            deadline_s = cutover_s
-        if self.state is not NodeState.CATCHING_UP:
-            return deadline_s
-        grace_s = self._heard_at_s + self._settings.catch_up_grace_s
-        return grace_s if deadline_s is None else min(deadline_s, grace_s)
+        deadlines_s = [self.role.deadline_s, self.cutover.deadline_s]
+        if self.state is NodeState.CATCHING_UP:
+            deadlines_s.append(self._heard_at_s + self._settings.catch_up_grace_s)
+        return min((each for each in deadlines_s if each is not None), default=None)
 
     def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.
@@ -138,11 +135,7 @@ class NodeCore:
     def _pass_time(self, now_s: float) -> list[NodeAction]:
         """Does what is due by time alone."""
         actions = self._role(self.role.handle(Tick(), now_s))
-        if (
-            self.state is NodeState.CATCHING_UP
-            and now_s >= self._heard_at_s + self._settings.catch_up_grace_s
-            and not self.sequence.caught_up
-        ):
+        if self.state is NodeState.CATCHING_UP and now_s >= self._heard_at_s + self._settings.catch_up_grace_s:
             why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
             actions += self._live(LifeEvent.CUT_OFF, now_s, why)
         return actions

@@ -282,12 +282,12 @@ class SequenceCore:
         self.log_id = tree.log_id or self.log_id
         self.import_id = tree.import_id
         self._advance(tree.position)
+        if self.log_end is None:
+            return []
         dropped: list[SequenceAction] = []
         if self.old_log_id and tree.import_id:
             self.old_log_id = ""
             dropped.append(DropOldTree())
-        if self.log_end is None:
-            return dropped
         return [*dropped, *self._hear(self.log_end), AnswerStatus()]
 
     def _forget(self) -> None:
