@@ -39,6 +39,7 @@ CHANGES = (
     "period_opened",
     "period_closed",
     "volume_type_added",
+    "column_declared",
     "held_settled",
 )
 

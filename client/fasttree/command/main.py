@@ -14,8 +14,8 @@ from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.up import up
+from fasttree.command.log import columns, push, rules
 from fasttree.command.log import commands as log
-from fasttree.command.log import push, rules
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
@@ -45,6 +45,7 @@ COMMANDS = (
     push.push,
     rules.period,
     rules.volume_type,
+    columns.column,
     reports.member,
     reports.upline,
     reports.frontline,

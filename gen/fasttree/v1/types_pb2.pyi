@@ -396,6 +396,7 @@ class Update(_message.Message):
     PERIOD_CLOSED_FIELD_NUMBER: _builtins.int
     PERIOD_SEALED_FIELD_NUMBER: _builtins.int
     VOLUME_TYPE_ADDED_FIELD_NUMBER: _builtins.int
+    COLUMN_DECLARED_FIELD_NUMBER: _builtins.int
     RULES_FOUNDED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
@@ -446,6 +447,10 @@ class Update(_message.Message):
         """Volume of another type is taken from here on."""
 
     @_builtins.property
+    def column_declared(self) -> Global___ColumnDeclared:
+        """Members have another column from here on."""
+
+    @_builtins.property
     def rules_founded(self) -> Global___RulesFounded:
         """The rules that a log begins with. The pusher's own."""
 
@@ -464,13 +469,14 @@ class Update(_message.Message):
         period_closed: Global___PeriodClosed | None = ...,
         period_sealed: Global___PeriodSealed | None = ...,
         volume_type_added: Global___VolumeTypeAdded | None = ...,
+        column_declared: Global___ColumnDeclared | None = ...,
         rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "rules_founded"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -488,6 +494,7 @@ class Rules(_message.Message):
     CURRENT_PERIOD_FIELD_NUMBER: _builtins.int
     LATE_PERIODS_FIELD_NUMBER: _builtins.int
     SEALED_PERIODS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version of the meaning of updates, from 1; 0: from before rules were in the log."""
     current_period: _builtins.str
@@ -508,6 +515,10 @@ class Rules(_message.Message):
     def sealed_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Periods that are closed for good, in the order in which they came to be."""
 
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnDeclared]:
+        """Columns that members have beside those of the import's file, in the order in which they were declared."""
+
     def __init__(
         self,
         *,
@@ -517,10 +528,11 @@ class Rules(_message.Message):
         current_period: _builtins.str = ...,
         late_periods: _abc.Iterable[Global___PeriodClosed] | None = ...,
         sealed_periods: _abc.Iterable[_builtins.str] | None = ...,
+        columns: _abc.Iterable[Global___ColumnDeclared] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current_period", b"current_period", "late_periods", b"late_periods", "open_periods", b"open_periods", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "current_period", b"current_period", "late_periods", b"late_periods", "open_periods", b"open_periods", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -651,6 +663,37 @@ class VolumeTypeAdded(_message.Message):
 Global___VolumeTypeAdded: _TypeAlias = VolumeTypeAdded  # noqa: Y015
 
 @_typing.final
+class ColumnDeclared(_message.Message):
+    """Members have another column: whatever the import's file has, updates may give values of it from here on. It is there,
+    empty, in the tree of a file that lacks it. A column that the file of the tree in force brought keeps its type, and its
+    values, until the next import.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """1 to 64 printable characters; not one that FastTree has for itself, nor a volume type. One that differs from another
+    declared column only in case refuses the update.
+    """
+    type: _builtins.str
+    """What it holds, as the header of an import file says it: "text", "integer", "decimal" or "date". It stays."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ColumnDeclared: _TypeAlias = ColumnDeclared  # noqa: Y015
+
+@_typing.final
 class CurrentPeriod(_message.Message):
     """Which period was current from a position on."""
 
@@ -734,8 +777,8 @@ class MemberEnrolled(_message.Message):
     """
     @_builtins.property
     def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Further columns that the cluster's import has, as text: at most 1,024 bytes each, without control
-        characters but tabs and line breaks.
+        """Further columns that the cluster's import has, or that were declared, as text: at most 1,024 bytes each, without
+        control characters but tabs and line breaks.
         """
 
     def __init__(

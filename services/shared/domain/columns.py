@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final, Literal, get_args
 
+from fasttree.v1 import types_pb2
 from services.shared.domain.days import is_period
 from services.shared.domain.limits import (
     COLUMN_NAME_LENGTH_MAX,
@@ -21,6 +22,10 @@ FurtherKind = Literal["text", "integer", "decimal", "date"]
 FURTHER_KINDS: Final[tuple[FurtherKind, ...]] = get_args(FurtherKind)
 #: Names that mean something else wherever columns are named.
 OWN_NAMES: Final = frozenset({"volumes", "columns", "*"})
+#: Those, and what reports tell of every member.
+RESERVED_NAMES: Final = OWN_NAMES | {
+    field.name.removesuffix("_hundredths") for field in types_pb2.Member.DESCRIPTOR.fields
+}
 
 COLUMN_NAME_PATTERN: Final = rf"(?! )[^{SHAPELESS}]{{1,{COLUMN_NAME_LENGTH_MAX}}}(?<! )"
 VOLUME_TYPE_PATTERN: Final = rf"[A-Za-z][A-Za-z0-9_]{{0,{VOLUME_TYPE_LENGTH_MAX - 1}}}"
@@ -29,6 +34,7 @@ COLUMN_TYPE_FORM: Final = (
     "TYPE:2026-11 for a volume"
 )
 NAME_TAKEN: Final = "FastTree has this name for itself: choose another"
+COLUMN_TYPE_UNKNOWN: Final = f"{{value}} is no type of a column: write one of {', '.join(FURTHER_KINDS)}"
 NAME_FORM: Final = f"a name of 1 to {COLUMN_NAME_LENGTH_MAX} printable characters"
 TEXT_TOO_LONG: Final = f"the text is longer than {COLUMN_TEXT_BYTES_MAX} bytes: shorten it"
 TEXT_CONTROL: Final = "the text holds a control character that is no tab or line break: take it out"
@@ -52,6 +58,17 @@ _NUMBER_LIMIT = 2**63
 def is_column_name(name: str) -> bool:
     """Whether a further column may have this name: COLUMN_NAME_PATTERN, looked at the fast way."""
     return 0 < len(name) <= COLUMN_NAME_LENGTH_MAX and is_plain(name) and name[0] != " " and name[-1] != " "
+
+
+def column_problem(name: str, kind: str) -> str | None:
+    """What is wrong with the declaration of a further column; None where nothing is."""
+    if not is_column_name(name):
+        return f"name: {quoted(name)} is none: it needs {NAME_FORM}"
+    if name.lower() in RESERVED_NAMES or volume_column(name):
+        return f"name: {NAME_TAKEN}"
+    if name.rpartition(":")[2].strip().lower() in FURTHER_KINDS and ":" in name:
+        return "name: the header of a file would say a type by its end: leave that out"
+    return None if kind in FURTHER_KINDS else f"type: {COLUMN_TYPE_UNKNOWN.format(value=quoted(kind))}"
 
 
 def declared_column(header: str) -> tuple[str, FurtherKind | None]:

@@ -27,6 +27,8 @@ AMOUNT_MAX: Final = 2**63 - 1
 
 #: Printable characters of a further column's name.
 COLUMN_NAME_LENGTH_MAX: Final = 64
+#: Further columns that are declared by records of the log.
+COLUMNS_DECLARED_MAX: Final = 200
 #: Bytes of a further column's text, in UTF-8.
 COLUMN_TEXT_BYTES_MAX: Final = 1024
 #: Characters of a number in a further column.

@@ -13,9 +13,17 @@ from google.protobuf.message import Message
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.amounts import amount_problem
-from services.shared.domain.columns import NAME_FORM, VOLUME_TYPE_FORM, is_column_name, is_volume_type, text_problem
+from services.shared.domain.columns import (
+    NAME_FORM,
+    VOLUME_TYPE_FORM,
+    column_problem,
+    is_column_name,
+    is_volume_type,
+    text_problem,
+)
 from services.shared.domain.days import PERIOD_FORMAT, day_problem, is_period
 from services.shared.domain.limits import (
+    COLUMNS_DECLARED_MAX,
     PERIODS_EVER_MAX,
     PERIODS_MAX,
     REASON_BYTES_MAX,
@@ -37,7 +45,7 @@ from services.shared.domain.sentences import is_plain, quoted
 UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printable ASCII characters"
 NO_CHANGE: Final = (
     "the update holds no change this version knows: set one of member_enrolled, member_changed, member_moved, "
-    "member_removed, volume_posted, period_opened, period_closed, volume_type_added, held_settled"
+    "member_removed, volume_posted, period_opened, period_closed, volume_type_added, column_declared, held_settled"
 )
 NO_PERIOD: Final = "period is empty: write it as 2026-11"
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
@@ -246,6 +254,10 @@ def _type_problem(change: types_pb2.VolumeTypeAdded) -> str | None:
     return f"volume_type: {VOLUME_TYPE_FORM.format(value=quoted(change.volume_type))}"
 
 
+def _declared_problem(change: types_pb2.ColumnDeclared) -> str | None:
+    return column_problem(change.name, change.type)
+
+
 def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
     rules = change.rules
     types, opened = rules.volume_types, rules.open_periods
@@ -259,9 +271,14 @@ def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
         return "rules: a period is none, or stands there twice, or the current one is not open"
     if any(not each.late_until or day_problem(each.late_until) for each in rules.late_periods):
         return "rules.late_periods: a day is none"
+    columns = [each.name.lower() for each in rules.columns]
+    named = [*columns, *map(str.lower, types)]
+    if any(map(_declared_problem, rules.columns)) or len(set(named)) < len(named):
+        return "rules.columns: one is none, or has the name of another one or of a volume type"
     active = len(opened) + len(late)
     fits = len(types) <= VOLUME_TYPES_MAX and active <= PERIODS_MAX and len(periods) <= PERIODS_EVER_MAX
-    return None if fits and len(types) * active <= SLOTS_MAX else "rules: more volume types or periods than fit"
+    fits = fits and len(types) * active <= SLOTS_MAX and len(columns) <= COLUMNS_DECLARED_MAX
+    return None if fits else "rules: more volume types, periods or columns than fit"
 
 
 _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
@@ -270,6 +287,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "period_closed": _closed_problem,
     "period_sealed": _period_problem,
     "volume_type_added": _type_problem,
+    "column_declared": _declared_problem,
     "rules_founded": _founded_problem,
     "member_enrolled": _enrolled_problem,
     "member_changed": _changed_problem,

@@ -1,4 +1,4 @@
-"""What is in force at a position of the log: open periods, volume types, the version of what updates mean.
+"""What is in force at a position of the log: periods, volume types, columns, the version of what updates mean.
 
 A *rule* decides the effect of an update, so it is an update itself: nobody's settings are asked what an order does. One
 value (`Rules`) and one function that changes it (`changed`) are used alike by the pusher's door, which refuses what
@@ -12,6 +12,7 @@ from services.shared.rules.judging import Judgement, judge, refusal_of
 from services.shared.rules.rules import (
     NO_RULES,
     RULE_VERSION,
+    DeclaredColumn,
     LatePeriod,
     Rules,
     founding,
@@ -25,6 +26,7 @@ __all__ = [
     "CHANGES",
     "NO_RULES",
     "RULE_VERSION",
+    "DeclaredColumn",
     "Judgement",
     "LatePeriod",
     "Refused",

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from fasttree.v1 import types_pb2
-from services.shared.domain.limits import PERIODS_EVER_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
+from services.shared.domain.columns import FurtherKind
+from services.shared.domain.limits import (
+    COLUMNS_DECLARED_MAX,
+    PERIODS_EVER_MAX,
+    PERIODS_MAX,
+    SLOTS_MAX,
+    VOLUME_TYPES_MAX,
+)
 from services.shared.domain.sentences import quoted
-from services.shared.rules.rules import LatePeriod, Rules, rules_from
+from services.shared.rules.rules import DeclaredColumn, LatePeriod, Rules, rules_from
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,25 @@ def _add_type(rules: Rules, change: types_pb2.VolumeTypeAdded) -> Rules | Refuse
     same = next((each for each in rules.volume_types if each.lower() == added.lower()), None)
     if same is not None:
         return Refused(f"there is a volume type {same} already")
+    if any(each.name.lower() == added.lower() for each in rules.columns):
+        return Refused(f"{added} is the name of a declared column: choose another")
     if len(rules.volume_types) >= VOLUME_TYPES_MAX:
         return Refused(f"there are {VOLUME_TYPES_MAX} volume types already, and no more can be")
     if problem := _slots_problem(len(rules.volume_types) + 1, len(rules.periods)):
         return Refused(problem)
     return replace(rules, volume_types=(*rules.volume_types, added))
+
+
+def _declare(rules: Rules, change: types_pb2.ColumnDeclared) -> Rules | Refused:
+    name, kind = change.name, cast("FurtherKind", change.type)
+    same = next((each for each in rules.columns if each.name.lower() == name.lower()), None)
+    if same is not None:
+        return Refused(f"column {same.name} is declared already, as {same.kind}: that stays")
+    if any(each.lower() == name.lower() for each in rules.volume_types):
+        return Refused(f"{name} is the name of a volume type: choose another")
+    if len(rules.columns) >= COLUMNS_DECLARED_MAX:
+        return Refused(f"{COLUMNS_DECLARED_MAX} columns are declared already, and no more can be")
+    return replace(rules, columns=(*rules.columns, DeclaredColumn(name, kind)))
 
 
 def _slots_problem(volume_types: int, periods: int) -> str | None:
@@ -103,4 +124,5 @@ CHANGES: Final[Mapping[str, Callable[[Rules, Any], Rules | Refused]]] = {
     "period_closed": _close,
     "period_sealed": _seal,
     "volume_type_added": _add_type,
+    "column_declared": _declare,
 }

@@ -4,7 +4,7 @@
 - A *period* is open, or late (closed, and until a day it takes what names it), or sealed: closed for good. It never
   comes back from that: reports of it are of what was kept, and what was given back in the tree is gone.
 - One open period is current. It can't be closed: first another one becomes current.
-- A type, once added, stays.
+- A type, once added, stays; so does a column, once declared, with its type.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple, cast
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import quoted
 
 #: The newest meaning of updates that this program knows.
@@ -27,6 +28,13 @@ class LatePeriod:
 
     period: str
     until: str
+
+
+class DeclaredColumn(NamedTuple):
+    """A column that members have, whatever file their tree is built from."""
+
+    name: str
+    kind: FurtherKind
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class Rules:
     late_periods: tuple[LatePeriod, ...] = ()
     #: In the order in which they came to be.
     sealed_periods: tuple[str, ...] = ()
+    #: In the order in which they were declared; none twice, nor one of a volume type's name, whatever the case.
+    columns: tuple[DeclaredColumn, ...] = ()
     #: 0: from before rules were in the log; then they are in no digest.
     version: int = 0
 
@@ -111,6 +121,7 @@ def rules_message(rules: Rules) -> types_pb2.Rules:
         current_period=rules.current_period,
         late_periods=[types_pb2.PeriodClosed(period=each.period, late_until=each.until) for each in rules.late_periods],
         sealed_periods=rules.sealed_periods,
+        columns=[types_pb2.ColumnDeclared(name=each.name, type=each.kind) for each in rules.columns],
     )
 
 
@@ -122,5 +133,7 @@ def rules_from(message: types_pb2.Rules) -> Rules:
         current_period=message.current_period,
         late_periods=tuple(LatePeriod(each.period, each.late_until) for each in message.late_periods),
         sealed_periods=tuple(message.sealed_periods),
+        # Their form was looked at when they came in.
+        columns=tuple(DeclaredColumn(each.name, cast("FurtherKind", each.type)) for each in message.columns),
         version=message.version,
     )

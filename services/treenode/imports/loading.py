@@ -228,6 +228,7 @@ class ImportBuild(BuildRunner):
             file_format=int(self._manifest.format),
             volume_types=list(self._rules.volume_types),
             periods=list(self._rules.periods),
+            columns={column.name: column.kind for column in self._rules.columns},
             limits=self._loader.limits,
         )
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.shared.domain.columns import FurtherKind
 from services.treenode.imports.reading import (
     FileFormat,
     ImportLimits,
@@ -47,6 +48,8 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     file_format: int
     volume_types: list[str]
     periods: list[str]
+    #: Types of the columns that the log declares, by name.
+    columns: dict[str, FurtherKind]
     limits: ImportLimits
 
 
@@ -90,6 +93,7 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
             request.limits,
             progress,
             memory,
+            request.columns,
         )
     except ImportRefusedError as refused:
         return refused.refusal

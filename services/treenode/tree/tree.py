@@ -79,6 +79,7 @@ class Tree:
         """A tree without members, at import 0, position 0."""
         names, slots = Names([""]), Slots.first(rules)
         tree = cls(rules, slots, 0, names, empty_store(capacity_for(0), 4, slots.tags(), names.hashes))
+        tree.further = tree.further.with_declared(rules.columns, tree.store.capacity)
         tree.add_to_digest(rules_digest(rules))
         return tree
 
@@ -97,6 +98,7 @@ class Tree:
         tree.further = FurtherColumns.from_table(table.further, file_row, store.capacity)
         if tree.further:
             tree.add_to_digest(int(tree.further_digests().sum(dtype=np.uint64)))
+        tree.further = tree.further.with_declared(rules.columns, store.capacity)
         tree.add_to_digest(rules_digest(rules))
         tree.restart_ring()
         return tree
@@ -218,6 +220,7 @@ class Tree:
         slots, freed = self.slots.after(self.rules, rules)
         difference = rules_digest(rules) - rules_digest(self.rules) - free_slots(self.store, freed)
         self.store = with_slots_like(self.store, slots)
+        self.further = self.further.with_declared(rules.columns, self.store.capacity)
         self.rules, self.slots = rules, slots
         self.add_to_digest(difference)
 

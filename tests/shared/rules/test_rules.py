@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fasttree.v1 import types_pb2
-from services.shared.domain.limits import PERIODS_MAX
-from services.shared.domain.updates import change_problem
+from services.shared.domain.limits import COLUMNS_DECLARED_MAX, PERIODS_MAX
+from services.shared.domain.updates import change_problem, update_problem
 from services.shared.rules import (
     NO_RULES,
     LatePeriod,
@@ -42,6 +42,11 @@ def sealed(period: str) -> types_pb2.Update:
 
 def type_added(name: str) -> types_pb2.Update:
     return types_pb2.Update(update_id=f"add-{name}", volume_type_added=types_pb2.VolumeTypeAdded(volume_type=name))
+
+
+def declared(name: str, kind: str = "text") -> types_pb2.Update:
+    change = types_pb2.ColumnDeclared(name=name, type=kind)
+    return types_pb2.Update(update_id=f"declare-{name}", column_declared=change)
 
 
 def founded(rules: Rules) -> types_pb2.Update:
@@ -103,6 +108,11 @@ def test_what_can_not_be_changed_is_refused_with_the_mend() -> None:
     assert "closed for good already" in refusal(after(RULES, closed("2026-10")), closed("2026-10"))
     assert "is not closed with days" in refusal(RULES, sealed("2026-10"))
     assert refusal(RULES, type_added("pv")) == "there is a volume type PV already"
+    points = after(RULES, declared("points", "integer"))
+    for again in (declared("points", "integer"), declared("Points", "text")):
+        assert refusal(points, again) == "column points is declared already, as integer: that stays"
+    assert refusal(RULES, declared("pv")) == "pv is the name of a volume type: choose another"
+    assert refusal(points, type_added("POINTS")) == "POINTS is the name of a declared column: choose another"
     assert refusal(RULES, founded(RULES)) == "the log has its rules already"
 
 
@@ -124,8 +134,34 @@ def test_there_is_room_for_sixty_periods_of_six_types_and_an_end() -> None:
     assert "more than the" in refusal(after(rules, type_added("G"), type_added("H")), type_added("I"))
 
 
+def test_only_so_many_columns_are_declared() -> None:
+    rules = after(RULES, *[declared(f"c{number}") for number in range(COLUMNS_DECLARED_MAX)])
+    assert refusal(rules, declared("one more")) == "200 columns are declared already, and no more can be"
+    assert change_problem("rules_founded", founded(rules).rules_founded) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "said"),
+    [
+        ("", "text", 'name: "" is none: it needs a name of 1 to 64 printable characters'),
+        (" points", "text", "printable characters"),
+        ("Status", "text", "FastTree has this name for itself"),
+        ("gv", "text", "FastTree has this name for itself"),
+        ("cv:2026-08", "integer", "FastTree has this name for itself"),
+        ("points:integer", "integer", "leave that out"),
+        ("points", "number", 'type: "number" is no type of a column: write one of text, integer, decimal, date'),
+        ("points", "", "is no type of a column"),
+    ],
+)
+def test_a_column_that_no_file_could_have_is_refused(name: str, kind: str, said: str) -> None:
+    update = declared(name, kind)
+    update.update_id = "declare"
+    assert said in str(update_problem(update))
+
+
 def test_rules_are_the_same_after_a_way_as_a_message() -> None:
     rules = after(RULES, opened("2026-12", current=True), closed("2026-11", "2026-12-05"), closed("2026-10"))
+    rules = after(rules, declared("größe", "decimal"), declared("points", "integer"))
     assert rules_from(rules_message(rules)) == rules
     assert change_problem("rules_founded", founded(rules).rules_founded) is None
     assert rules_from(types_pb2.Rules()) == NO_RULES
@@ -162,6 +198,7 @@ RECORDS = st.one_of(
     st.builds(closed, PERIODS, st.sampled_from(["", "2026-12-05"])),
     st.builds(sealed, PERIODS),
     st.builds(type_added, st.sampled_from(["PV", "pv", "QV", "CV"])),
+    st.builds(declared, st.sampled_from(["PV", "qv", "points", "Points", "zip"]), st.sampled_from(["text", "date"])),
 )
 
 
@@ -198,6 +235,13 @@ def test_rules_hold_together_whatever_comes(records: list[types_pb2.Update]) -> 
             volume_types=[f"T{number}" for number in range(64)],
             open_periods=[f"{year}-01" for year in range(2000, 2030)],
             current_period="2000-01",
+        ),
+        types_pb2.Rules(
+            version=1,
+            volume_types=["PV"],
+            open_periods=["2026-11"],
+            current_period="2026-11",
+            columns=[types_pb2.ColumnDeclared(name="pv", type="text")],
         ),
     ],
 )

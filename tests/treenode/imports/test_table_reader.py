@@ -22,7 +22,9 @@ DEADLINE_S = 60.0
 
 def request(path: Path) -> ReadRequest:
     """A request for a file of any format."""
-    return ReadRequest(path=str(path), file_format=0, volume_types=["PV"], periods=["2026-11"], limits=ImportLimits())
+    return ReadRequest(
+        path=str(path), file_format=0, volume_types=["PV"], periods=["2026-11"], columns={}, limits=ImportLimits()
+    )
 
 
 def children() -> set[int]:

@@ -13,8 +13,9 @@ from services.treenode.app import TreeNode
 from tests.fakes.pusher import FOUNDING, FakePusher, fake_pusher
 from tests.fakes.pusher_stream import EndedError, Stream
 from tests.fakes.server import CLUSTER
-from tests.shared.rules.test_rules import closed, founded, opened
+from tests.shared.rules.test_rules import after, closed, declared, founded, opened
 from tests.treenode.running_node import load_import, running_node
+from tests.treenode.tree.reads import row_of
 from tests.updates import enrolled, posted
 
 OTHER = ClusterSettings(name=CLUSTER, volume_types=["CV"], periods=["2031-01"])
@@ -118,3 +119,32 @@ async def test_a_node_tells_what_its_file_brought_beyond_the_rules(tmp_path: Pat
         await load_import(node, pusher, manifest)
         status = node.runner.status()
         assert (list(status.file_volume_types), list(status.file_periods)) == (["QV"], ["2026-08"])
+
+
+def of_member(node: TreeNode, member_id: str, name: str) -> str:
+    tree = node.runner.in_force.tree
+    return tree.further[name].text_at(row_of(tree, member_id))
+
+
+async def test_declared_columns_stay_whatever_a_file_has(tmp_path: Path) -> None:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
+        rules = rules_of(["PV"], ["2026-11"])
+        change = types_pb2.MemberChanged(member_id="C", columns={"zip": "02134"})
+        pusher.updates = [
+            *[founded(rules), enrolled("A"), declared("zip"), enrolled("C", "A")],
+            types_pb2.Update(update_id="zip", member_changed=change),
+        ]
+        await follow(node, pusher)
+        assert of_member(node, "C", "zip") == "02134"
+        named = FILE.replace(b",pv\n", b",pv,Zip\n").replace(b".00\n", b".00,0300\n")
+        # A file of the time after the value: it is what the file says, be that nothing. One of before it: replayed.
+        for import_id, file, as_of, expected in ((1, FILE, 5, ""), (2, named, 5, "0300"), (3, FILE, 4, "02134")):
+            manifest = pusher.add_import(import_id, file, as_of, force=True)
+            manifest.rules.CopyFrom(rules_message(after(rules, declared("zip"))))
+            await load_import(node, pusher, manifest)
+            assert of_member(node, "C", "zip") == expected
+        manifest = pusher.add_import(4, named.replace(b",Zip", b",zip:decimal"), 5, force=True)
+        manifest.rules.CopyFrom(rules_message(after(rules, declared("zip"))))
+        refused = (await load_import(node, pusher, manifest))[-1]
+        assert (refused.rejected_rows[0].line, refused.rejected_rows[0].column) == (1, "zip")
+        assert of_member(node, "C", "zip") == "02134"

@@ -78,6 +78,8 @@ _FITTING: dict[str, list[Any]] = {
     "period": ["", "2026-11", "2026-10"],
     "position": [1, 2, 3, 5, 8],
     "reason": ["ticket 88"],
+    "name": ["shoe size", "points", "Points", "PV"],
+    "type": ["text", "integer", "decimal", "date"],
 }
 
 texts = st.one_of(st.sampled_from(NASTY_TEXTS), st.sampled_from(IDS), st.text(max_size=70))

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fasttree.v1 import types_pb2
 from services.shared.domain.columns import (
     NAME_FORM,
     NAME_TAKEN,
     OWN_NAMES,
+    RESERVED_NAMES,
     FurtherKind,
     declared_column,
     is_column_name,
@@ -42,11 +42,7 @@ class Role(StrEnum):
 
 _BY_NAME = {role.value: role for role in Role if role not in (Role.VOLUME, Role.FURTHER, Role.DERIVED)}
 #: Whatever else reports tell of a member is computed: an exported report can be imported again without taking it out.
-_DERIVED = {field.name.removesuffix("_hundredths") for field in types_pb2.Member.DESCRIPTOR.fields} - {
-    *_BY_NAME,
-    *OWN_NAMES,
-    "pv",
-}
+_DERIVED = RESERVED_NAMES - {*_BY_NAME, *OWN_NAMES, "pv"}
 
 
 @dataclass(frozen=True)
@@ -71,13 +67,15 @@ def plan_columns(
     periods: Sequence[str],
     limits: ImportLimits,
     own_kinds: Mapping[str, FurtherKind] | None = None,
+    declared: Mapping[str, FurtherKind] | None = None,
 ) -> list[Column]:
     """Gives each named column its role.
 
     `volume_types` and `periods` are the cluster's, the default first. A column named like a type is that type in the
     first period; one named "type:YYYY-MM" opens what it names. `own_kinds`: what the file itself says of its columns,
-    by name; a header's "name:type" goes before it, and a further column of which neither says anything is text. Raises
-    ImportRefusedError for a column that is missing, named twice, nameless, of no type or too many.
+    by name; a header's "name:type" goes before it, and a further column of which neither says anything is text.
+    `declared`: what records of the log say of columns, by name; it goes before both, and a header that says otherwise
+    is refused. Raises ImportRefusedError for a column that is missing, named twice, nameless, of no type or too many.
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
@@ -85,8 +83,9 @@ def plan_columns(
         reason = f"the header {quoted(names[0])} has no comma: separate columns by commas"
         raise refuse_file(reason, line=1, column="member_id")
     own_kinds = own_kinds or {}
+    by_rule = {name.lower(): (name, kind) for name, kind in (declared or {}).items()}
     columns = [
-        _plan_column(name.strip(), place, volume_types, periods, own_kinds.get(name, "text"))
+        _plan_column(name.strip(), place, volume_types, periods, own_kinds.get(name, "text"), by_rule)
         for place, name in enumerate(names, start=1)
     ]
     _check_required(columns, limits.required_columns)
@@ -100,7 +99,12 @@ def plan_columns(
 
 
 def _plan_column(
-    name: str, place: int, volume_types: Sequence[str], periods: Sequence[str], own_kind: FurtherKind
+    name: str,
+    place: int,
+    volume_types: Sequence[str],
+    periods: Sequence[str],
+    own_kind: FurtherKind,
+    by_rule: Mapping[str, tuple[str, FurtherKind]],
 ) -> Column:
     if not name:
         raise refuse_file(f"column {place} has no name: give it one in the header", line=1)
@@ -115,10 +119,19 @@ def _plan_column(
     if opened := volume_column(name):
         volume_type, period = opened
         return Column(name, Role.VOLUME, (canonical.get(volume_type.lower(), volume_type.upper()), period))
-    return _further(name, place, own_kind, canonical)
+    if lowered in by_rule:
+        return Column(by_rule[lowered][0], Role.FURTHER, kind=by_rule[lowered][1])
+    found, written = _further(name, place, canonical)
+    if rule := by_rule.get(found.lower()):
+        if written != rule[1]:
+            reason = f"it is declared as {rule[1]} (`fasttree column list`), not {written}: write {rule[0]} alone"
+            raise refuse_file(reason, line=1, column=found)
+        return Column(rule[0], Role.FURTHER, kind=rule[1])
+    return Column(found, Role.FURTHER, kind=written or own_kind)
 
 
-def _further(header: str, place: int, own_kind: FurtherKind, volume_types: Mapping[str, str]) -> Column:
+def _further(header: str, place: int, volume_types: Mapping[str, str]) -> tuple[str, FurtherKind | None]:
+    """Name and type that the header of a further column says. Raises ImportRefusedError."""
     cut = header[:COLUMN_NAME_LENGTH_MAX]
     try:
         name, kind = declared_column(header)
@@ -131,7 +144,7 @@ def _further(header: str, place: int, own_kind: FurtherKind, volume_types: Mappi
         raise refuse_file(f"column {place} needs {NAME_FORM}", line=1, column=cut)
     if name.lower() in {*_BY_NAME, *_DERIVED, *OWN_NAMES, *volume_types}:
         raise refuse_file(NAME_TAKEN, line=1, column=cut)
-    return Column(name, Role.FURTHER, kind=kind or own_kind)
+    return name, kind
 
 
 def _check_required(columns: Sequence[Column], required: Sequence[str]) -> None:

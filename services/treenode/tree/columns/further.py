@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -153,6 +153,16 @@ class FurtherColumns(Mapping[str, Column]):
                 np.take(column.values, rows, out=values[: len(rows)], mode="clip")
                 laid[name] = Column(name, column.kind, values)
         return FurtherColumns(laid)
+
+    def with_declared(self, declared: Iterable[tuple[str, FurtherKind]], capacity: int) -> FurtherColumns:
+        """These, and an empty one for each declared one that is not among them. One of another type stays as it is: it
+        came with a file, and its values are of that type."""
+        more = {
+            name: Column(name, kind, np.full(capacity, _UNKNOWN[kind], _DTYPES[kind]))
+            for name, kind in declared
+            if name not in self._columns
+        }
+        return FurtherColumns({**self._columns, **more}) if more else self
 
     @property
     def dead_bytes(self) -> int:

@@ -264,3 +264,31 @@ def test_fewer_columns_may_be_required(tmp_path: Path) -> None:
     assert table.sponsor.tolist() == [-1, 0]
     assert table.volumes == {}
     assert table.joined_on.tolist() == [NO_DAY, NO_DAY]
+
+
+def test_what_the_log_declares_goes_before_what_a_file_leaves_open(tmp_path: Path) -> None:
+    declared = {"Points": "integer", "renewal": "date", "a:b": "text", "unused": "decimal"}
+    header = f"{HEADER},points,renewal:date,A:B,zip"
+    lines = tuple(f"{line},{number},2026-12-31,x,0213{number}" for number, line in enumerate(GOOD))
+    table = _read(tmp_path, _good(header, lines), declared=declared)
+    kinds = {name: column.kind for name, column in table.further.items() if name in (*declared, "zip", "points")}
+    # By the name that the log has, whatever the file's case.
+    assert kinds == {"Points": "integer", "renewal": "date", "a:b": "text", "zip": "text"}
+    assert table.further["Points"].values.tolist() == list(range(len(GOOD)))
+
+
+def test_a_header_that_says_another_type_than_the_log_is_refused(tmp_path: Path) -> None:
+    lines = tuple(f"{line},1" for line in GOOD)
+    with pytest.raises(ImportRefusedError) as refused:
+        _read(tmp_path, _good(f"{HEADER},points:text", lines), declared={"points": "integer"})
+    (row,) = refused.value.refusal.rejected_rows
+    assert (row.line, row.column) == (1, "points")
+    assert row.reason == "it is declared as integer (`fasttree column list`), not text: write points alone"
+
+
+def test_the_log_s_type_goes_before_a_parquet_file_s_own(tmp_path: Path) -> None:
+    columns = dict(zip(HEADER.split(","), zip(*(line.split(",") for line in GOOD), strict=True), strict=True))
+    table = pa.table({**columns, "zip": pa.array([int(f"100{number}") for number in range(len(GOOD))])})
+    pq.write_table(table, tmp_path / "import.parquet")
+    read = read_import(tmp_path / "import.parquet", declared={"zip": "text"})
+    assert _texts(read.further["zip"])[0] == "1000"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import click
 
-from fasttree.client import PushOptions
+from fasttree.command.log.changing import change_rules, new_id, rules_in_force
 from fasttree.command.output import print_json, print_table
-from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.v1 import pusher_pb2, types_pb2
+from fasttree.command.session import Session, common_options
+from fasttree.v1 import types_pb2
 
 
 @click.group("period")
@@ -22,7 +21,7 @@ def period() -> None:
 @common_options
 def list_periods(session: Session) -> None:
     """Every period, the current one first."""
-    rules = run(_rules(session))
+    rules = rules_in_force(session)
     rows = _period_rows(rules)
     if session.json:
         print_json([{"period": name, "state": state, "late_until": until} for name, state, until in rows])
@@ -57,7 +56,7 @@ def _takes(state: str, until: str) -> str:
 def open_period(session: Session, month: str, current: bool) -> None:
     """Lets a period take orders; or makes an open one the current one."""
     change = types_pb2.PeriodOpened(period=month, becomes_current=current)
-    _change(session, types_pb2.Update(update_id=_new_id(f"period-open-{month}"), period_opened=change))
+    _change(session, types_pb2.Update(update_id=new_id(f"period-open-{month}"), period_opened=change))
 
 
 @period.command("close")
@@ -67,7 +66,7 @@ def open_period(session: Session, month: str, current: bool) -> None:
 def close_period(session: Session, month: str, late_until: str) -> None:
     """Ends a period that is not the current one. Without --late-until it takes nothing more, for good."""
     change = types_pb2.PeriodClosed(period=month, late_until=late_until)
-    _change(session, types_pb2.Update(update_id=_new_id(f"period-close-{month}"), period_closed=change))
+    _change(session, types_pb2.Update(update_id=new_id(f"period-close-{month}"), period_closed=change))
 
 
 @click.group("volume-type")
@@ -79,7 +78,7 @@ def volume_type() -> None:
 @common_options
 def list_types(session: Session) -> None:
     """Every volume type, the default first."""
-    rules = run(_rules(session))
+    rules = rules_in_force(session)
     if session.json:
         print_json(list(rules.volume_types))
         return
@@ -93,42 +92,23 @@ def list_types(session: Session) -> None:
 def add_type(session: Session, name: str) -> None:
     """Lets orders of another volume type come. It stays for good."""
     change = types_pb2.VolumeTypeAdded(volume_type=name)
-    _change(session, types_pb2.Update(update_id=_new_id(f"volume-type-add-{name}"), volume_type_added=change))
-
-
-async def _rules(session: Session) -> types_pb2.Rules:
-    async with session.client() as client:
-        return (await client.get_pusher()).rules
-
-
-def _new_id(what: str) -> str:
-    """One for each time that it is asked for: another closing of a month is another change."""
-    return f"{what[:50]}-{secrets.token_hex(4)}"
+    _change(session, types_pb2.Update(update_id=new_id(f"volume-type-add-{name}"), volume_type_added=change))
 
 
 def _change(session: Session, update: types_pb2.Update) -> None:
-    """Pushes a change of the rules, and says what holds now. Raises CommandError."""
-    receipt, rules = run(_push(session, update))
-    if receipt.code:
-        raise CommandError(receipt.message)
-    if session.json:
-        print_json(_json(receipt, rules))
-        return
+    """Pushes a change of what orders may name. Raises CommandError."""
+    change_rules(session, update, _sentence, _members)
+
+
+def _sentence(rules: types_pb2.Rules) -> str:
     takes = ", ".join(f"{name} {state}" for name, state, _ in _period_rows(rules) if state != "closed")
-    click.echo(f"position {receipt.position}; periods: {takes}; volume types: {', '.join(rules.volume_types)}")
+    return f"periods: {takes}; volume types: {', '.join(rules.volume_types)}"
 
 
-def _json(receipt: pusher_pb2.Receipt, rules: types_pb2.Rules) -> dict[str, Any]:
+def _members(rules: types_pb2.Rules) -> dict[str, Any]:
     return {
-        "position": receipt.position,
         "periods": [
             {"period": name, "state": state, "late_until": until} for name, state, until in _period_rows(rules)
         ],
         "volume_types": list(rules.volume_types),
     }
-
-
-async def _push(session: Session, update: types_pb2.Update) -> tuple[pusher_pb2.Receipt, types_pb2.Rules]:
-    async with session.client() as client:
-        receipts = [receipt async for receipt in client.push([update], PushOptions())]
-        return receipts[0], (await client.get_pusher()).rules

@@ -1,0 +1,53 @@
+"""`fasttree column`: the columns that members have whatever file their tree is built from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fasttree.command.log.changing import change_rules, new_id, rules_in_force
+from fasttree.command.output import print_json, print_table
+from fasttree.command.session import Session, common_options
+from fasttree.v1 import types_pb2
+
+#: As the header of an import file writes them.
+_TYPES = ("text", "integer", "decimal", "date")
+
+
+@click.group("column")
+def column() -> None:
+    """Further columns of members, declared for good; a file's own are `fasttree describe`'s to tell."""
+
+
+@column.command("list")
+@common_options
+def list_columns(session: Session) -> None:
+    """Every declared column with its type."""
+    rules = rules_in_force(session)
+    if session.json:
+        print_json(_members(rules)["columns"])
+        return
+    print_table(["column", "type"], [(each.name, each.type) for each in rules.columns])
+
+
+@column.command("declare")
+@click.argument("name")
+@click.argument("type_name", metavar="TYPE", type=click.Choice(_TYPES))
+@common_options
+def declare(session: Session, name: str, type_name: str) -> None:
+    """Lets updates and files give members values in another column. It stays for good, with its type.
+
+    TYPE: text, integer, decimal or date.
+    """
+    change = types_pb2.ColumnDeclared(name=name, type=type_name)
+    update = types_pb2.Update(update_id=new_id(f"column-declare-{name}"), column_declared=change)
+    change_rules(session, update, _sentence, _members)
+
+
+def _sentence(rules: types_pb2.Rules) -> str:
+    return f"columns: {', '.join(f'{each.name} {each.type}' for each in rules.columns)}"
+
+
+def _members(rules: types_pb2.Rules) -> dict[str, Any]:
+    return {"columns": [{"column": each.name, "type": each.type} for each in rules.columns]}
