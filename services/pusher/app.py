@@ -37,7 +37,7 @@ from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
 from services.pusher.rules.founding import founded
-from services.pusher.rules.runner import RuleRecords
+from services.pusher.rules.runner import Calendar, RuleRecords
 from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
@@ -60,13 +60,16 @@ class Pusher:
         LogStoreError, SettingsError, OSError: What `store`, the import folder or the host file said.
     """
 
-    def __init__(self, settings: PusherSettings, cluster: ClusterSettings, store: LogStore) -> None:
+    def __init__(
+        self, settings: PusherSettings, cluster: ClusterSettings, store: LogStore, calendar: Calendar | None = None
+    ) -> None:
         self.settings, self.cluster, self.store = settings, cluster, store
         self.background = Background()
         self.draining = asyncio.Event()
         tell = Dispatcher(self._listeners()).tell
         history = founded(store, cluster)
-        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString)
+        due = (calendar or Calendar()).due
+        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, due)
         self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)

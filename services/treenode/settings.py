@@ -101,15 +101,6 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: Longest time that a source of an import or snapshot may be silent before the next one is tried, in seconds.
     download_silence_s: Seconds = 15.0
 
-    #: An import that removes more than this share of the members is refused unless forced, in percent.
-    import_removed_percent_max: Percent = 5.0
-    #: The same for members that it moves.
-    import_moved_percent_max: Percent = 5.0
-    #: The same for members whose volumes it changes; 100: never refused, since a new period changes every volume.
-    import_volumes_changed_percent_max: Percent = 100.0
-    #: Trees smaller than this are replaced without these thresholds: a share of few members says nothing.
-    import_threshold_members_min: CountFrom0 = 1_000
-
     #: Largest debug log file, in bytes; one older file is kept beside it.
     debug_log_bytes_max: Annotated[int, Meta(ge=4_096, le=1 << 40)] = 8 * 1024**2
     #: Most lines a second that instant updates write to hpushup.log; the rest is counted in one line.

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -20,6 +21,7 @@ from fasttree.v1 import (
     treenode_pb2,
     types_pb2,
 )
+from services.shared.domain.thresholds import ImportThresholds
 from services.shared.files.chunks import make_chunk
 from services.shared.rules import rules_message, rules_of
 from services.shared.serving.errors import (
@@ -35,7 +37,9 @@ from tests.fakes.server import CLUSTER, Fake
 
 _CHUNK_BYTES = 64
 #: What its log begins with.
-FOUNDING = rules_of(("PV",), ("2026-11", "2026-10"), version=0)
+FOUNDING = replace(
+    rules_of(("PV",), ("2026-11", "2026-10"), version=0), import_thresholds=ImportThresholds(members_min=4)
+)
 
 
 class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.ImportSourceServiceServicer, Fake):

@@ -13,6 +13,7 @@ from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
+from services.pusher.rules.runner import Calendar
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
@@ -33,7 +34,12 @@ def write_hosts(folder: Path, nodes: Sequence[FakeNode]) -> Path:
 
 @contextlib.asynccontextmanager
 async def running_pusher(
-    folder: Path, nodes: Sequence[FakeNode] = (), store: LogStore | None = None, coordinator: str = "", **settings: Any
+    folder: Path,
+    nodes: Sequence[FakeNode] = (),
+    store: LogStore | None = None,
+    coordinator: str = "",
+    calendar: Calendar | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Pusher]:
     """A pusher that feeds these nodes, with fast patience."""
     chosen: dict[str, Any] = {
@@ -46,7 +52,7 @@ async def running_pusher(
         **settings,
     }
     cluster = ClusterSettings(name=CLUSTER, hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
-    pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder))
+    pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder), calendar)
     await pusher.start()
     try:
         yield pusher

@@ -38,7 +38,7 @@ async def running_node(
         instant_port=0,
         http_port=0,
         state_folder=str(folder),
-        **{"drain_notice_s": 0.0, "drain_grace_s": 1.0, "import_threshold_members_min": 4, **settings},
+        **{"drain_notice_s": 0.0, "drain_grace_s": 1.0, **settings},
     )
     cluster = cluster or ClusterSettings(name=CLUSTER, coordinator=coordinator)
     node = TreeNode(node_settings, cluster, limits or ImportLimits())

@@ -40,6 +40,8 @@ CHANGES = (
     "period_closed",
     "volume_type_added",
     "column_declared",
+    "import_thresholds_set",
+    "removal_rule_set",
     "held_settled",
 )
 

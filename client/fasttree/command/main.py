@@ -14,7 +14,7 @@ from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.up import up
-from fasttree.command.log import columns, push, rules
+from fasttree.command.log import columns, periods, push, rules
 from fasttree.command.log import commands as log
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
@@ -43,9 +43,10 @@ COMMANDS = (
     cluster.follow,
     imports.import_group,
     push.push,
-    rules.period,
-    rules.volume_type,
+    periods.period,
+    periods.volume_type,
     columns.column,
+    rules.rules,
     reports.member,
     reports.upline,
     reports.frontline,

@@ -99,7 +99,9 @@ class _RemovalVolume:
 class _RemovalVolumeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RemovalVolume.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     REMOVAL_VOLUME_UNSPECIFIED: _RemovalVolume.ValueType  # 0
-    """Treated as REMOVAL_VOLUME_ROLL_UP."""
+    """What the rules say at the removal's position: RemovalRuleSet; REMOVAL_VOLUME_ROLL_UP where nobody set it, and
+    REMOVAL_VOLUME_LEAVES before rules were in the log.
+    """
     REMOVAL_VOLUME_ROLL_UP: _RemovalVolume.ValueType  # 1
     """It becomes personal volume of the sponsor, or of the first member above it where the sponsor's place is empty: no
     group volume of the sponsor tree changes. In the placement tree it counts from then on where the sponsor is placed.
@@ -113,7 +115,9 @@ class RemovalVolume(_RemovalVolume, metaclass=_RemovalVolumeEnumTypeWrapper):
     """What becomes of the personal volume of a member whose place is compressed, in every volume type and period."""
 
 REMOVAL_VOLUME_UNSPECIFIED: RemovalVolume.ValueType  # 0
-"""Treated as REMOVAL_VOLUME_ROLL_UP."""
+"""What the rules say at the removal's position: RemovalRuleSet; REMOVAL_VOLUME_ROLL_UP where nobody set it, and
+REMOVAL_VOLUME_LEAVES before rules were in the log.
+"""
 REMOVAL_VOLUME_ROLL_UP: RemovalVolume.ValueType  # 1
 """It becomes personal volume of the sponsor, or of the first member above it where the sponsor's place is empty: no
 group volume of the sponsor tree changes. In the placement tree it counts from then on where the sponsor is placed.
@@ -397,6 +401,8 @@ class Update(_message.Message):
     PERIOD_SEALED_FIELD_NUMBER: _builtins.int
     VOLUME_TYPE_ADDED_FIELD_NUMBER: _builtins.int
     COLUMN_DECLARED_FIELD_NUMBER: _builtins.int
+    IMPORT_THRESHOLDS_SET_FIELD_NUMBER: _builtins.int
+    REMOVAL_RULE_SET_FIELD_NUMBER: _builtins.int
     RULES_FOUNDED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
@@ -451,6 +457,14 @@ class Update(_message.Message):
         """Members have another column from here on."""
 
     @_builtins.property
+    def import_thresholds_set(self) -> Global___ImportThresholdsSet:
+        """How much an import may change without being forced."""
+
+    @_builtins.property
+    def removal_rule_set(self) -> Global___RemovalRuleSet:
+        """What a removal means that does not say what becomes of the volume."""
+
+    @_builtins.property
     def rules_founded(self) -> Global___RulesFounded:
         """The rules that a log begins with. The pusher's own."""
 
@@ -470,13 +484,15 @@ class Update(_message.Message):
         period_sealed: Global___PeriodSealed | None = ...,
         volume_type_added: Global___VolumeTypeAdded | None = ...,
         column_declared: Global___ColumnDeclared | None = ...,
+        import_thresholds_set: Global___ImportThresholdsSet | None = ...,
+        removal_rule_set: Global___RemovalRuleSet | None = ...,
         rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "rules_founded"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -495,10 +511,14 @@ class Rules(_message.Message):
     LATE_PERIODS_FIELD_NUMBER: _builtins.int
     SEALED_PERIODS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    IMPORT_THRESHOLDS_FIELD_NUMBER: _builtins.int
+    REMOVAL_VOLUME_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version of the meaning of updates, from 1; 0: from before rules were in the log."""
     current_period: _builtins.str
     """The one of them that an update without a period falls into."""
+    removal_volume: Global___RemovalVolume.ValueType
+    """What becomes of the volume of a removed member; unset: it rolls up, and leaves where version is 0."""
     @_builtins.property
     def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Volume types, the default first."""
@@ -519,6 +539,10 @@ class Rules(_message.Message):
     def columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___ColumnDeclared]:
         """Columns that members have beside those of the import's file, in the order in which they were declared."""
 
+    @_builtins.property
+    def import_thresholds(self) -> Global___ImportThresholdsSet:
+        """How much an import may change; unset: 5 percent of 1,000 members or more, but any of their volumes."""
+
     def __init__(
         self,
         *,
@@ -529,10 +553,12 @@ class Rules(_message.Message):
         late_periods: _abc.Iterable[Global___PeriodClosed] | None = ...,
         sealed_periods: _abc.Iterable[_builtins.str] | None = ...,
         columns: _abc.Iterable[Global___ColumnDeclared] | None = ...,
+        import_thresholds: Global___ImportThresholdsSet | None = ...,
+        removal_volume: Global___RemovalVolume.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["import_thresholds", b"import_thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "current_period", b"current_period", "late_periods", b"late_periods", "open_periods", b"open_periods", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "current_period", b"current_period", "import_thresholds", b"import_thresholds", "late_periods", b"late_periods", "open_periods", b"open_periods", "removal_volume", b"removal_volume", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -692,6 +718,105 @@ class ColumnDeclared(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ColumnDeclared: _TypeAlias = ColumnDeclared  # noqa: Y015
+
+@_typing.final
+class ImportThresholdsSet(_message.Message):
+    """How much of the tree an import may change without being forced, for every import from here on. What is unset stays as it
+    is; one that changes nothing is refused.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBERS_MIN_FIELD_NUMBER: _builtins.int
+    REMOVED_PERCENT_MAX_FIELD_NUMBER: _builtins.int
+    MOVED_PERCENT_MAX_FIELD_NUMBER: _builtins.int
+    VOLUMES_CHANGED_PERCENT_MAX_FIELD_NUMBER: _builtins.int
+    members_min: _builtins.int
+    """Trees of fewer members are replaced whatever changes: a share of few says nothing. At most 1,000,000,000."""
+    removed_percent_max: _builtins.float
+    """Most members that it may remove, in percent of those before; 100: all."""
+    moved_percent_max: _builtins.float
+    """The same for members whose sponsor or placement it changes."""
+    volumes_changed_percent_max: _builtins.float
+    """The same for members whose volumes it changes."""
+    def __init__(
+        self,
+        *,
+        members_min: _builtins.int | None = ...,
+        removed_percent_max: _builtins.float | None = ...,
+        moved_percent_max: _builtins.float | None = ...,
+        volumes_changed_percent_max: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_members_min", b"_members_min", "_moved_percent_max", b"_moved_percent_max", "_removed_percent_max", b"_removed_percent_max", "_volumes_changed_percent_max", b"_volumes_changed_percent_max", "members_min", b"members_min", "moved_percent_max", b"moved_percent_max", "removed_percent_max", b"removed_percent_max", "volumes_changed_percent_max", b"volumes_changed_percent_max"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_members_min", b"_members_min", "_moved_percent_max", b"_moved_percent_max", "_removed_percent_max", b"_removed_percent_max", "_volumes_changed_percent_max", b"_volumes_changed_percent_max", "members_min", b"members_min", "moved_percent_max", b"moved_percent_max", "removed_percent_max", b"removed_percent_max", "volumes_changed_percent_max", b"volumes_changed_percent_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__members_min: _TypeAlias = _typing.Literal["members_min"]  # noqa: Y015
+    _WhichOneofArgType__members_min: _TypeAlias = _typing.Literal["_members_min", b"_members_min"]  # noqa: Y015
+    _WhichOneofReturnType__moved_percent_max: _TypeAlias = _typing.Literal["moved_percent_max"]  # noqa: Y015
+    _WhichOneofArgType__moved_percent_max: _TypeAlias = _typing.Literal["_moved_percent_max", b"_moved_percent_max"]  # noqa: Y015
+    _WhichOneofReturnType__removed_percent_max: _TypeAlias = _typing.Literal["removed_percent_max"]  # noqa: Y015
+    _WhichOneofArgType__removed_percent_max: _TypeAlias = _typing.Literal["_removed_percent_max", b"_removed_percent_max"]  # noqa: Y015
+    _WhichOneofReturnType__volumes_changed_percent_max: _TypeAlias = _typing.Literal["volumes_changed_percent_max"]  # noqa: Y015
+    _WhichOneofArgType__volumes_changed_percent_max: _TypeAlias = _typing.Literal["_volumes_changed_percent_max", b"_volumes_changed_percent_max"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__members_min) -> _WhichOneofReturnType__members_min | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moved_percent_max) -> _WhichOneofReturnType__moved_percent_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__removed_percent_max) -> _WhichOneofReturnType__removed_percent_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__volumes_changed_percent_max) -> _WhichOneofReturnType__volumes_changed_percent_max | None: ...
+
+Global___ImportThresholdsSet: _TypeAlias = ImportThresholdsSet  # noqa: Y015
+
+@_typing.final
+class RemovalRuleSet(_message.Message):
+    """What a removal means that leaves open what becomes of the volume, from here on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_FIELD_NUMBER: _builtins.int
+    volume: Global___RemovalVolume.ValueType
+    """One that holds already refuses the update."""
+    def __init__(
+        self,
+        *,
+        volume: Global___RemovalVolume.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovalRuleSet: _TypeAlias = RemovalRuleSet  # noqa: Y015
+
+@_typing.final
+class CurrentRemovalRule(_message.Message):
+    """What a removal without a volume meant from a position on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """The record that made it so; 0: from before the first record."""
+    volume: Global___RemovalVolume.ValueType
+    """Never unspecified."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        volume: Global___RemovalVolume.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "volume", b"volume"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CurrentRemovalRule: _TypeAlias = CurrentRemovalRule  # noqa: Y015
 
 @_typing.final
 class CurrentPeriod(_message.Message):
@@ -1174,6 +1299,7 @@ class ImportManifest(_message.Message):
     CARRIED_REMOVALS_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     CURRENT_PERIODS_FIELD_NUMBER: _builtins.int
+    REMOVAL_RULES_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -1220,6 +1346,10 @@ class ImportManifest(_message.Message):
     def current_periods(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurrentPeriod]:
         """Which period was current when, up to as_of_position, oldest first: what carried orders without one meant."""
 
+    @_builtins.property
+    def removal_rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurrentRemovalRule]:
+        """What carried removals meant that leave it open, in the same way."""
+
     def __init__(
         self,
         *,
@@ -1237,10 +1367,11 @@ class ImportManifest(_message.Message):
         carried_removals: _abc.Iterable[Global___CarriedRemoval] | None = ...,
         rules: Global___Rules | None = ...,
         current_periods: _abc.Iterable[Global___CurrentPeriod] | None = ...,
+        removal_rules: _abc.Iterable[Global___CurrentRemovalRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "removal_rules", b"removal_rules", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

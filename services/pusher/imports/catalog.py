@@ -174,6 +174,7 @@ class ImportCatalog:
         if not manifest.HasField("rules"):
             manifest.rules.CopyFrom(rules_message(self._rules.at(manifest.as_of_position)))
             manifest.current_periods.extend(self._rules.current_periods(manifest.as_of_position))
+            manifest.removal_rules.extend(self._rules.removal_rules(manifest.as_of_position))
 
     async def set_place(self, import_id: int, place: ImportPlace) -> None:
         """Records where an import is in its rollout."""

@@ -8,17 +8,20 @@ The rules
 2. What the rules refuse is not stored. A push says under which rules it was checked. Where other ones are in force by
    now, or one of its updates changes the rules or is refused by them, it goes alone, and its updates are judged one by
    one. A repeat of what was taken is a repeat, whatever the rules have become. New rules hold from the next update on.
-3. A commit is stored whole or not at all. Where it was refused because one of its ids meets a damaged record, each of
+3. Before anything else is written, periods are sealed whose last day for what comes late is over: so what the log has
+   behind that day is judged as late, whatever woke the writer. Where that fails, one other write goes before it is
+   tried again.
+4. A commit is stored whole or not at all. Where it was refused because one of its ids meets a damaged record, each of
    its pushes is tried again alone, in order, before anything else: only the push with that id must fail.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.store import Appended, LogDamagedError, StoreFullError
@@ -73,6 +76,9 @@ class Committed:
     results: Results
 
 
+#: The number of a push of the pusher's own, whose outcome nobody waits for.
+NOBODY: Final = 0
+
 #: As `LogStore.append`.
 Append: TypeAlias = Callable[..., Appended]
 
@@ -85,17 +91,25 @@ class RulesInForce(Generic[Content]):
         history: RulesHistory,
         find: Callable[[Sequence[str]], Collection[str]],
         update_of: Callable[[Content], types_pb2.Update],
+        due: Callable[[Rules], Mapping[str, Content]] = lambda rules: {},
     ) -> None:
-        """`find`: those of some ids that are in the log; `update_of`: the update that a content is."""
+        """`find`: those of some ids that are in the log; `update_of`: the update that a content is; `due`: records that
+        time has made due under these rules, by their ids. It is asked before each write, by the writer alone."""
         self.history = history
         self._find = find
         self._update_of = update_of
+        self._due = due
         #: In force. Everybody may look; only the writer changes it.
         self.rules = history.newest
 
     def is_plain(self, push: Push[Content]) -> bool:
         """Whether the push may be stored as it is."""
         return push.rules is self.rules and not push.to_judge
+
+    def due(self) -> Push[Content] | None:
+        """What has to be in the log before anything else."""
+        records = self._due(self.rules)
+        return Push(NOBODY, list(records), list(records.values()), to_judge=True) if records else None
 
     def append(self, push: Push[Content], append: Append) -> Appended:
         """Stores what the rules take of a push. Raises as `append`, and then nothing has changed."""
@@ -131,6 +145,8 @@ class WriteQueue(Generic[Content, Other]):
         self._updates_max = updates_max
         self._door = door
         self._waiting: deque[Push[Content] | Other] = deque()
+        #: The last write was none that was due: one may go first now.
+        self._may_seal = True
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
@@ -139,7 +155,12 @@ class WriteQueue(Generic[Content, Other]):
         self._waiting.append(write)
 
     def next(self) -> list[Push[Content]] | Other:
-        """What is to be written now: the pushes of one commit, or another write. There must be one."""
+        """What is to be written now: the pushes of one commit, or another write. There must be one; it waits on where
+        something is due before it."""
+        if self._may_seal and (due := self._door.due()) is not None:
+            self._may_seal = False
+            return [due]
+        self._may_seal = True
         waiting = self._waiting
         first = waiting.popleft()
         if not isinstance(first, Push):

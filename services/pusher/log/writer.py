@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from services.pusher.log.frames import Run
-from services.pusher.log.group_commit import Committed, NotStored, Push, Results, RulesInForce, WriteQueue
+from services.pusher.log.group_commit import NOBODY, Committed, NotStored, Push, Results, RulesInForce, WriteQueue
 from services.pusher.log.store import Appended, LogStore
 
 logger = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class LogWriter:
             LogStoreError: It was not stored.
         """
         done: asyncio.Future[Appended] = self._loop.create_future()
-        self._inbox.put(_OwnRecord(Push(0, [update_id], [content], to_judge=True), done))
+        self._inbox.put(_OwnRecord(Push(NOBODY, [update_id], [content], to_judge=True), done))
         return await done
 
     async def run(self, call: Callable[[], Result]) -> Result:
@@ -93,6 +93,10 @@ class LogWriter:
         done: asyncio.Future[Result] = self._loop.create_future()
         self._inbox.put(_Task(call, done))
         return await done
+
+    async def look(self) -> None:
+        """Writes what time has made due, though nothing else is to be written."""
+        await self.run(lambda: None)
 
     async def stop(self) -> None:
         """Ends the thread once everything that was asked for is done."""
@@ -131,7 +135,10 @@ class LogWriter:
         appended, results = self._waiting.commit(group, self._store.append)
         if appended is not None:
             self.commits += 1
-        if results:
+        if group[0].number == NOBODY:
+            _log_due(group[0], results)
+            results = []
+        if results or (appended is not None and appended.run is not None):
             self._loop.call_soon_threadsafe(self._committed, results, appended.run if appended is not None else None)
 
     def _store_own(self, own: _OwnRecord) -> None:
@@ -152,6 +159,15 @@ class LogWriter:
         if appended.run is not None:
             self._tell(appended.run)
         _finish(own.done, appended, None)
+
+
+def _log_due(push: Push[bytes], results: Results) -> None:
+    for _, result in results:
+        if isinstance(result, NotStored):
+            logger.error("%s can't be recorded: %s; tries again", ", ".join(push.update_ids), result.error)
+        else:
+            for index, reason in result.refusals.items():
+                logger.warning("%s is refused: %s", push.update_ids[index], reason)
 
 
 def _finish(done: asyncio.Future[Any], result: Any, error: Exception | None) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.store import LogStore, LogStoreError
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.thresholds import FIRST_THRESHOLDS
 from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.rules import Rules, RulesHistory, rules_message, rules_of
 from services.shared.wire.record import content_bytes
@@ -19,7 +22,8 @@ FOUNDED_ID = f"{OWN_ID_PREFIX}founded"
 
 def rules_of_settings(cluster: ClusterSettings, today: datetime) -> Rules:
     """What the settings say; where they name no period, the month of that day."""
-    return rules_of(cluster.volume_types, cluster.periods or [f"{today:%Y-%m}"])
+    rules = rules_of(cluster.volume_types, cluster.periods or [f"{today:%Y-%m}"])
+    return replace(rules, import_thresholds=cluster.import_thresholds)
 
 
 def founded(store: LogStore, cluster: ClusterSettings, today: datetime | None = None) -> RulesHistory:
@@ -51,7 +55,8 @@ def founded(store: LogStore, cluster: ClusterSettings, today: datetime | None = 
 
 
 def disagreements(cluster: ClusterSettings, rules: Rules) -> list[str]:
-    """What settings say that the rules don't, each with the command that would change the rule."""
+    """What settings say that the rules don't, each with the command that would change the rule. Thresholds that are as
+    they are by default are taken for ones that nobody set."""
     lines: list[str] = []
     more = [each for each in cluster.volume_types if each not in rules.volume_types]
     if more or cluster.volume_types[0] != rules.volume_types[0]:
@@ -65,4 +70,15 @@ def disagreements(cluster: ClusterSettings, rules: Rules) -> list[str]:
             f"cluster.periods = {', '.join(cluster.periods)} is for a new log only; in this one "
             f"{', '.join(rules.periods)} can be named by orders: `fasttree period open` opens one"
         )
+    asked, default = cluster.import_thresholds._asdict(), FIRST_THRESHOLDS._asdict()
+    more = [name for name in asked if asked[name] not in (default[name], getattr(rules.import_thresholds, name))]
+    if more:
+        lines.append(
+            f"the thresholds of imports in [cluster], {_said(asked, more)}, are for a new log only; this one has "
+            f"{_said(rules.import_thresholds._asdict(), more)}: `fasttree rules set` changes them"
+        )
     return lines
+
+
+def _said(thresholds: Mapping[str, float], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {thresholds[name]:g}" for name in names)

@@ -15,6 +15,7 @@ from services.pusher.log.writer import LogWriter
 from services.pusher.rules.opening import openings
 from services.pusher.rules.sealing import seals
 from services.shared.clock import SettledWallClock
+from services.shared.rules import Rules
 from services.shared.serving.background import Background
 from services.shared.wire.record import content_bytes
 
@@ -25,34 +26,33 @@ _AGAIN_S = 1.0
 _LOOK_S = 5.0
 
 
+class Calendar:
+    """What the days that have passed make due. The log writer's own: it asks before each write."""
+
+    def __init__(self, wall: Callable[[], float] = time.time, clock: SettledWallClock | None = None) -> None:
+        """`wall`: seconds since 1970, as the machine has them; `clock`: what of them is believed."""
+        self._wall, self._clock = wall, clock or SettledWallClock()
+
+    def due(self, rules: Rules) -> dict[str, bytes]:
+        """Records by their ids."""
+        believed_s = self._clock.note(self._wall(), time.monotonic())
+        if believed_s is None or not rules.late_periods:
+            return {}
+        return {update.update_id: content_bytes(update) for update in seals(rules, believed_s)}
+
+
 class RuleRecords:
     """On the event loop. One record at a time."""
 
-    def __init__(
-        self,
-        door: RulesInForce[bytes],
-        writer: LogWriter,
-        background: Background,
-        *,
-        wall: Callable[[], float] = time.time,
-        clock: SettledWallClock | None = None,
-    ) -> None:
-        """`wall`: seconds since 1970, as the machine has them; `clock`: what of them is believed."""
+    def __init__(self, door: RulesInForce[bytes], writer: LogWriter, background: Background) -> None:
         self._door, self._writer, self._background = door, writer, background
-        self._wall, self._clock = wall, clock or SettledWallClock()
         self._writing = asyncio.Lock()
 
     async def run(self) -> None:
-        """Seals periods whose days are over, for as long as the pusher runs."""
+        """Has the calendar looked at, for as long as the pusher runs, though nobody pushes."""
         while True:
-            await self.look()
+            await self._writer.look()
             await asyncio.sleep(_LOOK_S)
-
-    async def look(self) -> None:
-        """Looks at the clock once."""
-        believed_s = self._clock.note(self._wall(), time.monotonic())
-        if believed_s is not None:
-            await self._append(lambda: seals(self._door.rules, believed_s))
 
     def brought(self, news: FileRules) -> None:
         """A node serves from a file that has more than the rules have: orders may go there from now on."""

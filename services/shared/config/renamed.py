@@ -10,6 +10,10 @@ RENAMED = {
     "pusher.http_listen": "pusher.listen_host and pusher.http_port",
     "pusher.import_files_kept": "pusher.imports_kept",
     "pusher.listen": "pusher.listen_host and pusher.port",
+    "treenode.import_moved_percent_max": "cluster.import_moved_percent_max",
+    "treenode.import_removed_percent_max": "cluster.import_removed_percent_max",
+    "treenode.import_threshold_members_min": "cluster.import_threshold_members_min",
+    "treenode.import_volumes_changed_percent_max": "cluster.import_volumes_changed_percent_max",
     "treenode.relay_changed_percent": "treenode.relayout_changed_percent",
     "treenode.relay_changes_min": "treenode.relayout_changes_min",
 }

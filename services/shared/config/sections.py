@@ -12,8 +12,17 @@ from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 import msgspec
 
-from services.shared.config.bounds import Name, OptionalAddress, OptionalPath, Period, VolumeType
+from services.shared.config.bounds import (
+    CountFrom0,
+    Name,
+    OptionalAddress,
+    OptionalPath,
+    Percent,
+    Period,
+    VolumeType,
+)
 from services.shared.domain.limits import PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
+from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
 SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports")
 
@@ -115,10 +124,29 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     #: Commission periods "YYYY-MM" that are open when a new log begins, the current one first; empty: the month of that
     #: day (UTC). Later ones are opened by `fasttree period open`.
     periods: Annotated[list[Period], msgspec.Meta(max_length=PERIODS_MAX)] = msgspec.field(default_factory=list)
+    #: In a new log, an import that removes more than this share of the members is refused unless forced, in percent.
+    #: Later on it is changed by `fasttree rules set`, and so are the three below.
+    import_removed_percent_max: Percent = FIRST_THRESHOLDS.removed_percent_max
+    #: The same for members that it moves.
+    import_moved_percent_max: Percent = FIRST_THRESHOLDS.moved_percent_max
+    #: The same for members whose volumes it changes; 100: never refused, since a new period changes every volume.
+    import_volumes_changed_percent_max: Percent = FIRST_THRESHOLDS.volumes_changed_percent_max
+    #: Trees smaller than this are replaced without these thresholds: a share of few members says nothing.
+    import_threshold_members_min: CountFrom0 = FIRST_THRESHOLDS.members_min
     #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
     hosts_file: OptionalPath = ""
     #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
     coordinator: OptionalAddress = ""
+
+    @property
+    def import_thresholds(self) -> ImportThresholds:
+        """Those that a new log begins with."""
+        return ImportThresholds(
+            self.import_threshold_members_min,
+            self.import_removed_percent_max,
+            self.import_moved_percent_max,
+            self.import_volumes_changed_percent_max,
+        )
 
     def problems(self) -> Iterator[Problem]:
         """The header of an import file names volume types in any case."""

@@ -41,11 +41,13 @@ from services.shared.domain.members import (
     status_problem,
 )
 from services.shared.domain.sentences import is_plain, quoted
+from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds, thresholds_problem, with_given
 
 UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printable ASCII characters"
 NO_CHANGE: Final = (
     "the update holds no change this version knows: set one of member_enrolled, member_changed, member_moved, "
-    "member_removed, volume_posted, period_opened, period_closed, volume_type_added, column_declared, held_settled"
+    "member_removed, volume_posted, period_opened, period_closed, volume_type_added, column_declared, "
+    "import_thresholds_set, removal_rule_set, held_settled"
 )
 NO_PERIOD: Final = "period is empty: write it as 2026-11"
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
@@ -58,6 +60,7 @@ SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
+THRESHOLDS_FORM: Final = f"set one of {', '.join(ImportThresholds._fields)}, or more"
 ACTION_FORM: Final = "action must be HELD_ACTION_DROP or HELD_ACTION_RETRY"
 WHICH_FORM: Final = "name the held updates: set one of position, from 1, and member_id"
 VOLUME_FORM: Final = "volume must be REMOVAL_VOLUME_ROLL_UP or REMOVAL_VOLUME_LEAVES"
@@ -258,6 +261,14 @@ def _declared_problem(change: types_pb2.ColumnDeclared) -> str | None:
     return column_problem(change.name, change.type)
 
 
+def _thresholds_problem(change: types_pb2.ImportThresholdsSet) -> str | None:
+    return thresholds_problem(with_given(FIRST_THRESHOLDS, change)) if change.ListFields() else THRESHOLDS_FORM
+
+
+def _removal_problem(change: types_pb2.RemovalRuleSet) -> str | None:
+    return None if change.volume in _REMOVAL_VOLUMES else VOLUME_FORM
+
+
 def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
     rules = change.rules
     types, opened = rules.volume_types, rules.open_periods
@@ -275,6 +286,9 @@ def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
     named = [*columns, *map(str.lower, types)]
     if any(map(_declared_problem, rules.columns)) or len(set(named)) < len(named):
         return "rules.columns: one is none, or has the name of another one or of a volume type"
+    problem = rules.HasField("import_thresholds") and _thresholds_problem(rules.import_thresholds)
+    if problem or (rules.removal_volume and rules.removal_volume not in _REMOVAL_VOLUMES):
+        return f"rules.import_thresholds: {problem}" if problem else f"rules.removal_volume: {VOLUME_FORM}"
     active = len(opened) + len(late)
     fits = len(types) <= VOLUME_TYPES_MAX and active <= PERIODS_MAX and len(periods) <= PERIODS_EVER_MAX
     fits = fits and len(types) * active <= SLOTS_MAX and len(columns) <= COLUMNS_DECLARED_MAX
@@ -288,6 +302,8 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "period_sealed": _period_problem,
     "volume_type_added": _type_problem,
     "column_declared": _declared_problem,
+    "import_thresholds_set": _thresholds_problem,
+    "removal_rule_set": _removal_problem,
     "rules_founded": _founded_problem,
     "member_enrolled": _enrolled_problem,
     "member_changed": _changed_problem,

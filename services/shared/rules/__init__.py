@@ -1,4 +1,5 @@
-"""What is in force at a position of the log: periods, volume types, columns, the version of what updates mean.
+"""What is in force at a position of the log: periods, volume types, columns, what removals
+and imports may do, the version of what updates mean.
 
 A *rule* decides the effect of an update, so it is an update itself: nobody's settings are asked what an order does. One
 value (`Rules`) and one function that changes it (`changed`) are used alike by the pusher's door, which refuses what

@@ -16,6 +16,7 @@ from services.shared.domain.limits import (
     VOLUME_TYPES_MAX,
 )
 from services.shared.domain.sentences import quoted
+from services.shared.domain.thresholds import with_given
 from services.shared.rules.rules import DeclaredColumn, LatePeriod, Rules, rules_from
 
 
@@ -111,6 +112,19 @@ def _declare(rules: Rules, change: types_pb2.ColumnDeclared) -> Rules | Refused:
     return replace(rules, columns=(*rules.columns, DeclaredColumn(name, kind)))
 
 
+def _set_thresholds(rules: Rules, change: types_pb2.ImportThresholdsSet) -> Rules | Refused:
+    thresholds = with_given(rules.import_thresholds, change)
+    if thresholds == rules.import_thresholds:
+        return Refused("the thresholds of imports are these already")
+    return replace(rules, import_thresholds=thresholds)
+
+
+def _set_removal(rules: Rules, change: types_pb2.RemovalRuleSet) -> Rules | Refused:
+    if rules.version and change.volume == rules.volume_of_removed:
+        return Refused(f"removals that leave it open mean {types_pb2.RemovalVolume.Name(change.volume)} already")
+    return replace(rules, removal_volume=change.volume)
+
+
 def _slots_problem(volume_types: int, periods: int) -> str | None:
     if volume_types * periods <= SLOTS_MAX:
         return None
@@ -125,4 +139,6 @@ CHANGES: Final[Mapping[str, Callable[[Rules, Any], Rules | Refused]]] = {
     "period_sealed": _seal,
     "volume_type_added": _add_type,
     "column_declared": _declare,
+    "import_thresholds_set": _set_thresholds,
+    "removal_rule_set": _set_removal,
 }

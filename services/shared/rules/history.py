@@ -70,3 +70,11 @@ class RulesHistory:
             if at <= position and rules.current_period != found[-1].period:
                 found.append(types_pb2.CurrentPeriod(position=at, period=rules.current_period))
         return found
+
+    def removal_rules(self, position: int) -> list[types_pb2.CurrentRemovalRule]:
+        """What removals that leave it open meant from when on, in the same way."""
+        found = [types_pb2.CurrentRemovalRule(volume=self.founding.volume_of_removed)]
+        for at, rules in zip(self._positions, self._rules, strict=True):
+            if at <= position and rules.volume_of_removed != found[-1].volume:
+                found.append(types_pb2.CurrentRemovalRule(position=at, volume=rules.volume_of_removed))
+        return found

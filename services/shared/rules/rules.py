@@ -4,6 +4,8 @@
 - A *period* is open, or late (closed, and until a day it takes what names it), or sealed: closed for good. It never
   comes back from that: reports of it are of what was kept, and what was given back in the tree is gone.
 - One open period is current. It can't be closed: first another one becomes current.
+- What a removal leaves open means what the rules say at its position; from before they were in the log, that the volume
+  leaves.
 - A type, once added, stays; so does a column, once declared, with its type.
 """
 
@@ -17,6 +19,7 @@ from typing import Final, NamedTuple, cast
 from fasttree.v1 import types_pb2
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import quoted
+from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds, with_given
 
 #: The newest meaning of updates that this program knows.
 RULE_VERSION: Final = 1
@@ -53,6 +56,10 @@ class Rules:
     sealed_periods: tuple[str, ...] = ()
     #: In the order in which they were declared; none twice, nor one of a volume type's name, whatever the case.
     columns: tuple[DeclaredColumn, ...] = ()
+    #: What an import is accepted by, whatever the settings of the node that decides.
+    import_thresholds: ImportThresholds = FIRST_THRESHOLDS
+    #: As it was set; see `volume_of_removed`.
+    removal_volume: types_pb2.RemovalVolume.ValueType = types_pb2.REMOVAL_VOLUME_UNSPECIFIED
     #: 0: from before rules were in the log; then they are in no digest.
     version: int = 0
 
@@ -61,6 +68,13 @@ class Rules:
         """Those that orders may go to: the current one, the other open ones, the late ones."""
         late = [each.period for each in self.late_periods]
         return tuple(dict.fromkeys(filter(None, (self.current_period, *self.open_periods, *late))))
+
+    @property
+    def volume_of_removed(self) -> types_pb2.RemovalVolume.ValueType:
+        """What becomes of the volume of a member who leaves, where the removal doesn't say."""
+        if not self.version:
+            return types_pb2.REMOVAL_VOLUME_LEAVES
+        return self.removal_volume or types_pb2.REMOVAL_VOLUME_ROLL_UP
 
     @cached_property
     def orders(self) -> Mapping[tuple[str, str], tuple[str, str]]:
@@ -113,7 +127,10 @@ def with_more(rules: Rules, volume_types: Iterable[str], periods: Iterable[str])
 
 
 def rules_message(rules: Rules) -> types_pb2.Rules:
-    """The message; equal rules give equal bytes."""
+    """The message; equal rules give equal bytes. What is as it is by default is left out: a build that has not heard of
+    it makes the same bytes."""
+    thresholds = rules.import_thresholds
+    changed = thresholds != FIRST_THRESHOLDS
     return types_pb2.Rules(
         version=rules.version,
         volume_types=rules.volume_types,
@@ -122,6 +139,8 @@ def rules_message(rules: Rules) -> types_pb2.Rules:
         late_periods=[types_pb2.PeriodClosed(period=each.period, late_until=each.until) for each in rules.late_periods],
         sealed_periods=rules.sealed_periods,
         columns=[types_pb2.ColumnDeclared(name=each.name, type=each.kind) for each in rules.columns],
+        import_thresholds=types_pb2.ImportThresholdsSet(**thresholds._asdict()) if changed else None,
+        removal_volume=rules.removal_volume,
     )
 
 
@@ -135,5 +154,7 @@ def rules_from(message: types_pb2.Rules) -> Rules:
         sealed_periods=tuple(message.sealed_periods),
         # Their form was looked at when they came in.
         columns=tuple(DeclaredColumn(each.name, cast("FurtherKind", each.type)) for each in message.columns),
+        import_thresholds=with_given(FIRST_THRESHOLDS, message.import_thresholds),
+        removal_volume=message.removal_volume,
         version=message.version,
     )

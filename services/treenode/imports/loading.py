@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
-from services.shared.rules import Rules, rules_from
+from services.shared.rules import RULE_VERSION, Rules, rules_from
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest
@@ -153,13 +153,20 @@ class ImportBuild(BuildRunner):
             )
 
     def meant(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> Sequence[types_pb2.Update]:
-        """An order without a period meant the one that was current at its own position, not at the file's."""
-        rules, changes = self._rules, self._manifest.current_periods
-        whole = []
-        for position, update in zip(positions, updates, strict=True):
-            current = next((each.period for each in reversed(changes) if each.position <= position), "")
-            whole.append(resolved(update, replace(rules, current_period=current or rules.current_period)))
-        return whole
+        """What an update left open meant what held at its own position, not at the file's."""
+        return [resolved(update, self._rules_at(position)) for position, update in zip(positions, updates, strict=True)]
+
+    def _rules_at(self, position: int) -> Rules:
+        """Those of the file, with what was in force at an earlier position for what updates leave open."""
+        rules, manifest = self._rules, self._manifest
+        period = next((each.period for each in reversed(manifest.current_periods) if each.position <= position), "")
+        removal = next((each.volume for each in reversed(manifest.removal_rules) if each.position <= position), None)
+        return replace(
+            rules,
+            current_period=period or rules.current_period,
+            removal_volume=removal or rules.volume_of_removed,
+            version=RULE_VERSION,  # before which no rule of removals is asked for
+        )
 
     @property
     def percent(self) -> int:
@@ -194,7 +201,7 @@ class ImportBuild(BuildRunner):
 
     async def compare(self) -> str:
         """Whether it differs from the tree that is served by more than the thresholds allow: the one of the log before,
-        in a node that went over to another."""
+        in a node that went over to another. They are the rules of the tree that is served."""
         node = self.node
         live = node.served
         if live.member_count == 0:
@@ -202,7 +209,7 @@ class ImportBuild(BuildRunner):
         found = await node.gate.read(partial(live.reconcile, self.tree))
         logger.info("import %d against the live tree: %s", self._manifest.import_id, str(found))
         self.figures = treenode_pb2.Reconciliation(**dataclasses.asdict(found))
-        return "" if self._manifest.force else refusal(self.figures, node.settings) or ""
+        return "" if self._manifest.force else refusal(self.figures, live.rules.import_thresholds) or ""
 
     def read_share(self, share: float) -> None:
         """So much of the log is read."""

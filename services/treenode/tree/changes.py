@@ -248,7 +248,7 @@ def _move(tree: Tree, moved: types_pb2.MemberMoved) -> None:
 def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     row = _member_row(tree, removed.member_id, "member")
     emptied = removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY
-    heir = -1 if emptied or not _rolls_up(removed) else int(heir_of(tree.store, row))
+    heir = -1 if emptied or not _rolls_up(tree, removed) else int(heir_of(tree.store, row))
     if heir >= 0:
         _make_ready_to_roll_up(tree, row, heir)
     elif not emptied and not removal_fits(tree.store, row):
@@ -265,8 +265,8 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
     tree.add_to_digest(tree.held_updates.note_removal(removed.member_id, tree.position))
 
 
-def _rolls_up(removed: types_pb2.MemberRemoved) -> bool:
-    return removed.volume != types_pb2.REMOVAL_VOLUME_LEAVES
+def _rolls_up(tree: Tree, removed: types_pb2.MemberRemoved) -> bool:
+    return (removed.volume or tree.rules.volume_of_removed) != types_pb2.REMOVAL_VOLUME_LEAVES
 
 
 def _make_ready_to_roll_up(tree: Tree, row: int, heir: int) -> None:

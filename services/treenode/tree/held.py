@@ -92,7 +92,10 @@ def of_removed(member_id: str, removed_at: int) -> str:
 
 
 def resolved(update: types_pb2.Update, rules: Rules) -> types_pb2.Update:
-    """The update with what it leaves open filled in, by the rules at its own position: an order's type and period."""
+    """The update with what it leaves open filled in, by the rules at its own position: an order's type and period, what
+    becomes of the volume of a member who leaves."""
+    if update.HasField("member_removed"):
+        return _resolved_removal(update, rules)
     if not update.HasField("volume_posted"):
         return update
     posted = update.volume_posted
@@ -102,6 +105,16 @@ def resolved(update: types_pb2.Update, rules: Rules) -> types_pb2.Update:
     whole = types_pb2.Update()
     whole.CopyFrom(update)
     whole.volume_posted.volume_type, whole.volume_posted.period = meant
+    return whole
+
+
+def _resolved_removal(update: types_pb2.Update, rules: Rules) -> types_pb2.Update:
+    removed = update.member_removed
+    if removed.volume or removed.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY:
+        return update
+    whole = types_pb2.Update()
+    whole.CopyFrom(update)
+    whole.member_removed.volume = rules.volume_of_removed
     return whole
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.rpc import code_pb2
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.app import Pusher
 from services.pusher.fanout.events import FileRules
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import StoreFullError
 from services.pusher.rules.founding import disagreements, founded
 from services.pusher.rules.opening import openings
-from services.pusher.rules.runner import RuleRecords
+from services.pusher.rules.runner import Calendar
 from services.pusher.rules.sealing import seals
 from services.shared.clock import SettledWallClock
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.thresholds import ImportThresholds
 from services.shared.rules import Rules, RulesHistory, rules_of
 from tests.fakes.node import FakeNode
 from tests.pusher.imports.test_imports import ended, upload
@@ -30,12 +36,15 @@ from tests.waiting import until
 
 MONTH = f"{datetime.now(UTC):%Y-%m}"
 RULES = rules_of(["PV"], ["2026-11"])
+ROLL_UP = types_pb2.REMOVAL_VOLUME_ROLL_UP
 
 
 def test_a_new_log_begins_with_the_month_of_that_day() -> None:
     store = MemoryLog()
     history = founded(store, ClusterSettings(), datetime(2031, 3, 1, tzinfo=UTC))
     assert history.newest == rules_of(["PV"], ["2031-03"])
+    own = founded(MemoryLog(), ClusterSettings(import_removed_percent_max=7.5), datetime(2031, 3, 1, tzinfo=UTC))
+    assert own.newest.import_thresholds == ImportThresholds(removed_percent_max=7.5)
     assert store.ends().last == 1
     again = founded(store, ClusterSettings(volume_types=["CV"], periods=["2020-01"]))
     assert (again.newest, store.ends().last) == (history.newest, 1)
@@ -63,6 +72,12 @@ def test_a_log_of_a_version_before_gets_its_rules_at_its_end(tmp_path: Path) -> 
 def test_settings_that_say_something_else_are_told_with_the_command() -> None:
     assert disagreements(ClusterSettings(), RULES) == []
     assert disagreements(ClusterSettings(periods=["2026-11"]), RULES) == []
+    changed = replace(RULES, import_thresholds=ImportThresholds(removed_percent_max=20.0))
+    assert disagreements(ClusterSettings(), changed) == []
+    assert disagreements(ClusterSettings(import_removed_percent_max=20.0), changed) == []
+    (line,) = disagreements(ClusterSettings(import_removed_percent_max=7.0, import_threshold_members_min=9), changed)
+    assert "members_min 9, removed_percent_max 7, are for a new log only" in line
+    assert "members_min 1000, removed_percent_max 20: `fasttree rules set`" in line
     types, periods = disagreements(ClusterSettings(volume_types=["PV", "CV"], periods=["2026-12"]), RULES)
     assert "fasttree volume-type add" in types
     assert "fasttree period open" in periods
@@ -141,29 +156,72 @@ def test_a_period_is_sealed_once_its_last_day_is_over() -> None:
 
 async def test_a_clock_that_jumps_seals_nothing_and_one_that_stays_does(tmp_path: Path) -> None:
     wall_s = [datetime(2026, 12, 1, tzinfo=UTC).timestamp()]
-    cluster = ClusterSettings(periods=["2026-12", "2026-11"])
-    store = MemoryLog()
-    founded(store, cluster)
-    async with running_pusher(tmp_path, store=store) as pusher, stub_of(pusher) as stub:
-        parts = (pusher.door, pusher.writer, pusher.background)
-        records = RuleRecords(*parts, wall=lambda: wall_s[0], clock=SettledWallClock(0.05))
-        await push(stub, [closed("2026-11", "2026-12-05")])
+    calendar = Calendar(lambda: wall_s[0], SettledWallClock(0.05))
+    async with late_november(tmp_path, calendar) as pusher, stub_of(pusher) as stub:
         for _ in range(3):
             wall_s[0] += 40 * 86_400
-            await records.look()
+            await pusher.writer.look()
             wall_s[0] -= 40 * 86_400
-            await records.look()
+            await pusher.writer.look()
         assert pusher.door.rules.sealed_periods == ()
         assert (await push(stub, [posted("late", "2026-11")]))[0].code == code_pb2.OK
         wall_s[0] += 6 * 86_400
 
         async def sealed_by_now() -> bool:
-            await records.look()
+            await pusher.writer.look()
             return pusher.door.rules.sealed_periods == ("2026-11",)
 
         while not await sealed_by_now():
             pass
         assert (await push(stub, [posted("later", "2026-11")]))[0].code == code_pb2.FAILED_PRECONDITION
+
+
+@contextlib.asynccontextmanager
+async def late_november(folder: Path, calendar: Calendar) -> AsyncIterator[Pusher]:
+    """A pusher whose November takes what comes late to the 5th of December."""
+    store = MemoryLog()
+    founded(store, ClusterSettings(periods=["2026-12", "2026-11"]))
+    async with running_pusher(folder, store=store, calendar=calendar) as pusher, stub_of(pusher) as stub:
+        await push(stub, [closed("2026-11", "2026-12-05")])
+        yield pusher
+
+
+@pytest.mark.parametrize("what", ["a push", "a record of the pusher's own"])
+async def test_what_is_appended_after_the_last_day_stands_behind_the_seal(what: str, tmp_path: Path) -> None:
+    """Nobody looked at the calendar between: the writer does, before it writes."""
+    wall_s = [datetime(2026, 12, 5, 23, 59, tzinfo=UTC).timestamp()]
+    calendar = Calendar(lambda: wall_s[0], SettledWallClock(0.0))
+    async with late_november(tmp_path, calendar) as pusher, stub_of(pusher) as stub:
+        assert (await push(stub, [posted("in time", "2026-11")]))[0].position == 3
+        wall_s[0] += 60
+        if what == "a push":
+            late, other = await push(stub, [posted("late", "2026-11"), posted("other")])
+            assert (late.code, other.position) == (code_pb2.FAILED_PRECONDITION, 5)
+        else:
+            pusher.rule_records.brought(FileRules(1, (), ("2026-12", "2199-01")))
+            await until(lambda: pusher.store.ends().last == 5, "the month to be opened")
+        records = RulesHistory(pusher.store.rule_records())
+        assert records.at(3).late_periods
+        assert records.at(4).sealed_periods == ("2026-11",)
+
+
+async def test_a_seal_that_can_not_be_written_holds_up_nobody(tmp_path: Path) -> None:
+    wall_s = [datetime(2026, 12, 1, tzinfo=UTC).timestamp()]
+    calendar = Calendar(lambda: wall_s[0], SettledWallClock(0.0))
+    async with late_november(tmp_path, calendar) as pusher, stub_of(pusher) as stub:
+        append, full = pusher.store.append, [True]
+
+        def append_but_for_seals(update_ids: Any, *rest: Any, **more: Any) -> Any:
+            if full[0] and "fasttree/sealed-2026-11" in update_ids:
+                raise StoreFullError("the disk is full")
+            return append(update_ids, *rest, **more)
+
+        pusher.store.append = append_but_for_seals  # type: ignore[method-assign]
+        wall_s[0] += 10 * 86_400
+        assert (await push(stub, [posted("a")]))[0].position == 3
+        full[0] = False
+        assert (await push(stub, [posted("b")]))[0].position == 5
+        assert pusher.door.rules.sealed_periods == ("2026-11",)
 
 
 def test_what_a_file_brought_is_opened_once_and_never_against_its_seal() -> None:
@@ -187,6 +245,7 @@ async def test_what_a_file_means_is_stamped_when_it_is_taken_and_kept_when_it_co
         assert [each.rules.current_period for each in manifests] == [MONTH, "2199-01"]
         again = (await stub.RollbackImport(pusher_pb2.RollbackImportRequest())).manifest
         assert again.rules == manifests[0].rules
+        assert [each.volume for each in manifests[1].removal_rules] == [types_pb2.REMOVAL_VOLUME_LEAVES, ROLL_UP]
         current = [(each.position, each.period) for each in manifests[1].current_periods]
         assert current == [(0, MONTH), (2, "2199-01")]
     await node.stop()

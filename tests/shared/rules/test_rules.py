@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import COLUMNS_DECLARED_MAX, PERIODS_MAX
+from services.shared.domain.thresholds import ImportThresholds
 from services.shared.domain.updates import change_problem, update_problem
 from services.shared.rules import (
     NO_RULES,
@@ -47,6 +48,15 @@ def type_added(name: str) -> types_pb2.Update:
 def declared(name: str, kind: str = "text") -> types_pb2.Update:
     change = types_pb2.ColumnDeclared(name=name, type=kind)
     return types_pb2.Update(update_id=f"declare-{name}", column_declared=change)
+
+
+def thresholds_set(**thresholds: float) -> types_pb2.Update:
+    change = types_pb2.ImportThresholdsSet(**thresholds)  # type: ignore[arg-type]
+    return types_pb2.Update(update_id="thresholds", import_thresholds_set=change)
+
+
+def removal_set(volume: types_pb2.RemovalVolume.ValueType) -> types_pb2.Update:
+    return types_pb2.Update(update_id=f"removal-{volume}", removal_rule_set=types_pb2.RemovalRuleSet(volume=volume))
 
 
 def founded(rules: Rules) -> types_pb2.Update:
@@ -134,6 +144,50 @@ def test_there_is_room_for_sixty_periods_of_six_types_and_an_end() -> None:
     assert "more than the" in refusal(after(rules, type_added("G"), type_added("H")), type_added("I"))
 
 
+def test_thresholds_of_imports_change_one_by_one() -> None:
+    assert RULES.import_thresholds == ImportThresholds(1_000, 5.0, 5.0, 100.0)
+    rules = after(RULES, thresholds_set(removed_percent_max=12.5), thresholds_set(members_min=0))
+    assert rules.import_thresholds == ImportThresholds(0, 12.5, 5.0, 100.0)
+    assert refusal(rules, thresholds_set(members_min=0)) == "the thresholds of imports are these already"
+    assert rules_from(rules_message(rules)) == rules
+    # As they were, in the bytes of a build that has not heard of them.
+    again = after(rules, thresholds_set(removed_percent_max=5, members_min=1_000))
+    assert rules_message(again) == rules_message(RULES)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            thresholds_set(),
+            "set one of members_min, removed_percent_max, moved_percent_max, volumes_changed_percent_max",
+        ),
+        (thresholds_set(moved_percent_max=100.5), "moved_percent_max must be 0 to 100"),
+        (thresholds_set(removed_percent_max=float("nan")), "removed_percent_max must be 0 to 100"),
+        (thresholds_set(members_min=2**40), "members_min must be 0 to 1,000,000,000"),
+        (removal_set(types_pb2.REMOVAL_VOLUME_UNSPECIFIED), "volume must be REMOVAL_VOLUME_ROLL_UP or"),
+    ],
+)
+def test_what_no_rule_can_be_is_refused(change: types_pb2.Update, said: str) -> None:
+    assert said in str(update_problem(change))
+
+
+def test_what_a_removal_leaves_open() -> None:
+    roll_up, leaves = types_pb2.REMOVAL_VOLUME_ROLL_UP, types_pb2.REMOVAL_VOLUME_LEAVES
+    assert RULES.volume_of_removed == roll_up
+    assert founding(RULES).volume_of_removed == leaves
+    assert "ROLL_UP already" in refusal(RULES, removal_set(roll_up))
+    changed_ = after(RULES, removal_set(leaves))
+    assert changed_.volume_of_removed == leaves
+    assert after(changed_, removal_set(roll_up)).volume_of_removed == roll_up
+    history = RulesHistory([(4, founded(RULES)), (6, removal_set(leaves)), (9, removal_set(roll_up))])
+    assert [(each.position, each.volume) for each in history.removal_rules(8)] == [
+        (0, leaves),
+        (4, roll_up),
+        (6, leaves),
+    ]
+
+
 def test_only_so_many_columns_are_declared() -> None:
     rules = after(RULES, *[declared(f"c{number}") for number in range(COLUMNS_DECLARED_MAX)])
     assert refusal(rules, declared("one more")) == "200 columns are declared already, and no more can be"
@@ -198,6 +252,8 @@ RECORDS = st.one_of(
     st.builds(closed, PERIODS, st.sampled_from(["", "2026-12-05"])),
     st.builds(sealed, PERIODS),
     st.builds(type_added, st.sampled_from(["PV", "pv", "QV", "CV"])),
+    st.builds(thresholds_set, removed_percent_max=st.sampled_from([0.0, 5.0, 100.0])),
+    st.builds(removal_set, st.sampled_from([types_pb2.REMOVAL_VOLUME_ROLL_UP, types_pb2.REMOVAL_VOLUME_LEAVES])),
     st.builds(declared, st.sampled_from(["PV", "qv", "points", "Points", "zip"]), st.sampled_from(["text", "date"])),
 )
 

@@ -8,10 +8,12 @@ from fasttree.v1 import types_pb2
 from services.shared.rules import RULE_VERSION, Rules, founding, rules_message, rules_of
 from services.treenode.tree import Tree, UpdateFailedError
 from services.treenode.tree.columns.slots import rules_digest
-from tests.shared.rules.test_rules import after, closed, founded, opened, sealed, type_added
+from tests.shared.rules.test_rules import after, closed, founded, opened, removal_set, sealed, type_added
 from tests.updates import enrolled
 
 RULES = rules_of(["PV"], ["2026-11", "2026-10"])
+UNSPECIFIED = types_pb2.REMOVAL_VOLUME_UNSPECIFIED
+ROLL_UP, LEAVES = types_pb2.REMOVAL_VOLUME_ROLL_UP, types_pb2.REMOVAL_VOLUME_LEAVES
 
 
 def posted(member_id: str, amount: int, period: str = "", volume_type: str = "") -> types_pb2.Update:
@@ -152,6 +154,44 @@ def test_a_state_of_a_version_before_is_read() -> None:
     same(tree, read)
     apply(read, founded(RULES), opened("2026-12", current=True), enrolled("D", "A"))
     assert group(read, 0, "2026-11") == 5  # the order without a period, held from before
+
+
+def removed(member_id: str, volume: types_pb2.RemovalVolume.ValueType = UNSPECIFIED) -> types_pb2.Update:
+    change = types_pb2.MemberRemoved(member_id=member_id, volume=volume)
+    return types_pb2.Update(update_id=f"remove-{member_id}", member_removed=change)
+
+
+@pytest.mark.parametrize(
+    ("rules", "records", "total"),
+    [
+        (RULES, [], 100),
+        (founding(RULES), [], 0),
+        (founding(RULES), [founded(RULES)], 100),
+        (RULES, [removal_set(LEAVES)], 0),
+        (RULES, [removal_set(LEAVES), removal_set(ROLL_UP)], 100),
+    ],
+)
+def test_a_removal_means_what_the_rules_say_at_its_position(
+    rules: Rules, records: list[types_pb2.Update], total: int
+) -> None:
+    tree = grown(posted("C", 100), *records, removed("C"), rules=rules)
+    assert group(tree, 0, "2026-11") == total
+    # One that says it itself goes by that.
+    tree = grown(posted("C", 100), *records, removed("C", ROLL_UP), rules=rules)
+    assert group(tree, 0, "2026-11") == 100
+
+
+def test_a_held_removal_keeps_what_it_meant() -> None:
+    # The first waits for D from a time when volumes left.
+    tree = grown(removed("D"), founded(RULES), enrolled("D", "C"), posted("B", 1), rules=founding(RULES))
+    tree = Tree.from_state(*tree.state())
+    assert tree.held_count == 0
+    tree = grown(removal_set(LEAVES), removed("D"), removal_set(ROLL_UP))
+    assert tree.held_updates.by_position[5].update.member_removed.volume == LEAVES
+    emptied = removed("E")
+    emptied.member_removed.mode = types_pb2.REMOVAL_MODE_LEAVE_EMPTY
+    apply(tree, emptied)
+    assert tree.held_updates.by_position[7].update == emptied
 
 
 def test_rules_are_in_the_digest() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -32,21 +32,26 @@ def new_id(what: str) -> str:
 
 def change_rules(
     session: Session,
-    update: types_pb2.Update,
+    updates: Sequence[types_pb2.Update],
     sentence: Callable[[types_pb2.Rules], str],
     members: Callable[[types_pb2.Rules], dict[str, Any]],
 ) -> None:
-    """Pushes a change of the rules, and says what holds now, in words or JSON. Raises CommandError."""
-    receipt, rules = run(_push(session, update))
-    if receipt.code:
-        raise CommandError(receipt.message)
+    """Pushes changes of the rules, and says what holds now, in words or JSON. Raises CommandError for the first that is
+    refused; the others hold."""
+    receipts, rules = run(_push(session, updates))
+    for receipt in receipts:
+        if receipt.code:
+            raise CommandError(receipt.message)
+    position = receipts[-1].position
     if session.json:
-        print_json({"position": receipt.position, **members(rules)})
+        print_json({"position": position, **members(rules)})
         return
-    click.echo(f"position {receipt.position}; {sentence(rules)}")
+    click.echo(f"position {position}; {sentence(rules)}")
 
 
-async def _push(session: Session, update: types_pb2.Update) -> tuple[pusher_pb2.Receipt, types_pb2.Rules]:
+async def _push(
+    session: Session, updates: Sequence[types_pb2.Update]
+) -> tuple[list[pusher_pb2.Receipt], types_pb2.Rules]:
     async with session.client() as client:
-        receipts = [receipt async for receipt in client.push([update], PushOptions())]
-        return receipts[0], (await client.get_pusher()).rules
+        receipts = [receipt async for receipt in client.push(updates, PushOptions())]
+        return receipts, (await client.get_pusher()).rules

@@ -42,7 +42,7 @@ def declare(session: Session, name: str, type_name: str) -> None:
     """
     change = types_pb2.ColumnDeclared(name=name, type=type_name)
     update = types_pb2.Update(update_id=new_id(f"column-declare-{name}"), column_declared=change)
-    change_rules(session, update, _sentence, _members)
+    change_rules(session, [update], _sentence, _members)
 
 
 def _sentence(rules: types_pb2.Rules) -> str:

@@ -97,7 +97,7 @@ def add_type(session: Session, name: str) -> None:
 
 def _change(session: Session, update: types_pb2.Update) -> None:
     """Pushes a change of what orders may name. Raises CommandError."""
-    change_rules(session, update, _sentence, _members)
+    change_rules(session, [update], _sentence, _members)
 
 
 def _sentence(rules: types_pb2.Rules) -> str:

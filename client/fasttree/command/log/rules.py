@@ -1,0 +1,113 @@
+"""`fasttree rules`: everything that decides what updates do, and what an import and a removal may do unless told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from fasttree.command.log.changing import change_rules, new_id, rules_in_force
+from fasttree.command.output import print_json, print_table
+from fasttree.command.session import Session, common_options
+from fasttree.v1 import types_pb2
+
+_VOLUMES: Mapping[str, types_pb2.RemovalVolume.ValueType] = {
+    "roll-up": types_pb2.REMOVAL_VOLUME_ROLL_UP,
+    "leaves": types_pb2.REMOVAL_VOLUME_LEAVES,
+}
+#: What holds where the rules do not say.
+_FIRST = types_pb2.ImportThresholdsSet(
+    members_min=1_000, removed_percent_max=5, moved_percent_max=5, volumes_changed_percent_max=100
+)
+_PERCENT = click.FloatRange(0, 100)
+
+
+@click.group("rules")
+def rules() -> None:
+    """The rules of the log: what decides the effect of updates, and the acceptance of imports."""
+
+
+@rules.command("show")
+@common_options
+def show(session: Session) -> None:
+    """Every rule in force, with what changes it."""
+    found = rules_in_force(session)
+    if session.json:
+        print_json(_members(found))
+        return
+    late = [f"{each.period} until {each.late_until}" for each in found.late_periods]
+    rows = [
+        ("current period", found.current_period, "period open --current"),
+        ("open periods", ", ".join(found.open_periods), "period open, close"),
+        ("late periods", ", ".join(late), "period open, close"),
+        ("closed periods", str(len(found.sealed_periods)), ""),
+        ("volume types", ", ".join(found.volume_types), "volume-type add"),
+        ("columns", ", ".join(f"{each.name} {each.type}" for each in found.columns), "column declare"),
+        *[(name.replace("-", " "), value, f"rules set --{name}") for name, value in _settable(found).items()],
+        ("rule version", str(found.version), ""),
+    ]
+    print_table(["rule", "is", "changed by"], rows)
+
+
+@rules.command("set")
+@click.option("--removal-volume", type=click.Choice(list(_VOLUMES)), help="Of removals that leave it open.")
+@click.option("--import-members-min", type=click.IntRange(0), help="Smaller trees are replaced whatever changes.")
+@click.option("--import-removed-percent-max", type=_PERCENT, help="Most members that an import may remove.")
+@click.option("--import-moved-percent-max", type=_PERCENT, help="Most members that an import may move.")
+@click.option("--import-volumes-changed-percent-max", type=_PERCENT, help="Most members with other volumes.")
+@common_options
+def set_rules(session: Session, removal_volume: str | None, **thresholds: float | None) -> None:
+    """Changes what removals and imports may do, for every node, from the record's position on."""
+    given = {name.removeprefix("import_"): value for name, value in thresholds.items() if value is not None}
+    updates = []
+    if given:
+        change = types_pb2.ImportThresholdsSet(**given)  # type: ignore[arg-type]  # whole numbers where they have to be
+        updates.append(types_pb2.Update(update_id=new_id("import-thresholds"), import_thresholds_set=change))
+    if removal_volume is not None:
+        removal = types_pb2.RemovalRuleSet(volume=_VOLUMES[removal_volume])
+        updates.append(types_pb2.Update(update_id=new_id("removal-rule"), removal_rule_set=removal))
+    if not updates:
+        raise click.UsageError("nothing to set: give one option at least.")
+    change_rules(session, updates, _sentence, lambda found: _settable_members(found))
+
+
+def _sentence(found: types_pb2.Rules) -> str:
+    return "; ".join(f"{name} {value}" for name, value in _settable(found).items())
+
+
+def _thresholds(found: types_pb2.Rules) -> types_pb2.ImportThresholdsSet:
+    thresholds = types_pb2.ImportThresholdsSet()
+    thresholds.CopyFrom(_FIRST)
+    thresholds.MergeFrom(found.import_thresholds)
+    return thresholds
+
+
+def _settable(found: types_pb2.Rules) -> dict[str, str]:
+    """By the name of the option."""
+    return {
+        name.replace("_", "-"): f"{value:g}" if isinstance(value, float) else str(value)
+        for name, value in _settable_members(found).items()
+    }
+
+
+def _settable_members(found: types_pb2.Rules) -> dict[str, Any]:
+    thresholds = _thresholds(found)
+    volume = found.removal_volume or types_pb2.REMOVAL_VOLUME_ROLL_UP
+    return {
+        "removal_volume": next(name for name, value in _VOLUMES.items() if value == volume),
+        **{f"import_{field.name}": getattr(thresholds, field.name) for field in thresholds.DESCRIPTOR.fields},
+    }
+
+
+def _members(found: types_pb2.Rules) -> dict[str, Any]:
+    return {
+        "rule_version": found.version,
+        "current_period": found.current_period,
+        "open_periods": list(found.open_periods),
+        "late_periods": [{"period": each.period, "late_until": each.late_until} for each in found.late_periods],
+        "closed_periods": list(found.sealed_periods),
+        "volume_types": list(found.volume_types),
+        "columns": [{"column": each.name, "type": each.type} for each in found.columns],
+        **_settable_members(found),
+    }
