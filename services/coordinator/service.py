@@ -14,7 +14,7 @@ from services.coordinator.election.runner import CoreRunner
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.view import cluster_message
 from services.shared.domain.addresses import NODE_NAME_FORM, address_problem, is_node_name
-from services.shared.domain.sentences import quoted
+from services.shared.domain.sentences import counted, quoted
 from services.shared.serving.errors import (
     AbortedError,
     FailedPreconditionError,
@@ -147,7 +147,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         leases = self._runner.core.leases
         if leases.get(request.node.name) is None and len(leases) >= self._settings.nodes_max:
             raise ResourceExhaustedError(
-                f"{len(leases)} nodes are known already: wait until some are forgotten, or raise coordinator.nodes_max"
+                f"{counted(len(leases), 'node is', 'nodes are')} known already: wait until some are forgotten, "
+                "or raise coordinator.nodes_max"
             )
         self._check_addresses(request.node)
         known_epoch, limit = request.status.known_epoch, self._runner.core.recorded.epoch + EPOCH_LEAD_MAX

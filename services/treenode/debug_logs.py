@@ -19,6 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.sentences import counted
 from services.treenode.tree import NotApplied
 
 NODE_LOG = "mtree.log"
@@ -89,7 +90,7 @@ class _Follower:
             self.skipped += 1
             return
         if self.skipped:
-            self.lines.put_nowait(f"… {self.skipped} lines skipped")
+            self.lines.put_nowait(f"… {counted(self.skipped, 'line')} skipped")
             self.skipped = 0
         self.lines.put_nowait(line)
 
@@ -204,7 +205,7 @@ class UpdateEcho:
 
     def _begin_second(self, second: int) -> None:
         if self._unwritten:
-            self._log.write([f"… {self._unwritten} more updates"])
+            self._log.write([f"… {counted(self._unwritten, 'more update')}"])
         self._second, self._left, self._unwritten = second, self._lines_per_s, 0
 
 

@@ -92,7 +92,7 @@ async def test_the_window_bounds_what_is_on_its_way() -> None:
     async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
         cluster.pusher.silent = True
         options = PushOptions(batch_updates_max=10, window_updates=30, patience_s=0.3)
-        with pytest.raises(UnavailableError, match="push them again, same ids"):
+        with pytest.raises(UnavailableError, match="30 updates without a receipt: push again, same ids"):
             await collect(client.push(counted(), options))
         assert taken < 100
 

@@ -70,16 +70,50 @@ def test_short_names(text: str, field: str, value: int) -> None:
     ("text", "says"),
     [
         ("nonsense", "not JSON"),
+        ("[" * 100_000, "not JSON"),
         ("[1]", "not a JSON object"),
         ('{"update_id": "a"}', "no change"),
         ('{"volume_posted": {"member_id": "7"}}', "update_id is missing"),
-        ('{"update_id": "a", "volume_posted": {"member": "7"}}', "member"),
+        (
+            '{"update_id": "a", "volume_posted": {"member": "7"}}',
+            'there is no field "member" in volume_posted: it has member_id, amount, volume_type, period',
+        ),
+        (
+            '{"update_id": "a", "volume_postedd": {}}',
+            'no field "volume_postedd" in an update: it has update_id and one',
+        ),
+        ('{"update_id": 1, "volume_posted": {"member_id": "7"}}', "update_id is 1: write a text, in quotes"),
+        ('{"update_id": "a", "volume_posted": {"member_id": 7}}', "member_id is 7: write a text, in quotes"),
+        ('{"update_id": "a", "volume_posted": {"member_id": "7"}}', "volume_posted has no amount"),
+        ('{"update_id": "a", "volume_posted": {"amount": 1, "amount": 2}}', "a field stands there twice"),
+        (
+            '{"update_id": "a", "volume_posted": {"amount_hundredths": 9223372036854775808}}',
+            "a number from -9223372036",
+        ),
+        ('{"update_id": "a", "member_enrolled": {"rank": "x"}}', 'rank is "x": write a whole number'),
+        ('{"update_id": "a", "member_enrolled": {"rank": 1.5}}', "rank is 1.5: write a whole number"),
+        ('{"update_id": "a", "member_enrolled": {"rank": 1e999999999}}', "rank is 1E+999999999: write a whole number"),
+        ('{"update_id": "a", "member_enrolled": {"returning": 1}}', "returning is 1: write true or false"),
+        ('{"update_id": "a", "member_changed": {"columns": [1]}}', "columns is a list: write an object"),
+        (
+            '{"update_id": "a", "member_changed": {"columns": {"a\\n": 1}}}',
+            'columns, "a\\n", is 1: write a text, in quotes',
+        ),
+        ('{"update_id": "a", "member_moved": {"tree": 7}}', "tree is 7: write one of sponsor, placement"),
         ('{"update_id": "a", "volume_posted": {"amount": "12.345"}}', "two decimals"),
+        ('{"update_id": "a", "volume_posted": {"amount": 1e999999999}}', "two decimals"),
+        ('{"update_id": "a", "volume_posted": {"amount": 1e-999999999}}', "two decimals"),
         ('{"update_id": "a", "volume_posted": {"amount": true}}', "two decimals"),
         ('{"update_id": "a", "volume_posted": {"amount": NaN}}', "decimals"),
-        ('{"update_id": "a", "volume_posted": 3}', "volume"),
-        ('{"update_id": "a", "member_enrolled": {"kind": "king"}}', "KING"),
-        ('{"update_id": "a", "member_removed": {}, "volume_posted": {}}', "oneof"),
+        ('{"update_id": "a", "volume_posted": 3}', "volume_posted is 3: write an object"),
+        (
+            '{"update_id": "a", "member_enrolled": {"kind": "king"}}',
+            'kind is "king": write one of distributor, customer',
+        ),
+        (
+            '{"update_id": "a", "member_removed": {}, "volume_posted": {}}',
+            "member_removed and volume_posted in one update: give each an update of its own",
+        ),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(text: str, says: str) -> None:
@@ -89,6 +123,9 @@ def test_what_does_not_fit_is_said_in_one_line(text: str, says: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+FOUNDED = types_pb2.RulesFounded(rules=types_pb2.Rules(version=1, volume_types=["PV"]))
+
+
 def test_every_kind_survives_the_way_through_text() -> None:
     updates = [
         types_pb2.Update(
@@ -96,6 +133,8 @@ def test_every_kind_survives_the_way_through_text() -> None:
         ),
         types_pb2.Update(update_id="2", member_changed=types_pb2.MemberChanged(member_id="1", rank=0, status="")),
         types_pb2.Update(update_id="3", volume_posted=types_pb2.VolumePosted(member_id="1", amount_hundredths=-1)),
+        types_pb2.Update(update_id="4", volume_posted=types_pb2.VolumePosted(member_id="1")),
+        types_pb2.Update(update_id="5", rules_founded=FOUNDED),
     ]
     for update in updates:
         assert update_from_json(update_to_json(update)) == update

@@ -80,13 +80,13 @@ async def test_a_refused_update_is_named_with_its_line(fasttree: FastTree, tmp_p
     ran = await fasttree("push", "updates.jsonl")
     assert ran.code == 1
     assert "error: updates.jsonl, line 3 (o-1): other content under this id" in ran.err
-    assert "1 of 2 updates were refused" in ran.err
+    assert "1 of 2 updates refused; the reasons stand above" in ran.err
 
 
 async def test_a_missing_file(fasttree: FastTree) -> None:
     ran = await fasttree("push", "nothing.jsonl")
     assert ran.code == 1
-    assert "nothing.jsonl can't be read: No such file" in ran.err
+    assert ran.err == "error: nothing.jsonl can't be read: No such file or directory\n"
 
 
 async def test_import_and_wait(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
@@ -195,9 +195,24 @@ async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster,
     assert ran.err.startswith("error: coordinator: nobody answers at 127.0.0.1:1")
 
 
+async def test_status_with_everybody_down_names_the_nodes(cluster: FakeCluster, tmp_path: Path) -> None:
+    import dataclasses
+
+    down = dataclasses.replace(cluster.endpoints, coordinator="127.0.0.1:1", pusher="127.0.0.1:1")
+    fasttree = FastTree(tmp_path, down)
+    ran = await fasttree("status", "--timeout", "1")
+    assert [line.split() for line in ran.out.splitlines()[2:]] == [["n1", "unknown"], ["n2", "unknown"]]
+    assert ran.err.startswith("error: coordinator: nobody answers at 127.0.0.1:1 (Connection refused")
+    assert ("; pusher: nobody answers" in ran.err, ran.err.count("127.0.0.1:1")) == (True, 2)
+    as_json = await fasttree("status", "--timeout", "1", "--json")
+    assert [(node["node"], node["position"]) for node in as_json.json["nodes"]] == [("n1", None), ("n2", None)]
+
+
 async def test_switchover_pause_resume(cluster: FakeCluster, fasttree: FastTree) -> None:
     ran = await fasttree("switchover", "--to", "n2")
     assert ran.out == "n2 is primary (before: n1), epoch 5, took 12 ms\n"
+    again = await fasttree("switchover", "--to", "n2")
+    assert again.out == "n2 is primary already, epoch 5\n"
     back = await fasttree("switchover", "--json")
     assert back.json == {"from_node": "n2", "to_node": "n1", "epoch": 6, "took_ms": 12}
     unknown = await fasttree("switchover", "--to", "n7")

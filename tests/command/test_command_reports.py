@@ -282,3 +282,17 @@ async def test_errors_are_one_line_with_the_way_out(
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
     assert says in ran.err
+
+
+async def test_two_forms_at_once_are_refused(fasttree: FastTree) -> None:
+    ran = await fasttree("downline", "m1", "--format", "csv", "--json")
+    assert (ran.code, "--json and --format csv are two forms: leave one of them out" in ran.err) == (2, True)
+    assert (await fasttree("downline", "m1", "--format", "json", "--json")).code == 0
+
+
+@pytest.mark.parametrize("command", ["held", "rejected", "describe"])
+async def test_options_that_would_do_nothing_are_none(fasttree: FastTree, command: str) -> None:
+    assert (await fasttree(command, "--node", "n1", "--min-position", "1")).code == 0
+    for option in ("--tree", "--volume-type", "--period"):
+        ran = await fasttree(command, option, "placement")
+        assert (ran.code, "No such option" in ran.err and option in ran.err) == (2, True)

@@ -34,7 +34,7 @@ async def test_a_member_that_differs_is_found(cluster: FakeCluster, fasttree: Fa
     assert ran.code == 1
     assert ran.json["equal"] is False
     assert [(one["what"], one["id"]) for one in ran.json["differences"]] == [("member", "m2")]
-    assert "the nodes do not hold the same (1 differences listed)" in ran.err
+    assert "the nodes do not hold the same (1 difference listed)" in ran.err
 
 
 async def test_a_member_that_only_one_node_has(cluster: FakeCluster, fasttree: FastTree) -> None:

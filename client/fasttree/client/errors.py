@@ -120,6 +120,13 @@ _BY_CODE: dict[grpc.StatusCode, type[CallError]] = {
 }
 
 
+#: What gRPC says before the reason itself: the address once more.
+_TRIED = re.compile(
+    "^failed to connect to all addresses; last error: (?:[A-Z]+: )?ip[^ ]+: "
+    "(?:Failed to connect to remote host: )?(?:connect: )?"
+)
+
+
 def has_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether a server wrote the status itself. Without details it may be a broken transport's or a proxy's."""
     return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
@@ -137,7 +144,7 @@ def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallEr
             if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
                 reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
     if kind is UnavailableError and not has_details(error):
-        text = f"nobody answers at {address} ({text or 'no connection'}); is the cluster up?"
+        text = f"nobody answers at {address} ({_TRIED.sub('', text) or 'no connection'}); is the cluster up?"
     elif kind is DeadlineExceededError and not has_details(error):
         text = f"no answer from {address} in time; ask again, or allow more with a longer timeout"
     elif kind is CallError:

@@ -16,6 +16,7 @@ from itertools import islice
 
 import grpc
 
+from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
 from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
@@ -148,7 +149,9 @@ class Push:
         left_s = self._options.patience_s - max(self._silent_s(), now - self._failing_since)
         if not retryable or left_s <= 0:
             failure: CallError = call_error(error, "PushUpdates", self._address)
-            failure.message += f" ({len(self._unacknowledged)} updates without a receipt: push them again, same ids)"
+            failure.message += (
+                f" ({counted(len(self._unacknowledged), 'update')} without a receipt: push again, same ids)"
+            )
             failure.args = (failure.message,)
             raise failure from error
         await asyncio.sleep(min(self._waits.next_s(), left_s))

@@ -12,6 +12,7 @@ The form is the proto3 JSON form of fasttree.v1.Update, with three liberties for
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -19,16 +20,12 @@ from google.protobuf import json_format
 
 from fasttree.client.amounts import from_hundredths, to_hundredths
 from fasttree.client.errors import UpdateFormatError
+from fasttree.client.json_form import ENUM_PREFIXES, check_change, check_value, digits, field_named
 from fasttree.v1 import types_pb2
 
-#: Short names: field -> prefix of the enum's values.
-_ENUM_PREFIXES = {
-    "kind": "MEMBER_KIND_",
-    "tree": "TREE_",
-    "mode": "REMOVAL_MODE_",
-    "volume": "REMOVAL_VOLUME_",
-    "action": "HELD_ACTION_",
-}
+_MEND = (
+    'write one object a line, such as {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}'
+)
 
 CHANGES = (
     "member_enrolled",
@@ -49,11 +46,14 @@ CHANGES = (
 def update_from_json(text: str) -> types_pb2.Update:
     """One line as an Update. Raises UpdateFormatError, which says what does not fit."""
     try:
-        content = json.loads(text, parse_float=Decimal)
-    except ValueError as error:
-        raise UpdateFormatError(f"not JSON ({error}): write one object a line") from None
+        content = json.loads(text, parse_float=Decimal, object_pairs_hook=_each_once)
+    except json.JSONDecodeError as error:
+        raise UpdateFormatError(f"not JSON from character {error.pos + 1} on: {_MEND}") from None
+    except (ValueError, RecursionError):
+        raise UpdateFormatError(f"not JSON: {_MEND}") from None
     if not isinstance(content, dict):
-        raise UpdateFormatError('not a JSON object: write {"update_id": …, "volume_posted": {…}}')
+        raise UpdateFormatError(f"not a JSON object: {_MEND}")
+    _check(content)
     try:
         update = json_format.ParseDict({key: _plain(value) for key, value in content.items()}, types_pb2.Update())
     except json_format.ParseError as error:
@@ -64,20 +64,51 @@ def update_from_json(text: str) -> types_pb2.Update:
         )
     if update.WhichOneof("change") is None:
         raise UpdateFormatError(f"no change in it: add one of {', '.join(CHANGES)}")
+    order = content.get("volume_posted") or content.get("volumePosted")
+    if order is not None and not {"amount", "amount_hundredths", "amountHundredths"} & order.keys():
+        raise UpdateFormatError('volume_posted has no amount: add "amount": "12.50", or a negative one for a return')
     return update
+
+
+def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise UpdateFormatError("a field stands there twice: leave one of them")
+    return content
+
+
+def _check(content: dict[str, Any]) -> None:
+    """Raises UpdateFormatError, in words of the one who wrote it."""
+    form, changes = types_pb2.Update.DESCRIPTOR, []
+    for name, value in content.items():
+        field = field_named(name, form)
+        if field is None:
+            raise UpdateFormatError(
+                f"there is no field {json.dumps(name[:48], ensure_ascii=False)} in an update: it has update_id and one "
+                f"of {', '.join(CHANGES)}"
+            )
+        if value is None:
+            continue
+        if field.message_type is None:
+            check_value(field.name, value, field)
+            continue
+        check_change(field.name, value, field.message_type)
+        changes.append(field.name)
+    if len(changes) > 1:
+        raise UpdateFormatError(f"{' and '.join(changes)} in one update: give each an update of its own")
 
 
 def update_to_json(update: types_pb2.Update) -> str:
     """The line that `update_from_json` reads: short names, amounts as decimals, default values left out."""
     content: dict[str, Any] = json_format.MessageToDict(update, preserving_proto_field_name=True)
-    for change in content.values():
+    for name, change in content.items():
         if not isinstance(change, dict):
             continue
-        if "amount_hundredths" in change:
-            change["amount"] = from_hundredths(int(change.pop("amount_hundredths")))
+        if name == "volume_posted":
+            change["amount"] = from_hundredths(int(change.pop("amount_hundredths", 0)))
         if "position" in change:
             change["position"] = int(change["position"])
-        for field, prefix in _ENUM_PREFIXES.items():
+        for field, prefix in ENUM_PREFIXES.items():
             if field in change:
                 change[field] = str(change[field]).removeprefix(prefix).lower()
     return json.dumps(content, ensure_ascii=False)
@@ -89,7 +120,7 @@ def _plain(value: Any) -> Any:
         return value
     plain: dict[str, Any] = {}
     for key, entry in value.items():
-        prefix = _ENUM_PREFIXES.get(key)
+        prefix = ENUM_PREFIXES.get(key)
         if key == "amount":
             plain["amount_hundredths"] = to_hundredths(_amount_text(entry))
         elif prefix is not None and isinstance(entry, str) and not entry.startswith(prefix):
@@ -105,4 +136,4 @@ def _plain(value: Any) -> Any:
 def _amount_text(entry: Any) -> str:
     if isinstance(entry, bool) or not isinstance(entry, (str, int, Decimal)):
         raise UpdateFormatError(f"amount is {entry!r}: write a number with at most two decimals, such as 12.50")
-    return f"{entry:f}" if isinstance(entry, Decimal) else str(entry)
+    return digits(entry) if isinstance(entry, Decimal) else str(entry)

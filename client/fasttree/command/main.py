@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -24,7 +24,21 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class ReaderGoneError(Exception):
+    """Whoever read our output has enough."""
+
+
+class Commands(click.Group):
+    """The commands."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click itself would call that a failure
+            raise ReaderGoneError from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @common_options
 def cli(session: Session) -> None:
     """A direct-selling genealogy in memory on two or more servers.
@@ -86,8 +100,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(EXIT_FAILED)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has enough; nothing may be written at exit any more either.
+    except (ReaderGoneError, BrokenPipeError):
+        # Nothing may be written at exit any more either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.inspection import LogVerification, log_path, runs_of, verify_log
+from services.shared.domain.sentences import counted
 from services.shared.files.checksums import file_sha256
 from services.shared.files.chunks import copy_file
 from services.shared.files.durable import PART, discard, make_folder, part_of, replace_durably
@@ -158,7 +159,7 @@ def _checked(path: Path) -> LogVerification:
     """What is in a log file, every record of which is good. Raises BackupError where one is not."""
     found = verify_log(path)
     if found.problems:
-        more = f", and {len(found.problems) - 1} more faults" if len(found.problems) > 1 else ""
+        more = f", and {counted(len(found.problems) - 1, 'more fault')}" if len(found.problems) > 1 else ""
         raise BackupError(f"{path}: {found.problems[0]}{more}; see docs/operations.md, `A damaged log`")
     return found
 

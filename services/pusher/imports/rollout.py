@@ -53,6 +53,7 @@ from services.pusher.imports.places import ImportPlaces, KnownImport
 from services.pusher.imports.settings import RolloutSettings
 from services.shared.backoff import Backoff
 from services.shared.cores import Tick
+from services.shared.domain.sentences import counted
 
 
 @dataclass(slots=True)
@@ -236,7 +237,7 @@ class Rollout:
         known.deaths += 1
         if known.deaths < self.settings.canary_deaths_max:
             return []
-        reason = f"{known.deaths} loads died of it, the last one on {event.node}: {event.reason}"
+        reason = f"{counted(known.deaths, 'load')} died of it, the last one on {event.node}: {event.reason}"
         return [self.places.move(load.import_id, ImportPlace.REFUSED, reason)]
 
     def _back_off(self, node: RolloutNode, note: str, now_s: float) -> None:

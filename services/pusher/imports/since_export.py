@@ -15,6 +15,7 @@ from collections.abc import Callable
 from fasttree.v1 import types_pb2
 from services.pusher.log.frames import update_bytes
 from services.pusher.log.store import LogDamagedError, LogStore, NotInLogError
+from services.shared.domain.sentences import counted
 from services.shared.wire.record import RecordDamagedError
 
 _SAMPLE_S = 1.0
@@ -64,7 +65,7 @@ class SinceExport:
         if first > as_of_position:
             return ""
         count = as_of_position + 1 - first
-        came = "1 update came" if count == 1 else f"{count} updates came"
+        came = counted(count, "update came", "updates came")
         return (
             f"{assumed}, and {came} since it was last written, or about then ({self._named(first, as_of_position)}); "
             f"{_HOW_TO_NAME}"

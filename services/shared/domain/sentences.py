@@ -1,4 +1,4 @@
-"""How a refusal shows the value that it refuses."""
+"""How a message shows the value that it refuses, and says a number of things."""
 
 from __future__ import annotations
 
@@ -33,3 +33,12 @@ def quoted(text: str) -> str:
 def quoted_bytes(field: bytes) -> str:
     """The same of a value that may be no UTF-8."""
     return quoted(field[: _SHOWN_CHARACTERS * 4].decode("utf-8", "backslashreplace"))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its noun, and with its verb where the message has one: "1 row was", "2,000 rows were".
+
+    `many`: what follows any other number than 1; without it, `one` and an s. The client has its own, since it imports
+    nothing of the services.
+    """
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

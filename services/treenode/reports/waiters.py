@@ -6,6 +6,7 @@ import asyncio
 import heapq
 import itertools
 
+from services.shared.domain.sentences import counted
 from services.shared.serving.errors import OutOfRangeError, ResourceExhaustedError, UnavailableError
 
 _ENDS = "the node is asked to end; ask another one"
@@ -59,7 +60,7 @@ class PositionWaiters:
             raise UnavailableError(_ENDS)
         if self.count >= self._waiters_max:
             raise ResourceExhaustedError(
-                f"{self.count} calls wait for a position already: try again, or another node",
+                f"{counted(self.count, 'call waits', 'calls wait')} for a position already: try again, or another node",
                 reason="TOO_MANY_WAITS",
                 retry_after_s=_RETRY_S,
             )

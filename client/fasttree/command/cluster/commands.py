@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fasttree.client import CallError, Client, EndpointsError, UnavailableError, update_to_json
+from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
 from fasttree.command.output import print_json, print_json_line, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, types_pb2
@@ -35,6 +35,8 @@ def status(session: Session) -> None:
     """Nodes with role, state, epoch, import, position and lag; the log; imports."""
     view, pusher, problems = run(_look(session))
     content = _status_json(view, pusher)
+    if view is None and pusher is None:
+        content["nodes"] = [_named_json(node) for node in session.endpoints().nodes]
     problems += map(_difference_text, content["differences"])
     if session.json:
         print_json({**content, "problems": problems})
@@ -144,6 +146,23 @@ def _streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
     }
 
 
+def _named_json(node: NodeEndpoint) -> dict[str, Any]:
+    """A node that nobody says anything of."""
+    return {
+        "node": node.name,
+        "role": "",
+        "state": "unknown",
+        "epoch": 0,
+        "import_id": None,
+        "position": None,
+        "lag": None,
+        "connected": None,
+        "note": "",
+        "alive": None,
+        "instant": node.instant,
+    }
+
+
 def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
     """An import and how far each node is with it."""
     return {
@@ -182,8 +201,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
             state += " (halted)"
         if node.get("loading_import_id"):
             state += f" (import {node['loading_import_id']}: {node['loading_percent']} %)"
-        lag = "" if node["lag"] is None else node["lag"]
-        rows.append([node["node"], node["role"], state, node["epoch"] or "", node["import_id"], node["position"], lag])
+        figures = ["" if node[name] is None else node[name] for name in ("import_id", "position", "lag")]
+        rows.append([node["node"], node["role"], state, node["epoch"] or "", *figures])
     print_table(columns, rows)
     for node in content["nodes"]:
         if node.get("note"):
@@ -229,6 +248,8 @@ def switchover(session: Session, to_node: str) -> None:
                 "took_ms": answer.took_ms,
             }
         )
+    elif answer.from_node == answer.to_node:
+        click.echo(f"{answer.to_node} is primary already, epoch {answer.epoch}")
     else:
         click.echo(
             f"{answer.to_node} is primary (before: {answer.from_node or 'none'}), epoch {answer.epoch}, "

@@ -25,6 +25,7 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, Endpoints
+from fasttree.client.counts import counted
 from fasttree.command.cluster.drill_load import Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -238,7 +239,10 @@ class Drill:
             twice = max(twice, answer.member.pv_hundredths - orders.acknowledged)
         step.figures.update(lost=lost, twice=twice)
         if lost or twice:
-            raise DrillError(f"{lost} orders with a receipt are missing, {twice} count twice; keep all logs and state")
+            raise DrillError(
+                f"{counted(lost, 'order with a receipt is', 'orders with a receipt are')} missing, "
+                f"{counted(twice, 'counts', 'count')} twice; keep all logs and state"
+            )
 
     async def _equal(self, position: int) -> None:
         """All nodes at a position with the same digest."""

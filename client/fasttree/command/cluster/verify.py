@@ -17,6 +17,7 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, NodeEndpoint, NotFoundError
+from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -66,14 +67,16 @@ def verify(session: Session, position: int | None, limit: int) -> None:
     if problems:
         raise CommandError("; ".join(problems))
     if not equal:
-        first = f"{len(differences)} differences listed" if differences else "no member found that differs"
+        first = f"{counted(len(differences), 'difference')} listed" if differences else "no member found that differs"
         raise CommandError(
             f"the nodes do not hold the same ({first}); take the node that is wrong out, see docs/operations.md, "
             "`Two nodes differ`"
         )
     if not session.json:
         import_id, at, _ = answered[0].state
-        click.echo(f"{len(answered)} nodes hold the same at import {import_id}, position {at}")
+        click.echo(
+            f"{counted(len(answered), 'node holds', 'nodes hold')} the same at import {import_id}, position {at}"
+        )
 
 
 def _digest_json(digest: NodeDigest) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 
 from fasttree.client import Client, FailedPreconditionError, UploadOptions
+from fasttree.client.counts import counted
 from fasttree.command.cluster.commands import import_json
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -142,17 +144,21 @@ async def _watch(client: Client, session: Session, import_id: int) -> pusher_pb2
     progress = Progress(quiet=session.json)
     phases: dict[str, int] = {}
     status = pusher_pb2.ImportStatus()
-    async for status in client.watch_import(import_id):
-        for node in status.nodes:
-            phase = node.progress.phase
-            if phase not in _PHASES:
-                continue
-            text = f"{node.node} {_PHASES[phase]}"
-            if phases.get(node.node) != phase:
-                phases[node.node] = phase
-                progress.line(text)
-            else:
-                progress.renew(f"{text} {node.progress.percent} %")
+    try:
+        async for status in client.watch_import(import_id):
+            for node in status.nodes:
+                phase = node.progress.phase
+                if phase not in _PHASES:
+                    continue
+                text = f"{node.node} {_PHASES[phase]}"
+                if phases.get(node.node) != phase:
+                    phases[node.node] = phase
+                    progress.line(text)
+                else:
+                    progress.renew(f"{text} {node.progress.percent} %")
+    except asyncio.CancelledError:
+        progress.line(f"import {import_id} rolls out all the same; `fasttree status` shows how far it is")
+        raise
     progress.clear()
     return status
 
@@ -200,5 +206,5 @@ def _summary(status: pusher_pb2.ImportStatus) -> str:
     content = import_json(status)
     rows = max((node["rows"] for node in content["nodes"]), default=0)
     nodes = ", ".join(f"{node['node']} {node['phase']}" for node in content["nodes"]) or "no node yet"
-    counted = f", {rows} rows" if rows else ""
-    return f"import {content['import_id']} {content['file_name']}: {content['state']}{counted} ({nodes})"
+    of_rows = f", {counted(rows, 'row')}" if rows else ""
+    return f"import {content['import_id']} {content['file_name']}: {content['state']}{of_rows} ({nodes})"

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, common_options
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
@@ -80,5 +81,5 @@ def _json(copied: Copied) -> dict[str, Any]:
 
 def _text(copied: Copied) -> str:
     log = copied.log
-    files = f"{len(copied.imports)} import file{'s' if len(copied.imports) != 1 else ''}"
+    files = counted(len(copied.imports), "import file")
     return f"log {log.log_id}, positions {log.first_position} to {log.last_position}, {files}"

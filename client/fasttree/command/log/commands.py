@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from fasttree.client import update_to_json
+from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -109,7 +110,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
     if session.json:
         print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
     else:
-        click.echo(f"{position - start + 1} records, positions {start} to {position}: sound")
+        click.echo(f"{counted(position - start + 1, 'record')}, positions {start} to {position}: sound")
 
 
 @log.command()
@@ -178,11 +179,14 @@ def _verify_folder(session: Session, folder: Path) -> None:
             click.echo(problem)
     if found.problems:
         raise CommandError(
-            f"{len(found.problems)} faults in the log of {folder}, {found.records} records are sound; "
+            f"{counted(len(found.problems), 'fault')} in the log of {folder}, "
+            f"{counted(found.records, 'record is', 'records are')} sound; "
             "see docs/operations.md, `A damaged log`"
         )
     if not session.json:
-        click.echo(f"{found.records} records, positions {found.first_position} to {found.last_position}: sound")
+        click.echo(
+            f"{counted(found.records, 'record')}, positions {found.first_position} to {found.last_position}: sound"
+        )
 
 
 @contextlib.contextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
+import re
 import stat
 import sys
 from collections import deque
@@ -14,6 +16,7 @@ from typing import Any
 import click
 
 from fasttree.client import PushOptions, UpdateFormatError, update_from_json
+from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -29,6 +32,11 @@ _OUTCOMES = {
     types_pb2.OUTCOME_REJECTED: "rejected",
 }
 _LINE_BYTES_MAX = 1 << 20
+#: Refused updates of one kind that are told one by one, and kinds that are told apart.
+_TOLD_OF_A_KIND = 10
+_KINDS_MAX = 100
+#: What differs from one refusal to the next of its kind: values in quotes, ids and numbers.
+_VALUES = re.compile(r'"[^"]*"|\S*\d\S*')
 
 
 @click.command()
@@ -49,16 +57,21 @@ def push(session: Session, source: Path, ack: str) -> None:
 
     Pushing the same file again is safe: an update_id is taken once. --json prints a receipt for each update.
     """
-    lines = Lines(source)
-    count = run(_push(session, lines, PushOptions(ack_level=_LEVELS[ack], patience_s=session.timeout_s)))
+    lines, count = Lines(source), Count()
+    try:
+        run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack], patience_s=session.timeout_s)))
+    except KeyboardInterrupt:
+        click.echo(
+            f"interrupted; {count.text()}; what has no receipt may be pushed again, nothing counts twice", err=True
+        )
+        raise
     if not session.json:
         click.echo(count.text())
     if lines.problem:
-        raise CommandError(
-            f"{lines.problem} (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
-        )
+        before = " (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
+        raise CommandError(lines.problem + before * (count.all > 0))
     if count.refused:
-        raise CommandError(f"{count.refused} of {count.all} updates were refused; the reasons stand above")
+        raise CommandError(f"{count.refused} of {counted(count.all, 'update')} refused; the reasons stand above")
 
 
 class Count:
@@ -84,7 +97,7 @@ class Count:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
     def text(self) -> str:
-        text = f"pushed {self.all} {'update' if self.all == 1 else 'updates'}"
+        text = f"pushed {counted(self.all, 'update')}"
         parts = [f"{self.all - self.duplicates - self.refused} new"]
         parts += [f"{self.duplicates} known already"] if self.duplicates else []
         parts += [f"{self.refused} refused"] if self.refused else []
@@ -93,9 +106,35 @@ class Count:
         return f"{text}: {', '.join(parts)}{where if self.last else ''}"
 
 
-async def _push(session: Session, lines: Lines, options: PushOptions) -> Count:
-    count = Count()
+class Refusals:
+    """Tells why updates are refused: the first few of each kind line by line, of the others how many there are."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        #: By what is left of a reason without its values: how often it came, and the first one.
+        self._kinds: dict[str, tuple[int, str]] = {}
+
+    def tell(self, where: str, reason: str) -> None:
+        """One refused update."""
+        kind = _VALUES.sub("", reason)
+        if kind not in self._kinds and len(self._kinds) == _KINDS_MAX:
+            kind = ""
+        number, first = self._kinds.get(kind, (0, reason))
+        self._kinds[kind] = number + 1, first
+        if number < _TOLD_OF_A_KIND:
+            self._progress.line(f"error: {where}: {reason}")
+
+    def end(self) -> None:
+        """Says of which kinds there were more."""
+        for number, first in self._kinds.values():
+            if number > _TOLD_OF_A_KIND:
+                more = counted(number - _TOLD_OF_A_KIND, "more update")
+                self._progress.line(f"error: {more} refused for a reason such as: {first}; --json tells each")
+
+
+async def _push(session: Session, lines: Lines, count: Count, options: PushOptions) -> None:
     progress = Progress(quiet=session.json)
+    refusals = Refusals(progress)
     async with session.client() as client:
         async for receipt in client.push(lines.updates(), options):
             line = lines.numbers.popleft()
@@ -103,11 +142,11 @@ async def _push(session: Session, lines: Lines, options: PushOptions) -> Count:
             if session.json:
                 print_json_line(receipt_json(receipt))
             elif receipt.code:
-                progress.line(f"error: {lines.name}, line {line} ({receipt.update_id}): {receipt.message}")
+                refusals.tell(f"{lines.name}, line {line} ({receipt.update_id})", receipt.message)
             if count.all % 1_000 == 0:
                 progress.renew(f"pushed {count.all}")
+    refusals.end()
     progress.clear()
-    return count
 
 
 def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
@@ -138,13 +177,17 @@ class Lines:
         try:
             async for line in self._lines():
                 number += 1
+                if number == 1:
+                    line = line.removeprefix(codecs.BOM_UTF8)  # some editors of Windows write it
                 if not line.strip():
                     continue
                 update = update_from_json(line.decode("utf-8"))
                 self.numbers.append(number)
                 yield update
-        except (UpdateFormatError, UnicodeDecodeError) as error:
+        except UpdateFormatError as error:
             self.problem = f"{self.name}, line {number}: {error}"
+        except UnicodeDecodeError:
+            self.problem = f"{self.name}, line {number}: not UTF-8: save the file as UTF-8"
         except ValueError:
             self.problem = f"{self.name}, line {number + 1}: longer than {_LINE_BYTES_MAX} bytes; one update a line"
         except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import Client, Reports, from_hundredths
+from fasttree.client.counts import counted
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
 from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
@@ -67,26 +68,44 @@ class Asked:
         return self._min_position
 
 
-def report_options(command: Command) -> Command:
-    """Adds what every report takes; the command gets it as `asked`."""
+#: What a report is of.
+_OF = [
+    click.option("--tree", type=click.Choice(list(_TREES)), default="sponsor", help="Which tree to walk."),
+    click.option("--volume-type", default="", help="Type of pv and gv; the cluster's first where not given."),
+    click.option("--period", default="", help='Period of pv and gv, "YYYY-MM"; the current one where not given.'),
+]
+#: Who is asked, and when.
+_FROM = [
+    click.option("--min-position", type=click.IntRange(min=0), default=0, help="Wait until this position is applied."),
+    click.option("--node", default="", help="Ask this node instead of the VIP."),
+]
 
+
+def report_options(command: Command) -> Command:
+    """Adds what every report about members takes; the command gets it as `asked`."""
+    return _with_asked(command, [*_OF, *_FROM])
+
+
+def answer_options(command: Command) -> Command:
+    """The same of a report that is neither of a tree nor of a volume."""
+    return _with_asked(command, _FROM)
+
+
+def _with_asked(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
     def gathered(
-        *args: Any, tree: str, volume_type: str, period: str, min_position: int, node: str, **further: Any
+        *args: Any,
+        min_position: int,
+        node: str,
+        tree: str = "sponsor",
+        volume_type: str = "",
+        period: str = "",
+        **further: Any,
     ) -> Any:
         return command(*args, asked=Asked(tree, volume_type, period, min_position, node), **further)
 
     gathered.__name__ = command.__name__
     gathered.__doc__ = command.__doc__
     gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    options = [
-        click.option("--tree", type=click.Choice(list(_TREES)), default="sponsor", help="Which tree to walk."),
-        click.option("--volume-type", default="", help="Type of pv and gv; the cluster's first where not given."),
-        click.option("--period", default="", help='Period of pv and gv, "YYYY-MM"; the current one where not given.'),
-        click.option(
-            "--min-position", type=click.IntRange(min=0), default=0, help="Wait until this position is applied."
-        ),
-        click.option("--node", default="", help="Ask this node instead of the VIP."),
-    ]
     for option in reversed(options):
         option(gathered)
     return gathered  # type: ignore[return-value]
@@ -243,7 +262,7 @@ def summary(session: Session, member_id: str, levels: int, asked: Asked) -> None
         )
         click.echo()
     total = _group(answer.total)
-    click.echo(f"{total['members']} members, pv {total['pv']}, {as_of_text(answer.as_of)}")
+    click.echo(f"{counted(total['members'], 'member')}, pv {total['pv']}, {as_of_text(answer.as_of)}")
 
 
 def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:
@@ -261,6 +280,8 @@ def downline(
     session: Session, member_id: str, levels: int, form: str | None, columns: tuple[str, ...], asked: Asked
 ) -> None:
     """A whole downline in tree order, the member itself first; no ID: every root's."""
+    if session.json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} are two forms: leave one of them out")
 
     async def batches(reports: Reports, wanted: Sequence[str]) -> Batches:
         request = report_pb2.StreamDownlineRequest(
@@ -342,7 +363,7 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
 
 @click.command()
 @common_options
-@report_options
+@answer_options
 def describe(session: Session, asked: Asked) -> None:
     """What the tree has: counts, volume types, periods, columns."""
 

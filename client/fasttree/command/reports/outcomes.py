@@ -10,7 +10,7 @@ import click
 
 from fasttree.client import Client, PushOptions, Reports
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.reports.commands import PAGE_SIZE, Asked, report_options
+from fasttree.command.reports.commands import PAGE_SIZE, Asked, answer_options
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
@@ -70,7 +70,7 @@ _update_id_option = click.option(
 @_update_id_option
 @_limit_option
 @common_options
-@report_options
+@answer_options
 @click.pass_context
 def held(
     context: click.Context, session: Session, member_id: str, update_id_prefix: str, limit: int, asked: Asked
@@ -185,7 +185,7 @@ async def _why_rejected(client: Client, receipt: pusher_pb2.Receipt) -> str:
 @_update_id_option
 @_limit_option
 @common_options
-@report_options
+@answer_options
 def rejected(session: Session, update_id_prefix: str, limit: int, asked: Asked) -> None:
     """Updates that could never be taken, with the reason; the newest 10,000."""
 

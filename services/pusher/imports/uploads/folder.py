@@ -31,6 +31,7 @@ from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.uploads.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.pusher.imports.uploads.markers import POSITION_MAX, MarkerError, read_marker
 from services.pusher.imports.uploads.whole import ends_within_a_line
+from services.shared.domain.sentences import counted
 from services.shared.files.checksums import file_sha256
 from services.shared.files.durable import (
     PART,
@@ -315,6 +316,8 @@ def _result_text(status: pusher_pb2.ImportStatus) -> str:
         if progress.reason:
             lines.append(f"{node.node}: {progress.reason}")
         if progress.rejected_count:
-            lines.append(f"{node.node}: {progress.rejected_count} rows were rejected; the first ones:")
+            lines.append(
+                f"{node.node}: {counted(progress.rejected_count, 'row was', 'rows were')} rejected; the first:"
+            )
         lines += [f"line {row.line}, {row.column or 'whole row'}: {row.reason}" for row in progress.rejected_rows]
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from services.shared.domain.sentences import counted
 from services.treenode.tree.kernels.kernel import Int64s
 
 #: A file's first row stands on line 2, below the header.
@@ -95,8 +96,8 @@ def refuse_rows(rows: list[RejectedRow], count: int, remark: str = "") -> Import
     """The refusal of a file for its rows: `rows` are the first of `count`, by line."""
     first = rows[0]
     where = f"line {first.line}" + (f", column {first.column}" if first.column else "")
-    noun = "row is" if count == 1 else "rows are"
-    reason = f"import refused: {count:,} {noun} wrong, the first at {where}: {first.reason}"
+    wrong = counted(count, "row is", "rows are")
+    reason = f"import refused: {wrong} wrong, the first at {where}: {first.reason}"
     return ImportRefusedError(Refusal(f"{reason}; {remark}" if remark else reason, tuple(rows), count))
 
 

@@ -11,6 +11,7 @@ import contextlib
 import weakref
 from collections import deque
 
+from services.shared.domain.sentences import counted
 from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports.copy.buffers import Buffers
 
@@ -48,7 +49,8 @@ class CopyRoom:
             return
         if len(self._waiting) >= self._waiting_max:
             raise ResourceExhaustedError(
-                f"{len(self._waiting)} reports wait for memory already: try again, or another node",
+                f"{counted(len(self._waiting), 'report waits', 'reports wait')} for memory already: try again, "
+                "or another node",
                 reason="TOO_MANY_COPIES",
                 retry_after_s=RETRY_S,
             )

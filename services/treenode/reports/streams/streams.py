@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import TypeAlias
 
+from services.shared.domain.sentences import counted
 from services.shared.serving.errors import ResourceExhaustedError
 from services.treenode.reports.limits import ReportLimits
 from services.treenode.reports.streams.stalls import StallWatch
@@ -38,7 +39,8 @@ class Streams:
         """
         if self._count >= self._limits.streams_max:
             raise ResourceExhaustedError(
-                f"{self._count} streams are under way, the most that this node allows: try again, or another node",
+                f"{counted(self._count, 'stream is', 'streams are')} under way, the most that this node allows: "
+                "try again, or another node",
                 reason="TOO_MANY_STREAMS",
             )
         self._count += 1
