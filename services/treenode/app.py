@@ -132,6 +132,11 @@ class TreeNode:
         self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
             heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
+            self.metrics.gauge(
+                "loop_delay_seconds",
+                "How long the event loop was held up at most in the last minute: an alarm from half a lease on.",
+                lambda: heartbeat.loop_delay_s,
+            )
             self.background.start(heartbeat.run(), "keeps the lease")
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
@@ -246,8 +251,8 @@ class TreeNode:
         return Verdict(self.runner.core.life.ready, text)
 
     def _is_primary(self) -> Verdict:
-        # By the clock, not by the last tick: a process that was frozen is no primary even before it notices.
-        return Verdict(self.runner.core.role.is_primary(now_s()), self.runner.core.state.name)
+        # A process that was frozen is no primary even before it notices.
+        return Verdict(self.runner.is_primary, self.runner.core.state.name)
 
     async def _announce(self) -> None:
         while True:

@@ -56,6 +56,9 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
 
     #: Time between two heartbeats to the coordinator, in seconds.
     heartbeat_s: Seconds = 0.25
+    #: Heartbeats leave from a thread of their own, so a node that is busy keeps its role. One whose event loop has said
+    #: nothing for so long, in seconds, is taken for dead: no more leave, and the lease ends.
+    loop_silence_s_max: Seconds = 3.0
     node: NodeSettings = field(default_factory=NodeSettings)
     #: How long a node that is asked to end goes on answering, so that load balancers see that it is not ready.
     drain_notice_s: SecondsFrom0 = 0.5

@@ -1,7 +1,10 @@
-"""A simulated node's heartbeats, as `services/treenode/heartbeat.py` sends them."""
+"""A simulated node's heartbeats, as `services/treenode/heartbeat.py` sends them: some while the node is busy, with its
+word of before."""
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.coordinator.election.events import Answer, Heartbeat, NodeState, Role
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 RECONNECT_S = (0.05, 0.7)
 #: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
 UNANSWERED_MAX = 8
+#: How many heartbeats leave while the node is busy.
+BUSY_SHARE = 0.1
 
 
 class Heartbeats:
@@ -24,6 +29,10 @@ class Heartbeats:
         self._sequence = 0
         self._stream: End | None = None
         self._unanswered = 0
+        #: The last word that the node said of itself, and when; None before the first.
+        self._word: tuple[Heartbeat, float] | None = None
+        # Of its own, so that the rest of a seed's story does not hang on it.
+        self._random = random.Random(f"{node.name} {node.life}")
 
     def start(self) -> None:
         """The first one, and all after it."""
@@ -58,19 +67,25 @@ class Heartbeats:
             return
         self._sequence += 1
         self._unanswered += 1
-        node.handle(HeartbeatSent(self._sequence))
-        core = node.core
-        end.send(
-            Heartbeat(
-                node=node.name,
-                incarnation=node.incarnation,
-                sequence=self._sequence,
-                state=NodeState(core.state),
-                import_id=core.sequence.import_id,
-                position=core.sequence.position,
-                primary_epoch=core.role.primary_epoch,
-                known_epoch=core.role.epoch,
-            )
+        now_s = node.clock.now()
+        if self._word is None or self._random.random() >= BUSY_SHARE:
+            node.handle(HeartbeatSent(self._sequence))
+            self._word = (self._stands(), now_s)
+        else:
+            node.handle(HeartbeatSent(self._sequence, now_s, self._word[1]))
+        end.send(replace(self._word[0], sequence=self._sequence))
+
+    def _stands(self) -> Heartbeat:
+        node, core = self._node, self._node.core
+        return Heartbeat(
+            node=node.name,
+            incarnation=node.incarnation,
+            sequence=self._sequence,
+            state=NodeState(core.state),
+            import_id=core.sequence.import_id,
+            position=core.sequence.position,
+            primary_epoch=core.role.primary_epoch,
+            known_epoch=core.role.epoch,
         )
 
     def _answered(self, answer: Answer) -> None:

@@ -1,8 +1,10 @@
-"""A defect of the engine, for every process whose PYTHONPATH begins with this folder. The product knows nothing of it.
+"""Defects, for every process whose PYTHONPATH begins with this folder. The product knows nothing of it.
 
 The engine fails at each update whose id begins with "poison": before it has changed anything, or, with "poison-midway",
 after. With "poison-held" it fails once the update is no longer held; with "poison-at-NAME/", only the node of that name
 does. "deadly" ends the process. At "differ-at-NAME/" that node counts a rank too much, and nothing fails.
+
+While the file that FASTTREE_HOLD_LOOP names is there, each node's event loop is held up for 0.8 s of every second.
 """
 
 from __future__ import annotations
@@ -10,10 +12,9 @@ from __future__ import annotations
 import importlib.machinery
 import os
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-
-BROKEN = "services.treenode.tree.changes"
 
 
 class PlantingFinder:
@@ -22,7 +23,7 @@ class PlantingFinder:
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """As the finders of Python's own import system do."""
-        if name != BROKEN:
+        if name not in PLANTS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
@@ -30,13 +31,13 @@ class PlantingFinder:
 
             def load_and_plant(module: ModuleType) -> None:
                 load(module)
-                _plant(module)
+                PLANTS[name](module)
 
             spec.loader.exec_module = load_and_plant  # type: ignore[method-assign]
         return spec
 
 
-def _plant(module: ModuleType) -> None:
+def _plant_in_engine(module: ModuleType) -> None:
     attempt = module.attempt
 
     def broken(tree: Any, update: Any) -> Any:
@@ -62,5 +63,28 @@ def _is_meant(update_id: str, prefix: str = "poison-at-") -> bool:
     name = update_id.removeprefix(prefix).partition("/")[0]
     return any(argument.endswith(f"treenode.name={name}") for argument in sys.argv)
 
+
+def _plant_in_heartbeat(module: ModuleType) -> None:
+    import asyncio
+    import time
+
+    run = module.Heartbeat.run
+
+    def hold(loop: asyncio.AbstractEventLoop) -> None:
+        if os.path.exists(os.environ.get("FASTTREE_HOLD_LOOP", "")):
+            time.sleep(0.8)
+        loop.call_later(0.2, hold, loop)
+
+    async def held(self: Any) -> None:
+        hold(asyncio.get_running_loop())
+        await run(self)
+
+    module.Heartbeat.run = held
+
+
+PLANTS: dict[str, Callable[[ModuleType], None]] = {
+    "services.treenode.tree.changes": _plant_in_engine,
+    "services.treenode.heartbeat": _plant_in_heartbeat,
+}
 
 sys.meta_path.insert(0, PlantingFinder)

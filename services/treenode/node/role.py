@@ -18,6 +18,8 @@ The rules:
    heartbeat; one that stops being ready demotes itself at once.
 7. Each change of role is told to the coordinator at once (`HeartbeatNow`), not at the next beat: a switchover waits
    for it. So is each answer that came unasked: the coordinator wants to know where the node stands now.
+8. What a heartbeat says may be older than the heartbeat: it leaves in time though the node is busy. One that says
+   where the node stood before it stepped down counts, for rule 5, as one from before.
 """
 
 import math
@@ -36,6 +38,9 @@ class HeartbeatSent:
     """A heartbeat is about to leave; must come before it does, or the lease would seem longer than it is."""
 
     sequence: int
+    #: When it leaves, and when the node stood as it says, on the node's clock; None: at this moment.
+    sent_at_s: float | None = None
+    stood_at_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,8 @@ class RoleCore:
         self._answered_sequence = 0
         #: Where it stepped down in the current epoch: the first heartbeat whose answer may give the role back.
         self._grants_from_sequence = 0
+        #: When that was.
+        self._stepped_down_at_s = -math.inf
         #: The highest epoch heard; never falls.
         self.epoch = 0
         #: Set while primary, and only then: when the node demotes itself.
@@ -125,7 +132,7 @@ class RoleCore:
             case Tick():
                 pass
             case HeartbeatSent():
-                self._note_sent(event.sequence, now_s)
+                self._note_sent(event, now_s)
             case ReadyChanged():
                 self.ready = event.ready
                 if not event.ready:
@@ -142,11 +149,13 @@ class RoleCore:
             return self._demote(f"no answer of the coordinator in time; the lease of epoch {self.epoch} is over")
         return []
 
-    def _note_sent(self, sequence: int, now_s: float) -> None:
-        newest = next(reversed(self._sent_at_s), self._answered_sequence)
+    def _note_sent(self, sent: HeartbeatSent, now_s: float) -> None:
+        sequence, newest = sent.sequence, next(reversed(self._sent_at_s), self._answered_sequence)
         if sequence <= newest:
             raise ValueError(f"role: heartbeat {sequence} after {newest}; sequences must rise")
-        self._sent_at_s[sequence] = now_s
+        self._sent_at_s[sequence] = now_s if sent.sent_at_s is None else min(now_s, sent.sent_at_s)
+        if sent.stood_at_s is not None and sent.stood_at_s <= self._stepped_down_at_s:
+            self._grants_from_sequence = sequence + 1
         if len(self._sent_at_s) > HEARTBEATS_REMEMBERED:
             self._sent_at_s.popitem(last=False)
 
@@ -192,6 +201,7 @@ class RoleCore:
         if self.lease_until_s is None:
             return []
         self.lease_until_s = None
+        self._stepped_down_at_s = self._now_s
         self._grants_from_sequence = next(reversed(self._sent_at_s), self._answered_sequence) + 1
         return [Demoted(reason), HeartbeatNow()]
 

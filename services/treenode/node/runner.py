@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
@@ -24,7 +26,14 @@ from services.treenode.node.builds import BuildShell
 from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
 from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
-from services.treenode.node.role import AnswerRefused, Demoted, HeartbeatNow, Promoted
+from services.treenode.node.role import (
+    AnswerRefused,
+    Demoted,
+    HeartbeatNow,
+    HeartbeatSent,
+    LeaseAnswered,
+    Promoted,
+)
 from services.treenode.node.search import SearchAction
 from services.treenode.node.sequence_events import (
     AnswerStatus,
@@ -79,8 +88,12 @@ class NodeRunner:
         self.waiters, self.served_waiters = (PositionWaiters(settings.report_position_waits_max) for _ in range(2))
         #: What is served instead of it, in a node that went over to another log; None where it is served itself.
         self.old: OldTree[Tree] | None = None
-        #: Set when a heartbeat should leave at once; the heartbeat clears it.
-        self.heartbeat_wanted = asyncio.Event()
+        #: Set when a heartbeat should leave at once; the heartbeat's thread clears it.
+        self.heartbeat_wanted = threading.Event()
+        #: What that thread sent and heard, and when; it adds at the end, the loop takes them off.
+        self.lease_words: deque[tuple[HeartbeatSent | LeaseAnswered, float]] = deque()
+        #: The newest time that the core was told.
+        self._told_s = now_s()
         #: Set when the pusher has to hear where the node stands; the streams clear it.
         self.status_wanted = asyncio.Event()
         #: Health changes, in the order to announce them.
@@ -182,9 +195,25 @@ class NodeRunner:
 
         Raises PositionGapError for records that can't be taken.
         """
-        actions = self.core.handle(event, now_s())
+        # First what was heard before it: a lease that was renewed while this loop was held up is not over.
+        self.hear_lease_words()
+        self._told_s = max(self._told_s, now_s())
+        actions = self.core.handle(event, self._told_s)
         self._perform(actions)
         return actions
+
+    def hear_lease_words(self) -> None:
+        """Takes what the heartbeat's thread has left, each as of when it was sent or came."""
+        while self.lease_words:
+            word, at_s = self.lease_words.popleft()
+            self._told_s = max(self._told_s, at_s)
+            self._perform(self.core.handle(word, self._told_s))
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether the node may call itself primary at this very moment: by the clock, not by the last tick."""
+        self.hear_lease_words()
+        return self.core.role.is_primary(now_s())
 
     def moved(self) -> None:
         """Where the node stands, or how fresh it is, may have changed: whoever waits for its position goes on."""
