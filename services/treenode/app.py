@@ -114,6 +114,12 @@ class TreeNode:
         self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes())
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
+        self.heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
+        self.metrics.gauge(
+            "loop_delay_seconds",
+            "How long a heartbeat waited for the event loop at most in the last minute: an alarm from half a lease on.",
+            lambda: self.heartbeat.loop_delay_s,
+        )
         #: Set once every kernel is loaded.
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
@@ -131,13 +137,7 @@ class TreeNode:
         await self._listen()
         self.background.start(self._announce(), "announces health")
         if self.cluster.coordinator:
-            heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
-            self.metrics.gauge(
-                "loop_delay_seconds",
-                "How long the event loop was held up at most in the last minute: an alarm from half a lease on.",
-                lambda: heartbeat.loop_delay_s,
-            )
-            self.background.start(heartbeat.run(), "keeps the lease")
+            self.background.start(self.heartbeat.run(), "keeps the lease")
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
         # rarer calls are loaded once the node serves.
