@@ -108,6 +108,11 @@ class _Checked:
             sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])
             sponsor = members.find(sponsor_ids)
             columns = pool.submit(self._columns_by_role)
+            texts = {
+                place: pool.submit(self._assembly.take_texts, place)
+                for place, column in enumerate(self._columns)
+                if column.is_text
+            }
             wrong = [*wrong_ids(members, self._lines), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
             if Role.PLACEMENT_ID in self._places:
                 placement_ids = self._assembly.ids(self._places[Role.PLACEMENT_ID])
@@ -126,8 +131,8 @@ class _Checked:
                 volumes[column.volume] = self._assembly.values(place)
             elif column.role is Role.FURTHER:
                 values = self._assembly.values(place)
-                texts = (self._assembly.take_texts(place),) if column.is_text else ()
-                further[column.name] = FurtherColumn(column.kind, values, *texts)
+                of_column = (texts[place].result(),) if column.is_text else ()
+                further[column.name] = FurtherColumn(column.kind, values, *of_column)
         return ImportTable(
             member_ids=members.ids,
             sponsor=sponsor,

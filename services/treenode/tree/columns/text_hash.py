@@ -64,6 +64,8 @@ class Scratch(NamedTuple):
     #: (LANES,): which of the texts is in the lane, -1: none; how many of its bytes are in the state.
     indices: Int64s
     done: Int64s
+    #: (LANES,): how many words of the lane's block may be other than 0.
+    filled: Int64s
     #: (_REMEMBERED,): references and the hashes of their texts.
     references: Int64s
     hashes: UInt64s
@@ -74,6 +76,7 @@ def scratch() -> Scratch:
     return Scratch(
         np.zeros(_WORDS, np.uint64),
         np.full(LANES, -1, np.int64),
+        np.zeros(LANES, np.int64),
         np.zeros(LANES, np.int64),
         np.zeros(_REMEMBERED, np.int64),
         np.zeros(_REMEMBERED, np.uint64),
@@ -174,7 +177,7 @@ def _slot_of(reference: Whole) -> Whole:
     return whole(mixed(np.uint64(reference)) & np.uint64(_REMEMBERED - 1))
 
 
-@kernel
+@inlined
 def _next_text(
     references: Int64s, index: Whole, table: Int64s, remembered: Int64s, hashes: UInt64s, out: UInt64s
 ) -> Whole:
@@ -193,8 +196,8 @@ def _next_text(
     return index
 
 
-@kernel
-def _fill(words: UInt64s, lane: Whole, text: UInt8s, done: Whole) -> Whole:
+@inlined
+def _fill(words: UInt64s, filled: Int64s, lane: Whole, text: UInt8s, done: Whole) -> Whole:
     """Sets a lane's block to what follows in the text after `done` bytes; `done` after it."""
     if done == 0:
         for place in range(_STATE_WORDS):
@@ -202,17 +205,19 @@ def _fill(words: UInt64s, lane: Whole, text: UInt8s, done: Whole) -> Whole:
         words[lane] ^= _PARAMETERS
     length = text.shape[0]
     size = min(length - done, _BLOCK_BYTES)
-    for number in range(_BLOCK_WORDS):
+    count = (size + WORD_BYTES - 1) // WORD_BYTES
+    for number in range(count):
         at, left = done + WORD_BYTES * number, size - WORD_BYTES * number
         if left >= WORD_BYTES:
             word = word_at(text, at, WORD_BYTES)
-        elif left <= 0:
-            word = _0
         elif length < WORD_BYTES:
             word = word_at(text, at, left)
         else:  # the text's last whole word has them too: one load instead of a few
             word = word_at(text, length - WORD_BYTES, WORD_BYTES) >> np.uint64(8 * (WORD_BYTES - left))
         words[_BLOCK + LANES * number + lane] = word
+    for number in range(count, filled[lane]):
+        words[_BLOCK + LANES * number + lane] = 0
+    filled[lane] = count
     done += size
     words[_COUNT + lane] = np.uint64(done)
     words[_IS_LAST + lane] = _ALL if done == length else _0
@@ -237,7 +242,7 @@ def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s
             busy += 1
             reference = whole(references[indices[lane]])
             text = column_at(address_at(table, reference), reference & LENGTH_MASK, np.uint8)
-            done[lane] = _fill(words, lane, text, done[lane])
+            done[lane] = _fill(words, scratch.filled, lane, text, done[lane])
         if busy == 0:
             return
         _compress(words)
