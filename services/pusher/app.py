@@ -15,7 +15,15 @@ from fasttree.v1 import import_source_pb2_grpc, types_pb2
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
-from services.pusher.fanout.events import FileRules, LogEndChanged, LogReplaces, NodeConfirmed, NodeStands, Trimmed
+from services.pusher.fanout.events import (
+    FileRules,
+    LogEndChanged,
+    LogReplaces,
+    NodeConfirmed,
+    NodeStands,
+    Trimmed,
+    VersionKnown,
+)
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
@@ -133,6 +141,7 @@ class Pusher:
             comparison=self.comparison,
             lineage=self.lineage,
             rules=lambda: self.door.rules,
+            rule_records=self.rule_records,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -243,8 +252,10 @@ class Pusher:
                 lambda news: self.lineage.heard(news),
                 lambda news: self.rollout.heard(news),
                 lambda news: self.fan_out.members_changed(news),
+                lambda news: self.rule_records.members_changed(news),
             ),
             FileRules: (lambda news: self.rule_records.brought(news),),
+            VersionKnown: (lambda news: self.rule_records.heard(news),),
             ImportAdded: (lambda news: self.rollout.handle(news),),
             LogEndChanged: (lambda news: self.fan_out.announce(news),),
             Trimmed: (lambda news: self.fan_out.handle(news),),

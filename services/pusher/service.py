@@ -19,8 +19,9 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
+from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
-from services.shared.rules import Rules, rules_message
+from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -43,6 +44,7 @@ class Parts:
     comparison: ComparisonRunner
     lineage: LineageRunner
     rules: Callable[[], Rules]
+    rule_records: RuleRecords
     draining: asyncio.Event
 
 
@@ -89,6 +91,8 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             differences=parts.comparison.differences(),
             closed_reason=parts.lineage.closed,
             rules=rules_message(parts.rules()),
+            known_rule_version=RULE_VERSION,
+            rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],
         )
 
     async def SkipUpdate(

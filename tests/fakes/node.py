@@ -20,7 +20,7 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
-from services.shared.rules import is_rule
+from services.shared.rules import RULE_VERSION, is_rule
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import (
     AbortedError,
@@ -122,6 +122,8 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
         self.log_end = treenode_pb2.LogEnd()
         self.loads: list[treenode_pb2.LoadImportRequest] = []
         self.files: dict[int, bytes] = {}
+        #: The newest version of the rules that it knows.
+        self.rule_version = RULE_VERSION
         # Faults.
         #: Import ids at which it breaks off in the middle, so many times.
         self.dies_of: dict[int, int] = {}
@@ -142,6 +144,7 @@ class FakeNode(treenode_pb2_grpc.TreeNodeServiceServicer, Fake):
             state=coordinator_pb2.NODE_STATE_PASSIVE,
             record_position=self.position if self.crc32 else 0,
             record_crc32=self.crc32,
+            rule_version=self.rule_version,
         )
 
     def _move_to(self, position: int) -> None:

@@ -140,6 +140,7 @@ class NodeStatus(_message.Message):
     FAULT_POSITION_FIELD_NUMBER: _builtins.int
     FILE_PERIODS_FIELD_NUMBER: _builtins.int
     FILE_VOLUME_TYPES_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -170,7 +171,12 @@ class NodeStatus(_message.Message):
     """Why it has halted, or why an import can't be built; empty where all is well."""
     fault_position: _builtins.int
     """The update at fault, which `fasttree log skip` would name: that at halted_before, or a held one that it would
-    release; with halted_before 0, one that an import which can't be built would have taken. 0: none.
+    release; with halted_before 0, one that an import which can't be built would have taken. 0: none, and so where it is
+    the node's build that is at fault.
+    """
+    rule_version: _builtins.int
+    """The newest version of the meaning of updates (Rules.version) that the node knows; 0: a build from before there were
+    any.
     """
     @_builtins.property
     def file_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -199,10 +205,11 @@ class NodeStatus(_message.Message):
         fault_position: _builtins.int = ...,
         file_periods: _abc.Iterable[_builtins.str] | None = ...,
         file_volume_types: _abc.Iterable[_builtins.str] | None = ...,
+        rule_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

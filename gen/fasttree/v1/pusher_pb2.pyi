@@ -572,12 +572,16 @@ class GetPusherResponse(_message.Message):
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CLOSED_REASON_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    KNOWN_RULE_VERSION_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_WAITS_FOR_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
     """The log's own id."""
     closed_reason: _builtins.str
     """Why the pusher takes no pushes and no imports, and what to do, in one line; empty while it takes them."""
+    known_rule_version: _builtins.int
+    """The newest version of the meaning of updates that the pusher knows; rules.version is the one in force."""
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
         """The log's ends, and the newest import in force."""
@@ -602,6 +606,10 @@ class GetPusherResponse(_message.Message):
     def rules(self) -> _types_pb2.Rules:
         """The rules at the log's end: open periods, volume types."""
 
+    @_builtins.property
+    def rule_version_waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes, by name or address, that have to say that they know it before it is in force; empty where it is."""
+
     def __init__(
         self,
         *,
@@ -614,10 +622,12 @@ class GetPusherResponse(_message.Message):
         differences: _abc.Iterable[Global___DigestDifference] | None = ...,
         closed_reason: _builtins.str = ...,
         rules: _types_pb2.Rules | None = ...,
+        known_rule_version: _builtins.int = ...,
+        rule_version_waits_for: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

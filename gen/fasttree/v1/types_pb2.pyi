@@ -403,6 +403,7 @@ class Update(_message.Message):
     COLUMN_DECLARED_FIELD_NUMBER: _builtins.int
     IMPORT_THRESHOLDS_SET_FIELD_NUMBER: _builtins.int
     REMOVAL_RULE_SET_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_RAISED_FIELD_NUMBER: _builtins.int
     RULES_FOUNDED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
@@ -465,6 +466,10 @@ class Update(_message.Message):
         """What a removal means that does not say what becomes of the volume."""
 
     @_builtins.property
+    def rule_version_raised(self) -> Global___RuleVersionRaised:
+        """Updates have the meaning of a later version from here on. The pusher's own."""
+
+    @_builtins.property
     def rules_founded(self) -> Global___RulesFounded:
         """The rules that a log begins with. The pusher's own."""
 
@@ -486,13 +491,14 @@ class Update(_message.Message):
         column_declared: Global___ColumnDeclared | None = ...,
         import_thresholds_set: Global___ImportThresholdsSet | None = ...,
         removal_rule_set: Global___RemovalRuleSet | None = ...,
+        rule_version_raised: Global___RuleVersionRaised | None = ...,
         rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rules_founded"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rule_version_raised", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -791,6 +797,30 @@ class RemovalRuleSet(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemovalRuleSet: _TypeAlias = RemovalRuleSet  # noqa: Y015
+
+@_typing.final
+class RuleVersionRaised(_message.Message):
+    """Updates have the meaning of a later version from here on: every node that is known knows it. One that does not stops
+    before this record, and serves what it has.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """Later than the one before."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleVersionRaised: _TypeAlias = RuleVersionRaised  # noqa: Y015
 
 @_typing.final
 class CurrentRemovalRule(_message.Message):

@@ -82,6 +82,14 @@ class FileRules:
     periods: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class VersionKnown:
+    """A node says which is the newest version of the rules that it knows; 0: a build from before there were any."""
+
+    node: str
+    version: int
+
+
 class KnownOutcome(Enum):
     """What a node made of an update."""
 

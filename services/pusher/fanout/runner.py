@@ -38,6 +38,7 @@ from services.pusher.fanout.events import (
     SkipsChanged,
     Stood,
     StreamEnded,
+    VersionKnown,
     Writable,
 )
 from services.pusher.fanout.last_record import LastRecord
@@ -109,8 +110,8 @@ class FanOut:
         background: Background,
         tell: Callable[[object], None],
     ) -> None:
-        """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands`, `NodeConfirmed` and
-        `FileRules`."""
+        """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands`, `NodeConfirmed`,
+        `FileRules` and `VersionKnown`."""
         first, last = tail.ends
         self._background = background
         self.core = Replication(
@@ -274,6 +275,7 @@ class FanOut:
                 status.halt_reason,
             )
         )
+        self._tell(VersionKnown(link.node, status.rule_version))
         if status.file_periods or status.file_volume_types:
             brought = FileRules(status.import_id, tuple(status.file_volume_types), tuple(status.file_periods))
             self._tell(brought)

@@ -12,7 +12,7 @@ from services.pusher.log.store import LogStore, LogStoreError
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.thresholds import FIRST_THRESHOLDS
 from services.shared.domain.updates import OWN_ID_PREFIX
-from services.shared.rules import Rules, RulesHistory, rules_message, rules_of
+from services.shared.rules import Rules, RulesHistory, rules_message, rules_of, version_problem
 from services.shared.wire.record import content_bytes
 
 logger = logging.getLogger(__name__)
@@ -32,9 +32,11 @@ def founded(store: LogStore, cluster: ClusterSettings, today: datetime | None = 
     A log of a version before rules gets them at its end: what stands before was taken by them.
 
     Raises:
-        LogStoreError: The log can't be read or written.
+        LogStoreError: The log can't be read or written, or its rules are of a version that this build does not know.
     """
     history = RulesHistory(store.rule_records())
+    if problem := version_problem(history.newest.version):
+        raise LogStoreError(f"in this log {problem}")
     if not history.founded:
         rules = rules_of_settings(cluster, today or datetime.now(UTC))
         update = types_pb2.Update(

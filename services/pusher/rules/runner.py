@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from fasttree.v1 import types_pb2
-from services.pusher.fanout.events import FileRules
+from services.pusher.fanout.events import FileRules, VersionKnown
+from services.pusher.fanout.members import MembersChanged
 from services.pusher.log.group_commit import RulesInForce
 from services.pusher.log.store import Appended, StoreFullError
 from services.pusher.log.writer import LogWriter
 from services.pusher.rules.opening import openings
+from services.pusher.rules.raising import KnownVersions
 from services.pusher.rules.sealing import seals
 from services.shared.clock import SettledWallClock
-from services.shared.rules import Rules
+from services.shared.rules import RULE_VERSION, Rules
 from services.shared.serving.background import Background
 from services.shared.wire.record import content_bytes
 
@@ -47,6 +49,9 @@ class RuleRecords:
     def __init__(self, door: RulesInForce[bytes], writer: LogWriter, background: Background) -> None:
         self._door, self._writer, self._background = door, writer, background
         self._writing = asyncio.Lock()
+        self._versions = KnownVersions(RULE_VERSION)
+        #: Told last.
+        self._waits_for: list[str] = []
 
     async def run(self) -> None:
         """Has the calendar looked at, for as long as the pusher runs, though nobody pushes."""
@@ -61,11 +66,39 @@ class RuleRecords:
                 self._append(lambda: openings(self._door.rules, news)), f"opens what import {news.import_id} brought"
             )
 
+    def members_changed(self, news: MembersChanged) -> None:
+        """Nodes came or went."""
+        self._versions.are_known(news.now.addresses)
+        self._raise()
+
+    def heard(self, news: VersionKnown) -> None:
+        """A node says which version it knows."""
+        self._versions.says(news.node, news.version)
+        self._raise()
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Addresses of the nodes that keep this build's version of the rules from being in force."""
+        return self._versions.waits_for(self._door.rules.version)
+
+    def _raise(self) -> None:
+        waits_for = self.waits_for
+        if waits_for != self._waits_for:
+            self._waits_for = waits_for
+            if waits_for:
+                logger.info("version %d of the rules waits for %s", self._versions.own, ", ".join(waits_for))
+        if self._versions.raised(self._door.rules.version):
+            self._background.start(
+                self._append(lambda: self._versions.raised(self._door.rules.version)), "raises the version of the rules"
+            )
+
     async def _append(self, wanted: Callable[[], Sequence[types_pb2.Update]]) -> None:
         """Appends what is wanted once it is its turn."""
         async with self._writing:
             for update in wanted():
                 appended = await self._append_one(update)
+                if update.HasField("rule_version_raised") and not appended.refusals:
+                    logger.info("updates have the meaning of version %d now", update.rule_version_raised.version)
                 for reason in appended.refusals.values():
                     logger.warning("%s is refused: %s", update.update_id, reason)
 

@@ -4,7 +4,7 @@ The rules:
 
 1. Only an update that is in the log, and only one that is at fault: a node has halted before it or can't build an
    import for it, or its record is damaged. What is only unwanted is mended by another update.
-2. None of the pusher's own records: they are what every node goes by.
+2. None of the pusher's own records, and none that changes the rules: they are what every node goes by, and the door.
 3. Each once: the first reason stays.
 4. Where a node has taken it, the fault is more likely that of the node that can't: it needs the operator's `force`.
    Such a node joins anew then, and the ones that halted serve meanwhile. Where all have taken it nobody would serve.
@@ -57,6 +57,8 @@ class Evidence:
     #: Nodes that have taken it, and those that have not.
     taken_by: Sequence[str]
     not_taken_by: Sequence[str] = ()
+    #: Whether it changes the rules.
+    is_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ def refused(wanted: Wanted, evidence: Evidence, known: Mapping[int, str]) -> Ref
         return Refused(SkipProblem.NOT_IN_LOG, f"update {position} is not in the log")
     if evidence.update_id.startswith(OWN_ID_PREFIX):
         text = f"update {position} ({evidence.update_id}) is the pusher's own record, which every node needs"
+        return Refused(SkipProblem.OWN_RECORD, text)
+    if evidence.is_rule:
+        text = (
+            f"update {position} changes the rules, which every node needs alike: upgrade the nodes that can't take it"
+        )
         return Refused(SkipProblem.OWN_RECORD, text)
     if not at_fault:
         text = (

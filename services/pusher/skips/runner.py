@@ -95,6 +95,7 @@ class SkipRunner:
         return Evidence(
             update_id=await asyncio.to_thread(self._store.update_id_at, position),
             is_damaged=await asyncio.to_thread(_is_damaged, self._store, position),
+            is_rule=await asyncio.to_thread(_is_rule, self._store, position),
             named_by=[node.node for node in nodes if position in (node.halted_before, node.fault_position)],
             taken_by=[node.node for node, fate in known if fate == treenode_pb2.UPDATE_FATE_TAKEN],
             not_taken_by=[node.node for node, fate in known if fate in _NOT_TAKEN],
@@ -120,6 +121,10 @@ def _is_damaged(store: LogStore, position: int) -> bool:
     except NotInLogError:
         pass
     return False
+
+
+def _is_rule(store: LogStore, position: int) -> bool:
+    return any(at == position for at, _ in store.rule_records())
 
 
 def _stored(store: LogStore) -> dict[int, types_pb2.UpdateSkipped]:

@@ -269,6 +269,10 @@ def _removal_problem(change: types_pb2.RemovalRuleSet) -> str | None:
     return None if change.volume in _REMOVAL_VOLUMES else VOLUME_FORM
 
 
+def _raised_problem(change: types_pb2.RuleVersionRaised) -> str | None:
+    return None if change.version else "version must be that of a later meaning of updates"
+
+
 def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
     rules = change.rules
     types, opened = rules.volume_types, rules.open_periods
@@ -305,6 +309,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "import_thresholds_set": _thresholds_problem,
     "removal_rule_set": _removal_problem,
     "rules_founded": _founded_problem,
+    "rule_version_raised": _raised_problem,
     "member_enrolled": _enrolled_problem,
     "member_changed": _changed_problem,
     "member_moved": _moved_problem,
@@ -315,5 +320,5 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
 #: What a client that pushes a change of the pusher's own is told.
 _OWN_KINDS: dict[str | None, str] = {
     "update_skipped": SKIP_FORM,
-    **{kind: RULE_FORM.format(kind=kind) for kind in ("rules_founded", "period_sealed")},
+    **{kind: RULE_FORM.format(kind=kind) for kind in ("rules_founded", "rule_version_raised", "period_sealed")},
 }

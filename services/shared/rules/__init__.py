@@ -20,6 +20,7 @@ from services.shared.rules.rules import (
     rules_from,
     rules_message,
     rules_of,
+    version_problem,
     with_more,
 )
 
@@ -41,5 +42,6 @@ __all__ = [
     "rules_from",
     "rules_message",
     "rules_of",
+    "version_problem",
     "with_more",
 ]

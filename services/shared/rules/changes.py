@@ -125,6 +125,12 @@ def _set_removal(rules: Rules, change: types_pb2.RemovalRuleSet) -> Rules | Refu
     return replace(rules, removal_volume=change.volume)
 
 
+def _raise(rules: Rules, change: types_pb2.RuleVersionRaised) -> Rules | Refused:
+    if not rules.version or change.version <= rules.version:
+        return Refused(f"updates have the meaning of version {rules.version}: {change.version} is no later one")
+    return replace(rules, version=change.version)
+
+
 def _slots_problem(volume_types: int, periods: int) -> str | None:
     if volume_types * periods <= SLOTS_MAX:
         return None
@@ -141,4 +147,5 @@ CHANGES: Final[Mapping[str, Callable[[Rules, Any], Rules | Refused]]] = {
     "column_declared": _declare,
     "import_thresholds_set": _set_thresholds,
     "removal_rule_set": _set_removal,
+    "rule_version_raised": _raise,
 }

@@ -21,7 +21,8 @@ from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import quoted
 from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds, with_given
 
-#: The newest meaning of updates that this program knows.
+#: The newest meaning of updates that this program knows. A release that changes what some update does, or that has a
+#: new kind, adds one to it, and goes by `Rules.version`: the old meaning holds until a record raises that.
 RULE_VERSION: Final = 1
 
 
@@ -110,6 +111,13 @@ NO_RULES: Final = Rules()
 def rules_of(volume_types: Sequence[str], periods: Sequence[str], version: int = RULE_VERSION) -> Rules:
     """Rules with these types, the default first, and these open periods, the current one first."""
     return Rules(tuple(volume_types), tuple(periods), periods[0] if periods else "", version=version)
+
+
+def version_problem(version: int) -> str | None:
+    """Why this build can't go by rules of a version, with the mend; None where it can."""
+    if version <= RULE_VERSION:
+        return None
+    return f"updates have the meaning of version {version}, and this build knows {RULE_VERSION}: upgrade it"
 
 
 def founding(rules: Rules) -> Rules:

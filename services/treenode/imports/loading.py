@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
-from services.shared.rules import RULE_VERSION, Rules, rules_from
+from services.shared.rules import RULE_VERSION, Rules, rules_from, version_problem
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest
@@ -146,6 +146,8 @@ class ImportBuild(BuildRunner):
         return rules_from(manifest.rules) if manifest.HasField("rules") else self.node.in_force.tree.rules
 
     def _check_rules(self) -> None:
+        if problem := version_problem(self._rules.version):
+            raise UnavailableError(f"import {self._manifest.import_id}: at the file's position {problem}")
         if not self._rules.volume_types or not self._rules.periods:
             raise UnavailableError(
                 f"import {self._manifest.import_id}: the pusher does not say which rules hold at the file's position; "

@@ -19,7 +19,7 @@ from typing import Any, get_args
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
-from services.shared.rules import NO_RULES, Rules
+from services.shared.rules import NO_RULES, RULE_VERSION, Rules
 from services.shared.serving.background import Background
 from services.treenode.node import told
 from services.treenode.node.builds import BuildShell
@@ -345,6 +345,7 @@ class NodeRunner:
             fault_position=fault.fault_position if fault is not None else 0,
             file_periods=file_periods,
             file_volume_types=file_volume_types,
+            rule_version=RULE_VERSION,
         )
 
     # -- what the core asks for

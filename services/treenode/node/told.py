@@ -33,10 +33,14 @@ class Refusals:
 def trouble(halt: Halt | None, build_fault: Halt | None) -> str:
     """What an operator has to know and do, in one line; empty where all is well."""
     if halt is not None:
-        held = f" (it would release update {halt.fault_position})" if halt.fault_position != halt.before else ""
+        held = (
+            f" (it would release update {halt.fault_position})" if halt.fault_position not in (0, halt.before) else ""
+        )
         return f"halted before update {halt.before}{held}: {halt.reason}"
     if build_fault is not None:
-        return f"can't build a new tree: update {build_fault.fault_position}: {build_fault.reason}"
+        return (
+            f"can't build a new tree: update {build_fault.fault_position or build_fault.before}: {build_fault.reason}"
+        )
     return ""
 
 

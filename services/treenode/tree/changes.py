@@ -12,10 +12,10 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import NO_DAY
 from services.shared.domain.updates import NO_CHANGE, change_problem
-from services.shared.rules import CHANGES, RULE_VERSION, Refused, changed
+from services.shared.rules import CHANGES, Refused, changed, version_problem
 from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import find_one, key_of, packed_id
-from services.treenode.tree.failures import StopBeforeError
+from services.treenode.tree.failures import UnknownVersionError
 from services.treenode.tree.held import of_removed
 from services.treenode.tree.kernels.legs import choose_leg
 from services.treenode.tree.kernels.links import TOP, is_below
@@ -61,8 +61,8 @@ class _RefusedError(Exception):
 def attempt(tree: Tree, update: types_pb2.Update) -> Refusal | None:
     """Applies an update at the tree's position, or says why not.
 
-    `tree.changing` is set before the first change to the tree, by whoever makes it. Raises StopBeforeError for an
-    update whose effect this build can't know.
+    `tree.changing` is set before the first change to the tree, by whoever makes it. Raises UnknownVersionError
+    for an update whose effect this build can't know.
     Of an operator's decision about held updates only the form is looked at: see outcomes.py.
     """
     kind = update.WhichOneof("change")
@@ -84,11 +84,8 @@ def _take_rules(tree: Tree, kind: str, change: Any) -> Refusal | None:
     rules = changed(tree.rules, kind, change)
     if isinstance(rules, Refused):
         return Refusal(rules.reason)
-    if rules.version > RULE_VERSION:
-        raise StopBeforeError(
-            f"updates have the meaning of version {rules.version} from here on, and this build knows {RULE_VERSION}: "
-            "upgrade this node"
-        )
+    if problem := version_problem(rules.version):
+        raise UnknownVersionError(f"from here on {problem}")
     tree.changing = True
     tree.take_rules(rules)
     return None

@@ -24,6 +24,10 @@ class StopBeforeError(Exception):
     """
 
 
+class UnknownVersionError(StopBeforeError):
+    """This build does not know what updates mean from here on: the build is at fault, and no update."""
+
+
 class HeldUpdateError(Exception):
     """Carries out which held update was tried as the engine failed."""
 
@@ -38,7 +42,7 @@ class UpdateFailedError(Exception):
 
     Attributes:
         position: The update before which the tree stops.
-        fault_position: The update at fault: the same, or a held one that it releases.
+        fault_position: The update at fault: the same, or a held one that it releases; 0: this build is.
         reason: Why, in one line.
         is_whole: Whether the tree is as it was before the update. If not, it must not be seen or saved any more.
         not_applied: Those of the call that were held or rejected before.
@@ -48,10 +52,14 @@ class UpdateFailedError(Exception):
         cause = error.error if isinstance(error, HeldUpdateError) else error
         self.position = position
         self.fault_position = error.position if isinstance(error, HeldUpdateError) else position
-        self.reason = str(cause) if isinstance(cause, StopBeforeError) else defect(cause)
+        self.reason = defect(cause)
+        if isinstance(cause, StopBeforeError):
+            self.reason = str(cause)
+        if isinstance(cause, UnknownVersionError):
+            self.fault_position = 0
         self.is_whole = is_whole
         self.not_applied = not_applied
-        super().__init__(f"update {self.fault_position} can't be taken: {self.reason}")
+        super().__init__(f"update {self.fault_position or position} can't be taken: {self.reason}")
 
 
 def defect(error: Exception) -> str:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fasttree.v1 import types_pb2
-from services.shared.rules import Rules, rules_from, rules_message, rules_of
+from services.shared.rules import Rules, rules_from, rules_message, rules_of, version_problem
 from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.columns.further import Column, FurtherColumns
 from services.treenode.tree.columns.ids import IdTable, empty_slots
@@ -138,6 +138,8 @@ def rules_from_meta(meta: Mapping[str, Any]) -> tuple[Rules, Slots]:
         rules = rules_of(meta["volume_types"], meta["periods"], version=0)
         return rules, Slots.first(rules)
     rules = rules_from(types_pb2.Rules.FromString(bytes.fromhex(meta["rules"])))
+    if problem := version_problem(rules.version):
+        raise StateError(problem)
     return rules, Slots([None if key is None else (key[0], key[1]) for key in meta["slots"]], rules)
 
 

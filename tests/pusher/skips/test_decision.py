@@ -26,6 +26,7 @@ def test_an_update_at_fault_may_be_skipped(evidence: Evidence) -> None:
     [
         ({"update_id": ""}, SkipProblem.NOT_IN_LOG),
         ({"update_id": "fasttree/skip/3"}, SkipProblem.OWN_RECORD),
+        ({"is_rule": True}, SkipProblem.OWN_RECORD),
         ({"named_by": []}, SkipProblem.NOT_AT_FAULT),
         ({"named_by": ["n1"], "taken_by": ["n2"], "not_taken_by": ["n1"]}, SkipProblem.TAKEN),
     ],

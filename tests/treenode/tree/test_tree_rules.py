@@ -207,7 +207,7 @@ def test_a_build_that_does_not_know_the_version_of_the_rules_stops_before_them()
     digest = tree.digest
     newer = founded(RULES)
     newer.rules_founded.rules.version = RULE_VERSION + 1
-    with pytest.raises(UpdateFailedError, match="upgrade this node"):
+    with pytest.raises(UpdateFailedError, match="upgrade it"):
         tree.apply(tree.position + 1, [posted("C", 1), newer])
     assert tree.position == 4
     assert tree.rules.version == 0

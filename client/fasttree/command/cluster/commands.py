@@ -84,6 +84,9 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
             "first_position": pusher.log_end.first_position,
             "position": end,
             "closed": pusher.closed_reason,
+            "rule_version": pusher.rules.version,
+            "known_rule_version": pusher.known_rule_version,
+            "rule_version_waits_for": list(pusher.rule_version_waits_for),
         },
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
@@ -210,6 +213,11 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
             click.echo(f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else ""))
     if has_pusher and content["log"]["closed"]:
         click.echo(f"no pushes are taken: {content['log']['closed']}")
+    if has_pusher and (waits_for := content["log"]["rule_version_waits_for"]):
+        versions = f"updates have the meaning of version {content['log']['rule_version']}"
+        click.echo(
+            f"{versions}: {content['log']['known_rule_version']} waits for {', '.join(waits_for)}; see docs/upgrades.md"
+        )
     if content["note"]:
         click.echo(f"note: {content['note']}")
     for entry in content["imports"][:3]:
