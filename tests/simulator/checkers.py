@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tests.simulator.toy_tree import SKIP, ImportFile, ToyTree, Update
+from services.shared.rules import RulesHistory
+from tests.simulator.toy_tree import RULE, SKIP, ImportFile, ToyTree, Update, real, resolved
 
 if TYPE_CHECKING:
     from tests.simulator.pusher_imports import StoredImport
@@ -115,10 +116,14 @@ class History:
         tree, first = ToyTree(), 1
         if import_id:
             stored = self.imports[import_id]
-            first = stored.as_of_position + 1
-            tree = ToyTree(import_id, stored.as_of_position, stored.file.members)
+            as_of = stored.as_of_position
+            first = as_of + 1
+            past = ((place, update_at(place)) for place in range(1, max(first, 2)))
+            rules = RulesHistory((place, real(update)) for place, update in past if update.kind == RULE)
+            tree = ToyTree(import_id, as_of, stored.file.members, rules.at(as_of))
             tree.skips = skips
-            tree.offer_carried((held, update_at(held)) for held in stored.carried)
+            # By the log itself, whatever the manifest says.
+            tree.offer_carried((held, resolved(update_at(held), rules.at(held - 1))) for held in stored.carried)
         tree.skips = skips
         for place in range(first, position + 1):
             tree.apply(place, update_at(place))
@@ -131,6 +136,12 @@ class History:
         lost = [position for position in self.acknowledged if position > len(log)]
         if lost:
             raise Violation(f"lost: the log ends at {len(log)}, but {sorted(lost)[:5]} were acknowledged")
+
+    def check_orders(self, tree: ToyTree) -> None:
+        """The door is exact: no order is in the log that the rules refuse at its position."""
+        if tree.refused_orders:
+            told = [self.by_position[position] for position in sorted(tree.refused_orders)[:5]]
+            raise Violation(f"door: {told} were taken, and can have no effect")
 
     def check_imports(self, imports: Mapping[int, StoredImport]) -> None:
         """Each import in force carries exactly what was held when its file was taken, and bad files were refused."""

@@ -16,7 +16,8 @@ from services.pusher.admission.acks import AckRange
 from tests.simulator.checkers import History, Violation
 from tests.simulator.messages import PushRequest
 from tests.simulator.network import End, Network
-from tests.simulator.toy_tree import BAN, ENROL, MARK, POISON, POST, Update
+from tests.simulator.toy_rules import month_of
+from tests.simulator.toy_tree import BAN, ENROL, MARK, POISON, POST, REMOVE, RULE, Update
 from tests.simulator.world import Clock, Process, World
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ MEMBERS = 30
 RECONNECT_S = (0.05, 0.8)
 #: What is acknowledged and kept to be pushed again.
 KEPT_MAX = 50
+#: Columns that updates name, declared or not.
+COLUMNS = 6
 _ACK_RANGES = (None, None, None, AckRange.ONE_NODE, AckRange.ALL_NODES)
 _MALFORMED = Update("", POST, 0, 0)
 
@@ -60,11 +63,15 @@ class Client(Process):
         #: The position of each update that has its receipt.
         self._positions: dict[str, int] = {}
         self.refused = 0
+        #: What the rules did not take.
+        self._refused: list[Update] = []
 
     def push(self) -> None:
         """Pushes a batch of fresh updates; now and then an old one again, or a forged one."""
         random = self.world.random
         updates = [self._fresh() for _ in range(random.choice((1, 1, 1, 2, 5)))]
+        if self._refused and random.random() < 0.3:
+            updates.append(self._refused.pop(random.randrange(len(self._refused))))
         if self._kept and random.random() < 0.15:
             old = random.choice(self._kept)[1]
             updates.append(old if random.random() < 0.8 else old._replace(value=old.value + 1))
@@ -81,6 +88,12 @@ class Client(Process):
         self._pump()
         return update.update_id
 
+    def say(self, update: Callable[[str], Update]) -> None:
+        """Pushes the update that has this name."""
+        self._count += 1
+        self.waiting.append(PushRequest((update(f"{self.name}-{self._count}"),), None))
+        self._pump()
+
     def forget(self, last: int = 0) -> None:
         """The log that has its updates is gone, from behind `last` on: nothing of that is pushed again."""
         self._kept = [kept for kept in self._kept if kept[0] <= last]
@@ -92,9 +105,18 @@ class Client(Process):
     def _fresh(self) -> Update:
         random = self.world.random
         self._count += 1
-        kind = random.choices((POST, MARK, ENROL, BAN), (70, 12, 15, 3))[0]
+        kind = random.choices((POST, MARK, ENROL, BAN, REMOVE), (66, 12, 15, 3, 4))[0]
         value = random.randint(1, 9999) if kind in (POST, MARK) else 0
-        return Update(f"{self.name}-{self._count}", kind, random.randrange(MEMBERS), value)
+        name = 0
+        if kind == POST and random.random() < 0.4:
+            # One that takes orders, one that does not any more, or not yet.
+            newest = month_of(self._pusher.desk.door.rules.current_period)
+            name = max(1, newest + random.choice((1, 0, 0, -1, -1, -2, -3)))
+        elif kind == MARK and random.random() < 0.5:
+            name = random.randint(1, COLUMNS)
+        elif kind == REMOVE:
+            value = random.choice((0, 0, 1, 2))
+        return Update(f"{self.name}-{self._count}", kind, random.randrange(MEMBERS), value, name)
 
     def _pump(self) -> None:
         if self._end is None:
@@ -138,6 +160,8 @@ class Client(Process):
             match receipt.code:
                 case code_pb2.OK:
                     self._taken(update, receipt)
+                case code_pb2.FAILED_PRECONDITION:
+                    self._check_free(update)
                 case code_pb2.ALREADY_EXISTS:
                     self._check_refusal(update)
                 case code_pb2.DATA_LOSS if update.update_id in self._positions:
@@ -160,6 +184,15 @@ class Client(Process):
             self._kept.append((receipt.position, update))
         elif self.world.random.random() < 0.1:
             self._kept[self.world.random.randrange(KEPT_MAX)] = (receipt.position, update)
+
+    def _check_free(self, update: Update) -> None:
+        """What the rules refuse takes no position and uses up no id: later on it may be pushed again."""
+        if update.kind not in (POST, RULE):
+            raise Violation(f"door: {self.name} was refused {update}, of which the rules say nothing")
+        if update.update_id in self._positions:
+            raise Violation(f"door: {self.name} was refused {update}, which it has a receipt for")
+        if update.kind == POST and len(self._refused) < KEPT_MAX:
+            self._refused.append(update)
 
     def _check_refusal(self, update: Update) -> None:
         if (update.update_id, update) in ((old.update_id, old) for _, old in self._kept):

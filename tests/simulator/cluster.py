@@ -20,6 +20,7 @@ from tests.simulator.disk import Service
 from tests.simulator.network import Network
 from tests.simulator.node_process import NodeProcess
 from tests.simulator.node_state import NodeTimes
+from tests.simulator.operator import Operator
 from tests.simulator.pusher_process import PusherLimits, PusherProcess
 from tests.simulator.vip import Vip
 from tests.simulator.world import Clock, World
@@ -124,6 +125,7 @@ class Cluster:
             for number in range(1, plan.clients + 1)
         ]
         self.company = Company(self)
+        self.operator = Operator(self)
         #: Those with a disk, whom faults befall.
         self.services: list[Service] = [self.coordinator, self.pusher, *self.nodes]
         self.processes = {service.name: service for service in self.services}
@@ -228,7 +230,9 @@ class Cluster:
         self.history.check_log(self.pusher.log)
         self.history.check_imports(self.pusher.imports)
         log_end, in_force = len(self.pusher.log), self.pusher.rollout.in_force
-        expected = self.history.replay(in_force, log_end).digest
+        replayed = self.history.replay(in_force, log_end)
+        self.history.check_orders(replayed)
+        expected = replayed.digest
         for node in self.nodes:
             self.history.stands("the replay of the log", in_force, log_end, expected)
             self.history.stands(node.name, node.tree.import_id, node.tree.position, node.tree.digest)

@@ -8,6 +8,7 @@ from services.pusher.imports.history import ImportProblem
 from tests.simulator.clients import MEMBERS
 from tests.simulator.messages import UploadRequest
 from tests.simulator.network import End
+from tests.simulator.toy_rules import month_of
 from tests.simulator.toy_tree import ImportFile
 from tests.simulator.world import Clock, Process
 
@@ -43,10 +44,14 @@ class Company(Process):
             return
         self._as_of_before = as_of
         tree = self._cluster.history.replay_log(pusher.log, pusher.imports, in_force, as_of)
-        members = dict(tree.members)
+        current = month_of(tree.rules.current_period)
+        members = {
+            member: (tuple((month if month != current else 0, amount) for month, amount in volumes), status)
+            for member, (volumes, status) in tree.members.items()
+        }
         for _ in range(random.randint(0, 3)):
             # Members that the pusher never heard of, and members that left.
-            members.setdefault(random.randrange(MEMBERS), (random.randint(0, 500), 0))
+            members.setdefault(random.randrange(MEMBERS), (((0, random.randint(0, 500)),), 0))
         if members and random.random() < 0.3:
             del members[random.choice(sorted(members))]
         self.pending += 1

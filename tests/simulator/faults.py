@@ -252,8 +252,8 @@ def _spoil(saved: Snapshot | None) -> Snapshot | None:
     if saved is None:
         return None
     tree = saved.tree.copy()
-    for member, (volume, status) in tree.members.items():
-        tree.members[member] = (volume + 1, status)
+    for member, (volumes, status) in tree.members.items():
+        tree.members[member] = (volumes, status + 1)
         tree.digest += 1
         break
     return saved._replace(tree=tree, sound=False)

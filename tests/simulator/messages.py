@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fasttree.v1 import types_pb2
 from services.pusher.admission.acks import AckRange
 from services.treenode.node.sequence_events import (
     LogEnd,
@@ -54,6 +55,8 @@ class Manifest(NamedTuple):
     as_of_position: int
     checksum: int
     carried: tuple[int, ...]
+    #: The rules at the file's position, and what was in force before it.
+    meant: types_pb2.ImportManifest
 
 
 class LoadRequest(NamedTuple):

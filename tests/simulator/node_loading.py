@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from services.shared.rules import meant_at, rules_from
 from services.treenode.node import cutover_events as cut
 from services.treenode.node.node import NodeEvent
 from services.treenode.node.search import (
@@ -28,7 +29,7 @@ from services.treenode.node.search import (
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import LoadRequest, LoadWord, Manifest, Record
 from tests.simulator.network import End
-from tests.simulator.toy_tree import EngineFailed, ImportFile, ToyTree, Update
+from tests.simulator.toy_tree import EngineFailed, ImportFile, ToyTree, Update, resolved
 
 if TYPE_CHECKING:
     from tests.simulator.node_process import NodeProcess
@@ -164,7 +165,8 @@ class Build:
     def _check(self, file: ImportFile) -> None:
         assert self.manifest is not None
         self.tell("building")
-        self.tree = ToyTree(self.manifest.import_id, self.manifest.as_of_position, file.members)
+        manifest, rules = self.manifest, rules_from(self.manifest.meant.rules)
+        self.tree = ToyTree(manifest.import_id, manifest.as_of_position, file.members, rules)
         self.tree.skips = self._node.skips
         if self._node.loader.is_sound(file):
             self.answer(cut.TreeBuilt(self.number, self.tree.position), self._node.times.build_s)
@@ -178,7 +180,8 @@ class Build:
 
         def ended() -> None:
             wanted = set(positions)
-            self.tree.offer_carried(self._node.loader.carried_records([each for each in records if each[0] in wanted]))
+            carried = self._node.loader.carried_records([each for each in records if each[0] in wanted])
+            self.tree.offer_carried(self._node.loader.meant(self, carried))
             self._node.handle(cut.CarriedOffered(self.number))
 
         self._read_log(positions[0], positions[-1], records.extend, ended)
@@ -298,6 +301,12 @@ class Loader:
     def carried_records(self, records: list[Record]) -> list[Record]:
         """The held updates that the new tree is offered first."""
         return records
+
+    def meant(self, build: Build, carried: list[Record]) -> list[Record]:
+        """What carried updates leave open meant what held at their own positions."""
+        assert build.manifest is not None
+        meant, rules = build.manifest.meant, build.tree.rules
+        return [(position, resolved(update, meant_at(meant, rules, position))) for position, update in carried]
 
     def replay(self, build: Build, records: tuple[Record, ...]) -> None:
         """Updates after the new tree's position, into it."""

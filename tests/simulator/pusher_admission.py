@@ -8,27 +8,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fasttree.v1 import types_pb2
 from services.pusher.admission import events
 from services.pusher.admission.acks import AckRange
 from services.pusher.admission.admission import Admission
 from services.pusher.admission.batch import Batch, Malformed
 from services.pusher.admission.messages import response_of
 from services.pusher.admission.settings import AdmissionSettings
-from services.pusher.log.group_commit import Committed, Push, RulesInForce, WriteQueue, not_stored
+from services.pusher.log.group_commit import NOBODY, Committed, Push, RulesInForce, WriteQueue, not_stored
 from services.pusher.log.store import Appended, StoreFullError
 from services.shared.cores import Tick
-from services.shared.rules import RulesHistory
+from services.shared.rules import Rules, RulesHistory
 from tests.simulator.checkers import Violation
 from tests.simulator.messages import PushRequest
 from tests.simulator.network import End
-from tests.simulator.toy_tree import Update
+from tests.simulator.pusher_rules import Calendar
+from tests.simulator.toy_rules import month_text
+from tests.simulator.toy_tree import POST, RULE, Update, real
 
 if TYPE_CHECKING:
     from tests.simulator.pusher_process import PusherProcess
 
 UPDATE_BYTES = 200
 DRAIN_S = 0.4
+#: So often the calendar is looked at.
+LOOK_S = 5.0
 
 
 @dataclass
@@ -60,13 +63,24 @@ class PushDesk:
     def start(self) -> None:
         """A new life of the pusher."""
         self.core = Admission(self._settings, position=len(self.pusher.log))
-        door: RulesInForce[Update] = RulesInForce(RulesHistory(), lambda _: (), lambda _: types_pb2.Update())
-        self._writes: WriteQueue[Update, None] = WriteQueue(self._group_updates_max, door)
+        store = self.pusher.store
+        self._calendar = Calendar(self.pusher.clock)
+        self.door = RulesInForce(RulesHistory(store.rule_records()), store.find, real, self._calendar.due)
+        self._writes: WriteQueue[Update, None] = WriteQueue(self._group_updates_max, self.door)
         self._writing = False
+        #: The last seal could not be written: one other write may go before it.
+        self._seal_failed = False
+        self._look()
         self._links.clear()
         self._in_log.clear()
         self._confirmed.clear()
         self._in_step.clear()
+
+    def _look(self) -> None:
+        """Has the calendar looked at, though nobody pushes."""
+        self.pusher.timer(LOOK_S, self._look)
+        self._writes.put(None)
+        self._write()
 
     def accept(self, end: End) -> None:
         """A client's stream."""
@@ -87,7 +101,7 @@ class PushDesk:
     def _read(self, number: int, link: PushLink) -> None:
         if link.may_read and link.inbox:
             link.may_read = False
-            self.handle(events.Pushed(number, _batch_of(link.inbox.popleft())))
+            self.handle(events.Pushed(number, _batch_of(link.inbox.popleft(), self.door.rules)))
 
     def drain(self, drained: Callable[[], None]) -> None:
         """Gives the receipts that are owed; `drained` when it has, or when the time for it is over."""
@@ -136,9 +150,12 @@ class PushDesk:
     def _write(self) -> None:
         if self._writing or not self._writes:
             return
-        self._writing = True
         group = self._writes.next()
-        assert group is not None
+        if group is None:
+            self._write()
+            return
+        self._check_overdue(group)
+        self._writing = True
         done: list[Committed] = []
 
         def change() -> None:
@@ -158,10 +175,21 @@ class PushDesk:
         self._writing = False
         for committed in done:
             for number, _ in committed.results:
-                del self._in_log[number]
-            self.handle(committed)
+                self._in_log.pop(number, None)
+            if committed.results and committed.results[0][0] == NOBODY:
+                self._seal_failed = not isinstance(committed.results[0][1], Appended)
+            else:
+                self.handle(committed)
         self.spread()
         self._write()
+
+    def _check_overdue(self, group: list[Push[Update]]) -> None:
+        """Nothing is written behind a month's last day before its seal."""
+        if group[0].number == NOBODY or self._seal_failed:
+            self._seal_failed = False
+        elif overdue := self._calendar.overdue(self.door.rules):
+            seals = [update.update_id for update in overdue]
+            raise Violation(f"late: {group[0].update_ids} are written before {seals}")
 
     def spread(self) -> None:
         """Tells the fan-out how far the log goes."""
@@ -204,8 +232,13 @@ class PushDesk:
         self._in_step.discard(name)
 
 
-def _batch_of(request: PushRequest) -> Batch[Update]:
+def _batch_of(request: PushRequest, rules: Rules) -> Batch[Update]:
     sound = [update for update in request.updates if update.update_id]
     malformed = {at: Malformed("", "has no id") for at, update in enumerate(request.updates) if not update.update_id}
     ids = [update.update_id for update in sound]
-    return Batch(len(request.updates), ids, sound, UPDATE_BYTES * len(sound), request.ack_range, malformed)
+    to_judge = any(
+        update.kind == RULE or (update.kind == POST and ("", month_text(update.name)) not in rules.orders)
+        for update in sound
+    )
+    size_bytes = UPDATE_BYTES * len(sound)
+    return Batch(len(request.updates), ids, sound, size_bytes, request.ack_range, malformed, rules, to_judge)

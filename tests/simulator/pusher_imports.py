@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fasttree.v1 import treenode_pb2
+from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.fanout.events import NodeStands
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.imports import events as roll
@@ -45,6 +45,8 @@ class StoredImport:
 
     file: ImportFile
     as_of_position: int
+    #: What the rules were at that position, and before it.
+    meant: types_pb2.ImportManifest
     carried: tuple[int, ...] = ()
     place: roll.ImportPlace = roll.ImportPlace.WAITING
     taken: bool = False
@@ -122,7 +124,7 @@ class ImportDesk:
 
         def decide() -> StoredImport | ImportRefused:
             refused = self.history.why_refused(request.as_of_position, self._pusher.store.ends)
-            return refused or StoredImport(request.file, request.as_of_position)
+            return refused or StoredImport(request.file, request.as_of_position, self.stamped(request.as_of_position))
 
         self._keep(end, decide)
 
@@ -134,10 +136,21 @@ class ImportDesk:
             if isinstance(before, ImportRefused):
                 return before
             self._pusher.tell(f"rolls back to import {before.import_id}")
-            file = self.imports[before.import_id].file
-            return StoredImport(file, before.as_of_position, before.carried_positions, again=True)
+            old = self.imports[before.import_id]
+            meant = self.meant_again(old)
+            return StoredImport(old.file, before.as_of_position, meant, before.carried_positions, again=True)
 
         self._keep(end, decide)
+
+    def stamped(self, as_of_position: int) -> types_pb2.ImportManifest:
+        """What a new file means that leaves something open."""
+        manifest = types_pb2.ImportManifest(as_of_position=as_of_position)
+        self._pusher.desk.door.history.stamp(manifest)
+        return manifest
+
+    def meant_again(self, old: StoredImport) -> types_pb2.ImportManifest:
+        """A file that comes back means what it meant."""
+        return old.meant
 
     def _keep(self, end: End, decide: Callable[[], StoredImport | ImportRefused]) -> None:
         """Decides when its turn has come, as the real catalog does under its lock."""
@@ -216,7 +229,7 @@ class ImportDesk:
         stored = self.imports[action.import_id]
         self._check_passive_first(action, stored)
         carried = self._carried_by(action.import_id)
-        manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried)
+        manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried, stored.meant)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
         node = self._pusher.cluster.process(action.node)
         end = self._pusher.network.connect(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from fasttree.v1 import types_pb2
 from services.pusher.log.placing import place
 from services.pusher.log.store import Appended, LogDamagedError, LogEnds
 from tests.simulator.network import End
-from tests.simulator.toy_tree import Update
+from tests.simulator.toy_tree import RULE, Update, real
 
 
 class PusherLog:
@@ -29,7 +30,15 @@ class PusherLog:
     def ends(self) -> LogEnds:
         return LogEnds(self.first, len(self.updates))
 
-    def append(self, update_ids: Sequence[str], updates: Sequence[Update]) -> Appended:
+    def find(self, update_ids: Sequence[str]) -> list[str]:
+        """Those of the ids that are in the log."""
+        return [update_id for update_id in update_ids if self.position_of(update_id) is not None]
+
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        """The records that change the rules: these are never trimmed."""
+        return [(position, real(update)) for position, update in enumerate(self.updates, 1) if update.kind == RULE]
+
+    def append(self, update_ids: Sequence[str], updates: Sequence[Update], _rules: Sequence[int] = ()) -> Appended:
         known: dict[str, tuple[int, Update]] = {}
         for update_id in update_ids:
             position = self.position_of(update_id)

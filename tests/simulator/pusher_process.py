@@ -28,6 +28,7 @@ from tests.simulator.network import End, Network
 from tests.simulator.pusher_admission import PushDesk
 from tests.simulator.pusher_imports import ImportDesk, StoredImport
 from tests.simulator.pusher_log import PusherLog
+from tests.simulator.pusher_rules import found
 from tests.simulator.toy_tree import SKIP, Update
 from tests.simulator.world import Clock, World
 
@@ -107,6 +108,7 @@ class PusherProcess(Service):
     def on_start(self) -> None:
         """Reads its disk; the cores begin anew."""
         self._started_at = self.clock.now()
+        found(self.store)
         self.replication = Replication(
             self._limits.replication,
             log_id=self.log_id,
@@ -120,7 +122,7 @@ class PusherProcess(Service):
         self.lineage = Lineage(
             LineageSettings(lineage_patience_s=3.0),
             log_id=self.log_id,
-            vouched_for=self.marked and bool(self.log),
+            vouched_for=self.marked and len(self.log) > 1,
             replaced_log_ids=self.replaced,
             nodes=tuple(node.name for node in self.cluster.nodes),
             has_coordinator=True,

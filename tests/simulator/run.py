@@ -238,6 +238,7 @@ class Run:
     def _load(self, ends_at: float, push_s: float, read_s: float) -> None:
         for client in self.cluster.clients:
             self._push(client.push, ends_at, push_s)
+        self._push(self.cluster.operator.act, ends_at, 4.0 * push_s)
         self._read(ends_at, read_s)
 
     def _push(self, push: Callable[[], None], ends_at: float, push_s: float) -> None:

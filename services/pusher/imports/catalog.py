@@ -15,7 +15,7 @@ from services.pusher.imports.places import KnownImport
 from services.pusher.log.store import LogStore, StoredImport, StoreFullError
 from services.pusher.log.writer import LogWriter
 from services.shared.files.import_source import HeldImport
-from services.shared.rules import RulesHistory, rules_message
+from services.shared.rules import RulesHistory
 from services.shared.serving.errors import (
     FailedPreconditionError,
     FastTreeError,
@@ -45,7 +45,7 @@ class ImportCatalog:
         self._store, self._writer, self._files, self._rules = store, writer, files, rules
         self._entries = {stored.status.manifest.import_id: stored for stored in store.imports()}
         for stored in self._entries.values():
-            self._stamp(stored.status.manifest)  # one that was taken before manifests had rules
+            rules.stamp(stored.status.manifest)  # one that was taken before manifests had rules
         #: Held while an import is added, and while something is forgotten: what is decided by the history must still
         #: hold when it is done.
         self.changing = asyncio.Lock()
@@ -160,7 +160,7 @@ class ImportCatalog:
         manifest.CopyFrom(received)
         manifest.import_id = self.history.next_id
         # In the writer's turn: it knows the rules of every position that anybody can have heard of.
-        await self._writer.run(lambda: self._stamp(manifest))
+        await self._writer.run(lambda: self._rules.stamp(manifest))
         status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
         try:
             await asyncio.to_thread(keep, manifest)
@@ -168,13 +168,6 @@ class ImportCatalog:
         except (OSError, StoreFullError) as error:
             raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
         return manifest
-
-    def _stamp(self, manifest: types_pb2.ImportManifest) -> None:
-        """Writes into a manifest that has them not the rules at its position: what its file leaves open means that."""
-        if not manifest.HasField("rules"):
-            manifest.rules.CopyFrom(rules_message(self._rules.at(manifest.as_of_position)))
-            manifest.current_periods.extend(self._rules.current_periods(manifest.as_of_position))
-            manifest.removal_rules.extend(self._rules.removal_rules(manifest.as_of_position))
 
     async def set_place(self, import_id: int, place: ImportPlace) -> None:
         """Records where an import is in its rollout."""

@@ -8,7 +8,7 @@ or a sentence that says what is wrong, leave. No I/O, no clock: that a day has p
 """
 
 from services.shared.rules.changes import CHANGES, Refused, changed
-from services.shared.rules.history import RulesHistory, is_rule
+from services.shared.rules.history import RulesHistory, is_rule, meant_at
 from services.shared.rules.judging import Judgement, judge, refusal_of
 from services.shared.rules.rules import (
     NO_RULES,
@@ -38,6 +38,7 @@ __all__ = [
     "founding",
     "is_rule",
     "judge",
+    "meant_at",
     "refusal_of",
     "rules_from",
     "rules_message",

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from dataclasses import replace
 
 from fasttree.v1 import types_pb2
 from services.shared.rules.changes import CHANGES, Refused, changed
-from services.shared.rules.rules import NO_RULES, Rules, founding, rules_from
+from services.shared.rules.rules import NO_RULES, RULE_VERSION, Rules, founding, rules_from, rules_message
 
 
 def is_rule(update: types_pb2.Update) -> bool:
     """Whether an update may change the rules."""
     return update.WhichOneof("change") in CHANGES
+
+
+def meant_at(manifest: types_pb2.ImportManifest, rules: Rules, position: int) -> Rules:
+    """What updates meant that leave something open, at a position before an import's. `rules`: the import's own."""
+    period = next((each.period for each in reversed(manifest.current_periods) if each.position <= position), "")
+    removal = next((each.volume for each in reversed(manifest.removal_rules) if each.position <= position), None)
+    return replace(
+        rules,
+        current_period=period or rules.current_period,
+        removal_volume=removal or rules.volume_of_removed,
+        version=RULE_VERSION,  # before which no rule of removals is asked for
+    )
 
 
 class RulesHistory:
@@ -62,6 +75,14 @@ class RulesHistory:
         """Those in force for the update after `position`."""
         place = bisect_right(self._positions, position)
         return self._rules[place - 1] if place else self.founding
+
+    def stamp(self, manifest: types_pb2.ImportManifest) -> None:
+        """Writes into a manifest that has them not the rules at its position: what its file leaves open means that."""
+        if not manifest.HasField("rules"):
+            position = manifest.as_of_position
+            manifest.rules.CopyFrom(rules_message(self.at(position)))
+            manifest.current_periods.extend(self.current_periods(position))
+            manifest.removal_rules.extend(self.removal_rules(position))
 
     def current_periods(self, position: int) -> list[types_pb2.CurrentPeriod]:
         """Which period was current from when on, up to a position, oldest first."""

@@ -13,13 +13,13 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.files.downloads import DownloadFailedError
-from services.shared.rules import RULE_VERSION, Rules, rules_from, version_problem
+from services.shared.rules import Rules, meant_at, rules_from, version_problem
 from services.shared.serving.errors import UnavailableError
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.process import NICE, Checking, Read, ReadMessage, ReadRequest
@@ -156,19 +156,10 @@ class ImportBuild(BuildRunner):
 
     def meant(self, positions: Sequence[int], updates: Sequence[types_pb2.Update]) -> Sequence[types_pb2.Update]:
         """What an update left open meant what held at its own position, not at the file's."""
-        return [resolved(update, self._rules_at(position)) for position, update in zip(positions, updates, strict=True)]
-
-    def _rules_at(self, position: int) -> Rules:
-        """Those of the file, with what was in force at an earlier position for what updates leave open."""
-        rules, manifest = self._rules, self._manifest
-        period = next((each.period for each in reversed(manifest.current_periods) if each.position <= position), "")
-        removal = next((each.volume for each in reversed(manifest.removal_rules) if each.position <= position), None)
-        return replace(
-            rules,
-            current_period=period or rules.current_period,
-            removal_volume=removal or rules.volume_of_removed,
-            version=RULE_VERSION,  # before which no rule of removals is asked for
-        )
+        return [
+            resolved(update, meant_at(self._manifest, self._rules, position))
+            for position, update in zip(positions, updates, strict=True)
+        ]
 
     @property
     def percent(self) -> int:

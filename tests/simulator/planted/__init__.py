@@ -14,5 +14,6 @@ from tests.simulator.planted.imports import IMPORTS
 from tests.simulator.planted.lineage import LINEAGE
 from tests.simulator.planted.node import NODE
 from tests.simulator.planted.pusher import PUSHER
+from tests.simulator.planted.rules import RULES
 
-PLANTED = (*PUSHER, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *COORDINATOR)
+PLANTED = (*PUSHER, *RULES, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *COORDINATOR)
