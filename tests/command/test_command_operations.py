@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,11 @@ async def test_without_arguments_there_is_help(fasttree: FastTree) -> None:
         ran = await fasttree(*arguments)
         assert ran.code == 2
         assert ran.err.startswith("Usage: fasttree")
+
+
+async def test_its_version_is_the_package_s(fasttree: FastTree) -> None:
+    ran = await fasttree("--version")
+    assert (ran.code, ran.out) == (0, f"fasttree {version('ha-fasttree')}\n")
 
 
 async def test_import_rollback(fasttree: FastTree, tmp_path: Path) -> None:

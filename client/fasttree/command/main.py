@@ -39,6 +39,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="ha-fasttree", message="%(prog)s %(version)s")
 @common_options
 def cli(session: Session) -> None:
     """A direct-selling genealogy in memory on two or more servers.
