@@ -13,6 +13,7 @@ good, and nothing is allocated that the file's own length does not account for.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import struct
 import zlib
@@ -95,7 +96,7 @@ class StateLayout:
 
         The checksums are of what the file has now, so they are good for every later reader.
         """
-        entries = [{**entry, "crc32": self._checksum(descriptor, entry)} for entry in self._entries]
+        entries = [{**entry, "crc32": _checksum(descriptor, entry)} for entry in self._entries]
         header = json.dumps({"label": label, "meta": meta, "arrays": entries}).encode()
         _write_all(descriptor, header, self.header_offset)
         size_bytes = self.header_offset + len(header)
@@ -107,18 +108,18 @@ class StateLayout:
             os.fsync(descriptor)
         return size_bytes
 
-    @staticmethod
-    def _checksum(descriptor: int, entry: Mapping[str, Any]) -> int:
-        offset, left_bytes, crc = entry["offset"], _size_bytes(entry), 0
-        buffer = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
-        while left_bytes:
-            part = buffer[: min(PIECE_BYTES, left_bytes)]
-            if not _read_into(descriptor, part, offset):
-                raise OSError(f"array {entry['name']} was not written whole")
-            crc = zlib.crc32(part, crc)
-            offset += len(part)
-            left_bytes -= len(part)
-        return crc
+
+def _checksum(descriptor: int, entry: Mapping[str, Any]) -> int:
+    offset, left_bytes, crc = entry["offset"], _size_bytes(entry), 0
+    buffer = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
+    while left_bytes:
+        part = buffer[: min(PIECE_BYTES, left_bytes)]
+        if not _read_into(descriptor, part, offset):
+            raise OSError(f"array {entry['name']} was not written whole")
+        crc = zlib.crc32(part, crc)
+        offset += len(part)
+        left_bytes -= len(part)
+    return crc
 
 
 def write_state_to(
@@ -140,6 +141,49 @@ def read_label(path: Path) -> dict[str, Any]:
     with path.open("rb", buffering=0) as file:
         label: dict[str, Any] = _read_header(file.fileno(), path)[0]["label"]
     return label
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What the engine said about the state; checks the header only. Raises as `read_label`."""
+    with path.open("rb", buffering=0) as file:
+        meta: dict[str, Any] = _read_header(file.fileno(), path)[0]["meta"]
+    return meta
+
+
+def check_state(path: Path) -> None:
+    """Reads the whole file, and keeps nothing of it. Blocks: run it in a thread.
+
+    Raises:
+        StateDamagedError: Anything in it is not what was written.
+        OSError: The disk.
+    """
+    with path.open("rb", buffering=0) as file:
+        header, header_offset = _read_header(file.fileno(), path)
+        entries = _checked_places(header["arrays"], header_offset, path)
+        with ThreadPoolExecutor(READER_THREADS, thread_name_prefix="check-state") as pool:
+            for check in [pool.submit(_check_array, file.fileno(), entry, path) for entry in entries]:
+                check.result()
+
+
+def map_state(path: Path) -> StateFile:
+    """A file that was found to be whole, mapped: its arrays are read from it when they are looked at. What is written
+    to them changes this process's memory alone. The file must not be written to or cut while they are there.
+
+    Raises:
+        StateDamagedError: Its header is not what was written.
+        OSError: The disk.
+    """
+    with path.open("rb", buffering=0) as file:
+        header, header_offset = _read_header(file.fileno(), path)
+        entries = _checked_places(header["arrays"], header_offset, path)
+        # Private, yet writable: kernels are compiled for arrays that are.
+        memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    memory.madvise(mmap.MADV_WILLNEED)
+    arrays: dict[str, AnyArray] = {
+        entry["name"]: np.ndarray(tuple(entry["shape"]), np.dtype(entry["dtype"]), memory, entry["offset"])
+        for entry in entries
+    }
+    return StateFile(header["label"], header["meta"], arrays)
 
 
 def read_state(path: Path) -> StateFile:
@@ -219,20 +263,28 @@ def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
     return header, offset
 
 
-def _allocate(
-    entries: list[dict[str, Any]], meta: Mapping[str, Any], header_offset: int, path: Path
-) -> dict[str, AnyArray]:
-    """Memory for the arrays, which must be exactly what the file has before its header."""
+def _checked_places(entries: list[dict[str, Any]], header_offset: int, path: Path) -> list[dict[str, Any]]:
+    """The entries, which must name exactly what the file has before its header."""
     if len(entries) > ARRAYS_MAX:
         raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
-    growing, capacity, spare = meta.get("growing", {}), meta.get("room", 0), meta.get("spare", {})
     offset = ALIGNMENT_BYTES
-    shapes = {}
     for entry in entries:
         size_bytes = _size_bytes(entry)
         if np.dtype(entry["dtype"]).hasobject or entry["offset"] != offset or size_bytes < 0:
             raise StateDamagedError(f"{path.name}: array {entry['name']} is not where it should be")
         offset = _aligned(offset + size_bytes)
+    if offset != header_offset:
+        raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
+    return entries
+
+
+def _allocate(
+    entries: list[dict[str, Any]], meta: Mapping[str, Any], header_offset: int, path: Path
+) -> dict[str, AnyArray]:
+    """Memory for the arrays, which must be exactly what the file has before its header."""
+    growing, capacity, spare = meta.get("growing", {}), meta.get("room", 0), meta.get("spare", {})
+    shapes = {}
+    for entry in _checked_places(entries, header_offset, path):
         shapes[entry["name"]] = list(entry["shape"])
         if entry["name"] in growing:
             axis = growing[entry["name"]]
@@ -242,8 +294,6 @@ def _allocate(
                     f"{path.name}: array {entry['name']} has {length} and wants room for {capacity}"
                 )
             shapes[entry["name"]][axis] = capacity
-    if offset != header_offset:
-        raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
     return {
         entry["name"]: _memory(shapes[entry["name"]], np.dtype(entry["dtype"]), spare.get(entry["name"], 0))
         for entry in entries
@@ -267,6 +317,11 @@ def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path
             crc = zlib.crc32(part, crc)
             offset += len(part)
     if crc != entry["crc32"]:
+        raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
+
+
+def _check_array(descriptor: int, entry: Mapping[str, Any], path: Path) -> None:
+    if _checksum(descriptor, entry) != entry["crc32"]:
         raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
 
 

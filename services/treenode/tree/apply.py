@@ -27,6 +27,7 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
 from services.shared.domain.updates import columns_problem
+from services.shared.rules import Rules, changed
 from services.treenode.tree.changes import Refusal, attempt, find_place
 from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import words_of
@@ -42,11 +43,18 @@ from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, POSITION, RING
 if TYPE_CHECKING:
     from services.treenode.tree.tree import Tree
 
+#: Told of a period, and the tree just before the update that closes it for good: it is whole, and has its volumes yet.
+#: It must not change anything, nor raise.
+BeforeSeal = Callable[["Tree", str], None]
+_SEALING = ("period_closed", "period_sealed")
+
 #: While updates wait for members, this many enrolments are compared with them before a kernel takes them in.
 _PLAIN_AT_ONCE = 64
 
 
-def apply_updates(tree: Tree, first_position: int, updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+def apply_updates(
+    tree: Tree, first_position: int, updates: Sequence[types_pb2.Update], before_seal: BeforeSeal | None
+) -> list[NotApplied]:
     """See Tree.apply."""
     if first_position != tree.position + 1:
         raise ValueError(f"the tree is at position {tree.position}: update {first_position} is not the next one")
@@ -56,15 +64,17 @@ def apply_updates(tree: Tree, first_position: int, updates: Sequence[types_pb2.U
     done = 0
     while (skip := tree.skips.next_due(first_position + done, first_position + len(updates) - 1)) is not None:
         begin, done = done, skip.position - first_position
-        _apply_runs(tree, updates[begin:done], not_applied)
+        _apply_runs(tree, updates[begin:done], not_applied, before_seal)
         tree.store.counters[POSITION] += 1
         _reject_skipped(tree, skip, not_applied)
         done += 1
-    _apply_runs(tree, updates[done:] if done else updates, not_applied)
+    _apply_runs(tree, updates[done:] if done else updates, not_applied, before_seal)
     return not_applied
 
 
-def _apply_runs(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied]) -> None:
+def _apply_runs(
+    tree: Tree, updates: Sequence[types_pb2.Update], not_applied: list[NotApplied], before_seal: BeforeSeal | None
+) -> None:
     """Applies updates run by run of one kind. Raises UpdateFailedError."""
     kinds = [update.WhichOneof("change") for update in updates]
     begin = 0
@@ -79,8 +89,18 @@ def _apply_runs(tree: Tree, updates: Sequence[types_pb2.Update], not_applied: li
             _apply_by_kernel(tree, _enrol_run, run, not_applied)
         else:
             for update in run:
+                if before_seal is not None and kinds[begin] in _SEALING:
+                    for period in _sealed_by(tree, update):
+                        before_seal(tree, period)
                 _apply_next(tree, update, not_applied)
         begin = end
+
+
+def _sealed_by(tree: Tree, update: types_pb2.Update) -> Sequence[str]:
+    """The periods that an update would close for good; none where it would be refused."""
+    kind = update.WhichOneof("change")
+    after = changed(tree.rules, kind, getattr(update, kind)) if kind is not None else None
+    return after.sealed_periods[len(tree.rules.sealed_periods) :] if isinstance(after, Rules) else ()
 
 
 _Run = Callable[["Tree", Sequence[types_pb2.Update], list[NotApplied]], None]

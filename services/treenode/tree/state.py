@@ -36,7 +36,7 @@ from services.treenode.tree.held import (
     Settled,
     resolved,
 )
-from services.treenode.tree.kernels.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray, Float64s
 from services.treenode.tree.skips import Skips
 from services.treenode.tree.store import (
     PLACES,
@@ -77,7 +77,7 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     arrays["ids"] = store.ids.words[:used]
     arrays["slots"] = store.ids.slots
     arrays.update({name: getattr(store, name)[:used] for name in _COLUMNS})
-    arrays.update(_volumes(store))
+    arrays.update(volumes_of(store))
     for label, columns in (("sponsor", store.sponsor), ("placement", store.placement)):
         arrays.update({f"{label}.{name}": getattr(columns, name)[:used] for name in _SEATED})
         arrays[f"{label}.top"] = columns.top
@@ -125,9 +125,10 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     return meta, arrays
 
 
-def _volumes(store: Store) -> dict[str, AnyArray]:
-    """The rows of volumes up to the last one in which anybody has any: what is behind it needs no disk."""
-    rows = 1 + max(np.flatnonzero(store.magnitudes), default=0)
+def volumes_of(store: Store, zeros: int = 0) -> dict[str, AnyArray]:
+    """The rows of volumes up to the last one in which anybody has any, and so many of those behind it, as far as there
+    are any: these need no disk, since they are zeros."""
+    rows = min(1 + max(np.flatnonzero(store.magnitudes), default=0) + zeros, len(store.slot_tags))
     volumes = (store.personal, store.sponsor.group, store.placement.group)
     return {name: rows_of[:rows, : store.used] for name, rows_of in zip(_VOLUMES, volumes, strict=True)}
 
@@ -147,23 +148,7 @@ def store_from(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyA
     """A store with spare capacity from a state. Raises KeyError or ValueError where columns are missing or differ."""
     used = int(arrays["counters"][USED])
     columns = _Columns(used, len(arrays["kind"]))
-    volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
-    tags = slots.tags()[: len(arrays["personal"])]
-    like = empty_store(1, arrays["ids"].shape[1], tags, status_hashes, volume_dtype)
-    trees = {}
-    for label, model in (("sponsor", like.sponsor), ("placement", like.placement)):
-        seated = (*_SEATED, *_MAPPED) if label == "placement" else _SEATED
-        taken = {name: columns.take(arrays[f"{label}.{name}"], getattr(model, name)) for name in seated}
-        group = columns.take(arrays[f"{label}.group"], model.group)
-        trees[label] = model._replace(**taken, group=group, top=columns.whole(arrays[f"{label}.top"], model.top))
-    store = like._replace(
-        **{name: columns.take(arrays[name], getattr(like, name)) for name in _COLUMNS},
-        **{name: columns.whole(arrays[name], getattr(like, name)) for name in _WHOLE},
-        personal=columns.take(arrays["personal"], like.personal),
-        sponsor=trees["sponsor"],
-        placement=trees["placement"],
-        ids=IdTable(columns.take(arrays["ids"], like.ids.words, axis=0), arrays["slots"]),
-    )
+    store = _filled(arrays, slots, status_hashes, columns)
     columns.copy()
     set_magnitudes(store, used)
     store = with_slots_like(store, slots)
@@ -173,12 +158,39 @@ def store_from(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyA
     return store if columns.owned else store._replace(ids=IdTable(store.ids.words, arrays["slots"].copy()))
 
 
+def store_over(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyArray, magnitudes: Float64s) -> Store:
+    """A store that has the arrays of a state for its columns, as they lie: to be read only. Raises as `store_from`."""
+    columns = _Columns(int(arrays["counters"][USED]), len(arrays["kind"]), as_they_lie=True)
+    return _filled(arrays, slots, status_hashes, columns)._replace(magnitudes=magnitudes)
+
+
+def _filled(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyArray, columns: _Columns) -> Store:
+    volume_dtype = np.int32 if arrays["personal"].dtype == np.int32 else np.int64
+    tags = slots.tags()[: len(arrays["personal"])]
+    like = empty_store(1, arrays["ids"].shape[1], tags, status_hashes, volume_dtype)
+    trees = {}
+    for label, model in (("sponsor", like.sponsor), ("placement", like.placement)):
+        seated = (*_SEATED, *_MAPPED) if label == "placement" else _SEATED
+        taken = {name: columns.take(arrays[f"{label}.{name}"], getattr(model, name)) for name in seated}
+        group = columns.take(arrays[f"{label}.group"], model.group)
+        trees[label] = model._replace(**taken, group=group, top=columns.whole(arrays[f"{label}.top"], model.top))
+    return like._replace(
+        **{name: columns.take(arrays[name], getattr(like, name)) for name in _COLUMNS},
+        **{name: columns.whole(arrays[name], getattr(like, name)) for name in _WHOLE},
+        personal=columns.take(arrays["personal"], like.personal),
+        sponsor=trees["sponsor"],
+        placement=trees["placement"],
+        ids=IdTable(columns.take(arrays["ids"], like.ids.words, axis=0), arrays["slots"]),
+    )
+
+
 class _Columns:
     """Takes the columns of one state over, or copies them, all alike."""
 
-    def __init__(self, used: int, length: int) -> None:
-        """`used`: rows in use; `length`: that of the arrays."""
-        self.owned = length > used
+    def __init__(self, used: int, length: int, *, as_they_lie: bool = False) -> None:
+        """`used`: rows in use; `length`: that of the arrays; `as_they_lie`: they are taken over without spare capacity
+        too."""
+        self.owned = length > used or as_they_lie
         self._used = used
         self._capacity = length if self.owned else capacity_for(used)
         self._copies: list[tuple[AnyArray, AnyArray]] = []

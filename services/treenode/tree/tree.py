@@ -256,15 +256,21 @@ class Tree:
 
     # --- updates
 
-    def apply(self, first_position: int, updates: Sequence[types_pb2.Update]) -> list[NotApplied]:
+    def apply(
+        self,
+        first_position: int,
+        updates: Sequence[types_pb2.Update],
+        before_seal: apply.BeforeSeal | None = None,
+    ) -> list[NotApplied]:
         """Takes updates in, the first of them at `first_position`, which must be the next one (else ValueError).
 
         Those that were held or rejected are returned, held ones from before that were rejected now among them.
+        `before_seal`: called before each of them that closes a period for good.
 
         Raises:
             UpdateFailedError: The engine fails at one; those before it are in the tree.
         """
-        return apply.apply_updates(self, first_position, updates)
+        return apply.apply_updates(self, first_position, updates, before_seal)
 
     def offer_carried(
         self, positions: Sequence[int], updates: Sequence[types_pb2.Update], holds: Sequence[CarriedHold] = ()

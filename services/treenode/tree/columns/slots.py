@@ -8,6 +8,7 @@ as they are written: so a month is opened without a copy of all volumes.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import hashlib
 import mmap
@@ -96,6 +97,16 @@ class Slots:
             else:
                 keys.append(key)
         return Slots(keys, rules), freed
+
+    def of_rows(self, rows: int, period: str) -> Slots:
+        """Those of the same tree where it is only read, and only the first `rows` rows of volumes are there: all behind
+        them are zeros, as the last one is. Whoever names no period means `period`."""
+        read = copy.copy(self)
+        read.keys = self.keys[:rows]
+        read._slots = {key: min(slot, rows - 1) for key, slot in self._slots.items()}
+        read.periods = tuple(dict.fromkeys((period, *self.periods)))
+        read._orders = {}
+        return read
 
     def tags(self) -> UInt64s:
         """The hash of each slot's type and period."""
