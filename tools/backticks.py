@@ -51,6 +51,7 @@ NO_NAMES = {
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
     "fasttree_node_pusher_refused": _METRIC,
+    "fasttree_node_periods_missing": _METRIC,
     ".py": _SHAPE,
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,

@@ -37,8 +37,11 @@ from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import everything_is_cached, tell_compiling
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
-from services.treenode.metrics import batch_histogram, declare_figures, node_metrics
+from services.treenode.metrics import batch_histogram, declare_figures, declare_period_figures, node_metrics
 from services.treenode.node.runner import NodeRunner, now_s
+from services.treenode.periods.calls import ReportCalls
+from services.treenode.periods.files import PeriodFiles
+from services.treenode.periods.runner import PeriodKeeper
 from services.treenode.replication.applying import Applier
 from services.treenode.replication.applying_mark import ApplyingMark
 from services.treenode.replication.relayout import Relayout
@@ -56,6 +59,9 @@ from services.treenode.snapshots.store import SnapshotStore
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70
+#: A node that ends waits so long for the states of closed periods that are being written, in seconds; what is not done
+#: by then is made again after the next start.
+PERIOD_WRITES_S_MAX = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +89,15 @@ class TreeNode:
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)
-        self.runner = NodeRunner(self.settings, cluster, self.background, self.store.set_all_aside)
+        self.runner = NodeRunner(
+            self.settings,
+            cluster,
+            self.background,
+            self.store.set_all_aside,
+            lambda tree, period: self.periods.before_seal(tree, period),
+        )
         self.writer = SnapshotWriter(self.runner, self.store)
+        self.periods = self._period_keeper(folder / "periods")
         self.files = ImportFiles(
             folder / "imports",
             kept=self.settings.imports_kept,
@@ -108,7 +121,9 @@ class TreeNode:
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
         self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings))
+        self.calls = ReportCalls(self.runner, self.reports, self.periods)
         declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
+        declare_period_figures(self.metrics, self.periods, self.calls.opened)
         self.debug_pages = DebugPages(self.logs, self.echo)
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
         self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes())
@@ -124,6 +139,16 @@ class TreeNode:
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
         self._log_handler: LogHandler | None = None
+
+    def _period_keeper(self, folder: Path) -> PeriodKeeper:
+        return PeriodKeeper(
+            self.runner,
+            PeriodFiles(folder, aside_max=self.settings.periods_kept, cluster=self.cluster.name),
+            self.store,
+            self.background,
+            lambda: self.address.instant,
+            lambda: self.streams.pusher_address,
+        )
 
     async def start(self) -> None:
         """Listens on the three ports, then loads the newest snapshot.
@@ -143,6 +168,7 @@ class TreeNode:
         # rarer calls are loaded once the node serves.
         first = warm_up_first_answers if everything_is_cached() else warm_up_node
         early, self._early = self._early, None
+        await self.periods.load()
         await asyncio.gather(restore(self.runner, self.store, self.writer, early), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.runner.restored.set()
@@ -150,6 +176,7 @@ class TreeNode:
         self.background.start(self.streams.run(), "tells the pusher of other trees")
         self.background.start(peers.run(), "asks peers for a snapshot")
         self.background.start(self.writer.run(), "writes snapshots")
+        self.background.start(self.periods.run(), "keeps closed periods")
         self.background.start(self.relayout.run(), "lays the tree out anew")
         self.background.start(self.tables.run(), "keeps a reader of imports")
         self.background.start(self._warm_up_rest(), "loads the kernels of rarer calls")
@@ -167,7 +194,7 @@ class TreeNode:
         settings = self.settings
         report = GrpcServer(
             address_of(settings.listen_host, settings.report_port),
-            services=[(add_report_service, self.reports)],
+            services=[(add_report_service, self.calls)],
             service_names=[_full_name(report_pb2, "ReportService")],
             options=[
                 *connection_age_options(settings.report_connection_age_s_max),
@@ -175,7 +202,9 @@ class TreeNode:
             ],
             setting="treenode.report_port",
         )
-        servicer = TreeNodeServicer(self.runner, self.streams, self.loader, self.store, self.writer, self.address)
+        servicer = TreeNodeServicer(
+            self.runner, self.streams, self.loader, self.store, self.writer, self.periods, self.address
+        )
         instant = GrpcServer(
             address_of(settings.listen_host, settings.instant_port),
             services=[
@@ -216,6 +245,10 @@ class TreeNode:
         self.runner.waiters.end()
         self.runner.served_waiters.end()
         await asyncio.gather(*(server.stop(0.0 if fatal else settings.drain_grace_s) for server in self._servers))
+        if not fatal:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PERIOD_WRITES_S_MAX):
+                    await self.periods.writes_ended()
         await self.background.stop()
         if not fatal:
             try:
@@ -232,6 +265,7 @@ class TreeNode:
         self.warm.set()
 
     def _close(self) -> None:
+        self.calls.close()
         self.reports.close()
         self.runner.close()
         self.metrics.close()

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from services.shared.serving.metrics import Metrics
 from services.treenode.node.lifecycle import NodeState
 from services.treenode.node.runner import NodeRunner
+from services.treenode.periods.keeping import Kept
+from services.treenode.periods.opened import Opened
+from services.treenode.periods.runner import PeriodKeeper
 from services.treenode.replication.applying import Applier
+from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.snapshots.saving import SnapshotWriter
 
@@ -70,3 +74,15 @@ def declare_figures(
     metrics.gauge("snapshot_write_seconds", "How long the last snapshot took.", lambda: writer.took_s)
     metrics.counter("applied_updates", "Updates applied by this process.", lambda: applier.applied_count)
     metrics.counter("apply_busy_seconds", "Time spent inside the engine.", lambda: applier.busy_s)
+
+
+def declare_period_figures(metrics: Metrics, periods: PeriodKeeper, opened: Opened[Kept, ReportServicer]) -> None:
+    """Those of the closed periods."""
+    metrics.gauge("periods_kept", "Closed periods whose state is kept.", lambda: len(periods.core.held))
+    metrics.gauge(
+        "periods_missing",
+        "Closed periods that should be kept and are not, nor are being written: an alarm.",
+        lambda: len(periods.core.missing),
+    )
+    metrics.gauge("periods_open", "States of closed periods that are mapped.", lambda: opened.count)
+    metrics.gauge("period_fork_seconds", "How long the last one held updates up.", lambda: periods.fork_s)

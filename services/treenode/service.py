@@ -21,6 +21,7 @@ from services.shared.serving.errors import (
 from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.reading import ImportRefusedError, Refusal
 from services.treenode.node.runner import NodeRunner
+from services.treenode.periods.runner import PeriodKeeper
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.plan.paging import page_size
@@ -49,6 +50,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         loader: ImportLoader,
         store: SnapshotStore,
         writer: SnapshotWriter,
+        periods: PeriodKeeper,
         address: coordinator_pb2.NodeAddress,
     ) -> None:
         self._node = node
@@ -56,6 +58,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         self._loader = loader
         self._store = store
         self._writer = writer
+        self._periods = periods
         self._address = address
 
     async def ApplyUpdates(
@@ -114,6 +117,10 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         self, request: treenode_pb2.DownloadSnapshotRequest, context: _Context
     ) -> AsyncIterator[treenode_pb2.DownloadSnapshotResponse]:
         """The manifest, then the snapshot from the offset on."""
+        if request.closed_period:
+            async for response in self._download_period(request):
+                yield response
+            return
         snapshot = await self._snapshot(request.import_id, request.position)
         checksum = await self._writer.checksum(snapshot)
         label = await asyncio.to_thread(self._store.label_of, snapshot)
@@ -127,6 +134,28 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         )
         yield treenode_pb2.DownloadSnapshotResponse(manifest=manifest)
         async for chunk in serve_chunks(snapshot.path, request.offset, size_bytes):
+            yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
+
+    async def _download_period(
+        self, request: treenode_pb2.DownloadSnapshotRequest
+    ) -> AsyncIterator[treenode_pb2.DownloadSnapshotResponse]:
+        file = self._periods.file_of(request.closed_period)
+        if file is None or (file.state.import_id, file.state.position) != (request.import_id, request.position):
+            raise NotFoundError(
+                f"this node keeps no such state of period {request.closed_period[:32]} (any more)",
+                field="closed_period",
+                value=request.closed_period,
+            )
+        path, checksum = await self._periods.checked(file)
+        manifest = treenode_pb2.SnapshotManifest(
+            import_id=file.state.import_id,
+            position=file.state.position,
+            log_id=file.state.log_id,
+            size_bytes=file.size_bytes,
+            sha256=checksum,
+        )
+        yield treenode_pb2.DownloadSnapshotResponse(manifest=manifest)
+        async for chunk in serve_chunks(path, request.offset, file.size_bytes):
             yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
 
     async def _snapshot(self, import_id: int, position: int) -> Snapshot:
@@ -157,6 +186,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             rejected=tree.rejected_count,
             refused_log_id=sequence.refused_log_id,
             refused_reason=sequence.refused_reason,
+            kept_periods=self._periods.kept(),
+            kept_periods_problem=self._periods.problem,
         )
         if node.old is not None:
             response.old_tree.CopyFrom(node.as_of())

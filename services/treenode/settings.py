@@ -54,6 +54,14 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: Snapshots kept, the newest included; 2 or more, so that a damaged one has one before it.
     snapshots_kept: Annotated[int, Meta(ge=2, le=1_000)] = 2
 
+    #: Of so many of the newest periods that are closed for good, the state at their closing is kept in files, and
+    #: answers reports. A file is about as large as a snapshot.
+    periods_kept: Annotated[int, Meta(ge=1, le=1_200)] = 24
+    #: Such files that are open (mapped) at once; one more waits until another one is not asked for.
+    periods_open_max: Annotated[int, Meta(ge=1, le=64)] = 4
+    #: The other nodes are asked this often which of them they keep, in seconds.
+    periods_check_s: Seconds = 60.0
+
     #: Time between two heartbeats to the coordinator, in seconds.
     heartbeat_s: Seconds = 0.25
     #: Heartbeats leave from a thread of their own, so a node that is busy keeps its role. One whose event loop has said

@@ -119,6 +119,7 @@ class ReportOptions(_message.Message):
     VOLUME_TYPE_FIELD_NUMBER: _builtins.int
     PERIOD_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    AS_OF_PERIOD_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait until the node has applied this position (read your own write), within the call's deadline."""
     tree: _types_pb2.Tree.ValueType
@@ -127,6 +128,11 @@ class ReportOptions(_message.Message):
     """Type of pv_hundredths and gv_hundredths; the cluster's first where empty."""
     period: _builtins.str
     """Their period, "YYYY-MM"; the cluster's current one where empty."""
+    as_of_period: _builtins.str
+    """A period that is closed for good, "YYYY-MM": the answer is of the tree, ranks and volumes as they were when it was
+    closed. Where `period` is empty, it means this period then; min_position is waited for in the tree as it is now, so
+    that a report may follow the record that closed it. Empty: of the tree as it is now.
+    """
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Columns of the answer's members: names of Member's fields without "_hundredths" (member_id, sponsor_id, placement_id,
@@ -142,10 +148,11 @@ class ReportOptions(_message.Message):
         volume_type: _builtins.str = ...,
         period: _builtins.str = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        as_of_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "min_position", b"min_position", "period", b"period", "tree", b"tree", "volume_type", b"volume_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_period", b"as_of_period", "columns", b"columns", "min_position", b"min_position", "period", b"period", "tree", b"tree", "volume_type", b"volume_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1009,6 +1016,7 @@ class ListHeldUpdatesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     UPDATE_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    AS_OF_PERIOD_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait for this position first."""
     limit: _builtins.int
@@ -1019,6 +1027,8 @@ class ListHeldUpdatesRequest(_message.Message):
     """Only those that wait for this member; empty: all."""
     update_id_prefix: _builtins.str
     """Only those whose update_id begins so; empty: all."""
+    as_of_period: _builtins.str
+    """As in ReportOptions: those that waited when that period was closed."""
     def __init__(
         self,
         *,
@@ -1027,10 +1037,11 @@ class ListHeldUpdatesRequest(_message.Message):
         page_token: _builtins.str = ...,
         member_id: _builtins.str = ...,
         update_id_prefix: _builtins.str = ...,
+        as_of_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "member_id", b"member_id", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_period", b"as_of_period", "limit", b"limit", "member_id", b"member_id", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1084,6 +1095,7 @@ class ListRejectedUpdatesRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     UPDATE_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    AS_OF_PERIOD_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait for this position first."""
     limit: _builtins.int
@@ -1092,6 +1104,8 @@ class ListRejectedUpdatesRequest(_message.Message):
     """From the answer before; the rest of the request must be the same."""
     update_id_prefix: _builtins.str
     """Only those whose update_id begins so; empty: all."""
+    as_of_period: _builtins.str
+    """As in ReportOptions: those of before that period was closed."""
     def __init__(
         self,
         *,
@@ -1099,10 +1113,11 @@ class ListRejectedUpdatesRequest(_message.Message):
         limit: _builtins.int = ...,
         page_token: _builtins.str = ...,
         update_id_prefix: _builtins.str = ...,
+        as_of_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_period", b"as_of_period", "limit", b"limit", "min_position", b"min_position", "page_token", b"page_token", "update_id_prefix", b"update_id_prefix"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1179,16 +1194,20 @@ class DescribeTreeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MIN_POSITION_FIELD_NUMBER: _builtins.int
+    AS_OF_PERIOD_FIELD_NUMBER: _builtins.int
     min_position: _builtins.int
     """Wait for this position first."""
+    as_of_period: _builtins.str
+    """As in ReportOptions: what the tree had when that period was closed."""
     def __init__(
         self,
         *,
         min_position: _builtins.int = ...,
+        as_of_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_position", b"min_position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_period", b"as_of_period", "min_position", b"min_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

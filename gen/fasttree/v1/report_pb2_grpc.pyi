@@ -30,7 +30,8 @@ class ReportServiceStub:
     """A tree node's report port, and what the VIP leads to.
     Every call: NOT_FOUND: no such member. INVALID_ARGUMENT: the request names what does not exist (a column, a volume type,
     a period, a tree) or is malformed. UNAVAILABLE: the node has no tree yet, or ends: ask another. DEADLINE_EXCEEDED: it did
-    not reach min_position in time. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
+    not reach min_position in time. Where the request names a closed period: FAILED_PRECONDITION: it still takes orders, or
+    this node does not keep it; UNAVAILABLE: it is being written or fetched, ask again. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
     """
 
     @_typing.overload
@@ -67,7 +68,8 @@ class ReportServiceAsyncStub(ReportServiceStub):
     """A tree node's report port, and what the VIP leads to.
     Every call: NOT_FOUND: no such member. INVALID_ARGUMENT: the request names what does not exist (a column, a volume type,
     a period, a tree) or is malformed. UNAVAILABLE: the node has no tree yet, or ends: ask another. DEADLINE_EXCEEDED: it did
-    not reach min_position in time. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
+    not reach min_position in time. Where the request names a closed period: FAILED_PRECONDITION: it still takes orders, or
+    this node does not keep it; UNAVAILABLE: it is being written or fetched, ask again. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -100,7 +102,8 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
     """A tree node's report port, and what the VIP leads to.
     Every call: NOT_FOUND: no such member. INVALID_ARGUMENT: the request names what does not exist (a column, a volume type,
     a period, a tree) or is malformed. UNAVAILABLE: the node has no tree yet, or ends: ask another. DEADLINE_EXCEEDED: it did
-    not reach min_position in time. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
+    not reach min_position in time. Where the request names a closed period: FAILED_PRECONDITION: it still takes orders, or
+    this node does not keep it; UNAVAILABLE: it is being written or fetched, ask again. Details (google.rpc.ErrorInfo, BadRequest, ResourceInfo) name the field and the value.
     """
 
     @_abc_1.abstractmethod

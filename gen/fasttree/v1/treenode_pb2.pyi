@@ -462,22 +462,28 @@ class DownloadSnapshotRequest(_message.Message):
     IMPORT_ID_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    CLOSED_PERIOD_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """The import and position of the snapshot, to go on with a download; 0: the newest."""
     position: _builtins.int
     """See import_id."""
     offset: _builtins.int
     """First byte wanted, from 0."""
+    closed_period: _builtins.str
+    """Instead of a snapshot, the state that the node keeps of this closed period, "YYYY-MM"; import_id and position are
+    that state's. NOT_FOUND: it keeps none (any more).
+    """
     def __init__(
         self,
         *,
         import_id: _builtins.int = ...,
         position: _builtins.int = ...,
         offset: _builtins.int = ...,
+        closed_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["import_id", b"import_id", "offset", b"offset", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_period", b"closed_period", "import_id", b"import_id", "offset", b"offset", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -585,6 +591,8 @@ class GetNodeResponse(_message.Message):
     REFUSED_LOG_ID_FIELD_NUMBER: _builtins.int
     REFUSED_REASON_FIELD_NUMBER: _builtins.int
     OLD_TREE_FIELD_NUMBER: _builtins.int
+    KEPT_PERIODS_FIELD_NUMBER: _builtins.int
+    KEPT_PERIODS_PROBLEM_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members in its tree."""
     held: _builtins.int
@@ -597,6 +605,8 @@ class GetNodeResponse(_message.Message):
     """
     refused_reason: _builtins.str
     """Why, and what to do, in one line; empty while no pusher is refused."""
+    kept_periods_problem: _builtins.str
+    """Why it does not keep one that it should, in one line; empty where all is well."""
     @_builtins.property
     def address(self) -> _coordinator_pb2.NodeAddress:
         """Where it is found."""
@@ -615,6 +625,10 @@ class GetNodeResponse(_message.Message):
         serves the old tree until it has an import. Unset otherwise.
         """
 
+    @_builtins.property
+    def kept_periods(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.KeptPeriod]:
+        """The closed periods of which it keeps the state, newest first."""
+
     def __init__(
         self,
         *,
@@ -627,10 +641,12 @@ class GetNodeResponse(_message.Message):
         refused_log_id: _builtins.str = ...,
         refused_reason: _builtins.str = ...,
         old_tree: _types_pb2.AsOf | None = ...,
+        kept_periods: _abc.Iterable[_types_pb2.KeptPeriod] | None = ...,
+        kept_periods_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "old_tree", b"old_tree", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "members", b"members", "old_tree", b"old_tree", "refused_log_id", b"refused_log_id", "refused_reason", b"refused_reason", "rejected", b"rejected", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "kept_periods", b"kept_periods", "kept_periods_problem", b"kept_periods_problem", "members", b"members", "old_tree", b"old_tree", "refused_log_id", b"refused_log_id", "refused_reason", b"refused_reason", "rejected", b"rejected", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

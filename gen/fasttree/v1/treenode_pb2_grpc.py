@@ -96,7 +96,8 @@ class TreeNodeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DownloadSnapshot(self, request, context):
-        """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state).
+        """The node's own newest snapshot, or the state of a closed period, in chunks, from any offset. NOT_FOUND: it has none (of
+        that state).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,9 @@ class TreeNodeServiceStub:
     the file is bad, its rows are named, and the old tree serves on.
     """
     DownloadSnapshot: _grpc.UnaryStreamMultiCallable[_treenode_pb2.DownloadSnapshotRequest, _treenode_pb2.DownloadSnapshotResponse]
-    """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state)."""
+    """The node's own newest snapshot, or the state of a closed period, in chunks, from any offset. NOT_FOUND: it has none (of
+    that state).
+    """
     GetNode: _grpc.UnaryUnaryMultiCallable[_treenode_pb2.GetNodeRequest, _treenode_pb2.GetNodeResponse]
     """Where the node stands."""
     GetUpdateFate: _grpc.UnaryUnaryMultiCallable[_treenode_pb2.GetUpdateFateRequest, _treenode_pb2.GetUpdateFateResponse]
@@ -74,7 +76,9 @@ class TreeNodeServiceAsyncStub(TreeNodeServiceStub):
     the file is bad, its rows are named, and the old tree serves on.
     """
     DownloadSnapshot: _aio.UnaryStreamMultiCallable[_treenode_pb2.DownloadSnapshotRequest, _treenode_pb2.DownloadSnapshotResponse]  # type: ignore[assignment]
-    """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state)."""
+    """The node's own newest snapshot, or the state of a closed period, in chunks, from any offset. NOT_FOUND: it has none (of
+    that state).
+    """
     GetNode: _aio.UnaryUnaryMultiCallable[_treenode_pb2.GetNodeRequest, _treenode_pb2.GetNodeResponse]  # type: ignore[assignment]
     """Where the node stands."""
     GetUpdateFate: _aio.UnaryUnaryMultiCallable[_treenode_pb2.GetUpdateFateRequest, _treenode_pb2.GetUpdateFateResponse]  # type: ignore[assignment]
@@ -118,7 +122,9 @@ class TreeNodeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _treenode_pb2.DownloadSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_treenode_pb2.DownloadSnapshotResponse], _abc.AsyncIterator[_treenode_pb2.DownloadSnapshotResponse]]:
-        """The node's own newest snapshot, in chunks, from any offset. NOT_FOUND: it has none (of that state)."""
+        """The node's own newest snapshot, or the state of a closed period, in chunks, from any offset. NOT_FOUND: it has none (of
+        that state).
+        """
 
     @_abc_1.abstractmethod
     def GetNode(

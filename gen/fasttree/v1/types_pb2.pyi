@@ -219,6 +219,7 @@ class AsOf(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     FRESH_AT_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    CLOSED_PERIOD_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """The import that the tree was built from; 0 before the first import."""
     position: _builtins.int
@@ -227,6 +228,8 @@ class AsOf(_message.Message):
     """The epoch of the cluster's primary as this node last heard it; 0 where it never heard of one."""
     node: _builtins.str
     """The node that answered."""
+    closed_period: _builtins.str
+    """The closed period whose kept state answered: import_id and position are that state's. Empty: the live tree answered."""
     @_builtins.property
     def fresh_at(self) -> _timestamp_pb2.Timestamp:
         """When the pusher last confirmed that this node lacked nothing. Old where the pusher or the node was cut off;
@@ -241,14 +244,61 @@ class AsOf(_message.Message):
         epoch: _builtins.int = ...,
         fresh_at: _timestamp_pb2.Timestamp | None = ...,
         node: _builtins.str = ...,
+        closed_period: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fresh_at", b"fresh_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "fresh_at", b"fresh_at", "import_id", b"import_id", "node", b"node", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_period", b"closed_period", "epoch", b"epoch", "fresh_at", b"fresh_at", "import_id", b"import_id", "node", b"node", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AsOf: _TypeAlias = AsOf  # noqa: Y015
+
+@_typing.final
+class KeptPeriod(_message.Message):
+    """The state that a node keeps of a period which is closed for good: as it was just before the record that closed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERIOD_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    period: _builtins.str
+    """The period, "YYYY-MM"."""
+    log_id: _builtins.str
+    """The log that position counts in."""
+    import_id: _builtins.int
+    """The import under it."""
+    position: _builtins.int
+    """The last update in it."""
+    digest: _builtins.int
+    """Digest of the state at (import_id, position): nodes that keep the same state have the same."""
+    size_bytes: _builtins.int
+    """Length of its file in bytes."""
+    replayed: _builtins.bool
+    """It was made later, by a replay of the log: a state that was written when the period was closed takes its place."""
+    def __init__(
+        self,
+        *,
+        period: _builtins.str = ...,
+        log_id: _builtins.str = ...,
+        import_id: _builtins.int = ...,
+        position: _builtins.int = ...,
+        digest: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        replayed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "import_id", b"import_id", "log_id", b"log_id", "period", b"period", "position", b"position", "replayed", b"replayed", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptPeriod: _TypeAlias = KeptPeriod  # noqa: Y015
 
 @_typing.final
 class Volume(_message.Message):

@@ -71,13 +71,14 @@ class NodeRunner:
         cluster: ClusterSettings,
         background: Background,
         set_aside: Callable[[str], None],
+        before_seal: Callable[[Tree, str], None] | None = None,
     ) -> None:
         """`background`: ends the process where the state can't be trusted any more. `set_aside`: moves the files of a
-        state out of the way that nobody may start from."""
-        self.settings = settings
+        state out of the way that nobody may start from. `before_seal`: as `Tree.apply` calls it, of each tree."""
+        self.settings, self.cluster = settings, cluster
         self._set_aside = set_aside
+        self.before_seal = before_seal
         self._background = background
-        self.cluster = cluster
         self.core = NodeCore(settings.node, now_s(), random.random)
         self.gate = ReadGate()
         #: The tree that updates go to, served or not.
@@ -408,9 +409,7 @@ class NodeRunner:
     def standing(self) -> str:
         """What there is to say about the tree that is served beside that it is; empty where all is as it should be."""
         sequence = self.core.sequence
-        if sequence.refused_reason or self.old is None:
-            return f"refuses the pusher: {sequence.refused_reason}" if sequence.refused_reason else ""
-        return f"serves the tree of log {self.old.log_id} until it has an import of log {sequence.log_id}"
+        return told.standing(sequence.refused_reason, self.old and self.old.log_id, sequence.log_id)
 
     def _arm(self) -> None:
         """One timer for the core's next deadline."""

@@ -44,6 +44,14 @@ def trouble(halt: Halt | None, build_fault: Halt | None) -> str:
     return ""
 
 
+def standing(refused_reason: str, old_log_id: str | None, log_id: str) -> str:
+    """What there is to say about the tree that is served; empty where all is as it should be. `old_log_id`: its log,
+    where that is not the node's own."""
+    if refused_reason or old_log_id is None:
+        return f"refuses the pusher: {refused_reason}" if refused_reason else ""
+    return f"serves the tree of log {old_log_id} until it has an import of log {log_id}"
+
+
 def of_state(action: StateChanged) -> None:
     logger.info("%s: was %s, is %s", action.why, action.before.name, action.after.name)
 

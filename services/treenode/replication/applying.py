@@ -103,7 +103,7 @@ class Applier:
             raise UpdateFailedError(first_position, why, [], is_whole=True)
         self._mark.begin(log_id, first_position, len(part))
         try:
-            not_applied = node.in_force.tree.apply(first_position, part)
+            not_applied = node.in_force.tree.apply(first_position, part, node.before_seal)
         except UpdateFailedError as failed:
             self._mark.end()
             done = failed.position - first_position
@@ -126,8 +126,16 @@ class Applier:
 class Replayer:
     """Applies records to a tree that nobody sees yet, in slices on the loop."""
 
-    def __init__(self, tree: Tree, slice_ms: float, last_record: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        slice_ms: float,
+        last_record: tuple[int, int] = (0, 0),
+        before_seal: Callable[[Tree, str], None] | None = None,
+    ) -> None:
+        """`before_seal`: as for `Tree.apply`."""
         self.tree = tree
+        self._before_seal = before_seal
         #: Position and checksum of the newest record that is known to be in the tree; (0, 0): none.
         self.last_record = last_record
         self._pace = SlicePace(slice_ms)
@@ -147,7 +155,7 @@ class Replayer:
         while start < len(updates):
             end = min(len(updates), start + self._pace.updates)
             began_s = time.perf_counter()
-            self.tree.apply(positions[start], updates[start:end])
+            self.tree.apply(positions[start], updates[start:end], self._before_seal)
             self._pace.note(end - start, time.perf_counter() - began_s)
             start = end
             self.last_record = (positions[end - 1], records[end - 1].crc32)

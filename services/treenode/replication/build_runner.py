@@ -146,7 +146,7 @@ class BuildRunner(ABC):
     def take_in(self, tree: Tree, last_record: tuple[int, int] = (0, 0)) -> None:
         """The new tree is made. `last_record`: the newest one that its maker knows to be in it."""
         self.node.teach_skips(tree)
-        self._replayer = Replayer(tree, self.node.settings.apply_slice_ms, last_record)
+        self._replayer = Replayer(tree, self.node.settings.apply_slice_ms, last_record, self.node.before_seal)
 
     def perform(self, action: BuildAction) -> None:
         """Begins what the core asks for, or ends it."""

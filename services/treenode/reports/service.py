@@ -71,17 +71,24 @@ COLUMN_TYPES: dict[Kind, report_pb2.ColumnType.ValueType] = {
 class ReportServicer:
     """Answers reports from the node's tree. Used on the node's event loop; register it by `add_report_service`."""
 
-    def __init__(self, view: NodeView, limits: ReportLimits | None = None) -> None:
-        self._limits = limits or ReportLimits()
-        self._reader = NodeReader(view, self._limits)
+    def __init__(
+        self, view: NodeView, limits: ReportLimits | None = None, *, like: ReportServicer | None = None
+    ) -> None:
+        """`like`: another one, of another tree, whose limits, threads, memory and streams it shares."""
+        self._limits: ReportLimits = like._limits if like else limits or ReportLimits()
+        self._reader: NodeReader = NodeReader(view, self._limits, like._reader if like else None)
         #: Memory for the copies of large reports.
         self.room = self._reader.room
         self._member = MemberEncoder()
-        self.streams = Streams(self._limits, self._reader.in_thread)
+        self.streams: Streams = like.streams if like else Streams(self._limits, self._reader.in_thread)
 
     def close(self) -> None:
         """Ends the service's threads, once its streams have ended."""
         self._reader.close()
+
+    async def tree_at(self, min_position: int, context: Context) -> Tree:
+        """As `NodeReader.tree_at`."""
+        return await self._reader.tree_at(min_position, context)
 
     # --- calls
 

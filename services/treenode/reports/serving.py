@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from fasttree.v1 import report_pb2
-
-if TYPE_CHECKING:
-    from services.treenode.reports.service import ReportServicer
 
 SERVICE = report_pb2.DESCRIPTOR.services_by_name["ReportService"]
 
@@ -21,9 +18,9 @@ def serialized(answer: Message | bytes) -> bytes:
     return answer if isinstance(answer, bytes) else answer.SerializeToString()
 
 
-def add_report_service(servicer: ReportServicer, server: grpc.aio.Server) -> None:
-    """Registers each call of the service; takes the place of the generated add_ReportServiceServicer_to_server, whose
-    serializers would not let bytes pass."""
+def add_report_service(servicer: object, server: grpc.aio.Server) -> None:
+    """Registers each call of the service, which `servicer` has under the call's name, as `ReportServicer` does; takes
+    the place of the generated add_ReportServiceServicer_to_server, whose serializers would not let bytes pass."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in SERVICE.methods:
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler

@@ -167,7 +167,8 @@ class Peers:
 
     async def _ask(self, peer: str) -> PeerSnapshot:
         async with open_channel(peer) as channel:
-            manifest = await _manifest_of(treenode_pb2_grpc.TreeNodeServiceStub(channel))
+            stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
+            manifest = await manifest_of(stub, treenode_pb2.DownloadSnapshotRequest())
         self._offered[peer] = manifest
         return PeerSnapshot(manifest.log_id, manifest.import_id, manifest.position, manifest.size_bytes)
 
@@ -222,9 +223,11 @@ class SnapshotBuild(BuildRunner):
         return self.tree
 
 
-async def _manifest_of(stub: treenode_pb2_grpc.TreeNodeServiceAsyncStub) -> treenode_pb2.SnapshotManifest:
-    """The manifest of the peer's newest snapshot, which it may have to write first."""
-    call = stub.DownloadSnapshot(treenode_pb2.DownloadSnapshotRequest())
+async def manifest_of(
+    stub: treenode_pb2_grpc.TreeNodeServiceAsyncStub, request: treenode_pb2.DownloadSnapshotRequest
+) -> treenode_pb2.SnapshotManifest:
+    """The manifest of what a peer would send, which it may have to write or to read first. Raises PeerUnfitError."""
+    call = stub.DownloadSnapshot(request)
     try:
         async with asyncio.timeout(SNAPSHOT_WAIT_S):
             response = await anext(aiter(call), None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -181,7 +182,7 @@ async def test_snapshots_are_served_from_any_offset_and_by_their_state(tmp_path:
     ):
         stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
 
-        async def parts(**request: int) -> list[treenode_pb2.DownloadSnapshotResponse]:
+        async def parts(**request: Any) -> list[treenode_pb2.DownloadSnapshotResponse]:
             call = stub.DownloadSnapshot(treenode_pb2.DownloadSnapshotRequest(**request))
             return [part async for part in call]
 

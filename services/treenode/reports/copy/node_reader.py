@@ -64,11 +64,14 @@ class Scan(Generic[T]):
 class NodeReader:
     """The tree, its position and the threads, for the calls of one service."""
 
-    def __init__(self, view: NodeView, limits: ReportLimits) -> None:
+    def __init__(self, view: NodeView, limits: ReportLimits, like: NodeReader | None = None) -> None:
+        """`like`: whose threads and memory it shares."""
         self._view = view
         self._limits = limits
-        self._threads = ThreadPoolExecutor(limits.threads, thread_name_prefix="report")
-        self.room = CopyRoom(limits.copy_bytes_max, limits.copies_waiting_max)
+        self._threads: ThreadPoolExecutor = (
+            like._threads if like else ThreadPoolExecutor(limits.threads, thread_name_prefix="report")
+        )
+        self.room: CopyRoom = like.room if like else CopyRoom(limits.copy_bytes_max, limits.copies_waiting_max)
         #: What `_catalogue` and `_choices` are about.
         self._tree: Tree | None = None
         self._slots: Slots | None = None
