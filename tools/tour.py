@@ -61,12 +61,13 @@ def steps(block: str) -> list[Step]:
 
 
 def comparable(command: str, output: str) -> list[str]:
-    """Output without what differs from run to run: which node is which, digests, times; widths of columns."""
+    """Output without what differs from run to run: which node is which, digests, times, sizes; widths of columns."""
     text = re.sub(r"\b[0-9a-f]{16}\b", "DIGEST", output)
     text = re.sub(r"\bn[0-9]\b", "NODE", text)
     if re.search(r"fasttree (status|drill|switchover|verify|period (open|close))", command):
         text = re.sub(r"\d+(\.\d+)?(e\+\d+)?", "N", text)
     text = re.sub(r"position \d+ \(", "position N (", text)
+    text = re.sub(r"\(\d+\.\d [MG]B\)", "(SIZE)", text)
     lines = [" ".join(line.split()) for line in text.splitlines()]
     # A quick step of an import may be over before it is told.
     lines = [line for line in lines if not re.fullmatch(r"NODE (downloads|checks|builds|replays)", line)]

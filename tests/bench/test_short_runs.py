@@ -15,6 +15,10 @@ COLUMNS_KEYS = (
     "members import_s import_with_s steady_gb steady_with_gb restart_s restart_with_s texts_gb bytes_a_text "
     "enrolments_per_s longest_gap_ms failed_reads"
 )
+PERIODS_KEYS = (
+    "members file_gb kept_s close_ms first_ms first_max_ms first_after_restart_ms member_ratio summary_ratio top_ratio "
+    "member_ms summary_ms top_ms"
+)
 FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice digests_equal elections faults"
@@ -35,10 +39,11 @@ def last_line(*command: str) -> dict[str, object]:
     [
         (("bench.tree", "--members", "20000", "--peer", "none"), TREE_KEYS),
         (("bench.columns", "--members", "20000"), COLUMNS_KEYS),
+        (("bench.closed_periods", "--members", "20000"), PERIODS_KEYS),
         (("bench.fanout", "--members", "5000", "--orders", "5000", "--peer", "none"), FANOUT_KEYS),
         (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
     ],
-    ids=["tree", "columns", "fanout", "failover"],
+    ids=["tree", "columns", "closed_periods", "fanout", "failover"],
 )
 def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None:
     assert set(last_line(*command)) >= set(keys.split())

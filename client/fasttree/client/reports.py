@@ -42,7 +42,8 @@ class PositionSeen:
 
 
 class Reports:
-    """The ReportService behind one address. Options that all take: fasttree.v1.ReportOptions.
+    """The ReportService behind one address. Options that all take: fasttree.v1.ReportOptions; `as_of_period` among them
+    asks for the tree as it was when that period was closed for good.
 
     Each call is retried while that is safe and its deadline allows (see `retries`), and raises a CallError.
     """
@@ -119,32 +120,47 @@ class Reports:
         member_id: str = "",
         update_id_prefix: str = "",
         page_token: str = "",
+        as_of_period: str = "",
     ) -> report_pb2.ListHeldUpdatesResponse:
-        """One page of the updates that wait: for any member, or for one; all, or those whose id begins so."""
+        """One page of the updates that wait: for any member, or for one; all, or those whose id begins so.
+
+        `as_of_period`: those that waited when that period was closed for good.
+        """
         request = report_pb2.ListHeldUpdatesRequest(
             limit=limit,
             min_position=self._seen.min_position(min_position),
             member_id=member_id,
             update_id_prefix=update_id_prefix,
             page_token=page_token,
+            as_of_period=as_of_period,
         )
         return await self._call(self._stub.ListHeldUpdates, request, "ListHeldUpdates")
 
     async def list_rejected_updates(
-        self, *, limit: int = 0, min_position: int = 0, update_id_prefix: str = "", page_token: str = ""
+        self,
+        *,
+        limit: int = 0,
+        min_position: int = 0,
+        update_id_prefix: str = "",
+        page_token: str = "",
+        as_of_period: str = "",
     ) -> report_pb2.ListRejectedUpdatesResponse:
-        """One page of the updates that were refused, the newest first: all, or those whose id begins so."""
+        """One page of the updates that were refused, the newest first: all, or those whose id begins so; those of
+        before a period was closed for good."""
         request = report_pb2.ListRejectedUpdatesRequest(
             limit=limit,
             min_position=self._seen.min_position(min_position),
             update_id_prefix=update_id_prefix,
             page_token=page_token,
+            as_of_period=as_of_period,
         )
         return await self._call(self._stub.ListRejectedUpdates, request, "ListRejectedUpdates")
 
-    async def describe_tree(self, *, min_position: int = 0) -> report_pb2.DescribeTreeResponse:
-        """Columns, volume types, periods, counts."""
-        request = report_pb2.DescribeTreeRequest(min_position=self._seen.min_position(min_position))
+    async def describe_tree(self, *, min_position: int = 0, as_of_period: str = "") -> report_pb2.DescribeTreeResponse:
+        """Columns, volume types, periods, counts: now, or when a period was closed for good."""
+        request = report_pb2.DescribeTreeRequest(
+            min_position=self._seen.min_position(min_position), as_of_period=as_of_period
+        )
         return await self._call(self._stub.DescribeTree, request, "DescribeTree")
 
     async def stream_downline(

@@ -72,6 +72,8 @@ def as_of_text(as_of: types_pb2.AsOf) -> str:
     text = f"as of import {as_of.import_id}, position {as_of.position}"
     if as_of.node:
         text += f" ({as_of.node})"
+    if as_of.closed_period:
+        text += f", when {as_of.closed_period} was closed"
     if as_of.HasField("fresh_at"):
         age_s = time.time() - as_of.fresh_at.ToNanoseconds() / 1e9
         if age_s > 10:
@@ -87,6 +89,7 @@ def as_of_json(as_of: types_pb2.AsOf) -> dict[str, Any]:
         "epoch": as_of.epoch,
         "fresh_at": as_of.fresh_at.ToJsonString() if as_of.HasField("fresh_at") else None,
         "node": as_of.node,
+        **({"closed_period": as_of.closed_period} if as_of.closed_period else {}),
     }
 
 

@@ -204,7 +204,7 @@ async def test_a_fault_of_the_engine_ends_the_node_without_a_snapshot(
         await stream.hello()
         await stream.send([1, 2])
 
-        def fail(first_position: int, updates: object) -> None:
+        def fail(first_position: int, updates: object, before_seal: object) -> None:
             raise RuntimeError("broken")
 
         monkeypatch.setattr(node.runner.in_force.tree, "apply", fail)

@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from fasttree.command.log.changing import change_rules, new_id, rules_in_force
+from fasttree.command.log.kept_periods import kept_json, kept_text, nodes_that_answer
 from fasttree.command.output import print_json, print_table
-from fasttree.command.session import Session, common_options
+from fasttree.command.session import Session, common_options, run
 from fasttree.v1 import types_pb2
 
 
@@ -20,13 +21,24 @@ def period() -> None:
 @period.command("list")
 @common_options
 def list_periods(session: Session) -> None:
-    """Every period, the current one first."""
-    rules = rules_in_force(session)
-    rows = _period_rows(rules)
+    """Every period, the current one first; of closed ones, which nodes keep the state for reports (--as-of-period)."""
+    rows, nodes = _period_rows(rules_in_force(session)), run(nodes_that_answer(session))
     if session.json:
-        print_json([{"period": name, "state": state, "late_until": until} for name, state, until in rows])
-        return
-    print_table(["period", "state", "takes"], [(name, state, _takes(state, until)) for name, state, until in rows])
+        print_json(
+            [
+                {"period": name, "state": state, "late_until": until, "kept": kept_json(name, nodes)}
+                for name, state, until in rows
+            ]
+        )
+    else:
+        cells = [
+            (name, state, _takes(state, until), kept_text(name, nodes) if state == "closed" else "")
+            for name, state, until in rows
+        ]
+        print_table(["period", "state", "takes", "kept"], cells)
+    for node in nodes:
+        if node.kept_periods_problem:
+            click.echo(f"{node.address.name}: {node.kept_periods_problem}", err=True)
 
 
 def _period_rows(rules: types_pb2.Rules) -> list[tuple[str, str, str]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from fasttree.client import Client, Reports, from_hundredths
+from fasttree.client import Reports, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.command.reports.asked import Asked, answer_options, report_options
 from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
     KNOWN_COLUMNS,
@@ -25,90 +26,15 @@ from fasttree.command.reports.rows import (
 from fasttree.command.session import Session, common_options, run
 from fasttree.v1 import report_pb2, types_pb2
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 #: Rows that are asked for at once: the most that a node gives.
 PAGE_SIZE = 10_000
 
-_TREES = {"sponsor": types_pb2.TREE_SPONSOR, "placement": types_pb2.TREE_PLACEMENT}
 _DIMENSIONS = {
     report_pb2.SUMMARY_DIMENSION_LEVEL: "level",
     report_pb2.SUMMARY_DIMENSION_STATUS: "status",
     report_pb2.SUMMARY_DIMENSION_RANK: "rank",
     report_pb2.SUMMARY_DIMENSION_KIND: "kind",
 }
-
-
-class Asked:
-    """The options that reports share, as the command line gave them."""
-
-    def __init__(self, tree: str, volume_type: str, period: str, min_position: int, node: str) -> None:
-        self._tree = tree
-        self._volume_type = volume_type
-        self._period = period
-        self._min_position = min_position
-        self._node = node
-
-    def options(self, columns: Sequence[str] = ()) -> report_pb2.ReportOptions:
-        """As the API takes them."""
-        return report_pb2.ReportOptions(
-            min_position=self._min_position,
-            tree=_TREES[self._tree],
-            volume_type=self._volume_type,
-            period=self._period,
-            columns=columns,
-        )
-
-    def reports(self, client: Client) -> Reports:
-        """The VIP, or the node that was named."""
-        return client.reports_at(self._node) if self._node else client.reports
-
-    @property
-    def min_position(self) -> int:
-        return self._min_position
-
-
-#: What a report is of.
-_OF = [
-    click.option("--tree", type=click.Choice(list(_TREES)), default="sponsor", help="Which tree to walk."),
-    click.option("--volume-type", default="", help="Type of pv and gv; the cluster's first where not given."),
-    click.option("--period", default="", help='Period of pv and gv, "YYYY-MM"; the current one where not given.'),
-]
-#: Who is asked, and when.
-_FROM = [
-    click.option("--min-position", type=click.IntRange(min=0), default=0, help="Wait until this position is applied."),
-    click.option("--node", default="", help="Ask this node instead of the VIP."),
-]
-
-
-def report_options(command: Command) -> Command:
-    """Adds what every report about members takes; the command gets it as `asked`."""
-    return _with_asked(command, [*_OF, *_FROM])
-
-
-def answer_options(command: Command) -> Command:
-    """The same of a report that is neither of a tree nor of a volume."""
-    return _with_asked(command, _FROM)
-
-
-def _with_asked(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
-    def gathered(
-        *args: Any,
-        min_position: int,
-        node: str,
-        tree: str = "sponsor",
-        volume_type: str = "",
-        period: str = "",
-        **further: Any,
-    ) -> Any:
-        return command(*args, asked=Asked(tree, volume_type, period, min_position, node), **further)
-
-    gathered.__name__ = command.__name__
-    gathered.__doc__ = command.__doc__
-    gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in reversed(options):
-        option(gathered)
-    return gathered  # type: ignore[return-value]
 
 
 columns_option = click.option(
@@ -124,11 +50,11 @@ as_number_option = click.option(
 )
 
 
-async def _resolved(reports: Reports, columns: Sequence[str]) -> tuple[str, ...]:
+async def _resolved(reports: Reports, columns: Sequence[str], asked: Asked) -> tuple[str, ...]:
     """Columns with `*` spelled out."""
     if "*" not in columns:
         return tuple(columns)
-    described = await reports.describe_tree()
+    described = await reports.describe_tree(as_of_period=asked.as_of_period)
     return (*KNOWN_COLUMNS, *(column.name for column in described.columns))
 
 
@@ -144,7 +70,7 @@ def member(session: Session, member_ids: tuple[str, ...], columns: tuple[str, ..
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
-            columns = await _resolved(reports, columns)
+            columns = await _resolved(reports, columns, asked)
             return await reports.batch_get_members(member_ids, options=asked.options(columns))
 
     answer = run(body())
@@ -170,7 +96,7 @@ def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[s
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
-            columns = await _resolved(reports, columns)
+            columns = await _resolved(reports, columns, asked)
             members: list[types_pb2.Member] = []
             page_token = ""
             while True:
@@ -206,7 +132,7 @@ def frontline(
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
-            columns = await _resolved(reports, columns)
+            columns = await _resolved(reports, columns, asked)
             request = report_pb2.ListFrontLineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
@@ -293,10 +219,10 @@ def downline(
     async def body() -> None:
         async with session.client() as client:
             reports = asked.reports(client)
-            wanted = await _resolved(reports, columns)
+            wanted = await _resolved(reports, columns, asked)
             if form == "csv":
                 further = set(wanted) - set(KNOWN_COLUMNS)
-                described = (await reports.describe_tree()).columns if further else ()
+                described = (await reports.describe_tree(as_of_period=asked.as_of_period)).columns if further else ()
                 await stream_csv(wanted, batches(reports, wanted), typed_header(wanted, described))
                 return
             write = {"json": stream_json, "table": stream_table}
@@ -328,7 +254,7 @@ def top(
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
-            columns = await _resolved(reports, columns)
+            columns = await _resolved(reports, columns, asked)
             request = report_pb2.ListDownlineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
@@ -354,7 +280,7 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
         nonlocal columns
         async with session.client() as client:
             reports = asked.reports(client)
-            columns = await _resolved(reports, columns)
+            columns = await _resolved(reports, columns, asked)
             return await reports.search_members(prefix, limit=limit, options=asked.options(columns))
 
     answer = run(body())
@@ -369,7 +295,9 @@ def describe(session: Session, asked: Asked) -> None:
 
     async def body() -> report_pb2.DescribeTreeResponse:
         async with session.client() as client:
-            return await asked.reports(client).describe_tree(min_position=asked.min_position)
+            return await asked.reports(client).describe_tree(
+                min_position=asked.min_position, as_of_period=asked.as_of_period
+            )
 
     answer = run(body())
     columns = {

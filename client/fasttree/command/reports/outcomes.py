@@ -10,7 +10,8 @@ import click
 
 from fasttree.client import Client, PushOptions, Reports
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.reports.commands import PAGE_SIZE, Asked, answer_options
+from fasttree.command.reports.asked import Asked, answer_options
+from fasttree.command.reports.commands import PAGE_SIZE
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
@@ -89,6 +90,7 @@ def held(
                     member_id=member_id,
                     update_id_prefix=update_id_prefix,
                     page_token=token,
+                    as_of_period=asked.as_of_period,
                 ),
                 limit,
             )
@@ -194,7 +196,11 @@ def rejected(session: Session, update_id_prefix: str, limit: int, asked: Asked) 
             reports: Reports = asked.reports(client)
             return await _pages(
                 lambda size, token: reports.list_rejected_updates(
-                    limit=size, min_position=asked.min_position, update_id_prefix=update_id_prefix, page_token=token
+                    limit=size,
+                    min_position=asked.min_position,
+                    update_id_prefix=update_id_prefix,
+                    page_token=token,
+                    as_of_period=asked.as_of_period,
                 ),
                 limit,
             )
