@@ -50,6 +50,11 @@ class Session:
         for place in DEFAULT_PLACES:
             if place.exists():
                 return place
+        starting = [place.parent for place in DEFAULT_PLACES if (place.parent / "lock").exists()]
+        if starting:
+            raise CommandError(
+                f"the cluster in {starting[0]} is not ready, or has ended: look at the terminal that it was started in"
+            )
         raise CommandError(
             "no cluster named: give --endpoints FILE, set FASTTREE_ENDPOINTS, or start one here with `fasttree up`"
         )

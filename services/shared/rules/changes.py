@@ -67,7 +67,9 @@ def _close(rules: Rules, change: types_pb2.PeriodClosed) -> Rules | Refused:
         return Refused(f"period {period} is the current one: make another one current first")
     if period not in rules.periods:
         known = "closed for good already" if period in rules.sealed_periods else "not open"
-        return Refused(f"period {quoted(period)} is {known}: {', '.join(rules.periods)} can be closed")
+        able = [each for each in rules.periods if each != rules.current_period]
+        what = f"{', '.join(able)} can be closed" if able else "only the current one is open, which can't be closed"
+        return Refused(f"period {quoted(period)} is {known}: {what}")
     closing = replace(
         rules,
         open_periods=tuple(each for each in rules.open_periods if each != period),

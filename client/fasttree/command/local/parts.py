@@ -68,6 +68,11 @@ class ClusterPlan:
         """n1, n2, …"""
         return [node.name for node in self._nodes]
 
+    @property
+    def vip_place(self) -> tuple[str, int]:
+        """Host and port of the VIP."""
+        return self._host, self._vip_port
+
     def _at(self, port: int) -> str:
         return f"{self._host}:{port}"
 

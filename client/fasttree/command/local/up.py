@@ -75,11 +75,16 @@ def up(
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
     home.take()
-    if not is_free(host, vip_port):
-        raise CommandError(f"port {vip_port} on {host} is in use; give another one with --vip-port")
+    _check_free(host, vip_port)
     plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=nodes, assignments=assignments)
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
+
+
+def _check_free(host: str, vip_port: int) -> None:
+    if not is_free(host, vip_port):
+        way = f'--vip-port (with make: make demo DEMO_FLAGS="--vip-port {vip_port + 1}")'
+        raise CommandError(f"port {vip_port} on {host} is in use; give another one with {way}")
 
 
 class LocalCluster:
@@ -127,6 +132,7 @@ class LocalCluster:
     async def _start(self, timeout_s: float) -> None:
         await asyncio.to_thread(self._plan.write_files)
         await self._compile_kernels()
+        _check_free(*self._plan.vip_place)  # that may have taken minutes
         try:
             for child in self._plan.children():
                 await self._supervisor.start(child)

@@ -18,6 +18,7 @@ from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
+from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.wire.record import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")
@@ -42,11 +43,14 @@ log.add_command(restore_command)
 @_from_option
 @_to_option
 @_folder_option
+@click.option("--for-push", is_flag=True, help="Without the pusher's own records, which nobody may push.")
 @common_options
-def dump(session: Session, first: int | None, last: int | None, folder: Path | None) -> None:
+def dump(session: Session, first: int | None, last: int | None, folder: Path | None, for_push: bool) -> None:
     """Updates as JSON lines that `fasttree push` takes; --json adds their positions."""
 
     def show(position: int, update: types_pb2.Update) -> None:
+        if for_push and update.update_id.startswith(OWN_ID_PREFIX):
+            return
         text = update_to_json(update)
         if session.json:
             print_json_line({"position": position, "update": json.loads(text)})

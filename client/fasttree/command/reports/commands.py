@@ -285,6 +285,8 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
 
     answer = run(body())
     print_members(columns, answer.as_of, answer.members, as_json=session.json)
+    if len(answer.members) == limit and not session.json:
+        click.echo("there may be more: give a greater --limit, or more of the id", err=True)
 
 
 @click.command()
