@@ -1,5 +1,7 @@
 """Kills, stops, cuts off, fills and damages a real cluster under load, and checks every promise at the end.
 
+Meanwhile months end, updates are poisoned and skipped, and the settings of nodes are changed.
+
 Between each two parts stands a link (`links.py`) that is cut, delayed or broken. As root the run moves into a network
 and a mount namespace of its own first, where packets are dropped and a small disk is filled too, without touching the
 machine; elsewhere, or with `--network proxy`, there are the links alone, and the last line says so.
@@ -27,6 +29,7 @@ from typing import Any
 
 from bench.chaos.faults import Faults
 from bench.chaos.imports import Imports
+from bench.chaos.months import Months
 from bench.chaos.poison import Poison, path_with_defect
 from bench.chaos.pushing import Pushing
 from bench.chaos.up import CLIENT, PROGRAM, control_path
@@ -78,8 +81,16 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
         epoch = (await cluster.cluster()).epoch
         pushing = Pushing(client, imports.member_ids, seed)
         poison = Poison(cluster, client, imports.root)
+        months = Months(client, imports.root)
         faults = Faults(
-            cluster, client, imports, poison, random.Random(seed), network=IN_NAMESPACE in os.environ, pusher_disk=disk
+            cluster,
+            client,
+            imports,
+            poison,
+            months,
+            random.Random(seed),
+            network=IN_NAMESPACE in os.environ,
+            pusher_disk=disk,
         )
         async with ReadLoad(cluster.channel(cluster.endpoints["vip"]), [imports.root]) as load:
             push = asyncio.create_task(pushing.run())
@@ -88,7 +99,7 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
             await push
             await imports.wait_settled()
         say("judging")
-        verdict = await judge_log(client, [*pushing.receipts, *poison.receipts])
+        verdict = await judge_log(client, [*pushing.receipts, *poison.receipts, *months.receipts])
         tree, wrong = await asyncio.to_thread(imports.replay, verdict.updates)
         differing = await differing_nodes(cluster, tree)
         for problem in [*wrong, *(f"{name} differs from the replay" for name in differing)]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from bench.chaos.imports import Imports
 from bench.chaos.links import LinkState
+from bench.chaos.months import Months
 from bench.chaos.poison import Poison
 from bench.chaos.up import control_path
 from bench.cluster.cluster import RunningCluster, wait_for
@@ -26,6 +27,8 @@ from fasttree.client import Client, FastTreeClientError
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP
 
 RESTART_TIMEOUT_S = 60.0
+#: As `fasttree up` names it.
+CLUSTER = "dot-local"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Faults:
         client: Client,
         imports: Imports,
         poison: Poison,
+        months: Months,
         draw: random.Random,
         *,
         network: bool,
@@ -61,6 +65,7 @@ class Faults:
         self._client = client
         self._imports = imports
         self._poison = poison
+        self._months = months
         self._draw = draw
         self._network = network
         self._pusher_disk = pusher_disk
@@ -84,6 +89,8 @@ class Faults:
             Fault("end a node", f"{node}, in order", functools.partial(self._kill, node, signal.SIGTERM)),
             Fault("switch over", "", self._switch_over),
             Fault("poison an update", "and skip it", self._poison.push_and_skip),
+            Fault("end a month", "", self._months.end_one),
+            Fault("change settings", f"of {node}, and kill it", functools.partial(self._change_settings, node)),
         ]
         if await self._imports.settled():
             choices.append(Fault("push an import", "", self._imports.push))
@@ -159,6 +166,16 @@ class Faults:
             return self._cluster.pid_of(part) != old_pid
 
         await wait_for(started_again, RESTART_TIMEOUT_S, f"{part} to be started again")
+
+    async def _change_settings(self, node: str) -> None:
+        """Writes other rules into the settings: a node that begins with them takes nothing of them.
+
+        Other parts read them only when they are started again for another reason.
+        """
+        year = self._draw.randrange(2030, 2040)
+        text = f'[cluster]\nname = "{CLUSTER}"\nvolume_types = ["QV", "PV"]\nperiods = ["{year}-01"]\n'
+        (self._cluster.folder / "cluster.toml").write_text(f"{text}import_removed_percent_max = 0.5\n")
+        await self._kill(node)
 
     async def _freeze(self, part: str, length_s: float) -> None:
         self._cluster.kill(part, signal.SIGSTOP)

@@ -74,7 +74,8 @@ def tree_of_file(
     rules = RulesHistory(enumerate(updates, 1)).at(as_of_position)
     if import_file is None:
         return Tree.empty(rules)
-    table = read_import(import_file, volume_types=rules.volume_types, periods=rules.periods)
+    declared = {column.name: column.kind for column in rules.columns}
+    table = read_import(import_file, volume_types=rules.volume_types, periods=rules.periods, declared=declared)
     return Tree.from_table(table, rules, import_id=import_id, position=as_of_position)
 
 
