@@ -19,7 +19,7 @@ from typing import Any, get_args
 from fasttree.v1 import coordinator_pb2, types_pb2
 from services.shared.config.sections import ClusterSettings
 from services.shared.cores import Tick
-from services.shared.rules import NO_RULES, RULE_VERSION, Rules
+from services.shared.rules import NO_RULES, Rules
 from services.shared.serving.background import Background
 from services.treenode.node import told
 from services.treenode.node.builds import BuildShell
@@ -48,13 +48,12 @@ from services.treenode.node.sequence_events import (
 )
 from services.treenode.node.tree_in_force import OldTree, TreeInForce
 from services.treenode.reports import ReadGate
+from services.treenode.reports.as_of import StateAsOf
 from services.treenode.reports.waiters import PositionWaiters, check_not_far
 from services.treenode.settings import TreeNodeSettings
 from services.treenode.tree import Skip, Tree
 
 logger = logging.getLogger(__name__)
-
-_NANOSECONDS_PER_S = 1_000_000_000
 
 
 def now_s() -> float:
@@ -113,13 +112,14 @@ class NodeRunner:
         self.build_fault: Halt | None = None
         self._builds: dict[int, BuildShell[Tree]] = {}
         self._builds_begun = 0
-        self._as_of = types_pb2.AsOf(node=settings.name)
-        #: `_as_of` serialized with that epoch; empty where it has changed since.
-        self._as_of_bytes, self._as_of_epoch = b"", 0
+        self._as_of = StateAsOf(types_pb2.AsOf(node=settings.name))
         self._timer: tuple[float, asyncio.TimerHandle] | None = None
         self._refusals = told.Refusals()
-        #: Who does what the core asks for.
-        self._hands: dict[type[NodeAction], Callable[[Any], None]] = {
+        self._hands = self._make_hands()
+
+    def _make_hands(self) -> dict[type[NodeAction], Callable[[Any], None]]:
+        """Who does what the core asks for."""
+        return {
             SetHealth: self.announcements.put_nowait,
             HeartbeatNow: self._wake_heartbeat,
             AnswerStatus: self._wake_streams,
@@ -160,15 +160,11 @@ class NodeRunner:
 
     def as_of(self) -> types_pb2.AsOf:
         """What an answer made now is as of; the message is kept and changed later."""
-        self._as_of.epoch = self.core.role.epoch
-        return self._as_of
+        return self._as_of.message(self.core.role.epoch)
 
     def as_of_bytes(self) -> bytes:
         """The same, serialized; the same object for as long as it holds."""
-        epoch = self.core.role.epoch
-        if not self._as_of_bytes or self._as_of_epoch != epoch:
-            self._as_of_bytes, self._as_of_epoch = self.as_of().SerializeToString(), epoch
-        return self._as_of_bytes
+        return self._as_of.encoded(self.core.role.epoch)
 
     async def wait_for_position(self, position: int) -> None:
         """Returns once `position` is in the tree that is served. Raises as `PositionWaiters.wait`, and OutOfRangeError
@@ -222,15 +218,7 @@ class NodeRunner:
         self.waiters.reached(sequence.position)
         if self.old is not None:
             return
-        self._as_of_bytes = b""
-        self._as_of.import_id = sequence.import_id
-        self._as_of.position = sequence.position
-        if sequence.fresh_at_s is not None:
-            self._as_of.fresh_at.seconds, self._as_of.fresh_at.nanos = divmod(
-                int(sequence.fresh_at_s * _NANOSECONDS_PER_S), _NANOSECONDS_PER_S
-            )
-        else:
-            self._as_of.ClearField("fresh_at")
+        self._as_of.moved(sequence.import_id, sequence.position, sequence.fresh_at_s)
         self.served_waiters.reached(sequence.position)
 
     def note_record(self, position: int, checksum: int) -> None:
@@ -324,30 +312,7 @@ class NodeRunner:
 
     def status(self) -> coordinator_pb2.NodeStatus:
         """Where the node stands, for the coordinator and the pusher."""
-        sequence, in_force = self.core.sequence, self.in_force
-        loading_import_id, loading_percent = self.loading
-        halt = sequence.halt
-        fault = halt or self.build_fault
-        file_volume_types, file_periods = in_force.tree.slots.beyond(in_force.tree.rules)
-        return coordinator_pb2.NodeStatus(
-            state=coordinator_pb2.NodeState.ValueType(int(self.core.state)),
-            import_id=sequence.import_id,
-            position=sequence.position,
-            digest=in_force.tree.digest,
-            log_id=sequence.log_id,
-            primary_epoch=self.core.role.primary_epoch,
-            known_epoch=self.core.role.epoch,
-            loading_import_id=loading_import_id,
-            loading_percent=loading_percent,
-            record_position=in_force.last_record[0],
-            record_crc32=in_force.last_record[1],
-            halted_before=halt.before if halt is not None else 0,
-            halt_reason=self.trouble,
-            fault_position=fault.fault_position if fault is not None else 0,
-            file_periods=file_periods,
-            file_volume_types=file_volume_types,
-            rule_version=RULE_VERSION,
-        )
+        return told.status(self.core, self.in_force, self.loading, self.build_fault)
 
     # -- what the core asks for
 

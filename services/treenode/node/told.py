@@ -1,12 +1,17 @@
-"""What a node tells in its log of what its core does."""
+"""What a node tells: where it stands, what an operator has to know, and in its log what its core does."""
 
 from __future__ import annotations
 
 import logging
 
+from fasttree.v1 import coordinator_pb2
+from services.shared.rules import RULE_VERSION
 from services.treenode.node.lifecycle import EndWatches, StateChanged
+from services.treenode.node.node import NodeCore
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
 from services.treenode.node.sequence_events import FindBase, Halt, RefusePusher
+from services.treenode.node.tree_in_force import TreeInForce
+from services.treenode.tree import Tree
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +33,34 @@ class Refusals:
         if action.reason != self._pusher:
             self._pusher = action.reason
             logger.error("refuses the pusher, and serves on: %s", action.reason)
+
+
+def status(
+    core: NodeCore, in_force: TreeInForce[Tree, int], loading: tuple[int, int], build_fault: Halt | None
+) -> coordinator_pb2.NodeStatus:
+    """Where the node stands, for the coordinator and the pusher. `loading`: which import, and how far, in percent."""
+    sequence, halt = core.sequence, core.sequence.halt
+    fault = halt or build_fault
+    file_volume_types, file_periods = in_force.tree.slots.beyond(in_force.tree.rules)
+    return coordinator_pb2.NodeStatus(
+        state=coordinator_pb2.NodeState.ValueType(int(core.state)),
+        import_id=sequence.import_id,
+        position=sequence.position,
+        digest=in_force.tree.digest,
+        log_id=sequence.log_id,
+        primary_epoch=core.role.primary_epoch,
+        known_epoch=core.role.epoch,
+        loading_import_id=loading[0],
+        loading_percent=loading[1],
+        record_position=in_force.last_record[0],
+        record_crc32=in_force.last_record[1],
+        halted_before=halt.before if halt is not None else 0,
+        halt_reason=trouble(halt, build_fault),
+        fault_position=fault.fault_position if fault is not None else 0,
+        file_periods=file_periods,
+        file_volume_types=file_volume_types,
+        rule_version=RULE_VERSION,
+    )
 
 
 def trouble(halt: Halt | None, build_fault: Halt | None) -> str:

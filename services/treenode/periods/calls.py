@@ -21,6 +21,7 @@ from services.treenode.periods.keeping import Kept
 from services.treenode.periods.opened import Opened
 from services.treenode.periods.runner import PeriodKeeper
 from services.treenode.reports import ReportServicer
+from services.treenode.reports.as_of import StateAsOf
 from services.treenode.reports.copy.gate import ReadGate
 from services.treenode.reports.copy.node_reader import Context
 from services.treenode.reports.serving import SERVICE
@@ -41,21 +42,18 @@ class ClosedView:
 
     def __init__(self, node: NodeRunner, tree: Tree, period: str, gate: ReadGate) -> None:
         self._node = node
-        self._as_of = types_pb2.AsOf(
-            import_id=tree.import_id, position=tree.position, node=node.settings.name, closed_period=period
+        self._as_of = StateAsOf(
+            types_pb2.AsOf(
+                import_id=tree.import_id, position=tree.position, node=node.settings.name, closed_period=period
+            )
         )
-        self._bytes, self._bytes_epoch = self._as_of.SerializeToString(), 0
         self.tree: Tree | None = tree
         #: Nobody ever writes.
         self.gate = gate
 
     def as_of_bytes(self) -> bytes:
         """As of NodeView."""
-        epoch = self._node.core.role.epoch
-        if epoch != self._bytes_epoch:
-            self._as_of.epoch, self._bytes_epoch = epoch, epoch
-            self._bytes = self._as_of.SerializeToString()
-        return self._bytes
+        return self._as_of.encoded(self._node.core.role.epoch)
 
     async def wait_for_position(self, position: int) -> None:
         """Of the live tree: so that a report may follow the record that closed the period."""
