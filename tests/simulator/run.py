@@ -285,6 +285,11 @@ class Run:
         meanwhile, until the operator skips it."""
         cluster, world = self.cluster, self._world
         elections = cluster.reign.elections
+        if midway and self._random.random() < 0.5:
+            # One has nothing on its disk that it could go back to.
+            disk = self._random.choice(cluster.nodes).disk
+            disk.forget("snapshot")
+            disk.forget("snapshot-previous")
         update_id = self._random.choice(cluster.clients).poison(midway=midway)
         self._wait_halted(update_id)
         if elections != cluster.reign.elections and not midway:
