@@ -110,7 +110,10 @@ class Acks:
                 self._healthy.pop(event.node, None)
                 if event.in_step:
                     self._healthy[event.node] = event.applied_position
-                    self._confirmed = max(self._confirmed, event.applied_position)
+                    if event.applied_position > self._confirmed:
+                        # By its word alone, that it stands there: what became of the updates up to there it did not say.
+                        self._confirmed = event.applied_position
+                        self._outcomes_after = max(self._outcomes_after, event.applied_position)
         return self._reached()
 
     def _late(self, now_s: float) -> list[WaitOver]:

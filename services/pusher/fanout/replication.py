@@ -139,9 +139,9 @@ class Replication:
         match event:
             case Applied():
                 actions = self._applied(node, event.position, now_s)
-                if node.shares_log:
-                    actions.append(NodeConfirmed(node.node, event.position, event.not_applied))
-                return actions
+                # First what became of the updates, then that the node is in step by them: receipts wait for either.
+                told = [NodeConfirmed(node.node, event.position, event.not_applied)] if node.shares_log else []
+                return [*told, *actions]
             case Sent(last_position=last_position, size_bytes=size_bytes):
                 return self._sent(node, last_position, size_bytes, now_s)
             case Writable():

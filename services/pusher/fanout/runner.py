@@ -237,6 +237,8 @@ class FanOut:
             link.writing = self._background.start(self._write(link, call), f"writes to {link.node}")
             async for response in call:
                 if response.HasField("status"):
+                    if response.outcomes:  # the status covers those updates: nobody may take them for applied
+                        self._take(link, response)
                     await self._take_status(link, response.status, channel)
                 self._take(link, response)
         except grpc.aio.AioRpcError as error:

@@ -40,3 +40,14 @@ def test_one_node_has_it_even_after_that_node_went_back() -> None:
     assert (acks.level(AckRange.ONE_NODE), acks.level(AckRange.ALL_NODES)) == (8, 3)
     acks.handle(NodeConfirmed("b", 5, ()), 0.0)
     assert (acks.level(AckRange.ONE_NODE), acks.level(AckRange.ALL_NODES)) == (8, 5)
+
+
+def test_of_what_a_node_has_by_its_word_alone_no_outcome_is_known() -> None:
+    acks = Acks(position=2)
+    acks.handle(NodeConfirmed("a", 5, ((4, HELD),)), 0.0)
+    acks.handle(NodeStands("a", connected=True, in_step=True, applied_position=5, import_id=0), 0.0)
+    assert outcomes(acks, 2, 3, 4, 5) == [UNKNOWN, APPLIED, HELD, APPLIED]
+    acks.handle(NodeStands("a", connected=True, in_step=True, applied_position=8, import_id=1), 0.0)
+    assert outcomes(acks, 6, 7, 8) == [UNKNOWN, UNKNOWN, UNKNOWN]
+    acks.handle(NodeConfirmed("a", 9, ()), 0.0)
+    assert outcomes(acks, 8, 9) == [UNKNOWN, APPLIED]

@@ -8,7 +8,7 @@ from services.treenode.node.builds import TRANSITIONS, Build, IllegalPhaseError,
 from services.treenode.node.cutover_events import Way
 
 
-@pytest.mark.parametrize(("before", "after"), product(Phase, Phase))
+@pytest.mark.parametrize(("before", "after"), list(product(Phase, Phase)))
 def test_a_step_that_the_table_lacks_is_a_defect(before: Phase, after: Phase) -> None:
     build = Build(1, Way.IMPORT, 7, "log-1", phase=before, until_s=3.0)
     if after in TRANSITIONS[before]:

@@ -101,6 +101,8 @@ def _value(field: FieldDescriptor) -> st.SearchStrategy[Any]:
         return st.one_of(st.sampled_from(fitting), st.sampled_from(fitting), nasty) if fitting else nasty
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         return st.booleans()
+    if field.cpp_type == FieldDescriptor.CPPTYPE_DOUBLE:
+        return st.one_of(st.sampled_from([0.0, 0.5, 1.0, 100.0]), st.floats())
     numbers = integers(*_BITS[field.cpp_type])
     fitting = _FITTING.get(field.name, [])
     return st.one_of(st.sampled_from(fitting), numbers) if fitting else numbers
