@@ -111,7 +111,7 @@ class Acks:
                 if event.in_step:
                     self._healthy[event.node] = event.applied_position
                     if event.applied_position > self._confirmed:
-                        # By its word alone, that it stands there: what became of the updates up to there it did not say.
+                        # It said that it stands there, and not what became of the updates up to there.
                         self._confirmed = event.applied_position
                         self._outcomes_after = max(self._outcomes_after, event.applied_position)
         return self._reached()

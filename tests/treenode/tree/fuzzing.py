@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from fasttree.v1 import types_pb2
+from services.shared.rules import RULE_VERSION
 
 #: How long each fuzz goes on, in seconds; `FASTTREE_FUZZ_S=1800` for a long one.
 FUZZ_S = float(os.environ.get("FASTTREE_FUZZ_S", "10"))
@@ -132,6 +133,11 @@ def _is_choice(field: FieldDescriptor) -> bool:
     return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
 
 
+def _is_known(update: types_pb2.Update) -> bool:
+    """Whether it does not raise the version: before one that it does not know, the engine stops, and has to."""
+    return update.rule_version_raised.version <= RULE_VERSION
+
+
 updates = st.builds(lambda fields: types_pb2.Update(**fields), messages(types_pb2.Update.DESCRIPTOR))
 
 
@@ -147,7 +153,7 @@ def _spoiled(update: types_pb2.Update, at: float, junk: bytes, length: int) -> t
 #: What bytes on their way may become; None where that is no update any more.
 spoiled = st.builds(_spoiled, updates, st.floats(0, 1), st.binary(max_size=4), st.integers(0, 3))
 batches = st.lists(st.one_of(updates, updates, spoiled), min_size=1, max_size=12).map(
-    lambda batch: [update for update in batch if update is not None]
+    lambda batch: [update for update in batch if update is not None and _is_known(update)]
 )
 
 
