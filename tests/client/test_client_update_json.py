@@ -87,6 +87,15 @@ def test_short_names(text: str, field: str, value: int) -> None:
         ('{"update_id": "a", "volume_posted": {"member_id": "7"}}', "volume_posted has no amount"),
         ('{"update_id": "a", "volume_posted": {"amount": 1, "amount": 2}}', "a field stands there twice"),
         (
+            '{"update_id": "a", "volume_posted": {"amount": 1, "amount_hundredths": 2}}',
+            '"amount" and "amount_hundredths" in volume_posted are one field: leave one of them',
+        ),
+        (
+            '{"update_id": "a", "volume_posted": {"member_id": "1", "memberId": "2", "amount": 1}}',
+            '"member_id" and "memberId" in volume_posted are one field: leave one of them',
+        ),
+        ('{"update_id": "a", "updateId": "b", "member_removed": {"member_id": "1"}}', "are one field"),
+        (
             '{"update_id": "a", "volume_posted": {"amount_hundredths": 9223372036854775808}}',
             "a number from -9223372036",
         ),

@@ -21,6 +21,7 @@ ENUM_PREFIXES = {
     "volume": "REMOVAL_VOLUME_",
     "action": "HELD_ACTION_",
 }
+_FIELDS_WRITTEN_SO = {short: field for field, short in WRITTEN_AS.items()}
 _BITS = {
     FieldDescriptor.CPPTYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.CPPTYPE_INT64: (-(2**63), 2**63 - 1),
@@ -42,6 +43,7 @@ def check_change(place: str, content: Any, form: Descriptor) -> None:
     """Raises UpdateFormatError where a change's content is none of its form. `place`: how the change is named."""
     if not isinstance(content, dict):
         raise UpdateFormatError(f'{place} is {_shown(content)}: write an object, such as {{"member_id": "7"}}')
+    check_spelled_once(place, content, form)
     for name, value in content.items():
         if name in WRITTEN_AS.values():
             continue
@@ -50,6 +52,19 @@ def check_change(place: str, content: Any, form: Descriptor) -> None:
             raise UpdateFormatError(f"there is no field {_shown(name)} in {place}: it has {', '.join(_names(form))}")
         if value is not None:
             check_value(field.name, value, field)
+
+
+def check_spelled_once(place: str, content: Iterable[str], form: Descriptor) -> None:
+    """Raises UpdateFormatError where a field stands there under two of its names: which one is meant?"""
+    names: dict[str, str] = {}
+    for name in content:
+        field = field_named(name, form)
+        known = field.name if field is not None else _FIELDS_WRITTEN_SO.get(name, name)
+        if known in names:
+            raise UpdateFormatError(
+                f"{_shown(names[known])} and {_shown(name)} in {place} are one field: leave one of them"
+            )
+        names[known] = name
 
 
 def field_named(name: str, form: Descriptor) -> FieldDescriptor | None:

@@ -20,7 +20,7 @@ from google.protobuf import json_format
 
 from fasttree.client.amounts import from_hundredths, to_hundredths
 from fasttree.client.errors import UpdateFormatError
-from fasttree.client.json_form import ENUM_PREFIXES, check_change, check_value, digits, field_named
+from fasttree.client.json_form import ENUM_PREFIXES, check_change, check_spelled_once, check_value, digits, field_named
 from fasttree.v1 import types_pb2
 
 _MEND = (
@@ -80,6 +80,7 @@ def _each_once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _check(content: dict[str, Any]) -> None:
     """Raises UpdateFormatError, in words of the one who wrote it."""
     form, changes = types_pb2.Update.DESCRIPTOR, []
+    check_spelled_once("the update", content, form)
     for name, value in content.items():
         field = field_named(name, form)
         if field is None:

@@ -13,6 +13,7 @@ import click
 import uvloop
 
 from fasttree.client import Client, Endpoints, Retries
+from fasttree.command.ranges import SecondsRange
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -96,7 +97,7 @@ def common_options(command: Command) -> Command:
         click.option("--json", is_flag=True, expose_value=False, callback=json_given, help="Print JSON."),
         click.option(
             "--timeout",
-            type=click.FloatRange(min=0.1),
+            type=SecondsRange(0.1),
             metavar="SECONDS",
             expose_value=False,
             callback=timeout_given,

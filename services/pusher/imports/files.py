@@ -79,6 +79,9 @@ class ImportFiles(ImportFileStore):
         check_file_name(header.file_name)
         if len(header.sha256) not in (0, 32):
             raise InvalidArgumentError("sha256 must have 32 bytes, or none", field="sha256")
+        if header.format not in types_pb2.ImportFormat.values():
+            names = ", ".join(types_pb2.ImportFormat.keys())
+            raise InvalidArgumentError(f"format {header.format} is none of {names}", field="format")
         await asyncio.to_thread(self._check_size, header.size_bytes)
         try:
             return await self._taken_in(header, lambda part: _write(part, header, requests))

@@ -19,6 +19,7 @@ from services.pusher.log.memory import MemoryLog
 from services.pusher.log.sqlite import SqliteLog
 from services.shared.files.chunks import make_chunk
 from services.shared.serving.channels import open_channel
+from services.shared.serving.errors import InvalidArgumentError
 from tests.fakes.node import FakeNode
 from tests.pusher.running_pusher import push, running_pusher, stub_of
 from tests.pusher.updates import orders
@@ -218,6 +219,20 @@ async def test_an_upload_that_is_not_what_it_says_leaves_nothing(
         assert pusher.catalog.newest(1) == []
         left = [file for file in (tmp_path / "imports").rglob("*") if file.is_file()]
         assert left == []
+
+
+@pytest.mark.parametrize("number", [9, -1])
+async def test_a_format_that_is_none_is_refused_before_anything_is_kept(tmp_path: Path, number: int) -> None:
+    files = ImportFiles(tmp_path, bytes_max=1 << 20)
+    header = pusher_pb2.UploadImportHeader(file_name="a.csv", size_bytes=10)
+    header.format = number  # type: ignore[assignment]
+
+    async def chunks() -> AsyncIterator[pusher_pb2.UploadImportRequest]:
+        yield pusher_pb2.UploadImportRequest(chunk=make_chunk(0, b"member_id\n"))
+
+    with pytest.raises(InvalidArgumentError, match=f"format {number} is none of IMPORT_FORMAT_UNSPECIFIED"):
+        await files.receive(header, chunks())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def test_formats_are_found_from_the_first_bytes(tmp_path: Path) -> None:

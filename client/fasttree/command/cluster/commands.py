@@ -13,6 +13,7 @@ import click
 
 from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
 from fasttree.command.output import print_json, print_json_line, print_table
+from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, types_pb2
 
@@ -292,10 +293,8 @@ def _set_paused(session: Session, paused: bool) -> None:
 
 
 @click.command()
-@click.option(
-    "--from", "first_position", type=click.IntRange(min=1), help="First update shown; new ones only if not given."
-)
-@click.option("--count", type=click.IntRange(min=1), help="Ends after so many lines.")
+@click.option("--from", "first_position", type=POSITION, help="First update shown; new ones only if not given.")
+@click.option("--count", type=COUNT, help="Ends after so many lines.")
 @common_options
 def follow(session: Session, first_position: int | None, count: int | None) -> None:
     """Updates as they enter the log, and changes of the cluster, line by line until Ctrl-C."""

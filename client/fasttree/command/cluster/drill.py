@@ -28,6 +28,7 @@ from fasttree.client import CallError, Client, Endpoints
 from fasttree.client.counts import counted
 from fasttree.command.cluster.drill_load import Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
+from fasttree.command.ranges import SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, types_pb2
 
@@ -56,7 +57,7 @@ class DrillError(CommandError):
 @click.option("--no-kill", is_flag=True, help="Only the planned switchover.")
 @click.option("--reads", "reads_per_s", type=click.FloatRange(1, 2_000), default=200.0, show_default=True)
 @click.option("--orders", "orders_per_s", type=click.FloatRange(1, 2_000), default=100.0, show_default=True)
-@click.option("--wait", "wait_s", type=click.FloatRange(1), default=60.0, show_default=True, help="Patience a step.")
+@click.option("--wait", "wait_s", type=SecondsRange(1.0), default=60.0, show_default=True, help="Patience a step.")
 @common_options
 def drill(
     session: Session, kill_command: str | None, no_kill: bool, reads_per_s: float, orders_per_s: float, wait_s: float

@@ -19,6 +19,7 @@ import click
 from fasttree.client import CallError, Client, NodeEndpoint, NotFoundError
 from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json, print_table
+from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import report_pb2, treenode_pb2
@@ -45,8 +46,8 @@ class NodeDigest:
 
 
 @click.command()
-@click.option("--position", type=click.IntRange(min=1), help="Compare there; where the log ends now if not given.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most members listed.")
+@click.option("--position", type=POSITION, help="Compare there; where the log ends now if not given.")
+@click.option("--limit", type=COUNT, default=20, show_default=True, help="Most members listed.")
 @common_options
 def verify(session: Session, position: int | None, limit: int) -> None:
     """Compares the digests of all nodes at one position; where they differ, finds the members."""

@@ -13,6 +13,7 @@ from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.client.counts import counted
 from fasttree.command.cluster.commands import import_json
 from fasttree.command.output import Progress, print_json
+from fasttree.command.ranges import POSITION_DIGITS_MAX
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2
 
@@ -58,8 +59,8 @@ def import_group(session: Session) -> None:
 def _parse_position(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
     if value is None or value == "end":
         return None if value is None else _AT_END
-    if not (value.isascii() and value.isdigit()):
-        raise click.BadParameter(f"{value!r} is no position: write a number from 0, or end")
+    if not (value.isascii() and value.isdigit() and len(value) <= POSITION_DIGITS_MAX):
+        raise click.BadParameter(f"{value[:40]!r} is no position: write a number from 0, or end")
     return int(value)
 
 

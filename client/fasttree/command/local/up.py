@@ -21,6 +21,7 @@ from fasttree.command.local.free_ports import is_free
 from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
 from fasttree.command.local.supervisor import Supervisor, die_with_parent, inherited_environment
+from fasttree.command.ranges import SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 
 _POLL_S = 0.05
@@ -50,7 +51,7 @@ _LOG_LINES_SHOWN = 5
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
 @click.option(
     "--start-timeout",
-    type=click.FloatRange(min=1),
+    type=SecondsRange(1.0),
     default=120.0,
     show_default=True,
     metavar="SECONDS",

@@ -14,6 +14,7 @@ from fasttree.client import update_to_json
 from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
 from fasttree.command.output import Progress, print_json, print_json_line
+from fasttree.command.ranges import POSITION
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
@@ -21,13 +22,13 @@ from services.pusher.log.store import LogStoreError
 from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.wire.record import RecordDamagedError
 
-_from_option = click.option("--from", "first", type=click.IntRange(min=1), help="First position; the log's first.")
+_from_option = click.option("--from", "first", type=POSITION, help="First position; the log's first.")
 _folder_option = click.option(
     "--folder",
     type=click.Path(path_type=Path, exists=True),
     help="The pusher's state folder, read from its disk: works while the pusher is down, too.",
 )
-_to_option = click.option("--to", "last", type=click.IntRange(min=1), help="Last position; the log's last now.")
+_to_option = click.option("--to", "last", type=POSITION, help="Last position; the log's last now.")
 
 
 @click.group()
@@ -118,7 +119,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
 
 
 @log.command()
-@click.argument("position", type=click.IntRange(min=1))
+@click.argument("position", type=POSITION)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; kept in the log, and listed with the update.")
 @click.option("--force", is_flag=True, help="Although a node has taken it: that node joins anew.")
 @common_options

@@ -9,6 +9,7 @@ import click
 
 from fasttree.command.log.changing import change_rules, new_id, rules_in_force
 from fasttree.command.output import print_json, print_table
+from fasttree.command.ranges import COUNT_OR_NONE
 from fasttree.command.session import Session, common_options
 from fasttree.v1 import types_pb2
 
@@ -52,7 +53,7 @@ def show(session: Session) -> None:
 
 @rules.command("set")
 @click.option("--removal-volume", type=click.Choice(list(_VOLUMES)), help="Of removals that leave it open.")
-@click.option("--import-members-min", type=click.IntRange(0), help="Smaller trees are replaced whatever changes.")
+@click.option("--import-members-min", type=COUNT_OR_NONE, help="Smaller trees are replaced whatever changes.")
 @click.option("--import-removed-percent-max", type=_PERCENT, help="Most members that an import may remove.")
 @click.option("--import-moved-percent-max", type=_PERCENT, help="Most members that an import may move.")
 @click.option("--import-volumes-changed-percent-max", type=_PERCENT, help="Most members with other volumes.")

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import Client, Reports
+from fasttree.command.ranges import POSITION_OR_NONE
 from fasttree.v1 import report_pb2, types_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -62,7 +63,7 @@ _FROM = [
         metavar="YYYY-MM",
         help="The tree, ranks and volumes as they were when this period was closed for good.",
     ),
-    click.option("--min-position", type=click.IntRange(min=0), default=0, help="Wait until this position is applied."),
+    click.option("--min-position", type=POSITION_OR_NONE, default=0, help="Wait until this position is applied."),
     click.option("--node", default="", help="Ask this node instead of the VIP."),
 ]
 

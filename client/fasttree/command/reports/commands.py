@@ -11,6 +11,7 @@ import click
 from fasttree.client import Reports, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.command.ranges import COUNT_OR_NONE
 from fasttree.command.reports.asked import Asked, answer_options, report_options
 from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
@@ -159,7 +160,7 @@ def _sort_key(text: str, *, as_number: bool) -> report_pb2.SortKey | None:
 
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
-@click.option("--levels", type=click.IntRange(min=0), default=0, help="Only this many levels below; 0: all.")
+@click.option("--levels", type=COUNT_OR_NONE, default=0, help="Only this many levels below; 0: all.")
 @common_options
 @report_options
 def summary(session: Session, member_id: str, levels: int, asked: Asked) -> None:
@@ -197,7 +198,7 @@ def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:
 
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
-@click.option("--levels", type=click.IntRange(min=0), default=0, help="Only this many levels below; 0: all.")
+@click.option("--levels", type=COUNT_OR_NONE, default=0, help="Only this many levels below; 0: all.")
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How rows are written.")
 @columns_option
 @common_options

@@ -10,6 +10,7 @@ import click
 
 from fasttree.client import Client, PushOptions, Reports
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.reports.asked import Asked, answer_options
 from fasttree.command.reports.commands import PAGE_SIZE
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -60,7 +61,7 @@ def _print(session: Session, listed: _Listed, what: str) -> None:
     click.echo(f"{listed.total_count} {what}, {as_of_text(listed.as_of)}")
 
 
-_limit_option = click.option("--limit", type=click.IntRange(min=1), default=1_000, show_default=True)
+_limit_option = click.option("--limit", type=COUNT, default=1_000, show_default=True)
 _update_id_option = click.option(
     "--update-id", "update_id_prefix", default="", metavar="PREFIX", help="Only those whose update id begins so."
 )
@@ -112,7 +113,7 @@ class _Which:
 def _settling(command: Callable[..., None]) -> Callable[..., None]:
     """Adds what says which updates, and why."""
     options = [
-        click.argument("position", type=click.IntRange(min=1), required=False, metavar="[POSITION]"),
+        click.argument("position", type=POSITION, required=False, metavar="[POSITION]"),
         click.option(
             "--member", "member_id", default="", metavar="ID", help="Every update that waits for this member."
         ),
