@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.fanout.events import NodeStands
 from services.pusher.fanout.members import MembersChanged
+from services.pusher.fanout.progress import NodeStream
 from services.pusher.imports import events as roll
 from services.pusher.imports.history import ImportHistory, ImportRefused, PastImport
 from services.pusher.imports.load_words import LoadWords
@@ -52,6 +53,9 @@ class StoredImport:
     taken: bool = False
     #: A rollback: what it carries was known before.
     again: bool = False
+    #: Taken as it came, when a record was damaged and no node of the import in force went on: nobody can say what was
+    #: held.
+    nobody_knows: bool = False
 
 
 class ImportDesk:
@@ -228,6 +232,8 @@ class ImportDesk:
     def _load(self, action: roll.Load) -> None:
         stored = self.imports[action.import_id]
         self._check_passive_first(action, stored)
+        if action.as_it_comes and not stored.taken:
+            stored.nobody_knows = bool(self._pusher.store.damaged) and not self._follower_of(self.rollout.in_force)
         carried = self._carried_by(action.import_id)
         manifest = Manifest(action.import_id, stored.as_of_position, stored.file.checksum, carried, stored.meant)
         self._pusher.tell(f"asks {action.node} to take import {action.import_id}")
@@ -242,6 +248,10 @@ class ImportDesk:
         words = LoadWords(action)
         end.on_message = lambda word: self._load_word(words, word)
         end.on_end = lambda reason: self._load_ended(action, words, reason)
+
+    def _follower_of(self, import_id: int) -> bool:
+        nodes = self._pusher.replication.nodes.values()
+        return any(node.import_id == import_id and node.state is NodeStream.STREAMING for node in nodes)
 
     def _check_passive_first(self, action: roll.Load, stored: StoredImport) -> None:
         """No untried import goes to the primary while another node that serves the one in force has long been there."""
