@@ -124,9 +124,15 @@ def test_constants_methods_and_what_nobody_tests(tmp_path: Path) -> None:
 LIMIT = 2
 NAMES = {"a": 1}
 
+from functools import cached_property
+
 class Gate:
     def __init__(self) -> None:
         self.count = 0
+
+    @cached_property
+    def room(self) -> int:
+        return LIMIT - 1
 
     @property
     def full(self) -> bool:
@@ -143,6 +149,7 @@ def test_gate():
     assert not gate.full
     gate.count = LIMIT
     assert gate.full
+    assert gate.room == 1
     assert (LIMIT, NAMES) == (2, {"a": 1})
 """
     found = verdicts_of(tmp_path, module, tests)
@@ -151,6 +158,7 @@ def test_gate():
     assert (
         found["module: 2 -> 3"]
         == found["module: 1 -> 2"]
+        == found["Gate.room: LIMIT - 1 -> LIMIT + 1"]
         == found["Gate.full: self.count == LIMIT -> self.count != LIMIT"]
         == "noticed"
     )

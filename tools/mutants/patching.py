@@ -55,7 +55,11 @@ def _functions(owner: ModuleType | type) -> Iterator[tuple[str, FunctionType]]:
     for value in vars(owner).values():
         if isinstance(value, type) and value.__module__ == home:
             yield from _functions(value)
-        parts = (value.fget, value.fset) if isinstance(value, property) else (value,)
+        parts: tuple[Any, ...] = (value,)
+        if isinstance(value, property):
+            parts = (value.fget, value.fset)
+        elif isinstance(value, functools.cached_property):
+            parts = (value.func,)
         for part in parts:
             inner: Any = part.__func__ if isinstance(part, staticmethod | classmethod) else part
             inner = inspect.unwrap(inner) if callable(inner) and not isinstance(inner, type) else inner

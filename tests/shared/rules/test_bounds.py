@@ -8,7 +8,8 @@ import pytest
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import PERIODS_EVER_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
-from services.shared.rules import LatePeriod, Refused, Rules, changed, judge
+from services.shared.rules import RULE_VERSION, LatePeriod, Refused, Rules, changed, judge
+from services.shared.rules.rules import version_problem
 
 
 def rules(types: int, periods: int, *, sealed: int = 0) -> Rules:
@@ -86,3 +87,49 @@ def test_an_id_that_comes_twice_is_judged_once_and_an_update_without_content_nev
     enrolled = types_pb2.Update(update_id="b", member_enrolled=types_pb2.MemberEnrolled(member_id="7"))
     judgement = judge(rules(1, 1), [types_pb2.Update(update_id="empty"), twice, twice, enrolled], known=())
     assert (judgement.refusals, judgement.rules) == ({}, (1,))
+
+
+def raised(before: Rules, version: int) -> Rules | Refused:
+    return changed(before, "rule_version_raised", types_pb2.RuleVersionRaised(version=version))
+
+
+def test_a_version_is_only_raised() -> None:
+    before = replace(rules(1, 1), version=2)
+    after = raised(before, 3)
+    assert isinstance(after, Rules)
+    assert after == replace(before, version=3)
+    assert isinstance(raised(before, 2), Refused)
+    assert isinstance(raised(before, 1), Refused)
+    assert isinstance(raised(replace(before, version=0), 1), Refused), "a log gets its rules first"
+
+
+def test_a_version_that_the_build_does_not_know_is_named_with_the_mend() -> None:
+    assert version_problem(RULE_VERSION) is None
+    problem = version_problem(RULE_VERSION + 1)
+    assert problem is not None
+    assert problem.startswith(f"updates have the meaning of version {RULE_VERSION + 1}, and this build knows")
+
+
+def test_what_can_be_closed_is_named() -> None:
+    def refusal(before: Rules, period: str) -> str:
+        refused = changed(before, "period_closed", types_pb2.PeriodClosed(period=period))
+        assert isinstance(refused, Refused)
+        return refused.reason
+
+    assert refusal(rules(1, 3), "x") == 'period "x" is not open: p1, p2 can be closed'
+    assert refusal(rules(1, 1), "x") == 'period "x" is not open: only the current one is open, which can\'t be closed'
+
+
+def test_a_removal_rule_is_set_once() -> None:
+    def set_to(before: Rules, volume: types_pb2.RemovalVolume.ValueType) -> Rules | Refused:
+        return changed(before, "removal_rule_set", types_pb2.RemovalRuleSet(volume=volume))
+
+    leaves, rolls = types_pb2.REMOVAL_VOLUME_LEAVES, types_pb2.REMOVAL_VOLUME_ROLL_UP
+    assert isinstance(set_to(rules(1, 1), rolls), Refused)
+    after = set_to(rules(1, 1), leaves)
+    assert isinstance(after, Rules)
+    assert after.volume_of_removed == leaves
+    # Before the log has rules, the word is kept for when it has them.
+    early = set_to(replace(rules(1, 1), version=0), leaves)
+    assert isinstance(early, Rules)
+    assert replace(early, version=1).volume_of_removed == leaves

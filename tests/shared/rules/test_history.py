@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fasttree.v1 import types_pb2
 from services.shared.rules import NO_RULES, RulesHistory, founding, is_rule, rules_message, rules_of
+from services.shared.rules.history import meant_at
 
 FOUNDED = rules_of(["PV"], ["2026-11"])
 
@@ -58,3 +59,50 @@ def test_which_updates_are_rules() -> None:
         False,
         False,
     ]
+
+
+def removal(volume: types_pb2.RemovalVolume.ValueType) -> types_pb2.Update:
+    return types_pb2.Update(update_id=f"r-{volume}", removal_rule_set=types_pb2.RemovalRuleSet(volume=volume))
+
+
+def history_of_removals() -> RulesHistory:
+    leaves, rolls = types_pb2.REMOVAL_VOLUME_LEAVES, types_pb2.REMOVAL_VOLUME_ROLL_UP
+    return RulesHistory(
+        [(3, founded()), (5, removal(leaves)), (6, opened("2026-12")), (8, removal(rolls)), (9, removal(rolls))]
+    )
+
+
+def test_what_a_removal_means_is_known_from_its_record_on() -> None:
+    history = history_of_removals()
+    leaves, rolls = types_pb2.REMOVAL_VOLUME_LEAVES, types_pb2.REMOVAL_VOLUME_ROLL_UP
+    told = [(each.position, each.volume) for each in history.removal_rules(8)]
+    # Before the log had rules, a removed member's volume left with it.
+    assert told == [(0, leaves), (3, rolls), (5, leaves), (8, rolls)]
+    assert len(history.removal_rules(7)) == 3
+    assert history.at(9).volume_of_removed == rolls
+
+
+def test_a_manifest_is_stamped_once_with_what_held_at_its_position() -> None:
+    history = history_of_removals()
+    manifest = types_pb2.ImportManifest(as_of_position=6)
+    history.stamp(manifest)
+    assert manifest.rules == rules_message(history.at(6))
+    assert [each.period for each in manifest.current_periods] == ["2026-11", "2026-12"]
+    assert [each.position for each in manifest.removal_rules] == [0, 3, 5]
+    stamped = types_pb2.ImportManifest()
+    stamped.CopyFrom(manifest)
+    history.stamp(manifest)
+    assert manifest == stamped
+
+
+def test_what_an_update_before_an_import_meant() -> None:
+    history = history_of_removals()
+    manifest = types_pb2.ImportManifest(as_of_position=8)
+    history.stamp(manifest)
+    newest = history.at(8)
+    meant = [meant_at(manifest, newest, position) for position in (2, 3, 4, 5, 6, 8)]
+    leaves, rolls = types_pb2.REMOVAL_VOLUME_LEAVES, types_pb2.REMOVAL_VOLUME_ROLL_UP
+    assert [each.volume_of_removed for each in meant] == [leaves, rolls, rolls, leaves, leaves, rolls]
+    assert [each.current_period for each in meant] == ["2026-11"] * 4 + ["2026-12"] * 2
+    bare = meant_at(types_pb2.ImportManifest(), newest, 2)
+    assert (bare.current_period, bare.volume_of_removed) == ("2026-12", rolls)
