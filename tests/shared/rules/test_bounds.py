@@ -8,7 +8,7 @@ import pytest
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import PERIODS_EVER_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
-from services.shared.rules import RULE_VERSION, LatePeriod, Refused, Rules, changed, judge
+from services.shared.rules import RULE_VERSION, LatePeriod, Refused, Rules, changed, judge, rules_of
 from services.shared.rules.rules import version_problem
 
 
@@ -133,3 +133,12 @@ def test_a_removal_rule_is_set_once() -> None:
     early = set_to(replace(rules(1, 1), version=0), leaves)
     assert isinstance(early, Rules)
     assert replace(early, version=1).volume_of_removed == leaves
+
+
+def test_what_is_wrong_with_an_order_is_named() -> None:
+    both = rules_of(["PV", "CV"], ["2026-11"])
+    assert both.current_period == "2026-11"
+    assert both.order_problem("CV", "2026-12") == 'period "2026-12" is not open: 2026-11'
+    assert both.order_problem("QV", "2026-12") == 'there is no volume type "QV": PV, CV'
+    assert rules_of(["PV"], []).current_period == ""
+    assert rules_of([], ["2026-11"]).orders == {}
