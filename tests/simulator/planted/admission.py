@@ -102,7 +102,7 @@ _SHARE_OUT = group_commit.share_out
 ADMISSION = (
     plant("receipt-at-once", "a receipt leaves before its batch is stored", Admission, "_answer", _answer_at_once, 20),
     plant("budget-back-twice", "what a batch took is given back twice", Budget, "give_back", _give_back_twice, 20),
-    plant("budget-kept", "a push that fails keeps its budget", Admission, "_settle", _keep_after_failure, 20),
+    plant("budget-kept", "a push that fails keeps its budget", Admission, "_settle", _keep_after_failure, 80),
     plant("queued-for-good", "who waits for budget is forgotten", Admission, "_admit_queued", _nobody_is_next, 20),
     plant("receipts-out-of-order", "a later batch is answered first", Admission, "_respond", _whatever_is_due, 20),
     plant("late-as-confirmed", "a wait that timed out is told as confirmed", Acks, "_late", _late_is_reached, 20),
