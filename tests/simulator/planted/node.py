@@ -102,7 +102,12 @@ NODE = (
         _never_demotes,
     ),
     plant(
-        "broken-again", "an update that broke the tree is not tried again", SequenceCore, "_lose", _lose_and_try_again
+        "broken-again",
+        "an update that broke the tree is not tried again",
+        SequenceCore,
+        "_lose",
+        _lose_and_try_again,
+        600,  # a node that has written a snapshot meanwhile halts all the same
     ),
     plant(
         "skips-unheard", "what is skipped is rejected when its turn comes", node_halts, "hear_skips", _hears_no_skips
