@@ -93,7 +93,9 @@ class Run:
             self._rage()
             self._calm()
             if self._random.random() < 0.4:
-                self._poison(midway=self._random.random() < 0.5)
+                # A tree that breaks behind a damaged record has no way back but an import.
+                midway = self._random.random() < 0.5 and not self.cluster.pusher.store.damaged
+                self._poison(midway=midway)
             self._quiet()
         end = self._random.random()
         if end < 0.15:
