@@ -37,6 +37,8 @@ KEPT = {
     "services/treenode/tree/reconcile.py:members_added": _FIELD,
     "services/treenode/tree/reconcile.py:volume_difference_hundredths": _FIELD,
     "services/treenode/tree/reconcile.py:members_after": _FIELD,
+    "services/treenode/imports/checking/check.py:refused_rows": _FIELD,
+    "services/treenode/imports/checking/check.py:written_rows": _FIELD,
     "services/shared/cores.py:Core": _DOOR,
     "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,

@@ -12,6 +12,7 @@ import click
 from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.client.counts import counted
 from fasttree.command.cluster.commands import import_json
+from fasttree.command.imports.check import check
 from fasttree.command.output import Progress, print_json
 from fasttree.command.ranges import POSITION_DIGITS_MAX
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -53,6 +54,8 @@ def import_group(session: Session) -> None:
     --wait                 wait until every node serves it; exit code 1 if it is refused
     --as-of-position N     the log position that the export began at; end: the log's end now, and no question
     --force                take it in spite of the reconciliation's thresholds
+    --check                upload nothing: say all that is wrong with the file, at once and by kind; exit code 1 if any
+    --refused FILE         with --check: write the refused rows there, each with its reason
     """
 
 
@@ -74,9 +77,31 @@ def _parse_position(_context: click.Context, _parameter: click.Parameter, value:
     help="The log position that the export began at; end: the log's end now.",
 )
 @click.option("--force", is_flag=True, help="Take it in spite of the reconciliation's thresholds.")
+@click.option("--check", "checks", is_flag=True, help="Upload nothing: say all that is wrong with the file.")
+@click.option(
+    "--refused",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --check: write the refused rows there, each with its reason.",
+)
 @common_options
-def import_file(session: Session, file: Path, wait: bool, as_of_position: int | None, force: bool) -> None:
+def import_file(
+    session: Session,
+    file: Path,
+    wait: bool,
+    as_of_position: int | None,
+    force: bool,
+    checks: bool,
+    refused: Path | None,
+) -> None:
     """Uploads an import file."""
+    if refused is not None and not checks:
+        raise click.UsageError("--refused goes with --check: a file that is uploaded is refused whole.")
+    if checks:
+        if wait or force or as_of_position is not None:
+            raise click.UsageError("--check uploads nothing: leave out --wait, --force and --as-of-position.")
+        run(check(session, file, refused))
+        return
     asks = as_of_position is None and sys.stdin.isatty() and not session.json
     run(_import(session, file, UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks), wait))
 

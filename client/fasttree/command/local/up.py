@@ -19,8 +19,9 @@ from fasttree.client.channels import Channels
 from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.free_ports import is_free
 from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan, process_environment
-from fasttree.command.local.supervisor import Supervisor, die_with_parent, inherited_environment
+from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
+from fasttree.command.local.supervisor import Supervisor, die_with_parent
+from fasttree.command.processes import inherited_environment, process_environment
 from fasttree.command.ranges import SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 

@@ -6,9 +6,10 @@ import threading
 
 import numpy as np
 
+from services.shared.mapping.faults import RejectedRow, Tally
 from services.treenode.imports.reading.batch import Part
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import Lines, RejectedRow, refuse_file
+from services.treenode.imports.reading.refusal import Lines, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
 from services.treenode.tree.columns.text_hash import LENGTH_BITS
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
@@ -40,6 +41,8 @@ class Assembly:
         self.wrong_count = 0
         #: Rows that are wrong by themselves, the first of them by line.
         self.rejected: list[RejectedRow] = []
+        #: All of them, by kind.
+        self.tally = Tally()
 
     def add(self, part: Part, status_place: int) -> None:
         """Takes a part. `status_place`: index of the status column, or -1. Raises ImportRefusedError above a limit."""
@@ -98,6 +101,7 @@ class Assembly:
     def _add_wrong(self, part: Part) -> None:
         self.wrong_count += len(part.wrong_rows)
         self.rejected += part.rejected[: self._limits.reported_rows - len(self.rejected)]
+        self.tally.add_all(part.tally)
         if self.is_hopeless:
             for kept in (self._columns, self._texts, self._wrong_rows):
                 kept.clear()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from services.shared.domain.columns import FurtherKind, number_places
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
+from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, Tally
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
@@ -28,7 +30,7 @@ from services.treenode.imports.reading.kernels.texts import (
     read_statuses,
 )
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import Lines, RejectedRow
+from services.treenode.imports.reading.refusal import Lines
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 from services.treenode.tree.kernels.words import WORD_BYTES
 
@@ -66,6 +68,8 @@ class Part:
     wrong_rows: Int64s = field(default_factory=lambda: np.empty(0, np.int64))
     #: The first of them, as many as are reported one by one.
     rejected: list[RejectedRow] = field(default_factory=list)
+    #: All of them, by column and fault.
+    tally: Tally = field(default_factory=Tally)
 
 
 class ColumnBuffers(Protocol):
@@ -145,10 +149,12 @@ class BatchReader:
         if fault.any():
             wrong = np.flatnonzero(fault)
             part.wrong_rows = wrong + first_row
-            part.rejected = [
-                self._rejected(lines, int(row), fields, int(fault[row]), int(fault_column[row]))
-                for row in wrong[: self._limits.reported_rows]
-            ]
+            told = partial(self._rejected, lines, fields, fault, fault_column)
+            part.rejected = [told(row) for row in wrong[: self._limits.reported_rows].tolist()]
+            kinds = fault_column[wrong].astype(np.int32) << 8 | fault[wrong]
+            for kind in np.unique(kinds):
+                rows = wrong[kinds == kind]
+                part.tally.add(int(kind), len(rows), map(told, rows[:LINES_OF_A_KIND].tolist()))
         return part
 
     def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
@@ -173,7 +179,10 @@ class BatchReader:
         used = pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place)
         return packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]
 
-    def _rejected(self, lines: Lines, row: int, fields: Sequence[Fields], code: int, place: int) -> RejectedRow:
+    def _rejected(
+        self, lines: Lines, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s, row: int
+    ) -> RejectedRow:
+        code, place = int(fault[row]), int(fault_column[row])
         value, name, places = b"", "", 0
         if place >= 0:
             cells, name, places = fields[place], self.columns[place].name, number_places(self.columns[place].kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,8 +19,9 @@ from services.shared.domain.columns import (
 )
 from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
 from services.shared.domain.sentences import quoted
+from services.shared.mapping.faults import RejectedRow
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import refuse_file
+from services.treenode.imports.reading.refusal import ImportRefusedError, refuse_file, refuse_header
 
 
 class Role(StrEnum):
@@ -75,7 +76,8 @@ def plan_columns(
     first period; one named "type:YYYY-MM" opens what it names. `own_kinds`: what the file itself says of its columns,
     by name; a header's "name:type" goes before it, and a further column of which neither says anything is text.
     `declared`: what records of the log say of columns, by name; it goes before both, and a header that says otherwise
-    is refused. Raises ImportRefusedError for a column that is missing, named twice, nameless, of no type or too many.
+    is refused. Raises ImportRefusedError, with each of them, for columns that are missing, named twice, nameless, of no
+    type or too many.
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
@@ -84,17 +86,22 @@ def plan_columns(
         raise refuse_file(reason, line=1, column="member_id")
     own_kinds = own_kinds or {}
     by_rule = {name.lower(): (name, kind) for name, kind in (declared or {}).items()}
-    columns = [
-        _plan_column(name.strip(), place, volume_types, periods, own_kinds.get(name, "text"), by_rule)
-        for place, name in enumerate(names, start=1)
-    ]
-    _check_required(columns, limits.required_columns)
-    _check_once(columns)
+    columns: list[Column] = []
+    problems: list[RejectedRow] = []
+    for place, name in enumerate(names, start=1):
+        try:
+            columns.append(
+                _plan_column(name.strip(), place, volume_types, periods, own_kinds.get(name, "text"), by_rule)
+            )
+        except ImportRefusedError as error:
+            problems += error.refusal.rejected_rows
+    problems += [*_missing(columns, limits.required_columns), *_twice(columns)]
     roles = {column.role for column in columns}
     if Role.PLACEMENT_LEG in roles and Role.PLACEMENT_ID not in roles:
-        raise refuse_file(
-            "there is no placement_id column beside it: add one, or leave this one out", line=1, column="placement_leg"
-        )
+        reason = "there is no placement_id column beside it: add one, or leave this one out"
+        problems.append(RejectedRow(1, "placement_leg", reason))
+    if problems:
+        raise refuse_header(problems)
     return columns
 
 
@@ -147,19 +154,19 @@ def _further(header: str, place: int, volume_types: Mapping[str, str]) -> tuple[
     return name, kind
 
 
-def _check_required(columns: Sequence[Column], required: Sequence[str]) -> None:
+def _missing(columns: Sequence[Column], required: Sequence[str]) -> Iterator[RejectedRow]:
     present = {column.name.lower() for column in columns}
     if any(column.role is Role.VOLUME for column in columns):
         present.add("pv")
     for name in dict.fromkeys(("member_id", "sponsor_id", *required)):
         if name not in present:
-            raise refuse_file(f"the column {name} is missing: add it to the header", line=1, column=name)
+            yield RejectedRow(1, name, f"the column {name} is missing: add it to the header")
 
 
-def _check_once(columns: Sequence[Column]) -> None:
+def _twice(columns: Sequence[Column]) -> Iterator[RejectedRow]:
     seen: dict[object, str] = {}
     for column in columns:
         key = column.volume if column.role is Role.VOLUME else column.name.lower()
         if key in seen:
-            raise refuse_file(f"the header already has {seen[key]}: keep one of the two", line=1, column=column.name)
+            yield RejectedRow(1, column.name, f"the header already has {seen[key]}: keep one of the two")
         seen[key] = column.name

@@ -16,13 +16,14 @@ import numpy as np
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import NO_DAY
+from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
 from services.treenode.imports.reading.batch import BatchReader
 from services.treenode.imports.reading.csv_reader import CsvFile
 from services.treenode.imports.reading.header import Column, Role, plan_columns
 from services.treenode.imports.reading.limits import ImportLimits
-from services.treenode.imports.reading.refusal import RejectedRow, refuse_file, refuse_rows
+from services.treenode.imports.reading.refusal import refuse_file, refuse_rows
 from services.treenode.imports.reading.source import FileFormat, Progress, find_format
 from services.treenode.imports.reading.structure.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links
 from services.treenode.imports.reading.table_memory import TableMemory
@@ -73,7 +74,8 @@ def read_import(
     if assembly.row_count == 0:
         raise refuse_file("it holds a header and no members: a tree needs one at least")
     if assembly.is_hopeless:
-        raise refuse_rows(assembly.rejected, assembly.wrong_count, "what rows say of each other was not checked")
+        remark = "what rows say of each other was not checked"
+        raise refuse_rows(assembly.rejected, assembly.wrong_count, assembly.tally, assembly.row_count, remark)
     progress(_READING_SHARE)
     table = _Checked(columns, places, assembly, limits).table()
     progress(1.0)
@@ -162,14 +164,16 @@ class _Checked:
             return
         is_wrong = np.zeros(len(members.ids), np.bool_)
         is_wrong[rows] = True
-        rejected = list(self._assembly.rejected)
+        rejected, tally = list(self._assembly.rejected), self._assembly.tally
         for link in wrong:
             fresh = link.rows[~is_wrong[link.rows]]
             is_wrong[fresh] = True
             rejected += self._told(link, fresh[: self._limits.reported_rows].tolist())
+            if len(fresh):
+                tally.add((link.role, link.code), len(fresh), self._told(link, fresh[:LINES_OF_A_KIND].tolist()))
         remark = "unknown sponsors and placements are looked for once every id can be read"
         first = sorted(rejected)[: self._limits.reported_rows]
-        raise refuse_rows(first, int(is_wrong.sum()), remark if members.incomplete else "")
+        raise refuse_rows(first, int(is_wrong.sum()), tally, len(is_wrong), remark if members.incomplete else "")
 
     def _told(self, link: WrongLink, rows: Sequence[int]) -> Iterator[RejectedRow]:
         name = self._columns[self._places[link.role]].name

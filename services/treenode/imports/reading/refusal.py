@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from services.shared.domain.sentences import counted
+from services.shared.mapping.faults import FaultKind, RejectedRow, Tally
 from services.treenode.tree.kernels.kernel import Int64s
 
 #: A file's first row stands on line 2, below the header.
@@ -55,17 +56,6 @@ class Lines:
         return self.first_line + row - self.first_row + (int(self.breaks[before - 1]) if before else 0)
 
 
-class RejectedRow(msgspec.Struct, frozen=True, order=True):
-    """A row that a file is refused for."""
-
-    #: Line of the file, the header on line 1 (a Parquet row counts as if it stood in a CSV file); 0: the whole file.
-    line: int
-    #: Column as the header names it; empty where the fault is the whole row's or the whole file's.
-    column: str
-    #: What is wrong, and what would be right.
-    reason: str
-
-
 class Refusal(msgspec.Struct, frozen=True, tag=True):
     """Why a file is not taken. Nothing of it was."""
 
@@ -75,6 +65,12 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
     rejected_rows: tuple[RejectedRow, ...]
     #: All rejected rows; at least 1, also where the fault is the whole file's.
     rejected_count: int = 1
+    #: All rejected rows by kind, the most frequent first; empty where the fault is the whole file's.
+    kinds: tuple[FaultKind, ...] = ()
+    #: Rows of the file; 0 where they were not all read.
+    rows: int = 0
+    #: What was not looked at, and stands in the reason too; empty where all was.
+    remark: str = ""
 
 
 class ImportRefusedError(Exception):
@@ -92,13 +88,24 @@ def refuse_file(reason: str, *, line: int = 0, column: str = "") -> ImportRefuse
     return ImportRefusedError(Refusal(f"import refused: {named}: {reason}", (RejectedRow(line, column, reason),)))
 
 
-def refuse_rows(rows: list[RejectedRow], count: int, remark: str = "") -> ImportRefusedError:
-    """The refusal of a file for its rows: `rows` are the first of `count`, by line."""
+def refuse_header(problems: Sequence[RejectedRow]) -> ImportRefusedError:
+    """The refusal of a file for its header, with all that is wrong with it."""
+    problems = sorted(problems)
+    first = refuse_file(problems[0].reason, line=problems[0].line, column=problems[0].column).refusal
+    others = f"; and {counted(len(problems) - 1, 'more fault')} in the header" if len(problems) > 1 else ""
+    return ImportRefusedError(Refusal(first.reason + others, tuple(problems), len(problems)))
+
+
+def refuse_rows(
+    rows: Sequence[RejectedRow], count: int, tally: Tally, row_count: int, remark: str = ""
+) -> ImportRefusedError:
+    """The refusal of a file of `row_count` rows for `count` of them: `rows` are the first, by line."""
     first = rows[0]
     where = f"line {first.line}" + (f", column {first.column}" if first.column else "")
     wrong = counted(count, "row is", "rows are")
     reason = f"import refused: {wrong} wrong, the first at {where}: {first.reason}"
-    return ImportRefusedError(Refusal(f"{reason}; {remark}" if remark else reason, tuple(rows), count))
+    told = f"{reason}; {remark}" if remark else reason
+    return ImportRefusedError(Refusal(told, tuple(rows), count, tally.kinds(), row_count, remark))
 
 
 def refuse_tree(reason: str) -> ImportRefusedError:

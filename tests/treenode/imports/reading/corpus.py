@@ -82,6 +82,10 @@ def _headers() -> Iterator[BadFile]:
         yield bad(f"column {name}", csv_file("100,,A,5,,1,5", header=f"{HEADER},{name}"), (1, name, words))
     typed = csv_file("100,,A,5,,1,5.5,x,2026-02-30,1e3", header=HEADER + ",a:integer,b:text,c:date,d:decimal")
     yield bad("a value that is not of its column's type", typed, (2, "a", "more than the 0 decimal places"))
+    many = csv_file("100,,A,5,,1,5", header="member_id,sponsor_id,a:b,,state,Pv,pv")
+    missing = ((1, name, "missing") for name in ("rank", "status"))
+    yield bad("many faults in a header", many, (1, "", "no name"), (1, "a:b", "a type"), (1, "joined_on", "missing"),
+               (1, "pv", "already has Pv"), *missing)  # fmt: skip
     yield bad("semicolons", csv_file(*GOOD).replace(b",", b";"), (1, "member_id", "no comma"))
     yield bad("tabs", csv_file(*GOOD).replace(b",", b"\t"), (1, "member_id", "no comma"))
     yield bad("open quote in the header", b'"' + csv_file(*GOOD), (1, "", "quote in the header"))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from services.treenode.imports.reading import ImportRefusedError, read_import
-from tests.treenode.imports.reading.bad_file import BadFile
+from services.treenode.imports.reading import ImportLimits, ImportRefusedError, read_import
+from tests.treenode.imports.reading.bad_file import BadFile, csv_file
 from tests.treenode.imports.reading.corpus import bad_files
 
 _CORPUS = list(bad_files())
@@ -33,3 +33,30 @@ def test_bad_file_is_refused(bad: BadFile, tmp_path: Path) -> None:
     assert list(rows) == sorted(rows)
     assert "\n" not in refusal.reason
     assert refusal.reason.startswith("import refused: ")
+
+
+def _kinds(content: bytes, folder: Path, limits: ImportLimits | None = None) -> list[tuple[int, str, tuple[int, ...]]]:
+    path = folder / "import.csv"
+    path.write_bytes(content)
+    with pytest.raises(ImportRefusedError) as refused:
+        read_import(path, limits=limits)
+    assert sum(kind.count for kind in refused.value.refusal.kinds) == refused.value.refusal.rejected_count
+    return [(kind.count, kind.column, kind.lines) for kind in refused.value.refusal.kinds]
+
+
+def test_wrong_rows_are_counted_by_kind(tmp_path: Path) -> None:
+    rows = [f"{n},100,A,{'x' if n % 2 else 1},{'2026' if n % 3 == 0 else ''},1" for n in range(101, 161)]
+    content = csv_file("100,,A,5,,1", *rows, "170,999,A,1,,1", "171,999,A,1,,1")
+    # By a row's first fault: every odd id has a wrong rank, every sixth a wrong day and a good rank.
+    assert _kinds(content, tmp_path) == [
+        (30, "rank", tuple(range(3, 23, 2))),
+        (10, "joined_on", tuple(range(4, 64, 6))),
+        (2, "sponsor_id", (63, 64)),
+    ]
+
+
+def test_kinds_are_the_same_however_a_file_is_cut(tmp_path: Path) -> None:
+    rows = [f"{n},100,A,{'x' if n % 2 else 1},,{'1e3' if n % 5 == 0 else 1}" for n in range(101, 2_000)]
+    content = csv_file("100,,A,5,,1", *rows)
+    small = ImportLimits(block_bytes=4_096, reported_rows=1)
+    assert _kinds(content, tmp_path, small) == _kinds(content, tmp_path) != []
