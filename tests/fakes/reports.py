@@ -141,6 +141,17 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         found = [member for member in self.members if member.member_id.startswith(request.prefix)]
         return report_pb2.SearchMembersResponse(as_of=self.as_of, members=found)
 
+    async def ListHoldingTank(self, request: Any, context: Any) -> report_pb2.ListHoldingTankResponse:
+        await self._fail(request, context)
+        begin = int(request.page_token or 0)
+        end = min(len(self.members), begin + (request.page_size or 1_000))
+        return report_pb2.ListHoldingTankResponse(
+            as_of=self.as_of,
+            members=self.members[begin:end],
+            next_page_token=str(end) if end < len(self.members) else "",
+            total_count=len(self.members),
+        )
+
     async def ListHeldUpdates(self, request: Any, context: Any) -> report_pb2.ListHeldUpdatesResponse:
         await self._fail(request, context)
         held = [

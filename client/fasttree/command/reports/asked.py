@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +21,14 @@ class Asked:
     """The options that reports share, as the command line gave them."""
 
     def __init__(
-        self, tree: str, volume_type: str, period: str, as_of_period: str, min_position: int, node: str
+        self,
+        *,
+        tree: str = "sponsor",
+        volume_type: str = "",
+        period: str = "",
+        as_of_period: str,
+        min_position: int,
+        node: str,
     ) -> None:
         self._tree = tree
         self._volume_type = volume_type
@@ -70,30 +78,25 @@ _FROM = [
 
 def report_options(command: Command) -> Command:
     """Adds what every report about members takes; the command gets it as `asked`."""
-    return _with_asked(command, [*_OF, *_FROM])
+    return gathered(command, [*_OF, *_FROM], "asked", Asked)
 
 
 def answer_options(command: Command) -> Command:
     """The same of a report that is neither of a tree nor of a volume."""
-    return _with_asked(command, _FROM)
+    return gathered(command, _FROM, "asked", Asked)
 
 
-def _with_asked(command: Command, options: Sequence[Callable[[Any], Any]]) -> Command:
-    def gathered(
-        *args: Any,
-        as_of_period: str,
-        min_position: int,
-        node: str,
-        tree: str = "sponsor",
-        volume_type: str = "",
-        period: str = "",
-        **further: Any,
-    ) -> Any:
-        return command(*args, asked=Asked(tree, volume_type, period, as_of_period, min_position, node), **further)
+def gathered(command: Command, options: Sequence[Callable[[Any], Any]], name: str, make: Callable[..., Any]) -> Command:
+    """Adds options; the command gets what `make` makes of them as its argument `name`."""
+    taken = inspect.signature(make).parameters
 
-    gathered.__name__ = command.__name__
-    gathered.__doc__ = command.__doc__
-    gathered.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
+    def taking(*args: Any, **given: Any) -> Any:
+        own = {key: given.pop(key) for key in taken if key in given}
+        return command(*args, **{name: make(**own)}, **given)
+
+    taking.__name__ = command.__name__
+    taking.__doc__ = command.__doc__
+    taking.__click_params__ = list(getattr(command, "__click_params__", []))  # type: ignore[attr-defined]
     for option in reversed(options):
-        option(gathered)
-    return gathered  # type: ignore[return-value]
+        option(taking)
+    return taking  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Commands that ask the tree: member, upline, frontline, summary, downline, top, search, describe."""
+"""Commands that ask the tree: member, upline, frontline, summary, downline, top, holding-tank, search, describe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import click
 from fasttree.client import Reports, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.ranges import COUNT_OR_NONE
+from fasttree.command.ranges import COUNT
 from fasttree.command.reports.asked import Asked, answer_options, report_options
+from fasttree.command.reports.filters import filter_options
 from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
     KNOWN_COLUMNS,
@@ -160,17 +161,15 @@ def _sort_key(text: str, *, as_number: bool) -> report_pb2.SortKey | None:
 
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
-@click.option("--levels", type=COUNT_OR_NONE, default=0, help="Only this many levels below; 0: all.")
+@filter_options
 @common_options
 @report_options
-def summary(session: Session, member_id: str, levels: int, asked: Asked) -> None:
+def summary(session: Session, member_id: str, wanted: report_pb2.DownlineFilter, asked: Asked) -> None:
     """Members and personal volume of a downline by level, status, rank and kind; no ID: every root's."""
 
     async def body() -> report_pb2.SummarizeDownlineResponse:
         async with session.client() as client:
-            request = report_pb2.SummarizeDownlineRequest(
-                member_id=member_id, options=asked.options(), filter=report_pb2.DownlineFilter(max_level=levels)
-            )
+            request = report_pb2.SummarizeDownlineRequest(member_id=member_id, options=asked.options(), filter=wanted)
             return await asked.reports(client).summarize_downline(request)
 
     answer = run(body())
@@ -198,36 +197,42 @@ def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:
 
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
-@click.option("--levels", type=COUNT_OR_NONE, default=0, help="Only this many levels below; 0: all.")
+@filter_options
 @click.option("--format", "form", type=click.Choice(["table", "csv", "json"]), help="How rows are written.")
 @columns_option
 @common_options
 @report_options
 def downline(
-    session: Session, member_id: str, levels: int, form: str | None, columns: tuple[str, ...], asked: Asked
+    session: Session,
+    member_id: str,
+    wanted: report_pb2.DownlineFilter,
+    form: str | None,
+    columns: tuple[str, ...],
+    asked: Asked,
 ) -> None:
-    """A whole downline in tree order, the member itself first; no ID: every root's."""
+    """A whole downline in tree order, the member itself first; no ID: every root's.
+
+    With filters, those of it that meet all of them.
+    """
     if session.json and form not in (None, "json"):
         raise click.UsageError(f"--json and --format {form} are two forms: leave one of them out")
 
-    async def batches(reports: Reports, wanted: Sequence[str]) -> Batches:
-        request = report_pb2.StreamDownlineRequest(
-            member_id=member_id, options=asked.options(wanted), filter=report_pb2.DownlineFilter(max_level=levels)
-        )
+    async def batches(reports: Reports, shown: Sequence[str]) -> Batches:
+        request = report_pb2.StreamDownlineRequest(member_id=member_id, options=asked.options(shown), filter=wanted)
         async for answer in reports.stream_downline(request):
             yield answer.as_of if answer.HasField("as_of") else None, answer.members
 
     async def body() -> None:
         async with session.client() as client:
             reports = asked.reports(client)
-            wanted = await _resolved(reports, columns, asked)
+            shown = await _resolved(reports, columns, asked)
             if form == "csv":
-                further = set(wanted) - set(KNOWN_COLUMNS)
+                further = set(shown) - set(KNOWN_COLUMNS)
                 described = (await reports.describe_tree(as_of_period=asked.as_of_period)).columns if further else ()
-                await stream_csv(wanted, batches(reports, wanted), typed_header(wanted, described))
+                await stream_csv(shown, batches(reports, shown), typed_header(shown, described))
                 return
             write = {"json": stream_json, "table": stream_table}
-            await write[form or ("json" if session.json else "table")](wanted, batches(reports, wanted))
+            await write[form or ("json" if session.json else "table")](shown, batches(reports, shown))
 
     run(body())
 
@@ -235,6 +240,7 @@ def downline(
 @click.command()
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--by", "column", default="gv", show_default=True, metavar="COLUMN", help="The largest of this column.")
+@filter_options
 @click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True)
 @as_number_option
 @columns_option
@@ -244,6 +250,7 @@ def top(
     session: Session,
     member_id: str,
     column: str,
+    wanted: report_pb2.DownlineFilter,
     count: int,
     as_number: bool,
     columns: tuple[str, ...],
@@ -259,6 +266,7 @@ def top(
             request = report_pb2.ListDownlineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
+                filter=wanted,
                 sort=report_pb2.SortKey(column=column, descending=True, as_number=as_number),
                 page_size=count,
             )
@@ -266,6 +274,34 @@ def top(
 
     answer = run(body())
     print_members(columns, answer.as_of, answer.members, as_json=session.json, total_count=answer.total_count)
+
+
+@click.command("holding-tank")
+@click.argument("member_id", metavar="[ID]", default="")
+@click.option("--limit", type=COUNT, default=1_000, show_default=True)
+@columns_option
+@common_options
+@report_options
+def holding_tank(session: Session, member_id: str, limit: int, columns: tuple[str, ...], asked: Asked) -> None:
+    """Members who have a sponsor and no placement yet; ID: only those sponsored in this member's downline."""
+
+    async def body() -> tuple[report_pb2.ListHoldingTankResponse, list[types_pb2.Member]]:
+        nonlocal columns
+        async with session.client() as client:
+            reports = asked.reports(client)
+            columns = await _resolved(reports, columns, asked)
+            request = report_pb2.ListHoldingTankRequest(member_id=member_id, options=asked.options(columns))
+            members: list[types_pb2.Member] = []
+            while True:
+                request.page_size = min(limit - len(members), PAGE_SIZE)
+                answer = await reports.list_holding_tank(request)
+                members += answer.members
+                request.page_token = answer.next_page_token
+                if not request.page_token or len(members) >= limit:
+                    return answer, members
+
+    answer, members = run(body())
+    print_members(columns, answer.as_of, members, as_json=session.json, total_count=answer.total_count)
 
 
 @click.command()
