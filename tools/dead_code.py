@@ -27,8 +27,6 @@ _FIELD = "a field of figures that are told whole, each under its name"
 
 #: What vulture finds and what stays: "path:name" to the reason.
 KEPT = {
-    "client/fasttree/client/reports.py:list_holding_tank": _PUBLIC,
-    "client/fasttree/client/endpoints.py:pids": "read from the file, for whoever has to end these processes",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "services/pusher/log/memory.py:MemoryLog": _STORE,

@@ -41,6 +41,7 @@ def cluster_message(
         nodes=[_node(core, lease, heartbeats[lease.node], now_s) for lease in nodes if lease.node in heartbeats],
         observed_at=observed_at,
         note=note(core, now_s),
+        hosts=core.hosts_order,
     )
 
 
@@ -48,12 +49,14 @@ def _node(
     core: ElectionCore, lease: NodeLease, heartbeat: coordinator_pb2.KeepAliveRequest, now_s: float
 ) -> coordinator_pb2.ClusterNode:
     role = Role.PRIMARY if core.seat.is_granted_to(lease) else Role.PASSIVE
+    place = lease.place_in(core.hosts_order)
     return coordinator_pb2.ClusterNode(
         address=heartbeat.node,
         status=heartbeat.status,
         role=coordinator_pb2.Role.ValueType(role),
         alive=lease.is_alive(now_s),
         silent_ms=max(0, min(int((now_s - lease.heard_at) * 1000), 2**32 - 1)),
+        host="" if place is None else core.hosts_order[place],
     )
 
 

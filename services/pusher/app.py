@@ -142,6 +142,7 @@ class Pusher:
             lineage=self.lineage,
             rules=lambda: self.door.rules,
             rule_records=self.rule_records,
+            membership=self.membership,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [

@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
+from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.intake import ImportIntake
@@ -45,6 +46,7 @@ class Parts:
     lineage: LineageRunner
     rules: Callable[[], Rules]
     rule_records: RuleRecords
+    membership: Membership
     draining: asyncio.Event
 
 
@@ -93,6 +95,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             rules=rules_message(parts.rules()),
             known_rule_version=RULE_VERSION,
             rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],
+            hosts=parts.membership.hosts,
         )
 
     async def SkipUpdate(

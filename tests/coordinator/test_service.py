@@ -308,7 +308,12 @@ async def test_the_host_files_order_is_followed(tmp_path: Path) -> None:
     await stage.start(cluster)
     for name in ("a", "b", "c"):
         await stage.node(name).talk()
-    assert [node.address.name for node in (await stage.cluster()).nodes] == ["b", "a", "c"]
+    view = await stage.cluster()
+    assert [node.address.name for node in view.nodes] == ["b", "a", "c"]
+    assert (list(view.hosts), [node.host for node in view.nodes]) == (
+        ["b:50100", "a:50100"],
+        ["b:50100", "a:50100", ""],
+    )
     hosts.write_text("nonsense\n")
     await asyncio.sleep(0.05)
     hosts.write_text("c 50100 50201\na 50100 50201\n")

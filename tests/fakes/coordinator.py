@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.shared.config.hosts_file import read_hosts_file
 from services.shared.serving.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
@@ -34,6 +36,8 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
         #: What everybody is told. After a change from outside: `tell_watchers`.
         self.cluster = coordinator_pb2.Cluster(name=CLUSTER)
         self.lease_ms = 1_000
+        #: Read at each look at the cluster.
+        self.hosts_file: Path | None = None
         #: Hears heartbeats, and answers none.
         self.silent = False
         #: The newest heartbeat of each node, by name.
@@ -146,6 +150,10 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
     async def GetCluster(
         self, request: coordinator_pb2.GetClusterRequest, context: Any
     ) -> coordinator_pb2.GetClusterResponse:
+        if self.hosts_file is not None:
+            self.cluster.hosts[:] = [host.report_address for host in read_hosts_file(self.hosts_file)]
+            for node in self.cluster.nodes:
+                node.host = node.address.report if node.address.report in self.cluster.hosts else ""
         return coordinator_pb2.GetClusterResponse(cluster=self.cluster)
 
     async def WatchCluster(

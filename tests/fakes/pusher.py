@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,6 +22,7 @@ from fasttree.v1 import (
     treenode_pb2,
     types_pb2,
 )
+from services.shared.config.hosts_file import read_hosts_file
 from services.shared.domain.thresholds import ImportThresholds
 from services.shared.files.chunks import make_chunk
 from services.shared.rules import rules_message, rules_of
@@ -53,6 +55,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
     def __init__(self, log_id: str = "log-1") -> None:
         super().__init__()
         self.log_id = log_id
+        #: Read at each look at the pusher.
+        self.hosts_file: Path | None = None
         #: The log that nodes hold the state of instead; empty: none.
         self.contested_by = ""
         #: The log; the position of one is its index plus one.
@@ -177,6 +181,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
             log_end=self.log_end(),
             nodes=[progress],
             imports=self.imports[:20],
+            hosts=[host.instant_address for host in read_hosts_file(self.hosts_file)] if self.hosts_file else [],
             closed_reason=f"nodes have the state of log {self.contested_by}" if self.contested_by else "",
         )
 

@@ -12,13 +12,17 @@ from fasttree.client import FastTreeClientError
 from fasttree.command.cluster import commands as cluster
 from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
+from fasttree.command.completion import completion
 from fasttree.command.imports import commands as imports
+from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
 from fasttree.command.log import columns, periods, push, rules
 from fasttree.command.log import commands as log
+from fasttree.command.nodes import commands as nodes
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
+from fasttree.command.settings.commands import config
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -56,6 +60,7 @@ COMMANDS = (
     cluster.pause,
     cluster.resume,
     cluster.follow,
+    nodes.node,
     imports.import_group,
     push.push,
     periods.period,
@@ -68,6 +73,7 @@ COMMANDS = (
     reports.summary,
     reports.downline,
     reports.top,
+    reports.holding_tank,
     reports.search,
     reports.describe,
     outcomes.held,
@@ -75,6 +81,9 @@ COMMANDS = (
     log.log,
     verify,
     drill,
+    config,
+    logs,
+    completion,
 )
 for command in COMMANDS:
     cli.add_command(command)
@@ -91,7 +100,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.exit(error.exit_code)
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx is not None else "fasttree"
-        _say(f"{error.format_message()} Try `{path} --help`.")
+        _say(f"{error.format_message().rstrip('.')}. Try `{path} --help`.")
         sys.exit(error.exit_code)
     except click.ClickException as error:
         _say(error.format_message())

@@ -306,12 +306,17 @@ class ClusterNode(_message.Message):
     ROLE_FIELD_NUMBER: _builtins.int
     ALIVE_FIELD_NUMBER: _builtins.int
     SILENT_MS_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """The coordinator's own word, not the node's."""
     alive: _builtins.bool
     """Whether its lease runs."""
     silent_ms: _builtins.int
     """Since its last heartbeat."""
+    host: _builtins.str
+    """Its line of the host file, as in Cluster.hosts; empty where the file lacks it (it is never made primary then), or where
+    there is no host file.
+    """
     @_builtins.property
     def address(self) -> Global___NodeAddress:
         """Where it is found."""
@@ -328,10 +333,11 @@ class ClusterNode(_message.Message):
         role: Global___Role.ValueType = ...,
         alive: _builtins.bool = ...,
         silent_ms: _builtins.int = ...,
+        host: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "alive", b"alive", "role", b"role", "silent_ms", b"silent_ms", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "alive", b"alive", "host", b"host", "role", b"role", "silent_ms", b"silent_ms", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -350,6 +356,7 @@ class Cluster(_message.Message):
     NODES_FIELD_NUMBER: _builtins.int
     OBSERVED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -368,6 +375,10 @@ class Cluster(_message.Message):
     def observed_at(self) -> _timestamp_pb2.Timestamp:
         """When the coordinator said so."""
 
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The host file as the coordinator goes by it now: report addresses in its order; empty where there is none."""
+
     def __init__(
         self,
         *,
@@ -378,10 +389,11 @@ class Cluster(_message.Message):
         nodes: _abc.Iterable[Global___ClusterNode] | None = ...,
         observed_at: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

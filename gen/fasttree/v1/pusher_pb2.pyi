@@ -574,6 +574,7 @@ class GetPusherResponse(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     KNOWN_RULE_VERSION_FIELD_NUMBER: _builtins.int
     RULE_VERSION_WAITS_FOR_FIELD_NUMBER: _builtins.int
+    HOSTS_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -610,6 +611,10 @@ class GetPusherResponse(_message.Message):
     def rule_version_waits_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nodes, by name or address, that have to say that they know it before it is in force; empty where it is."""
 
+    @_builtins.property
+    def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The host file as the pusher goes by it now: instant addresses in its order; empty where there is none."""
+
     def __init__(
         self,
         *,
@@ -624,10 +629,11 @@ class GetPusherResponse(_message.Message):
         rules: _types_pb2.Rules | None = ...,
         known_rule_version: _builtins.int = ...,
         rule_version_waits_for: _abc.Iterable[_builtins.str] | None = ...,
+        hosts: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,8 @@ LINES_MAX = 1_000
 _LINE_BYTES_MAX = 1_000
 _PORT = re.compile(PORT_PATTERN)
 _BLANKS = " \t\r"
+#: What a line is.
+FORM = f"expected `host report-port instant-port` with ports 1-{PORT_MAX}, such as `ftsp01.example.com 50100 50201`"
 
 
 class Host(NamedTuple):
@@ -43,6 +45,11 @@ def read_hosts_file(path: Path) -> list[Host]:
     Raises:
         SettingsError: The file can't be read, or a line is malformed; names the line and what it should be.
     """
+    return list(hosts_by_line(path, read_lines(path)).values())
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a host file, whatever they say. Raises SettingsError where it can't be read."""
     try:
         if not path.is_file():  # a pipe would hold up whoever reads it
             raise OSError("it is no file")
@@ -54,7 +61,12 @@ def read_hosts_file(path: Path) -> list[Host]:
     lines = text.split("\n")
     if len(content) > LINES_MAX * _LINE_BYTES_MAX or len(lines) > LINES_MAX + 1:
         raise SettingsError(f"{path}: more than {LINES_MAX} lines: a host file has one for each node")
-    hosts: list[Host] = []
+    return lines
+
+
+def hosts_by_line(path: Path, lines: list[str]) -> dict[int, Host]:
+    """The hosts by their line's number, from 1. Raises SettingsError, which names the line and what it should be."""
+    hosts: dict[int, Host] = {}
     taken: set[str] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip(_BLANKS) or line.lstrip(_BLANKS).startswith("#"):
@@ -64,7 +76,7 @@ def read_hosts_file(path: Path) -> list[Host]:
             if address in taken:
                 raise SettingsError(f"{path}, line {number}: {address} stands here twice; remove one")
             taken.add(address)
-        hosts.append(host)
+        hosts[number] = host
     return hosts
 
 
@@ -72,8 +84,5 @@ def _parse(path: Path, number: int, line: str) -> Host:
     fields = [field for field in re.split(r"[ \t\r]+", line) if field]
     ports = [int(field) for field in fields[1:] if _PORT.fullmatch(field)]
     if len(fields) != 3 or len(ports) != 2 or not is_host(fields[0]):
-        raise SettingsError(
-            f"{path}, line {number}: expected `host report-port instant-port` with ports 1-{PORT_MAX}, "
-            f"such as `ftsp01.example.com 50100 50201`; found {quoted(line.strip(_BLANKS))}"
-        )
+        raise SettingsError(f"{path}, line {number}: {FORM}; found {quoted(line.strip(_BLANKS))}")
     return Host(fields[0], ports[0], ports[1])

@@ -21,6 +21,8 @@ from services.shared.config.sections import SECTIONS, AnySettings, Field, Settin
 
 #: Characters of a wrong value that are shown.
 _SHOWN_MAX = 60
+#: Names in the environment that are no settings.
+OTHER_NAMES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_LEVEL")
 _MORE = "docs/configuration.md has every setting"
 
 
@@ -31,6 +33,8 @@ class SettingsError(Exception):
 class Given(NamedTuple):
     """One value as somebody wrote it."""
 
+    #: The file, "environment" or "--set".
+    place: str
     #: Place, name and value, as the error tells them.
     said: str
     value: Any
@@ -50,19 +54,62 @@ def load_settings(cls: type[AnySettings], section: str, file: Path | None, overr
     Raises:
         SettingsError: An unreadable file, an unknown section or field, or a value that can't be.
     """
-    known = fields_of(cls)
-    given = dict(_given(section, file, overrides))
+    settings, faults = _loaded(cls, section, _given(section, file, _read_file(file), overrides), file)
+    if settings is None:
+        raise SettingsError(faults[0])
+    return settings
+
+
+def settings_faults(
+    sections: Mapping[str, type[Settings]], file: Path | None, overrides: Mapping[str, str]
+) -> list[str]:
+    """Everything that `load_settings` would refuse, and names in the environment that nobody reads: a line each.
+
+    Args:
+        sections: The class of each section that is looked at.
+        file, overrides: As for `load_settings`.
+    """
+    try:
+        content = _parsed(file)
+    except SettingsError as error:
+        return [str(error), *_unread_names()]
+    faults = _section_faults(file, content)
+    content = {name: value for name, value in content.items() if isinstance(value, dict)}
+    for section, cls in sections.items():
+        faults += _loaded(cls, section, _given(section, file, content, overrides), file)[1]
+    return [*faults, *_unread_names()]
+
+
+def given_places(section: str, file: Path | None, overrides: Mapping[str, str]) -> dict[str, str]:
+    """Of each field that somebody gave, where the value in force stands: a file, the environment, the command line.
+
+    Raises SettingsError: as `load_settings`.
+    """
+    given = dict(_given(section, file, _read_file(file), overrides))
+    return {field: each.place for field, each in given.items()}
+
+
+def _loaded(
+    cls: type[AnySettings], section: str, pairs: Iterator[tuple[str, Given]], file: Path | None
+) -> tuple[AnySettings | None, list[str]]:
+    """The settings, or every fault of theirs."""
+    known, given = fields_of(cls), dict(pairs)
+    values, faults = {}, []
     for name, value in given.items():
-        _check_name(section, name, known, value)
-    settings = cls.of(**{name: _value(known[name], value) for name, value in given.items()})
+        try:
+            _check_name(section, name, known, value)
+            values[name] = _value(known[name], value)
+        except SettingsError as error:
+            faults.append(str(error))
+    if faults:
+        return None, faults
+    settings = cls.of(**values)
     for part in parts_of(settings):
         for problem in part.problems():
             name = problem.field
-            if name in given:
-                raise SettingsError(f"{given[name].said}: {problem.mend}")
-            default = f"{section}.{name} = {_shown(value_of(settings, name))}, the default"
-            raise SettingsError(f"{file or 'settings'}: {default}: {problem.mend}")
-    return settings
+            default = f"{file or 'settings'}: {section}.{name} = {_shown(value_of(settings, name))}, the default"
+            faults.append(f"{given[name].said if name in given else default}: {problem.mend}")
+    return (None if faults else settings), faults
 
 
 def given_value(name: str, kind: Any, file: Path | None, overrides: Mapping[str, str]) -> Any:
@@ -72,7 +119,7 @@ def given_value(name: str, kind: Any, file: Path | None, overrides: Mapping[str,
         SettingsError: As `load_settings`.
     """
     section, _, field = name.partition(".")
-    value = dict(_given(section, file, overrides)).get(field)
+    value = dict(_given(section, file, _read_file(file), overrides)).get(field)
     return None if value is None else _value(Field(kind, None, Settings), value)
 
 
@@ -94,18 +141,23 @@ def parse_overrides(assignments: tuple[str, ...] | list[str]) -> dict[str, str]:
     return overrides
 
 
-def _given(section: str, file: Path | None, overrides: Mapping[str, str]) -> Iterator[tuple[str, Given]]:
+def _given(
+    section: str, file: Path | None, content: Mapping[str, Any], overrides: Mapping[str, str]
+) -> Iterator[tuple[str, Given]]:
     """What was given for the section; what comes later goes before what came earlier."""
-    for field, value in (_read_file(file).get(section, {}) if file else {}).items():
-        yield field, Given(f"{file}: {section}.{_cut(field)} = {_shown(value)}", value, False)
+    for field, value in content.get(section, {}).items():
+        yield field, Given(str(file), f"{file}: {section}.{_cut(field)} = {_shown(value)}", value, False)
     prefix = f"FASTTREE_{section.upper()}_"
     for name, text in os.environ.items():
         if name.startswith(prefix):
-            yield name.removeprefix(prefix).lower(), Given(f"environment: {_cut(name)}={_cut(text)}", text, True)
+            yield (
+                name.removeprefix(prefix).lower(),
+                Given("environment", f"environment: {_cut(name)}={_cut(text)}", text, True),
+            )
     for name, text in overrides.items():
         owner, _, field = name.partition(".")
         if owner == section:
-            yield field, Given(f"--set {_cut(name)}={_cut(text)}", text, True)
+            yield field, Given("--set", f"--set {_cut(name)}={_cut(text)}", text, True)
 
 
 def _check_name(section: str, name: str, known: Mapping[str, Field], given: Given) -> None:
@@ -135,19 +187,43 @@ def _value(field: Field, given: Given) -> Any:
     return typed
 
 
-def _read_file(file: Path) -> dict[str, Any]:
+def _read_file(file: Path | None) -> dict[str, Any]:
+    content = _parsed(file)
+    for fault in _section_faults(file, content):
+        raise SettingsError(fault)
+    return content
+
+
+def _parsed(file: Path | None) -> dict[str, Any]:
+    if file is None:
+        return {}
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"{file}: can't read the settings: {_cut(str(error), 200)}") from error
+
+
+def _section_faults(file: Path | None, content: Mapping[str, Any]) -> list[str]:
+    faults = []
     for name, value in content.items():
         if name in RETIRED_SECTIONS:
-            raise SettingsError(f"{file}: [{name}] is no section any more; {RETIRED_SECTIONS[name]}")
-        if name not in SECTIONS:
-            raise SettingsError(f"{file}: unknown section [{_cut(name)}]; known are {', '.join(SECTIONS)}")
-        if not isinstance(value, dict):
-            raise SettingsError(f"{file}: {name} must be a section [{name}]")
-    return content
+            faults.append(f"{file}: [{name}] is no section any more; {RETIRED_SECTIONS[name]}")
+        elif name not in SECTIONS:
+            faults.append(f"{file}: unknown section [{_cut(name)}]; known are {', '.join(SECTIONS)}")
+        elif not isinstance(value, dict):
+            faults.append(f"{file}: {name} must be a section [{name}]")
+    return faults
+
+
+def _unread_names() -> Iterator[str]:
+    """Of the environment, as our own begin, and of no section."""
+    prefixes = tuple(f"FASTTREE_{section.upper()}_" for section in SECTIONS)
+    for name, text in os.environ.items():
+        if name.startswith("FASTTREE_") and not name.startswith(prefixes) and name not in OTHER_NAMES:
+            yield (
+                f"environment: {_cut(name)}={_cut(text)}: nobody reads that name; a setting is FASTTREE_SECTION_FIELD "
+                f"with a section of {', '.join(SECTIONS)}"
+            )
 
 
 def _shown(value: Any) -> str:

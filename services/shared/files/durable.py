@@ -13,8 +13,10 @@ fails. Nothing else in the services writes, renames or removes a file, but for t
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-from collections.abc import Collection
+import stat
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 #: What a file that is not whole yet is called, behind its name.
@@ -33,6 +35,15 @@ def open_new(path: Path) -> int:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Writes a whole file. One writer of a path at a time."""
+    _write(path, data, None)
+
+
+def replace_content(path: Path, data: bytes) -> None:
+    """Gives a file that is there another content; its rights and its owner stay."""
+    _write(path, data, path.stat())
+
+
+def _write(path: Path, data: bytes, like: os.stat_result | None) -> None:
     part = part_of(path)
     try:
         descriptor = open_new(part)
@@ -40,6 +51,10 @@ def write_durably(path: Path, data: bytes) -> None:
             left = memoryview(data)
             while left:
                 left = left[os.write(descriptor, left) :]
+            if like is not None:
+                if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
+                    os.fchown(descriptor, like.st_uid, like.st_gid)
+                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -49,6 +64,17 @@ def write_durably(path: Path, data: bytes) -> None:
             os.unlink(part)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """One at a time, of those who read a file, change what it says and write it."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def replace_durably(source: Path, target: Path) -> None:

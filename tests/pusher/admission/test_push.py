@@ -307,6 +307,7 @@ async def test_where_the_pusher_stands(tmp_path: Path, nodes: list[FakeNode]) ->
         await push(stub, orders(5, 2), ack_level=pusher_pb2.ACK_LEVEL_ONE_NODE)
         answer = await stub.GetPusher(pusher_pb2.GetPusherRequest())
     assert answer.cluster == CLUSTER
+    assert list(answer.hosts) == [node.address for node in nodes]
     assert (answer.log_end.first_position, answer.log_end.position) == (1, 8)
     assert [(node.node, node.connected, node.lag_updates) for node in answer.nodes] == [
         ("one", True, 0),

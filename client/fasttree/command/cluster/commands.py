@@ -66,7 +66,7 @@ async def _look(
 def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
     end = pusher.log_end.position if pusher is not None else None
     progress = {node.node: node for node in pusher.nodes} if pusher is not None else {}
-    nodes = [_node_json(node, end) for node in view.nodes] if view is not None else []
+    nodes = [node_json(node, end) for node in view.nodes] if view is not None else []
     known = {node["node"] for node in nodes}
     nodes += [_streamed_json(node) for name, node in progress.items() if name not in known]
     for node in nodes:
@@ -110,7 +110,8 @@ def _difference_text(difference: dict[str, Any]) -> str:
     return f"{named} differ{f' from {others}' if others else ''} {where}: see docs/operations.md, `Two nodes differ`"
 
 
-def _node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
+def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
+    """A node as the coordinator knows it; `end`: the log's end, where the pusher said it."""
     return {
         "node": node.address.name,
         "role": _name(coordinator_pb2.Role, node.role),

@@ -1,0 +1,1 @@
+"""Settings as the services read them: what is in force, and what is wrong with them."""

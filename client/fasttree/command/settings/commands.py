@@ -1,0 +1,92 @@
+"""`fasttree config`: settings in force, and every fault of theirs before a service meets it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fasttree.client.counts import counted
+from fasttree.command.output import print_json
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, common_options
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group()
+def config() -> None:
+    """Settings as the services read them: from a file, the environment and --set, the last one winning."""
+
+
+def _settings_options(command: Command) -> Command:
+    options = [
+        click.option(
+            "--config",
+            "file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Settings file of the services (TOML); where not given, that of `fasttree up` here, if any.",
+        ),
+        click.option(
+            "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="As the services are given it."
+        ),
+        common_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _file(named: Path | None) -> Path | None:
+    if named is not None:
+        return named
+    return next((path for place in DEFAULT_PLACES if (path := place.parent / "cluster.toml").exists()), None)
+
+
+@config.command()
+@click.argument("section", required=False, default="")
+@_settings_options
+def show(session: Session, section: str, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Every setting in force, as TOML; SECTION: its own alone. What is no default says where it comes from.
+
+    The environment is that of this command: a service may have another one.
+    """
+    from fasttree.command.settings.reading import SECTION_CLASSES, settings_in_force
+
+    if section and section not in SECTION_CLASSES:
+        raise click.UsageError(f"no section {section}; there are {', '.join(SECTION_CLASSES)}")
+    settings = [each for each in settings_in_force(_file(file), assignments) if section in ("", each.section)]
+    if session.json:
+        print_json([each._asdict() for each in settings])
+        return
+    for name, group in groupby(settings, key=lambda each: each.section):
+        click.echo(f"[{name}]")
+        for each in group:
+            place = f"  # {each.place}" if each.place else ""
+            click.echo(f"{each.field} = {json.dumps(each.value, ensure_ascii=False)}{place}")
+        click.echo()
+
+
+@config.command()
+@_settings_options
+def check(session: Session, file: Path | None, assignments: tuple[str, ...]) -> None:
+    """Looks for all that would keep a service from starting: in the settings file, the host file that it names, the
+    environment of this command, and --set. A line for each fault; exit code 1 where there is one.
+    """
+    from fasttree.command.settings.reading import faults_of
+
+    found = _file(file)
+    faults = faults_of(found, assignments)
+    where = str(found or "no settings file, so the environment and defaults alone")
+    if session.json:
+        print_json({"file": str(found or ""), "faults": faults})
+    else:
+        for fault in faults:
+            click.echo(fault)
+    if faults:
+        raise CommandError(f"{where}: {counted(len(faults), 'fault')}")
+    if not session.json:
+        click.echo(f"{where}: good")

@@ -1,0 +1,85 @@
+"""The settings of every service, read by their own code: no field, bound or place is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fasttree.command.session import CommandError
+from services.coordinator.settings import CoordinatorSettings
+from services.pusher.settings import PusherSettings
+from services.shared.config.bounds import Seconds
+from services.shared.config.hosts_file import read_hosts_file
+from services.shared.config.load import (
+    SettingsError,
+    given_places,
+    given_value,
+    load_settings,
+    parse_overrides,
+    settings_faults,
+)
+from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
+from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.settings import TreeNodeSettings, check_lease
+
+SECTION_CLASSES: Mapping[str, type[Settings]] = {
+    "cluster": ClusterSettings,
+    "coordinator": CoordinatorSettings,
+    "pusher": PusherSettings,
+    "treenode": TreeNodeSettings,
+    "imports": ImportLimits,
+}
+
+
+class Setting(NamedTuple):
+    """One setting in force."""
+
+    section: str
+    field: str
+    value: Any
+    #: The file, "environment" or "--set"; empty: the default.
+    place: str
+
+
+def settings_in_force(file: Path | None, assignments: tuple[str, ...]) -> Iterator[Setting]:
+    """Every setting, in the order of docs/configuration.md. Raises CommandError where one can't be."""
+    try:
+        overrides = parse_overrides(assignments)
+        for section, cls in SECTION_CLASSES.items():
+            settings = load_settings(cls, section, file, overrides)
+            places = given_places(section, file, overrides)
+            for field in fields_of(cls):
+                yield Setting(section, field, value_of(settings, field), places.get(field, ""))
+    except SettingsError as error:
+        raise CommandError(f"{error}; `fasttree config check` lists every fault") from None
+
+
+def faults_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
+    """Why a service would not start with these settings: a line for each fault, with the place and the mend."""
+    try:
+        overrides = parse_overrides(assignments)
+    except SettingsError as error:
+        return [str(error)]
+    if faults := settings_faults(SECTION_CLASSES, file, overrides):
+        return faults
+    return [*_lease_faults(file, overrides), *_hosts_faults(file, overrides)]
+
+
+def _lease_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
+    """What a node looks at where the coordinator's settings stand beside its own."""
+    try:
+        lease_s = given_value("coordinator.lease_s", Seconds, file, overrides)
+        if lease_s is not None:
+            check_lease(load_settings(TreeNodeSettings, "treenode", file, overrides), lease_s)
+    except SettingsError as error:
+        yield str(error)
+
+
+def _hosts_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
+    hosts_file = load_settings(ClusterSettings, "cluster", file, overrides).hosts_file
+    try:
+        if hosts_file:
+            read_hosts_file(Path(hosts_file))
+    except SettingsError as error:
+        yield str(error)

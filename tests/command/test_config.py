@@ -1,0 +1,109 @@
+"""`fasttree config`: what is in force, and every fault at once, in the services' own words."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fasttree.command.main import cli
+from fasttree.command.session import CommandError, Session
+from fasttree.command.settings.reading import SECTION_CLASSES
+from services.shared.config.load import SettingsError, load_settings
+from tools.configuration_page import found_sections
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> tuple[str, str]:
+    """What it prints, and its error."""
+    ran = CliRunner().invoke(cli, ["config", *words], obj=Session())
+    assert ran.exception is None or isinstance(ran.exception, CommandError), ran.exception
+    return ran.stdout, str(ran.exception or "")
+
+
+def test_it_knows_what_the_services_read() -> None:
+    assert {section: [cls] for section, cls in SECTION_CLASSES.items()} == found_sections()
+
+
+def test_every_fault_is_a_line_with_place_and_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts, file = tmp_path / "hosts", tmp_path / "cluster.toml"
+    hosts.write_text("n1 50100\n")
+    file.write_text(
+        "[cluster]\nname = 'a b'\nperiod = []\n[vip]\nport = 1\n[pusher]\nport = 70000\n[treenode]\nheartbeat_s = nan\n"
+    )
+    monkeypatch.setenv("FASTTREE_PUSHER_TAIL_MIB", "0")
+    monkeypatch.setenv("FASTTREE_TREENOD_NAME", "n1")
+    printed, error = run("check", "--config", str(file), "--set", "imports.threads=0")
+    assert printed.splitlines() == [
+        f"{file}: [vip] is no section any more; nothing was ever read from it: remove it; the VIP is set by its own "
+        "configuration, see deploy/",
+        f"{file}: cluster.name = 'a b': must be 1 to 64 printable ASCII characters without blanks",
+        f"{file}: cluster.period = []: [cluster] has no field period; did you mean periods? docs/configuration.md has "
+        "every setting",
+        f"{file}: pusher.port = 70000: must be a whole number from 0 to 65,535",
+        "environment: FASTTREE_PUSHER_TAIL_MIB=0: must be a whole number from 1 to 1,048,576",
+        f"{file}: treenode.heartbeat_s = nan: must be a number from 0.001 to 86,400",
+        "--set imports.threads=0: must be a whole number from 1 to 1,024",
+        "environment: FASTTREE_TREENOD_NAME=n1: nobody reads that name; a setting is FASTTREE_SECTION_FIELD with a "
+        "section of cluster, coordinator, pusher, treenode, imports",
+    ]
+    assert error == f"{file}: 8 faults"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "fault"),
+    [
+        ("[treenode]\nlease_margin_s = 2.0\n[coordinator]\nlease_s = 1.0\n", (), "treenode.lease_margin_s"),
+        ("[cluster]\nhosts_file = 'hosts'\n", (), "hosts, line 1: expected `host report-port instant-port`"),
+        ("[cluster]\nhosts_file = 'nowhere'\n", (), "nowhere: can't read the host file: it is no file"),
+        ("[cluster", (), "can't read the settings"),
+        ("cluster = 5", (), "cluster must be a section [cluster]"),
+        ("", ("--set", "cluster"), "--set cluster: expected section.field=value"),
+    ],
+)
+def test_what_no_single_setting_shows(tmp_path: Path, text: str, words: tuple[str, ...], fault: str) -> None:
+    (tmp_path / "hosts").write_text("n1 50100\n")
+    (tmp_path / "cluster.toml").write_text(text)
+    printed, error = run("check", "--config", "cluster.toml", *words)
+    assert fault in printed
+    assert error == "cluster.toml: 1 fault"
+
+
+def test_a_good_file_of_the_cluster_here_is_found(tmp_path: Path) -> None:
+    assert run("check")[0] == "no settings file, so the environment and defaults alone: good\n"
+    (tmp_path / ".fasttree").mkdir()
+    (tmp_path / ".fasttree" / "cluster.toml").write_text('[cluster]\nname = "dot-test"\n')
+    assert run("check")[0] == ".fasttree/cluster.toml: good\n"
+    assert json.loads(run("check", "--json")[0]) == {"file": ".fasttree/cluster.toml", "faults": []}
+
+
+def test_what_is_shown_is_a_settings_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "cluster.toml").write_text('[cluster]\nname = "dot-test"\n')
+    monkeypatch.setenv("FASTTREE_PUSHER_PORT", "5")
+    printed, _ = run("show", "--config", "cluster.toml", "--set", "treenode.name=n7")
+    lines = printed.splitlines()
+    assert 'name = "dot-test"  # cluster.toml' in lines
+    assert "port = 5  # environment" in lines
+    assert 'name = "n7"  # --set' in lines
+    assert [*tomllib.loads(printed)] == [*SECTION_CLASSES]
+    monkeypatch.delenv("FASTTREE_PUSHER_PORT")
+    (tmp_path / "again.toml").write_text(printed)
+    for section, cls in SECTION_CLASSES.items():
+        assert load_settings(cls, section, tmp_path / "again.toml", {})
+    assert run("show", "pusher", "--json", "--config", "cluster.toml")[0].count('"section": "pusher"') > 20
+    assert "config check" in run("show", "--set", "pusher.port=x")[1]
+
+
+def test_the_first_fault_is_the_one_that_a_service_tells(tmp_path: Path) -> None:
+    file = tmp_path / "cluster.toml"
+    file.write_text("[pusher]\nport = 70000\ntail_mib = 0\n")
+    with pytest.raises(SettingsError) as told:
+        load_settings(SECTION_CLASSES["pusher"], "pusher", file, {})
+    assert run("check", "--config", str(file))[0].splitlines()[0] == str(told.value)
