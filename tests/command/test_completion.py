@@ -27,7 +27,7 @@ def completed(program: Path, *words: str) -> list[str]:
     """What bash offers for the last word."""
     script = (
         f'PATH={program.parent}:$PATH; eval "$(fasttree completion bash)"; COMP_WORDS=(fasttree {" ".join(words)}); '
-        f"COMP_CWORD={len(words)}; _fasttree_completion; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        f"COMP_CWORD={len(words)}; _fasttree_completion fasttree; printf '%s\\n' \"${{COMPREPLY[@]}}\""
     )
     bash = shutil.which("bash")
     assert bash is not None

@@ -159,6 +159,8 @@ async def kill_the_primary(cluster: Up, client: Client) -> None:
         return now.pid != killed.pid and nodes[primary].alive and ready
 
     await until(is_back)
+    log = (cluster.folder / "logs" / "coordinator.log").read_text()
+    assert f"{primary} is not primary any more: its lease of 1 s is over: nothing was heard of it for" in log
 
 
 async def kill_the_pusher_under_a_push(cluster: Up, client: Client) -> None:
@@ -205,7 +207,8 @@ async def test_a_taken_port_is_named_before_anything_starts(tmp_path: Path) -> N
         fasttree = FastTree(tmp_path, Endpoints())
         ran = await fasttree("up", "--dir", "cluster", "--vip-port", str(port))
     assert ran.code == 1
-    assert ran.err.startswith(f"error: port {port} on 127.0.0.1 is in use; give another one with --vip-port (")
+    assert ran.err.startswith(f"error: port {port} on 127.0.0.1 is in use; give another one with --vip-port")
+    assert not (tmp_path / "cluster").exists()
 
 
 async def test_a_part_that_cannot_start_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -233,7 +236,15 @@ async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
         fasttree = FastTree(tmp_path, cluster.endpoints)
         fasttree.endpoints_path = tmp_path / "cluster" / "endpoints.json"
         before = (await fasttree("status", "--json")).json["primary"]
-        ran = await fasttree("drill", "--json")
+        unasked = await fasttree("drill", "--json")
+        assert (unasked.code, unasked.out) == (1, "")
+        assert unasked.err.startswith(
+            "error: a drill on this cluster: it makes another node primary, kills that one, and"
+        )
+        refused = await fasttree.at_a_terminal("drill", types="n\n")
+        assert refused.code == 1
+        assert (await fasttree("status", "--json")).json["log"]["position"] == 1
+        ran = await fasttree("drill", "--json", "--yes")
         assert ran.code == 0, ran.err
         steps = {step["step"]: step for step in ran.json["steps"]}
         assert ran.json["good"] is True

@@ -179,7 +179,7 @@ class ElectionCore:
         if said == holder.epoch:
             holder.acknowledged = True
         elif holder.acknowledged:
-            self._empty_seat(now_s)
+            self._empty_seat(now_s, f"{lease.node} stepped down by itself: its own log says why")
 
     def _may_hold_role(self, node: str, now_s: float) -> bool:
         """Whether some process of that name may hold a good grant."""
@@ -229,7 +229,8 @@ class ElectionCore:
         if holder is None:
             return False
         if now_s >= holder.right_until:
-            self._empty_seat(now_s)
+            lease = self.leases.process(holder.node, holder.incarnation)
+            self._empty_seat(now_s, holder.why_over(lease, self.settings.lease_s, now_s))
             return True
         if self.seat.state is not SeatState.HELD:
             return False
@@ -237,23 +238,23 @@ class ElectionCore:
         if not holder.acknowledged and now_s >= holder.elected_at + self.settings.lease_s:
             if lease is not None:
                 lease.demoted_until = now_s + self.settings.demotion_s
-            self._tell_holder_to_stop(now_s, actions)
+            self._tell_holder_to_stop(now_s, actions, "it was elected and did not take the role within a lease")
             return True
         if lease is not None and not lease.is_ready(now_s):
-            self._tell_holder_to_stop(now_s, actions)
+            self._tell_holder_to_stop(now_s, actions, f"it is {lease.last.state.name.lower().replace('_', ' ')}")
             return True
         return False
 
-    def _tell_holder_to_stop(self, now_s: float, actions: list[Action]) -> None:
-        self.seat.move(Move.TOLD)
+    def _tell_holder_to_stop(self, now_s: float, actions: list[Action], why: str, *, asked: bool = False) -> None:
+        self.seat.lose(Move.TOLD, why, asked=asked)
         if self.handover is not None and self.handover.phase is Phase.CATCHING_UP:
             self.handover.leave(now_s)
         if (holder := self.seat.holder) and (lease := self.leases.process(holder.node, holder.incarnation)):
             self._answer(lease, actions, pushed=True)
 
-    def _empty_seat(self, now_s: float) -> None:
+    def _empty_seat(self, now_s: float, why: str) -> None:
         holder = self.seat.holder
-        self.seat.move(Move.EMPTIED)
+        self.seat.lose(Move.EMPTIED, why)
         if self.handover is None or holder is None:
             return
         if self.handover.phase is Phase.CATCHING_UP:
@@ -382,7 +383,7 @@ class ElectionCore:
                 self._fail_handover(problem, why, actions)
                 return True
             case Step.TELL:
-                self._tell_holder_to_stop(now_s, actions)
+                self._tell_holder_to_stop(now_s, actions, f"switchover to {handover.target}, as asked", asked=True)
                 return True
             case Step.ASK:
                 # Each pushed answer is answered with a heartbeat.

@@ -31,6 +31,7 @@ from services.coordinator.election.events import (
     SwitchoverFailed,
     SwitchoverProblem,
 )
+from services.coordinator.election.seat import Lost
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.clock import Clock, Timer
 from services.shared.cores import Tick
@@ -88,6 +89,8 @@ class CoreRunner:
         self._possibly_stored: list[Recorded] = []
         #: Epoch and name of the node that was last told PRIMARY, None once it was told otherwise.
         self._primary_told: tuple[int, str] | None = None
+        #: The loss of the seat that the log has.
+        self._lost_told: Lost | None = None
         #: Counts changes of the cluster.
         self.changes = 0
         self._changed = asyncio.Event()
@@ -174,6 +177,7 @@ class CoreRunner:
         except Exception as error:
             self._background.fail(error, "the election")
             return
+        self._log_loss()
         for action in actions:
             self._perform(action)
         self._arm()
@@ -206,6 +210,14 @@ class CoreRunner:
                 self._settle_request(action.request, UnavailableError(action.message))
             case ClusterChanged():
                 self._notify()
+
+    def _log_loss(self) -> None:
+        """Why there is no primary any more, before anybody else is."""
+        lost = self.core.seat.lost
+        if lost is not None and lost is not self._lost_told:
+            level = logging.INFO if lost.asked else logging.WARNING
+            logger.log(level, "epoch %d: %s is not primary any more: %s", lost.epoch, lost.node, lost.why)
+        self._lost_told = lost
 
     def _log_role(self, answer: Answer) -> None:
         """One line for each change of the primary; answers that repeat a role are many."""

@@ -74,6 +74,24 @@ class Holder:
         """Whether the lease is this very process's."""
         return (self.node, self.incarnation) == (lease.node, lease.incarnation)
 
+    def why_over(self, lease: NodeLease | None, lease_s: float, now_s: float) -> str:
+        """Whose lease, and how late: a coordinator that was held up itself says that, too."""
+        heard = "" if lease is None else f": nothing was heard of it for {now_s - lease.heard_at:.2f} s"
+        late_s = now_s - self.right_until
+        own = f"; this coordinator looked {late_s:.2f} s late" if late_s > lease_s / 10 else ""
+        return f"its lease of {lease_s:g} s is over{heard}{own}"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A holder that is not primary any more, for the log."""
+
+    node: str
+    epoch: int
+    why: str
+    #: Whether an operator wanted it.
+    asked: bool
+
 
 class Seat:
     """The seat, its holder, and the story that led there."""
@@ -82,6 +100,8 @@ class Seat:
         self.state = SeatState.VACANT
         #: Set in HELD and LEAVING, and only there.
         self.holder: Holder | None = None
+        #: The last one who left HELD.
+        self.lost: Lost | None = None
         #: Lines, and events with their times: those become lines only where somebody reads them.
         self._story: deque[str | tuple[float, object]] = deque(maxlen=24)
 
@@ -101,6 +121,12 @@ class Seat:
     def hear(self, now_s: float, event: object) -> None:
         """Adds an event to that story."""
         self._story.append((now_s, event))
+
+    def lose(self, move: Move, why: str, *, asked: bool = False) -> None:
+        """TOLD or EMPTIED, with the reason. Raises IllegalMoveError."""
+        if self.holder is not None and self.state is SeatState.HELD:
+            self.lost = Lost(self.holder.node, self.holder.epoch, why, asked)
+        self.move(move)
 
     def move(self, move: Move, holder: Holder | None = None) -> None:
         """Makes a move; `holder` with WRITTEN and RENEWED. Raises IllegalMoveError."""

@@ -6,6 +6,7 @@ its own, such as /primary, and whole pages.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -64,7 +65,8 @@ class OpsPort:
         try:
             await web.TCPSite(self._runner, host.strip("[]"), port).start()
         except OSError as error:
-            why = f"can't listen on {host}:{port} (HTTP): {error.strerror}; set {self._setting}"
+            reason = "is it in use?" if error.errno == errno.EADDRINUSE else error.strerror
+            why = f"can't listen on {host}:{port} (HTTP): {reason}; set {self._setting}"
             raise OSError(why) from error
         self.port = int(self._runner.addresses[0][1])
         return self.port

@@ -16,6 +16,7 @@ import os
 import secrets
 import shlex
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -58,15 +59,25 @@ class DrillError(CommandError):
 @click.option("--reads", "reads_per_s", type=click.FloatRange(1, 2_000), default=200.0, show_default=True)
 @click.option("--orders", "orders_per_s", type=click.FloatRange(1, 2_000), default=100.0, show_default=True)
 @click.option("--wait", "wait_s", type=SecondsRange(1.0), default=60.0, show_default=True, help="Patience a step.")
+@click.option("--yes", is_flag=True, help="Does not ask first; without a terminal it has to be given.")
 @common_options
 def drill(
-    session: Session, kill_command: str | None, no_kill: bool, reads_per_s: float, orders_per_s: float, wait_s: float
+    session: Session,
+    kill_command: str | None,
+    no_kill: bool,
+    reads_per_s: float,
+    orders_per_s: float,
+    wait_s: float,
+    yes: bool,
 ) -> None:
     """Tests failover on a live cluster, measures it, and undoes what it did.
 
     The primary is killed for real: its process where the endpoints file names it on this machine (`fasttree up` starts
-    it again), else by --kill-command.
+    it again), else by --kill-command. Orders are for a member of the drill's own, who is removed at the end; what it
+    pushed stays in the log.
     """
+    if not yes:
+        _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
     drill = Drill(session, kill_command, kill=not no_kill, rates=(reads_per_s, orders_per_s), wait_s=wait_s)
     steps = run(drill.run())
     good = all(step.good for step in steps)
@@ -88,6 +99,17 @@ def drill(
     if not good:
         bad = next(step for step in steps if not step.good)
         raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}")
+
+
+def _ask(session: Session, *, kill: bool, orders_per_s: float) -> None:
+    """Raises CommandError where the answer is no, or nobody can be asked."""
+    kills = ", kills that one" if kill else ""
+    what = f"it makes another node primary{kills}, and pushes {orders_per_s:g} orders a second"
+    if not sys.stdin.isatty():
+        raise CommandError(f"a drill on this cluster: {what}; give --yes where that is wanted")
+    where = session.endpoints().coordinator
+    if not click.confirm(f"A drill on the cluster of coordinator {where}: {what}. Go on?", err=True):
+        raise CommandError("the drill was not begun; nothing was changed")
 
 
 class Drill:

