@@ -43,6 +43,7 @@ NO_NAMES = {
     "compress": "short for REMOVAL_MODE_COMPRESS",
     "leaves": "short for REMOVAL_VOLUME_LEAVES",
     "cv": "a column is named for a volume type",
+    "INSTALL_PACKAGES=yes": "read by `tools/need`",
     "venv": "Debian's package has Python's module in it",
     "google.rpc.ErrorInfo": _LIBRARY,
     "google.rpc.RetryInfo": _LIBRARY,
