@@ -29,11 +29,11 @@ def _half_a_lease(self: LeaseTable, lease_s: float, forget_s: float) -> None:
 _LEASES = LeaseTable.__init__
 
 
-def _empty_at_once(self: ElectionCore, now: float, actions: list[Any]) -> None:
+def _empty_at_once(self: ElectionCore, now: float, actions: list[Any], why: str, *, asked: bool = False) -> None:
     """The old primary is told to stop, and the new one elected without waiting for it."""
-    _TELL(self, now, actions)
+    _TELL(self, now, actions, why, asked=asked)
     if self.seat.state is SeatState.LEAVING:
-        self._empty_seat(now)
+        self._empty_seat(now, why)
 
 
 _TELL = ElectionCore._tell_holder_to_stop
