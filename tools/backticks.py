@@ -53,6 +53,8 @@ NO_NAMES = {
     "fasttree_pusher_closed": _METRIC,
     "fasttree_node_pusher_refused": _METRIC,
     "fasttree_node_periods_missing": _METRIC,
+    "fasttree_node_call_seconds": _METRIC,
+    "fasttree_node_call_seconds_count": _METRIC,
     ".py": _SHAPE,
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,

@@ -27,6 +27,7 @@ _FIELD = "a field of figures that are told whole, each under its name"
 
 #: What vulture finds and what stays: "path:name" to the reason.
 KEPT = {
+    "services/shared/serving/metrics.py:collect": "what the registry of Prometheus's client calls",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "services/pusher/log/memory.py:MemoryLog": _STORE,

@@ -57,6 +57,8 @@ class Coordinator:
             setting="coordinator.port",
         )
         self.metrics = coordinator_metrics(self.runner, self.servicer)
+        self.metrics.calls([self.server.calls])
+        self.metrics.process(settings.state_path)
         self.http = OpsPort("coordinator.http_port", self.metrics, {"/readyz": self._is_ready})
         self._stopping = False
 

@@ -125,6 +125,8 @@ class Pusher:
         )
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready})
         self.server = self._make_server()
+        self.metrics.calls([self.server.calls])
+        self.metrics.process(settings.state_path)
 
     def _make_server(self) -> GrpcServer:
         started_at = Timestamp()

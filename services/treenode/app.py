@@ -221,6 +221,8 @@ class TreeNode:
             setting="treenode.instant_port",
         )
         self._servers = [report, instant]
+        self.metrics.calls([server.calls for server in self._servers])
+        self.metrics.process(settings.state_path)
         async with contextlib.AsyncExitStack() as begun:
             begun.callback(self._close)
             begun.push_async_callback(self.http.stop)

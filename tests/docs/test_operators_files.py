@@ -20,12 +20,15 @@ RULES = (ROOT / "deploy/alerts/fasttree.rules.yml").read_text()
 ALERTS = (ROOT / "docs/alerts.md").read_text()
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 _PREFIXES = {"coordinator": "fasttree_coordinator_", "pusher": "fasttree_pusher_", "treenode": "fasttree_node_"}
+#: What every service has beside its own.
+_COMMON = ("call_seconds_bucket", "call_seconds_count", "memory_bytes", "disk_free_bytes")
 _SUFFIXES = {"counter": "_total", "counter_by": "_total", "gauge": "", "gauge_by": "", "histogram_s": ""}
 
 
 def figures() -> Iterator[str]:
     """Every figure of every service, as Prometheus has it."""
     for service, prefix in _PREFIXES.items():
+        yield from (f"{prefix}{name}" for name in _COMMON)
         for path in (ROOT / "services" / service).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _SUFFIXES:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 ReadOne = Callable[[], float]
 #: The label's value to the figure.
@@ -75,6 +85,16 @@ class Metrics:
             self._prefix + name, unit="s", description=description, explicit_bucket_boundaries_advisory=bounds_s
         ).record
 
+    def calls(self, servers: Sequence[Calls]) -> None:
+        """How often calls ended in which way, and how long they took; those under way."""
+        self._registry.register(_CallTimes(f"{self._prefix}call_seconds", self._labels, servers))
+        self.gauge_by("call", "calls_open", "Calls under way, streams among them.", lambda: under_way(servers))
+
+    def process(self, folder: Path) -> None:
+        """Memory of this process, and the room on the disk of its state."""
+        self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
+        self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
+
     def text(self) -> bytes:
         """All figures now."""
         return generate_latest(self._registry)
@@ -88,3 +108,34 @@ class Metrics:
 
     def _observe_each(self, label: str, read: ReadEach) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: [Observation(float(value), {**self._labels, label: of}) for of, value in read().items()]
+
+
+class _CallTimes(Collector):
+    """A histogram by call and code."""
+
+    def __init__(self, name: str, labels: Mapping[str, str], servers: Sequence[Calls]) -> None:
+        self._name = name
+        self._labels = labels
+        self._servers = servers
+
+    def collect(self) -> Iterable[Metric]:
+        """As Prometheus has them: each count with those below it."""
+        what = "How long calls took, by their name and the status that they ended with."
+        family = HistogramMetricFamily(self._name, what, labels=[*self._labels, "call", "code"])
+        bounds = [*map(str, BOUNDS_S), "+Inf"]
+        for (call, code), times in ended(self._servers).items():
+            buckets = list(zip(bounds, accumulate(times.counts), strict=True))
+            family.add_metric([*self._labels.values(), call, code], buckets, times.sum_s)
+        yield family
+
+
+def _free_bytes(folder: Path) -> float:
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:  # a disk that is gone has none
+        return 0
+
+
+def _memory_bytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * _PAGE_BYTES

@@ -12,6 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
+from services.shared.serving.calls import Calls
 from services.shared.serving.channels import SERVER_OPTIONS
 from services.shared.serving.errors import FastTreeError, to_rpc_status
 
@@ -48,8 +49,11 @@ class GrpcServer:
     ) -> None:
         self._address = address
         self._setting = setting
+        self.calls = Calls()
         self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor()], options=[*SERVER_OPTIONS, *options], maximum_concurrent_rpcs=10_000
+            interceptors=[ErrorInterceptor(self.calls)],
+            options=[*SERVER_OPTIONS, *options],
+            maximum_concurrent_rpcs=10_000,
         )
         for add, servicer in services:
             add(servicer, self._server)
@@ -95,6 +99,9 @@ class GrpcServer:
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Answers a FastTreeError with its status and details, and anything else with INTERNAL and a line in the log."""
 
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
@@ -107,33 +114,59 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             return handler
         serializers = (handler.request_deserializer, handler.response_serializer)
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method), *serializers)
+            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, self._calls), *serializers)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method), *serializers)
+            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, self._calls), *serializers)
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method), *serializers)
-        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method), *serializers)
+            return grpc.unary_stream_rpc_method_handler(
+                _stream(handler.unary_stream, method, self._calls), *serializers
+            )
+        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, self._calls), *serializers)
 
 
-def _unary(behavior: Any, method: str) -> Any:
+def _unary(behavior: Any, method: str, calls: Calls) -> Any:
+    name = method.rpartition("/")[2]
+
     async def call(request: Any, context: Any) -> Any:
+        begun, code = calls.begin(name), grpc.StatusCode.OK.name
         try:
             return await behavior(request, context)
         except Exception as error:
+            code = _code_of(error)
             await _abort(error, method, context)
+        except BaseException:  # its caller has left
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        finally:
+            calls.end(name, code, begun)
 
     return call
 
 
-def _stream(behavior: Any, method: str) -> Any:
+def _stream(behavior: Any, method: str, calls: Calls) -> Any:
+    name = method.rpartition("/")[2]
+
     async def call(request: Any, context: Any) -> Any:
+        begun, code = calls.begin(name), grpc.StatusCode.OK.name
         try:
             async for response in behavior(request, context):
                 yield response
         except Exception as error:
+            code = _code_of(error)
             await _abort(error, method, context)
+        except BaseException:
+            code = grpc.StatusCode.CANCELLED.name
+            raise
+        finally:
+            calls.end(name, code, begun)
 
     return call
+
+
+def _code_of(error: Exception) -> str:
+    """What its caller is told; a fault of ours is INTERNAL."""
+    code: grpc.StatusCode = error.code if isinstance(error, FastTreeError) else FastTreeError.code
+    return code.name
 
 
 async def _abort(error: Exception, method: str, context: Any) -> None:
