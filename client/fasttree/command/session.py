@@ -71,16 +71,25 @@ def run(body: Awaitable[Result]) -> Result:
         return runner.run(awaited())
 
 
+def _json_given(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Session).json = True
+
+
+_json_option = click.option("--json", is_flag=True, expose_value=False, callback=_json_given, help="Print JSON.")
+
+
+def json_option(command: Command) -> Command:
+    """Adds --json alone, for what asks no cluster; the command gets the Session as its first argument."""
+    return click.pass_obj(_json_option(command))  # type: ignore[return-value]
+
+
 def common_options(command: Command) -> Command:
     """Adds --endpoints, --json and --timeout; the command gets the Session as its first argument."""
 
     def endpoints_given(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
             context.ensure_object(Session).endpoints_path = value
-
-    def json_given(context: click.Context, _: click.Parameter, value: bool) -> None:
-        if value:
-            context.ensure_object(Session).json = True
 
     def timeout_given(context: click.Context, _: click.Parameter, value: float | None) -> None:
         if value is not None:
@@ -94,7 +103,7 @@ def common_options(command: Command) -> Command:
             callback=endpoints_given,
             help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
         ),
-        click.option("--json", is_flag=True, expose_value=False, callback=json_given, help="Print JSON."),
+        _json_option,
         click.option(
             "--timeout",
             type=SecondsRange(0.1),

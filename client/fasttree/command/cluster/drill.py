@@ -27,7 +27,7 @@ import click
 
 from fasttree.client import CallError, Client, Endpoints
 from fasttree.client.counts import counted
-from fasttree.command.cluster.drill_load import Orders, Reads
+from fasttree.command.cluster.drill_load import READ_DEADLINE_S, Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -99,6 +99,16 @@ def drill(
     if not good:
         bad = next(step for step in steps if not step.good)
         raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}")
+
+
+def _own_fault(reads: Reads) -> str:
+    """What a drill says where it came too late to its own work for its figures to mean much."""
+    if reads.late_s_max < READ_DEADLINE_S / 4:
+        return ""
+    return (
+        f"; the drill itself came {reads.late_s_max:.1f} s late to its own work: this machine is too busy, drill again "
+        "from a quieter one before you blame the cluster"
+    )
 
 
 def _ask(session: Session, *, kill: bool, orders_per_s: float) -> None:
@@ -189,7 +199,7 @@ class Drill:
             async with self._step("reads") as step:
                 step.figures.update(good=len(reads.good), failed=sum(reads.failures.values()))
                 if reads.failures:
-                    raise DrillError(f"reads failed: {reads.failures.most_common(1)[0][0]}")
+                    raise DrillError(f"reads failed: {reads.failures.most_common(1)[0][0]}{_own_fault(reads)}")
 
     async def _switchover(self, step: Step, reads: Reads) -> None:
         begun = time.monotonic()

@@ -31,6 +31,8 @@ class Reads:
         #: (sent, answered) of each good read, seconds on the monotonic clock.
         self.good: list[tuple[float, float]] = []
         self.failures: Counter[str] = Counter()
+        #: How late this process came to its own work at most: then what it measured is not the cluster's.
+        self.late_s_max = 0.0
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.create_task(self._run())
@@ -45,6 +47,7 @@ class Reads:
     async def _run(self) -> None:
         due = time.monotonic()
         while True:
+            self.late_s_max = max(self.late_s_max, time.monotonic() - due)
             call = asyncio.create_task(self._read())
             self._calls.add(call)
             call.add_done_callback(self._calls.discard)

@@ -25,7 +25,7 @@ from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
 from fasttree.command.processes import inherited_environment, process_environment
 from fasttree.command.ranges import SecondsRange
-from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, common_options, run
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
 
 _POLL_S = 0.05
 _TRY_NEXT = """\
@@ -60,7 +60,7 @@ _LOG_LINES_SHOWN = 5
     metavar="SECONDS",
     help="Until all is ready.",
 )
-@common_options
+@json_option
 def up(
     session: Session,
     nodes: int,

@@ -27,7 +27,7 @@ def deploy_file(name: str) -> Path:
     for folder in _FOLDERS:
         if (folder / name).is_file():
             return folder / name
-    raise VipError(f"{_FOLDERS[0] / name} is missing: restore it from the repository")
+    raise VipError(f"{_FOLDERS[0] / name} is missing: install the package anew, or restore it from the repository")
 
 
 def render_envoy(nodes: Sequence[str], vip_address: str | int, admin_address: str | int) -> str:

@@ -10,7 +10,7 @@ import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json
-from fasttree.command.session import CommandError, Session, common_options
+from fasttree.command.session import CommandError, Session, json_option
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
 from services.pusher.log.store import LogStoreError
 
@@ -25,7 +25,7 @@ _folder = click.option(
 @click.command("backup")
 @click.argument("target", type=click.Path(path_type=Path, file_okay=False))
 @_folder
-@common_options
+@json_option
 def backup_command(session: Session, target: Path, folder: Path) -> None:
     """Copies the log and the import files that it needs into the folder TARGET, which must be empty.
 
@@ -41,7 +41,7 @@ def backup_command(session: Session, target: Path, folder: Path) -> None:
 @click.command("restore")
 @click.argument("backup", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_folder
-@common_options
+@json_option
 def restore_command(session: Session, backup: Path, folder: Path) -> None:
     """Puts the log of a backup in the place of the pusher's, which must be down. What lies there is kept beside it.
 

@@ -12,7 +12,7 @@ import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import print_json
-from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, common_options
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,7 +33,7 @@ def _settings_options(command: Command) -> Command:
         click.option(
             "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="As the services are given it."
         ),
-        common_options,
+        json_option,
     ]
     for option in reversed(options):
         command = option(command)
