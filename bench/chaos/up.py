@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.chaos.links import Link, LinkState
-from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.cluster_folder import ClusterFolder, node_names
 from fasttree.command.local.free_ports import free_ports
 from fasttree.command.local.parts import PUSHER, ClusterPlan
 from fasttree.command.local.up import LocalCluster
@@ -74,7 +74,9 @@ async def main(folder: Path, nodes: int, vip_port: int, start_timeout_s: float) 
     home = ClusterFolder(folder)
     home.take()
     links = Links(3 * nodes + 8)
-    plan = ClusterPlan(home, host="127.0.0.1", vip_port=vip_port, nodes=nodes, assignments=(), route=links.route)
+    plan = ClusterPlan(
+        home, host="127.0.0.1", vip_port=vip_port, nodes=node_names(nodes), assignments=(), route=links.route
+    )
     # Every pair is asked for once, so that the links stand before the first process does.
     plan.write_files()
     list(plan.children())

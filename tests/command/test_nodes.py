@@ -78,12 +78,18 @@ async def test_who_does_not_take_the_file_is_named(cluster: FakeCluster, fasttre
     )
 
 
-async def test_a_cluster_of_up_is_told_how(cluster: FakeCluster, tmp_path: Path, hosts: Path) -> None:
+async def test_a_cluster_of_up_names_its_nodes_itself(cluster: FakeCluster, tmp_path: Path, hosts: Path) -> None:
     fasttree = FastTree(tmp_path, replace(cluster.endpoints, pids={"up": os.getpid()}))
     ran = await fasttree("node", "add", "n3", "50100", "50201", "--hosts", str(hosts))
-    assert ran.code == 1
-    assert "start it again with one more in --nodes" in ran.err
-    assert hosts.read_text() == HOSTS
+    assert (ran.code, hosts.read_text()) == (2, HOSTS)
+    assert "which gives its nodes their names and ports" in ran.err
+    (tmp_path / "nodes").write_text("n1\nn2\n")
+    primary = await fasttree("node", "remove", "n1")
+    assert (primary.code, primary.err.startswith("error: n1 is primary: `fasttree switchover` first")) == (1, True)
+    unknown = await fasttree("node", "remove", "n7")
+    assert unknown.err == "error: no node n7; there are: n1, n2\n"
+    (tmp_path / "nodes").write_text("n1\nn1\n")
+    assert "must have names from n1 to n32, a line each, none twice" in (await fasttree("node", "add")).err
 
 
 def test_rights_and_links_stay(hosts: Path, tmp_path: Path) -> None:

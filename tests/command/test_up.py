@@ -231,6 +231,30 @@ async def test_an_old_name_in_the_settings_is_told_with_the_new_one(tmp_path: Pa
     assert f"{settings}: pusher.grace_s = 3: pusher.grace_s is now pusher.drain_grace_s: set that instead" in ran.err
 
 
+async def test_a_node_comes_and_goes_while_reports_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "cluster"
+    async with up(folder, "--sample", "--nodes", "2") as cluster:
+        fasttree = FastTree(tmp_path, cluster.endpoints)
+        fasttree.endpoints_path = folder / "endpoints.json"
+        added = await fasttree("node", "add")
+        assert (added.code, added.out) == (0, "n3 is ready\n"), added.err
+        assert (await fasttree("verify")).out.splitlines()[-1].startswith("3 nodes hold the same")
+        assert (await fasttree("switchover", "--to", "n3")).code == 0
+        refused = await fasttree("node", "remove", "n3")
+        assert refused.err.startswith("error: n3 is primary: `fasttree switchover` first")
+        gone = cluster.endpoints.node("n2").pid
+        removed = await fasttree("node", "remove", "n2")
+        assert removed.code == 0, removed.err
+        assert not alive(gone)
+        assert [node.name for node in cluster.endpoints.nodes] == ["n1", "n3"]
+        listed = (await fasttree("node", "list", "--json")).json
+        assert [node["node"] for node in listed["nodes"] if node["host"]] == ["n1", "n3"]
+        assert (await fasttree("member", "10126")).code == 0
+        assert await cluster.stop() == 0, cluster.log
+    async with up(folder) as again:
+        assert [node.name for node in again.endpoints.nodes] == ["n1", "n3"]
+
+
 async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
     async with up(tmp_path / "cluster", "--sample") as cluster:
         fasttree = FastTree(tmp_path, cluster.endpoints)

@@ -39,8 +39,12 @@ class Session:
 
     def endpoints(self) -> Endpoints:
         """Where the cluster is. Raises EndpointsError."""
+        return Endpoints.read(self.endpoints_file())
+
+    def endpoints_file(self) -> Path:
+        """The file that says so. Raises CommandError where none is named, and none lies here."""
         named = self.endpoints_path or os.environ.get("FASTTREE_ENDPOINTS")
-        return Endpoints.read(Path(named) if named else self._default_place())
+        return Path(named) if named else self._default_place()
 
     def client(self, *, timeout_s: float | None = None) -> Client:
         """A client of that cluster."""

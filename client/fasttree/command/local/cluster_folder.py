@@ -1,7 +1,8 @@
 """The folder of a cluster that runs on this machine: settings, host file, state, logs, endpoints.
 
 cluster.toml       settings, written at the first start, yours to edit from then on
-hosts.50201        the host file, written at each start
+nodes              the nodes' names, a line each, written by `fasttree up` and `fasttree node`, and followed
+hosts.50201        the host file, written at each start and each change of the nodes
 endpoints.json     where everything is, written once all is ready, removed at the end
 upload/            an import file that is put here is taken
 logs/              what each process wrote
@@ -11,6 +12,7 @@ envoy.yaml         the VIP's configuration
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -31,12 +33,21 @@ volume_types = ["PV"]
 """
 
 
+NODES_MAX = 32
+
+
+def node_names(count: int) -> list[str]:
+    """n1, n2, …"""
+    return [f"n{number}" for number in range(1, count + 1)]
+
+
 class ClusterFolder:
     """Paths in the folder, and its lock."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.settings = self.path / "cluster.toml"
+        self.nodes = self.path / "nodes"
         self.hosts = self.path / "hosts.50201"
         self.endpoints = self.path / "endpoints.json"
         self.upload = self.path / "upload"
@@ -53,6 +64,23 @@ class ClusterFolder:
         make_folder(self.upload)
         if not self.settings.exists():
             write_durably(self.settings, _SETTINGS.encode())
+
+    def read_nodes(self) -> list[str]:
+        """The nodes that there should be; none where there was no start yet. Raises CommandError."""
+        try:
+            names = self.nodes.read_text(encoding="utf-8").split()
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{self.nodes} can't be read: {error}") from None
+        known = node_names(NODES_MAX)
+        if not names or len(set(names)) < len(names) or not set(names) <= set(known):
+            raise CommandError(f"{self.nodes} must have names from {known[0]} to {known[-1]}, a line each, none twice")
+        return names
+
+    def write_nodes(self, names: Sequence[str]) -> None:
+        """From then on these are to be there."""
+        write_durably(self.nodes, "".join(f"{name}\n" for name in names).encode())
 
     def write_hosts(self, lines: list[str]) -> None:
         header = "# host report-port instant-port; written by `fasttree up` at each start\n"

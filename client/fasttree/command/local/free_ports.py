@@ -14,10 +14,10 @@ def free_ports(host: str, count: int) -> list[int]:
     """That many different ports that nobody listens on now. Raises OSError where there are none."""
     found: list[int] = []
     for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
+        if len(found) == count:
+            return found
         if is_free(host, port):
             found.append(port)
-            if len(found) == count:
-                return found
     raise OSError(f"no {count} free ports between {_FIRST} and {_LAST} on {host}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.local.cluster_folder import ClusterFolder
@@ -46,7 +46,7 @@ class ClusterPlan:
         *,
         host: str,
         vip_port: int,
-        nodes: int,
+        nodes: Sequence[str],
         assignments: tuple[str, ...],
         route: Route = _straight,
     ) -> None:
@@ -55,17 +55,30 @@ class ClusterPlan:
         self._host = host
         self._vip_port = vip_port
         self._assignments = assignments
-        ports = iter(free_ports(host, 5 + 3 * nodes))
+        ports = iter(free_ports(host, 5))
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
         self._admin_port = next(ports)
-        self._nodes = [_Node(f"n{number}", next(ports), next(ports), next(ports)) for number in range(1, nodes + 1)]
+        self._nodes: list[_Node] = []
+        self.set_nodes(nodes)
         #: What a start waits for now.
         self.unready = ""
 
+    def set_nodes(self, names: Sequence[str]) -> None:
+        """Those that are there go on with their ports. Raises OSError where no ports are free."""
+        known = {node.name: node for node in self._nodes}
+        new = [name for name in names if name not in known]
+        taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
+        taken |= {self._admin_port, self._vip_port}
+        taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
+        # What was given out already may not be listened on yet.
+        ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
+        known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
+        self._nodes = [known[name] for name in names]
+
     @property
     def node_names(self) -> list[str]:
-        """n1, n2, …"""
+        """In their order."""
         return [node.name for node in self._nodes]
 
     @property

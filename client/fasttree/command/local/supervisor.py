@@ -85,6 +85,19 @@ class Supervisor:
         await self._spawn(child)
         self._watchers[child.name] = asyncio.create_task(self._watch(child))
 
+    async def end(self, name: str) -> None:
+        """Ends a child; it is not started again."""
+        watcher = self._watchers.pop(name)
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)
+        await self._end(name)
+        del self._processes[name], self._children[name]
+
+    async def replace(self, child: Child) -> None:
+        """Ends the child of that name, and starts this one. Raises OSError."""
+        await self.end(child.name)
+        await self.start(child)
+
     def all_started(self) -> None:
         """From now on, a child that dies is started again."""
         self._all_started = True

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
 from fasttree.client.channels import Channels
-from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.free_ports import is_free
 from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
@@ -28,6 +28,9 @@ from fasttree.command.ranges import SecondsRange
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
 
 _POLL_S = 0.05
+_NODES_AT_FIRST = 2
+#: How often the file that names the nodes is looked at.
+_NODES_POLL_S = 0.5
 _TRY_NEXT = """\
 In another terminal, in this folder:
   {program} status
@@ -38,7 +41,9 @@ _LOG_LINES_SHOWN = 5
 
 
 @click.command()
-@click.option("--nodes", type=click.IntRange(1, 32), default=2, show_default=True, help="Tree nodes.")
+@click.option(
+    "--nodes", type=click.IntRange(1, NODES_MAX), help="Tree nodes; as many as at the last start, 2 at first."
+)
 @click.option(
     "--dir",
     "folder",
@@ -63,7 +68,7 @@ _LOG_LINES_SHOWN = 5
 @json_option
 def up(
     session: Session,
-    nodes: int,
+    nodes: int | None,
     folder: Path,
     vip_port: int,
     host: str,
@@ -82,7 +87,9 @@ def up(
         _check_free(host, vip_port)
     home.take()
     _check_free(host, vip_port)
-    plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=nodes, assignments=assignments)
+    names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
+    home.write_nodes(names)
+    plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=names, assignments=assignments)
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
 
@@ -134,13 +141,12 @@ class LocalCluster:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
-        start = asyncio.create_task(self._start(start_timeout_s))
+        start = asyncio.create_task(self._run(start_timeout_s))
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({start, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if start.done():
                 start.result()
-                await stopped
         finally:
             start.cancel()
             stopped.cancel()
@@ -150,6 +156,43 @@ class LocalCluster:
             # What gives work ends before what does it; the VIP stays until the last report is answered.
             nodes = list(self._plan.node_names)
             await self._supervisor.stop([[PUSHER], [*nodes, COORDINATOR], [VIP]])
+
+    async def _run(self, start_timeout_s: float) -> None:
+        """Starts everything; then nodes come and go as the file in the folder says."""
+        await self._start(start_timeout_s)
+        told = ""
+        while True:
+            await asyncio.sleep(_NODES_POLL_S)
+            try:
+                names = await asyncio.to_thread(self._home.read_nodes)
+                if names and names != self._plan.node_names:
+                    await self._change_nodes(names)
+                told = ""
+            except (CommandError, OSError) as error:
+                if str(error) != told:
+                    self._say(f"the nodes stay as they are: {error}")
+                told = str(error)
+
+    async def _change_nodes(self, names: list[str]) -> None:
+        """One that goes is first unknown to the election and the VIP, then ended. The VIP starts anew: its file has no
+        other way in, and a read at that moment is tried again by its client."""
+        before = self._plan.node_names
+        self._ready = False  # the file that says where all is changes once, when all is so
+        try:
+            self._plan.set_nodes(names)
+            await asyncio.to_thread(self._plan.write_files)
+            children = {child.name: child for child in self._plan.children()}
+            for name in names:
+                if name not in before:
+                    await self._supervisor.start(children[name])
+            await self._supervisor.replace(children[VIP])
+            for name in before:
+                if name not in names:
+                    await self._supervisor.end(name)
+        finally:
+            self._ready = True
+        self._write_endpoints()
+        self._say(f"nodes: {', '.join(names)}")
 
     async def _start(self, timeout_s: float) -> None:
         await asyncio.to_thread(self._plan.write_files)

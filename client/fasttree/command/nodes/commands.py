@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from fasttree.client import CallError, Client, UnavailableError
 from fasttree.command.cluster.commands import STATUS_TIMEOUT_S, node_json
 from fasttree.command.nodes.host_file import add_host, remove_host
+from fasttree.command.nodes.local import add_local, local_folder, remove_local
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import PORT
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -25,8 +25,7 @@ _hosts_option = click.option(
     "--hosts",
     "hosts_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    required=True,
-    help="The host file, as cluster.hosts_file names it for coordinator and pusher.",
+    help="The host file that cluster.hosts_file names for coordinator and pusher.",
 )
 
 
@@ -64,17 +63,26 @@ def _unheard_json(host: str) -> dict[str, Any]:
 
 
 @node.command()
-@click.argument("host", metavar="HOST")
-@click.argument("report_port", type=PORT)
-@click.argument("instant_port", type=PORT)
+@click.argument("host", metavar="[HOST", required=False)
+@click.argument("report_port", type=PORT, metavar="REPORT-PORT", required=False)
+@click.argument("instant_port", type=PORT, metavar="INSTANT-PORT]", required=False)
 @_hosts_option
 @common_options
-def add(session: Session, host: str, report_port: int, instant_port: int, hosts_file: Path) -> None:
+def add(
+    session: Session, host: str | None, report_port: int | None, instant_port: int | None, hosts_file: Path | None
+) -> None:
     """One more node: a line in the host file, and what is left to do.
 
-    Done once coordinator and pusher go by the new line. The node itself may be started before or after.
+    Done once coordinator and pusher go by the new line. The node itself may be started before or after. In a cluster
+    of `fasttree up` it takes no arguments, and starts the node.
     """
-    _refuse_local(session, "one more in --nodes")
+    if (home := local_folder(session)) is not None:
+        if host is not None or hosts_file is not None:
+            raise click.UsageError("this cluster is one of `fasttree up`, which gives its nodes their names and ports")
+        _print(session, f"{run(add_local(session, home))} is ready", [])
+        return
+    if instant_port is None or hosts_file is None:
+        raise click.UsageError("name the node as HOST REPORT-PORT INSTANT-PORT, and the host file with --hosts FILE")
     added = add_host(hosts_file, f"{host} {report_port} {instant_port}")
     view = run(
         _until_taken(
@@ -98,12 +106,17 @@ def add(session: Session, host: str, report_port: int, instant_port: int, hosts_
 @click.argument("node_name", metavar="NODE|HOST:REPORT-PORT")
 @_hosts_option
 @common_options
-def remove(session: Session, node_name: str, hosts_file: Path) -> None:
+def remove(session: Session, node_name: str, hosts_file: Path | None) -> None:
     """One node less: its line leaves the host file. It can't be primary from then on; then it may be ended.
 
     The primary is refused: make another one primary first, by `fasttree switchover`.
     """
-    _refuse_local(session, "one less in --nodes")
+    if (home := local_folder(session)) is not None:
+        run(remove_local(session, home, node_name))
+        _print(session, f"{node_name} has ended; its state stays in {home.state(node_name)}", [])
+        return
+    if hosts_file is None:
+        raise click.UsageError("name the host file with --hosts FILE")
     view, _ = run(_look(session))
     found = next((each for each in view.nodes if node_name in (each.address.name, each.host)), None)
     if found is not None and found.address.name == view.primary:
@@ -138,15 +151,6 @@ def _print(session: Session, done: str, left: list[str]) -> None:
     click.echo(done)
     for each in left:
         click.echo(f"left to do: {each}")
-
-
-def _refuse_local(session: Session, way: str) -> None:
-    up = session.endpoints().pids.get("up", 0)
-    if up and os.path.exists(f"/proc/{up}"):
-        raise CommandError(
-            "this cluster is run by `fasttree up`, which writes its host file itself: end it, and start it again with "
-            f"{way}; its state stays"
-        )
 
 
 async def _look(session: Session) -> tuple[coordinator_pb2.Cluster, pusher_pb2.GetPusherResponse | None]:
