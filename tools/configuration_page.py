@@ -33,9 +33,11 @@ A service takes its settings, the last one winning, from
 2. the environment: `FASTTREE_<SECTION>_<FIELD>`, such as `FASTTREE_TREENODE_REPORT_PORT=50100`,
 3. the command line: `--set section.field=value`, as often as needed.
 
-In the environment and on the command line, a list is written with commas (`--set cluster.periods=2026-11,2026-10`). An
+In the environment and on the command line, a list is written with commas (`--set cluster.periods=2026-11,2026-10`), and
+a number in digits, with a point or none (`1000`, not `1e3`). The file is UTF-8, with a byte order mark or without. An
 unknown section or field, a name that a setting had before, a value of the wrong type or one that is not within its
-bounds is an error at the start: one line that names the place, the value and the mend.
+bounds is an error at the start: one line that names the place, the value and the mend. A variable `FASTTREE_...` that
+nothing reads is named in a warning.
 
 `GRPC_EXPERIMENTS` is gRPC's own: the services set it, where it is not set, to leave gRPC's event engine out.
 

@@ -59,7 +59,12 @@ class Coordinator:
         self.metrics = coordinator_metrics(self.runner, self.servicer)
         self.metrics.calls([self.server.calls])
         self.metrics.process(settings.state_path)
-        self.http = OpsPort("coordinator.http_port", self.metrics, {"/readyz": self._is_ready})
+        self.http = OpsPort(
+            "coordinator.http_port",
+            self.metrics,
+            {"/readyz": self._is_ready},
+            names=(settings.listen_host, *cluster.http_hosts),
+        )
         self._stopping = False
 
     @classmethod

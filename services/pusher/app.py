@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc, types_pb2
+from services.pusher.admission.room import RoomWatch
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.dispatcher import Dispatcher, Listeners
@@ -123,7 +124,12 @@ class Pusher:
             "1 while no pushes are taken, since nodes have another past than the log, or have not said: an alarm",
             lambda: bool(self.lineage.closed),
         )
-        self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready})
+        self.http = OpsPort(
+            "pusher.http_port",
+            self.metrics,
+            {"/readyz": self._is_ready},
+            names=(settings.listen_host, *cluster.http_hosts),
+        )
         self.server = self._make_server()
         self.metrics.calls([self.server.calls])
         self.metrics.process(settings.state_path)
@@ -194,6 +200,7 @@ class Pusher:
             (self.comparison.run, "compares digests"),
             (self.rollout.run, "keeps the rollout's time"),
             (self.admission.run, "waits for the drain"),
+            (RoomWatch(self.store, self.writer, self.admission).run, "looks for room"),
             (self.membership.run, "watches the cluster"),
             (self.retention.run, "forgets what is old"),
             (self.lineage.run, "keeps the lineage's time"),

@@ -126,7 +126,8 @@ class TreeNode:
         declare_period_figures(self.metrics, self.periods, self.calls.opened)
         self.debug_pages = DebugPages(self.logs, self.echo)
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
-        self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes())
+        names = (self.settings.listen_host, self.settings.host, *self.cluster.http_hosts)
+        self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes(), names)
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
         self.heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)

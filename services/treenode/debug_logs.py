@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 from fasttree.v1 import types_pb2
-from services.shared.domain.sentences import counted
+from services.shared.domain.sentences import counted, plain
 from services.treenode.tree import NotApplied
 
 NODE_LOG = "mtree.log"
@@ -30,6 +30,8 @@ TAIL_BYTES_MAX = 4 * 1024**2
 #: Lines that wait for one follower.
 FOLLOWER_LINES_MAX = 2_000
 FOLLOWERS_MAX = 50
+#: How long one may follow, in seconds; whoever wants to goes on with another request.
+FOLLOW_S_MAX = 3_600.0
 LINE_LENGTH_MAX = 500
 
 
@@ -142,7 +144,7 @@ class DebugLog:
 
 def _one_line(text: str) -> str:
     shown = text if len(text) <= LINE_LENGTH_MAX else text[:LINE_LENGTH_MAX] + "…"
-    return shown.replace("\r", " ").replace("\n", " | ")
+    return plain(shown.replace("\r", " ").replace("\n", " | "))
 
 
 def _last_lines(path: Path, count: int) -> list[str]:

@@ -17,11 +17,13 @@ from typing import Any
 
 from aiohttp import web
 
-from services.treenode.debug_logs import DebugLog, TooManyFollowersError, UpdateEcho
+from services.treenode.debug_logs import FOLLOW_S_MAX, DebugLog, TooManyFollowersError, UpdateEcho
 
 LINES_DEFAULT = 100
 #: A follower hears something this often, in seconds, so that proxies keep the connection.
 SILENCE_S = 15.0
+#: Whoever takes nothing for so long follows no more, in seconds.
+STALL_S_MAX = 60.0
 
 
 class DebugPages:
@@ -45,7 +47,7 @@ class DebugPages:
         if log is None:
             raise web.HTTPNotFound(text=f"no such log; there are {', '.join(self._logs)}\n")
         text = request.query.get("lines", str(LINES_DEFAULT))
-        if not text.isdecimal() or len(text) > 9:
+        if not text.isascii() or not text.isdecimal() or len(text) > 9:
             raise web.HTTPBadRequest(text="lines must be a whole number\n")
         lines = await asyncio.to_thread(log.tail, int(text))
         if request.query.get("follow", "0") in ("", "0"):
@@ -61,17 +63,21 @@ class DebugPages:
         )
         following: asyncio.Future[str] = asyncio.ensure_future(_next(lines))
         ending = asyncio.ensure_future(self._ending.wait())
+        until_s = asyncio.get_running_loop().time() + FOLLOW_S_MAX
         try:
             await response.prepare(request)
-            await response.write("".join(line + "\n" for line in first).encode())
+            await _write(response, request, "".join(line + "\n" for line in first))
             while not ending.done():
                 waits: list[asyncio.Future[Any]] = [following, ending]
                 await asyncio.wait(waits, timeout=SILENCE_S, return_when=asyncio.FIRST_COMPLETED)
+                if asyncio.get_running_loop().time() > until_s:
+                    await _write(response, request, "followed for an hour: ask again to go on\n")
+                    break
                 if following.done():
-                    await response.write((following.result() + "\n").encode())
+                    await _write(response, request, following.result() + "\n")
                     following = asyncio.ensure_future(_next(lines))
                 elif not ending.done():
-                    await response.write(b"\n")
+                    await _write(response, request, "\n")
             await response.write_eof()
         except TooManyFollowersError as error:
             await response.write(f"{error}\n".encode())
@@ -86,6 +92,17 @@ class DebugPages:
             if isinstance(lines, AsyncIterator) and hasattr(lines, "aclose"):
                 await lines.aclose()
         return response
+
+
+async def _write(response: web.StreamResponse, request: web.Request, text: str) -> None:
+    """Raises ConnectionError where the reader takes nothing for a while: its place is another one's."""
+    try:
+        async with asyncio.timeout(STALL_S_MAX):
+            await response.write(text.encode())
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the reader takes nothing") from None
 
 
 async def _next(lines: AsyncIterator[str]) -> str:

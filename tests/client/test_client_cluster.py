@@ -1,5 +1,6 @@
 """The cluster, single nodes, and the endpoints file."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,10 +63,13 @@ def test_an_endpoints_file_reads_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("{", "can't be read"),
+        ("{", "is no JSON from line 1"),
         ("[]", "JSON object"),
-        ('{"nodes": [{}]}', "does not fit"),
-        ('{"nodes": 3}', "does not fit"),
+        ('{"nodes": [{}]}', "each with a name"),
+        ('{"nodes": 3}', "nodes must be a list"),
+        ('{"nodes": [{"name": "n1", "pid": "7"}]}', "pid of a node must be a number"),
+        ('{"vip": 7}', "vip must be a text"),
+        ('{"pids": {"pusher": true}}', "pids must be an object of numbers"),
     ],
 )
 def test_a_bad_endpoints_file_is_named(tmp_path: Path, text: str, says: str) -> None:
@@ -74,6 +78,16 @@ def test_a_bad_endpoints_file_is_named(tmp_path: Path, text: str, says: str) -> 
     with pytest.raises(EndpointsError, match=says) as raised:
         Endpoints.read(path)
     assert str(path) in str(raised.value)
+
+
+def test_an_endpoints_file_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.json", tmp_path):
+        with pytest.raises(EndpointsError, match="it is no regular file"):
+            Endpoints.read(path)
+    marked = tmp_path / "marked.json"
+    marked.write_text('\ufeff{"vip": "h:1"}', encoding="utf-8")
+    assert Endpoints.read(marked).vip == "h:1"
 
 
 def test_a_missing_endpoints_file_says_the_way_out(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Import files: upload, progress, and what a broken upload leads to."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,16 @@ async def test_a_missing_file_and_a_bad_name(tmp_path: Path) -> None:
             await client.upload_import(tmp_path / "nothing.csv")
         with pytest.raises(InvalidArgumentError, match="A-Z a-z 0-9"):
             await client.upload_import(tmp_path / "with space.csv")
+
+
+async def test_what_never_ends_or_never_begins_is_no_import_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "folder.csv").mkdir()
+    async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+        for path in (Path("/dev/zero"), tmp_path / "pipe.csv", tmp_path / "folder.csv"):
+            with pytest.raises(ImportFileError, match=f"{path} can't be read: it is no regular file"):
+                await client.upload_import(path)
+        assert cluster.pusher.files == {}
 
 
 async def test_rollback(tmp_path: Path) -> None:

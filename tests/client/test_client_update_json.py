@@ -14,7 +14,7 @@ def test_amounts_are_exact(hundredths: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "hundredths"), [("12.5", 1250), ("12.50", 1250), ("-3", -300), ("+0.01", 1), ("-0.07", -7), ("0", 0)]
+    ("text", "hundredths"), [("12.5", 1250), ("12.50", 1250), ("-3", -300), ("-0.07", -7), ("0", 0)]
 )
 def test_amounts_as_people_write_them(text: str, hundredths: int) -> None:
     assert to_hundredths(text) == hundredths
@@ -123,6 +123,21 @@ def test_short_names(text: str, field: str, value: int) -> None:
             '{"update_id": "a", "member_removed": {}, "volume_posted": {}}',
             "member_removed and volume_posted in one update: give each an update of its own",
         ),
+        *(
+            (
+                f'{{"update_id": "a", "import_thresholds_set": {{"removed_percent_max": {value}}}}}',
+                "write a number, such as 12.5",
+            )
+            for value in ('"x"', '"nan"', "NaN", "1e400", "true", '"1e2"')
+        ),
+        (
+            '{"update_id": "a", "held_settled": {"position": 1, "member_id": "7", "action": "drop"}}',
+            "position and member_id in held_settled: leave one of them",
+        ),
+        (r'{"update_id": "a\ud800", "member_removed": {"member_id": "1"}}', "update_id holds half a character"),
+        (r'{"update_id": "a", "member_changed": {"columns": {"x": "\ud83d"}}}', "holds half a character"),
+        (r'{"update_id": "a", "member_changed": {"columns": {"\udc00": "x"}}}', "a name in columns holds half"),
+        ('{"update_id": "a", "rules_founded": {"rules": 7}}', "a value does not fit where it stands"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_line(text: str, says: str) -> None:

@@ -251,7 +251,11 @@ async def test_the_log_dumps_what_push_takes(cluster: FakeCluster, fasttree: Fas
 async def test_the_log_is_verified(cluster: FakeCluster, fasttree: FastTree) -> None:
     await fasttree("push", "-", stdin=order("o-1") + order("o-2"))
     sound = await fasttree("log", "verify")
-    assert (sound.code, sound.out) == (0, "2 records, positions 1 to 2: sound\n")
+    assert (sound.code, sound.out) == (
+        0,
+        "2 records, positions 1 to 2: sound, as the pusher sends them, the newest from its memory; "
+        "--folder DIR reads its disk\n",
+    )
     cluster.pusher.updates[1] = types_pb2.Update()
     damaged = await fasttree("log", "verify")
     assert damaged.code == 1

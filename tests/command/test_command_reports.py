@@ -155,7 +155,7 @@ async def test_what_csv_exports_is_imported_again_whole(
 async def test_a_table_shows_control_characters_as_people_write_them(cluster: FakeCluster, fasttree: FastTree) -> None:
     cluster.reports.members[0].columns["country"] = "a\nb\t\x9b31m\r"
     lines = (await fasttree("downline", "--columns", 'member_id,"country"')).out.splitlines()
-    assert lines[1] == "m0         a\\nb\\t\\x9b31m\\r"
+    assert lines[1] == "m0         a\\nb\\t\\u009b31m\\r"
     assert len(lines) == 7
 
 

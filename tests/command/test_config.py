@@ -51,8 +51,8 @@ def test_every_fault_is_a_line_with_place_and_mend(tmp_path: Path, monkeypatch: 
         "environment: FASTTREE_PUSHER_TAIL_MIB=0: must be a whole number from 1 to 1,048,576",
         f"{file}: treenode.heartbeat_s = nan: must be a number from 0.001 to 86,400",
         "--set imports.threads=0: must be a whole number from 1 to 1,024",
-        "environment: FASTTREE_TREENOD_NAME=n1: nobody reads that name; a setting is FASTTREE_SECTION_FIELD with a "
-        "section of cluster, coordinator, pusher, treenode, imports",
+        "environment: FASTTREE_TREENOD_NAME is no setting, and nothing reads it; did you mean FASTTREE_TREENODE_…? "
+        "docs/configuration.md has every setting",
     ]
     assert error == f"{file}: 8 faults"
 
@@ -62,7 +62,7 @@ def test_every_fault_is_a_line_with_place_and_mend(tmp_path: Path, monkeypatch: 
     [
         ("[treenode]\nlease_margin_s = 2.0\n[coordinator]\nlease_s = 1.0\n", (), "treenode.lease_margin_s"),
         ("[cluster]\nhosts_file = 'hosts'\n", (), "hosts, line 1: expected `host report-port instant-port`"),
-        ("[cluster]\nhosts_file = 'nowhere'\n", (), "nowhere: can't read the host file: it is no file"),
+        ("[cluster]\nhosts_file = 'nowhere'\n", (), "nowhere: can't read the host file: No such file or directory"),
         ("[cluster", (), "can't read the settings"),
         ("cluster = 5", (), "cluster must be a section [cluster]"),
         ("", ("--set", "cluster"), "--set cluster: expected section.field=value"),

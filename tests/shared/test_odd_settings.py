@@ -30,8 +30,8 @@ ODD_TEXTS = {
         *("http://host:50400", "[::1]", "[host]:1", "a,b:1", "host:５"),
     ),
     "cluster.name": ("dot live", "é", "x" * 65),
-    "cluster.periods": ("2026-13", "2026-00", "26-11", "2026-11-01", "2026-11 ", "2026/11", "２026-11"),
-    "cluster.volume_types": ("P V", "1PV", "P:V", "P,V", "X" * 17, "é"),
+    "cluster.periods": ("2026-13", "2026-00", "0000-01", "26-11", "2026-11-01", "2026-11 ", "2026/11", "２026-11"),
+    "cluster.volume_types": ("P V", "1PV", "P:V", "P,V", "X" * 17, "é", "GV", "level", "Status", "member_id", "Kind"),
     "imports.required_columns": (" pv", "pv ", "x" * 65, "\u200b"),
     "treenode.listen_host": ("host:1", "a b", "[::1", "::1]", "0.0.0.0:50100", "*", "a/b"),
 }

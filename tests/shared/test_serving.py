@@ -68,6 +68,37 @@ async def test_reflection_lists_the_service(server: GrpcServer) -> None:
         assert SERVICE in [service.name for service in answers[0].list_services_response.service]
 
 
+@pytest.mark.parametrize(
+    ("symbol", "found"),
+    [
+        ("fasttree.v1.CoordinatorService", True),
+        ("fasttree.v1.CoordinatorService.Switchover", True),
+        ("fasttree.v1.SwitchoverRequest", True),
+        ("fasttree.v1.SwitchoverRequest.to_node", True),
+        ("fasttree.v1.NodeState.NODE_STATE_PRIMARY", True),
+        ("fasttree.v1.CoordinatorService.NoSuchCall", False),
+        ("fasttree.v1.NoSuchService.Switchover", False),
+        ("Switchover", False),
+    ],
+)
+async def test_reflection_describes_what_stock_tools_ask_for(server: GrpcServer, symbol: str, found: bool) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+        (answer,) = [answer async for answer in stub.ServerReflectionInfo(iter([request]))]
+        assert answer.HasField("file_descriptor_response") == found
+        assert answer.error_response.error_code == (0 if found else grpc.StatusCode.NOT_FOUND.value[0])
+
+
+async def test_thousands_of_calls_in_one_moment_are_all_answered(server: GrpcServer) -> None:
+    """gRPC's own limit of calls that wait for a server is 1,000; it breaks off the others without a word."""
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        calls = [stub.Check(health_pb2.HealthCheckRequest(), timeout=60.0) for _ in range(4_000)]
+        answers = await asyncio.gather(*calls)
+        assert {answer.status for answer in answers} == {health_pb2.HealthCheckResponse.SERVING}
+
+
 async def test_a_named_error_has_details(server: GrpcServer) -> None:
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
         stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)

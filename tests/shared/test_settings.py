@@ -11,7 +11,7 @@ import pytest
 
 from services.shared.config.bounds import Seconds
 from services.shared.config.hosts_file import Host, read_hosts_file
-from services.shared.config.load import SettingsError, given_value, load_settings, parse_overrides
+from services.shared.config.load import SettingsError, given_value, load_settings, parse_overrides, unknown_variables
 from services.shared.config.renamed import RENAMED
 from services.shared.config.sections import ClusterSettings, Problem, Settings, fields_of, value_of
 from tests.shared.sections import SECTIONS
@@ -37,7 +37,7 @@ class Pair(Settings, frozen=True, kw_only=True):
 
 def write(folder: Path, text: str) -> Path:
     file = folder / "cluster.toml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -90,7 +90,7 @@ def test_a_host_file_that_is_none_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     long.write_text("".join(f"host{number} 50100 50201\n" for number in range(1_001)))
     wide.write_text("#" * 1_000_001)
-    for path, said in ((pipe, "it is no file"), (long, "more than 1000 lines"), (wide, "more than 1000 lines")):
+    for path, said in ((pipe, "no regular file"), (long, "more than 1000 lines"), (wide, "longer than 1,000,000")):
         with pytest.raises(SettingsError, match=said):
             read_hosts_file(path)
 
@@ -123,8 +123,49 @@ def test_wrong_files_are_named(tmp_path: Path, text: str, said: str) -> None:
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'[cluster]\nname = "\xe9"\n')
-    for name in ("missing.toml", ".", "latin.toml"):
-        assert refusal("cluster", tmp_path / name).startswith(f"{tmp_path / name}: can't read the settings: ")
+    (tmp_path / "wide.toml").write_bytes('[cluster]\nname = "x"\n'.encode("utf-16"))
+    os.mkfifo(tmp_path / "pipe.toml")
+    for name, words in (
+        ("missing.toml", "No such file or directory"),
+        (".", "it is no regular file"),
+        ("pipe.toml", "it is no regular file"),
+        ("latin.toml", "it is not UTF-8: save it as UTF-8"),
+        ("wide.toml", "it is not UTF-8: save it as UTF-8"),
+    ):
+        assert refusal("cluster", tmp_path / name) == f"{tmp_path / name}: can't read the settings: {words}"
+    assert refusal("cluster", Path("/dev/zero")) == "/dev/zero: can't read the settings: it is no regular file"
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = write(tmp_path, '\ufeff[cluster]\nname = "x"\n')
+    assert load_settings(ClusterSettings, "cluster", file, {}).name == "x"
+    hosts = tmp_path / "hosts.50201"
+    hosts.write_text("\ufeffftsp01 50100 50201\n", encoding="utf-8")
+    assert read_hosts_file(hosts) == [Host("ftsp01", 50100, 50201)]
+
+
+@pytest.mark.parametrize("text", ["1e3", "1_000", "1,000", "１０", "0x10", "1.5", "inf", "ten", "9" * 41, "--1"])
+def test_a_number_is_written_as_everywhere_else(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    said = "must be a whole number from 0 to 65,535"
+    assert refusal("pusher", None, {"pusher.port": text}).endswith(said)
+    monkeypatch.setenv("FASTTREE_PUSHER_PORT", text)
+    assert refusal("pusher").endswith(said)
+
+
+def test_a_variable_that_nothing_reads_is_named() -> None:
+    names = ["FASTTREE_PUSHER_PORT", "FASTTREE_LOG_LEVEL", "FASTTREE_ENDPOINTS", "PATH", "FASTTREE"]
+    assert list(unknown_variables(names)) == []
+    wrong = {
+        "FASTTREE_LOGLEVEL": "did you mean FASTTREE_LOG_LEVEL? ",
+        "FASTTREE_PUHSER_PORT": "did you mean FASTTREE_PUSHER_…? ",
+        "FASTTREE_SHOE_SIZE": "",
+        "FASTTREE_TREE_NODE_PORT": "did you mean FASTTREE_TREENODE_…? ",
+        "fasttree_pusher_port": "did you mean FASTTREE_PUSHER_…? ",
+    }
+    assert list(unknown_variables([*names, *wrong])) == [
+        f"environment: {name} is no setting, and nothing reads it; {hint}docs/configuration.md has every setting"
+        for name, hint in wrong.items()
+    ]
 
 
 @pytest.mark.parametrize("assignment", ["cluster.name", "cluster=x", "nowhere.field=x", ".name=x", "cluster.=x"])

@@ -6,7 +6,7 @@ import re
 
 from fasttree.client.errors import UpdateFormatError
 
-_AMOUNT = re.compile(r"([+-]?)([0-9]+)(?:\.([0-9]{1,2}))?")
+_AMOUNT = re.compile(r"(-?)([0-9]+)(?:\.([0-9]{1,2}))?")
 #: What an update can hold, either way.
 _HUNDREDTHS_MAX = 2**63 - 1
 _LENGTH_MAX = 40
@@ -15,9 +15,9 @@ _LENGTH_MAX = 40
 def to_hundredths(text: str) -> int:
     """12.5, "12.50" or "-3" as hundredths. Raises UpdateFormatError for more than two places: nothing is rounded.
 
-    What an import file takes is taken here too; a plus sign and blanks around it are a liberty for people.
+    What an import file takes is taken here, and nothing else.
     """
-    match = _AMOUNT.fullmatch(text.strip()) if len(text) <= _LENGTH_MAX else None
+    match = _AMOUNT.fullmatch(text) if len(text) <= _LENGTH_MAX else None
     if match is None:
         raise UpdateFormatError(
             f"{text[:_LENGTH_MAX]!r} is not an amount: write a number with at most two decimals, such as 12.50"

@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fasttree.client.errors import EndpointsError
+from fasttree.client.files import open_regular
+
+#: Far more than the addresses of a cluster take.
+_BYTES_MAX = 1 << 20
+_ADDRESSES = ("vip", "pusher", "coordinator")
+_NODE_FIELDS: dict[str, type] = {"name": str, "report": str, "instant": str, "http": str, "pid": int}
+_ANEW = "write it anew with `fasttree up`, or by hand with vip, pusher, coordinator, nodes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,28 +47,32 @@ class Endpoints:
     def read(cls, path: Path) -> Endpoints:
         """Reads an endpoints file. Raises EndpointsError, which names the file and the mend."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            with open_regular(path) as file:
+                text = file.read(_BYTES_MAX + 1).decode("utf-8-sig")  # with the mark that editors of Windows write
+            content = json.loads(text)
         except FileNotFoundError:
             raise EndpointsError(
                 f"{path} does not exist: start a cluster with `fasttree up`, or name another file with --endpoints"
             ) from None
-        except (OSError, ValueError) as error:
-            raise EndpointsError(f"{path} can't be read ({error}): write it anew with `fasttree up`") from None
+        except OSError as error:
+            raise EndpointsError(f"{path} can't be read: {error.strerror}; write it anew with `fasttree up`") from None
+        except json.JSONDecodeError as error:
+            raise EndpointsError(f"{path} is no JSON from line {error.lineno} on: {_ANEW}") from None
+        except (ValueError, RecursionError):
+            raise EndpointsError(f"{path} is no JSON in UTF-8: {_ANEW}") from None
         if not isinstance(content, dict):
             raise EndpointsError(f"{path} does not hold a JSON object with vip, pusher, coordinator, nodes")
-        try:
-            return cls._of(content)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise EndpointsError(f"{path} does not fit ({error}): it needs vip, pusher, coordinator, nodes") from None
+        if problem := _problem(content):
+            raise EndpointsError(f"{path}: {problem}; {_ANEW}")
+        return cls._of(content)
 
     @classmethod
     def _of(cls, content: dict[str, Any]) -> Endpoints:
-        known_keys = {"name", "report", "instant", "http", "pid"}
         nodes = tuple(
-            NodeEndpoint(**{key: value for key, value in node.items() if key in known_keys})
+            NodeEndpoint(**{key: value for key, value in node.items() if key in _NODE_FIELDS})
             for node in content.get("nodes", [])
         )
-        addresses = {key: str(content.get(key, "")) for key in ("vip", "pusher", "coordinator")}
+        addresses = {key: content.get(key, "") for key in _ADDRESSES}
         return cls(**addresses, nodes=nodes, http=dict(content.get("http", {})), pids=dict(content.get("pids", {})))
 
     def write(self, path: Path) -> None:
@@ -86,3 +97,26 @@ class Endpoints:
                 return node
         names = ", ".join(node.name for node in self.nodes) or "none"
         raise EndpointsError(f"no node {name!r} in the endpoints file; it has: {names}")
+
+
+def _problem(content: dict[str, Any]) -> str | None:
+    """What of an endpoints file is none of its form; None where nothing is."""
+    for key in _ADDRESSES:
+        if not isinstance(content.get(key, ""), str):
+            return f"{key} must be a text, host:port"
+    for key, inner, words in (("http", str, "texts"), ("pids", int, "numbers")):
+        part = content.get(key, {})
+        if not isinstance(part, dict) or not all(_is(value, inner) for value in part.values()):
+            return f"{key} must be an object of {words}"
+    nodes = content.get("nodes", [])
+    if not isinstance(nodes, list) or not all(isinstance(node, dict) and "name" in node for node in nodes):
+        return "nodes must be a list of objects, each with a name"
+    for node in nodes:
+        for key, kind in _NODE_FIELDS.items():
+            if not _is(node.get(key, kind()), kind):
+                return f"{key} of a node must be a {'text' if kind is str else 'number'}"
+    return None
+
+
+def _is(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

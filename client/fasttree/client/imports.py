@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import re
 import time
 import zlib
@@ -14,6 +15,7 @@ from pathlib import Path
 import grpc
 
 from fasttree.client.errors import FastTreeClientError, InvalidArgumentError, call_error
+from fasttree.client.files import open_regular
 from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
@@ -96,9 +98,9 @@ class Upload:
                 f"{self._path.name!r} can't be an import's name: use 1 to 128 of A-Z a-z 0-9 . _ -", field="file_name"
             )
         try:
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 digest = hashlib.file_digest(file, "sha256")
-            state = self._path.stat()
+                state = os.fstat(file.fileno())
         except OSError as error:
             raise ImportFileError(f"{self._path} can't be read: {error.strerror}") from None
         return pusher_pb2.UploadImportHeader(
@@ -130,7 +132,7 @@ class Upload:
     ) -> None:
         try:
             await call.write(pusher_pb2.UploadImportRequest(header=self._header))
-            with self._path.open("rb") as file:
+            with open_regular(self._path) as file:
                 offset = 0
                 while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     chunk = types_pb2.Chunk(offset=offset, data=data, crc32=zlib.crc32(data))

@@ -30,7 +30,10 @@ _BITS = {
 }
 #: As long as a number of 64 bits, and a little more.
 _DIGITS_MAX = 40
+_FRACTIONS = (FieldDescriptor.CPPTYPE_FLOAT, FieldDescriptor.CPPTYPE_DOUBLE)
+_NUMBER = re.compile(rf"-?[0-9]{{1,{_DIGITS_MAX}}}(?:\.[0-9]{{1,{_DIGITS_MAX}}})?")
 _WHOLE = re.compile(rf"-?[0-9]{{1,{_DIGITS_MAX}}}")
+_HALF = re.compile("[\ud800-\udfff]")
 _SHOWN_CHARACTERS = 48
 
 
@@ -44,6 +47,7 @@ def check_change(place: str, content: Any, form: Descriptor) -> None:
     if not isinstance(content, dict):
         raise UpdateFormatError(f'{place} is {_shown(content)}: write an object, such as {{"member_id": "7"}}')
     check_spelled_once(place, content, form)
+    _check_one_of_each(place, content, form)
     for name, value in content.items():
         if name in WRITTEN_AS.values():
             continue
@@ -52,6 +56,14 @@ def check_change(place: str, content: Any, form: Descriptor) -> None:
             raise UpdateFormatError(f"there is no field {_shown(name)} in {place}: it has {', '.join(_names(form))}")
         if value is not None:
             check_value(field.name, value, field)
+
+
+def _check_one_of_each(place: str, content: dict[str, Any], form: Descriptor) -> None:
+    """Raises UpdateFormatError where two fields stand there of which only one can."""
+    for choice in form.oneofs:
+        named = [name for name in content if (field := field_named(name, form)) and field.containing_oneof is choice]
+        if len(named) > 1:
+            raise UpdateFormatError(f"{' and '.join(named)} in {place}: leave one of them")
 
 
 def check_spelled_once(place: str, content: Iterable[str], form: Descriptor) -> None:
@@ -84,6 +96,7 @@ def check_value(place: str, value: Any, field: FieldDescriptor) -> None:
         if not isinstance(value, dict):
             raise UpdateFormatError(f'{place} is {_shown(value)}: write an object, such as {{"city": "Oslo"}}')
         for name, text in value.items():
+            _check_text(f"a name in {place}", name)
             _check_text(f"{place}, {_shown(name)},", text)
     elif field.is_repeated:
         return
@@ -94,6 +107,8 @@ def check_value(place: str, value: Any, field: FieldDescriptor) -> None:
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         if not isinstance(value, bool):
             raise UpdateFormatError(f"{place} is {_shown(value)}: write true or false")
+    elif field.cpp_type in _FRACTIONS:
+        _check_number(place, value)
     elif field.cpp_type in _BITS:
         _check_whole(place, value, *_BITS[field.cpp_type])
 
@@ -101,6 +116,8 @@ def check_value(place: str, value: Any, field: FieldDescriptor) -> None:
 def _check_text(place: str, value: Any) -> None:
     if not isinstance(value, str):
         raise UpdateFormatError(f"{place} is {_shown(value)}: write a text, in quotes")
+    if _HALF.search(value):
+        raise UpdateFormatError(f"{place} holds half a character, such as \\ud83d alone: write whole ones")
 
 
 def _check_enum(place: str, value: Any, form: EnumDescriptor, prefix: str) -> None:
@@ -120,6 +137,12 @@ def _check_whole(place: str, value: Any, lowest: int, highest: int) -> None:
         raise UpdateFormatError(f"{place} is {_shown(value)}: write a whole number")
     if not lowest <= int(whole) <= highest:
         raise UpdateFormatError(f"{place} is {_shown(value)}: write a number from {lowest} to {highest}")
+
+
+def _check_number(place: str, value: Any) -> None:
+    text = digits(value) if isinstance(value, Decimal) else str(value)
+    if isinstance(value, bool) or not _NUMBER.fullmatch(text):
+        raise UpdateFormatError(f"{place} is {_shown(value)}: write a number, such as 12.5")
 
 
 def _shown(value: Any) -> str:

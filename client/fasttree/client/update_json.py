@@ -56,8 +56,8 @@ def update_from_json(text: str) -> types_pb2.Update:
     _check(content)
     try:
         update = json_format.ParseDict({key: _plain(value) for key, value in content.items()}, types_pb2.Update())
-    except json_format.ParseError as error:
-        raise UpdateFormatError(str(error).replace("\n", " ")) from None
+    except (json_format.ParseError, ValueError, TypeError):
+        raise UpdateFormatError("a value does not fit where it stands; docs/updates.md shows each field") from None
     if not update.update_id:
         raise UpdateFormatError(
             'update_id is missing: give each change the name that its source has for it, such as "order-1"'

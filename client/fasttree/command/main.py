@@ -23,6 +23,7 @@ from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
 from fasttree.command.settings.commands import config
+from fasttree.command.terminal import guard_output, on_one_line
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -91,6 +92,7 @@ for command in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and ends the process: errors are one line on standard error, never a traceback."""
+    guard_output()
     try:
         outcome = cli.main(args=arguments, prog_name="fasttree", standalone_mode=False, obj=Session())
         sys.stdout.flush()
@@ -117,4 +119,4 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {on_one_line(' '.join(message.split()))}\n")

@@ -10,15 +10,8 @@ from typing import Any, TextIO
 
 import click
 
+from fasttree.command.terminal import on_one_line, write_raw
 from fasttree.v1 import types_pb2
-
-#: What would break a table's lines, or move the cursor of a terminal.
-_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {9: "\\t", 10: "\\n", 13: "\\r"}
-
-
-def on_one_line(text: str) -> str:
-    """A text with its control characters as people write them: a line break as \\n."""
-    return text if text.isprintable() else text.translate(_ESCAPED)
 
 
 def print_json(value: Any) -> None:
@@ -119,7 +112,7 @@ class Progress:
 
     def _renew(self, text: str) -> None:
         if not self._quiet:
-            self._stream.write("\r" + text.ljust(self._width))
+            write_raw(self._stream, "\r" + on_one_line(text).ljust(self._width))
             self._stream.flush()
             self._width = len(text)
 
@@ -128,11 +121,11 @@ class Progress:
         if self._quiet:
             return
         self.clear()
-        self._stream.write(text + "\n")
+        self._stream.write(on_one_line(text) + "\n")
         self._stream.flush()
 
     def clear(self) -> None:
         """Takes the renewing line away."""
         if self._width:
-            self._stream.write("\r" + " " * self._width + "\r")
+            write_raw(self._stream, "\r" + " " * self._width + "\r")
             self._width = 0

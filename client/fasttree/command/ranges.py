@@ -1,9 +1,8 @@
-"""What numbers on the command line may be: no more than fits into the API's fields and a clock."""
+"""What numbers on the command line may be: what fits into the API's fields and a clock, written as everywhere."""
 
 from __future__ import annotations
 
 import datetime
-import math
 import re
 from typing import Any
 
@@ -16,14 +15,38 @@ _YEAR_S = 366.0 * 86_400
 
 #: Whatever has so many digits is one.
 POSITION_DIGITS_MAX = 18
+# Python itself takes underscores, exponents, blanks and the digits of every script.
+_WHOLE = re.compile(r"-?[0-9]{1,40}")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
 
-POSITION = click.IntRange(1, _POSITION_MAX)
-POSITION_OR_NONE = click.IntRange(0, _POSITION_MAX)
-COUNT = click.IntRange(1, _COUNT_MAX)
-COUNT_OR_NONE = click.IntRange(0, _COUNT_MAX)
-PORT = click.IntRange(1, 65_535)
+
+class WholeRange(click.IntRange):
+    """Whole numbers of a range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As a number of that range."""
+        if isinstance(value, str) and not _WHOLE.fullmatch(value):
+            self.fail(f"{value[:40]!r} is no whole number: write digits", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class NumberRange(click.FloatRange):
+    """Numbers of a range; neither nan nor inf."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As a number of that range."""
+        if isinstance(value, str) and not _NUMBER.fullmatch(value):
+            self.fail(f"{value[:40]!r} is no number: write digits, with a point or none", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+POSITION = WholeRange(1, _POSITION_MAX)
+POSITION_OR_NONE = WholeRange(0, _POSITION_MAX)
+COUNT = WholeRange(1, _COUNT_MAX)
+COUNT_OR_NONE = WholeRange(0, _COUNT_MAX)
+PORT = WholeRange(1, 65_535)
 #: A member's rank may be below 0.
-RANK = click.IntRange(-(2**31), 2**31 - 1)
+RANK = WholeRange(-(2**31), 2**31 - 1)
 
 
 class Day(click.ParamType[str]):
@@ -42,15 +65,8 @@ class Day(click.ParamType[str]):
         return value
 
 
-class SecondsRange(click.FloatRange):
-    """Seconds up to a year; neither nan nor inf."""
+class SecondsRange(NumberRange):
+    """Seconds up to a year."""
 
     def __init__(self, least_s: float) -> None:
         super().__init__(least_s, _YEAR_S)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """As a number of that range."""
-        seconds = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value!r} is no number of seconds", param, ctx)
-        return seconds

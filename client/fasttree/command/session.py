@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ Result = TypeVar("Result")
 
 #: Where to look when neither --endpoints nor FASTTREE_ENDPOINTS says: `fasttree up` and `make demo` started here.
 DEFAULT_PLACES = (Path(".fasttree/endpoints.json"), Path(".demo/endpoints.json"))
+
+
+_VARIABLE = "FASTTREE_ENDPOINTS"
 
 
 class CommandError(Exception):
@@ -43,7 +47,9 @@ class Session:
 
     def endpoints_file(self) -> Path:
         """The file that says so. Raises CommandError where none is named, and none lies here."""
-        named = self.endpoints_path or os.environ.get("FASTTREE_ENDPOINTS")
+        named = self.endpoints_path or os.environ.get(_VARIABLE)
+        if not named:
+            _check_variables()
         return Path(named) if named else self._default_place()
 
     def client(self, *, timeout_s: float | None = None) -> Client:
@@ -63,6 +69,13 @@ class Session:
         raise CommandError(
             "no cluster named: give --endpoints FILE, set FASTTREE_ENDPOINTS, or start one here with `fasttree up`"
         )
+
+
+def _check_variables() -> None:
+    """Raises CommandError for a variable that is nearly FASTTREE_ENDPOINTS: the cluster of this folder is not meant."""
+    for name in sorted(os.environ):
+        if difflib.get_close_matches(name.upper(), [_VARIABLE], cutoff=0.85):
+            raise CommandError(f"environment: {name} is read by nobody: did you mean {_VARIABLE}?")
 
 
 def run(body: Awaitable[Result]) -> Result:

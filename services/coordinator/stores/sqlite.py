@@ -9,6 +9,7 @@ from pathlib import Path
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.store import StoreConflictError, StoreError, check_epoch
+from services.shared.files.sqlite_words import sqlite_words
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recorded (
@@ -57,7 +58,7 @@ class SqliteStore:
                 )
             self._connection.execute("INSERT OR IGNORE INTO recorded VALUES (?, 0, '', '', 0)", (cluster,))
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}; {self._mend(error)}") from error
+            raise StoreError(f"{path}: {sqlite_words(error)}; {self._mend(error)}") from error
 
     def _mend(self, error: sqlite3.Error) -> str:
         if isinstance(error, sqlite3.OperationalError):
@@ -84,7 +85,7 @@ class SqliteStore:
                     f"SELECT {columns} FROM recorded WHERE cluster = ?", (self._cluster,)
                 ).fetchone()
             except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}; {self._mend(error)}") from error
+                raise StoreError(f"{self._path}: {sqlite_words(error)}; {self._mend(error)}") from error
         if row is None:
             raise StoreError(f"{self._path} has lost its record of {self._cluster}: move the file away and start again")
         return Recorded(epoch=row[0], primary=row[1], primary_incarnation=row[2], paused=bool(row[3]))
@@ -95,7 +96,7 @@ class SqliteStore:
             try:
                 changed = self._connection.execute(_UPDATE, (*new, self._cluster, *old)).rowcount
             except sqlite3.Error as error:
-                raise StoreError(f"{self._path}: {error}; {self._mend(error)}") from error
+                raise StoreError(f"{self._path}: {sqlite_words(error)}; {self._mend(error)}") from error
         if changed != 1:
             raise StoreConflictError(
                 f"{self._path} was changed by another coordinator: only one may run with this folder"

@@ -22,7 +22,7 @@ nodes; then it is answered, by one receipt for each of its updates.
 6. While the pusher drains, nothing more is read. What was admitted has its receipts; what waited for budget has none.
    So it is with the streams that are open when the log's door closes (`services/pusher/lineage`); while it is closed,
    none is opened.
-7. The log is *full* from a push that found no room until the next one that did.
+7. The log is *full* from a push that found no room until the next one that did, or until room is found without one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from services.pusher.admission.events import (
     RequestsEnded,
     Respond,
     ResponseTaken,
+    RoomFound,
     StreamEnd,
     StreamGone,
     StreamOpened,
@@ -110,6 +111,9 @@ class Admission(Generic[Content]):
                 return self._gone(event.stream, now_s)
             case Door(closed=closed):
                 return self._read_on_none(StreamEnd.CLOSED, now_s, closed) if closed else []
+            case RoomFound():
+                self.full = ""
+                return []
             case Drain():
                 self.draining = True
                 return self._read_on_none(StreamEnd.DRAINING, now_s)

@@ -60,6 +60,11 @@ class Drain:
     """The pusher is about to end."""
 
 
+@dataclass(frozen=True, slots=True)
+class RoomFound:
+    """The log, which was full, has room again."""
+
+
 AdmissionEvent = (
     StreamOpened
     | Pushed[Content]
@@ -70,6 +75,7 @@ AdmissionEvent = (
     | NodeConfirmed
     | NodeStands
     | Door
+    | RoomFound
     | Drain
     | Tick
 )

@@ -21,6 +21,8 @@ from services.shared.rules import Rules, is_rule
 from services.shared.wire.record import content_bytes
 
 _RANGES = {pusher_pb2.ACK_LEVEL_ONE_NODE: AckRange.ONE_NODE, pusher_pb2.ACK_LEVEL_ALL_NODES: AckRange.ALL_NODES}
+_LEVELS = frozenset(pusher_pb2.AckLevel.values())
+LEVEL_FORM = f"ack_level {{}} is none: use one of {', '.join(pusher_pb2.AckLevel.keys()[1:])}"
 _OUTCOMES = {
     KnownOutcome.UNKNOWN: types_pb2.OUTCOME_UNSPECIFIED,
     KnownOutcome.APPLIED: types_pb2.OUTCOME_APPLIED,
@@ -35,9 +37,10 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[byte
     update_ids: list[str] = []
     contents: list[bytes] = []
     malformed: dict[int, Malformed] = {}
+    level_problem = None if request.ack_level in _LEVELS else LEVEL_FORM.format(request.ack_level)
     if len(updates) <= MESSAGE_UPDATES_MAX:  # the core takes none of a message with more
         for index, update in enumerate(updates):
-            problem = update_problem(update)
+            problem = level_problem or update_problem(update)
             if problem is None:
                 if update.HasField("volume_posted"):
                     posted = update.volume_posted

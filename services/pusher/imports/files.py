@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import itertools
 import shutil
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.shared.domain.sentences import system_words
 from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, copy_file
 from services.shared.files.durable import link_durably, remove_leftovers
 from services.shared.files.import_files import ImportFileStore
@@ -48,11 +50,14 @@ class ImportFiles(ImportFileStore):
         super().__init__(folder)
         self._bytes_max = bytes_max
         self._numbers = itertools.count(1)
+        #: Files under way: their parts, and how long each will be. The disk must have room for all of them at once.
+        self._coming: dict[Path, int] = {}
+        self._counting = threading.Lock()
         # What a crash left half-received: its sender begins anew.
         remove_leftovers(self.incoming)
 
-    def _check_size(self, size_bytes: int) -> None:
-        """Blocks: it asks the disk for its room."""
+    def _take_room(self, part: Path, size_bytes: int) -> None:
+        """Until `_give_room`, so much of the disk is the part's. Blocks: it asks the disk for its room."""
         if not size_bytes:
             raise InvalidArgumentError("the file is empty: an import has a header line at least", field="size_bytes")
         if size_bytes > self._bytes_max:
@@ -61,12 +66,19 @@ class ImportFiles(ImportFileStore):
                 field="size_bytes",
                 value=str(size_bytes),
             )
-        free = shutil.disk_usage(self.folder).free
-        if size_bytes + _ROOM_LEFT_BYTES > free:
-            raise ResourceExhaustedError(
-                f"the file has {size_bytes} bytes, but {self.folder} has {free} free, and {_ROOM_LEFT_BYTES} "
-                "of it stay for the log: make room there"
-            )
+        with self._counting:
+            owed = sum(max(0, length - _size_bytes(other)) for other, length in self._coming.items())
+            free = shutil.disk_usage(self.folder).free - owed
+            if size_bytes + _ROOM_LEFT_BYTES > free:
+                raise ResourceExhaustedError(
+                    f"the file has {size_bytes} bytes, but {self.folder} has {free} free, other uploads apart, "
+                    f"and {_ROOM_LEFT_BYTES} of it stay for the log: make room there"
+                )
+            self._coming[part] = size_bytes
+
+    def _give_room(self, part: Path) -> None:
+        with self._counting:
+            self._coming.pop(part, None)
 
     async def receive(
         self, header: pusher_pb2.UploadImportHeader, requests: AsyncIterator[pusher_pb2.UploadImportRequest]
@@ -82,14 +94,18 @@ class ImportFiles(ImportFileStore):
         if header.format not in types_pb2.ImportFormat.values():
             names = ", ".join(types_pb2.ImportFormat.keys())
             raise InvalidArgumentError(f"format {header.format} is none of {names}", field="format")
-        await asyncio.to_thread(self._check_size, header.size_bytes)
+
+        async def write(part: Path) -> bytes:
+            await asyncio.to_thread(self._take_room, part, header.size_bytes)
+            return await _write(part, header, requests)
+
         try:
-            return await self._taken_in(header, lambda part: _write(part, header, requests))
+            return await self._taken_in(header, write)
         except ChunkDamagedError as error:
             raise DataLossError(f"{header.file_name}: {error}; upload it again") from error
         except OSError as error:
             raise ResourceExhaustedError(
-                f"{header.file_name} can't be written: {error}; make room on the disk"
+                f"{header.file_name} can't be written: {system_words(error)}; make room on the disk"
             ) from error
 
     async def copy_in(self, file: Path, file_name: str) -> tuple[Path, types_pb2.ImportManifest]:
@@ -104,7 +120,7 @@ class ImportFiles(ImportFileStore):
 
         def copy(part: Path) -> bytes:
             header.size_bytes = file.lstat().st_size
-            self._check_size(header.size_bytes)
+            self._take_room(part, header.size_bytes)
             return copy_file(file, part, header.size_bytes)
 
         try:
@@ -123,6 +139,8 @@ class ImportFiles(ImportFileStore):
         except BaseException:
             await in_thread(self.discard, part)
             raise
+        finally:
+            self._give_room(part)
 
     def link(self, old: types_pb2.ImportManifest, new: types_pb2.ImportManifest) -> None:
         """Gives an old import's file a new one's place too, durably. Blocks.
@@ -145,6 +163,14 @@ async def _write(
         return await in_thread(writer.finish, header.sha256)
     finally:
         await in_thread(writer.close)
+
+
+def _size_bytes(file: Path) -> int:
+    """What a file has by now; 0 where it is not there yet."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def _read_head(file: Path) -> bytes:

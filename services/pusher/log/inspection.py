@@ -19,6 +19,7 @@ from services.pusher.log.frames import check_run, update_bytes
 from services.pusher.log.ids.archive import run_path
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
+from services.shared.files.sqlite_words import sqlite_words
 from services.shared.wire.record import RecordDamagedError
 
 _ROWS = 1000
@@ -82,8 +83,8 @@ def verify_log(place: Path) -> LogVerification:
             _verify_trimmed_ids(connection, path.with_name("ids"), found)
     except sqlite3.DatabaseError as error:
         if not found.log_id:
-            raise LogStoreError(f"{path} can't be opened as a log: {error}") from error
-        found.problems.append(f"{path}: {error}")
+            raise LogStoreError(f"{path} can't be opened as a log: {sqlite_words(error)}") from error
+        found.problems.append(f"{path}: {sqlite_words(error)}")
     promise = read_mark(path.with_name("log.end"))
     if promise.is_of(found.log_id) and promise.position > found.last_position:
         found.problems.append(f"the log ends at {found.last_position}, but {promise.position} was acknowledged")
@@ -122,7 +123,7 @@ def _row_problem(connection: sqlite3.Connection, position: int) -> str:
     except (RecordDamagedError, DecodeError) as error:
         return str(error)
     except sqlite3.DatabaseError as error:
-        return f"log record at position {position} can't be read: {error}"
+        return f"log record at position {position} can't be read: {sqlite_words(error)}"
     if update.update_id != row[0]:
         return f"log record at position {position} is kept under the id {row[0]!r}, but is {update.update_id!r}"
     return ""

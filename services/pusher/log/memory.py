@@ -146,6 +146,11 @@ class MemoryLog(LogStore):
     def keep_time(self) -> None:
         """See `LogStore`: nothing outlives the process."""
 
+    def try_room(self) -> None:
+        with self._lock:
+            if len(self.frames) >= self.updates_max:
+                raise StoreFullError("the log is full: allow it more updates")
+
     def size_bytes(self) -> int:
         return sum(map(len, self.frames.values()))
 

@@ -58,6 +58,9 @@ from services.shared.wire.record import RecordDamagedError, checksum, encode_fra
 
 logger = logging.getLogger(__name__)
 
+#: Some updates take so much.
+_ROOM_BYTES = 64 * 1024
+
 
 class SqliteLog(LogStore):
     """The log in `folder/log.db`.
@@ -337,6 +340,12 @@ class SqliteLog(LogStore):
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO meta VALUES ('running_s', ?)", (str(now),))
         self._kept_at = now
+
+    def try_room(self) -> None:
+        with self._transaction() as writer:
+            writer.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (_ROOM_BYTES,))
+        with self._transaction() as writer:
+            writer.execute("DELETE FROM meta WHERE name = 'room'")
 
     def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
         with self._transaction() as writer:

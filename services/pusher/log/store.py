@@ -1,7 +1,7 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
-All methods block; call them from one writer thread (`append`, `trim`, `adopt`, `save_import`, `keep_time`) or from any
-thread (the rest).
+All methods block; call them from one writer thread (`append`, `trim`, `adopt`, `save_import`, `keep_time`, `try_room`)
+or from any thread (the rest).
 `tests/conformance/test_log_stores.py` holds every engine to what is written here.
 """
 
@@ -210,6 +210,14 @@ class LogStore(ABC):
 
         Raises:
             StoreFullError: The disk fails.
+        """
+
+    @abstractmethod
+    def try_room(self) -> None:
+        """Returns where there is room for some more updates: as much is written as a few of them take, and given back.
+
+        Raises:
+            StoreFullError: No room, or the disk fails; nothing has changed.
         """
 
     @abstractmethod

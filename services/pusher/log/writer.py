@@ -7,7 +7,6 @@ gather.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sys
 import threading
@@ -68,6 +67,8 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         #: Commits of updates so far; with the updates in them, says how well fsyncs are shared.
         self.commits = 0
+        #: Why the store's housekeeping failed the last time; the thread's own.
+        self._upkeep_problem = ""
 
     def start(self) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -120,8 +121,18 @@ class LogWriter:
                 self._store_own(write)
             else:
                 self._commit(write)
-            with contextlib.suppress(Exception):
-                self._store.tend()
+            self._tend()
+
+    def _tend(self) -> None:
+        """What fails here loses nothing, and may do better after the next write; it is said once."""
+        try:
+            self._store.tend()
+        except Exception as error:
+            if str(error) != self._upkeep_problem:
+                logger.exception("the log can't be tended")
+            self._upkeep_problem = str(error)
+        else:
+            self._upkeep_problem = ""
 
     def _do_task(self, task: _Task) -> None:
         try:

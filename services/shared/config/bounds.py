@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args, get_origin
 from msgspec import Meta
 
 from services.shared.domain.addresses import ADDRESS_PATTERN, HOST_PATTERN, NODE_NAME_FORM, NODE_NAME_PATTERN
-from services.shared.domain.columns import COLUMN_NAME_PATTERN, VOLUME_TYPE_PATTERN
+from services.shared.domain.columns import COLUMN_NAME_PATTERN, RESERVED_TYPES, VOLUME_TYPE_PATTERN
 from services.shared.domain.days import PERIOD_PATTERN
 
 DAY_S = 86_400
@@ -50,13 +50,23 @@ OptionalAddress = Annotated[
 ]
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
+_RESERVED = "|".join(sorted(each for each in RESERVED_TYPES if each != "*"))
 VolumeType = Annotated[
-    str, Meta(pattern=rf"\A{VOLUME_TYPE_PATTERN}\Z", description="a volume type of up to 16 letters, such as PV")
+    str,
+    Meta(
+        pattern=rf"\A(?!(?i:{_RESERVED})\Z){VOLUME_TYPE_PATTERN}\Z",
+        description="a volume type of up to 16 letters, such as PV, that is no column's name, such as GV",
+    ),
 ]
 ColumnName = Annotated[
     str, Meta(pattern=rf"\A{COLUMN_NAME_PATTERN}\Z", description="a column's name of up to 64 characters")
 ]
 Period = Annotated[str, Meta(pattern=rf"\A{PERIOD_PATTERN}\Z", description="a month, such as 2026-11")]
+
+
+def base_of(kind: Any) -> Any:
+    """The type without its bounds."""
+    return _parted(kind)[0]
 
 
 def items_of(kind: Any) -> Any:

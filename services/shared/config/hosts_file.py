@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.shared.config.load import SettingsError
+from services.shared.config.text_file import read_text_file
 from services.shared.domain.addresses import PORT_MAX, PORT_PATTERN, address_of, is_host
 from services.shared.domain.sentences import quoted
 
@@ -51,15 +52,10 @@ def read_hosts_file(path: Path) -> list[Host]:
 def read_lines(path: Path) -> list[str]:
     """The lines of a host file, whatever they say. Raises SettingsError where it can't be read."""
     try:
-        if not path.is_file():  # a pipe would hold up whoever reads it
-            raise OSError("it is no file")
-        with path.open("rb") as file:
-            content = file.read(LINES_MAX * _LINE_BYTES_MAX + 1)
-        text = content.decode()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text_file(path, LINES_MAX * _LINE_BYTES_MAX).split("\n")
+    except OSError as error:
         raise SettingsError(f"{path}: can't read the host file: {error}") from error
-    lines = text.split("\n")
-    if len(content) > LINES_MAX * _LINE_BYTES_MAX or len(lines) > LINES_MAX + 1:
+    if len(lines) > LINES_MAX + 1:
         raise SettingsError(f"{path}: more than {LINES_MAX} lines: a host file has one for each node")
     return lines
 

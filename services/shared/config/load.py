@@ -9,20 +9,23 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
-from services.shared.config.bounds import items_of, must_be
+from services.shared.config.bounds import base_of, items_of, must_be
 from services.shared.config.renamed import RENAMED, RETIRED, RETIRED_SECTIONS
 from services.shared.config.sections import SECTIONS, AnySettings, Field, Settings, fields_of, parts_of, value_of
+from services.shared.config.text_file import read_text_file
+from services.shared.domain.columns import is_number
 
 #: Characters of a wrong value that are shown.
 _SHOWN_MAX = 60
-#: Names in the environment that are no settings.
-OTHER_NAMES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_LEVEL")
+_FILE_BYTES_MAX = 1 << 20
+#: Variables that are no settings of a section.
+_OTHER_VARIABLES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_LEVEL")
 _MORE = "docs/configuration.md has every setting"
 
 
@@ -72,12 +75,12 @@ def settings_faults(
     try:
         content = _parsed(file)
     except SettingsError as error:
-        return [str(error), *_unread_names()]
+        return [str(error), *unknown_variables(os.environ)]
     faults = _section_faults(file, content)
     content = {name: value for name, value in content.items() if isinstance(value, dict)}
     for section, cls in sections.items():
         faults += _loaded(cls, section, _given(section, file, content, overrides), file)[1]
-    return [*faults, *_unread_names()]
+    return [*faults, *unknown_variables(os.environ)]
 
 
 def given_places(section: str, file: Path | None, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -176,15 +179,51 @@ def _check_name(section: str, name: str, known: Mapping[str, Field], given: Give
 def _value(field: Field, given: Given) -> Any:
     """The value as the field's type, within its bounds."""
     value = given.value
-    if given.is_text and items_of(field.kind) is not None:
-        value = [item.strip() for item in value.split(",") if item.strip()]
     try:
-        typed = msgspec.convert(value, field.kind, strict=not given.is_text)
-    except msgspec.ValidationError:
+        if given.is_text:
+            value = _of_text(value, field.kind)
+        typed = msgspec.convert(value, field.kind)
+    except (msgspec.ValidationError, ValueError):
         typed = None
     if typed is None or (items_of(field.kind) is not None and len(set(typed)) < len(typed)):
         raise SettingsError(f"{given.said}: {must_be(field.kind)}")
     return typed
+
+
+def _of_text(text: str, kind: Any) -> Any:
+    """What a text stands for: items between commas, true or false, a number as anywhere else, or itself.
+
+    Raises ValueError where it stands for none of that type.
+    """
+    base = base_of(kind)
+    if items_of(kind) is not None:
+        return [item.strip() for item in text.split(",") if item.strip()]
+    if base is bool:
+        return {"true": True, "false": False}.get(text.lower())
+    if base in (int, float):
+        if not is_number(text):
+            raise ValueError(text)
+        return base(text)
+    return text
+
+
+def unknown_variables(names: Iterable[str]) -> Iterator[str]:
+    """A line for each variable of the environment that looks like a setting and is none, so that nothing reads it."""
+    prefixes = [f"FASTTREE_{section.upper()}_" for section in SECTIONS]
+    for name in sorted(names):
+        upper = name.upper()
+        if not upper.startswith("FASTTREE_") or name in _OTHER_VARIABLES or name.startswith(tuple(prefixes)):
+            continue
+        near = difflib.get_close_matches(upper, _OTHER_VARIABLES, n=1, cutoff=0.8)
+        if not near:
+            meant = [(prefix, upper[: len(prefix)]) for prefix in prefixes]
+            near = [
+                prefix + "…"
+                for prefix, start in meant
+                if difflib.SequenceMatcher(None, prefix.replace("_", ""), start.replace("_", "")).ratio() > 0.8
+            ]
+        hint = f"did you mean {near[0]}? " if near else ""
+        yield f"environment: {_cut(name)} is no setting, and nothing reads it; {hint}{_MORE}"
 
 
 def _read_file(file: Path | None) -> dict[str, Any]:
@@ -198,9 +237,12 @@ def _parsed(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text_file(file, _FILE_BYTES_MAX))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: can't read the settings: it is no TOML: {_cut(str(error), 200)}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise SettingsError(f"{file}: can't read the settings: {_cut(str(error), 200)}") from error
+        why = str(error) if isinstance(error, OSError) else "a value in it is none that can be read"
+        raise SettingsError(f"{file}: can't read the settings: {_cut(why, 200)}") from error
 
 
 def _section_faults(file: Path | None, content: Mapping[str, Any]) -> list[str]:
@@ -213,17 +255,6 @@ def _section_faults(file: Path | None, content: Mapping[str, Any]) -> list[str]:
         elif not isinstance(value, dict):
             faults.append(f"{file}: {name} must be a section [{name}]")
     return faults
-
-
-def _unread_names() -> Iterator[str]:
-    """Of the environment, as our own begin, and of no section."""
-    prefixes = tuple(f"FASTTREE_{section.upper()}_" for section in SECTIONS)
-    for name, text in os.environ.items():
-        if name.startswith("FASTTREE_") and not name.startswith(prefixes) and name not in OTHER_NAMES:
-            yield (
-                f"environment: {_cut(name)}={_cut(text)}: nobody reads that name; a setting is FASTTREE_SECTION_FIELD "
-                f"with a section of {', '.join(SECTIONS)}"
-            )
 
 
 def _shown(value: Any) -> str:

@@ -14,6 +14,7 @@ import msgspec
 
 from services.shared.config.bounds import (
     CountFrom0,
+    Host,
     Name,
     OptionalAddress,
     OptionalPath,
@@ -135,6 +136,9 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     import_threshold_members_min: CountFrom0 = FIRST_THRESHOLDS.members_min
     #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
     hosts_file: OptionalPath = ""
+    #: Host names under which the HTTP ports are asked for metrics and debug logs, beside addresses, names without a dot
+    #: and each machine's own name. Any other name is refused, so that no stranger's web page can send a browser there.
+    http_hosts: Annotated[list[Host], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
     #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
     coordinator: OptionalAddress = ""
 

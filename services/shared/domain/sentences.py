@@ -35,6 +35,13 @@ def quoted_bytes(field: bytes) -> str:
     return quoted(field[: _SHOWN_CHARACTERS * 4].decode("utf-8", "backslashreplace"))
 
 
+def system_words(error: BaseException) -> str:
+    """An error in words for people: the system's with its file and without its number, any other as it is."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun, and with its verb where the message has one: "1 row was", "2,000 rows were".
 

@@ -19,7 +19,9 @@ from services.shared.domain.columns import (
     column_problem,
     is_column_name,
     is_volume_type,
+    obeyed_problem,
     text_problem,
+    volume_type_problem,
 )
 from services.shared.domain.days import PERIOD_FORMAT, day_problem, is_period
 from services.shared.domain.limits import (
@@ -92,11 +94,20 @@ def update_problem(update: types_pb2.Update) -> str | None:
     kind = update.WhichOneof("change")
     if kind in _OWN_KINDS:
         return _OWN_KINDS[kind]
-    return NO_CHANGE if kind is None else _PROBLEMS[kind](getattr(update, kind))
+    if kind is None:
+        return NO_CHANGE
+    change = getattr(update, kind)
+    problem = _PROBLEMS[kind](change)
+    if problem is None and kind in _REFUSED_SINCE:
+        return _REFUSED_SINCE[kind](change)
+    return problem
 
 
 def change_problem(kind: str, change: Message) -> str | None:
-    """The same of what an update changes, whatever its id. `kind`: the field of Update that holds the change."""
+    """The same of what an update changes, whatever its id. `kind`: the field of Update that holds the change.
+
+    What earlier versions let into their logs passes here: a record keeps its effect.
+    """
     return _PROBLEMS[kind](change)
 
 
@@ -257,6 +268,19 @@ def _type_problem(change: types_pb2.VolumeTypeAdded) -> str | None:
     return f"volume_type: {VOLUME_TYPE_FORM.format(value=quoted(change.volume_type))}"
 
 
+def _obeyed_problem(change: types_pb2.MemberEnrolled | types_pb2.MemberChanged) -> str | None:
+    """Of further columns whose form is good otherwise."""
+    for name, text in change.columns.items():
+        if problem := obeyed_problem(text):
+            return f"column {name}: {problem}"
+    return None
+
+
+def _new_type_problem(change: types_pb2.VolumeTypeAdded) -> str | None:
+    problem = volume_type_problem(change.volume_type)
+    return problem and f"volume_type: {problem}"
+
+
 def _declared_problem(change: types_pb2.ColumnDeclared) -> str | None:
     return column_problem(change.name, change.type)
 
@@ -316,6 +340,12 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "member_removed": _removed_problem,
     "update_skipped": _skipped_problem,
     "held_settled": _settled_problem,
+}
+#: What is refused at the door alone, since earlier versions took it.
+_REFUSED_SINCE: dict[str, Callable[[Any], str | None]] = {
+    "member_enrolled": _obeyed_problem,
+    "member_changed": _obeyed_problem,
+    "volume_type_added": _new_type_problem,
 }
 #: What a client that pushes a change of the pusher's own is told.
 _OWN_KINDS: dict[str | None, str] = {

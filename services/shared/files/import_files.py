@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fasttree.v1 import types_pb2
+from services.shared.domain.sentences import system_words
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import PART, discard, make_folder, remove_durably, replace_durably
 from services.shared.files.names import inside
@@ -59,7 +60,7 @@ class ImportFileStore:
         except FileNotFoundError:
             return "is no longer kept"
         except OSError as error:
-            return f"can't be read: {error}"
+            return f"can't be read: {system_words(error)}"
         if found != manifest.sha256:
             return f"is damaged: its SHA-256 is {found.hex()}, it was {manifest.sha256.hex()}"
         return None

@@ -6,6 +6,8 @@ import grpc
 import grpc.aio
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+#: Calls that a server has under way at the same time; one more is refused (RESOURCE_EXHAUSTED).
+CALLS_MAX = 10_000
 
 _BOTH_ENDS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -26,6 +28,9 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
 ]
 SERVER_OPTIONS: list[tuple[str, int]] = [
     *_BOTH_ENDS,
+    # Calls that came in one moment wait for their turn; gRPC itself would break off those beyond 1,000, without a word.
+    ("grpc.server.max_pending_requests", CALLS_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * CALLS_MAX),
     # Two processes on one port would share its connections in silence.
     ("grpc.so_reuseport", 0),
     # Clients may ping more often than the default of every 5 minutes without being cut off; Envoy pings twice a second.

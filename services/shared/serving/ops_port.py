@@ -7,11 +7,12 @@ its own, such as /primary, and whole pages.
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from aiohttp import web
 
+from services.shared.serving.http_guard import KEEPALIVE_S, PatientSite, host_check, own_names
 from services.shared.serving.metrics import CONTENT_TYPE, Metrics
 
 #: What a connection under way has to end in, in seconds.
@@ -41,20 +42,31 @@ class OpsPort:
         metrics: What /metrics shows.
         checks: Path to check; /readyz among them, and /livez where the service has a say in it.
         pages: Further pages.
+        names: Host names by which pages with contents may be asked for, beside the machine's own; see http_guard.
     """
 
     def __init__(
-        self, setting: str, metrics: Metrics, checks: Mapping[str, Check], pages: Sequence[web.RouteDef] = ()
+        self,
+        setting: str,
+        metrics: Metrics,
+        checks: Mapping[str, Check],
+        pages: Sequence[web.RouteDef] = (),
+        names: Iterable[str] = (),
     ) -> None:
         self._setting = setting
         self._metrics = metrics
-        application = web.Application()
-        for path, check in {"/livez": live, **checks}.items():
+        checks = {"/livez": live, **checks}
+        application = web.Application(middlewares=[host_check(own_names(names), checks)])
+        for path, check in checks.items():
             application.router.add_get(path, _page_of(check))
         application.router.add_get("/metrics", self._figures)
         application.add_routes(pages)
         self._runner = web.AppRunner(
-            application, access_log=None, shutdown_timeout=_SHUTDOWN_S, handler_cancellation=True
+            application,
+            access_log=None,
+            shutdown_timeout=_SHUTDOWN_S,
+            handler_cancellation=True,
+            keepalive_timeout=KEEPALIVE_S,
         )
         #: Where it listens, from `start` on.
         self.port = 0
@@ -63,7 +75,7 @@ class OpsPort:
         """Listens; returns the port (0 took a free one). Raises OSError where it can't, naming the setting."""
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host.strip("[]"), port).start()
+            await PatientSite(self._runner, host.strip("[]"), port).start()
         except OSError as error:
             reason = "is it in use?" if error.errno == errno.EADDRINUSE else error.strerror
             why = f"can't listen on {host}:{port} (HTTP): {reason}; set {self._setting}"

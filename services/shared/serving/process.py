@@ -13,15 +13,18 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 import uvloop
 
-from services.shared.config.load import SettingsError, parse_overrides
+from services.shared.config.load import SettingsError, parse_overrides, unknown_variables
+from services.shared.domain.sentences import plain, system_words
 from services.shared.serving.background import Background
 
 logger = logging.getLogger(__name__)
+#: Characters of a line in a log; far longer ones are not written by anybody who means well.
+_LINE_LENGTH_MAX = 4_000
 
 
 class StartupError(Exception):
@@ -59,10 +62,20 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
     """
 
     async def life() -> None:
-        asked = asyncio.Event()
+        asked, starting = asyncio.Event(), True
+
+        def ask() -> None:
+            asked.set()
+            if starting:
+                # Threads may be compiling for minutes yet. Nothing was promised to anybody; every service bears a kill.
+                logger.info("ends before it has started")
+                logging.shutdown()
+                os._exit(0)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, asked.set)
+            asyncio.get_running_loop().add_signal_handler(number, ask)
         service = await start()
+        starting = False
         background = service.background
         ends = [asyncio.create_task(event.wait()) for event in (asked, background.failed)]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -95,13 +108,29 @@ def service_command(name: str, start: Callable[[Path | None, dict[str, str]], No
         configure_logging(name, log_level)
         # Members, orders, the whole company: for the service's own user alone, whatever folder it is told to use.
         os.umask(0o077)
+        for line in unknown_variables(os.environ):
+            logger.warning("%s", line)
         try:
             start(config, parse_overrides(assignments))
         except (SettingsError, StartupError, OSError) as error:
-            click.echo(f"error: {name}: {error}", err=True)
+            click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
 
     return command
+
+
+class PlainFormatter(logging.Formatter):
+    """A message is one line, whatever names and errors of others are in it; nothing in it is obeyed by a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line without a traceback."""
+        cut = record.message if len(record.message) <= _LINE_LENGTH_MAX else record.message[:_LINE_LENGTH_MAX] + "…"
+        record.message = plain(cut)
+        return super().formatMessage(record)
+
+    def formatException(self, ei: Any) -> str:
+        """A traceback, whose lines stay lines."""
+        return "\n".join(map(plain, super().formatException(ei).splitlines()))
 
 
 def configure_logging(name: str, level: str) -> None:
@@ -112,12 +141,9 @@ def configure_logging(name: str, level: str) -> None:
     """
     if level.upper() not in logging.getLevelNamesMapping():
         raise click.BadParameter(f"{level!r} is no log level: use DEBUG, INFO, WARNING or ERROR")
-    logging.basicConfig(
-        level=level.upper(),
-        stream=sys.stderr,
-        format=f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter(f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def settle_memory() -> None:

@@ -13,8 +13,9 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from services.shared.serving.calls import Calls
-from services.shared.serving.channels import SERVER_OPTIONS
+from services.shared.serving.channels import CALLS_MAX, SERVER_OPTIONS
 from services.shared.serving.errors import FastTreeError, to_rpc_status
+from services.shared.serving.symbols import Symbols
 
 LIVE = ""
 READY = "ready"
@@ -53,14 +54,14 @@ class GrpcServer:
         self._server = grpc.aio.server(
             interceptors=[ErrorInterceptor(self.calls)],
             options=[*SERVER_OPTIONS, *options],
-            maximum_concurrent_rpcs=10_000,
+            maximum_concurrent_rpcs=CALLS_MAX,
         )
         for add, servicer in services:
             add(servicer, self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(
-            [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server
+            [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server, pool=Symbols()
         )
         self.port = 0
 

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -29,6 +30,7 @@ from services.treenode.imports.reading import (
     TableMemory,
     read_import,
 )
+from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.imports.sample_imports import write_sample_csvs
 
 _PR_SET_PDEATHSIG = 1
@@ -97,6 +99,12 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
         )
     except ImportRefusedError as refused:
         return refused.refusal
+    except (OSError, MemoryError):
+        raise  # of the machine: another try may do better
+    except Exception as error:
+        # Whatever a library makes of bytes that it did not reckon with; it would do so again.
+        traceback.print_exc()
+        return refuse_file(f"reading it failed ({type(error).__name__}): its data is damaged, make it anew").refusal
     memory.write(table)
     return Read(rows=len(table))
 

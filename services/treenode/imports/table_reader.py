@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +15,14 @@ import msgspec
 
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready
 from services.treenode.imports.reading import ImportRefusedError, Refusal, TableBrokenError, read_table
+from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.tree import ImportTable
 
 #: One line of the process's output.
 LINE_BYTES_MAX = 1024**2
+#: Signals by which a process ends that meets bytes which a library takes for granted: it would again. Not SIGKILL and
+#: SIGBUS: memory was short, and may not be the next time.
+_BROKEN_BY_FILE = (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL)
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +121,9 @@ class _ImportProcess:
             self._process.stdin.flush()
         if not await self._listen(tell):
             code = await asyncio.to_thread(self._process.wait)
+            if -code in _BROKEN_BY_FILE:
+                how = signal.Signals(-code).name
+                raise refuse_file(f"reading it ended the process ({how}): its data is damaged, make it anew")
             raise ReadFailedError(f"the process that reads {os.path.basename(request.path)} ended with code {code}")
 
     async def _listen(self, tell: Callable[[ReadMessage], None]) -> bool:

@@ -16,7 +16,8 @@ from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.copy import lists
 from services.treenode.reports.copy.cuts import Cut, downline_scan
 from services.treenode.reports.copy.extents import (
-    checked_id,
+    check_ends,
+    checked_prefix,
     downline,
     downline_size,
     front_line,
@@ -106,7 +107,10 @@ class ReportServicer:
         """Many members, in the order asked."""
         tree = await self._reader.tree_at(request.options.min_position, context)
         choice = self._reader.choice(tree, request.options)
-        rows, unknown = lists.batch(tree, choice, list(request.member_ids))
+        member_ids = list(request.member_ids)
+        if len(member_ids) <= lists.BATCH_MAX:
+            check_ends(member_ids)
+        rows, unknown = lists.batch(tree, choice, member_ids)
         as_of = self._reader.as_of()
         rest = report_pb2.BatchGetMembersResponse(unknown_member_ids=unknown)
         return as_of + await self._members(rows, choice) + rest.SerializeToString()
@@ -195,7 +199,7 @@ class ReportServicer:
 
     async def SearchMembers(self, request: report_pb2.SearchMembersRequest, context: Context) -> bytes:
         """Members whose id begins with a prefix."""
-        prefix = checked_id(request.prefix, "prefix")
+        prefix = checked_prefix(request.prefix, "prefix")
         rows_max = page_size(request.limit, SEARCH_LIMIT_MAX, SEARCH_LIMIT, "limit")
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], bytes]:

@@ -49,6 +49,16 @@ def test_well_formed_updates_go_to_the_log_and_the_others_have_their_place() -> 
     assert malformed.problem
 
 
+@pytest.mark.parametrize("level", [4, 9, -1])
+def test_a_level_that_there_is_not_is_refused_by_name(level: int) -> None:
+    batch = checked(message([order(1), types_pb2.Update(update_id="nothing")], level))
+    assert (batch.update_ids, batch.contents) == ([], [])
+    assert [each.update_id for each in batch.malformed.values()] == [order(1).update_id, "nothing"]
+    assert {each.problem for each in batch.malformed.values()} == {
+        f"ack_level {level} is none: use one of ACK_LEVEL_DURABLE, ACK_LEVEL_ONE_NODE, ACK_LEVEL_ALL_NODES"
+    }
+
+
 @pytest.mark.parametrize(
     ("level", "ack_range"),
     [

@@ -55,8 +55,13 @@ def test_a_full_disk_stores_nothing_and_goes_on_when_there_is_room(tmp_path: Pat
     assert store.ends() == LogEnds(1, taken)
     with pytest.raises(StoreFullError):
         store.append(*ids_and_contents(orders(taken, 100)))
+    with pytest.raises(StoreFullError, match="make room"):
+        store.try_room()
     store.close()
     roomy = SqliteLog(tmp_path)
+    assert roomy.ends() == LogEnds(1, taken)
+    roomy.try_room()
+    roomy.try_room()
     assert roomy.ends() == LogEnds(1, taken)
     assert list(roomy.append(*ids_and_contents(orders(taken, 100))).positions) == list(range(taken + 1, taken + 101))
     roomy.close()

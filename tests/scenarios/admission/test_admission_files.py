@@ -33,6 +33,7 @@ from services.pusher.admission.events import (
     RequestsEnded,
     Respond,
     ResponseTaken,
+    RoomFound,
     StreamGone,
     StreamOpened,
 )
@@ -47,7 +48,18 @@ from services.shared.cores import Tick
 from tests.scenarios.driver import Table, of_folder
 from tests.scenarios.language import read_value
 
-EVENTS = (StreamOpened, RequestsEnded, ResponseTaken, StreamGone, NodeConfirmed, NodeStands, Door, Drain, Tick)
+EVENTS = (
+    StreamOpened,
+    RequestsEnded,
+    ResponseTaken,
+    StreamGone,
+    NodeConfirmed,
+    NodeStands,
+    Door,
+    RoomFound,
+    Drain,
+    Tick,
+)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from services.shared.domain.columns import (
     COLUMN_NAME_PATTERN,
+    holds_obeyed,
     is_column_name,
     is_volume_type,
+    obeyed_problem,
     parse_number,
     volume_column,
+    volume_type_problem,
 )
 
 
@@ -34,6 +37,7 @@ def test_names_are_those_of_the_pattern(name: str) -> None:
         ("é:2026-10", None),
         (":2026-10", None),
         ("pv:2026-13", None),
+        ("pv:0000-12", None),
         ("pv:٢٠٢٦-١٠", None),
         ("pv:2026-10:2026-10", None),
         ("pv", None),
@@ -43,6 +47,18 @@ def test_a_volume_column_is_a_type_and_a_period(name: str, opened: tuple[str, st
     assert volume_column(name) == opened
     if opened:
         assert is_volume_type(opened[0])
+
+
+@pytest.mark.parametrize("name", ["GV", "level", "Status", "member_id", "DOWNLINE_COUNT", "volumes", "columns", "kind"])
+def test_a_new_volume_type_has_no_name_of_a_column(name: str) -> None:
+    assert "is a column that every member has" in str(volume_type_problem(name))
+    assert volume_type_problem("PV") is None is volume_type_problem("gv2")
+    assert "is no volume type" in str(volume_type_problem("2x"))
+
+
+@given(st.text() | st.text("a©é’\u2066\u2069\u202d\u202f\u0085\u009f\u00a0\u2080"))
+def test_texts_and_their_bytes_are_looked_through_alike(text: str) -> None:
+    assert holds_obeyed(text.encode()) == (obeyed_problem(text) is not None)
 
 
 @pytest.mark.parametrize("text", ["1E1000000", "9" * 1_000_000, "0." + "0" * 1_000_000, "-" * 1_000_000])

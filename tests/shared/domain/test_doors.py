@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from services.shared.domain.columns import obeyed_problem
 from services.shared.domain.limits import LEG_MAX, RANK_MAX
-from tests.shared.domain.corpus import Case, Field, cases, typed_columns
+from tests.shared.domain.corpus import TEXTS_OBEYED, Case, Field, cases, typed_columns
 from tests.shared.domain.doors import FILE_DOORS, UPDATE_DOORS, Value
 
 #: Fields whose values a Parquet file may have as numbers; the others are texts there anyway.
@@ -36,6 +37,13 @@ def _said(field: Field, value: Value) -> dict[str, Value | None]:
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_every_door_says_the_same_of_the_corpus(case: Case) -> None:
     assert set(_said(case.field, case.value).values()) == {case.value if case.good else None}
+
+
+@pytest.mark.parametrize("text", TEXTS_OBEYED, ids=ascii)
+def test_what_a_terminal_would_obey_comes_in_nowhere_and_stays_where_a_log_has_it(text: str) -> None:
+    said = {name: door(Field.TEXT, text) for name, door in _doors(Field.TEXT).items()}
+    assert {name for name, value in said.items() if value is None} == said.keys() - {"applied", "applied later"}
+    assert {said[name] for name in ("applied", "applied later")} == {text}
 
 
 @pytest.mark.parametrize("case", typed_columns(), ids=str)
@@ -81,5 +89,7 @@ def test_every_door_says_the_same_of_what_is_drawn(field: Field, data: st.DataOb
         assume(value == str(value).strip() != "")
     if field is Field.COLUMN_NAME:
         assume(str(value).lower() not in ("level", "gv", "pv", "*"))
+    if field is Field.TEXT:
+        assume(obeyed_problem(str(value)) is None)
     said = _said(field, value)
     assert set(said.values()) in ({value}, {None})

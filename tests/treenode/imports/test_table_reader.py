@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from services.treenode.imports import process
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest
-from services.treenode.imports.reading import ImportLimits, ImportRefusedError
+from services.treenode.imports.reading import ImportLimits, ImportRefusedError, Refusal
 from services.treenode.imports.sample_imports import MEMBERS, write_sample_csvs
 from services.treenode.imports.table_reader import ReadFailedError, TableReader
 
@@ -138,12 +139,46 @@ def test_a_process_that_is_killed_fails_the_file_and_nothing_else(tmp_path: Path
         async with running(0) as reader:
             reading = asyncio.ensure_future(reader.read(request(pipe), lambda message: None))
             await wait_for(lambda: bool(children() - before))
-            (process,) = children() - before
-            os.kill(process, signal.SIGKILL)
+            (child,) = children() - before
+            os.kill(child, signal.SIGKILL)
             with pytest.raises(ReadFailedError, match="ended with code -9"):
                 await reading
 
     run(work)
+
+
+def test_a_file_that_ends_its_process_by_a_fault_is_refused_at_once(tmp_path: Path) -> None:
+    """As where a library meets bytes that it takes for granted; another try would end so, too."""
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    before = children()
+
+    async def work() -> None:
+        async with running(0) as reader:
+            reading = asyncio.ensure_future(reader.read(request(pipe), lambda message: None))
+            await wait_for(lambda: bool(children() - before))
+            (child,) = children() - before
+            os.kill(child, signal.SIGABRT)
+            with pytest.raises(ImportRefusedError, match=r"ended the process .SIGABRT.: its data is damaged"):
+                await reading
+
+    run(work)
+
+
+def test_what_a_library_makes_of_odd_bytes_refuses_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise KeyError("column")
+
+    monkeypatch.setattr(process, "read_import", fails)
+    descriptor = os.memfd_create("import")
+    try:
+        answer = process.read(request(Path("members.parquet")), descriptor)
+    finally:
+        os.close(descriptor)
+    assert isinstance(answer, Refusal)
+    assert answer.reason == (
+        "import refused: the file: reading it failed (KeyError): its data is damaged, make it anew"
+    )
 
 
 def test_a_cancelled_reading_leaves_no_process(tmp_path: Path) -> None:

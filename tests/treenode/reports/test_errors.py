@@ -99,6 +99,18 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
         "1001",
     ),
     ("SearchMembers", report_pb2.SearchMembersRequest(), INVALID, "MEMBER_ID_INVALID", "prefix", ""),
+    *(
+        (call, request, INVALID, "MEMBER_ID_INVALID", field, value)
+        for value in (" 1", "1 ", " ")
+        for call, request, field in (
+            ("GetMember", report_pb2.GetMemberRequest(member_id=value), "member_id"),
+            ("BatchGetMembers", report_pb2.BatchGetMembersRequest(member_ids=["1", value]), "member_ids[1]"),
+            ("ListUpline", report_pb2.ListUplineRequest(member_id=value), "member_id"),
+            ("StreamDownline", report_pb2.StreamDownlineRequest(member_id=value), "member_id"),
+            ("ListHeldUpdates", report_pb2.ListHeldUpdatesRequest(member_id=value), "member_id"),
+        )
+    ),
+    ("SearchMembers", report_pb2.SearchMembersRequest(prefix=" 1"), INVALID, "MEMBER_ID_INVALID", "prefix", " 1"),
     ("ListHeldUpdates", report_pb2.ListHeldUpdatesRequest(limit=10_001), INVALID, "PAGE_TOO_LARGE", "limit", "10001"),
     (
         "ListHeldUpdates",
@@ -147,6 +159,11 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
         "dimensions",
         "7",
     ),  # type: ignore[list-item]
+    (
+        "SummarizeDownline",
+        report_pb2.SummarizeDownlineRequest(dimensions=[1] * 101),  # type: ignore[list-item]
+        *(INVALID, "DIMENSION_UNKNOWN", "dimensions", "101"),
+    ),
     ("StreamDownline", report_pb2.StreamDownlineRequest(format=9), INVALID, "FORMAT_UNKNOWN", "format", "9"),  # type: ignore[arg-type]
     (
         "ListDownline",
@@ -163,6 +180,15 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
     ),
     ("ListDownline", ranged(column="rank", min="1"), INVALID, "COLUMN_UNKNOWN", "filter.ranges[0].column", "rank"),
     ("ListDownline", ranged(column="pv", min="much"), INVALID, "NUMBER_INVALID", "filter.ranges[0].min", "much"),
+    *(
+        ("ListDownline", ranged(column="pv", max=text), INVALID, "NUMBER_INVALID", "filter.ranges[0].max", text)
+        for text in ("1_0", "1e2", "1E2", " 1", "1 ", "٣", "１", ".5", "1.", "Infinity", "9" * 41, "+", "--1")
+    ),
+    (
+        "ListDownline",
+        report_pb2.ListDownlineRequest(filter=Filter(kinds=[0, 7])),  # type: ignore[list-item]
+        *(INVALID, "KIND_UNKNOWN", "filter.kinds", "7"),
+    ),
     ("ListDownline", ranged(column="pv", max="nan"), INVALID, "NUMBER_INVALID", "filter.ranges[0].max", "nan"),
     (
         "ListDownline",

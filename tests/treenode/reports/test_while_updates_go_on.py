@@ -12,6 +12,7 @@ import pytest
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.reports import ReportLimits
+from services.treenode.reports.streams import streams
 from services.treenode.tree import NO_DAY, ImportTable, Tree
 from tests.treenode.reports.conftest import SMALL_LIMITS, Served, Services
 from tests.treenode.reports.genealogies import config, random_table, random_update
@@ -248,16 +249,19 @@ async def test_another_tree_may_take_over_between_pages(services: Services) -> N
     assert ids == [f"M{number:05d}" for number in range(45)]
 
 
-async def test_streams_are_bounded_and_a_cancelled_one_frees_its_place(services: Services) -> None:
+async def test_streams_are_bounded_and_a_cancelled_one_frees_its_place(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "WAIT_S_MAX", 0.0)
     served = await services.start(chain_and_fans(20_000), SMALL_LIMITS)
-    streams = [served.stub.StreamDownline(report_pb2.StreamDownlineRequest()) for _ in range(2)]
-    for stream in streams:
+    under_way = [served.stub.StreamDownline(report_pb2.StreamDownlineRequest()) for _ in range(2)]
+    for stream in under_way:
         assert (await anext(aiter(stream))).members
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await anext(aiter(served.stub.StreamDownline(report_pb2.StreamDownlineRequest())))
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert "2 streams are under way" in (caught.value.details() or "")
-    streams[0].cancel()
+    under_way[0].cancel()
     async with asyncio.timeout(20):
         while served.servicer.streams.count == 2:  # noqa: ASYNC110 - the server hears of it from the network
             await asyncio.sleep(0.01)
@@ -265,4 +269,4 @@ async def test_streams_are_bounded_and_a_cancelled_one_frees_its_place(services:
         m async for message in served.stub.StreamDownline(report_pb2.StreamDownlineRequest()) for m in message.members
     ]
     assert len(rows) == 20_000
-    streams[1].cancel()
+    under_way[1].cancel()

@@ -29,7 +29,7 @@ from fasttree.client import CallError, Client, Endpoints
 from fasttree.client.counts import counted
 from fasttree.command.cluster.drill_load import READ_DEADLINE_S, Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
-from fasttree.command.ranges import SecondsRange
+from fasttree.command.ranges import NumberRange, SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, types_pb2
 
@@ -56,8 +56,8 @@ class DrillError(CommandError):
     "--kill-command", metavar="COMMAND", help="Kills a node elsewhere, such as 'ssh {node} systemctl kill …'."
 )
 @click.option("--no-kill", is_flag=True, help="Only the planned switchover.")
-@click.option("--reads", "reads_per_s", type=click.FloatRange(1, 2_000), default=200.0, show_default=True)
-@click.option("--orders", "orders_per_s", type=click.FloatRange(1, 2_000), default=100.0, show_default=True)
+@click.option("--reads", "reads_per_s", type=NumberRange(1, 2_000), default=200.0, show_default=True)
+@click.option("--orders", "orders_per_s", type=NumberRange(1, 2_000), default=100.0, show_default=True)
 @click.option("--wait", "wait_s", type=SecondsRange(1.0), default=60.0, show_default=True, help="Patience a step.")
 @click.option("--yes", is_flag=True, help="Does not ask first; without a terminal it has to be given.")
 @common_options

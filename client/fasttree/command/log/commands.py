@@ -115,7 +115,8 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
     if session.json:
         print_json({"first_position": start, "last_position": position, "records": position - start + 1, "sound": True})
     else:
-        click.echo(f"{counted(position - start + 1, 'record')}, positions {start} to {position}: sound")
+        where = "as the pusher sends them, the newest from its memory; --folder DIR reads its disk"
+        click.echo(f"{counted(position - start + 1, 'record')}, positions {start} to {position}: sound, {where}")
 
 
 @log.command()

@@ -197,7 +197,9 @@ class Lines:
         file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
         with file:
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                for line in file:
+                while line := file.readline(_LINE_BYTES_MAX + 1):
+                    if len(line) > _LINE_BYTES_MAX:
+                        raise ValueError(len(line))
                     yield line
                 return
             # A pipe or a terminal is read as its lines come, so that each is pushed at once.

@@ -9,7 +9,7 @@ import click
 
 from fasttree.command.log.changing import change_rules, new_id, rules_in_force
 from fasttree.command.output import print_json, print_table
-from fasttree.command.ranges import COUNT_OR_NONE
+from fasttree.command.ranges import COUNT_OR_NONE, NumberRange
 from fasttree.command.session import Session, common_options
 from fasttree.v1 import types_pb2
 
@@ -21,7 +21,7 @@ _VOLUMES: Mapping[str, types_pb2.RemovalVolume.ValueType] = {
 _FIRST = types_pb2.ImportThresholdsSet(
     members_min=1_000, removed_percent_max=5, moved_percent_max=5, volumes_changed_percent_max=100
 )
-_PERCENT = click.FloatRange(0, 100)
+_PERCENT = NumberRange(0, 100)
 
 
 @click.group("rules")

@@ -11,7 +11,7 @@ import click
 from fasttree.client import Reports, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.ranges import COUNT
+from fasttree.command.ranges import COUNT, WholeRange
 from fasttree.command.reports.asked import Asked, answer_options, report_options
 from fasttree.command.reports.filters import filter_options
 from fasttree.command.reports.rows import (
@@ -241,7 +241,7 @@ def downline(
 @click.argument("member_id", metavar="[ID]", default="")
 @click.option("--by", "column", default="gv", show_default=True, metavar="COLUMN", help="The largest of this column.")
 @filter_options
-@click.option("--count", type=click.IntRange(1, 10_000), default=10, show_default=True)
+@click.option("--count", type=WholeRange(1, 10_000), default=10, show_default=True)
 @as_number_option
 @columns_option
 @common_options
@@ -306,7 +306,7 @@ def holding_tank(session: Session, member_id: str, limit: int, columns: tuple[st
 
 @click.command()
 @click.argument("prefix")
-@click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
+@click.option("--limit", type=WholeRange(1, 1_000), default=20, show_default=True)
 @columns_option
 @common_options
 @report_options

@@ -14,6 +14,7 @@ from google.protobuf.descriptor import EnumDescriptor
 
 from fasttree.client import from_hundredths
 from fasttree.command.output import Table, as_of_json, as_of_text
+from fasttree.command.terminal import write_raw
 from fasttree.v1 import report_pb2, types_pb2
 
 DEFAULT_COLUMNS = (
@@ -140,11 +141,14 @@ Batches = AsyncIterator[tuple[types_pb2.AsOf | None, Sequence[Member]]]
 
 class _LineFeeds:
     """Standard output with line feeds at the ends of lines; a writer that writes these itself puts no quotes around a
-    carriage return."""
+    carriage return. Into a file the data goes as it is, so that an import has it again."""
 
-    @staticmethod
-    def write(line: str) -> int:
-        return sys.stdout.write(line.removesuffix("\r\n") + "\n")
+    def __init__(self) -> None:
+        self._is_terminal = sys.stdout.isatty()
+
+    def write(self, line: str) -> int:
+        text = line.removesuffix("\r\n") + "\n"
+        return sys.stdout.write(text) if self._is_terminal else write_raw(sys.stdout, text)
 
 
 def typed_header(columns: Sequence[str], described: Iterable[report_pb2.ColumnDescription]) -> list[str]:

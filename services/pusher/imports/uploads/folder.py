@@ -31,7 +31,7 @@ from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.uploads.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.pusher.imports.uploads.markers import POSITION_MAX, MarkerError, read_marker
 from services.pusher.imports.uploads.whole import ends_within_a_line
-from services.shared.domain.sentences import counted
+from services.shared.domain.sentences import counted, plain, system_words
 from services.shared.files.checksums import file_sha256
 from services.shared.files.durable import (
     PART,
@@ -111,7 +111,7 @@ class UploadFolder:
                 for claimed in await asyncio.to_thread(self._claim_due):
                     await self._try(claimed)
             except OSError as error:
-                self._say(self._folder.name, f"the upload folder {self._folder}: {error}; tries again")
+                self._say(self._folder.name, f"the upload folder {self._folder}: {system_words(error)}; tries again")
             await asyncio.sleep(self._poll_s)
 
     def _say(self, name: str, line: str) -> None:
@@ -130,7 +130,9 @@ class UploadFolder:
             try:
                 self._claim(each) if isinstance(each, Due) else self._refuse(each.name, each.reason, each.marker)
             except OSError as error:
-                self._say(each.name, f"{self._folder / each.name!r} can't be moved: {error}; put it here anew")
+                self._say(
+                    each.name, f"{self._folder / each.name!r} can't be moved: {system_words(error)}; put it here anew"
+                )
                 if error.errno in _NO_ROOM:
                     self._arrivals.try_again(each.name)
         return self._claimed()
@@ -211,11 +213,11 @@ class UploadFolder:
         except FileTooLargeError as error:
             reason = str(error)
         except ResourceExhaustedError as error:
-            self._say(claimed.name, f"{name} can't be taken yet: {error}; tries again")
+            self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
             return
         except OSError as error:
             if error.errno in _NO_ROOM:
-                self._say(claimed.name, f"{name} can't be taken yet: {error}; tries again")
+                self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
                 return
             reason = str(error)
         except Exception as error:
@@ -224,7 +226,7 @@ class UploadFolder:
         try:
             await asyncio.to_thread(self._finish, claimed, "refused", f"refused: {reason}\n")
         except OSError as error:
-            self._say(claimed.name, f"{name} is refused and can't be moved: {error}; tries again")
+            self._say(claimed.name, f"{name} is refused and can't be moved: {system_words(error)}; tries again")
 
     async def _take(self, claimed: Path) -> None:
         position, name = _position_and_name(claimed)
@@ -320,4 +322,4 @@ def _result_text(status: pusher_pb2.ImportStatus) -> str:
                 f"{node.node}: {counted(progress.rejected_count, 'row was', 'rows were')} rejected; the first:"
             )
         lines += [f"line {row.line}, {row.column or 'whole row'}: {row.reason}" for row in progress.rejected_rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(plain, lines)) + "\n"

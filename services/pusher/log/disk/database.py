@@ -11,6 +11,7 @@ from pathlib import Path
 
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullError
+from services.shared.files.sqlite_words import primary_code, sqlite_words
 
 SCHEMA_VERSION = 2
 #: Made where they are not there yet: a log of an earlier version gets the newer ones.
@@ -43,11 +44,11 @@ def errors_told(path: Path) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = primary_code(error)
         if code in _NO_ROOM:
-            raise StoreFullError(f"can't write {path}: {error}; make room on its disk") from error
+            raise StoreFullError(f"can't write {path}: {sqlite_words(error)}; make room on its disk") from error
         if code in _DAMAGED:
-            raise LogDamagedError(f"{path} is damaged: {error}; bring back a whole copy") from error
+            raise LogDamagedError(f"{path} is damaged: {sqlite_words(error)}; bring back a whole copy") from error
         raise
 
 

@@ -9,13 +9,15 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from services.shared.domain.columns import FurtherKind, number_places
+from services.shared.domain.columns import TEXT_OBEYED, FurtherKind, holds_obeyed, number_places
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
+from services.shared.domain.sentences import quoted_bytes
 from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, Tally
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
     absolute_sum,
+    mark,
     read_days,
     read_hundredths,
     read_ids,
@@ -115,6 +117,18 @@ _FURTHER: dict[FurtherKind, tuple[type[np.generic], Callable[..., None]]] = {
 }
 
 
+def _mark_obeyed(cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int) -> None:
+    """Marks the rows whose text terminals would obey. `out`: references, 0 for a text that was not kept.
+
+    No kernel: nearly every batch has none, and that costs three searches for a byte or two.
+    """
+    for row in np.flatnonzero(out).tolist():
+        start = int(cells.starts[row])
+        if holds_obeyed(cells.data[start : start + int(cells.lengths[row])].tobytes()):
+            mark(fault, fault_column, row, place, faults.TEXT_CONTROL)
+            out[row] = 0
+
+
 class BatchReader:
     """Reads batches of a file's rows, in any number of threads."""
 
@@ -177,7 +191,10 @@ class BatchReader:
         packed, seen = np.empty(int(size_bytes) + WORD_BYTES, np.uint8), np.zeros((TEXTS_REMEMBERED, 2), np.int64)
         data, starts, lengths = cells.data, cells.starts, cells.lengths
         used = pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place)
-        return packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]
+        texts = packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]
+        if holds_obeyed(texts.tobytes()):
+            _mark_obeyed(cells, out, fault, fault_column, place)
+        return texts
 
     def _rejected(
         self, lines: Lines, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s, row: int
@@ -194,4 +211,6 @@ class BatchReader:
             faults.NUMBER_PLACES: places,
         }
         reason = faults.reason(code, value=value, detail=details.get(code, ""))
+        if code == faults.TEXT_CONTROL and holds_obeyed(value):
+            reason = TEXT_OBEYED.format(value=quoted_bytes(value))
         return RejectedRow(lines.of(lines.first_row + row), name, reason)

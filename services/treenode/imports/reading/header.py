@@ -12,6 +12,8 @@ from services.shared.domain.columns import (
     NAME_TAKEN,
     OWN_NAMES,
     RESERVED_NAMES,
+    RESERVED_TYPES,
+    VOLUME_TYPE_TAKEN,
     FurtherKind,
     declared_column,
     is_column_name,
@@ -73,11 +75,11 @@ def plan_columns(
     """Gives each named column its role.
 
     `volume_types` and `periods` are the cluster's, the default first. A column named like a type is that type in the
-    first period; one named "type:YYYY-MM" opens what it names. `own_kinds`: what the file itself says of its columns,
-    by name; a header's "name:type" goes before it, and a further column of which neither says anything is text.
-    `declared`: what records of the log say of columns, by name; it goes before both, and a header that says otherwise
-    is refused. Raises ImportRefusedError, with each of them, for columns that are missing, named twice, nameless, of no
-    type or too many.
+    first period, "pv" the first type where none is called so; one named "type:YYYY-MM" opens what it names.
+    `own_kinds`: what the file itself says of its columns, by name; a header's "name:type" goes before it, and a further
+    column of which neither says anything is text. `declared`: what records of the log say of columns, by name; it goes
+    before both, and a header that says otherwise is refused. Raises ImportRefusedError, with each of them, for columns
+    that are missing, named twice, nameless, of no type or too many.
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
@@ -118,13 +120,22 @@ def _plan_column(
     lowered = name.lower()
     if lowered in _BY_NAME:
         return Column(name, _BY_NAME[lowered])
+    canonical = {volume_type.lower(): volume_type for volume_type in volume_types}
+    if lowered in _DERIVED and lowered in canonical:  # of a log from before such types were refused
+        reason = (
+            f"volume type {canonical[lowered]}, or what FastTree works out? Write {name}:{periods[0]}, or leave it out"
+        )
+        raise refuse_file(reason, line=1, column=name)
     if lowered in _DERIVED:
         return Column(name, Role.DERIVED)
-    canonical = {volume_type.lower(): volume_type for volume_type in volume_types}
+    if volume_types:
+        canonical.setdefault("pv", volume_types[0])
     if lowered in canonical:
         return Column(name, Role.VOLUME, (canonical[lowered], periods[0]))
     if opened := volume_column(name):
         volume_type, period = opened
+        if (lowered := volume_type.lower()) in RESERVED_TYPES and lowered not in canonical:
+            raise refuse_file(VOLUME_TYPE_TAKEN.format(value=quoted(volume_type)), line=1, column=name)
         return Column(name, Role.VOLUME, (canonical.get(volume_type.lower(), volume_type.upper()), period))
     if lowered in by_rule:
         return Column(by_rule[lowered][0], Role.FURTHER, kind=by_rule[lowered][1])

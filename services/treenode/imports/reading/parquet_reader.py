@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import partial
@@ -17,9 +18,11 @@ from services.treenode.imports.reading.batch import BatchReader, Fields, Part
 from services.treenode.imports.reading.header import Role
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
-from services.treenode.imports.reading.refusal import FIRST_LINE, Lines, refuse_file
+from services.treenode.imports.reading.refusal import FIRST_LINE, ImportRefusedError, Lines, refuse_file
 from services.treenode.imports.reading.source import Progress
 from services.treenode.tree.kernels.kernel import AnyArray
+
+logger = logging.getLogger(__name__)
 
 _ROWS_AT_A_TIME = 65_536
 #: Decimals of a larger scale are written without the zeros beyond this one.
@@ -27,7 +30,13 @@ _PLACES = 2
 _ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
 #: Whole numbers up to here are exact in 64 bits of floating point.
 _EXACT_MAX = 2**53
-_DAMAGED = "its Parquet data is damaged or was cut off ({}): send it again"
+_DAMAGED = "its Parquet data is damaged or was cut off: send it again"
+
+
+_BOMB = "it unpacks to more than {} times its size: it is taken for a bomb"
+#: Rows of members who differ take more than this, in any encoding; fewer rows than these are read whatever they take.
+_ROW_BYTES_MIN = 4
+_ROWS_FREE = 1_000_000
 
 
 class ParquetFile:
@@ -42,8 +51,11 @@ class ParquetFile:
             coded = _coded_columns(metadata)
             self._file = pq.ParquetFile(path, metadata=metadata, read_dictionary=coded, page_checksum_verification=True)
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise refuse_file(_DAMAGED.format(_one_line(error))) from error
-        self._check_size(metadata, path.stat().st_size)
+            raise _damaged(error) from error
+        size_bytes = path.stat().st_size
+        self._check_size(metadata, size_bytes)
+        #: What all rows together may take; the footer's own figure is only a word.
+        self._unpacked_bytes_max = max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes)
         #: The columns' names.
         self.names: Sequence[str] = self._file.schema_arrow.names
         kinds: dict[str, FurtherKind] = {}
@@ -59,26 +71,35 @@ class ParquetFile:
         limits = self._limits
         if metadata.num_rows > limits.rows:
             raise refuse_file(f"its {metadata.num_rows:,} members are more than the limit of {limits.rows:,}")
+        if metadata.num_rows > max(_ROWS_FREE, size_bytes // _ROW_BYTES_MIN):
+            raise refuse_file(
+                f"its {metadata.num_rows:,} rows in {size_bytes:,} bytes can't all differ: it is taken for a bomb"
+            )
         unpacked_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
         if unpacked_bytes > limits.unpacked_bytes:
             raise refuse_file(f"it unpacks to more than the limit of {limits.unpacked_bytes:,} bytes")
         if unpacked_bytes > max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes):
-            raise refuse_file(f"it unpacks to more than {limits.unpack_ratio} times its size: it is taken for a bomb")
+            raise refuse_file(_BOMB.format(limits.unpack_ratio))
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
         return read_in_order(self._jobs(reader), self._limits.threads)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
-        row, row_count = 0, max(1, self._file.metadata.num_rows)
+        row, row_count, unpacked_bytes = 0, max(1, self._file.metadata.num_rows), 0
         batches = self._file.iter_batches(batch_size=_ROWS_AT_A_TIME)
         while True:
             try:
                 batch = next(batches, None)
             except (pa.ArrowException, OSError) as error:
-                raise refuse_file(_DAMAGED.format(_one_line(error))) from error
+                raise _damaged(error) from error
             if batch is None:
                 return
+            unpacked_bytes += batch.nbytes
+            if unpacked_bytes > self._unpacked_bytes_max:
+                raise refuse_file(_BOMB.format(self._limits.unpack_ratio))
+            if row + batch.num_rows > self._file.metadata.num_rows:
+                raise refuse_file(_DAMAGED)
             yield partial(self._read_batch, reader, row, batch)
             row += batch.num_rows
             self._progress(row / row_count)
@@ -143,7 +164,7 @@ def _as_text(name: str, column: pa.Array) -> pa.LargeStringArray:
             return pc.cast(column, pa.large_binary()).view(pa.large_string())
         return pc.cast(column, pa.large_string())
     except pa.ArrowException as error:
-        reason = f"its {kind} values can't be read as text ({_one_line(error)}): write texts, numbers or days"
+        reason = f"its {kind} values can't be read as text: write texts, numbers or days"
         raise refuse_file(reason, column=name) from error
 
 
@@ -185,5 +206,7 @@ def _coded_columns(metadata: pq.FileMetaData) -> list[str]:
     return sorted(coded)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
+def _damaged(error: Exception) -> ImportRefusedError:
+    """The library's own words are for the log of those who look after the node."""
+    logger.warning("Parquet: %s", " ".join(str(error).split())[:400])
+    return refuse_file(_DAMAGED)

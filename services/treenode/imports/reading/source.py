@@ -82,6 +82,11 @@ def _spoken(file_format: FileFormat) -> str:
     return {FileFormat.CSV: "CSV", FileFormat.CSV_GZIP: "gzipped CSV"}.get(file_format, "Parquet")
 
 
+#: A gzip member costs as much as a hundred bytes: so many may hold anything, beyond that each holds so much on average.
+_MEMBERS_FREE = 1_000
+_MEMBER_BYTES_MIN = 64
+
+
 class _ByteStream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
@@ -94,6 +99,8 @@ class _GzipStream:
         self._packed = b""
         self._unpack = zlib.decompressobj(wbits=31)
         self._finished = False
+        self._members = 0
+        self._unpacked_bytes = 0
 
     def read(self, size: int, /) -> bytes:
         """The next bytes, at most `size`; b"" at the end. Raises ImportRefusedError for damage and for an early end."""
@@ -105,8 +112,9 @@ class _GzipStream:
             try:
                 unpacked = self._unpack.decompress(self._packed, size)
             except zlib.error as error:
-                raise refuse_file(f"its gzip stream is damaged ({error}): send it again") from error
+                raise refuse_file("its gzip stream is damaged: send it again") from error
             self._packed = self._unpack.unconsumed_tail
+            self._unpacked_bytes += len(unpacked)
             if self._unpack.eof:
                 self._start_next_member(self._unpack.unused_data)
             if unpacked:
@@ -114,6 +122,9 @@ class _GzipStream:
         return b""
 
     def _start_next_member(self, rest: bytes) -> None:
+        self._members += 1
+        if self._members > _MEMBERS_FREE + self._unpacked_bytes // _MEMBER_BYTES_MIN:
+            raise refuse_file(f"it is {self._members:,} gzip packs that hold next to nothing: pack it anew, as one")
         # Zeros after the last member are padding (tapes); anything else must be a further member.
         rest = (rest or self._file.read(_PACKED_BYTES)).lstrip(b"\0")
         if rest:

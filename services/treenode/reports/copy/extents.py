@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
+from services.shared.domain.members import is_name
 from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
@@ -52,14 +54,30 @@ def checked_id(member_id: str, field: str) -> str:
     Raises:
         InvalidArgumentError: It can't.
     """
-    if 0 < len(member_id) <= MEMBER_ID_LENGTH_MAX and member_id.isascii() and member_id.isprintable():
+    if is_name(member_id, MEMBER_ID_LENGTH_MAX):
         return member_id
     raise InvalidArgumentError(
-        f"{field} {quoted(member_id)} is no member id: send 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters",
+        f"{field} {quoted(member_id)} is no member id: send 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters, "
+        "no space at either end",
         reason="MEMBER_ID_INVALID",
         field=field,
         value=member_id,
     )
+
+
+def check_ends(member_ids: Sequence[str]) -> None:
+    """Raises InvalidArgumentError where one of many ids begins or ends with a space, which none does."""
+    if " " not in "".join(member_ids):
+        return
+    for index, member_id in enumerate(member_ids):
+        if member_id != member_id.strip(" "):
+            checked_id(member_id, f"member_ids[{index}]")
+
+
+def checked_prefix(prefix: str, field: str) -> str:
+    """`prefix`, if an id can begin so. Raises InvalidArgumentError where none can."""
+    checked_id(prefix.rstrip(" ") if len(prefix) <= MEMBER_ID_LENGTH_MAX else prefix, field)
+    return prefix
 
 
 def row_of_member(tree: Tree, member_id: str, field: str = "member_id") -> int:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fasttree.v1 import report_pb2, types_pb2
-from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
+from services.shared.domain.columns import is_number
+from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER, NUMBER_LENGTH_MAX
 from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import COLUMNS, KIND, LEVEL, RANGE_COLUMNS, Column, Kind
@@ -28,6 +29,7 @@ EMPTY_CELLS = {Kind.DATE: NO_DAY, Kind.INTEGER: NO_NUMBER, Kind.DECIMAL: NO_NUMB
 #: Values in all lists of a request together, at most: each costs a look, whatever column it is for.
 VALUES_MAX = 10_000
 RANGES_MAX = 100
+_KINDS = frozenset(types_pb2.MemberKind.values())
 
 
 class Condition(Protocol):
@@ -169,10 +171,10 @@ def compile_filter(message: report_pb2.DownlineFilter, catalogue: Catalogue) -> 
     conditions: list[Condition] = []
     if message.min_level or message.max_level:
         conditions.append(NumberRange(LEVEL, message.min_level, message.max_level or INT64_MAX))
+    for kind in message.kinds:
+        if kind not in _KINDS:
+            raise _wrong("filter.kinds", str(kind), "KIND_UNKNOWN", "use DISTRIBUTOR or CUSTOMER")
     if message.kinds and types_pb2.MEMBER_KIND_UNSPECIFIED not in message.kinds:
-        for kind in message.kinds:
-            if kind not in types_pb2.MemberKind.values():
-                raise _wrong("filter.kinds", str(kind), "KIND_UNKNOWN", "use DISTRIBUTOR or CUSTOMER")
         conditions.append(NumberIn(KIND, tuple(message.kinds)))
     if message.statuses:
         conditions.append(NameIn(COLUMNS["status"], frozenset(message.statuses)))
@@ -241,16 +243,11 @@ def _text_conditions(column: Column, asked: report_pb2.ColumnRange) -> list[Cond
 
 def _scaled(text: str, places: int, field: str, rounding: str) -> int:
     """A number in units of 10 ** -places, rounded where it has more places."""
-    try:
-        with localcontext() as context:
-            context.prec = 120
-            number = Decimal(text)
-            # The length is bounded before the arithmetic: an exponent must not cost memory.
-            if not number.is_finite() or len(text) > 60 or number.adjusted() > 40 or number.adjusted() < -40:
-                raise InvalidOperation
-            return int(number.scaleb(places).to_integral_value(rounding))
-    except InvalidOperation as error:
-        raise _wrong(field, text, "NUMBER_INVALID", 'write a number such as "150" or "-2.5"') from error
+    if not is_number(text):
+        raise _wrong(field, text, "NUMBER_INVALID", 'write a number such as "150" or "-2.5"')
+    with localcontext() as context:
+        context.prec = 2 * NUMBER_LENGTH_MAX
+        return int(Decimal(text).scaleb(places).to_integral_value(rounding))
 
 
 def _wrong(field: str, value: str, reason: str, mend: str) -> InvalidArgumentError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -24,14 +24,23 @@ STATUS = report_pb2.SUMMARY_DIMENSION_STATUS
 RANK = report_pb2.SUMMARY_DIMENSION_RANK
 KIND = report_pb2.SUMMARY_DIMENSION_KIND
 EVERY = (LEVEL, STATUS, RANK, KIND)
+#: Names of dimensions in a request, repeated ones among them.
+DIMENSIONS_MAX = 100
 
 
-def dimensions_of(asked: Iterable[Dimension]) -> tuple[Dimension, ...]:
+def dimensions_of(asked: Sequence[Dimension]) -> tuple[Dimension, ...]:
     """The dimensions of a request, each once, in its order; all where it names none.
 
     Raises:
-        InvalidArgumentError: One that there is not.
+        InvalidArgumentError: One that there is not, or too many.
     """
+    if len(asked) > DIMENSIONS_MAX:
+        raise InvalidArgumentError(
+            f"dimensions has {len(asked)}: send {DIMENSIONS_MAX} at most",
+            reason="DIMENSION_UNKNOWN",
+            field="dimensions",
+            value=str(len(asked)),
+        )
     chosen = tuple(dict.fromkeys(asked))
     for dimension in chosen:
         if dimension not in EVERY:

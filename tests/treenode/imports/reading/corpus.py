@@ -63,6 +63,9 @@ def _encodings() -> Iterator[BadFile]:
     yield bad("UTF-8 surrogate", surrogate, (4, "note", "UTF-8"))
     nul = spoilt_wide(4, "102,100,100,R,C,C,0,2024-02-29,0.00,a\0b")
     yield bad("NUL in a text", nul, (4, "note", "control"))
+    for told, text in (("a C1 control", "a\u009b31mb"), ("text turned about", "x\u202ey"), ("\u0092", "it\u0092s")):
+        line = spoilt_wide(4, f"102,100,100,R,C,C,0,2024-02-29,0.00,{text}")
+        yield bad(told, line, (4, "note", "terminals obey"))
     yield bad("tab in an id", spoilt(6, "10\t4,103,C,0,2026-11-01,7"), (6, "member_id", "printable ASCII"))
 
 

@@ -87,6 +87,33 @@ def test_volumes_by_type_and_period(tmp_path: Path) -> None:
     }
 
 
+def test_pv_is_the_first_volume_type_where_none_is_called_so(tmp_path: Path) -> None:
+    text = _good(HEADER + ",pv:2026-10", ("a,,A,1,,1,2",))
+    first = _read(tmp_path, text, volume_types=("BV", "CV"), periods=("2026-11",))
+    assert {key: values.tolist() for key, values in first.volumes.items()} == {
+        ("BV", "2026-11"): [100],
+        ("BV", "2026-10"): [200],
+    }
+    named = _read(tmp_path, text, volume_types=("BV", "PV"), periods=("2026-11",))
+    assert list(named.volumes) == [("PV", "2026-11"), ("PV", "2026-10")]
+    assert list(named.further) == list(first.further) == []
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [("gv", "volume type GV, or what FastTree works out"), ("level:2026-11", "level"), ("STATUS:2026-11", "STATUS")],
+)
+def test_a_volume_type_named_like_a_column_is_not_read_over(tmp_path: Path, column: str, words: str) -> None:
+    with pytest.raises(ImportRefusedError) as refused:
+        _read(tmp_path, _good(f"{HEADER},{column}", ("a,,A,1,,1,2",)), volume_types=("PV", "GV"))
+    (row,) = refused.value.refusal.rejected_rows
+    assert (row.line, row.column) == (1, column)
+    assert words in row.reason
+    # Of a log that has such a type, it is read where its period says so.
+    text = _good(f"{HEADER},gv:2026-11", ("a,,A,1,,1,2",))
+    assert _read(tmp_path, text, volume_types=("PV", "GV")).volumes["GV", "2026-11"].tolist() == [200]
+
+
 def test_further_columns_are_what_the_header_declares_and_else_texts_to_the_letter(tmp_path: Path) -> None:
     header = HEADER + ",points:integer,zip,rate:Decimal,since : date,digits,a:b:text,empty"
     lines = (
@@ -146,6 +173,17 @@ def test_gzip_in_members_and_padded(tmp_path: Path) -> None:
     path = tmp_path / "import"
     path.write_bytes(gzip.compress(text[:50]) + gzip.compress(text[50:]) + bytes(512))
     assert len(read_import(path, FileFormat.CSV_GZIP)) == len(GOOD)
+
+
+def test_packs_that_hold_next_to_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "import.csv.gz"
+    whole, nothing, byte = gzip.compress(_good().encode()), gzip.compress(b""), gzip.compress(b"\n")
+    path.write_bytes(whole + nothing * 900)
+    assert len(read_import(path)) == len(GOOD)
+    for packs in (nothing * 2_000, byte * 2_000):
+        path.write_bytes(packs + whole)
+        with pytest.raises(ImportRefusedError, match="gzip packs that hold next to nothing"):
+            read_import(path)
 
 
 def test_a_chain_of_a_hundred_thousand(tmp_path: Path) -> None:

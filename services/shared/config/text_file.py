@@ -1,0 +1,32 @@
+"""Text files that people write: regular files of a bounded size, in UTF-8, with or without a byte order mark."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+_NOT_UTF8 = "it is not UTF-8: save it as UTF-8"
+
+
+def read_text_file(path: Path, bytes_max: int) -> str:
+    """The file's text, without a byte order mark: editors of Windows write one. Blocks: it reads the disk.
+
+    Raises OSError, which says in a few words what is wrong: it can't be read, it is no regular file (a pipe or a device
+    would hold up whoever reads it), it is longer than `bytes_max`, it is no UTF-8.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise OSError(getattr(error, "strerror", None) or "it is no path") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError("it is no regular file")
+    with open(descriptor, "rb") as file:
+        content = file.read(bytes_max + 1)
+    if len(content) > bytes_max:
+        raise OSError(f"it is longer than {bytes_max:,} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(_NOT_UTF8) from error

@@ -1,0 +1,148 @@
+"""What an HTTP port bears: connections that say nothing, and browsers that were sent there by somebody else's page."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Collection, Iterable
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+#: What a connection has to have said its first request in, in seconds, and how long it may rest after an answer.
+HEAD_S = 10.0
+KEEPALIVE_S = 15.0
+#: Connections at once; when there are more, the one that has said nothing for the longest goes.
+CONNECTIONS_MAX = 1_000
+#: Names under which no stranger can have a page: nobody can register them.
+_PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc")
+_HEAD_END = b"\r\n\r\n"
+
+
+def own_names(names: Iterable[str]) -> frozenset[str]:
+    """Names by which this machine may be called, the machine's own among them."""
+    return frozenset(name.lower().rstrip(".") for name in (socket.gethostname(), *names) if name)
+
+
+def host_problem(host: str, names: Collection[str]) -> str | None:
+    """Why a request's Host is none of ours; None where it is. `names`: from `own_names`.
+
+    A page of a stranger whose name leads to this machine (DNS rebinding) has the browser of whoever opens it ask here,
+    under that name. So beside addresses, names without a dot and names that nobody can register, only known names pass.
+    """
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
+    name = name.lower().rstrip(".")
+    if "." not in name or name in names or name.endswith(_PRIVATE_ENDS) or _is_address(name):
+        return None
+    return "this port answers no such name: call it by its address, or name the host in cluster.http_hosts"
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]").partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def host_check(names: Collection[str], open_paths: Collection[str]) -> Middleware:
+    """The middleware; `open_paths` tell nothing but yes or no, to whatever asks."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        host = request.headers.get("Host", "")
+        if request.path not in open_paths and (problem := host_problem(host, names)):
+            raise web.HTTPMisdirectedRequest(text=problem + "\n")
+        return await handler(request)
+
+    return check
+
+
+class PatientSite(web.BaseSite):
+    """Listens, and bears no more connections than are good for the service; see the constants."""
+
+    def __init__(self, runner: web.BaseRunner, host: str, port: int, head_s: float = HEAD_S) -> None:
+        super().__init__(runner)
+        self._host, self._port, self._head_s = host, port, head_s
+        #: Those that have said nothing whole yet, the oldest first.
+        self._silent: dict[_Connection, None] = {}
+        self.connections = 0
+
+    @property
+    def name(self) -> str:
+        """As aiohttp tells it."""
+        return f"http://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        """Listens. Raises OSError."""
+        await super().start()
+        server = self._runner.server
+        if server is None:
+            raise RuntimeError("the runner is not set up")
+        self._server = await asyncio.get_running_loop().create_server(
+            lambda: _Connection(self, server()), self._host, self._port
+        )
+
+    def opened(self, connection: _Connection) -> None:
+        """One more."""
+        self.connections += 1
+        self._silent[connection] = None
+        if self.connections > CONNECTIONS_MAX:
+            next(iter(self._silent)).abort()
+        asyncio.get_running_loop().call_later(self._head_s, self._give_up, connection)
+
+    def heard(self, connection: _Connection) -> None:
+        """It has said its first request."""
+        self._silent.pop(connection, None)
+
+    def closed(self, connection: _Connection) -> None:
+        """One less."""
+        self.connections -= 1
+        self._silent.pop(connection, None)
+
+    def _give_up(self, connection: _Connection) -> None:
+        if connection in self._silent:
+            connection.abort()
+
+
+class _Connection(asyncio.Protocol):
+    """Hands everything on, and notes when the head of the first request is whole."""
+
+    def __init__(self, site: PatientSite, inner: asyncio.Protocol) -> None:
+        self._site = site
+        self._inner = inner
+        self._transport: asyncio.Transport | None = None
+        #: The last bytes of an unfinished head; None once it was whole.
+        self._end: bytes | None = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # a stream's
+        self._site.opened(self)
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._end is not None:
+            known = self._end + data
+            self._end = None if _HEAD_END in known else known[1 - len(_HEAD_END) :]
+            if self._end is None:
+                self._site.heard(self)
+        self._inner.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._site.closed(self)
+        self._inner.connection_lost(exc)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def abort(self) -> None:
+        """Ends it at once."""
+        if self._transport is not None:
+            self._transport.abort()

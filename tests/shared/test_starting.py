@@ -1,0 +1,34 @@
+"""A service that is asked to end before it has started ends at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+_SERVICE = """
+import asyncio, time
+from services.shared.serving.process import configure_logging, run
+
+async def start():
+    print("starts", flush=True)
+    await asyncio.to_thread(time.sleep, 600)
+
+configure_logging("slow", "INFO")
+run(start)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_end_is_heard_while_it_starts(number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVICE], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "starts\n"
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "ends before it has started" in told

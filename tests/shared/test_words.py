@@ -1,0 +1,37 @@
+"""Errors of the system and of libraries, in words for people."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from services.shared.domain.sentences import system_words
+from services.shared.files.sqlite_words import sqlite_words
+
+
+def test_an_error_of_the_system_is_its_file_and_its_words(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - whichever the system gives
+        (tmp_path / "nothing").read_bytes()
+    assert system_words(raised.value) == f"{tmp_path / 'nothing'}: No such file or directory"
+    assert system_words(OSError("can't listen on host:1")) == "can't listen on host:1"
+    assert system_words(ValueError("x")) == "x"
+
+
+def test_what_is_no_database_is_said_so(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    path.write_bytes(b"x" * 4096)
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.DatabaseError) as raised:
+        connection.execute("SELECT * FROM log")
+    connection.close()
+    assert sqlite_words(raised.value) == "it is no database"
+
+
+def test_what_nobody_thought_of_stays_in_the_librarys_words() -> None:
+    connection = sqlite3.connect(":memory:")
+    with pytest.raises(sqlite3.Error) as raised:
+        connection.execute("SELECT * FROM nowhere")
+    connection.close()
+    assert sqlite_words(raised.value) == "no such table: nowhere"
