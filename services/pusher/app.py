@@ -31,7 +31,7 @@ from services.pusher.fanout.runner import FanOut, PusherIdentity
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
-from services.pusher.imports.intake import ImportIntake
+from services.pusher.imports.intake import ImportIntake, known_columns
 from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import LoadSource, RolloutRunner
 from services.pusher.imports.since_export import SinceExport
@@ -99,7 +99,9 @@ class Pusher:
         self.admission = AdmissionRunner(
             settings.admission, store.ends().last, self.writer.append, lambda: self.door.rules, self.draining
         )
-        self.intake = ImportIntake(store, self.files, self.catalog, self.since_export, tell)
+        self.intake = ImportIntake(
+            store, self.files, self.catalog, self.since_export, lambda: known_columns(self.door.rules), tell
+        )
         identity = PusherIdentity(cluster.name, self._address, history.founding)
         in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)

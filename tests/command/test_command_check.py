@@ -79,3 +79,59 @@ async def test_what_can_not_be_is_said_in_one_line(
     assert ran.code != 0
     assert told in ran.err.splitlines()[-1]
     assert (tmp_path / "own.csv").read_bytes() == csv_file(*GOOD, "200,,A,x,,1")
+
+
+async def test_another_form_is_seen_and_offered(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    rows = [row.replace(",", ";") for row in GOOD] + ["200;100;A;x;13/14/2024;1.00"]
+    own = csv_file(*rows, header="REP_ID;SPONSOR;Status;Rank;Joined_On;PV").replace(b"REP_ID", b"DISTRIBUTOR_ID")
+    (tmp_path / "own.csv").write_bytes(own)
+    ran = await fasttree("import", "own.csv", "--check", "--refused", "refused.csv")
+    assert ran.out.splitlines()[:8] == [
+        "own.csv is of another form than imports have; it seems that",
+        "  columns are separated by ;  (--separator ';')",
+        "  DISTRIBUTOR_ID looks like member_id  (--map member_id=DISTRIBUTOR_ID)",
+        "  SPONSOR looks like sponsor_id  (--map sponsor_id=SPONSOR)",
+        "Read so:",
+        "own.csv: 7 rows, 1 of them refused",
+        '  1 x column Rank: "x" is not a whole number: write a rank from 0 to 32767',
+        "    line 8",
+    ]
+    written = (tmp_path / "refused.csv").read_text().splitlines()
+    assert written[0] == "line;column;reason;DISTRIBUTOR_ID;SPONSOR;Status;Rank;Joined_On;PV"
+    assert written[1].startswith("8;Rank;")
+    assert written[1].endswith(";200;100;A;x;13/14/2024;1.00")
+
+
+async def test_a_profile_is_kept_and_read(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    own = csv_file(*(row.replace(",", ";") for row in GOOD), header="NO;SPONSOR_ID;STATUS;RANK;JOINED_ON;PV")
+    (tmp_path / "own.csv").write_bytes(own)
+    options = ("--map", "member_id=NO", "--separator", ";", "--save-profile", "office.toml")
+    ran = await fasttree("import", "own.csv", "--check", *options)
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "own.csv: 6 rows, all good")
+    assert (tmp_path / "office.toml").read_text() == 'separator = ";"\n\n[columns]\n"member_id" = "NO"\n'
+    again = await fasttree("import", "own.csv", "--check", "--profile", "office.toml", "--json")
+    assert (again.code, again.json["good"], again.json["guesses"]) == (0, True, [])
+    assert again.json["command"] == "fasttree import own.csv --map member_id=NO --separator ';'"
+    wrong = await fasttree("import", "own.csv", "--check", "--profile", "office.toml", "--map", "member_id=NUMBER")
+    assert 'the header has no column "NUMBER"; it has "NO", "SPONSOR_ID"' in wrong.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--map", "member_id"), "write NAME=HEADER"),
+        (("--separator", "::"), 'separator: "::" is none: write one of , ; | or tab'),
+        (("--date-format", "M/D/Y"), "write YYYY, MM and DD once each"),
+        (("--decimal", "5"), "write the number 1234.50 as the file has it"),
+        (("--profile", "no.toml"), "--profile no.toml: No such file"),
+        (("--profile", "own.csv"), "--profile own.csv: it is no TOML"),
+        (("--profile", "odd.toml"), "--profile odd.toml: seperator: a profile has the texts separator"),
+        (("--save-profile", "no/such.toml"), "--save-profile no/such.toml: No such file"),
+    ],
+)
+async def test_what_no_form_can_be(arguments: tuple[str, ...], told: str, fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_bytes(csv_file(*GOOD))
+    (tmp_path / "odd.toml").write_text('seperator = ";"\n')
+    ran = await fasttree("import", "own.csv", "--check", *arguments)
+    assert ran.code != 0
+    assert told in ran.err.splitlines()[-1]

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import time
+import unicodedata
 import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from fasttree.client.errors import FastTreeClientError, InvalidArgumentError, call_error
+from fasttree.client.errors import FastTreeClientError, call_error
 from fasttree.client.files import open_regular
 from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
@@ -26,7 +27,17 @@ FINAL_STATES = frozenset(
     {pusher_pb2.IMPORT_STATE_DONE, pusher_pb2.IMPORT_STATE_REFUSED, pusher_pb2.IMPORT_STATE_SUPERSEDED}
 )
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_NAME_LENGTH_MAX = 128
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def upload_name(name: str) -> str:
+    """What a file of any name is uploaded as: letters without their accents, _ for what else a name may not have."""
+    plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
+    fit = _UNFIT.sub("_", plain)
+    if len(fit) > _NAME_LENGTH_MAX:  # what it ends with says how it is packed
+        fit = fit[: _NAME_LENGTH_MAX // 2] + fit[-_NAME_LENGTH_MAX // 2 :]
+    return "_" if fit in ("", ".", "..") else fit
 
 
 class ImportFileError(FastTreeClientError):
@@ -44,6 +55,8 @@ class UploadOptions:
     #: Where no position is named and updates came since the file was written: have the pusher refuse the file
     #: (FailedPreconditionError, UPDATES_SINCE_EXPORT) instead of taking it with a remark.
     ask_first: bool = False
+    #: The form of a company's own CSV file; None: it is written as imports are.
+    profile: pusher_pb2.ImportProfile | None = None
     #: How long to keep trying.
     patience_s: float = 60.0
 
@@ -83,7 +96,8 @@ class Upload:
                     newest_before = max((status.manifest.import_id for status in imports), default=0)
                 for status in imports:
                     manifest = status.manifest
-                    if manifest.import_id > newest_before and manifest.sha256 == self._header.sha256:
+                    uploaded = manifest.uploaded_sha256 or manifest.sha256
+                    if manifest.import_id > newest_before and uploaded == self._header.sha256:
                         return manifest
                 return await self._attempt()
             except grpc.aio.AioRpcError as error:
@@ -93,10 +107,6 @@ class Upload:
                 await asyncio.sleep(wait_s)
 
     def _read_header(self) -> pusher_pb2.UploadImportHeader:
-        if not _FILE_NAME.fullmatch(self._path.name):
-            raise InvalidArgumentError(
-                f"{self._path.name!r} can't be an import's name: use 1 to 128 of A-Z a-z 0-9 . _ -", field="file_name"
-            )
         try:
             with open_regular(self._path) as file:
                 digest = hashlib.file_digest(file, "sha256")
@@ -104,13 +114,14 @@ class Upload:
         except OSError as error:
             raise ImportFileError(f"{self._path} can't be read: {error.strerror}") from None
         return pusher_pb2.UploadImportHeader(
-            file_name=self._path.name,
+            file_name=upload_name(self._path.name),
             size_bytes=state.st_size,
             sha256=digest.digest(),
             as_of_position=self._options.as_of_position,
             force=self._options.force,
             file_age_ms=max(0, int((time.time() - state.st_mtime) * 1_000)),
             ask_first=self._options.ask_first,
+            profile=self._options.profile,
         )
 
     async def _attempt(self) -> types_pb2.ImportManifest:

@@ -185,6 +185,64 @@ class PushUpdatesResponse(_message.Message):
 Global___PushUpdatesResponse: _TypeAlias = PushUpdatesResponse  # noqa: Y015
 
 @_typing.final
+class ImportProfile(_message.Message):
+    """How a company's own CSV file is written; docs/imports.md has the form of what is unset. Such a file is written anew in
+    that form when it is taken, each row on the line that it had.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ColumnsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    SEPARATOR_FIELD_NUMBER: _builtins.int
+    DATE_FORMAT_FIELD_NUMBER: _builtins.int
+    DECIMAL_FIELD_NUMBER: _builtins.int
+    separator: _builtins.str
+    """What separates columns: one of , ; | or a tab. Unset: a comma."""
+    date_format: _builtins.str
+    """How days are written: YYYY, MM and DD once each, with / . - or a blank between them or nothing, such as MM/DD/YYYY."""
+    decimal: _builtins.str
+    """How the number 1234.50 is written in columns of volumes and of other numbers: 1,234.50 or 1.234,50, for example."""
+    @_builtins.property
+    def columns(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """FastTree's name of a column, such as member_id or pv:2026-10, to the file's own; 256 at most. All others keep theirs."""
+
+    def __init__(
+        self,
+        *,
+        columns: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        separator: _builtins.str = ...,
+        date_format: _builtins.str = ...,
+        decimal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "date_format", b"date_format", "decimal", b"decimal", "separator", b"separator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportProfile: _TypeAlias = ImportProfile  # noqa: Y015
+
+@_typing.final
 class UploadImportHeader(_message.Message):
     """What a file is, before its bytes."""
 
@@ -198,6 +256,7 @@ class UploadImportHeader(_message.Message):
     FORCE_FIELD_NUMBER: _builtins.int
     FILE_AGE_MS_FIELD_NUMBER: _builtins.int
     ASK_FIRST_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """Its name, without folders: 1 to 128 of A-Z a-z 0-9 . _ -"""
     format: _types_pb2.ImportFormat.ValueType
@@ -216,6 +275,12 @@ class UploadImportHeader(_message.Message):
     """Where there would be a remark, refuse instead: FAILED_PRECONDITION, UPDATES_SINCE_EXPORT, with the remark as its
     message, before any chunk is taken. For whoever can ask a person.
     """
+    @_builtins.property
+    def profile(self) -> Global___ImportProfile:
+        """The form of the file where it is not that of docs/imports.md. INVALID_ARGUMENT, PROFILE_INVALID: there can be no such
+        profile; FILE_NOT_OF_PROFILE: the file is none of that form, with the faults of its rows by kind.
+        """
+
     def __init__(
         self,
         *,
@@ -227,10 +292,11 @@ class UploadImportHeader(_message.Message):
         force: _builtins.bool = ...,
         file_age_ms: _builtins.int | None = ...,
         ask_first: _builtins.bool = ...,
+        profile: Global___ImportProfile | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "file_age_ms", b"file_age_ms"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "file_age_ms", b"file_age_ms", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "ask_first", b"ask_first", "file_age_ms", b"file_age_ms", "file_name", b"file_name", "force", b"force", "format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "ask_first", b"ask_first", "file_age_ms", b"file_age_ms", "file_name", b"file_name", "force", b"force", "format", b"format", "profile", b"profile", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015

@@ -1380,6 +1380,8 @@ class ImportManifest(_message.Message):
     RULES_FIELD_NUMBER: _builtins.int
     CURRENT_PERIODS_FIELD_NUMBER: _builtins.int
     REMOVAL_RULES_FIELD_NUMBER: _builtins.int
+    UPLOADED_AS_FIELD_NUMBER: _builtins.int
+    UPLOADED_SHA256_FIELD_NUMBER: _builtins.int
     import_id: _builtins.int
     """1, 2, 3, … in the order of upload."""
     file_name: _builtins.str
@@ -1398,6 +1400,12 @@ class ImportManifest(_message.Message):
     """What whoever uploaded it should look at: updates that came between the export and the upload, where nobody said which
     position the export began at. Empty where there is nothing to say.
     """
+    uploaded_as: _builtins.str
+    """In which form the file was uploaded, in one line, where the pusher wrote it anew in the form that nodes read (see
+    ImportProfile); empty: it is as it was uploaded.
+    """
+    uploaded_sha256: _builtins.bytes
+    """SHA-256 of what was uploaded, 32 bytes, where it was written anew."""
     @_builtins.property
     def uploaded_at(self) -> _timestamp_pb2.Timestamp:
         """When the pusher had it whole."""
@@ -1448,10 +1456,12 @@ class ImportManifest(_message.Message):
         rules: Global___Rules | None = ...,
         current_periods: _abc.Iterable[Global___CurrentPeriod] | None = ...,
         removal_rules: _abc.Iterable[Global___CurrentRemovalRule] | None = ...,
+        uploaded_as: _builtins.str = ...,
+        uploaded_sha256: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules", "uploaded_at", b"uploaded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "removal_rules", b"removal_rules", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_at", b"uploaded_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_position", b"as_of_position", "carried_holds", b"carried_holds", "carried_positions", b"carried_positions", "carried_removals", b"carried_removals", "current_periods", b"current_periods", "file_name", b"file_name", "force", b"force", "format", b"format", "import_id", b"import_id", "remark", b"remark", "removal_rules", b"removal_rules", "rules", b"rules", "sha256", b"sha256", "size_bytes", b"size_bytes", "uploaded_as", b"uploaded_as", "uploaded_at", b"uploaded_at", "uploaded_sha256", b"uploaded_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

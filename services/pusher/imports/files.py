@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,11 +12,15 @@ from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.domain.sentences import system_words
+from services.shared.files.checksums import file_sha256
 from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, copy_file
 from services.shared.files.durable import link_durably, remove_leftovers
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.names import check_file_name
 from services.shared.files.threads import in_thread
+from services.shared.mapping.canonical import KnownColumns
+from services.shared.mapping.profile import Profile
+from services.shared.mapping.runner import NotOfProfileError, rewrite_file
 from services.shared.serving.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
 
 _ROOM_LEFT_BYTES = 256 << 20  # for the log: an import must never be what fills the disk
@@ -142,6 +147,33 @@ class ImportFiles(ImportFileStore):
         finally:
             self._give_room(part)
 
+    async def rewritten(
+        self, part: Path, manifest: types_pb2.ImportManifest, profile: Profile, known: KnownColumns
+    ) -> tuple[Path, types_pb2.ImportManifest]:
+        """The file in the form that nodes read, durable, in the place of what was taken in, which is given up.
+
+        Raises:
+            InvalidArgumentError: It is none of the profile's form.
+            OSError: The disk.
+            ResourceExhaustedError: No room.
+        """
+        target = self.part(str(next(self._numbers)))
+        try:
+            await asyncio.to_thread(self._take_room, target, manifest.size_bytes)
+            await rewrite_file(part, target, profile, known)
+            manifest.uploaded_as, manifest.uploaded_sha256 = profile.in_words(), manifest.sha256
+            manifest.size_bytes, manifest.sha256 = await in_thread(_durable, target)
+            return target, manifest
+        except BaseException as error:
+            await in_thread(self.discard, target)
+            if isinstance(error, NotOfProfileError):
+                reason = f"{manifest.file_name}: {error}; nothing was stored, mend the file or the profile"
+                raise InvalidArgumentError(reason, reason="FILE_NOT_OF_PROFILE", field="profile") from error
+            raise
+        finally:
+            self._give_room(target)
+            await in_thread(self.discard, part)
+
     def link(self, old: types_pb2.ImportManifest, new: types_pb2.ImportManifest) -> None:
         """Gives an old import's file a new one's place too, durably. Blocks.
 
@@ -171,6 +203,13 @@ def _size_bytes(file: Path) -> int:
         return file.stat().st_size
     except OSError:
         return 0
+
+
+def _durable(file: Path) -> tuple[int, bytes]:
+    """Makes a file's bytes durable; returns how many, and their SHA-256."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+    return file.stat().st_size, file_sha256(file)
 
 
 def _read_head(file: Path) -> bytes:

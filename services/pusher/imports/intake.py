@@ -16,7 +16,16 @@ from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
-from services.shared.serving.errors import FailedPreconditionError, FastTreeError, InvalidArgumentError
+from services.shared.domain.sentences import system_words
+from services.shared.mapping.canonical import KnownColumns
+from services.shared.mapping.profile import Profile, ProfileError, profile_of
+from services.shared.rules import Rules
+from services.shared.serving.errors import (
+    FailedPreconditionError,
+    FastTreeError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +41,12 @@ class ImportIntake:
         files: ImportFiles,
         catalog: ImportCatalog,
         since_export: SinceExport,
+        known: Callable[[], KnownColumns],
         tell: Callable[[ImportAdded], None],
     ) -> None:
+        """`known`: what the rules at the log's end say of columns."""
         self._store, self._files, self._catalog, self._tell = store, files, catalog, tell
+        self._known = known
         self._since_export = since_export
 
     async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
@@ -53,7 +65,7 @@ class ImportIntake:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidArgumentError("the first message must be the header", field="part")
-        header = first.header
+        header, profile = first.header, _profile_of(first.header)
         # From the start of the upload: what is pushed while the bytes come is not in the file.
         position, remark = header.as_of_position, ""
         if not header.HasField("as_of_position"):
@@ -63,6 +75,13 @@ class ImportIntake:
             if remark and header.ask_first:
                 raise FailedPreconditionError(remark, reason="UPDATES_SINCE_EXPORT", field="as_of_position")
         part, manifest = await self._files.receive(header, requests)
+        if not profile.is_canonical:
+            try:
+                part, manifest = await self._files.rewritten(part, manifest, profile, self._known())
+            except OSError as error:
+                raise ResourceExhaustedError(
+                    f"{header.file_name} can't be written: {system_words(error)}; make room"
+                ) from error
         manifest.as_of_position, manifest.remark = position, remark
         return await self._add(part, manifest)
 
@@ -108,3 +127,17 @@ class ImportIntake:
         if manifest.remark:
             logger.warning("import %d: %s", manifest.import_id, manifest.remark)
         self._tell(ImportAdded(manifest.import_id))
+
+
+def known_columns(rules: Rules) -> KnownColumns:
+    """What rules say of columns."""
+    return KnownColumns(rules.volume_types, {column.name: column.kind for column in rules.columns})
+
+
+def _profile_of(header: pusher_pb2.UploadImportHeader) -> Profile:
+    """The form that the header says. Raises InvalidArgumentError."""
+    form = header.profile
+    try:
+        return profile_of(dict(form.columns), form.separator, form.date_format, form.decimal)
+    except ProfileError as error:
+        raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error

@@ -176,6 +176,7 @@ def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
         "size_bytes": status.manifest.size_bytes,
         "as_of_position": status.manifest.as_of_position,
         "remark": status.manifest.remark,
+        "uploaded_as": status.manifest.uploaded_as,
         "state": _name(pusher_pb2.ImportState, status.state),
         "nodes": [
             {

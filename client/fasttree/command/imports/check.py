@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import click
 
 from fasttree.client import FastTreeClientError
 from fasttree.client.counts import counted
+from fasttree.command.imports.mapping import as_options
 from fasttree.command.output import Progress, print_json
 from fasttree.command.processes import inherited_environment, process_environment
 from fasttree.command.session import CommandError, Session
@@ -30,17 +33,21 @@ _QUIET_S = 3.0
 _FIRST_RULES: dict[str, Any] = {"volume_types": ["PV"], "periods": ["2000-01"], "columns": {}}
 
 
-async def check(session: Session, file: Path, refused: Path | None) -> None:
-    """Tells all that is wrong with the file. Raises CommandError where anything is."""
+async def check(session: Session, file: Path, refused: Path | None, form: Mapping[str, Any]) -> None:
+    """Tells all that is wrong with the file, and raises CommandError where anything is. `form`: what is said of it."""
     paths = _paths(file, refused)
     rules, whose = await _rules(session)
-    report = await _report(session, file, paths | rules)
+    report = await _report(session, file, {**paths, **rules, "profile": form})
+    options = [*as_options(form), *(guess["option"] for guess in report["guesses"] if guess["option"])]
+    retry = " ".join(["fasttree import", shlex.quote(str(file)), *options])
     if session.json:
-        print_json(_as_json(file, report, whose))
+        print_json(_as_json(file, report, whose, retry))
     else:
         _print(file, report, whose, refused)
     if report["refused_rows"] or report["problems"]:
         raise CommandError(f"{file.name} can't be imported as it is; nothing was uploaded")
+    if report["guesses"]:
+        raise CommandError(f"{file.name} can't be imported as it is; if that is what it means: {retry}")
 
 
 def _paths(file: Path, refused: Path | None) -> dict[str, Any]:
@@ -116,14 +123,20 @@ async def _answer(process: asyncio.subprocess.Process, progress: Progress, file:
     return None
 
 
-def _as_json(file: Path, report: dict[str, Any], whose: str) -> dict[str, Any]:
-    good = not report["problems"] and not report["refused_rows"]
+def _as_json(file: Path, report: dict[str, Any], whose: str, retry: str) -> dict[str, Any]:
+    good = not report["problems"] and not report["refused_rows"] and not report["guesses"]
     told = {name: value for name, value in report.items() if name != "type"}
-    return {"file": str(file), "good": good, **told, "rules": whose or "those of the log"}
+    return {"file": str(file), "good": good, **told, "command": retry, "rules": whose or "those of the log"}
 
 
 def _print(file: Path, report: dict[str, Any], whose: str, refused: Path | None) -> None:
     rows = counted(report["rows"], "row")
+    if report["guesses"]:
+        click.echo(f"{file.name} is of another form than imports have; it seems that")
+    for guess in report["guesses"]:
+        click.echo(f"  {guess['says']}" + (f"  ({guess['option']})" if guess["option"] else ""))
+    if report["guesses"]:
+        click.echo("Read so:")
     if report["refused_rows"]:
         click.echo(f"{file.name}: {rows}, {report['refused_rows']:,} of them refused")
     elif report["problems"]:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.client.counts import counted
 from fasttree.command.cluster.commands import import_json
 from fasttree.command.imports.check import check
+from fasttree.command.imports.mapping import as_message, mapping_options, own_form, write_profile
 from fasttree.command.output import Progress, print_json
 from fasttree.command.ranges import POSITION_DIGITS_MAX
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -56,6 +58,12 @@ def import_group(session: Session) -> None:
     --force                take it in spite of the reconciliation's thresholds
     --check                upload nothing: say all that is wrong with the file, at once and by kind; exit code 1 if any
     --refused FILE         with --check: write the refused rows there, each with its reason
+    \b
+    --map NAME=HEADER      a column of the file by FastTree's name: --map member_id=DISTRIBUTOR_ID
+    --separator ";"        what separates columns; or | or tab
+    --date-format F        how days are written: MM/DD/YYYY, DD.MM.YYYY, ...
+    --decimal N            how the number 1234.50 is written: 1,234.50 or 1.234,50, ...
+    --profile FILE.toml    a file that says all four; --save-profile FILE.toml writes it
     """
 
 
@@ -84,6 +92,7 @@ def _parse_position(_context: click.Context, _parameter: click.Parameter, value:
     metavar="FILE",
     help="With --check: write the refused rows there, each with its reason.",
 )
+@mapping_options
 @common_options
 def import_file(
     session: Session,
@@ -93,17 +102,23 @@ def import_file(
     force: bool,
     checks: bool,
     refused: Path | None,
+    save_profile: Path | None,
+    **given: Any,
 ) -> None:
     """Uploads an import file."""
+    form = own_form(**given)
+    if save_profile is not None:
+        write_profile(save_profile, form)
     if refused is not None and not checks:
         raise click.UsageError("--refused goes with --check: a file that is uploaded is refused whole.")
     if checks:
         if wait or force or as_of_position is not None:
             raise click.UsageError("--check uploads nothing: leave out --wait, --force and --as-of-position.")
-        run(check(session, file, refused))
+        run(check(session, file, refused, form))
         return
     asks = as_of_position is None and sys.stdin.isatty() and not session.json
-    run(_import(session, file, UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks), wait))
+    options = UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks, profile=as_message(form))
+    run(_import(session, file, options, wait))
 
 
 @import_group.command("rollback")

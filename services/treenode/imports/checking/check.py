@@ -1,21 +1,28 @@
-"""All that is wrong with an import file, at once and by kind."""
+"""All that is wrong with an import file, at once and by kind; one of another form is read as it seems to be meant."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from services.shared.domain.columns import FurtherKind
+from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
 from services.shared.mapping.faults import FaultKind, RejectedRow
+from services.shared.mapping.guesses import Guess, guess
+from services.shared.mapping.profile import Profile, profile_of
 from services.treenode.imports.checking.refused_rows import write_refused
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, Refusal, read_import
 from services.treenode.imports.reading.source import Progress
 
-#: Refused rows that are written to a file of their own.
+#: Refused rows that are known one by one.
 REFUSED_ROWS_MAX = 1_000_000
 #: What a header must name for its rows to be looked at.
 _LINKS = ("member_id", "sponsor_id")
+#: Share of the time that writing a file anew takes, where that is needed.
+_REWRITING_SHARE = 0.8
 
 
 class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,16 +33,20 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     periods: list[str]
     #: Types of the columns that the log declares, by name.
     columns: dict[str, FurtherKind]
+    #: What is known of the file's form: the fields of a profile, as somebody wrote them.
+    profile: dict[str, Any] = {}
     #: Where the refused rows go; empty: nowhere.
     refused_path: str = ""
 
 
 class CheckReport(msgspec.Struct, frozen=True, kw_only=True, tag="Report"):
-    """What a node would say of the file."""
+    """What would become of the file."""
 
     #: Rows of the file; 0 where they could not be counted.
     rows: int = 0
     refused_rows: int = 0
+    #: How the file was read in spite of what was said of it: it would be refused without these.
+    guesses: tuple[Guess, ...] = ()
     #: What is wrong with the file as a whole, or with its header.
     problems: tuple[RejectedRow, ...] = ()
     #: What is wrong with its rows, the most frequent first.
@@ -47,44 +58,87 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True, tag="Report"):
 
 
 def check_file(request: CheckRequest, progress: Progress = lambda share: None) -> CheckReport:
-    """Reads the file as a node would. Raises OSError where it, or the file of refused rows, can't be."""
-    found = _read(request, ImportLimits(), progress)
-    if isinstance(found, int):
-        return CheckReport(rows=found)
+    """Reads the file as a pusher and a node would. Raises ProfileError, or OSError where it, or the file of refused
+    rows, can't be.
+    """
+    path, known = Path(request.path), KnownColumns(request.volume_types, request.columns)
+    guessed = guess(path, profile_of(**request.profile), known)
+    with tempfile.TemporaryDirectory(prefix="fasttree-check-") as folder:
+        try:
+            rewritten = _rewritten(path, Path(folder) / path.name, guessed.profile, known, progress)
+        except MappingError as error:
+            return CheckReport(guesses=tuple(guessed.guesses), problems=(RejectedRow(0, "", str(error)),))
+        report, refused = _read(request, path if rewritten is None else Path(folder) / path.name, progress, rewritten)
+    written = 0
+    if request.refused_path and refused:
+        written = write_refused(path, Path(request.refused_path), refused, guessed.profile.separator)
+    return msgspec.structs.replace(report, guesses=tuple(guessed.guesses), written_rows=written)
+
+
+def _rewritten(
+    source: Path, target: Path, profile: Profile, known: KnownColumns, progress: Progress
+) -> Rewritten | None:
+    """What became of a file that had to be written anew. Raises MappingError."""
+    if profile.is_canonical:
+        return None
+    return rewrite(source, target, profile, known, lambda share: progress(share * _REWRITING_SHARE))
+
+
+def _read(
+    request: CheckRequest, path: Path, progress: Progress, rewritten: Rewritten | None
+) -> tuple[CheckReport, dict[int, RejectedRow]]:
+    """What is wrong with a file in the form of imports, and its refused rows by line."""
+    told = rewritten or Rewritten()
+    before = _REWRITING_SHARE if rewritten else 0.0
+
+    def further(share: float) -> None:
+        progress(before + share * (1 - before))
+
+    found = _found(request, path, ImportLimits(reported_rows=REFUSED_ROWS_MAX), further)
     problems: tuple[RejectedRow, ...] = ()
-    if not found.kinds:
-        problems = found.rejected_rows
+    if isinstance(found, Refusal) and not found.kinds:
+        problems = tuple(_as_told(row, told) for row in found.rejected_rows)
         # Rows are told along with the header where that lacks nothing that rows need.
-        found = _read(request, ImportLimits(required_columns=_LINKS), progress)
-        if isinstance(found, int):
-            return CheckReport(rows=found, problems=problems)
-        if not found.kinds:
-            return CheckReport(problems=problems, remark="rows are looked at once that is right")
-    written = write_refused(Path(request.path), Path(request.refused_path), found) if request.refused_path else 0
-    return CheckReport(
-        rows=found.rows,
-        refused_rows=found.rejected_count,
+        lax = ImportLimits(reported_rows=REFUSED_ROWS_MAX, required_columns=_LINKS)
+        found = _found(request, path, lax, further)
+        if isinstance(found, Refusal) and not found.kinds:
+            return CheckReport(problems=problems, remark="rows are looked at once that is right"), {}
+    refused, kinds = dict(told.faults), list(told.tally.kinds())
+    if isinstance(found, Refusal):
+        kinds += [kept for kind in found.kinds if (kept := _without_empty(kind, told))]
+        for row in found.rejected_rows:
+            refused.setdefault(row.line, _as_told(row, told))
+        uncounted = found.rejected_count - len(found.rejected_rows)
+    else:
+        uncounted = 0
+    report = CheckReport(
+        rows=found if isinstance(found, int) else found.rows,
+        refused_rows=len(refused) + uncounted + told.fault_count - len(told.faults),
         problems=problems,
-        kinds=found.kinds,
-        remark=found.remark,
-        written_rows=written,
+        kinds=tuple(sorted(kinds, key=lambda kind: (-kind.count, kind.lines))),
+        remark=found.remark if isinstance(found, Refusal) else "",
     )
+    return report, refused
 
 
-def _read(request: CheckRequest, limits: ImportLimits, progress: Progress) -> int | Refusal:
+def _found(request: CheckRequest, path: Path, limits: ImportLimits, progress: Progress) -> int | Refusal:
     """How many rows it has, or why it is refused."""
-    if request.refused_path:
-        limits = msgspec.structs.replace(limits, reported_rows=REFUSED_ROWS_MAX)
+    types, periods = request.volume_types, request.periods
     try:
-        table = read_import(
-            Path(request.path),
-            FileFormat.DETECT,
-            request.volume_types,
-            request.periods,
-            limits,
-            progress,
-            declared=request.columns,
-        )
+        return len(read_import(path, FileFormat.DETECT, types, periods, limits, progress, declared=request.columns))
     except ImportRefusedError as error:
         return error.refusal
-    return len(table)
+
+
+def _as_told(row: RejectedRow, told: Rewritten) -> RejectedRow:
+    """With the column's name in the file."""
+    return msgspec.structs.replace(row, column=told.headers.get(row.column, row.column))
+
+
+def _without_empty(kind: FaultKind, told: Rewritten) -> FaultKind | None:
+    """Without the rows that are empty only since their fields could not be told apart, which is told already."""
+    if not kind.column and told.empty_lines.intersection(kind.lines):
+        lines = tuple(line for line in kind.lines if line not in told.empty_lines)
+        count = kind.count - len(told.empty_lines)
+        return msgspec.structs.replace(kind, count=count, lines=lines) if count else None
+    return msgspec.structs.replace(kind, column=told.headers.get(kind.column, kind.column))

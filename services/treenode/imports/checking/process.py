@@ -17,6 +17,7 @@ import time
 
 import msgspec
 
+from services.shared.mapping.profile import ProfileError
 from services.treenode.imports.checking.check import CheckReport, CheckRequest, check_file
 from services.treenode.imports.process import PROGRESS_S, Checking
 
@@ -41,6 +42,8 @@ def answer(line: bytes) -> CheckReport | Failed:
 
     try:
         return check_file(msgspec.json.decode(line, type=CheckRequest), progress)
+    except ProfileError as error:
+        return Failed(str(error))
     except OSError as error:
         return Failed(f"{error.filename or 'the file'}: {error.strerror or error}")
 

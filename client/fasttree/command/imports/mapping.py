@@ -1,0 +1,120 @@
+"""What options, or a profile in a file, say of the form of a company's own CSV file. Whether it can be is for the
+services to say: they know what columns, days and numbers are.
+"""
+
+from __future__ import annotations
+
+import shlex
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from fasttree.command.session import CommandError
+from fasttree.v1 import pusher_pb2
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_TEXTS = ("separator", "date_format", "decimal")
+_BYTES_MAX = 64 << 10
+
+
+def mapping_options(command: Command) -> Command:
+    """Adds the options; the command gets their values as keyword arguments of `own_form`."""
+    options = [
+        click.option(
+            "--map",
+            "maps",
+            multiple=True,
+            metavar="NAME=HEADER",
+            help="FastTree's name of a column, and the file's: --map member_id=DISTRIBUTOR_ID.",
+        ),
+        click.option("--separator", default="", metavar="; | tab", help="What separates columns, where no comma does."),
+        click.option("--date-format", default="", metavar="MM/DD/YYYY", help="How days are written."),
+        click.option("--decimal", default="", metavar="1,234.50", help="How the number 1234.50 is written."),
+        click.option(
+            "--profile",
+            "profile_file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE.toml",
+            help="A file that says all of this; what is given beside it goes before it.",
+        ),
+        click.option(
+            "--save-profile",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE.toml",
+            help="Keep what is said of the form in a file.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def own_form(
+    maps: tuple[str, ...], separator: str, date_format: str, decimal: str, profile_file: Path | None
+) -> dict[str, Any]:
+    """The fields of the profile that somebody gave. Raises UsageError, or CommandError for the file."""
+    given = _read(profile_file) if profile_file is not None else {}
+    columns: dict[str, str] = dict(given.get("columns", {}))
+    for each in maps:
+        name, equals, header = each.partition("=")
+        if not equals or not name.strip() or not header.strip():
+            raise click.UsageError(f"--map {each[:80]!r}: write NAME=HEADER, such as member_id=DISTRIBUTOR_ID.")
+        columns[name.strip()] = header.strip()
+    texts = {"separator": separator, "date_format": date_format, "decimal": decimal}
+    given |= {name: text for name, text in texts.items() if text}
+    return given | ({"columns": columns} if columns else {})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _BYTES_MAX:
+            raise CommandError(f"--profile {path}: more than {_BYTES_MAX:,} bytes: a profile is a few lines")
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise CommandError(f"--profile {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"--profile {path}: it is no TOML: {error}") from None
+    for name, value in found.items():
+        columns = (
+            name == "columns" and isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
+        )
+        if not columns and not (name in _TEXTS and isinstance(value, str)):
+            raise CommandError(
+                f"--profile {path}: {name[:80]}: a profile has the texts {', '.join(_TEXTS)}, and a table [columns] of "
+                'lines such as member_id = "DISTRIBUTOR_ID"'
+            )
+    return found
+
+
+def write_profile(path: Path, form: Mapping[str, Any]) -> None:
+    """Writes a file that `--profile` reads. Raises CommandError."""
+    lines = [f"{name} = {_quoted(form[name])}" for name in _TEXTS if name in form]
+    if columns := form.get("columns"):
+        lines += ["", "[columns]", *(f"{_quoted(name)} = {_quoted(header)}" for name, header in columns.items())]
+    try:
+        path.write_text("\n".join(lines).lstrip() + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--save-profile {path}: {error.strerror or error}") from None
+
+
+def _quoted(text: str) -> str:
+    """A TOML string."""
+    escaped = "".join(
+        f"\\u{ord(each):04x}" if each in '\\"' or ord(each) < 32 or ord(each) == 127 else each for each in text
+    )
+    return f'"{escaped}"'
+
+
+def as_message(form: Mapping[str, Any]) -> pusher_pb2.ImportProfile | None:
+    """For the upload; None where nothing is said."""
+    return pusher_pb2.ImportProfile(**form) if form else None
+
+
+def as_options(form: Mapping[str, Any]) -> list[str]:
+    """What to type for it."""
+    options = [f"--map {shlex.quote(f'{name}={header}')}" for name, header in form.get("columns", {}).items()]
+    return options + [f"--{name.replace('_', '-')} {shlex.quote(form[name])}" for name in _TEXTS if form.get(name)]

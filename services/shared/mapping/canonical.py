@@ -1,0 +1,254 @@
+"""A file in a company's own form, written anew in the form of imports: row for row, each on the line that it has.
+
+What can't be read as the profile says is left empty and told with its line; whether it could be a member's at all is
+for the reader of imports to say, who reads what comes of it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+from services.shared.domain.columns import FurtherKind, declared_column, volume_column
+from services.shared.domain.sentences import quoted
+from services.shared.mapping.faults import RejectedRow, Tally
+from services.shared.mapping.formats import DayFormat, Notation
+from services.shared.mapping.profile import Profile
+from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
+
+#: Faults that are kept one by one; the others are counted.
+FAULTS_KEPT: Final = 1_000_000
+#: What a packed file may unpack to: as nodes have it by default.
+_UNPACKED_BYTES_MAX: Final = 32 << 30
+_UNPACK_FREE_BYTES: Final = 64 << 20
+_UNPACK_RATIO_MAX: Final = 200
+_COLUMNS_SHOWN = 20
+_OTHER_FORMS: Final = {
+    b"PAR1": "a profile is for CSV, and a Parquet file says itself what it holds: rename its columns",
+    b"\xff\xfe": "it is UTF-16: save it as UTF-8",
+    b"\xfe\xff": "it is UTF-16: save it as UTF-8",
+}
+_NEEDS_QUOTES = re.compile('[",\r\n]')
+_WRITTEN_AT_ONCE_BYTES = 1 << 20
+
+
+class MappingError(Exception):
+    """The file as a whole can't be read with this profile: one line, with the mend."""
+
+
+@dataclass(frozen=True)
+class KnownColumns:
+    """What tells days and numbers from texts: the rules of the log."""
+
+    volume_types: Sequence[str] = ("PV",)
+    #: Types of the columns that the log declares, by name.
+    declared: Mapping[str, FurtherKind] = field(default_factory=dict)
+
+    def is_volume(self, name: str) -> bool:
+        """Whether a column of that name holds volumes."""
+        return name.lower() in {"pv", *map(str.lower, self.volume_types)} or volume_column(name) is not None
+
+    def kind(self, name: str) -> str:
+        """What a column of that name holds: "date", "number" or "text". Ids, ranks and legs are no numbers here."""
+        if name.lower() == "joined_on":
+            return "date"
+        if self.is_volume(name):
+            return "number"
+        try:
+            plain, kind = declared_column(name)
+        except ValueError:
+            return "text"
+        kind = {each.lower(): kind for each, kind in self.declared.items()}.get(plain.lower(), kind)
+        return {"date": "date", "integer": "number", "decimal": "number"}.get(kind or "text", "text")
+
+
+@dataclass
+class Rewritten:
+    """What became of the rows."""
+
+    rows: int = 0
+    #: How columns that have another name now are told of, by that one: "DISTRIBUTOR_ID (member_id)".
+    headers: dict[str, str] = field(default_factory=dict)
+    #: Rows that could not be read as the profile says, by line: the first fault of each.
+    faults: dict[int, RejectedRow] = field(default_factory=dict)
+    fault_count: int = 0
+    tally: Tally = field(default_factory=Tally)
+    #: Lines of rows that stand there empty, since their fields could not be told apart.
+    empty_lines: set[int] = field(default_factory=set)
+
+
+def rewrite(
+    source: Path,
+    target: Path,
+    profile: Profile,
+    known: KnownColumns,
+    progress: Callable[[float], None] = lambda share: None,
+) -> Rewritten:
+    """Writes the file in the form of imports, packed where it is packed. Blocks for seconds on large files.
+
+    Raises MappingError, or OSError.
+    """
+    with source.open("rb") as file:
+        head = file.read(4)
+    for magic, reason in _OTHER_FORMS.items():
+        if head.startswith(magic):
+            raise MappingError(reason)
+    is_packed, size_bytes = head.startswith(b"\x1f\x8b"), source.stat().st_size
+    try:
+        with open_unpacked(source) as reading, _writing(target, is_packed=is_packed) as write:
+            bounded = _Bounded(reading, size_bytes, progress) if is_packed else _Told(reading, size_bytes, progress)
+            return _Rewriting(profile, known).run(read_rows(cast("BinaryIO", bounded), profile.separator), write)
+    except RowTooLongError as error:
+        raise MappingError(str(error)) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise MappingError(f"its gzip stream is damaged or was cut off ({error}): send it again") from error
+
+
+class _Rewriting:
+    """One file."""
+
+    def __init__(self, profile: Profile, known: KnownColumns) -> None:
+        self._profile, self._known = profile, known
+        self._found = Rewritten()
+        #: Places of columns of days and numbers, how each is told of, and what turns a value.
+        self._turned: list[tuple[int, str, DayFormat | Notation]] = []
+
+    def run(self, rows: Iterator[Row], write: Callable[[str], None]) -> Rewritten:
+        header = next(rows, None)
+        if header is None:
+            raise MappingError("it holds no line: a header line and at least one member are needed")
+        write(self._header(header))
+        empty = ""  # lines at the file's end are no rows
+        for row in rows:
+            if row.text.strip("\r\n"):
+                write(empty + self._row(row))
+                empty = ""
+                self._found.rows += 1
+            else:
+                empty += "\n" * row.text.count("\n")
+                if len(empty) > _WRITTEN_AT_ONCE_BYTES:
+                    raise MappingError(f"line {row.line}: more than {_WRITTEN_AT_ONCE_BYTES:,} empty lines end here")
+        return self._found
+
+    def _header(self, row: Row) -> str:
+        names = [name.strip() for name in row.fields]
+        if row.problem or any(each in "".join(names) for each in "\r\n"):
+            raise MappingError(f"line 1: {row.problem or 'the header'} goes on over a line's end: it stands on line 1")
+        new_names = _by_place(self._profile.columns, names)
+        self._found.headers = {new: f"{names[place]} ({new})" for place, new in new_names.items()}
+        header = [new_names.get(place, name) for place, name in enumerate(names)]
+        turns = {"date": self._profile.day_format, "number": self._profile.notation}
+        for place, name in enumerate(header):
+            turn = turns.get(self._known.kind(name))
+            if turn is not None:
+                self._turned.append((place, self._found.headers.get(name, name), turn))
+        return _line(header)
+
+    def _row(self, row: Row) -> str:
+        if row.problem:
+            self._fault(row.line, "", "", row.problem)
+            self._found.empty_lines.add(row.line)
+            return "\n" * max(1, row.text.count("\n"))
+        fields = row.fields
+        for place, name, turn in self._turned:
+            if place < len(fields) and (text := fields[place]):
+                turned = turn.canonical(text)
+                if turned is None:
+                    self._fault(row.line, name, turn.problem, turn.problem.format(value=quoted(text)))
+                fields[place] = turned or ""
+        return _line(fields)
+
+    def _fault(self, line: int, column: str, kind: str, reason: str) -> None:
+        found, row = self._found, RejectedRow(line, column, reason)
+        found.tally.add((column, kind), 1, [row])
+        if line not in found.faults:
+            found.fault_count += 1
+            if len(found.faults) < FAULTS_KEPT:
+                found.faults[line] = row
+
+
+def _by_place(columns: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
+    """The new name of each column that gets one, by its place. Raises MappingError for those that the file has not."""
+    lowered = [name.lower() for name in names]
+    places: dict[int, str] = {}
+    missing = []
+    for new, header in columns.items():
+        wanted = header.strip()
+        found = [place for place, name in enumerate(names) if name == wanted]
+        found = found or [place for place, name in enumerate(lowered) if name == wanted.lower()]
+        if len(found) > 1:
+            raise MappingError(f"line 1: the header has {quoted(wanted)} twice: which one is {new}?")
+        if found:
+            places[found[0]] = new
+        else:
+            missing.append(quoted(wanted))
+    if missing:
+        has = ", ".join(quoted(name) for name in names[:_COLUMNS_SHOWN]) + (
+            ", …" if len(names) > _COLUMNS_SHOWN else ""
+        )
+        raise MappingError(f"line 1: the header has no column {', '.join(missing[:_COLUMNS_SHOWN])}; it has {has}")
+    return places
+
+
+def _line(fields: Sequence[str]) -> str:
+    line = ",".join(fields)
+    if line.count(",") >= len(fields) or _NEEDS_QUOTES.search(line.replace(",", "")):
+        line = ",".join('"' + text.replace('"', '""') + '"' if _NEEDS_QUOTES.search(text) else text for text in fields)
+    return line + "\n"
+
+
+class _Told:
+    """A file that tells how far it was read."""
+
+    def __init__(self, file: BinaryIO, size_bytes: int, progress: Callable[[float], None]) -> None:
+        self._file, self._size_bytes, self._progress = file, size_bytes, progress
+        self._read_bytes = 0
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(size)
+        self._read_bytes += len(data)
+        self._progress(min(1.0, self._read_bytes / max(1, self._size_bytes)))
+        return data
+
+
+class _Bounded(_Told):
+    """A packed file that must not unpack to more than one may."""
+
+    def read(self, size: int) -> bytes:
+        data = super().read(size)
+        if self._read_bytes > min(_UNPACKED_BYTES_MAX, max(_UNPACK_FREE_BYTES, _UNPACK_RATIO_MAX * self._size_bytes)):
+            raise MappingError(f"it unpacks to more than {_UNPACK_RATIO_MAX} times its size: it is taken for a bomb")
+        return data
+
+
+@contextmanager
+def _writing(target: Path, *, is_packed: bool) -> Iterator[Callable[[str], None]]:
+    """Takes texts for a new file, many at a time."""
+    kept: list[str] = []
+    kept_bytes = 0
+
+    def flush() -> None:
+        writing.write("".join(kept).encode("utf-8", "surrogateescape"))
+        kept.clear()
+
+    def write(text: str) -> None:
+        nonlocal kept_bytes
+        kept.append(text)
+        kept_bytes += len(text)
+        if kept_bytes >= _WRITTEN_AT_ONCE_BYTES:
+            flush()
+            kept_bytes = 0
+
+    with target.open("wb") as file:
+        writing = (
+            cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0)) if is_packed else file
+        )
+        with writing:
+            yield write
+            flush()

@@ -1,0 +1,51 @@
+"""Has a file written anew by a process of its own (`process.py`)."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import msgspec
+
+from services.shared.mapping.canonical import KnownColumns
+from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, RewriteRequest
+from services.shared.mapping.profile import Profile
+
+
+class NotOfProfileError(Exception):
+    """The file is none of the profile's form: one line, with its faults by kind."""
+
+
+async def rewrite_file(source: Path, target: Path, profile: Profile, known: KnownColumns) -> None:
+    """Writes the file in the form of imports; nothing is durable yet.
+
+    Raises:
+        NotOfProfileError: It is none of that form.
+        OSError: The disk; or the process died, which the text says.
+    """
+    request = RewriteRequest(
+        source=str(source),
+        target=str(target),
+        profile=profile,
+        volume_types=list(known.volume_types),
+        columns=dict(known.declared),
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "services.shared.mapping.process"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, _ = await process.communicate(msgspec.json.encode(request) + b"\n")
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if not out:
+        raise OSError(0, f"the process that reads it with its profile ended with code {process.returncode}")
+    answer = msgspec.json.decode(out, type=Answer)
+    if isinstance(answer, NotOfProfile):
+        raise NotOfProfileError(answer.reason)
+    if isinstance(answer, DiskFailed):
+        raise OSError(answer.number, answer.reason)

@@ -1,0 +1,76 @@
+"""A company's own file is written anew when it is taken, or refused with all that is not as its profile says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttree.client import Client, Endpoints, InvalidArgumentError, UploadOptions
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.app import Pusher
+from services.shared.files.checksums import file_sha256
+from tests.newcomer_file import FILE_NAME, NAMES, newcomer_csv
+from tests.pusher.running_pusher import running_pusher
+
+PROFILE = pusher_pb2.ImportProfile(columns=NAMES, separator=";", date_format="MM/DD/YYYY", decimal="1,234.50")
+
+
+async def _upload(pusher: Pusher, path: Path, profile: pusher_pb2.ImportProfile) -> types_pb2.ImportManifest:
+    endpoints = Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")
+    async with Client(endpoints) as client:
+        return await client.upload_import(path, UploadOptions(profile=profile))
+
+
+async def test_a_file_of_another_form_is_kept_in_that_of_imports(tmp_path: Path) -> None:
+    own = tmp_path / FILE_NAME
+    own.write_bytes(newcomer_csv())
+    async with running_pusher(tmp_path) as pusher:
+        manifest = await _upload(pusher, own, PROFILE)
+        kept = pusher.files.path(manifest)
+        assert kept.read_bytes().startswith(
+            b"member_id,sponsor_id,placement_id,placement_leg,KIND,STATUS,RANK,joined_on,"
+        )
+        assert (manifest.size_bytes, manifest.sha256) == (kept.stat().st_size, file_sha256(kept))
+        assert manifest.uploaded_sha256 == file_sha256(own)
+        assert manifest.uploaded_as.endswith('separator ";", days as MM/DD/YYYY, numbers as 1,234.50')
+        assert manifest.file_name == "Mitglieder_Marz_2024__Export_.csv"
+        assert pusher.files.problem(manifest) is None
+        assert list(pusher.files.incoming.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "profile", "told"),
+    [
+        (b"DISTRIBUTOR_ID\n1\n", {"columns": {"member_id": "ID"}}, 'has no column "ID"; it has "DISTRIBUTOR_ID"'),
+        (
+            b"id;pv\n1;1.5\n2;x\n",
+            {"separator": ";", "decimal": "1.234,50"},
+            "2 rows are not as the profile says: 2 x column pv",
+        ),
+        (b"PAR1" + bytes(20), {"separator": ";"}, "a profile is for CSV"),
+        (b"id\n1\n", {"separator": "::"}, 'profile: separator: "::" is none'),
+        (b"id\n1\n", {"date_format": "M/D/Y"}, 'profile: date_format: "M/D/Y" is none'),
+        (b"id\n1\n", {"columns": {"member_id": "a", "sponsor_id": "A"}}, "stands there twice"),
+    ],
+)
+async def test_what_is_refused_leaves_nothing_behind(
+    content: bytes, profile: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.csv").write_bytes(content)
+    async with running_pusher(tmp_path) as pusher:
+        with pytest.raises(InvalidArgumentError) as refused:
+            await _upload(pusher, tmp_path / "own.csv", pusher_pb2.ImportProfile(**profile))
+        assert told in refused.value.message
+        assert refused.value.reason in ("PROFILE_INVALID", "FILE_NOT_OF_PROFILE")
+        assert list(pusher.files.incoming.iterdir()) == []
+        assert pusher.catalog.newest(1) == []
+
+
+async def test_a_file_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_bytes(b"\xef\xbb\xbfMember_ID\r\n1\r\n")
+    async with running_pusher(tmp_path) as pusher:
+        manifest = await _upload(pusher, tmp_path / "own.csv", pusher_pb2.ImportProfile(separator=","))
+        assert pusher.files.path(manifest).read_bytes() == (tmp_path / "own.csv").read_bytes()
+        assert (manifest.uploaded_as, manifest.uploaded_sha256) == ("", b"")
