@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fasttree.v1 import types_pb2
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster, fake_cluster
 
@@ -90,3 +91,59 @@ async def test_a_reader_that_has_enough_is_no_failure(fasttree: FastTree) -> Non
     process.stdin.write("".join(order(f"o-{number}") for number in range(2, 50)).encode())
     process.stdin.close()
     assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+async def test_orders_as_rows(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
+    rows = "\ufeffUpdate_ID;Member_ID;Amount;Period\r\no-1;m1;12.50;\r\n\r\no-2;m2;-1;2026-11\r\n"
+    (tmp_path / "orders.csv").write_text(rows, encoding="utf-8", newline="")
+    ran = await fasttree("push", "--csv", "orders.csv", "--separator", ";")
+    assert (ran.code, ran.out) == (0, "pushed 2 updates: 2 new; positions 1 to 2\n")
+    orders = [update.volume_posted for update in cluster.pusher.updates]
+    assert [(each.member_id, each.amount_hundredths, each.period) for each in orders] == [
+        ("m1", 1250, ""),
+        ("m2", -100, "2026-11"),
+    ]
+
+
+async def test_members_as_rows_from_standard_input(cluster: FakeCluster, fasttree: FastTree) -> None:
+    rows = (
+        "update_id,member_id,sponsor_id,kind,rank,returning,columns.City\n"
+        'e-1,90001,m1,customer,3,true,"Oslo,\n""North"""\n'
+        "e-2,90002,m1,,,,\n"
+    )
+    ran = await fasttree("push", "-", "--csv", "--change", "member_enrolled", stdin=rows)
+    assert (ran.code, ran.err) == (0, "")
+    first, second = (update.member_enrolled for update in cluster.pusher.updates)
+    assert (first.kind, first.rank, first.returning) == (types_pb2.MEMBER_KIND_CUSTOMER, 3, True)
+    assert dict(first.columns) == {"City": 'Oslo,\n"North"'}
+    assert second == types_pb2.MemberEnrolled(member_id="90002", sponsor_id="m1")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("", "line 1: no header: the first line names fields, some of update_id, member_id"),
+        ("member_id,amount\nm1,1\n", "line 1: the header has no update_id"),
+        (
+            "update_id,membr_id\n",
+            'line 1: there is no field "membr_id" in volume_posted: did you mean member_id? it has',
+        ),
+        ("update_id,amount,Amount\n", 'line 1: the header has "amount" twice'),
+        ("update_id,columns.x\n", 'line 1: there is no field "columns.x" in volume_posted'),
+        ("update_id,member_id,amount\no-1,m1\n", "line 2: the row has 2 fields, the header 3"),
+        ("update_id,member_id,amount\no-1,m1,\n", "line 2: volume_posted has no amount"),
+        ("update_id,member_id,amount\no-1,m1,1e\n", "line 2: "),
+        ('update_id,member_id,amount\n\no-1,"m\n1",1\no-2,"m1,1\n', "line 5: a quote is not closed"),
+        ('update_id,member_id,amount\no-1,"m"1",1"\n', "line 2: its quotes can't be read"),
+    ],
+)
+async def test_a_row_that_is_none_is_named(rows: str, told: str, fasttree: FastTree, tmp_path: Path) -> None:
+    (tmp_path / "orders.csv").write_text(rows)
+    ran = await fasttree("push", "--csv", "orders.csv")
+    assert ran.code == 1
+    assert f"orders.csv, {told}" in ran.err
+
+
+async def test_what_goes_with_rows_alone(fasttree: FastTree) -> None:
+    ran = await fasttree("push", "updates.jsonl", "--change", "member_moved")
+    assert (ran.code, "go with --csv" in ran.err) == (2, True)

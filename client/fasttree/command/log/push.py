@@ -1,4 +1,4 @@
-"""`fasttree push`: updates from JSON lines."""
+"""`fasttree push`: updates from JSON lines, or from rows of CSV."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import click
 
 from fasttree.client import PushOptions, UpdateFormatError, update_from_json
 from fasttree.client.counts import counted
+from fasttree.client.update_json import CHANGES
+from fasttree.command.log.csv_updates import CsvUpdates
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -48,16 +50,29 @@ _VALUES = re.compile(r'"[^"]*"|\S*\d\S*')
     show_default=True,
     help="A receipt means: on the pusher's disk, on one node, on every healthy node.",
 )
+@click.option("--csv", "as_csv", is_flag=True, help="FILE is CSV: a header of fields, an update in each row.")
+@click.option(
+    "--change",
+    type=click.Choice(CHANGES),
+    help="With --csv: what each row is; volume_posted, an order, where not given.",
+)
+@click.option("--separator", type=click.Choice([",", ";", "tab"]), help="With --csv: a comma where not given.")
 @common_options
-def push(session: Session, source: Path, ack: str) -> None:
-    """Pushes updates from JSON lines, one a line.
+def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | None, separator: str | None) -> None:
+    """Pushes updates from JSON lines, one a line, or with --csv from rows, one a row.
 
     \b
     {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
+    \b
+    update_id,member_id,amount
+    order-1,7,12.50
 
     Pushing the same file again is safe: an update_id is taken once. --json prints a receipt for each update.
     """
-    lines, count = Lines(source), Count()
+    if not as_csv and (change or separator):
+        raise click.UsageError("--change and --separator go with --csv: a JSON line says itself what it is.")
+    rows = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",") if as_csv else None
+    lines, count = Lines(source, rows), Count()
     try:
         run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack], patience_s=session.timeout_s)))
     except KeyboardInterrupt:
@@ -164,8 +179,9 @@ def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
 class Lines:
     """Updates from a file or standard input. Reading ends at the first malformed line, which `problem` names."""
 
-    def __init__(self, source: Path) -> None:
-        self._source = source
+    def __init__(self, source: Path, rows: CsvUpdates | None = None) -> None:
+        """`rows`: what makes updates of lines that are no JSON."""
+        self._source, self._rows = source, rows
         self.name = "standard input" if str(source) == "-" else str(source)
         #: The line of each update that has no receipt yet, in order.
         self.numbers: deque[int] = deque()
@@ -173,25 +189,33 @@ class Lines:
 
     async def updates(self) -> AsyncIterator[types_pb2.Update]:
         """One for each line that is not blank."""
-        number = 0
+        number, begun = 0, 1
         try:
             async for line in self._lines():
                 number += 1
                 if number == 1:
                     line = line.removeprefix(codecs.BOM_UTF8)  # some editors of Windows write it
-                if not line.strip():
-                    continue
-                update = update_from_json(line.decode("utf-8"))
-                self.numbers.append(number)
-                yield update
+                if self._rows is None or not self._rows.is_open:
+                    begun = number
+                update = self._update(line.decode("utf-8"))
+                if update is not None:
+                    self.numbers.append(begun)
+                    yield update
+            if self._rows is not None:
+                self._rows.end()
         except UpdateFormatError as error:
-            self.problem = f"{self.name}, line {number}: {error}"
+            self.problem = f"{self.name}, line {begun}: {error}"
         except UnicodeDecodeError:
             self.problem = f"{self.name}, line {number}: not UTF-8: save the file as UTF-8"
         except ValueError:
             self.problem = f"{self.name}, line {number + 1}: longer than {_LINE_BYTES_MAX} bytes; one update a line"
         except OSError as error:
             self.problem = f"{self.name} can't be read: {error.strerror or error}"
+
+    def _update(self, line: str) -> types_pb2.Update | None:
+        if self._rows is not None:
+            return self._rows.line(line)
+        return update_from_json(line) if line.strip() else None
 
     async def _lines(self) -> AsyncIterator[bytes]:
         file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
