@@ -53,6 +53,7 @@ from services.pusher.skips.runner import SkipRunner
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
+from services.shared.mapping.kept import KeptProfiles
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer
@@ -100,7 +101,13 @@ class Pusher:
             settings.admission, store.ends().last, self.writer.append, lambda: self.door.rules, self.draining
         )
         self.intake = ImportIntake(
-            store, self.files, self.catalog, self.since_export, lambda: known_columns(self.door.rules), tell
+            store,
+            self.files,
+            self.catalog,
+            self.since_export,
+            lambda: known_columns(self.door.rules),
+            KeptProfiles(settings.state_path / "profiles"),
+            tell,
         )
         identity = PusherIdentity(cluster.name, self._address, history.founding)
         in_force = self.catalog.history.in_force
@@ -185,17 +192,19 @@ class Pusher:
         settings = self.settings
         work: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = []
         if settings.upload_folder:
-            uploads = UploadFolder(
-                Path(settings.upload_folder),
-                self.intake,
-                self.catalog,
-                self.background,
-                lambda: bool(self.lineage.closed),
-                poll_s=settings.upload_poll_s,
-                stable_s=settings.upload_stable_s,
-                marker_settle_s=settings.upload_marker_settle_s,
-            )
-            work.append((uploads.run, "watches the upload folder"))
+            for profile in ("", *self.intake.profiles.names()):
+                uploads = UploadFolder(
+                    Path(settings.upload_folder) / profile,
+                    self.intake,
+                    self.catalog,
+                    self.background,
+                    lambda: bool(self.lineage.closed),
+                    profile=profile,
+                    poll_s=settings.upload_poll_s,
+                    stable_s=settings.upload_stable_s,
+                    marker_settle_s=settings.upload_marker_settle_s,
+                )
+                work.append((uploads.run, f"watches the upload folder {profile}".rstrip()))
         return [
             *work,
             (self.fan_out.run, "keeps the fan-out's time"),

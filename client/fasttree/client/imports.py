@@ -57,6 +57,8 @@ class UploadOptions:
     ask_first: bool = False
     #: The form of a company's own CSV file; None: it is written as imports are.
     profile: pusher_pb2.ImportProfile | None = None
+    #: Instead of it, the name of one that is kept beside the pusher.
+    profile_name: str = ""
     #: How long to keep trying.
     patience_s: float = 60.0
 
@@ -122,6 +124,7 @@ class Upload:
             file_age_ms=max(0, int((time.time() - state.st_mtime) * 1_000)),
             ask_first=self._options.ask_first,
             profile=self._options.profile,
+            profile_name=self._options.profile_name,
         )
 
     async def _attempt(self) -> types_pb2.ImportManifest:

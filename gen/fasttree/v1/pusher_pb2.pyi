@@ -257,6 +257,7 @@ class UploadImportHeader(_message.Message):
     FILE_AGE_MS_FIELD_NUMBER: _builtins.int
     ASK_FIRST_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    PROFILE_NAME_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
     """Its name, without folders: 1 to 128 of A-Z a-z 0-9 . _ -"""
     format: _types_pb2.ImportFormat.ValueType
@@ -275,6 +276,8 @@ class UploadImportHeader(_message.Message):
     """Where there would be a remark, refuse instead: FAILED_PRECONDITION, UPDATES_SINCE_EXPORT, with the remark as its
     message, before any chunk is taken. For whoever can ask a person.
     """
+    profile_name: _builtins.str
+    """Instead of it, the name of one that is kept beside the pusher."""
     @_builtins.property
     def profile(self) -> Global___ImportProfile:
         """The form of the file where it is not that of docs/imports.md. INVALID_ARGUMENT, PROFILE_INVALID: there can be no such
@@ -293,10 +296,11 @@ class UploadImportHeader(_message.Message):
         file_age_ms: _builtins.int | None = ...,
         ask_first: _builtins.bool = ...,
         profile: Global___ImportProfile | None = ...,
+        profile_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "file_age_ms", b"file_age_ms", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "ask_first", b"ask_first", "file_age_ms", b"file_age_ms", "file_name", b"file_name", "force", b"force", "format", b"format", "profile", b"profile", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position", "_file_age_ms", b"_file_age_ms", "as_of_position", b"as_of_position", "ask_first", b"ask_first", "file_age_ms", b"file_age_ms", "file_name", b"file_name", "force", b"force", "format", b"format", "profile", b"profile", "profile_name", b"profile_name", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__as_of_position: _TypeAlias = _typing.Literal["as_of_position"]  # noqa: Y015
     _WhichOneofArgType__as_of_position: _TypeAlias = _typing.Literal["_as_of_position", b"_as_of_position"]  # noqa: Y015

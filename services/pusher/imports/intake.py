@@ -18,6 +18,7 @@ from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
 from services.shared.domain.sentences import system_words
 from services.shared.mapping.canonical import KnownColumns
+from services.shared.mapping.kept import KeptProfiles
 from services.shared.mapping.profile import Profile, ProfileError, profile_of
 from services.shared.rules import Rules
 from services.shared.serving.errors import (
@@ -42,11 +43,12 @@ class ImportIntake:
         catalog: ImportCatalog,
         since_export: SinceExport,
         known: Callable[[], KnownColumns],
+        profiles: KeptProfiles,
         tell: Callable[[ImportAdded], None],
     ) -> None:
         """`known`: what the rules at the log's end say of columns."""
         self._store, self._files, self._catalog, self._tell = store, files, catalog, tell
-        self._known = known
+        self._known, self.profiles = known, profiles
         self._since_export = since_export
 
     async def upload(self, requests: AsyncIterator[pusher_pb2.UploadImportRequest]) -> types_pb2.ImportManifest:
@@ -65,7 +67,7 @@ class ImportIntake:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidArgumentError("the first message must be the header", field="part")
-        header, profile = first.header, _profile_of(first.header)
+        header, profile = first.header, await asyncio.to_thread(self._profile_of, first.header)
         # From the start of the upload: what is pushed while the bytes come is not in the file.
         position, remark = header.as_of_position, ""
         if not header.HasField("as_of_position"):
@@ -75,15 +77,34 @@ class ImportIntake:
             if remark and header.ask_first:
                 raise FailedPreconditionError(remark, reason="UPDATES_SINCE_EXPORT", field="as_of_position")
         part, manifest = await self._files.receive(header, requests)
-        if not profile.is_canonical:
-            try:
-                part, manifest = await self._files.rewritten(part, manifest, profile, self._known())
-            except OSError as error:
-                raise ResourceExhaustedError(
-                    f"{header.file_name} can't be written: {system_words(error)}; make room"
-                ) from error
+        try:
+            part, manifest = await self._in_form(part, manifest, profile)
+        except OSError as error:
+            raise ResourceExhaustedError(
+                f"{header.file_name} can't be written: {system_words(error)}; make room"
+            ) from error
         manifest.as_of_position, manifest.remark = position, remark
         return await self._add(part, manifest)
+
+    async def _in_form(
+        self, part: Path, manifest: types_pb2.ImportManifest, profile: Profile
+    ) -> tuple[Path, types_pb2.ImportManifest]:
+        """The file in the form of imports. Raises as `ImportFiles.rewritten`."""
+        if profile.is_canonical:
+            return part, manifest
+        return await self._files.rewritten(part, manifest, profile, self._known())
+
+    def _profile_of(self, header: pusher_pb2.UploadImportHeader) -> Profile:
+        """The form that the header says. Raises InvalidArgumentError."""
+        form = header.profile
+        try:
+            if header.profile_name:
+                if header.HasField("profile"):
+                    raise ProfileError("give it, or the name of one that is kept, not both")
+                return self.profiles.read(header.profile_name)
+            return profile_of(dict(form.columns), form.separator, form.date_format, form.decimal)
+        except ProfileError as error:
+            raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error
 
     def _remark_of(self, file: Path, position: int) -> str:
         return self._since_export.remark(position, time.time() - file.stat().st_mtime)
@@ -94,11 +115,15 @@ class ImportIntake:
         return self._store.ends().last
 
     async def take(
-        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True
+        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True, profile: str = ""
     ) -> types_pb2.ImportManifest:
-        """Takes a file of this machine. `named`: somebody said the position. Raises OSError, and as UploadImport."""
+        """Takes a file of this machine. `named`: somebody said the position. `profile`: the name of a kept one.
+        Raises OSError, ProfileError, and as UploadImport.
+        """
+        form = await asyncio.to_thread(self.profiles.read, profile) if profile else Profile()
         remark = "" if named else await asyncio.to_thread(self._remark_of, file, as_of_position)
         part, manifest = await self._files.copy_in(file, file_name)
+        part, manifest = await self._in_form(part, manifest, form)
         manifest.as_of_position, manifest.remark = as_of_position, remark
         return await self._add(part, manifest)
 
@@ -132,12 +157,3 @@ class ImportIntake:
 def known_columns(rules: Rules) -> KnownColumns:
     """What rules say of columns."""
     return KnownColumns(rules.volume_types, {column.name: column.kind for column in rules.columns})
-
-
-def _profile_of(header: pusher_pb2.UploadImportHeader) -> Profile:
-    """The form that the header says. Raises InvalidArgumentError."""
-    form = header.profile
-    try:
-        return profile_of(dict(form.columns), form.separator, form.date_format, form.decimal)
-    except ProfileError as error:
-        raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error

@@ -10,8 +10,9 @@ member_id = "DISTRIBUTOR_ID"
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -20,7 +21,9 @@ from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
 from services.shared.domain.sentences import quoted
 from services.shared.mapping.formats import DayFormat, Notation
 
+PROFILE_BYTES_MAX: Final = 64 << 10
 COLUMNS_MAX: Final = 256
+_FIELDS = ("columns", "separator", "date_format", "decimal")
 SEPARATORS: Final = {",": ",", ";": ";", "|": "|", "\t": "\t", "tab": "\t", "\\t": "\t"}
 _HEADER_LENGTH_MAX = 128
 
@@ -98,3 +101,26 @@ def _check_names(name: str, header: str) -> None:
             f"columns: {name} = {quoted(header)}: write the column's name in the file, up to {_HEADER_LENGTH_MAX} "
             "printable characters"
         )
+
+
+def parse_profile(content: bytes) -> Profile:
+    """The profile of a TOML file. Raises ProfileError."""
+    if len(content) > PROFILE_BYTES_MAX:
+        raise ProfileError(f"more than {PROFILE_BYTES_MAX:,} bytes: a profile is a few lines")
+    try:
+        found = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ProfileError(f"no TOML: {quoted(str(error))}") from None
+    for name, value in found.items():
+        if name not in _FIELDS:
+            raise ProfileError(f"there is no field {quoted(name)} in a profile: it has {', '.join(_FIELDS)}")
+        _check_type(name, value)
+    return profile_of(**found)
+
+
+def _check_type(name: str, value: Any) -> None:
+    if name != "columns":
+        if not isinstance(value, str):
+            raise ProfileError(f"{name}: write a text, in quotes")
+    elif not isinstance(value, dict) or not all(isinstance(header, str) for header in value.values()):
+        raise ProfileError('columns: write a table [columns] of lines such as member_id = "DISTRIBUTOR_ID"')

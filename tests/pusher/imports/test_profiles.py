@@ -13,6 +13,7 @@ from services.pusher.app import Pusher
 from services.shared.files.checksums import file_sha256
 from tests.newcomer_file import FILE_NAME, NAMES, newcomer_csv
 from tests.pusher.running_pusher import running_pusher
+from tests.waiting import until
 
 PROFILE = pusher_pb2.ImportProfile(columns=NAMES, separator=";", date_format="MM/DD/YYYY", decimal="1,234.50")
 
@@ -74,3 +75,53 @@ async def test_a_file_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) ->
         manifest = await _upload(pusher, tmp_path / "own.csv", pusher_pb2.ImportProfile(separator=","))
         assert pusher.files.path(manifest).read_bytes() == (tmp_path / "own.csv").read_bytes()
         assert (manifest.uploaded_as, manifest.uploaded_sha256) == ("", b"")
+
+
+TOML = b"""\xef\xbb\xbfseparator = ";"
+date_format = "MM/DD/YYYY"
+decimal = "1,234.50"
+[columns]
+member_id = "DISTRIBUTOR_ID"
+sponsor_id = "ENROLLER_ID"
+joined_on = "ENROLL_DATE"
+"""
+
+
+async def test_a_kept_profile_goes_by_its_name(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_bytes(newcomer_csv())
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "office.toml").write_bytes(TOML)
+    (tmp_path / "profiles" / "odd.toml").write_text("separator = 5")
+    async with running_pusher(tmp_path) as pusher:
+        endpoints = Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")
+        async with Client(endpoints) as client:
+            manifest = await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name="office"))
+            assert manifest.uploaded_as.startswith("member_id=DISTRIBUTOR_ID, ")
+            for name, told in (
+                ("odd", "odd.toml: separator: write a text, in quotes"),
+                ("none", "there is no profile none"),
+                ("../office", "is no profile's name"),
+                ("done", "is no profile's name"),
+            ):
+                with pytest.raises(InvalidArgumentError) as refused:
+                    await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name=name))
+                assert told in refused.value.message
+            with pytest.raises(InvalidArgumentError, match="not both"):
+                options = UploadOptions(profile_name="office", profile=PROFILE)
+                await client.upload_import(tmp_path / "own.csv", options)
+
+
+async def test_a_folder_of_a_kept_profile_is_watched(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "office.toml").write_bytes(TOML)
+    uploads = tmp_path / "uploads"
+    times: dict[str, Any] = {"upload_poll_s": 0.05, "upload_stable_s": 0.1, "upload_marker_settle_s": 0.0}
+    async with running_pusher(tmp_path, upload_folder=str(uploads), **times) as pusher:
+        for name, content in (("own.csv", newcomer_csv()), ("bad.csv", b"DISTRIBUTOR_ID;ENROLL_DATE\n")):
+            (uploads / "office" / name).write_bytes(content)
+            (uploads / "office" / f"{name}.done").write_bytes(b"")
+        refused = uploads / "office" / "refused" / "bad.csv.result.txt"
+        await until(lambda: refused.exists() and pusher.catalog.newest(1) != [], "one taken, one refused")
+        assert 'the header has no column "ENROLLER_ID"' in refused.read_text()
+        (taken,) = pusher.catalog.newest(2)
+        assert (taken.manifest.file_name, taken.manifest.uploaded_as[:10]) == ("own.csv", "member_id=")

@@ -47,7 +47,7 @@ class Imports:
         self.state = pusher_pb2.IMPORT_STATE_DONE
 
     async def take(
-        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True
+        self, file: Path, file_name: str, as_of_position: int, *, named: bool = True, profile: str = ""
     ) -> types_pb2.ImportManifest:
         content = await asyncio.to_thread(file.read_bytes)
         if content == UNREADABLE:

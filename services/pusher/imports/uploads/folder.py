@@ -69,6 +69,7 @@ _HOW_IT_ENDED = {
 
 class UploadFolder:
     """Watches one folder. While `is_closed`, files lie: the log that they would be as of must not grow.
+    `profile`: the kept one that says the form of its files; empty: that of imports.
 
     Raises:
         OSError: The folder can't be made.
@@ -82,12 +83,13 @@ class UploadFolder:
         background: Background,
         is_closed: Callable[[], bool] = lambda: False,
         *,
+        profile: str = "",
         poll_s: float,
         stable_s: float,
         marker_settle_s: float,
     ) -> None:
         self._folder, self._intake, self._catalog, self._background = folder, intake, catalog, background
-        self._is_closed = is_closed
+        self._is_closed, self._profile = is_closed, profile
         self._poll_s, self._cut_s = poll_s, _CUT_TIMES * stable_s
         self._arrivals = Arrivals(stable_s, marker_settle_s)
         #: What went wrong last, so that the same is not said twice a second.
@@ -236,7 +238,7 @@ class UploadFolder:
             self._left_over.discard(claimed)
         if manifest is None:
             named = not claimed.name.startswith(_TAKING + _AT_END)
-            manifest = await self._intake.take(claimed, name, position, named=named)
+            manifest = await self._intake.take(claimed, name, position, named=named, profile=self._profile)
         told = _TAKEN.format(import_id=manifest.import_id) + _remark_line(manifest)
         result = await asyncio.to_thread(self._finish, claimed, "done", told)
         self._start_following(manifest.import_id, result)
@@ -247,7 +249,7 @@ class UploadFolder:
             manifest = status.manifest
             if (manifest.file_name, manifest.as_of_position) == (name, position):
                 sha256 = await asyncio.to_thread(file_sha256, claimed)
-                return manifest if manifest.sha256 == sha256 else None
+                return manifest if (manifest.uploaded_sha256 or manifest.sha256) == sha256 else None
         return None
 
     def _refuse(self, name: str, reason: str, marker: str = "") -> None:
