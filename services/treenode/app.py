@@ -35,7 +35,7 @@ from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.loading import ImportLoader
 from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
-from services.treenode.kernels.compiling import everything_is_cached, tell_compiling
+from services.treenode.kernels.compiling import tell_compiling
 from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
 from services.treenode.metrics import batch_histogram, declare_figures, declare_period_figures, node_metrics
 from services.treenode.node.runner import NodeRunner, now_s
@@ -56,6 +56,7 @@ from services.treenode.snapshots.recovery import Recovery
 from services.treenode.snapshots.restoring import restore
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import SnapshotStore
+from services.treenode.tree.kernels.kernel_cache import everything_is_cached
 
 #: Exit code of a node that ended because its state could not be trusted any more.
 EXIT_FATAL = 70

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numba
 from numba.core import event
-
-_config: Any = numba.config
 
 
 class _Listener(event.Listener):
@@ -27,13 +23,3 @@ class _Listener(event.Listener):
 def tell_compiling(tell: Callable[[str], None]) -> None:
     """From now on `tell` gets the name of each kernel that this process compiles, as it begins."""
     event.register("numba:compile", _Listener(tell))  # type: ignore[no-untyped-call]
-
-
-def cache_folder() -> Path:
-    """Where this version's compiled kernels are, as `tree/kernels/kernel.py` set it."""
-    return Path(str(_config.CACHE_DIR))
-
-
-def everything_is_cached() -> bool:
-    """Whether `warm_up` has compiled every kernel: loading them is all that is left then."""
-    return (cache_folder() / "complete").exists()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import io
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,12 +27,13 @@ from fasttree.v1 import report_pb2, types_pb2
 from services.shared.rules import rules_of
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
-from services.treenode.kernels.compiling import cache_folder, everything_is_cached, tell_compiling
+from services.treenode.kernels.compiling import tell_compiling
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.gate import ReadGate
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
 from services.treenode.snapshots.state_file import read_state, write_state_to
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree
+from services.treenode.tree.kernels.kernel_cache import FOLDER, everything_is_cached
 from services.treenode.tree.kernels.links import TOP
 from services.treenode.tree.leg_digests import leg_digests
 
@@ -226,9 +228,13 @@ def warm_up_node() -> None:
     warm_up_first_answers()
     built = Tree.from_table(sample_table(), CONFIG, import_id=1, position=0)
     # A node gets its tree out of a file: from the process that built it, or its own snapshot.
-    with tempfile.NamedTemporaryFile(prefix="fasttree-warm-up-") as file:
-        write_state_to(file.fileno(), {}, *built.state())
-        state = read_state(Path(file.name))
+    # In memory: there may be no folder that this process may write to.
+    file = os.memfd_create("fasttree-warm-up")
+    try:
+        write_state_to(file, {}, *built.state())
+        state = read_state(Path(f"/proc/self/fd/{file}"))
+    finally:
+        os.close(file)
     tree = Tree.from_state(state.meta, state.arrays)
     asyncio.run(ask_everything(tree, "m"))
     tree.apply(1, updates("m"))
@@ -296,14 +302,13 @@ def main() -> None:
 
     if everything_is_cached():
         return
-    done = cache_folder() / "complete"
     tell_compiling(tell)
     warm_up_imports()
     warm_up_node()
     if compiled:
         print(f"  {compiled} compiled", file=sys.stderr)
-    if done.parent.is_dir():
-        done.touch()
+    if FOLDER is not None:
+        (FOLDER / "complete").touch()
 
 
 if __name__ == "__main__":

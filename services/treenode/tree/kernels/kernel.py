@@ -8,16 +8,14 @@ recurses. Kernels release the GIL, so a long one may run in a thread. They also 
 from __future__ import annotations
 
 import hashlib
-import re
-import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
-from numba.core import caching
 from numpy.typing import NDArray
+
+from services.treenode.tree.kernels.kernel_cache import FOLDER
 
 Int16s = NDArray[np.int16]
 Int32s = NDArray[np.int32]
@@ -33,69 +31,27 @@ Whole: TypeAlias = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-#: What makes a file count among the sources of kernels. One that only has code that they take over says so.
-_MARKS = (b"@kernel", b"@inlined", b"Kernels know")
-_ROOT = Path(__file__).parents[4]
-_IMPORT = re.compile(rb"^from (services[\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
-_CONSTANT = re.compile(rb"\b_?[A-Z][A-Z0-9_]+\b")
-
-
-def _source_digest() -> str:
-    """Digest of every file of this service that kernels are made of, and of those that they take constants from."""
-    sources = {path: path.read_bytes() for path in (_ROOT / "services" / "treenode").rglob("*.py")}
-    kernels = {path for path, source in sources.items() if any(mark in source for mark in _MARKS)}
-    constants = {
-        _ROOT / f"{module.decode().replace('.', '/')}.py"
-        for path in kernels
-        for module, names in _IMPORT.findall(sources[path])
-        if _CONSTANT.search(names)
-    }
-    digest = hashlib.sha256()
-    for path in sorted(kernels | {path for path in constants if path.is_file()}):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-# Numba keeps a compiled kernel until the kernel's own file changes, not until a kernel that it calls in another file
-# changes, or a constant that it took from there. So each state of the sources gets a folder of its own, and a stale
-# kernel can't be run.
-_config: Any = numba.config
-if _config.CACHE_DIR:
-    _config.CACHE_DIR = str(Path(_config.CACHE_DIR) / _source_digest())
-
-
-# Numba names a compiled kernel by counting those that are there: two processes that compile one kernel for different
-# types at the same time would write the same file, and one of them later run the other's code.
-_process_token = secrets.token_hex(4)
-
-
-def _own_data_name(self: Any, number: int) -> str:
-    return str(self._data_name_pattern.format(number=number)).replace(".nbc", f"-{_process_token}.nbc")
-
-
-_index_file: Any = caching.IndexDataCacheFile
-_index_file._data_name = _own_data_name
-
+_KEPT = FOLDER is not None
 
 #: Numba's own name for leaving reference counts out; its type information does not know it.
 _UNCOUNTED: dict[str, Any] = {"_nrt": False}
 
 
 def kernel(function: Function) -> Function:
-    """Compiles `function` on its first call with each set of types; the result is kept on disk (NUMBA_CACHE_DIR).
+    """Compiles `function` on its first call with each set of types; the result is kept on disk (`kernel_cache.py`).
 
     Without numba's reference counts (`_nrt`): else every call from one kernel to another counts each array in and out
     with two locked instructions, 17 ns a call where the rest takes 2, and many times that with two threads on one
     array. So a kernel can't make arrays: the caller passes them in.
     """
-    return cast(Function, numba.njit(nogil=True, cache=True, **_UNCOUNTED)(function))
+    return cast(Function, numba.njit(nogil=True, cache=_KEPT, **_UNCOUNTED)(function))
 
 
 def kernel_with_gil(function: Function) -> Function:
     """As `kernel`, but it keeps the GIL: for what takes a microsecond or two on the event loop, thousands of times a
     second. Whoever lets the GIL go there gives it to gRPC's thread, and waits 50 microseconds for it to come back.
     """
-    return cast(Function, numba.njit(cache=True, **_UNCOUNTED)(function))
+    return cast(Function, numba.njit(cache=_KEPT, **_UNCOUNTED)(function))
 
 
 def inlined(function: Function) -> Function:
