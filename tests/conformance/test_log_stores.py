@@ -184,3 +184,4 @@ def test_records_are_found_by_how_their_id_begins(store: LogStore) -> None:
     store.trim(3, 100)
     assert [position for position, _ in store.named("a/")] == [5]
     assert store.update_id_at(2) == ""
+    assert [store.update_id_at(position) for position in (2**63, 2**64 - 1)] == ["", ""]

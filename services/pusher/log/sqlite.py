@@ -289,6 +289,9 @@ class SqliteLog(LogStore):
             self._readers.put(connection)
 
     def update_id_at(self, position: int) -> str:
+        first, last = self._ends
+        if not first <= position <= last:
+            return ""  # it may be larger than SQLite's numbers are
         with self._reader() as reader, self._told():
             row = reader.execute("SELECT update_id FROM log WHERE position = ?", (position,)).fetchone()
         return row[0] if row is not None else ""

@@ -7,6 +7,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
+from services.shared.domain.sentences import quoted
+from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.copy.extents import checked_id
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
 from services.treenode.reports.plan.paging import page_size
@@ -22,6 +25,7 @@ class HeldPage:
         """Raises InvalidArgumentError where the request can't be."""
         if request.member_id:
             checked_id(request.member_id, "member_id")
+        _check_prefix(request.update_id_prefix)
         self._request = request
         self._limit = page_size(request.limit, field="limit")
         self._after = _position_of(request) or 0
@@ -57,6 +61,7 @@ def rejected_page(tree: Tree, request: report_pb2.ListRejectedUpdatesRequest) ->
     Raises:
         InvalidArgumentError: The request can't be.
     """
+    _check_prefix(request.update_id_prefix)
     limit, before = page_size(request.limit, field="limit"), _position_of(request)
     listed = [rejected for rejected in tree.rejected() if _begins(rejected, request.update_id_prefix)]
     total = len(listed) if request.update_id_prefix else tree.rejected_count
@@ -65,6 +70,18 @@ def rejected_page(tree: Tree, request: report_pb2.ListRejectedUpdatesRequest) ->
     if len(older) > limit:
         answer.next_page_token = _token(older[-limit].position, request)
     return answer
+
+
+def _check_prefix(prefix: str) -> None:
+    """Raises InvalidArgumentError where no update's id can begin so."""
+    if len(prefix) > UPDATE_ID_LENGTH_MAX or not (prefix.isascii() and prefix.isprintable()):
+        raise InvalidArgumentError(
+            f"update_id_prefix {quoted(prefix)} begins no update_id: send at most {UPDATE_ID_LENGTH_MAX} printable "
+            "ASCII characters",
+            reason="UPDATE_ID_PREFIX_INVALID",
+            field="update_id_prefix",
+            value=prefix,
+        )
 
 
 def _begins(update: NotApplied, prefix: str) -> bool:

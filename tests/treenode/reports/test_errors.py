@@ -129,6 +129,14 @@ CASES: list[tuple[str, Any, grpc.StatusCode, str, str, str]] = [
         "x",
     ),
     (
+        *("ListHeldUpdates", report_pb2.ListHeldUpdatesRequest(update_id_prefix="x" * 65)),
+        *(INVALID, "UPDATE_ID_PREFIX_INVALID", "update_id_prefix", "x" * 65),
+    ),
+    (
+        *("ListRejectedUpdates", report_pb2.ListRejectedUpdatesRequest(update_id_prefix="\x1b")),
+        *(INVALID, "UPDATE_ID_PREFIX_INVALID", "update_id_prefix", "\x1b"),
+    ),
+    (
         *("ListRejectedUpdates", report_pb2.ListRejectedUpdatesRequest(page_token="x")),
         *(INVALID, "PAGE_TOKEN_INVALID", "page_token", "x"),
     ),
