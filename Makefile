@@ -76,6 +76,10 @@ chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make
 	@tools/need ip=iproute2 iptables=iptables
 	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS))
 
+SCALE ?= 1
+attack: $(VENV)/.dev ## What no honest client sends, against a live cluster, SCALE=1 of it; JSON last.
+	$(BIN)/python -m bench.attack --scale $(SCALE)
+
 ROUNDS ?= 20
 bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
 	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)

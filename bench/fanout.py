@@ -27,7 +27,7 @@ from typing import Any
 
 import uvloop
 
-from bench.cluster.cluster import RunningCluster, cpu_s, running_cluster
+from bench.cluster.cluster import RunningCluster, cpu_s, resident_mb, running_cluster
 from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.rivals.postgres_replicas import best_rate
 from fasttree.client import Client, PushOptions
@@ -114,12 +114,6 @@ async def visible_ms(cluster: RunningCluster, member_ids: list[str]) -> tuple[fl
                 raise RuntimeError(f"not taken: {receipt}")
     ordered = sorted(taken_ms[VISIBLE_ORDERS // 10 :])
     return statistics.median(ordered), ordered[int(len(ordered) * 0.99)]
-
-
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    fields = Path(f"/proc/{pid}/statm").read_text().split()
-    return int(fields[1]) * 4096 / 1e6
 
 
 async def node_stopped_mb(cluster: RunningCluster, member_ids: list[str], count: int) -> float:

@@ -57,3 +57,15 @@ def test_a_short_chaos_keeps_every_promise() -> None:
     assert figures["twice"] == 0
     assert figures["digests_equal"] is True
     assert figures["failed_reads"] == 0
+
+
+@pytest.mark.timeout(900)
+def test_a_short_attack_is_held_off() -> None:
+    figures = last_line("bench.attack", "--members", "2000", "--scale", "0.05")
+    assert figures["not_held_off"] == {}
+    assert figures["held_off"] == figures["attacks"]
+    assert figures["role_changes"] == 0
+    assert figures["failed_reads"] == 0
+    assert figures["lost"] == 0
+    assert figures["twice"] == 0
+    assert figures["digests_equal"] is True

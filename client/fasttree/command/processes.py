@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 
 def inherited_environment() -> dict[str, str]:
@@ -12,6 +11,5 @@ def inherited_environment() -> dict[str, str]:
 
 
 def process_environment() -> dict[str, str]:
-    """Compiled kernels are kept between starts, whichever folder we were started in."""
-    cache = os.environ.get("NUMBA_CACHE_DIR") or str(Path.home() / ".cache" / "ha-fasttree" / "numba")
-    return {"NUMBA_CACHE_DIR": cache, "PYTHONUNBUFFERED": "1"}
+    """What is set for every process beside what this one was given."""
+    return {"PYTHONUNBUFFERED": "1"}

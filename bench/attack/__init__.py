@@ -1,0 +1,1 @@
+"""Hostile requests, connections and files against a live cluster: `make attack`."""
