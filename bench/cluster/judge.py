@@ -95,6 +95,9 @@ def teach_skips(tree: Tree, updates: list[types_pb2.Update]) -> None:
 
 
 async def differing_nodes(cluster: RunningCluster, tree: Tree) -> list[str]:
-    """Names of nodes whose digest at the tree's position is another one than the tree's."""
-    await cluster.wait_applied(tree.position)
+    """Names of nodes whose digest at the tree's position is another one than the tree's.
+
+    A node that was away while an import went round may be at the position of the tree before it first.
+    """
+    await cluster.wait_applied(tree.position, import_id=tree.import_id)
     return [name for name in cluster.node_names if (await cluster.digest(name, tree.position)).digest != tree.digest]
