@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos bench bench-tree bench-fanout bench-failover released-api clean
+.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack bench bench-tree bench-fanout bench-failover released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16

@@ -130,6 +130,7 @@ ROOMS = (
         (
             "tests/treenode/tree/test_tree_held.py",
             "tests/treenode/tree/test_tree_settled.py",
+            "tests/treenode/tree/test_tree_failures.py",
             "tests/treenode/tree/test_tree_rules.py",
             "tests/treenode/tree/test_tree_volumes.py",
             "tests/treenode/tree/test_tree_ids.py",
