@@ -16,7 +16,8 @@ _END_HEADERS = 4
 _CANCEL = struct.pack(">I", 8)
 _FLOOD_S = 5.0
 #: Where clients come from outside, and a node's own port. The ports between the services are for those alone
-#: (docs/operations.md): gRPC reads a connection that never stops sending and nothing else, so a flood there costs a role.
+#: (docs/operations.md): gRPC reads a connection that never stops sending and nothing else, so a flood there can
+#: cost a role.
 _VIP = ("vip",)
 _VIP_AND_NODE = ("vip", "report")
 #: Sent at once; small enough that the other side's answer can be seen between two.

@@ -133,12 +133,8 @@ class Pusher:
             "1 while no pushes are taken, since nodes have another past than the log, or have not said: an alarm",
             lambda: bool(self.lineage.closed),
         )
-        self.http = OpsPort(
-            "pusher.http_port",
-            self.metrics,
-            {"/readyz": self._is_ready},
-            names=(settings.listen_host, *cluster.http_hosts),
-        )
+        names = (settings.listen_host, *cluster.http_hosts)
+        self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready}, names=names)
         self.server = self._make_server()
         self.metrics.calls([self.server.calls])
         self.metrics.process(settings.state_path)

@@ -126,9 +126,7 @@ class TreeNode:
         declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
         declare_period_figures(self.metrics, self.periods, self.calls.opened)
         self.debug_pages = DebugPages(self.logs, self.echo)
-        checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
-        names = (self.settings.listen_host, self.settings.host, *self.cluster.http_hosts)
-        self.http = OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes(), names)
+        self.http = self._ops_port()
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
         self.heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
@@ -141,6 +139,11 @@ class TreeNode:
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
         self._log_handler: LogHandler | None = None
+
+    def _ops_port(self) -> OpsPort:
+        checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
+        names = (self.settings.listen_host, self.settings.host, *self.cluster.http_hosts)
+        return OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes(), names)
 
     def _period_keeper(self, folder: Path) -> PeriodKeeper:
         return PeriodKeeper(
