@@ -78,6 +78,8 @@ def test_a_column_is_taken_once_and_none_that_has_its_name(tmp_path: Path) -> No
     assert found.profile.columns == {"sponsor_id": "Upline", "rank": "Title Rank", "joined_on": "Join Date"}
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"PAR1\0\0", bytes(range(256)), gzip.compress(b"a;b\n" * 9, mtime=0)[:-9]])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"PAR1\0\0", bytes(range(256)), gzip.compress(b"a;b\n" * 9, mtime=0)[:-9]]
+)
 def test_what_is_no_csv_is_left_to_whoever_reads_it(content: bytes, tmp_path: Path) -> None:
     assert _guess(content, tmp_path).profile.columns == {}

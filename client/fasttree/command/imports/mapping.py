@@ -14,6 +14,7 @@ import click
 
 from fasttree.command.session import CommandError
 from fasttree.v1 import pusher_pb2
+from services.shared.files.durable import write_durably
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -96,7 +97,7 @@ def write_profile(path: Path, form: Mapping[str, Any]) -> None:
     if columns := form.get("columns"):
         lines += ["", "[columns]", *(f"{_quoted(name)} = {_quoted(header)}" for name, header in columns.items())]
     try:
-        path.write_text("\n".join(lines).lstrip() + "\n", encoding="utf-8")
+        write_durably(path, ("\n".join(lines).lstrip() + "\n").encode())
     except OSError as error:
         raise CommandError(f"--save-profile {path}: {error.strerror or error}") from None
 
