@@ -142,7 +142,7 @@ async def upload_folder(target: Target) -> str:
     for put in items.all_of_them():
         put()
         await _is_taken(target, good, f"after-{put.__name__}.csv")
-        wrong = [path.name for path in (folder / "done").iterdir() if path.name.startswith(("link", "zero", "marker-"))]
+        wrong = [path.name for path in (folder / "done").iterdir() if path.name.startswith(("link.csv", "zero.csv", "pipe.csv", "marker-"))]
         if wrong:
             raise NotHeldOffError(f"taken: {wrong}")
     return "an honest file beside each was taken"
