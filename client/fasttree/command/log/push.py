@@ -219,20 +219,21 @@ class Lines:
 
     async def _lines(self) -> AsyncIterator[bytes]:
         file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
-        with file:
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            with file:
                 while line := file.readline(_LINE_BYTES_MAX + 1):
                     if len(line) > _LINE_BYTES_MAX:
                         raise ValueError(len(line))
                     yield line
-                return
-            # A pipe or a terminal is read as its lines come, so that each is pushed at once.
-            reader = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
-            transport, _ = await asyncio.get_running_loop().connect_read_pipe(
-                lambda: asyncio.StreamReaderProtocol(reader), file
-            )
-            try:
-                while line := await reader.readline():
-                    yield line
-            finally:
-                transport.close()
+            return
+        # A pipe or a terminal is read as its lines come, so that each is pushed at once. The transport closes the file,
+        # when it has let go of it: closed here, its number would be another file's by then.
+        reader = asyncio.StreamReader(limit=_LINE_BYTES_MAX)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), file
+        )
+        try:
+            while line := await reader.readline():
+                yield line
+        finally:
+            transport.close()
