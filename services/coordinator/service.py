@@ -49,6 +49,10 @@ class NodeStream:
             lease_ms=round(answer.lease_s * 1000),
             primary=answer.primary,
         )
+        if (others := answer.others_ready) is not None:
+            message.others_ready.complete = others.complete
+            message.others_ready.import_id = others.import_id
+            message.others_ready.position = others.position
         self._waiting.put_nowait(message)
 
     def end(self, error: Exception | None) -> None:
@@ -187,6 +191,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
                 primary_epoch=status.primary_epoch,
                 known_epoch=status.known_epoch,
                 address=request.node.report,
+                log_id=status.log_id,
             )
         )
         lease = self._runner.core.leases.process(request.node.name, request.incarnation)

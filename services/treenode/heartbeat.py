@@ -24,7 +24,7 @@ import grpc
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.backoff import Backoff, Waits
 from services.shared.serving.channels import CHANNEL_OPTIONS
-from services.treenode.node.role import HeartbeatSent, LeaseAnswered
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
 from services.treenode.node.runner import NodeRunner, now_s
 
 BACKOFF_INITIAL_S = 0.05
@@ -39,6 +39,18 @@ DELAYS_KEPT = 240
 _JOIN_S = 5.0
 
 logger = logging.getLogger(__name__)
+
+
+def lease_answered(answer: coordinator_pb2.KeepAliveResponse) -> LeaseAnswered:
+    """The answer, as the node's core takes it."""
+    others = answer.others_ready
+    return LeaseAnswered(
+        answer.sequence,
+        answer.role == coordinator_pb2.ROLE_PRIMARY,
+        answer.epoch,
+        answer.lease_ms / 1_000,
+        OthersReady(others.complete, others.import_id, others.position) if answer.HasField("others_ready") else None,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +151,7 @@ class Heartbeat:
             for answer in call:
                 waits.reset()
                 self._unanswered = 0
-                self._tell(
-                    LeaseAnswered(
-                        answer.sequence,
-                        answer.role == coordinator_pb2.ROLE_PRIMARY,
-                        answer.epoch,
-                        answer.lease_ms / 1_000,
-                    )
-                )
+                self._tell(lease_answered(answer))
         finally:
             over.set()
             self._node.heartbeat_wanted.set()

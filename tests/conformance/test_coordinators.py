@@ -110,6 +110,24 @@ async def test_a_node_that_is_not_ready_is_not_elected(stage: Stage) -> None:
     assert (await loading.talk(LOADING)).role == coordinator_pb2.ROLE_PASSIVE
 
 
+async def test_a_node_that_is_not_ready_hears_how_far_the_ready_ones_of_its_log_are(stage: Stage) -> None:
+    behind, ready, other_log = stage.node("a"), stage.node("b"), stage.node("c")
+    ready.position, other_log.position, other_log.log_id = 5, 9, "another log"
+    assert (await behind.talk(LOADING)).others_ready.position == 0
+    ready.live()
+    other_log.live()
+    await until(stage.all_known, "the others to be heard")
+
+    async def is_told() -> bool:
+        told = (await behind.talk(LOADING)).others_ready
+        return (told.complete, told.import_id, told.position) == (True, 1, 5)
+
+    await until(is_told, "all of them to count")
+    behind.log_id = ""
+    assert (await behind.talk(LOADING)).others_ready.import_id == 0
+    assert not (await behind.talk()).HasField("others_ready")
+
+
 async def test_a_primary_that_drains_is_replaced_in_a_higher_epoch(stage: Stage) -> None:
     a, _ = await stage.with_primary()
     await until(lambda: a.primary_epoch > 0, "the primary to know")

@@ -142,8 +142,20 @@ class FakeCoordinator(coordinator_pb2_grpc.CoordinatorServiceServicer, Fake):
                     epoch=self.cluster.epoch,
                     lease_ms=self.lease_ms,
                     primary=self.cluster.primary,
+                    others_ready=self._ready_beside(self.heard[name]),
                 )
             )
+
+    def _ready_beside(self, request: coordinator_pb2.KeepAliveRequest) -> coordinator_pb2.OthersReady | None:
+        if request.status.state in _READY:
+            return None
+        others = [node.status for node in self.cluster.nodes if node.address.name != request.node.name]
+        ready = [other for other in others if other.state in _READY and other.log_id == request.status.log_id != ""]
+        return coordinator_pb2.OthersReady(
+            complete=True,
+            import_id=max((other.import_id for other in ready), default=0),
+            position=max((other.position for other in ready), default=0),
+        )
 
     # -- those who look, and an operator's wishes
 

@@ -23,6 +23,7 @@ class Heartbeats:
         self.incarnation = incarnation or f"{name}-1"
         self.cluster = cluster
         self.position = 0
+        self.log_id = "log"
         self.primary_epoch = 0
         self.known_epoch = 0
         self.sequence = 0
@@ -49,6 +50,7 @@ class Heartbeats:
                     position=self.position,
                     primary_epoch=self.primary_epoch,
                     known_epoch=self.known_epoch,
+                    log_id=self.log_id,
                 ),
                 sequence=self.sequence,
                 incarnation=self.incarnation,

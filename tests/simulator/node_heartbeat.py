@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from services.coordinator.election.events import Answer, Heartbeat, NodeState, Role
-from services.treenode.node.role import HeartbeatSent, LeaseAnswered
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
 from tests.simulator.network import End
 
 if TYPE_CHECKING:
@@ -86,10 +86,13 @@ class Heartbeats:
             position=core.sequence.position,
             primary_epoch=core.role.primary_epoch,
             known_epoch=core.role.epoch,
+            log_id=core.sequence.log_id,
         )
 
     def _answered(self, answer: Answer) -> None:
         self._unanswered = 0
         node = self._node
-        node.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s))
+        others = answer.others_ready
+        told = None if others is None else OthersReady(others.complete, others.import_id, others.position)
+        node.handle(LeaseAnswered(answer.sequence, answer.role is Role.PRIMARY, answer.epoch, answer.lease_s, told))
         node.reign.saw_epoch(node.name, node.core.role.epoch)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tests.simulator.checkers import Violation
 from tests.simulator.cluster import Cluster, Parts
+from tests.simulator.cut_off import come_back_behind, has_more
 from tests.simulator.faults import Storm
 from tests.simulator.node_halts import has_halted
 
@@ -102,6 +103,9 @@ class Run:
             self._lose_log()
         elif end < 0.25:
             self._restore_log()
+        elif end < 0.5 and not self.cluster.pusher.store.damaged:
+            come_back_behind(self.cluster, self._light_load)
+            self._calm()
 
     def _lose_log(self) -> None:
         """The pusher comes back with an empty log of its own: the nodes serve on, and nothing is taken.
@@ -158,7 +162,8 @@ class Run:
         self._light_load()
         world.run(world.now + LATE_MAX_S)
         for node in cluster.nodes:
-            if (node.tree, node.tree.position) != stood[node.name] or not node.core.life.ready:
+            serves = node.core.life.ready or any(has_more(other, node) for other in cluster.nodes)
+            if (node.tree, node.tree.position) != stood[node.name] or not serves:
                 raise Violation(f"other past: {node.name} moved for a log that nobody adopted, or serves no more")
         if not cluster.pusher.lineage.door.closed:
             raise Violation("other past: the pusher takes pushes into a log that no node shares")

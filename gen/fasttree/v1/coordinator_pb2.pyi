@@ -268,6 +268,7 @@ class KeepAliveResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     LEASE_MS_FIELD_NUMBER: _builtins.int
     PRIMARY_FIELD_NUMBER: _builtins.int
+    OTHERS_READY_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """The heartbeat that it answers: the lease runs from when the node sent that one."""
     role: Global___Role.ValueType
@@ -278,6 +279,12 @@ class KeepAliveResponse(_message.Message):
     """How long the lease is, in milliseconds from the sending of heartbeat `sequence`."""
     primary: _builtins.str
     """Name of the primary; empty while there is none."""
+    @_builtins.property
+    def others_ready(self) -> Global___OthersReady:
+        """How far the others are; only told a node that is not ready itself. Unset: such a node goes by what it has heard before,
+        and a coordinator of an earlier version never says it.
+        """
+
     def __init__(
         self,
         *,
@@ -286,14 +293,45 @@ class KeepAliveResponse(_message.Message):
         epoch: _builtins.int = ...,
         lease_ms: _builtins.int = ...,
         primary: _builtins.str = ...,
+        others_ready: Global___OthersReady | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["others_ready", b"others_ready"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lease_ms", b"lease_ms", "primary", b"primary", "role", b"role", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "lease_ms", b"lease_ms", "others_ready", b"others_ready", "primary", b"primary", "role", b"role", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___KeepAliveResponse: _TypeAlias = KeepAliveResponse  # noqa: Y015
+
+@_typing.final
+class OthersReady(_message.Message):
+    """What the other nodes that are ready serve, of the log that the node counts in which is told: each the most that one has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    complete: _builtins.bool
+    """Whether every ready node is counted: for some leases after a start the coordinator may not have heard of all."""
+    import_id: _builtins.int
+    """The newest import; 0: none."""
+    position: _builtins.int
+    """The furthest position; 0: none."""
+    def __init__(
+        self,
+        *,
+        complete: _builtins.bool = ...,
+        import_id: _builtins.int = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "import_id", b"import_id", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OthersReady: _TypeAlias = OthersReady  # noqa: Y015
 
 @_typing.final
 class ClusterNode(_message.Message):

@@ -62,6 +62,10 @@ from services.coordinator.election.seat import ElectionError, Holder, Move, Seat
 from services.coordinator.election.settings import ElectionSettings as ElectionSettings
 from services.shared.cores import Tick
 
+#: A coordinator has heard of every live node so many leases after its start: a node gives a stream up that was silent
+#: for two, and comes back within one more.
+HEARD_OF_ALL_LEASES = 3.0
+
 
 class ElectionCore:
     """Leases, election, switchover and pause of one cluster. `view.py` shows it to others."""
@@ -79,6 +83,8 @@ class ElectionCore:
         self.handover: Handover | None = None
         #: Until then only the recorded process may be elected (rule 2).
         self.others_from = now_s + settings.lease_s
+        #: From then on, who was not heard is not there.
+        self.complete_from = now_s + HEARD_OF_ALL_LEASES * settings.lease_s
         self._pauses = PauseQueue()
         #: The newest time that it was told; never goes back.
         self.now_s = now_s
@@ -118,6 +124,7 @@ class ElectionCore:
         due_s = self.deadline_s
         if due_s is not None and now_s > due_s + self.settings.lease_s / 2:
             self.others_from = max(self.others_from, now_s + self.settings.lease_s / 2)
+            self.complete_from = now_s + HEARD_OF_ALL_LEASES * self.settings.lease_s
         self.now_s = max(now_s, self.now_s)
         return self.now_s
 
@@ -200,6 +207,7 @@ class ElectionCore:
                 lease_s=self.settings.lease_s,
                 primary=self.seat.primary,
                 pushed=pushed,
+                others_ready=self.leases.ready_beside(lease, self.now_s, complete=self.now_s >= self.complete_from),
             )
         )
 

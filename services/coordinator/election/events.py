@@ -67,6 +67,8 @@ class Heartbeat:
     known_epoch: int = 0
     #: `host:port` of its report port, to find it in the host file.
     address: str = ""
+    #: The log that `position` counts in; empty before the node's first contact with a pusher.
+    log_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,16 @@ class Persist:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OthersReady:
+    """How far the ready nodes beside one are, in its log: the newest import and the furthest position of any."""
+
+    #: Whether every ready node is counted.
+    complete: bool
+    import_id: int
+    position: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Answer:
     """Tell a node its role. The lease runs `lease_s` from when the node *sent* heartbeat `sequence`."""
 
@@ -164,6 +176,8 @@ class Answer:
     #: Not an answer to a heartbeat just received, but sent because the role changed, or to have a heartbeat at once:
     #: a node answers each of these with a heartbeat.
     pushed: bool = False
+    #: Only told a node that is not ready (leases.py, rule 7).
+    others_ready: OthersReady | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ Rules:
 5. A node that is dead for long is forgotten, unless the host file has it.
 6. The host file has a node by its name, by the address of its report port, or by that of one host under a shorter or
    longer name ("ftsp01:50100" is "ftsp01.example.com:50100").
+7. A node that is not ready is told how far the ready ones are, so that one which hears no pusher does not begin to
+   answer with less than they do. Only those of its own log count: imports and positions of two logs can't be compared.
 """
 
 import math
@@ -21,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from services.coordinator.election.events import READY_STATES, Heartbeat, NodeState
+from services.coordinator.election.events import READY_STATES, Heartbeat, NodeState, OthersReady
 
 
 class LeaseError(AssertionError):
@@ -112,6 +114,19 @@ class LeaseTable:
         """The lease of exactly this process; None if another one holds the name now."""
         lease = self._leases.get(node)
         return lease if lease is not None and lease.incarnation == incarnation else None
+
+    def ready_beside(self, lease: NodeLease, now_s: float, *, complete: bool) -> OthersReady | None:
+        """What rule 7 has the node told; None where it is ready itself. `complete`: all nodes had time to be heard."""
+        log_id = lease.last.log_id
+        if lease.last.state in READY_STATES:
+            return None
+        others = [other for other in self if other is not lease and other.is_ready(now_s)]
+        standings = [other.standing for other in others if log_id and other.last.log_id == log_id]
+        return OthersReady(
+            complete=complete,
+            import_id=max((import_id for import_id, _ in standings), default=0),
+            position=max((position for _, position in standings), default=0),
+        )
 
     def take(self, heartbeat: Heartbeat, now_s: float, *, may_hold_role: bool) -> Verdict:
         """Takes a heartbeat in (rules 1, 3, 4). `may_hold_role`: the process that has the name now may be primary."""

@@ -3,7 +3,15 @@
 `NodeCore` eats what happened and returns what is to be done, in the order to do it. The rules that join its parts:
 
 1. An empty tree is a tree: in a cluster without an import, a node stands as soon as a pusher says so.
-2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s`.
+2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s` and nothing
+   holds the node back from serving what it has (lifecycle.py, rule 3):
+   - a word of the coordinator by which it is behind a ready node (sequence.py, rule 9), for `catch_up_grace_s`: while
+     the coordinator is silent, that node may go on;
+   - a word of a coordinator that has not had time yet to hear of all nodes, for a lease, and in all for no longer than
+     one needs after its start: one that starts again and again holds nobody back for ever.
+   A coordinator that has heard of all, and knows of no such node, ends both at once. One of a lower epoch is not
+   believed (role.py, rule 3), and words count in the order of the heartbeats.
+   A process that slept has heard nobody meanwhile, though many may have spoken: it listens for half that time more.
 3. Being ready is what the role asks for (role.py, rule 6), so the role hears of each change in the same step; what
    follows for the life cycle (a demotion, say) is done before anything else happens.
 4. The coordinator hears of each change of state at once: it elects by what the nodes say of themselves.
@@ -11,6 +19,7 @@
    in which it takes the live one's place. While updates are paused for that (cutover.py, rule 4), none is admitted.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -33,6 +42,7 @@ from services.treenode.node.role import (
     HeartbeatNow,
     HeartbeatSent,
     LeaseAnswered,
+    OthersReady,
     Promoted,
     ReadyChanged,
     RoleAction,
@@ -56,6 +66,10 @@ from services.treenode.node.sequence_events import (
     UpdateFailed,
 )
 from services.treenode.node.settings import NodeSettings
+
+#: For so many leases a node waits at most for a coordinator that has not heard of all nodes yet; three of them are what
+#: a coordinator takes for that.
+UNCERTAIN_LEASES_MAX = 4.0
 
 
 @dataclass(frozen=True)
@@ -90,6 +104,12 @@ class NodeCore:
         self.statuses_wanted = 0
         #: When the node began to catch up or last heard how far the log goes, whichever was later.
         self._heard_at_s = now_s
+        #: The ready nodes that this one is behind, by the coordinator's newest word; None where it names none.
+        self.behind: OthersReady | None = None
+        #: Until then that word, or that there is none yet, keeps the node from serving what it has.
+        self._held_back_until_s = -math.inf
+        #: The heartbeat that the word answered.
+        self._word_sequence = 0
 
     @property
     def state(self) -> NodeState:
@@ -101,8 +121,12 @@ class NodeCore:
         """When the lease is over, the cutover has waited for long enough, or a node with a tree has, for a pusher."""
         deadlines_s = [self.role.deadline_s, self.cutover.deadline_s]
         if self.state is NodeState.CATCHING_UP:
-            deadlines_s.append(self._heard_at_s + self._settings.catch_up_grace_s)
+            deadlines_s.append(self._cut_off_at_s)
         return min((each for each in deadlines_s if each is not None), default=None)
+
+    @property
+    def _cut_off_at_s(self) -> float:
+        return max(self._heard_at_s + self._settings.catch_up_grace_s, self._held_back_until_s)
 
     def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.
@@ -126,6 +150,8 @@ class NodeCore:
                 actions += self.sequence.handle(event)
             case HeartbeatSent() | LeaseAnswered() | ReadyChanged():
                 actions += self._role(self.role.handle(event, now_s))
+                if isinstance(event, LeaseAnswered):
+                    self._hear_of_others(event, now_s)
             case _:
                 actions += self._cut_over(event, now_s)
         if self.cutover.needs_word:
@@ -134,11 +160,26 @@ class NodeCore:
 
     def _pass_time(self, now_s: float) -> list[NodeAction]:
         """Does what is due by time alone."""
-        actions = self._role(self.role.handle(Tick(), now_s))
-        if self.state is NodeState.CATCHING_UP and now_s >= self._heard_at_s + self._settings.catch_up_grace_s:
-            why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
-            actions += self._live(LifeEvent.CUT_OFF, now_s, why)
-        return actions
+        grace_s = self._settings.catch_up_grace_s
+        if self.state is NodeState.CATCHING_UP and now_s > self._cut_off_at_s + grace_s / 2:
+            self._heard_at_s = now_s - grace_s / 2
+        return self._role(self.role.handle(Tick(), now_s))
+
+    def _hear_of_others(self, answer: LeaseAnswered, now_s: float) -> None:
+        """The coordinator's word on whether this node may serve what it has (rule 2)."""
+        others, grace_s = answer.others_ready, self._settings.catch_up_grace_s
+        if others is None or answer.epoch < self.role.epoch or answer.sequence < self._word_sequence:
+            return
+        self._word_sequence = answer.sequence
+        self.behind = others if self.sequence.is_behind(others.import_id, others.position) else None
+        if self.behind is not None:
+            self._held_back_until_s = now_s + grace_s
+        elif others.complete:
+            self._held_back_until_s = -math.inf
+        else:
+            lease_s = min(grace_s, answer.lease_s)
+            limit_s = self._heard_at_s + grace_s + UNCERTAIN_LEASES_MAX * lease_s
+            self._held_back_until_s = max(self._held_back_until_s, min(now_s + lease_s, limit_s))
 
     def _order(self, event: SequenceEvent, now_s: float) -> list[NodeAction]:
         """A sequence event that may change more than the position."""
@@ -195,6 +236,9 @@ class NodeCore:
         if self.state is NodeState.CATCHING_UP and self.sequence.caught_up:
             why = f"at import {self.sequence.import_id}, position {self.sequence.position}"
             actions += self._live(LifeEvent.CAUGHT_UP, now_s, why)
+        if self.state is NodeState.CATCHING_UP and now_s >= self._cut_off_at_s:
+            why = f"no pusher for {self._settings.catch_up_grace_s:g} s; serves what it has"
+            actions += self._live(LifeEvent.CUT_OFF, now_s, why)
         return actions
 
     def _live(self, event: LifeEvent, now_s: float, why: str) -> list[NodeAction]:

@@ -44,6 +44,16 @@ class HeartbeatSent:
 
 
 @dataclass(frozen=True)
+class OthersReady:
+    """How far the ready nodes beside this one are, in its log: the newest import and the furthest position of any."""
+
+    #: Whether the coordinator has had time to hear of every node.
+    complete: bool
+    import_id: int
+    position: int
+
+
+@dataclass(frozen=True)
 class LeaseAnswered:
     """The coordinator's answer to a heartbeat."""
 
@@ -51,6 +61,8 @@ class LeaseAnswered:
     primary: bool
     epoch: int
     lease_s: float
+    #: Not the role's business: see lifecycle.py, rule 3. None: the coordinator says nothing of it.
+    others_ready: OthersReady | None = None
 
 
 @dataclass(frozen=True)

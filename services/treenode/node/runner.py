@@ -372,9 +372,8 @@ class NodeRunner:
 
     @property
     def standing(self) -> str:
-        """What there is to say about the tree that is served beside that it is; empty where all is as it should be."""
-        sequence = self.core.sequence
-        return told.standing(sequence.refused_reason, self.old and self.old.log_id, sequence.log_id)
+        """What there is to say about the tree that is served, or is not yet; empty where all is as it should be."""
+        return told.standing(self.core, self.old and self.old.log_id)
 
     def _arm(self) -> None:
         """One timer for the core's next deadline."""

@@ -30,6 +30,8 @@ The rules:
 8. Fresh at T means: at T, by the pusher's clock, the node lacked nothing. A log end heard at T counts when the node's
    position gets there, however late that is. The newest word counts, also where it is earlier: a clock that had jumped
    ahead is believed no longer than it says so.
+9. A node that hears no pusher has the ready nodes of its log for the log's end: it is behind where one serves a newer
+   import, or more than `caught_up_lag_updates` that it lacks. Where it stands at its halt, only the import counts.
 """
 
 from collections import deque
@@ -119,9 +121,18 @@ class SequenceCore:
             and self.import_id >= self.log_end.import_id
             and (
                 (self.position >= self._target_position and self.lag_updates <= self._caught_up_lag_updates)
-                or (self.halt is not None and self.position + 1 == self.halt.before)
+                or self._stands_at_halt
             )
         )
+
+    def is_behind(self, import_id: int, position: int) -> bool:
+        """Whether another tree of this log, at that import and position, has more than a node may lack (rule 9)."""
+        lag_updates = position - self.position
+        return self.import_id < import_id or (lag_updates > self._caught_up_lag_updates and not self._stands_at_halt)
+
+    @property
+    def _stands_at_halt(self) -> bool:
+        return self.halt is not None and self.position + 1 == self.halt.before
 
     @property
     def base_import_id(self) -> int:

@@ -50,7 +50,8 @@ class NodeSettings(Settings, frozen=True, kw_only=True):
     """How patient a node is until it is ready, and how careful while it is primary."""
 
     role: RoleSettings = field(default_factory=RoleSettings)
-    #: A node that came up with a tree and hears no pusher for this long serves what it has, in seconds.
+    #: A node that came up with a tree and hears no pusher for this long serves what it has, unless a ready node has
+    #: more, in seconds. Longer than the coordinator's `lease_s`, so that it has heard of the others by then.
     catch_up_grace_s: Seconds = 3.0
     #: Updates that a node may lack and still be called caught up, once it has all that were there when it connected.
     caught_up_lag_updates: CountFrom0 = 1_000

@@ -6,7 +6,7 @@ import logging
 
 from fasttree.v1 import coordinator_pb2
 from services.shared.rules import RULE_VERSION
-from services.treenode.node.lifecycle import EndWatches, StateChanged
+from services.treenode.node.lifecycle import EndWatches, NodeState, StateChanged
 from services.treenode.node.node import NodeCore
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
 from services.treenode.node.sequence_events import FindBase, Halt, RefusePusher
@@ -77,12 +77,21 @@ def trouble(halt: Halt | None, build_fault: Halt | None) -> str:
     return ""
 
 
-def standing(refused_reason: str, old_log_id: str | None, log_id: str) -> str:
-    """What there is to say about the tree that is served; empty where all is as it should be. `old_log_id`: its log,
-    where that is not the node's own."""
-    if refused_reason or old_log_id is None:
-        return f"refuses the pusher: {refused_reason}" if refused_reason else ""
-    return f"serves the tree of log {old_log_id} until it has an import of log {log_id}"
+def standing(core: NodeCore, old_log_id: str | None) -> str:
+    """What there is to say about the tree that is served, or is not; empty where all is as it should be. `old_log_id`:
+    its log, where that is not the node's own."""
+    sequence, behind = core.sequence, core.behind
+    words = []
+    if sequence.refused_reason:
+        words.append(f"refuses the pusher: {sequence.refused_reason}")
+    elif old_log_id is not None:
+        words.append(f"serves the tree of log {old_log_id} until it has an import of log {sequence.log_id}")
+    if behind is not None and core.state is NodeState.CATCHING_UP:
+        words.append(
+            f"at import {sequence.import_id}, position {sequence.position}; a node that is ready has import "
+            f"{behind.import_id}, position {behind.position}"
+        )
+    return "; ".join(words)
 
 
 def of_state(action: StateChanged) -> None:

@@ -1,6 +1,6 @@
 """The election core. Short forms of its events:
 
-a passive 7/100 [seq=9] [epoch=2] [known=5] [incarnation=a2]
+a passive 7/100 [seq=9] [epoch=2] [known=5] [incarnation=a2] [log=other]
                     a's heartbeat: state, import/position; epoch: it is primary in it
 ends a [a2]         a's stream ends
 switchover [b]      an operator asks
@@ -25,6 +25,7 @@ from services.coordinator.election.events import (
     Heartbeat,
     HostsChanged,
     NodeState,
+    OthersReady,
     PauseAsked,
     PauseDone,
     PauseFailed,
@@ -100,6 +101,7 @@ def _heartbeat(core: ToldElection, node: str, state: str, standing: str, options
         primary_epoch=int(options.get("epoch", 0)),
         known_epoch=int(options.get("known", 0)),
         address=options.get("address", ""),
+        log_id=options.get("log", "log"),
     )
 
 
@@ -111,8 +113,8 @@ def say(action: Any) -> str | None:
             return f"write epoch={recorded.epoch} primary={recorded.primary or '-'}{paused}"
         case Answer():
             how = "push" if action.pushed else "answer"
-            primary = action.primary or "-"
-            return f"{how} {action.node}#{action.sequence} {action.role.name} epoch={action.epoch} primary={primary}"
+            role = f"{action.role.name} epoch={action.epoch} primary={action.primary or '-'}"
+            return f"{how} {action.node}#{action.sequence} {role}{_others(action.others_ready)}"
         case Refuse():
             return f"refuse {action.node} {action.incarnation}: {action.message}"
         case SwitchoverDone():
@@ -129,6 +131,13 @@ def say(action: Any) -> str | None:
         case ClusterChanged():
             return "tell watchers"
     return None
+
+
+def _others(others: OthersReady | None) -> str:
+    """Import and position, with a question mark where not all have been heard."""
+    if others is None:
+        return ""
+    return f" others={others.import_id}/{others.position}{'' if others.complete else '?'}"
 
 
 def state(core: ToldElection, now_s: float) -> str:

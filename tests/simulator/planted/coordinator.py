@@ -12,13 +12,18 @@ from tests.simulator.coordinator_process import CoordinatorProcess
 from tests.simulator.planted.planting import plant
 from tests.simulator.world import Clock
 
+_CORE = ElectionCore.__init__
+
 
 def _no_wait(self: ElectionCore, settings: Any, recorded: Recorded, hosts: Any, now: float) -> None:
     _CORE(self, settings, recorded, hosts, now)
     self.others_from = now
 
 
-_CORE = ElectionCore.__init__
+def _knows_all_at_once(self: ElectionCore, settings: Any, recorded: Recorded, hosts: Any, now: float) -> None:
+    """Who has not been heard yet is taken for gone."""
+    _CORE(self, settings, recorded, hosts, now)
+    self.complete_from = now
 
 
 def _half_a_lease(self: LeaseTable, lease_s: float, forget_s: float) -> None:
@@ -68,6 +73,13 @@ def _elect_unready(self: NodeLease, now: float) -> bool:
 COORDINATOR = (
     plant("wall-clock", "leases are measured by the wall clock", Clock, "now", Clock.wall),
     plant("no-start-wait", "a new coordinator elects at once", ElectionCore, "__init__", _no_wait),
+    plant(
+        "knows-all-at-once",
+        "a new coordinator has not heard of all nodes yet",
+        ElectionCore,
+        "__init__",
+        _knows_all_at_once,
+    ),
     plant("elect-early", "the seat is given away before the lease ends", LeaseTable, "__init__", _half_a_lease),
     plant(
         "two-in-switchover",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from services.treenode.node.node import NodeCore
 from services.treenode.node.role import LeaseAnswered, RoleCore
 from services.treenode.node.sequence import SequenceCore
 from services.treenode.node.sequence_events import (
@@ -77,6 +78,27 @@ def _lose_and_try_again(self: SequenceCore, lost: StateLost) -> list[Any]:
 _LOSE = SequenceCore._lose
 
 
+def _serves_beside(_self: NodeCore, _answer: LeaseAnswered, _now_s: float) -> None:
+    """What the coordinator says of the other nodes is not heard."""
+
+
+def _held_back_for_ever(self: NodeCore, answer: LeaseAnswered, now_s: float) -> None:
+    """That it is behind is never taken back."""
+    until_s = self._held_back_until_s
+    _HEAR_OF_OTHERS(self, answer, now_s)
+    self._held_back_until_s = max(until_s, self._held_back_until_s + (_LONG_S if self.behind else 0.0))
+
+
+def _held_back_once(self: NodeCore, answer: LeaseAnswered, now_s: float) -> None:
+    """Only the first word counts: what others have later on is not heard."""
+    if not self._word_sequence:
+        _HEAR_OF_OTHERS(self, answer, now_s)
+
+
+_HEAR_OF_OTHERS = NodeCore._hear_of_others
+_LONG_S = 1e6
+
+
 def _hears_no_skips(_node: NodeProcess, _skipped: tuple[int, ...]) -> None:
     """The node's tree is not told what is skipped."""
 
@@ -108,6 +130,27 @@ NODE = (
         "_lose",
         _lose_and_try_again,
         600,  # a node that has written a snapshot meanwhile halts all the same
+    ),
+    plant(
+        "serves-beside",
+        "a node without a pusher serves beside one that has more",
+        NodeCore,
+        "_hear_of_others",
+        _serves_beside,
+    ),
+    plant(
+        "held-back-for-ever",
+        "once no other node is ready, an old answer beats none",
+        NodeCore,
+        "_hear_of_others",
+        _held_back_for_ever,
+    ),
+    plant(
+        "held-back-once",
+        "each word of the coordinator counts, not the first one",
+        NodeCore,
+        "_hear_of_others",
+        _held_back_once,
     ),
     plant(
         "skips-unheard", "what is skipped is rejected when its turn comes", node_halts, "hear_skips", _hears_no_skips

@@ -6,9 +6,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from services.shared.cores import Tick
 from services.treenode.node.cutover_events import LoadBegun, LoadFailed
-from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth
+from services.treenode.node.lifecycle import READY_STATES, NodeState, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
-from services.treenode.node.role import HeartbeatSent, LeaseAnswered
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
 from services.treenode.node.sequence import PositionGapError
 from services.treenode.node.sequence_events import (
     AnswerStatus,
@@ -40,6 +40,8 @@ class NodeWalk(RuleBasedStateMachine):
         self.core = NodeCore(SETTINGS, 0.0)
         self.health = (False, False)
         self.sequence = 0
+        #: The newest word on the others that is to be believed, the heartbeat that it answers, and when it came.
+        self.word: tuple[OthersReady, int, float] | None = None
 
     def do(self, event: NodeEvent) -> list[NodeAction]:
         actions = self.core.handle(event, self.now_s)
@@ -48,7 +50,18 @@ class NodeWalk(RuleBasedStateMachine):
         for action in actions:
             if isinstance(action, SetHealth):
                 self.health = (action.ready, action.primary)
+            if isinstance(action, StateChanged) and action.before is NodeState.CATCHING_UP:
+                assert action.after is not NodeState.PASSIVE or self.core.sequence.caught_up or self.may_serve()
         return actions
+
+    def may_serve(self) -> bool:
+        """Whether nobody is known to have more than the node, which is cut off."""
+        if self.word is None or self.now_s >= self.word[2] + SETTINGS.catch_up_grace_s:
+            return True
+        others, sequence = self.word[0], self.core.sequence
+        return sequence.import_id >= others.import_id and (
+            sequence.position >= others.position or sequence.halt is not None
+        )
 
     @rule(seconds=st.floats(0.0, 4.0))
     def wait(self, seconds: float) -> None:
@@ -102,9 +115,18 @@ class NodeWalk(RuleBasedStateMachine):
         self.sequence += 1
         self.do(HeartbeatSent(self.sequence))
 
-    @rule(late=st.integers(0, 2), primary=st.booleans(), epoch=st.integers(0, 5))
-    def answer(self, late: int, primary: bool, epoch: int) -> None:
-        self.do(LeaseAnswered(self.sequence - late, primary, epoch, 1.0))
+    @rule(
+        late=st.integers(0, 2),
+        primary=st.booleans(),
+        epoch=st.integers(0, 5),
+        others=st.none() | st.builds(OthersReady, st.booleans(), st.integers(0, 3), st.integers(0, 9)),
+    )
+    def answer(self, late: int, primary: bool, epoch: int, others: OthersReady | None) -> None:
+        sequence = self.sequence - late
+        in_order = self.word is None or sequence >= self.word[1]
+        if others is not None and sequence >= 0 and epoch >= self.core.role.epoch and in_order:
+            self.word = (others, sequence, self.now_s)
+        self.do(LeaseAnswered(sequence, primary, epoch, 1.0, others))
 
     @rule()
     def drain(self) -> None:

@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
 
-from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
+from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
@@ -56,6 +57,30 @@ async def test_a_node_that_hears_no_pusher_serves_what_it_has(tmp_path: Path) ->
         assert not node.runner.core.life.ready
         await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be ready")
         assert node.runner.tree is not None
+
+
+async def test_a_node_that_hears_no_pusher_serves_nothing_beside_a_ready_one_with_a_newer_import(
+    tmp_path: Path,
+) -> None:
+    async with fake_pusher() as pusher, running_node(tmp_path) as node:
+        await fed(node, pusher, 10)
+        log_id = node.runner.core.sequence.log_id
+    grace_s = 2.0
+    async with fake_coordinator() as coordinator:
+        ready = coordinator_pb2.NODE_STATE_PASSIVE
+        coordinator.add_node("n2", ready, log_id=log_id, import_id=3, position=10)
+        async with running_node(
+            tmp_path, coordinator=coordinator.address, catch_up_grace_s=grace_s, heartbeat_s=0.05
+        ) as node:
+            await until(lambda: node.runner.core.behind is not None, "the coordinator's word")
+            await asyncio.sleep(1.5 * grace_s)
+            assert node.runner.core.state is NodeState.CATCHING_UP
+            async with aiohttp.ClientSession() as session, session.get(f"http://{node.address.http}/readyz") as answer:
+                assert answer.status == 503
+                assert "a node that is ready has import 3, position 10" in await answer.text()
+            coordinator.cluster.nodes[0].status.state = coordinator_pb2.NODE_STATE_DRAINING
+            await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be ready")
+            assert node.runner.standing == ""
 
 
 @pytest.mark.parametrize("damage", ["byte", "end", "all"])
