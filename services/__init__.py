@@ -1,5 +1,6 @@
 """The three FastTree services, and what they share."""
 
+import gc
 import os
 
 # gRPC's event engine hands each message from its poller to a pool of threads and from there to the one that wakes
@@ -8,3 +9,23 @@ import os
 os.environ.setdefault(
     "GRPC_EXPERIMENTS", "-event_engine_client,-event_engine_listener,-event_engine_for_all_other_endpoints"
 )
+
+
+def _keep_garbage_at_forks() -> None:
+    """A child that is forked to become another program still runs some Python. Were garbage collected there, gRPC's
+    would wait for threads that are the parent's alone, for ever, and the parent for the child."""
+    collects = gc.isenabled()
+
+    def before() -> None:
+        nonlocal collects
+        collects = gc.isenabled()
+        gc.disable()
+
+    def after_in_parent() -> None:
+        if collects:
+            gc.enable()
+
+    os.register_at_fork(before=before, after_in_parent=after_in_parent)
+
+
+_keep_garbage_at_forks()
