@@ -36,6 +36,7 @@ from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import LoadSource, RolloutRunner
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.imports.uploads.folder import UploadFolder
+from services.pusher.imports.uploads.folders import UploadFolders
 from services.pusher.lineage.lineage import Adopted, Door
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.frames import Run
@@ -188,19 +189,14 @@ class Pusher:
         settings = self.settings
         work: list[tuple[Callable[[], Coroutine[Any, Any, None]], str]] = []
         if settings.upload_folder:
-            for profile in ("", *self.intake.profiles.names()):
-                uploads = UploadFolder(
-                    Path(settings.upload_folder) / profile,
-                    self.intake,
-                    self.catalog,
-                    self.background,
-                    lambda: bool(self.lineage.closed),
-                    profile=profile,
-                    poll_s=settings.upload_poll_s,
-                    stable_s=settings.upload_stable_s,
-                    marker_settle_s=settings.upload_marker_settle_s,
-                )
-                work.append((uploads.run, f"watches the upload folder {profile}".rstrip()))
+            uploads = UploadFolders(
+                Path(settings.upload_folder),
+                self.intake.profiles.names,
+                self._upload_folder,
+                self.background,
+                poll_s=settings.upload_poll_s,
+            )
+            work.append((uploads.run, "watches for upload folders"))
         return [
             *work,
             (self.fan_out.run, "keeps the fan-out's time"),
@@ -214,6 +210,19 @@ class Pusher:
             (self.since_export.run, "knows how far the log went when"),
             (self.rule_records.run, "seals periods"),
         ]
+
+    def _upload_folder(self, folder: Path, profile: str) -> UploadFolder:
+        return UploadFolder(
+            folder,
+            self.intake,
+            self.catalog,
+            self.background,
+            lambda: bool(self.lineage.closed),
+            profile=profile,
+            poll_s=self.settings.upload_poll_s,
+            stable_s=self.settings.upload_stable_s,
+            marker_settle_s=self.settings.upload_marker_settle_s,
+        )
 
     async def stop(self) -> None:
         """Ends: takes nothing more, gives the receipts that it owes, ends every stream, closes the log."""

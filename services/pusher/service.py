@@ -81,6 +81,12 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
         await self._check_open()
         return pusher_pb2.RollbackImportResponse(manifest=await self._parts.intake.roll_back())
 
+    async def GetImportProfile(
+        self, request: pusher_pb2.GetImportProfileRequest, context: _Context
+    ) -> pusher_pb2.GetImportProfileResponse:
+        profile = await self._parts.intake.kept_profile(request.name)
+        return pusher_pb2.GetImportProfileResponse(profile=profile)
+
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: _Context) -> pusher_pb2.GetPusherResponse:
         parts = self._parts
         return pusher_pb2.GetPusherResponse(

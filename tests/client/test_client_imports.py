@@ -58,7 +58,7 @@ async def test_a_missing_file_and_one_with_a_name_of_its_own(tmp_path: Path) -> 
         with pytest.raises(ImportFileError, match="No such file"):
             await client.upload_import(tmp_path / "nothing.csv")
         (tmp_path / "März 2024.csv").write_text("member_id\n1\n")
-        assert (await client.upload_import(tmp_path / "März 2024.csv")).file_name == "Marz_2024.csv"
+        assert (await client.upload_import(tmp_path / "März 2024.csv")).file_name == "März 2024.csv"
 
 
 async def test_what_never_ends_or_never_begins_is_no_import_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fasttree.v1 import pusher_pb2
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster, fake_cluster
 from tests.treenode.imports.reading.bad_file import GOOD, csv_file
@@ -116,6 +117,29 @@ async def test_a_profile_is_kept_and_read(cluster: FakeCluster, fasttree: FastTr
     assert 'the header has no column "NUMBER"; it has "NO", "SPONSOR_ID"' in wrong.out
 
 
+async def test_a_profile_that_is_kept_beside_the_pusher_goes_by_its_name(
+    cluster: FakeCluster, fasttree: FastTree, tmp_path: Path
+) -> None:
+    own = csv_file(*(row.replace(",", ";") for row in GOOD), header="NO;SPONSOR_ID;STATUS;RANK;JOINED_ON;PV")
+    (tmp_path / "own members.csv").write_bytes(own)
+    (tmp_path / "office").write_text('separator = "|"\n')
+    cluster.pusher.profiles["office"] = pusher_pb2.ImportProfile(columns={"member_id": "NO"}, separator=";")
+    checked = await fasttree("import", "own members.csv", "--check", "--profile", "office", "--json")
+    assert (checked.code, checked.json["good"]) == (0, True)
+    assert checked.json["command"] == "fasttree import 'own members.csv' --map member_id=NO --separator ';'"
+    other = await fasttree("import", "own members.csv", "--check", "--profile", "office", "--map", "member_id=NUMBER")
+    assert 'the header has no column "NUMBER"' in other.out, "what is given beside it goes before it"
+    unknown = await fasttree("import", "own members.csv", "--profile", "shop")
+    assert unknown.code == 1
+    assert unknown.err.splitlines()[-1].endswith(
+        "there is no profile shop; kept are office; a file of this machine is named with its .toml, or as ./shop"
+    )
+    uploaded = await fasttree("import", "own members.csv", "--profile", "office")
+    assert uploaded.code == 0
+    assert "own members.csv" in uploaded.out + uploaded.err
+    assert cluster.pusher.profile_uploaded == cluster.pusher.profiles["office"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -125,6 +149,7 @@ async def test_a_profile_is_kept_and_read(cluster: FakeCluster, fasttree: FastTr
         (("--decimal", "5"), "write the number 1234.50 as the file has it"),
         (("--profile", "no.toml"), "--profile no.toml: No such file"),
         (("--profile", "own.csv"), "--profile own.csv: it is no TOML"),
+        (("--profile", "./office"), "--profile office: No such file"),
         (("--profile", "odd.toml"), "--profile odd.toml: seperator: a profile has the texts separator"),
         (("--save-profile", "no/such.toml"), "--save-profile no/such.toml: No such file"),
     ],

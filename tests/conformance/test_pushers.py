@@ -198,7 +198,8 @@ async def test_a_bad_file_is_refused_and_the_import_before_stays_in_force(stubs:
 @pytest.mark.parametrize(
     ("content", "name", "header", "code"),
     [
-        (FILE, "a b.csv", {}, grpc.StatusCode.INVALID_ARGUMENT),
+        (FILE, "a/b.csv", {}, grpc.StatusCode.INVALID_ARGUMENT),
+        (FILE, "a\nb.csv", {}, grpc.StatusCode.INVALID_ARGUMENT),
         (FILE, "", {}, grpc.StatusCode.INVALID_ARGUMENT),
         (b"", "members.csv", {}, grpc.StatusCode.INVALID_ARGUMENT),
         (FILE, "members.csv", {"as_of_position": 7}, grpc.StatusCode.INVALID_ARGUMENT),
@@ -245,3 +246,9 @@ async def test_downloads_go_on_from_any_byte(stubs: Stubs) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await download(stubs, 1, len(FILE) + 1)
     assert code_of(caught.value) is grpc.StatusCode.OUT_OF_RANGE
+
+
+async def test_a_profile_that_is_not_kept(stubs: Stubs) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="there is no profile office") as caught:
+        await stubs.pusher.GetImportProfile(pusher_pb2.GetImportProfileRequest(name="office"))
+    assert code_of(caught.value) is grpc.StatusCode.INVALID_ARGUMENT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from fasttree.v1 import (
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.domain.thresholds import ImportThresholds
 from services.shared.files.chunks import make_chunk
+from services.shared.files.names import file_name_problem
 from services.shared.rules import rules_message, rules_of
 from services.shared.serving.errors import (
     DataLossError,
@@ -83,6 +83,10 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.cut_after_bytes: int | None = None
         #: What there is to say of a file whose position nobody named.
         self.remark = ""
+        #: Profiles that are kept, by name.
+        self.profiles: dict[str, pusher_pb2.ImportProfile] = {}
+        #: The one that the last upload came with.
+        self.profile_uploaded = pusher_pb2.ImportProfile()
         #: Answers no push.
         self.silent = False
         #: What receipts of taken updates say.
@@ -208,19 +212,28 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
             if chunk != request.chunk:
                 raise DataLossError("a chunk is damaged, or is not the next one", field="chunk")
             content += chunk.data
-        if re.fullmatch(r"[A-Za-z0-9._-]+", header.file_name) is None or not content:
-            raise InvalidArgumentError("a file has a name of A-Z a-z 0-9 . _ -, and content", field="file_name")
+        if file_name_problem(header.file_name) or not content:
+            raise InvalidArgumentError("a file has a name without / and controls, and content", field="file_name")
         position = header.as_of_position if header.HasField("as_of_position") else len(self.updates)
         if position > len(self.updates):
             raise InvalidArgumentError(f"the log ends at {len(self.updates)}", field="as_of_position")
         if header.size_bytes != len(content) or header.sha256 not in (b"", hashlib.sha256(content).digest()):
             raise DataLossError("the file is not the one that the header tells of", field="header")
+        self.profile_uploaded = header.profile
         manifest = self._uploaded(content, position, header.file_name, header.force)
         manifest.remark = remark
         if self.break_uploads:
             self.break_uploads -= 1
             await context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
         return pusher_pb2.UploadImportResponse(manifest=manifest)
+
+    async def GetImportProfile(
+        self, request: pusher_pb2.GetImportProfileRequest, context: Any
+    ) -> pusher_pb2.GetImportProfileResponse:
+        if request.name not in self.profiles:
+            text = f"profile: there is no profile {request.name}; kept are {', '.join(self.profiles)}"
+            raise InvalidArgumentError(text, reason="PROFILE_INVALID", field="profile")
+        return pusher_pb2.GetImportProfileResponse(profile=self.profiles[request.name])
 
     def _uploaded(self, content: bytes, position: int, file_name: str, force: bool) -> types_pb2.ImportManifest:
         manifest = self.add_import(len(self.files) + 1, content, position, file_name, force)

@@ -101,6 +101,17 @@ class Client:
         upload = Upload(self._pusher(), self._address("pusher"), path, options or UploadOptions(), progress)
         return await upload.run(self._retries)
 
+    async def get_import_profile(self, name: str) -> pusher_pb2.ImportProfile:
+        """A profile that is kept beside the pusher. Raises InvalidArgumentError where there is none of that name."""
+        request = pusher_pb2.GetImportProfileRequest(name=name)
+        answer: pusher_pb2.GetImportProfileResponse = await with_retries(
+            lambda left_s: self._pusher().GetImportProfile(request, timeout=left_s),
+            self._retries,
+            called="GetImportProfile",
+            address=self._address("pusher"),
+        )
+        return answer.profile
+
     def watch_import(self, import_id: int = 0, *, patience_s: float = 60.0) -> AsyncIterator[pusher_pb2.ImportStatus]:
         """An import's rollout (0: the newest) until it is over."""
         return watch_import(self._pusher(), self._address("pusher"), import_id, self._retries, patience_s)

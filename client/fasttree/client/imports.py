@@ -27,16 +27,20 @@ FINAL_STATES = frozenset(
     {pusher_pb2.IMPORT_STATE_DONE, pusher_pb2.IMPORT_STATE_REFUSED, pusher_pb2.IMPORT_STATE_SUPERSEDED}
 )
 
-_NAME_LENGTH_MAX = 128
-_UNFIT = re.compile(r"[^A-Za-z0-9._-]")
+_NAME_BYTES_MAX = 200
+# Controls, line ends of Unicode, what turns text about, what separates folders, bytes that are no UTF-8.
+_UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069/\\\ud800-\udfff]")
 
 
 def upload_name(name: str) -> str:
-    """What a file of any name is uploaded as: letters without their accents, _ for what else a name may not have."""
-    plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
-    fit = _UNFIT.sub("_", plain)
-    if len(fit) > _NAME_LENGTH_MAX:  # what it ends with says how it is packed
-        fit = fit[: _NAME_LENGTH_MAX // 2] + fit[-_NAME_LENGTH_MAX // 2 :]
+    """What a file of any name is uploaded as: its own name, with _ for what the pusher takes in none. Letters with
+    their accents are one character each, whichever way a disk has them."""
+    fit = unicodedata.normalize("NFC", _UNFIT.sub("_", name))
+    if len(fit.encode()) > _NAME_BYTES_MAX:  # what it ends with says how it is packed
+        half, encoded = _NAME_BYTES_MAX // 2, fit.encode()
+        fit = unicodedata.normalize(
+            "NFC", encoded[:half].decode(errors="ignore") + encoded[-half:].decode(errors="ignore")
+        )
     return "_" if fit in ("", ".", "..") else fit
 
 

@@ -27,7 +27,7 @@ from fasttree.v1 import types_pb2 as fasttree_dot_v1_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61sttree/v1/pusher.proto\x12\x0b\x66\x61sttree.v1\x1a\x1a\x66\x61sttree/v1/treenode.proto\x1a\x17\x66\x61sttree/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x12PushUpdatesRequest\x12$\n\x07updates\x18\x01 \x03(\x0b\x32\x13.fasttree.v1.Update\x12(\n\tack_level\x18\x02 \x01(\x0e\x32\x15.fasttree.v1.AckLevel\"\x87\x01\n\x07Receipt\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12%\n\x07outcome\x18\x04 \x01(\x0e\x32\x14.fasttree.v1.Outcome\x12\x0c\n\x04\x63ode\x18\x05 \x01(\x05\x12\x0f\n\x07message\x18\x06 \x01(\t\"=\n\x13PushUpdatesResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.fasttree.v1.Receipt\"\xb2\x01\n\rImportProfile\x12\x38\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\'.fasttree.v1.ImportProfile.ColumnsEntry\x12\x11\n\tseparator\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x61te_format\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65\x63imal\x18\x04 \x01(\t\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x02\n\x12UploadImportHeader\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12)\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.fasttree.v1.ImportFormat\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x1b\n\x0e\x61s_of_position\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x18\n\x0b\x66ile_age_ms\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\task_first\x18\x08 \x01(\x08\x12+\n\x07profile\x18\x14 \x01(\x0b\x32\x1a.fasttree.v1.ImportProfile\x12\x14\n\x0cprofile_name\x18\x15 \x01(\tB\x11\n\x0f_as_of_positionB\x0e\n\x0c_file_age_ms\"u\n\x13UploadImportRequest\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.fasttree.v1.UploadImportHeaderH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.fasttree.v1.ChunkH\x00\x42\x06\n\x04part\"E\n\x14UploadImportResponse\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\"\x8e\x01\n\x0cImportStatus\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.fasttree.v1.ImportState\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.fasttree.v1.NodeImport\"M\n\nNodeImport\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x31\n\x08progress\x18\x02 \x01(\x0b\x32\x1f.fasttree.v1.LoadImportResponse\"\'\n\x12WatchImportRequest\x12\x11\n\timport_id\x18\x01 \x01(\x04\"@\n\x13WatchImportResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.fasttree.v1.ImportStatus\"\x17\n\x15RollbackImportRequest\"G\n\x16RollbackImportResponse\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\"\x12\n\x10GetPusherRequest\"\xc7\x01\n\x0cNodeProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x17\n\x0finstant_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x11\n\timport_id\x18\x04 \x01(\x04\x12\x18\n\x10\x61pplied_position\x18\x05 \x01(\x04\x12\x13\n\x0blag_updates\x18\x06 \x01(\x04\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x16\n\x0e\x66\x61ult_position\x18\x15 \x01(\x04\"V\n\x10\x44igestDifference\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\r\n\x05nodes\x18\x03 \x03(\t\x12\x0e\n\x06others\x18\x04 \x03(\t\"\x99\x03\n\x11GetPusherResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12$\n\x07log_end\x18\x03 \x01(\x0b\x32\x13.fasttree.v1.LogEnd\x12(\n\x05nodes\x18\x04 \x03(\x0b\x32\x19.fasttree.v1.NodeProgress\x12*\n\x07imports\x18\x05 \x03(\x0b\x32\x19.fasttree.v1.ImportStatus\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0b\x64ifferences\x18\x14 \x03(\x0b\x32\x1d.fasttree.v1.DigestDifference\x12\x15\n\rclosed_reason\x18\x19 \x01(\t\x12!\n\x05rules\x18\x15 \x01(\x0b\x32\x12.fasttree.v1.Rules\x12\x1a\n\x12known_rule_version\x18\x16 \x01(\r\x12\x1e\n\x16rule_version_waits_for\x18\x17 \x03(\t\x12\r\n\x05hosts\x18\x1e \x03(\t\"D\n\x11SkipUpdateRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"A\n\x12SkipUpdateResponse\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x19\n\x11skipped_update_id\x18\x02 \x01(\t\"!\n\x0f\x41\x64optLogRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"<\n\x10\x41\x64optLogResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\x18\n\x10replaced_log_ids\x18\x02 \x03(\t\"O\n\x0eReadLogRequest\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x04\x12\x15\n\rlast_position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\n \x01(\t\":\n\x0fReadLogResponse\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.fasttree.v1.LogRecord*m\n\x08\x41\x63kLevel\x12\x19\n\x15\x41\x43K_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43K_LEVEL_DURABLE\x10\x01\x12\x16\n\x12\x41\x43K_LEVEL_ONE_NODE\x10\x02\x12\x17\n\x13\x41\x43K_LEVEL_ALL_NODES\x10\x03*\xb1\x01\n\x0bImportState\x12\x1c\n\x18IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14IMPORT_STATE_WAITING\x10\x01\x12\x1c\n\x18IMPORT_STATE_ROLLING_OUT\x10\x02\x12\x15\n\x11IMPORT_STATE_DONE\x10\x03\x12\x18\n\x14IMPORT_STATE_REFUSED\x10\x04\x12\x1b\n\x17IMPORT_STATE_SUPERSEDED\x10\x05\x32\x97\x05\n\rPusherService\x12T\n\x0bPushUpdates\x12\x1f.fasttree.v1.PushUpdatesRequest\x1a .fasttree.v1.PushUpdatesResponse(\x01\x30\x01\x12U\n\x0cUploadImport\x12 .fasttree.v1.UploadImportRequest\x1a!.fasttree.v1.UploadImportResponse(\x01\x12R\n\x0bWatchImport\x12\x1f.fasttree.v1.WatchImportRequest\x1a .fasttree.v1.WatchImportResponse0\x01\x12Y\n\x0eRollbackImport\x12\".fasttree.v1.RollbackImportRequest\x1a#.fasttree.v1.RollbackImportResponse\x12J\n\tGetPusher\x12\x1d.fasttree.v1.GetPusherRequest\x1a\x1e.fasttree.v1.GetPusherResponse\x12M\n\nSkipUpdate\x12\x1e.fasttree.v1.SkipUpdateRequest\x1a\x1f.fasttree.v1.SkipUpdateResponse\x12G\n\x08\x41\x64optLog\x12\x1c.fasttree.v1.AdoptLogRequest\x1a\x1d.fasttree.v1.AdoptLogResponse\x12\x46\n\x07ReadLog\x12\x1b.fasttree.v1.ReadLogRequest\x1a\x1c.fasttree.v1.ReadLogResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61sttree/v1/pusher.proto\x12\x0b\x66\x61sttree.v1\x1a\x1a\x66\x61sttree/v1/treenode.proto\x1a\x17\x66\x61sttree/v1/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"d\n\x12PushUpdatesRequest\x12$\n\x07updates\x18\x01 \x03(\x0b\x32\x13.fasttree.v1.Update\x12(\n\tack_level\x18\x02 \x01(\x0e\x32\x15.fasttree.v1.AckLevel\"\x87\x01\n\x07Receipt\x12\x11\n\tupdate_id\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x11\n\tduplicate\x18\x03 \x01(\x08\x12%\n\x07outcome\x18\x04 \x01(\x0e\x32\x14.fasttree.v1.Outcome\x12\x0c\n\x04\x63ode\x18\x05 \x01(\x05\x12\x0f\n\x07message\x18\x06 \x01(\t\"=\n\x13PushUpdatesResponse\x12&\n\x08receipts\x18\x01 \x03(\x0b\x32\x14.fasttree.v1.Receipt\"\xb2\x01\n\rImportProfile\x12\x38\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\'.fasttree.v1.ImportProfile.ColumnsEntry\x12\x11\n\tseparator\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x61te_format\x18\x03 \x01(\t\x12\x0f\n\x07\x64\x65\x63imal\x18\x04 \x01(\t\x1a.\n\x0c\x43olumnsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\'\n\x17GetImportProfileRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x18GetImportProfileResponse\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x1a.fasttree.v1.ImportProfile\"\xb5\x02\n\x12UploadImportHeader\x12\x11\n\tfile_name\x18\x01 \x01(\t\x12)\n\x06\x66ormat\x18\x02 \x01(\x0e\x32\x19.fasttree.v1.ImportFormat\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x1b\n\x0e\x61s_of_position\x18\x05 \x01(\x04H\x00\x88\x01\x01\x12\r\n\x05\x66orce\x18\x06 \x01(\x08\x12\x18\n\x0b\x66ile_age_ms\x18\x07 \x01(\x04H\x01\x88\x01\x01\x12\x11\n\task_first\x18\x08 \x01(\x08\x12+\n\x07profile\x18\x14 \x01(\x0b\x32\x1a.fasttree.v1.ImportProfile\x12\x14\n\x0cprofile_name\x18\x15 \x01(\tB\x11\n\x0f_as_of_positionB\x0e\n\x0c_file_age_ms\"u\n\x13UploadImportRequest\x12\x31\n\x06header\x18\x01 \x01(\x0b\x32\x1f.fasttree.v1.UploadImportHeaderH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.fasttree.v1.ChunkH\x00\x42\x06\n\x04part\"E\n\x14UploadImportResponse\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\"\x8e\x01\n\x0cImportStatus\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.fasttree.v1.ImportState\x12&\n\x05nodes\x18\x03 \x03(\x0b\x32\x17.fasttree.v1.NodeImport\"M\n\nNodeImport\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x31\n\x08progress\x18\x02 \x01(\x0b\x32\x1f.fasttree.v1.LoadImportResponse\"\'\n\x12WatchImportRequest\x12\x11\n\timport_id\x18\x01 \x01(\x04\"@\n\x13WatchImportResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.fasttree.v1.ImportStatus\"\x17\n\x15RollbackImportRequest\"G\n\x16RollbackImportResponse\x12-\n\x08manifest\x18\x01 \x01(\x0b\x32\x1b.fasttree.v1.ImportManifest\"\x12\n\x10GetPusherRequest\"\xc7\x01\n\x0cNodeProgress\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x17\n\x0finstant_address\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x11\n\timport_id\x18\x04 \x01(\x04\x12\x18\n\x10\x61pplied_position\x18\x05 \x01(\x04\x12\x13\n\x0blag_updates\x18\x06 \x01(\x04\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x16\n\x0e\x66\x61ult_position\x18\x15 \x01(\x04\"V\n\x10\x44igestDifference\x12\x11\n\timport_id\x18\x01 \x01(\x04\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\r\n\x05nodes\x18\x03 \x03(\t\x12\x0e\n\x06others\x18\x04 \x03(\t\"\xad\x03\n\x11GetPusherResponse\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0e\n\x06log_id\x18\x02 \x01(\t\x12$\n\x07log_end\x18\x03 \x01(\x0b\x32\x13.fasttree.v1.LogEnd\x12(\n\x05nodes\x18\x04 \x03(\x0b\x32\x19.fasttree.v1.NodeProgress\x12*\n\x07imports\x18\x05 \x03(\x0b\x32\x19.fasttree.v1.ImportStatus\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0b\x64ifferences\x18\x14 \x03(\x0b\x32\x1d.fasttree.v1.DigestDifference\x12\x15\n\rclosed_reason\x18\x19 \x01(\t\x12\x12\n\nlog_damage\x18\x1a \x01(\t\x12!\n\x05rules\x18\x15 \x01(\x0b\x32\x12.fasttree.v1.Rules\x12\x1a\n\x12known_rule_version\x18\x16 \x01(\r\x12\x1e\n\x16rule_version_waits_for\x18\x17 \x03(\t\x12\r\n\x05hosts\x18\x1e \x03(\t\"D\n\x11SkipUpdateRequest\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\"A\n\x12SkipUpdateResponse\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x19\n\x11skipped_update_id\x18\x02 \x01(\t\"!\n\x0f\x41\x64optLogRequest\x12\x0e\n\x06reason\x18\x01 \x01(\t\"<\n\x10\x41\x64optLogResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\t\x12\x18\n\x10replaced_log_ids\x18\x02 \x03(\t\"O\n\x0eReadLogRequest\x12\x16\n\x0e\x66irst_position\x18\x01 \x01(\x04\x12\x15\n\rlast_position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\n \x01(\t\":\n\x0fReadLogResponse\x12\'\n\x07records\x18\x01 \x03(\x0b\x32\x16.fasttree.v1.LogRecord*m\n\x08\x41\x63kLevel\x12\x19\n\x15\x41\x43K_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41\x43K_LEVEL_DURABLE\x10\x01\x12\x16\n\x12\x41\x43K_LEVEL_ONE_NODE\x10\x02\x12\x17\n\x13\x41\x43K_LEVEL_ALL_NODES\x10\x03*\xb1\x01\n\x0bImportState\x12\x1c\n\x18IMPORT_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14IMPORT_STATE_WAITING\x10\x01\x12\x1c\n\x18IMPORT_STATE_ROLLING_OUT\x10\x02\x12\x15\n\x11IMPORT_STATE_DONE\x10\x03\x12\x18\n\x14IMPORT_STATE_REFUSED\x10\x04\x12\x1b\n\x17IMPORT_STATE_SUPERSEDED\x10\x05\x32\xf8\x05\n\rPusherService\x12T\n\x0bPushUpdates\x12\x1f.fasttree.v1.PushUpdatesRequest\x1a .fasttree.v1.PushUpdatesResponse(\x01\x30\x01\x12U\n\x0cUploadImport\x12 .fasttree.v1.UploadImportRequest\x1a!.fasttree.v1.UploadImportResponse(\x01\x12R\n\x0bWatchImport\x12\x1f.fasttree.v1.WatchImportRequest\x1a .fasttree.v1.WatchImportResponse0\x01\x12Y\n\x0eRollbackImport\x12\".fasttree.v1.RollbackImportRequest\x1a#.fasttree.v1.RollbackImportResponse\x12_\n\x10GetImportProfile\x12$.fasttree.v1.GetImportProfileRequest\x1a%.fasttree.v1.GetImportProfileResponse\x12J\n\tGetPusher\x12\x1d.fasttree.v1.GetPusherRequest\x1a\x1e.fasttree.v1.GetPusherResponse\x12M\n\nSkipUpdate\x12\x1e.fasttree.v1.SkipUpdateRequest\x1a\x1f.fasttree.v1.SkipUpdateResponse\x12G\n\x08\x41\x64optLog\x12\x1c.fasttree.v1.AdoptLogRequest\x1a\x1d.fasttree.v1.AdoptLogResponse\x12\x46\n\x07ReadLog\x12\x1b.fasttree.v1.ReadLogRequest\x1a\x1c.fasttree.v1.ReadLogResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,10 +36,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_IMPORTPROFILE_COLUMNSENTRY']._loaded_options = None
   _globals['_IMPORTPROFILE_COLUMNSENTRY']._serialized_options = b'8\001'
-  _globals['_ACKLEVEL']._serialized_start=2639
-  _globals['_ACKLEVEL']._serialized_end=2748
-  _globals['_IMPORTSTATE']._serialized_start=2751
-  _globals['_IMPORTSTATE']._serialized_end=2928
+  _globals['_ACKLEVEL']._serialized_start=2773
+  _globals['_ACKLEVEL']._serialized_end=2882
+  _globals['_IMPORTSTATE']._serialized_start=2885
+  _globals['_IMPORTSTATE']._serialized_end=3062
   _globals['_PUSHUPDATESREQUEST']._serialized_start=127
   _globals['_PUSHUPDATESREQUEST']._serialized_end=227
   _globals['_RECEIPT']._serialized_start=230
@@ -50,44 +50,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTPROFILE']._serialized_end=609
   _globals['_IMPORTPROFILE_COLUMNSENTRY']._serialized_start=563
   _globals['_IMPORTPROFILE_COLUMNSENTRY']._serialized_end=609
-  _globals['_UPLOADIMPORTHEADER']._serialized_start=612
-  _globals['_UPLOADIMPORTHEADER']._serialized_end=921
-  _globals['_UPLOADIMPORTREQUEST']._serialized_start=923
-  _globals['_UPLOADIMPORTREQUEST']._serialized_end=1040
-  _globals['_UPLOADIMPORTRESPONSE']._serialized_start=1042
-  _globals['_UPLOADIMPORTRESPONSE']._serialized_end=1111
-  _globals['_IMPORTSTATUS']._serialized_start=1114
-  _globals['_IMPORTSTATUS']._serialized_end=1256
-  _globals['_NODEIMPORT']._serialized_start=1258
-  _globals['_NODEIMPORT']._serialized_end=1335
-  _globals['_WATCHIMPORTREQUEST']._serialized_start=1337
-  _globals['_WATCHIMPORTREQUEST']._serialized_end=1376
-  _globals['_WATCHIMPORTRESPONSE']._serialized_start=1378
-  _globals['_WATCHIMPORTRESPONSE']._serialized_end=1442
-  _globals['_ROLLBACKIMPORTREQUEST']._serialized_start=1444
-  _globals['_ROLLBACKIMPORTREQUEST']._serialized_end=1467
-  _globals['_ROLLBACKIMPORTRESPONSE']._serialized_start=1469
-  _globals['_ROLLBACKIMPORTRESPONSE']._serialized_end=1540
-  _globals['_GETPUSHERREQUEST']._serialized_start=1542
-  _globals['_GETPUSHERREQUEST']._serialized_end=1560
-  _globals['_NODEPROGRESS']._serialized_start=1563
-  _globals['_NODEPROGRESS']._serialized_end=1762
-  _globals['_DIGESTDIFFERENCE']._serialized_start=1764
-  _globals['_DIGESTDIFFERENCE']._serialized_end=1850
-  _globals['_GETPUSHERRESPONSE']._serialized_start=1853
-  _globals['_GETPUSHERRESPONSE']._serialized_end=2262
-  _globals['_SKIPUPDATEREQUEST']._serialized_start=2264
-  _globals['_SKIPUPDATEREQUEST']._serialized_end=2332
-  _globals['_SKIPUPDATERESPONSE']._serialized_start=2334
-  _globals['_SKIPUPDATERESPONSE']._serialized_end=2399
-  _globals['_ADOPTLOGREQUEST']._serialized_start=2401
-  _globals['_ADOPTLOGREQUEST']._serialized_end=2434
-  _globals['_ADOPTLOGRESPONSE']._serialized_start=2436
-  _globals['_ADOPTLOGRESPONSE']._serialized_end=2496
-  _globals['_READLOGREQUEST']._serialized_start=2498
-  _globals['_READLOGREQUEST']._serialized_end=2577
-  _globals['_READLOGRESPONSE']._serialized_start=2579
-  _globals['_READLOGRESPONSE']._serialized_end=2637
-  _globals['_PUSHERSERVICE']._serialized_start=2931
-  _globals['_PUSHERSERVICE']._serialized_end=3594
+  _globals['_GETIMPORTPROFILEREQUEST']._serialized_start=611
+  _globals['_GETIMPORTPROFILEREQUEST']._serialized_end=650
+  _globals['_GETIMPORTPROFILERESPONSE']._serialized_start=652
+  _globals['_GETIMPORTPROFILERESPONSE']._serialized_end=723
+  _globals['_UPLOADIMPORTHEADER']._serialized_start=726
+  _globals['_UPLOADIMPORTHEADER']._serialized_end=1035
+  _globals['_UPLOADIMPORTREQUEST']._serialized_start=1037
+  _globals['_UPLOADIMPORTREQUEST']._serialized_end=1154
+  _globals['_UPLOADIMPORTRESPONSE']._serialized_start=1156
+  _globals['_UPLOADIMPORTRESPONSE']._serialized_end=1225
+  _globals['_IMPORTSTATUS']._serialized_start=1228
+  _globals['_IMPORTSTATUS']._serialized_end=1370
+  _globals['_NODEIMPORT']._serialized_start=1372
+  _globals['_NODEIMPORT']._serialized_end=1449
+  _globals['_WATCHIMPORTREQUEST']._serialized_start=1451
+  _globals['_WATCHIMPORTREQUEST']._serialized_end=1490
+  _globals['_WATCHIMPORTRESPONSE']._serialized_start=1492
+  _globals['_WATCHIMPORTRESPONSE']._serialized_end=1556
+  _globals['_ROLLBACKIMPORTREQUEST']._serialized_start=1558
+  _globals['_ROLLBACKIMPORTREQUEST']._serialized_end=1581
+  _globals['_ROLLBACKIMPORTRESPONSE']._serialized_start=1583
+  _globals['_ROLLBACKIMPORTRESPONSE']._serialized_end=1654
+  _globals['_GETPUSHERREQUEST']._serialized_start=1656
+  _globals['_GETPUSHERREQUEST']._serialized_end=1674
+  _globals['_NODEPROGRESS']._serialized_start=1677
+  _globals['_NODEPROGRESS']._serialized_end=1876
+  _globals['_DIGESTDIFFERENCE']._serialized_start=1878
+  _globals['_DIGESTDIFFERENCE']._serialized_end=1964
+  _globals['_GETPUSHERRESPONSE']._serialized_start=1967
+  _globals['_GETPUSHERRESPONSE']._serialized_end=2396
+  _globals['_SKIPUPDATEREQUEST']._serialized_start=2398
+  _globals['_SKIPUPDATEREQUEST']._serialized_end=2466
+  _globals['_SKIPUPDATERESPONSE']._serialized_start=2468
+  _globals['_SKIPUPDATERESPONSE']._serialized_end=2533
+  _globals['_ADOPTLOGREQUEST']._serialized_start=2535
+  _globals['_ADOPTLOGREQUEST']._serialized_end=2568
+  _globals['_ADOPTLOGRESPONSE']._serialized_start=2570
+  _globals['_ADOPTLOGRESPONSE']._serialized_end=2630
+  _globals['_READLOGREQUEST']._serialized_start=2632
+  _globals['_READLOGREQUEST']._serialized_end=2711
+  _globals['_READLOGRESPONSE']._serialized_start=2713
+  _globals['_READLOGRESPONSE']._serialized_end=2771
+  _globals['_PUSHERSERVICE']._serialized_start=3065
+  _globals['_PUSHERSERVICE']._serialized_end=3825
 # @@protoc_insertion_point(module_scope)

@@ -243,6 +243,52 @@ class ImportProfile(_message.Message):
 Global___ImportProfile: _TypeAlias = ImportProfile  # noqa: Y015
 
 @_typing.final
+class GetImportProfileRequest(_message.Message):
+    """Which one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, 1 to 32 of A-Z a-z 0-9 _ -"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImportProfileRequest: _TypeAlias = GetImportProfileRequest  # noqa: Y015
+
+@_typing.final
+class GetImportProfileResponse(_message.Message):
+    """The profile."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROFILE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def profile(self) -> Global___ImportProfile:
+        """As UploadImportHeader takes it; its separator is the character."""
+
+    def __init__(
+        self,
+        *,
+        profile: Global___ImportProfile | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["profile", b"profile"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetImportProfileResponse: _TypeAlias = GetImportProfileResponse  # noqa: Y015
+
+@_typing.final
 class UploadImportHeader(_message.Message):
     """What a file is, before its bytes."""
 
@@ -259,7 +305,9 @@ class UploadImportHeader(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     PROFILE_NAME_FIELD_NUMBER: _builtins.int
     file_name: _builtins.str
-    """Its name, without folders: 1 to 128 of A-Z a-z 0-9 . _ -"""
+    """Its name, without folders: 1 to 200 bytes, blanks and letters of every script among them; no control character, none
+    that turns text about, no / and no \\, and neither . nor ..
+    """
     format: _types_pb2.ImportFormat.ValueType
     """Found from the name and the first bytes where unset."""
     size_bytes: _builtins.int
@@ -641,6 +689,7 @@ class GetPusherResponse(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     CLOSED_REASON_FIELD_NUMBER: _builtins.int
+    LOG_DAMAGE_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     KNOWN_RULE_VERSION_FIELD_NUMBER: _builtins.int
     RULE_VERSION_WAITS_FOR_FIELD_NUMBER: _builtins.int
@@ -651,6 +700,10 @@ class GetPusherResponse(_message.Message):
     """The log's own id."""
     closed_reason: _builtins.str
     """Why the pusher takes no pushes and no imports, and what to do, in one line; empty while it takes them."""
+    log_damage: _builtins.str
+    """What is known to be damaged in the log, and what to do, in one line; empty where nothing is. What does not need the
+    damaged records goes on.
+    """
     known_rule_version: _builtins.int
     """The newest version of the meaning of updates that the pusher knows; rules.version is the one in force."""
     @_builtins.property
@@ -696,6 +749,7 @@ class GetPusherResponse(_message.Message):
         started_at: _timestamp_pb2.Timestamp | None = ...,
         differences: _abc.Iterable[Global___DigestDifference] | None = ...,
         closed_reason: _builtins.str = ...,
+        log_damage: _builtins.str = ...,
         rules: _types_pb2.Rules | None = ...,
         known_rule_version: _builtins.int = ...,
         rule_version_waits_for: _abc.Iterable[_builtins.str] | None = ...,
@@ -703,7 +757,7 @@ class GetPusherResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -55,6 +55,11 @@ class PusherServiceStub:
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.RollbackImportRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_pusher__pb2.RollbackImportResponse.FromString,
                 _registered_method=True)
+        self.GetImportProfile = channel.unary_unary(
+                '/fasttree.v1.PusherService/GetImportProfile',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.GetImportProfileRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetImportProfileResponse.FromString,
+                _registered_method=True)
         self.GetPusher = channel.unary_unary(
                 '/fasttree.v1.PusherService/GetPusher',
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.GetPusherRequest.SerializeToString,
@@ -107,6 +112,14 @@ class PusherServiceServicer:
     def RollbackImport(self, request, context):
         """Goes back to the import before the current one, with every update since that one's position.
         FAILED_PRECONDITION: there is none, or its updates are no longer in the log.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetImportProfile(self, request, context):
+        """A profile that is kept beside the pusher, as it is now. INVALID_ARGUMENT, PROFILE_INVALID: there is none of that name,
+        or it can't be.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +179,11 @@ def add_PusherServiceServicer_to_server(servicer, server):
                     servicer.RollbackImport,
                     request_deserializer=fasttree_dot_v1_dot_pusher__pb2.RollbackImportRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_pusher__pb2.RollbackImportResponse.SerializeToString,
+            ),
+            'GetImportProfile': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetImportProfile,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetImportProfileRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.GetImportProfileResponse.SerializeToString,
             ),
             'GetPusher': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPusher,
@@ -297,6 +315,33 @@ class PusherService:
             '/fasttree.v1.PusherService/RollbackImport',
             fasttree_dot_v1_dot_pusher__pb2.RollbackImportRequest.SerializeToString,
             fasttree_dot_v1_dot_pusher__pb2.RollbackImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetImportProfile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/GetImportProfile',
+            fasttree_dot_v1_dot_pusher__pb2.GetImportProfileRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.GetImportProfileResponse.FromString,
             options,
             channel_credentials,
             insecure,

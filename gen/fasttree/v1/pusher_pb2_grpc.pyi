@@ -47,6 +47,10 @@ class PusherServiceStub:
     """Goes back to the import before the current one, with every update since that one's position.
     FAILED_PRECONDITION: there is none, or its updates are no longer in the log.
     """
+    GetImportProfile: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.GetImportProfileRequest, _pusher_pb2.GetImportProfileResponse]
+    """A profile that is kept beside the pusher, as it is now. INVALID_ARGUMENT, PROFILE_INVALID: there is none of that name,
+    or it can't be.
+    """
     GetPusher: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.GetPusherRequest, _pusher_pb2.GetPusherResponse]
     """The log's ends, nodes, and imports."""
     SkipUpdate: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.SkipUpdateRequest, _pusher_pb2.SkipUpdateResponse]
@@ -80,6 +84,10 @@ class PusherServiceAsyncStub(PusherServiceStub):
     RollbackImport: _aio.UnaryUnaryMultiCallable[_pusher_pb2.RollbackImportRequest, _pusher_pb2.RollbackImportResponse]  # type: ignore[assignment]
     """Goes back to the import before the current one, with every update since that one's position.
     FAILED_PRECONDITION: there is none, or its updates are no longer in the log.
+    """
+    GetImportProfile: _aio.UnaryUnaryMultiCallable[_pusher_pb2.GetImportProfileRequest, _pusher_pb2.GetImportProfileResponse]  # type: ignore[assignment]
+    """A profile that is kept beside the pusher, as it is now. INVALID_ARGUMENT, PROFILE_INVALID: there is none of that name,
+    or it can't be.
     """
     GetPusher: _aio.UnaryUnaryMultiCallable[_pusher_pb2.GetPusherRequest, _pusher_pb2.GetPusherResponse]  # type: ignore[assignment]
     """The log's ends, nodes, and imports."""
@@ -135,6 +143,16 @@ class PusherServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pusher_pb2.RollbackImportResponse, _abc.Awaitable[_pusher_pb2.RollbackImportResponse]]:
         """Goes back to the import before the current one, with every update since that one's position.
         FAILED_PRECONDITION: there is none, or its updates are no longer in the log.
+        """
+
+    @_abc_1.abstractmethod
+    def GetImportProfile(
+        self,
+        request: _pusher_pb2.GetImportProfileRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.GetImportProfileResponse, _abc.Awaitable[_pusher_pb2.GetImportProfileResponse]]:
+        """A profile that is kept beside the pusher, as it is now. INVALID_ARGUMENT, PROFILE_INVALID: there is none of that name,
+        or it can't be.
         """
 
     @_abc_1.abstractmethod

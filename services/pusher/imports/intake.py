@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+
+import msgspec
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
@@ -67,7 +69,9 @@ class ImportIntake:
         first = await anext(requests, None)
         if first is None or first.WhichOneof("part") != "header":
             raise InvalidArgumentError("the first message must be the header", field="part")
-        header, profile = first.header, await asyncio.to_thread(self._profile_of, first.header)
+        header = first.header
+        with _profile_errors():
+            profile = await asyncio.to_thread(self._profile_of, header)
         # From the start of the upload: what is pushed while the bytes come is not in the file.
         position, remark = header.as_of_position, ""
         if not header.HasField("as_of_position"):
@@ -95,16 +99,19 @@ class ImportIntake:
         return await self._files.rewritten(part, manifest, profile, self._known())
 
     def _profile_of(self, header: pusher_pb2.UploadImportHeader) -> Profile:
-        """The form that the header says. Raises InvalidArgumentError."""
+        """The form that the header says. Raises ProfileError."""
         form = header.profile
-        try:
-            if header.profile_name:
-                if header.HasField("profile"):
-                    raise ProfileError("give it, or the name of one that is kept, not both")
-                return self.profiles.read(header.profile_name)
-            return profile_of(dict(form.columns), form.separator, form.date_format, form.decimal)
-        except ProfileError as error:
-            raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error
+        if header.profile_name:
+            if header.HasField("profile"):
+                raise ProfileError("give it, or the name of one that is kept, not both")
+            return self.profiles.read(header.profile_name)
+        return profile_of(dict(form.columns), form.separator, form.date_format, form.decimal)
+
+    async def kept_profile(self, name: str) -> pusher_pb2.ImportProfile:
+        """One that is kept beside the pusher. Raises as GetImportProfile in the proto."""
+        with _profile_errors():
+            profile = await asyncio.to_thread(self.profiles.read, name)
+        return pusher_pb2.ImportProfile(**msgspec.structs.asdict(profile))
 
     def _remark_of(self, file: Path, position: int) -> str:
         return self._since_export.remark(position, time.time() - file.stat().st_mtime)
@@ -152,6 +159,15 @@ class ImportIntake:
         if manifest.remark:
             logger.warning("import %d: %s", manifest.import_id, manifest.remark)
         self._tell(ImportAdded(manifest.import_id))
+
+
+@contextlib.contextmanager
+def _profile_errors() -> Iterator[None]:
+    """A profile that can't be is the caller's to mend. Raises InvalidArgumentError."""
+    try:
+        yield
+    except ProfileError as error:
+        raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error
 
 
 def known_columns(rules: Rules) -> KnownColumns:

@@ -17,7 +17,7 @@ _SUFFIX = ".toml"
 
 
 class KeptProfiles:
-    """The folder; it may be absent. Both methods wait for the disk: run them in a thread."""
+    """The folder; it may be absent or come later. Both methods wait for the disk: run them in a thread."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -35,7 +35,8 @@ class KeptProfiles:
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise ProfileError(f"there is no profile {name} ({path}: {error.strerror}): put it there") from None
+            kept = f"; kept are {', '.join(names)}" if (names := self.names()) else ""
+            raise ProfileError(f"there is no profile {name} ({path}: {error.strerror}){kept}: put it there") from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise ProfileError(f"{path} is no regular file: put the file itself there")

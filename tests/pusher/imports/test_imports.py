@@ -199,7 +199,7 @@ async def test_an_export_that_was_overtaken_is_refused(tmp_path: Path, nodes: li
     [
         ("../members.csv", FILE, {}, grpc.StatusCode.INVALID_ARGUMENT),
         ("", FILE, {}, grpc.StatusCode.INVALID_ARGUMENT),
-        ("a b.csv", FILE, {}, grpc.StatusCode.INVALID_ARGUMENT),
+        ("a\x1b[2J.csv", FILE, {}, grpc.StatusCode.INVALID_ARGUMENT),
         ("members.csv", b"", {}, grpc.StatusCode.INVALID_ARGUMENT),
         ("members.csv", FILE, {"size_bytes": 10}, grpc.StatusCode.DATA_LOSS),
         ("members.csv", FILE, {"size_bytes": len(FILE) + 1}, grpc.StatusCode.DATA_LOSS),
@@ -297,9 +297,9 @@ async def test_a_file_that_stays_the_same_is_taken_without_a_marker(tmp_path: Pa
     settings: dict[str, Any] = {"upload_folder": str(spool), "upload_poll_s": 0.02, "upload_stable_s": 0.1}
     async with running_pusher(tmp_path, **settings) as pusher:
         (spool / "members.csv").write_bytes(FILE)
-        (spool / "bad name.csv").write_bytes(FILE)
+        (spool / "a\x1b[2J.csv").write_bytes(FILE)
         await until(lambda: (spool / "done" / "members.csv.result.txt").exists(), "the file")
-        refused = spool / "refused" / "bad name.csv.result.txt"
+        refused = spool / "refused" / "a__2J.csv.result.txt"
         await until(refused.exists, "the refusal")
         assert "file_name" in refused.read_text()
         assert pusher.catalog.status(0).manifest.file_name == "members.csv"

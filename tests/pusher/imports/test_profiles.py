@@ -18,9 +18,12 @@ from tests.waiting import until
 PROFILE = pusher_pb2.ImportProfile(columns=NAMES, separator=";", date_format="MM/DD/YYYY", decimal="1,234.50")
 
 
+def _endpoints(pusher: Pusher) -> Endpoints:
+    return Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")
+
+
 async def _upload(pusher: Pusher, path: Path, profile: pusher_pb2.ImportProfile) -> types_pb2.ImportManifest:
-    endpoints = Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")
-    async with Client(endpoints) as client:
+    async with Client(_endpoints(pusher)) as client:
         return await client.upload_import(path, UploadOptions(profile=profile))
 
 
@@ -36,7 +39,7 @@ async def test_a_file_of_another_form_is_kept_in_that_of_imports(tmp_path: Path)
         assert (manifest.size_bytes, manifest.sha256) == (kept.stat().st_size, file_sha256(kept))
         assert manifest.uploaded_sha256 == file_sha256(own)
         assert manifest.uploaded_as.endswith('separator ";", days as MM/DD/YYYY, numbers as 1,234.50')
-        assert manifest.file_name == "Mitglieder_Marz_2024__Export_.csv"
+        assert manifest.file_name == FILE_NAME
         assert pusher.files.problem(manifest) is None
         assert list(pusher.files.incoming.iterdir()) == []
 
@@ -92,23 +95,22 @@ async def test_a_kept_profile_goes_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "profiles").mkdir()
     (tmp_path / "profiles" / "office.toml").write_bytes(TOML)
     (tmp_path / "profiles" / "odd.toml").write_text("separator = 5")
-    async with running_pusher(tmp_path) as pusher:
-        endpoints = Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")
-        async with Client(endpoints) as client:
-            manifest = await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name="office"))
-            assert manifest.uploaded_as.startswith("member_id=DISTRIBUTOR_ID, ")
-            for name, told in (
-                ("odd", "odd.toml: separator: write a text, in quotes"),
-                ("none", "there is no profile none"),
-                ("../office", "is no profile's name"),
-                ("done", "is no profile's name"),
-            ):
-                with pytest.raises(InvalidArgumentError) as refused:
-                    await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name=name))
-                assert told in refused.value.message
-            with pytest.raises(InvalidArgumentError, match="not both"):
-                options = UploadOptions(profile_name="office", profile=PROFILE)
-                await client.upload_import(tmp_path / "own.csv", options)
+    async with running_pusher(tmp_path) as pusher, Client(_endpoints(pusher)) as client:
+        manifest = await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name="office"))
+        assert manifest.uploaded_as.startswith("member_id=DISTRIBUTOR_ID, ")
+        for name, told in (
+            ("odd", "odd.toml: separator: write a text, in quotes"),
+            ("none", "there is no profile none"),
+            ("none", "kept are odd, office"),
+            ("../office", "is no profile's name"),
+            ("done", "is no profile's name"),
+        ):
+            with pytest.raises(InvalidArgumentError) as refused:
+                await client.upload_import(tmp_path / "own.csv", UploadOptions(profile_name=name))
+            assert told in refused.value.message
+        with pytest.raises(InvalidArgumentError, match="not both"):
+            options = UploadOptions(profile_name="office", profile=PROFILE)
+            await client.upload_import(tmp_path / "own.csv", options)
 
 
 async def test_a_folder_of_a_kept_profile_is_watched(tmp_path: Path) -> None:
@@ -125,3 +127,44 @@ async def test_a_folder_of_a_kept_profile_is_watched(tmp_path: Path) -> None:
         assert 'the header has no column "ENROLLER_ID"' in refused.read_text()
         (taken,) = pusher.catalog.newest(2)
         assert (taken.manifest.file_name, taken.manifest.uploaded_as[:10]) == ("own.csv", "member_id=")
+
+
+async def test_a_profile_that_is_kept_later_has_its_folder_from_then_on(tmp_path: Path) -> None:
+    uploads, kept = tmp_path / "uploads", tmp_path / "profiles"
+    (tmp_path / "elsewhere").mkdir()
+    times: dict[str, Any] = {"upload_poll_s": 0.05, "upload_stable_s": 0.1, "upload_marker_settle_s": 0.0}
+    async with running_pusher(tmp_path, upload_folder=str(uploads), **times) as pusher:
+        (uploads / "link").symlink_to(tmp_path / "elsewhere")
+        kept.mkdir()
+        for name in ("link", "office"):
+            (kept / f"{name}.toml").write_bytes(TOML)
+        await until((uploads / "office" / "done").exists, "the folder")
+        (kept / "office.toml").rename(kept / "office.bak")
+        (uploads / "office" / "first.csv").write_bytes(newcomer_csv())
+        (uploads / "office" / "first.csv.done").write_bytes(b"")
+        refused = uploads / "office" / "refused" / "first.csv.result.txt"
+        await until(refused.exists, "the refusal of a file whose profile was taken away")
+        assert "there is no profile office" in refused.read_text()
+        (kept / "office.bak").rename(kept / "office.toml")
+        (uploads / "office" / FILE_NAME).write_bytes(newcomer_csv())
+        (uploads / "office" / f"{FILE_NAME}.done").write_bytes(b"")
+        await until(lambda: pusher.catalog.newest(1) != [], "the file")
+        (taken,) = pusher.catalog.newest(2)
+        assert (taken.manifest.file_name, taken.manifest.uploaded_as[:10]) == (FILE_NAME, "member_id=")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+async def test_a_kept_profile_is_told(tmp_path: Path) -> None:
+    (tmp_path / "profiles").mkdir()
+    (tmp_path / "profiles" / "office.toml").write_bytes(TOML)
+    async with (
+        running_pusher(tmp_path) as pusher,
+        Client(Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")) as client,
+    ):
+        told = await client.get_import_profile("office")
+        assert (dict(told.columns)["member_id"], told.separator) == ("DISTRIBUTOR_ID", ";")
+        assert (told.date_format, told.decimal) == ("MM/DD/YYYY", "1,234.50")
+        for name in ("nothing", "../office", "x" * 1_000_000):
+            with pytest.raises(InvalidArgumentError) as refused:
+                await client.get_import_profile(name)
+            assert refused.value.reason == "PROFILE_INVALID"

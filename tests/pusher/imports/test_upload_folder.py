@@ -214,7 +214,7 @@ def put_hostile_things(folder: Path) -> dict[str, str]:
     (folder / "marked-by-a-link.csv").write_bytes(FILE)
     (folder / "marked-by-a-link.csv.done").symlink_to(secret)
     (folder / ("n" * 250)).write_bytes(FILE)
-    (folder / "ein Name.csv").write_bytes(FILE)
+    (folder / "eine\nZeile.csv").write_bytes(FILE)
     Path(os.fsdecode(os.fsencode(folder) + b"/\xff.csv")).write_bytes(FILE)
     (folder / "fault.csv").write_bytes(UNREADABLE)
     (folder / "fault.csv.done").write_bytes(b"")
@@ -232,9 +232,9 @@ def put_hostile_things(folder: Path) -> dict[str, str]:
         "marked-by-a-pipe.csv": "marker marked-by-a-pipe.csv.done is no regular file",
         "marked-by-a-folder.csv": "marker marked-by-a-folder.csv.done is no regular file",
         "marked-by-a-link.csv": "marker marked-by-a-link.csv.done is no regular file",
-        "n" * 100: "use 1 to 128 of",
-        "ein Name.csv": "use 1 to 128 of",
-        "_.csv": "use 1 to 128 of",
+        "n" * 100: "use 1 to 200 bytes of UTF-8",
+        "eine_Zeile.csv": "use 1 to 200 bytes of UTF-8",
+        "_.csv": "use 1 to 200 bytes of UTF-8",
         "fault.csv": "a fault that nobody thought of",
     }
 
@@ -265,6 +265,21 @@ async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_
     await run_until(folder, lambda: refusal(tmp_path, NAME))
     assert "put members.csv.done beside it" in refusal(tmp_path, NAME)
     assert [manifest.file_name for manifest in imports.taken] == ["whole.csv"]
+
+
+@pytest.mark.parametrize("name", ["Mitglieder März 2024 (Export).csv", "a b.csv", "名" * 65 + ".csv", "`id` $HOME.csv"])
+@pytest.mark.parametrize("marker", ["", "5"])
+async def test_a_name_with_blanks_and_letters_of_any_script(name: str, marker: str, tmp_path: Path) -> None:
+    """The longest ones have room for what is put before and behind them, also where one of that name was there."""
+    imports = Imports()
+    for number in (1, 2):
+        (tmp_path / name).write_bytes(FILE)
+        (tmp_path / f"{name}.done").write_text(marker)
+        folder = UploadFolder(tmp_path, imports, imports, Background(), poll_s=0.01, stable_s=60, marker_settle_s=0.0)  # type: ignore[arg-type]
+        await run_until(folder, lambda number=number: len(told_of(tmp_path)) == number)
+    assert [manifest.file_name for manifest in imports.taken] == [name, name]
+    assert (tmp_path / "done" / name).read_bytes() == FILE
+    assert len([file for file in (tmp_path / "done").iterdir() if file.name.endswith(f"-{name}")]) == 1
 
 
 def told_of(folder: Path) -> list[Path]:

@@ -64,6 +64,7 @@ def import_group(session: Session) -> None:
     --date-format F        how days are written: MM/DD/YYYY, DD.MM.YYYY, ...
     --decimal N            how the number 1234.50 is written: 1,234.50 or 1.234,50, ...
     --profile FILE.toml    a file that says all four; --save-profile FILE.toml writes it
+    --profile NAME         one that is kept beside the pusher
     """
 
 
@@ -106,19 +107,23 @@ def import_file(
     **given: Any,
 ) -> None:
     """Uploads an import file."""
-    form = own_form(**given)
-    if save_profile is not None:
-        write_profile(save_profile, form)
     if refused is not None and not checks:
         raise click.UsageError("--refused goes with --check: a file that is uploaded is refused whole.")
-    if checks:
-        if wait or force or as_of_position is not None:
-            raise click.UsageError("--check uploads nothing: leave out --wait, --force and --as-of-position.")
-        run(check(session, file, refused, form))
-        return
-    asks = as_of_position is None and sys.stdin.isatty() and not session.json
-    options = UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks, profile=as_message(form))
-    run(_import(session, file, options, wait))
+    if checks and (wait or force or as_of_position is not None):
+        raise click.UsageError("--check uploads nothing: leave out --wait, --force and --as-of-position.")
+
+    async def body() -> None:
+        form = await own_form(session, **given)
+        if save_profile is not None:
+            write_profile(save_profile, form)
+        if checks:
+            await check(session, file, refused, form)
+            return
+        asks = as_of_position is None and sys.stdin.isatty() and not session.json
+        options = UploadOptions(as_of_position=as_of_position, force=force, ask_first=asks, profile=as_message(form))
+        await _import(session, file, options, wait)
+
+    run(body())
 
 
 @import_group.command("rollback")

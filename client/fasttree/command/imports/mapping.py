@@ -4,6 +4,7 @@ services to say: they know what columns, days and numbers are.
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
-from fasttree.command.session import CommandError
+from fasttree.client import InvalidArgumentError
+from fasttree.command.session import CommandError, Session
 from fasttree.v1 import pusher_pb2
 from services.shared.files.durable import write_durably
 
@@ -20,6 +22,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _TEXTS = ("separator", "date_format", "decimal")
 _BYTES_MAX = 64 << 10
+_SEPARATOR_OF_IMPORTS = ","
+#: Of a profile that is kept beside the pusher; whatever else is given is a file.
+_KEPT_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 def mapping_options(command: Command) -> Command:
@@ -37,10 +42,11 @@ def mapping_options(command: Command) -> Command:
         click.option("--decimal", default="", metavar="1,234.50", help="How the number 1234.50 is written."),
         click.option(
             "--profile",
-            "profile_file",
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE.toml",
-            help="A file that says all of this; what is given beside it goes before it.",
+            "profile",
+            type=click.Path(),
+            metavar="NAME|FILE.toml",
+            help="One that is kept beside the pusher, or a file, that says all of this; what is given beside it goes "
+            "before it.",
         ),
         click.option(
             "--save-profile",
@@ -54,11 +60,11 @@ def mapping_options(command: Command) -> Command:
     return command
 
 
-def own_form(
-    maps: tuple[str, ...], separator: str, date_format: str, decimal: str, profile_file: Path | None
+async def own_form(
+    session: Session, maps: tuple[str, ...], separator: str, date_format: str, decimal: str, profile: str | None
 ) -> dict[str, Any]:
-    """The fields of the profile that somebody gave. Raises UsageError, or CommandError for the file."""
-    given = _read(profile_file) if profile_file is not None else {}
+    """The fields of the profile that somebody gave. Raises UsageError, or CommandError for the profile."""
+    given = await _profile(session, profile) if profile is not None else {}
     columns: dict[str, str] = dict(given.get("columns", {}))
     for each in maps:
         name, equals, header = each.partition("=")
@@ -68,6 +74,22 @@ def own_form(
     texts = {"separator": separator, "date_format": date_format, "decimal": decimal}
     given |= {name: text for name, text in texts.items() if text}
     return given | ({"columns": columns} if columns else {})
+
+
+async def _profile(session: Session, named: str) -> dict[str, Any]:
+    if not _KEPT_NAME.fullmatch(named):
+        return _read(Path(named))
+    try:
+        async with session.client() as client:
+            kept = await client.get_import_profile(named)
+    except InvalidArgumentError as error:
+        raise CommandError(
+            f"--profile {named}: {error.message.removeprefix('profile: ')}; a file of this machine is named with its "
+            f".toml, or as ./{named}"
+        ) from None
+    texts = {name: getattr(kept, name) for name in _TEXTS}
+    given: dict[str, Any] = {name: text for name, text in texts.items() if text not in ("", _SEPARATOR_OF_IMPORTS)}
+    return given | ({"columns": dict(kept.columns)} if kept.columns else {})
 
 
 def _read(path: Path) -> dict[str, Any]:
