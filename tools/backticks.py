@@ -51,6 +51,7 @@ NO_NAMES = {
     "grpc.health.v1": _LIBRARY,
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
+    "fasttree_pusher_log_damaged_records": _METRIC,
     "fasttree_node_pusher_refused": _METRIC,
     "fasttree_node_periods_missing": _METRIC,
     "fasttree_node_call_seconds": _METRIC,

@@ -39,6 +39,7 @@ from services.pusher.imports.uploads.folder import UploadFolder
 from services.pusher.imports.uploads.folders import UploadFolders
 from services.pusher.lineage.lineage import Adopted, Door
 from services.pusher.lineage.runner import LineageRunner
+from services.pusher.log.damage import LogCheck
 from services.pusher.log.frames import Run
 from services.pusher.log.group_commit import Committed, RulesInForce
 from services.pusher.log.reading import LogReading
@@ -157,6 +158,7 @@ class Pusher:
             rules=lambda: self.door.rules,
             rule_records=self.rule_records,
             membership=self.membership,
+            log_damage=self._log_damage,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -209,6 +211,7 @@ class Pusher:
             (self.lineage.run, "keeps the lineage's time"),
             (self.since_export.run, "knows how far the log went when"),
             (self.rule_records.run, "seals periods"),
+            (LogCheck(self.store).run, "looks the log through"),
         ]
 
     def _upload_folder(self, folder: Path, profile: str) -> UploadFolder:
@@ -249,7 +252,11 @@ class Pusher:
         if self.draining.is_set():
             return Verdict(False, "stopping")
         problem = self.lineage.closed or self.admission.core.full if self.server.port else "starting"
-        return Verdict(not problem, problem or "ready")
+        # Whoever needs none of the damaged records is served as ever.
+        return Verdict(not problem, "; ".join(filter(None, (problem or "ready", self._log_damage()))))
+
+    def _log_damage(self) -> str:
+        return self.store.damage.in_words(self.store.ends().first)
 
     def _listeners(self) -> Listeners:
         """Who is told what, in this order. Parts are looked up when there is news: all are there by then."""

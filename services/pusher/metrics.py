@@ -33,6 +33,11 @@ def pusher_metrics(
     metrics.gauge("log_position", "Newest durable position", lambda: store.ends().last)
     metrics.gauge("log_first_position", "Oldest kept position", lambda: store.ends().first)
     metrics.gauge("log_bytes", "Size of the log on disk", store.size_bytes)
+    metrics.gauge(
+        "log_damaged_records",
+        "Records of the log that are known to be damaged: an alarm",
+        lambda: store.damage.count(store.ends().first),
+    )
     metrics.gauge("tail_bytes", "Records kept in memory", lambda: tail.size_bytes)
     metrics.gauge("import_id", "Import in force", lambda: fan_out.log_end().import_id)
     metrics.gauge_by(

@@ -47,6 +47,8 @@ class Parts:
     rules: Callable[[], Rules]
     rule_records: RuleRecords
     membership: Membership
+    #: In words; empty where none is known.
+    log_damage: Callable[[], str]
     draining: asyncio.Event
 
 
@@ -98,6 +100,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
             closed_reason=parts.lineage.closed,
+            log_damage=parts.log_damage(),
             rules=rules_message(parts.rules()),
             known_rule_version=RULE_VERSION,
             rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],

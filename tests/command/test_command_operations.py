@@ -191,6 +191,14 @@ async def test_status(fasttree: FastTree) -> None:
     assert as_json.json["problems"] == []
 
 
+async def test_status_says_that_the_log_is_damaged(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.pusher.log_damage = "the log is damaged: log record at position 7"
+    ran = await fasttree("status")
+    assert (ran.code, ran.err) == (1, "error: the log is damaged: log record at position 7\n")
+    as_json = await fasttree("status", "--json")
+    assert as_json.json["log"]["damage"] == as_json.json["problems"][0] == cluster.pusher.log_damage
+
+
 async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster, tmp_path: Path) -> None:
     import dataclasses
 

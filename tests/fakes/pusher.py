@@ -83,6 +83,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.cut_after_bytes: int | None = None
         #: What there is to say of a file whose position nobody named.
         self.remark = ""
+        #: What it says of its log.
+        self.log_damage = ""
         #: Profiles that are kept, by name.
         self.profiles: dict[str, pusher_pb2.ImportProfile] = {}
         #: The one that the last upload came with.
@@ -187,6 +189,7 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
             imports=self.imports[:20],
             hosts=[host.instant_address for host in read_hosts_file(self.hosts_file)] if self.hosts_file else [],
             closed_reason=f"nodes have the state of log {self.contested_by}" if self.contested_by else "",
+            log_damage=self.log_damage,
         )
 
     async def AdoptLog(self, request: pusher_pb2.AdoptLogRequest, context: Any) -> pusher_pb2.AdoptLogResponse:

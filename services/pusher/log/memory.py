@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from threading import Lock
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.log.damage import notes_damage
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.ids.keys import content_hash, recognized
 from services.pusher.log.placing import place
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
+    KnownDamage,
     LogDamagedError,
     LogEnds,
     LogStore,
@@ -28,6 +30,7 @@ class MemoryLog(LogStore):
 
     def __init__(self, log_id: str = "memory", clock: Callable[[], float] = time.monotonic) -> None:
         self.log_id = log_id
+        self.damage = KnownDamage()
         self.vouched_for = False
         self.replaced_log_ids: tuple[str, ...] = ()
         self.adopted_reason = ""
@@ -48,6 +51,7 @@ class MemoryLog(LogStore):
     def ends(self) -> LogEnds:
         return LogEnds(self._first, self._last)
 
+    @notes_damage
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
         with self._lock:
             gone = {update_id: self._gone[update_id] for update_id in update_ids if update_id in self._gone}
@@ -79,6 +83,7 @@ class MemoryLog(LogStore):
         except RecordDamagedError as error:
             raise LogDamagedError(str(error), position) from error
 
+    @notes_damage
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
         with self._lock:
             if not self._first <= first_position <= self._last:
@@ -112,6 +117,7 @@ class MemoryLog(LogStore):
     def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
         return [(position, types_pb2.Update.FromString(content)) for position, content in self._rules.items()]
 
+    @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
         with self._lock:
             end = min(first_position, self._last, self._first + count_max)

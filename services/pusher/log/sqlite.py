@@ -24,6 +24,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.database import connect, errors_told, prepare
 from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
 from services.pusher.log.disk.statements import (
@@ -45,6 +46,7 @@ from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
+    KnownDamage,
     LogDamagedError,
     LogEnds,
     LogStore,
@@ -80,6 +82,7 @@ class SqliteLog(LogStore):
         self, folder: Path, settings: LogSettings | None = None, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self.path = folder / "log.db"
+        self.damage = KnownDamage()
         self._settings = settings or LogSettings()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         mark_path = folder / "log.end"
@@ -146,6 +149,7 @@ class SqliteLog(LogStore):
     def ends(self) -> LogEnds:
         return self._ends
 
+    @notes_damage
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
         gone = self._ids.find(update_ids)
         if gone:
@@ -223,9 +227,11 @@ class SqliteLog(LogStore):
                         raise LogDamagedError(str(error), position) from error
         return found
 
+    @notes_damage
     def find(self, update_ids: Sequence[str]) -> set[str]:
         return {*self._find(update_ids), *self._ids.find(update_ids)}
 
+    @notes_damage
     def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
         found: list[tuple[int, types_pb2.Update]] = []
         with self._reader() as reader, self._told():
@@ -240,6 +246,7 @@ class SqliteLog(LogStore):
                     ) from error
         return found
 
+    @notes_damage
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
         ends = self._ends
         if not ends.first <= first_position <= ends.last:
@@ -288,6 +295,7 @@ class SqliteLog(LogStore):
         finally:
             self._readers.put(connection)
 
+    @notes_damage
     def update_id_at(self, position: int) -> str:
         first, last = self._ends
         if not first <= position <= last:
@@ -296,11 +304,13 @@ class SqliteLog(LogStore):
             row = reader.execute("SELECT update_id FROM log WHERE position = ?", (position,)).fetchone()
         return row[0] if row is not None else ""
 
+    @notes_damage
     def named(self, prefix: str) -> list[tuple[int, bytes]]:
         between = (prefix, prefix + "~" * UPDATE_ID_LENGTH_MAX)  # ids are of ASCII, whose last one that prints is "~"
         with self._reader() as reader, self._told():
             return sound_updates(reader.execute(NAMED, between), logger.error)
 
+    @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
         first, last = self._ends
         end = min(first_position, last, first + count_max)
@@ -315,6 +325,7 @@ class SqliteLog(LogStore):
         self._ends = LogEnds(end, last)
         return end - first
 
+    @notes_damage
     def merge_ids(self) -> Callable[[], None] | None:
         merged = self._ids.merge()
         if merged is None:
@@ -368,6 +379,7 @@ class SqliteLog(LogStore):
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO imports VALUES (?, ?, ?)", row)
 
+    @notes_damage
     def imports(self) -> list[StoredImport]:
         found: list[StoredImport] = []
         with self._reader() as reader, self._told():

@@ -36,10 +36,38 @@ class LogDamagedError(LogStoreError):
         self.position = position
 
 
+class KnownDamage:
+    """What is known to be damaged in a log. From any thread."""
+
+    def __init__(self) -> None:
+        #: By the position of the record; what is not one record's damage is at 0. `_NOTED_MAX` at most.
+        self._found: dict[int, str] = {}
+
+    def note(self, error: LogDamagedError) -> None:
+        """Somebody met it."""
+        if len(self._found) < _NOTED_MAX:
+            self._found.setdefault(error.position, str(error))
+
+    def count(self, first_position: int) -> int:
+        """Damaged records, of a log that begins there: what was trimmed harms nobody."""
+        return sum(position == 0 or position >= first_position for position in list(self._found))
+
+    def in_words(self, first_position: int) -> str:
+        """One line with the way out; empty where nothing is known to be damaged."""
+        found = dict(self._found)
+        told = [found[position] for position in sorted(found) if position == 0 or position >= first_position]
+        if not told:
+            return ""
+        more = f", and {len(told) - 1} more" if len(told) > 1 else ""
+        return f"the log is damaged: {told[0]}{more}; see docs/operations.md, `A damaged log`"
+
+
 class NotInLogError(LogStoreError):
     """The position is no longer in the log, or not yet."""
 
 
+#: More than anybody reads.
+_NOTED_MAX = 1_000
 #: Logs in whose place one log may have been put, so far as it remembers.
 REPLACED_MAX = 64
 
@@ -98,6 +126,8 @@ class LogStore(ABC):
     #: The logs in whose place this one was put, oldest first, `REPLACED_MAX` at most; and why the last time.
     replaced_log_ids: tuple[str, ...]
     adopted_reason: str
+    #: What its methods met.
+    damage: KnownDamage
 
     @abstractmethod
     def ends(self) -> LogEnds:

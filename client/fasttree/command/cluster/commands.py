@@ -39,6 +39,7 @@ def status(session: Session) -> None:
     if view is None and pusher is None:
         content["nodes"] = [_named_json(node) for node in session.endpoints().nodes]
     problems += map(_difference_text, content["differences"])
+    problems += [pusher.log_damage] if pusher is not None and pusher.log_damage else []
     if session.json:
         print_json({**content, "problems": problems})
     else:
@@ -85,6 +86,7 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
             "first_position": pusher.log_end.first_position,
             "position": end,
             "closed": pusher.closed_reason,
+            "damage": pusher.log_damage,
             "rule_version": pusher.rules.version,
             "known_rule_version": pusher.known_rule_version,
             "rule_version_waits_for": list(pusher.rule_version_waits_for),
