@@ -90,7 +90,7 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     report_copies_waiting_max: Count = 64
     #: Calls that wait for a position (min_position, GetDigest); one more is refused.
     report_position_waits_max: Count = 1_000
-    #: Threads that filter, sort and encode reports.
+    #: Threads that filter, sort and encode reports; no more than the process may use processors.
     report_threads: Annotated[int, Meta(ge=1, le=1_024)] = 2
     #: Size of a stream's messages, in bytes.
     report_message_bytes: Annotated[int, Meta(ge=4_096, le=8 << 20)] = 768 * 1024

@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
 import sys
 import time
 from multiprocessing import Pool
 
+from services.shared.processors import processors
 from tests.simulator.planted import PLANTED
 from tests.simulator.planted.planting import find
 from tests.simulator.run import Result, run_seed
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=1, metavar="K", help="the first of them")
     parser.add_argument("--seed", type=int, metavar="K", help="run this one alone")
     parser.add_argument("--trace", action="store_true", help="print the whole story of --seed")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--jobs", type=int, default=processors(), help="processes")
     parser.add_argument("--no-planted", action="store_true", help="leave the planted bugs out")
     arguments = parser.parse_args()
     if arguments.seed is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import random
 import re
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from services.shared.processors import processors
 from tools.mutants.mutations import find_mutants
 from tools.mutants.rooms import ROOMS, ROOT, Room
 from tools.mutants.runs import Changed, RoomError, Verdict, verdicts
@@ -59,7 +59,7 @@ def survivors_of(report: str) -> set[str]:
 @click.option("--only", default="", help="Modules whose path holds this.")
 @click.option("--test-s-max", default=float("inf"), help="Leaves out tests that take longer, for a first look.")
 @click.option("--again", type=click.Path(path_type=Path), help="Only the survivors of an earlier run: its output.")
-@click.option("--jobs", default=os.cpu_count() or 1, help="Mutants at a time.")
+@click.option("--jobs", default=processors(), help="Mutants at a time.")
 def main(sample: int, seed: int, only: str, test_s_max: float, again: Path | None, jobs: int) -> None:
     """Runs mutants, lists the survivors, prints the figures as JSON; fails where too many survive."""
     rooms = [(room, changes_of(room)) for room in ROOMS]

@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from services.shared.processors import at_most_processors
+
 MAGIC = b"FTSTATE1"
 ALIGNMENT_BYTES = 64
 HEADER_BYTES_MAX = 512 * 1024**2
@@ -160,7 +162,7 @@ def check_state(path: Path) -> None:
     with path.open("rb", buffering=0) as file:
         header, header_offset = _read_header(file.fileno(), path)
         entries = _checked_places(header["arrays"], header_offset, path)
-        with ThreadPoolExecutor(READER_THREADS, thread_name_prefix="check-state") as pool:
+        with ThreadPoolExecutor(at_most_processors(READER_THREADS), thread_name_prefix="check-state") as pool:
             for check in [pool.submit(_check_array, file.fileno(), entry, path) for entry in entries]:
                 check.result()
 
@@ -199,7 +201,7 @@ def read_state(path: Path) -> StateFile:
         arrays = _allocate(entries, header["meta"], header_offset, path)
         # The largest first: both threads are done at about the same time.
         entries = sorted(entries, key=_size_bytes, reverse=True)
-        with ThreadPoolExecutor(READER_THREADS, thread_name_prefix="read-state") as pool:
+        with ThreadPoolExecutor(at_most_processors(READER_THREADS), thread_name_prefix="read-state") as pool:
             reads = [pool.submit(_read_array, file.fileno(), arrays[entry["name"]], entry, path) for entry in entries]
             for read in reads:
                 read.result()

@@ -42,7 +42,7 @@ class CsvFile:
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
-        return read_in_order(self._jobs(reader), self._limits.threads)
+        return read_in_order(self._jobs(reader), self._limits.threads_used)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
         scratch = _Scratch()

@@ -10,6 +10,7 @@ from msgspec import Meta
 from services.shared.config.bounds import Bytes, ColumnName, CountFrom0
 from services.shared.config.sections import Problem, Settings
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
+from services.shared.processors import at_most_processors
 
 
 class ImportLimits(Settings, frozen=True, kw_only=True):
@@ -24,6 +25,9 @@ class ImportLimits(Settings, frozen=True, kw_only=True):
     unpack_ratio: Annotated[int, Meta(ge=1, le=100_000)] = 200
     #: See unpack_ratio.
     unpack_free_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 64 << 20
+    #: Bytes that one page of a Parquet file may unpack to: a page is unpacked whole. Writers make pages of 1 MiB; some
+    #: make one page of each row group's column.
+    page_bytes: Bytes = 512 << 20
     #: Bytes of one line of a CSV file.
     line_bytes: Annotated[int, Meta(ge=COLUMN_TEXT_BYTES_MAX, le=1 << 30)] = 1 << 20
     #: Columns.
@@ -49,8 +53,13 @@ class ImportLimits(Settings, frozen=True, kw_only=True):
     reported_rows: Annotated[int, Meta(ge=1, le=100_000)] = 100
     #: Bytes that one thread reads at a time: some tens of thousands of rows, whose fields stay in the cache.
     block_bytes: Annotated[int, Meta(ge=4_096, le=1 << 30)] = 1 << 20
-    #: Threads that read blocks.
+    #: Threads that read blocks; no more than the process may use processors.
     threads: Annotated[int, Meta(ge=1, le=1_024)] = 2
+
+    @property
+    def threads_used(self) -> int:
+        """As many of them as are of use here."""
+        return at_most_processors(self.threads)
 
     def problems(self) -> Iterator[Problem]:
         """A part that is larger than the whole."""

@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from services.shared.domain.columns import FurtherKind
+from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
 from services.treenode.imports.reading.batch import BatchReader, Fields, Part
 from services.treenode.imports.reading.header import Role
 from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.reading.parquet_pages import Pages, look_at_pages
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import FIRST_LINE, ImportRefusedError, Lines, refuse_file
 from services.treenode.imports.reading.source import Progress
@@ -47,15 +49,22 @@ class ParquetFile:
         self._limits = limits
         self._progress = progress
         try:
+            size_bytes = path.stat().st_size
             metadata = pq.read_metadata(path)
-            coded = _coded_columns(metadata)
-            self._file = pq.ParquetFile(path, metadata=metadata, read_dictionary=coded, page_checksum_verification=True)
+            self._check_size(metadata, size_bytes)
+            pages = look_at_pages(path, metadata)
+            # Values that are kept once each, read that way, can't unpack to more than the file holds.
+            self._file = pq.ParquetFile(
+                path, metadata=metadata, read_dictionary=sorted(pages.coded), page_checksum_verification=True
+            )
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _damaged(error) from error
-        size_bytes = path.stat().st_size
-        self._check_size(metadata, size_bytes)
         #: What all rows together may take; the footer's own figure is only a word.
         self._unpacked_bytes_max = max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes)
+        self._check_pages(pages)
+        #: No more than so many texts that may be as long as their page.
+        self._rows_at_a_time = min(_ROWS_AT_A_TIME, max(1, limits.page_bytes // max(1, pages.prefixed_bytes)))
+        pa.set_cpu_count(limits.threads_used)
         #: The columns' names.
         self.names: Sequence[str] = self._file.schema_arrow.names
         kinds: dict[str, FurtherKind] = {}
@@ -75,19 +84,34 @@ class ParquetFile:
             raise refuse_file(
                 f"its {metadata.num_rows:,} rows in {size_bytes:,} bytes can't all differ: it is taken for a bomb"
             )
-        unpacked_bytes = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        if unpacked_bytes > limits.unpacked_bytes:
+        for column in map(metadata.schema.column, range(metadata.num_columns)):
+            if column.length > COLUMN_TEXT_BYTES_MAX:  # only those of values of one length have it
+                raise refuse_file(
+                    f"its values have {column.length:,} bytes each, at most {COLUMN_TEXT_BYTES_MAX:,} are taken: "
+                    "write texts",
+                    column=column.name,
+                )
+
+    def _check_pages(self, pages: Pages) -> None:
+        limits = self._limits
+        if pages.largest_bytes > limits.page_bytes:
+            raise refuse_file(
+                f"a page of it unpacks to {pages.largest_bytes:,} bytes, at most {limits.page_bytes:,} are taken "
+                "(imports.page_bytes): write it with smaller pages or row groups",
+                column=pages.largest_in,
+            )
+        if pages.unpacked_bytes > limits.unpacked_bytes:
             raise refuse_file(f"it unpacks to more than the limit of {limits.unpacked_bytes:,} bytes")
-        if unpacked_bytes > max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes):
+        if pages.unpacked_bytes > self._unpacked_bytes_max:
             raise refuse_file(_BOMB.format(limits.unpack_ratio))
 
     def parts(self, reader: BatchReader) -> Iterator[Part]:
         """The rows, in order. Raises ImportRefusedError where the file can't be read on."""
-        return read_in_order(self._jobs(reader), self._limits.threads)
+        return read_in_order(self._jobs(reader), self._limits.threads_used)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
         row, row_count, unpacked_bytes = 0, max(1, self._file.metadata.num_rows), 0
-        batches = self._file.iter_batches(batch_size=_ROWS_AT_A_TIME)
+        batches = self._file.iter_batches(batch_size=self._rows_at_a_time)
         while True:
             try:
                 batch = next(batches, None)
@@ -193,17 +217,6 @@ def _without_exponents(texts: pa.LargeStringArray) -> pa.LargeStringArray:
     coded = texts.dictionary_encode()
     plain = [f"{Decimal(text):f}" if "e" in text.lower() else text for text in coded.dictionary.to_pylist()]
     return pa.array(plain, pa.large_string()).take(coded.indices)
-
-
-def _coded_columns(metadata: pq.FileMetaData) -> list[str]:
-    """Columns whose values are kept once each: read that way, they can't unpack to more than the file holds."""
-    coded = set()
-    for group in range(metadata.num_row_groups):
-        for place in range(metadata.num_columns):
-            chunk = metadata.row_group(group).column(place)
-            if chunk.has_dictionary_page and chunk.physical_type == "BYTE_ARRAY":
-                coded.add(chunk.path_in_schema)
-    return sorted(coded)
 
 
 def _damaged(error: Exception) -> ImportRefusedError:

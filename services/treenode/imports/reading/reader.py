@@ -105,8 +105,8 @@ class _Checked:
 
     def table(self) -> ImportTable:
         """Raises ImportRefusedError."""
-        with ThreadPoolExecutor(self._limits.threads, thread_name_prefix="import") as pool:
-            members = Members(self._assembly.ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads)
+        with ThreadPoolExecutor(self._limits.threads_used, thread_name_prefix="import") as pool:
+            members = Members(self._assembly.ids(self._places[Role.MEMBER_ID]), pool, self._limits.threads_used)
             sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])
             sponsor = members.find(sponsor_ids)
             columns = pool.submit(self._columns_by_role)

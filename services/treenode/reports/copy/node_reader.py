@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import grpc.aio
 
 from fasttree.v1 import report_pb2
+from services.shared.processors import at_most_processors
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
 from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
@@ -69,7 +70,9 @@ class NodeReader:
         self._view = view
         self._limits = limits
         self._threads: ThreadPoolExecutor = (
-            like._threads if like else ThreadPoolExecutor(limits.threads, thread_name_prefix="report")
+            like._threads
+            if like
+            else ThreadPoolExecutor(at_most_processors(limits.threads), thread_name_prefix="report")
         )
         self.room: CopyRoom = like.room if like else CopyRoom(limits.copy_bytes_max, limits.copies_waiting_max)
         #: What `_catalogue` and `_choices` are about.
