@@ -23,12 +23,8 @@ import os
 # Child processes never touch this one's channels; gRPC reads this when it is imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-import argparse
-import asyncio
-import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -37,6 +33,7 @@ from typing import Any
 from bench.cluster.cluster import wait_for
 from bench.engine.genealogy import make_genealogy, write_genealogy
 from bench.reports.tree_node import BenchNode
+from bench.sitting import measure
 from fasttree.v1 import report_pb2, report_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
 
 #: One more than a node has open at once, so that the one asked for next is never open.
@@ -153,16 +150,5 @@ async def _close(node: BenchNode, member_id: str) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Measures as many members as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--members", type=int, default=1_000_000)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fasttree-bench-") as name:
-        figures = asyncio.run(run(asked.members, Path(name)))
-    sys.stdout.write(json.dumps(figures) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure(__doc__ or "", run))

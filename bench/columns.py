@@ -24,14 +24,12 @@ import os
 # Child processes never touch this one's channels; gRPC reads this when it is imported.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-import argparse
 import asyncio
 import json
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +37,7 @@ from typing import Any
 from bench.cluster.read_load import ReadLoad
 from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.reports.tree_node import BenchNode, memory_bytes
+from bench.sitting import measure
 
 _IMPORTS = 3
 _RESTARTS = 3
@@ -123,16 +122,5 @@ async def _enrolments_per_s(file: Path) -> float:
     return float(json.loads(done.stdout)["text_enrolments_per_s"])
 
 
-def main() -> int:
-    """Measures as many members as the arguments say."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--members", type=int, default=1_000_000)
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="fasttree-bench-") as name:
-        figures = asyncio.run(run(asked.members, Path(name)))
-    sys.stdout.write(json.dumps(figures) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(measure(__doc__ or "", run))

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fasttree.v1 import pusher_pb2
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.fakes.cluster import FakeCluster
 from tests.treenode.imports.reading.bad_file import GOOD, csv_file
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
 
 
 async def test_a_good_file(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:

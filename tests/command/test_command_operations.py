@@ -1,7 +1,6 @@
 """Commands that change or watch the cluster: push, import, status, switchover, follow, log."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,18 +10,7 @@ from fasttree.v1 import types_pb2
 from services.pusher.log.sqlite import SqliteLog
 from services.shared.wire.record import content_bytes
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
+from tests.fakes.cluster import FakeCluster
 
 
 def order(update_id: str, amount: str = "12.50") -> str:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,10 @@ from services.treenode.reports.encode.single import MemberEncoder
 from services.treenode.reports.plan.choice import choose
 from services.treenode.tree import Tree
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.reports import FakeReports
 
 DEFAULT = "member_id,sponsor_id,level,status,rank,joined_on,pv,gv,downline_count"
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
 
 
 async def test_members_in_the_order_asked(fasttree: FastTree) -> None:

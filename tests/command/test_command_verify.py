@@ -1,24 +1,10 @@
 """`fasttree verify`: equal nodes, and the exact members where they differ."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from fasttree.command.cluster import verify
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
+from tests.fakes.cluster import FakeCluster
 
 
 async def test_equal_nodes(fasttree: FastTree) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import click
 import pytest
 
@@ -14,20 +11,8 @@ from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.reports.plan.choice import Catalogue
 from services.treenode.reports.plan.filters import compile_filter
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.fakes.cluster import FakeCluster
 from tests.fakes.reports import FakeReports
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
-
 
 ALL = (
     *("--min", "level", "1", "--max", "level", "4", "--min", "rank", "-2", "--max", "rank", "3"),

@@ -32,11 +32,6 @@ async def cluster(hosts: Path) -> AsyncIterator[FakeCluster]:
         yield started
 
 
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
-
-
 async def test_a_node_is_added_and_removed(cluster: FakeCluster, fasttree: FastTree, hosts: Path) -> None:
     added = await fasttree("node", "add", "n3", "50100", "50201", "--hosts", str(hosts))
     assert added.code == 0, added.err

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,7 +12,7 @@ from hypothesis import strategies as st
 
 from fasttree.command.terminal import Plain, on_one_line, unobeyed, write_raw
 from tests.command.fasttree_command import FastTree
-from tests.fakes.cluster import FakeCluster, fake_cluster
+from tests.fakes.cluster import FakeCluster
 
 EVIL = "a\x1b]0;owned\x07\x9b31m\u202eb\u2066\u2028\x7f"
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -56,17 +54,6 @@ def test_data_for_a_file_stays_as_it_is() -> None:
     write_raw(stream, EVIL)
     stream.flush()
     assert raw.getvalue().decode() == EVIL
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[FakeCluster]:
-    async with fake_cluster() as started:
-        yield started
-
-
-@pytest.fixture
-def fasttree(cluster: FakeCluster, tmp_path: Path) -> FastTree:
-    return FastTree(tmp_path, cluster.endpoints)
 
 
 async def test_no_command_prints_what_others_wrote(cluster: FakeCluster, fasttree: FastTree) -> None:

@@ -34,7 +34,23 @@ class ReaderGoneError(Exception):
 
 
 class Commands(click.Group):
-    """The commands."""
+    """The commands. An option before a command's name is one of that command, or refused: in silence it would do
+    nothing."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        path, leaf = f"{ctx.command_path} {name}", command
+        for word in rest:
+            if isinstance(leaf, click.Group) and word in leaf.commands:
+                path, leaf = f"{path} {word}", leaf.commands[word]
+        if leaf is not None and "--help" not in rest and "-h" not in rest:
+            known = {option for parameter in leaf.params for option in parameter.opts}
+            ctx.ensure_object(Session).refuse(
+                *sorted({"--endpoints", "--json", "--timeout"} - known), why=f"it means nothing to `{path}`"
+            )
+        return name, command, rest
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,6 +40,13 @@ class Session:
     endpoints_path: Path | None = None
     json: bool = False
     timeout_s: float = 30.0
+    #: Those of the options that every command may have which were given.
+    given: set[str] = field(default_factory=set)
+
+    def refuse(self, *options: str, why: str) -> None:
+        """For what would do nothing: nobody should think that it does. Raises UsageError."""
+        if unread := [option for option in options if option in self.given]:
+            raise click.UsageError(f"{why}: leave out {' and '.join(unread)}.")
 
     def endpoints(self) -> Endpoints:
         """Where the cluster is. Raises EndpointsError."""
@@ -91,6 +98,7 @@ def run(body: Awaitable[Result]) -> Result:
 def _json_given(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         context.ensure_object(Session).json = True
+        context.ensure_object(Session).given.add("--json")
 
 
 _json_option = click.option("--json", is_flag=True, expose_value=False, callback=_json_given, help="Print JSON.")
@@ -107,10 +115,12 @@ def common_options(command: Command) -> Command:
     def endpoints_given(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
             context.ensure_object(Session).endpoints_path = value
+            context.ensure_object(Session).given.add("--endpoints")
 
     def timeout_given(context: click.Context, _: click.Parameter, value: float | None) -> None:
         if value is not None:
             context.ensure_object(Session).timeout_s = value
+            context.ensure_object(Session).given.add("--timeout")
 
     options = [
         click.option(

@@ -61,33 +61,37 @@ def _open(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def verify_log(place: Path) -> LogVerification:
+def verify_log(place: Path, first_position: int = 0, last_position: int = 0) -> LogVerification:
     """Checks the checksum, position and id of every record, the index of ids, and that the log has not lost its end.
 
     Args:
         place: The pusher's folder, or the log file.
+        first_position: With it or `last_position`, the records from the one to the other alone; 0: the log's own.
 
     Raises:
         LogStoreError: There is no log there, or it can't be opened at all.
     """
     path = log_path(place)
-    found = LogVerification()
+    found, last = LogVerification(), 0
     try:
         with closing(_open(path)) as connection:
             found.log_id = str(connection.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
             first, last = connection.execute("SELECT min(position), max(position) FROM log").fetchone()
-            found.first_position, found.last_position = first or 1, last or 0
+            whole = not first_position and not last_position
+            found.first_position = max(first or 1, first_position)
+            found.last_position = min(last or 0, last_position or last or 0)
             for begin in range(found.first_position, found.last_position + 1, _ROWS):
                 _verify_rows(connection, begin, min(begin + _ROWS - 1, found.last_position), found)
-            _verify_index(connection, found)
-            _verify_trimmed_ids(connection, path.with_name("ids"), found)
+            if whole:
+                _verify_index(connection, found)
+                _verify_trimmed_ids(connection, path.with_name("ids"), found)
     except sqlite3.DatabaseError as error:
         if not found.log_id:
             raise LogStoreError(f"{path} can't be opened as a log: {sqlite_words(error)}") from error
         found.problems.append(f"{path}: {sqlite_words(error)}")
     promise = read_mark(path.with_name("log.end"))
-    if promise.is_of(found.log_id) and promise.position > found.last_position:
-        found.problems.append(f"the log ends at {found.last_position}, but {promise.position} was acknowledged")
+    if promise.is_of(found.log_id) and promise.position > (last or 0):
+        found.problems.append(f"the log ends at {last or 0}, but {promise.position} was acknowledged")
     return found
 
 

@@ -129,8 +129,18 @@ def test_a_bad_file_is_refused_with_its_rows(tmp_path: Path) -> None:
     run(work)
 
 
-def test_a_process_that_is_killed_fails_the_file_and_nothing_else(tmp_path: Path) -> None:
-    """A pipe stands in for the file: the process waits for it until it is killed."""
+@pytest.mark.parametrize(
+    ("number", "error", "told"),
+    [
+        (signal.SIGKILL, ReadFailedError, "ended with code -9"),
+        # As where a library meets bytes that it takes for granted; another try would end so, too.
+        (signal.SIGABRT, ImportRefusedError, r"ended the process .SIGABRT.: its data is damaged"),
+    ],
+)
+def test_a_process_that_ends_fails_its_file_and_nothing_else(
+    number: signal.Signals, error: type[Exception], told: str, tmp_path: Path
+) -> None:
+    """A pipe stands in for the file: the process waits for it until it is ended."""
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     before = children()
@@ -140,26 +150,8 @@ def test_a_process_that_is_killed_fails_the_file_and_nothing_else(tmp_path: Path
             reading = asyncio.ensure_future(reader.read(request(pipe), lambda message: None))
             await wait_for(lambda: bool(children() - before))
             (child,) = children() - before
-            os.kill(child, signal.SIGKILL)
-            with pytest.raises(ReadFailedError, match="ended with code -9"):
-                await reading
-
-    run(work)
-
-
-def test_a_file_that_ends_its_process_by_a_fault_is_refused_at_once(tmp_path: Path) -> None:
-    """As where a library meets bytes that it takes for granted; another try would end so, too."""
-    pipe = tmp_path / "pipe.csv"
-    os.mkfifo(pipe)
-    before = children()
-
-    async def work() -> None:
-        async with running(0) as reader:
-            reading = asyncio.ensure_future(reader.read(request(pipe), lambda message: None))
-            await wait_for(lambda: bool(children() - before))
-            (child,) = children() - before
-            os.kill(child, signal.SIGABRT)
-            with pytest.raises(ImportRefusedError, match=r"ended the process .SIGABRT.: its data is damaged"):
+            os.kill(child, number)
+            with pytest.raises(error, match=told):
                 await reading
 
     run(work)

@@ -76,6 +76,8 @@ def drill(
     it again), else by --kill-command. Orders are for a member of the drill's own, who is removed at the end; what it
     pushed stays in the log.
     """
+    if no_kill and kill_command is not None:
+        raise click.UsageError("--no-kill kills nothing: leave out --kill-command.")
     if not yes:
         _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
     drill = Drill(session, kill_command, kill=not no_kill, rates=(reads_per_s, orders_per_s), wait_s=wait_s)

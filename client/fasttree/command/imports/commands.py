@@ -39,9 +39,17 @@ class _FileOrCommand(click.Group):
     """`fasttree import FILE` beside `fasttree import rollback`; a file of that name is ./rollback."""
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        if args and not {*self.commands, "-h", "--help"} & set(args):
+        if args and not {"-h", "--help"} & set(args) and not self._names_command(context, args):
             args.insert(0, "file")
         return super().parse_args(context, args)
+
+    def _names_command(self, context: click.Context, args: list[str]) -> bool:
+        """Whether a command is what comes first after the group's own options: a value may be called like one."""
+        try:
+            _, rest, _ = self.make_parser(context).parse_args(list(args))
+        except click.UsageError:  # an option of `file`
+            return False
+        return bool(rest) and rest[0] in self.commands
 
 
 @click.group("import", cls=_FileOrCommand, invoke_without_command=False)

@@ -59,6 +59,7 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
             click.echo(text)
 
     if folder is not None:
+        session.refuse("--endpoints", "--timeout", why="--folder reads a disk, and asks nobody")
         with _told():
             for position, update in dump_log(folder, first or 0, last or 0):
                 show(position, update)
@@ -88,7 +89,8 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
     Through the pusher, the newest records come from its memory; with --folder, all of them from its disk.
     """
     if folder is not None:
-        _verify_folder(session, folder)
+        session.refuse("--endpoints", "--timeout", why="--folder reads a disk, and asks nobody")
+        _verify_folder(session, folder, first or 0, last or 0)
         return
 
     async def body() -> tuple[int, int]:
@@ -98,6 +100,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
             stop = min(last or end.position, end.position)
             start = max(first or end.first_position, 1)
             position = start - 1
+            _check_some(start, stop, end.first_position, end.position)
             if start <= stop:
                 async for record in client.read_log(start, stop):
                     check_record(record, position + 1)
@@ -168,10 +171,18 @@ def adopt(session: Session, reason: str) -> None:
         click.echo(f"log {answer.log_id} stands in the place of {', '.join(replaced)}; import a file now, if none is")
 
 
-def _verify_folder(session: Session, folder: Path) -> None:
-    """Checks the whole log in a folder; every damaged record is told."""
+def _check_some(start: int, stop: int, first: int, last: int) -> None:
+    """Raises CommandError where there is a log, and nothing of it was asked for."""
+    if start > stop and last >= first:
+        raise CommandError(f"no record from {start} to {stop}: the log has {first} to {last}")
+
+
+def _verify_folder(session: Session, folder: Path, first: int, last: int) -> None:
+    """Checks the log in a folder, or some of its records; every damaged one is told."""
     with _told():
-        found = verify_log(folder)
+        found = verify_log(folder, first, last)
+    if (first or last) and found.first_position > found.last_position:
+        raise CommandError(f"no record from {first or 1} to {last or 'the end'}: the log in {folder} has none of them")
     figures = {
         "first_position": found.first_position,
         "last_position": found.last_position,
@@ -190,9 +201,9 @@ def _verify_folder(session: Session, folder: Path) -> None:
             "see docs/operations.md, `A damaged log`"
         )
     if not session.json:
-        click.echo(
-            f"{counted(found.records, 'record')}, positions {found.first_position} to {found.last_position}: sound"
-        )
+        some = "; the index of ids is looked at without --from and --to" if first or last else ""
+        positions = f"positions {found.first_position} to {found.last_position}"
+        click.echo(f"{counted(found.records, 'record')}, {positions}: sound{some}")
 
 
 @contextlib.contextmanager

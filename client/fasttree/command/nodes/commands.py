@@ -112,6 +112,10 @@ def remove(session: Session, node_name: str, hosts_file: Path | None) -> None:
     The primary is refused: make another one primary first, by `fasttree switchover`.
     """
     if (home := local_folder(session)) is not None:
+        if hosts_file is not None:
+            raise click.UsageError(
+                "this cluster is one of `fasttree up`, which has its own host file: leave out --hosts"
+            )
         run(remove_local(session, home, node_name))
         _print(session, f"{node_name} has ended; its state stays in {home.state(node_name)}", [])
         return

@@ -129,6 +129,8 @@ def frontline(
     session: Session, member_id: str, sort: str, as_number: bool, columns: tuple[str, ...], asked: Asked
 ) -> None:
     """A member's direct children, each with its leg's totals; no ID: the roots."""
+    if as_number and not sort:
+        raise click.UsageError("--as-number goes with --sort: it says how texts are sorted.")
 
     async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
         nonlocal columns

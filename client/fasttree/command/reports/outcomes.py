@@ -79,6 +79,17 @@ def held(
 ) -> None:
     """Updates that wait for a member who is not known yet; what is to become of them, by `drop` and `retry`."""
     if context.invoked_subcommand is not None:
+        own = [
+            parameter.opts[0]
+            for parameter in context.command.params
+            if parameter.expose_value
+            and context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+        ]
+        if own:
+            does = f"`held {context.invoked_subcommand}`"
+            raise click.UsageError(
+                f"{' and '.join(own)} before {does} would do nothing: {does} takes its own after it."
+            )
         return
 
     async def body() -> _Listed:
