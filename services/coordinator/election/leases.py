@@ -120,12 +120,12 @@ class LeaseTable:
         log_id = lease.last.log_id
         if lease.last.state in READY_STATES:
             return None
-        others = [other for other in self if other is not lease and other.is_ready(now_s)]
-        standings = [other.standing for other in others if log_id and other.last.log_id == log_id]
+        others = [other.last for other in self if other is not lease and other.is_ready(now_s)]
+        same_log = [other for other in others if log_id and other.log_id == log_id]
         return OthersReady(
             complete=complete,
-            import_id=max((import_id for import_id, _ in standings), default=0),
-            position=max((position for _, position in standings), default=0),
+            import_id=max((other.import_id for other in same_log), default=0),
+            position=max((other.position for other in same_log), default=0),
         )
 
     def take(self, heartbeat: Heartbeat, now_s: float, *, may_hold_role: bool) -> Verdict:
