@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from bench.cluster.read_load import ReadLoad
 from fasttree.client import Client, Endpoints, PushOptions, update_from_json
 from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, pusher_pb2
+from services.shared.serving.channels import open_channel
 from tests.command.fasttree_command import FastTree
 
 pytestmark = pytest.mark.timeout(900)
@@ -233,9 +235,26 @@ async def test_an_old_name_in_the_settings_is_told_with_the_new_one(tmp_path: Pa
 
 async def test_a_node_comes_and_goes_while_reports_go_on(tmp_path: Path) -> None:
     folder = tmp_path / "cluster"
-    async with up(folder, "--sample", "--nodes", "2") as cluster:
+    async with (
+        up(folder, "--sample", "--nodes", "2") as cluster,
+        open_channel(cluster.endpoints.vip) as channel,
+        ReadLoad(channel, ["10126", "10420"], rate_per_s=50.0, deadline_s=30.0) as reads,
+    ):
         fasttree = FastTree(tmp_path, cluster.endpoints)
         fasttree.endpoints_path = folder / "endpoints.json"
+        vip = cluster.endpoints.pids["vip"]
+        # Broken off half way; the next one finishes what it began.
+        broken_off = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "fasttree.command", "--endpoints", str(folder / "endpoints.json"), "node", "add"),
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+
+        async def begun() -> bool:
+            return (folder / "nodes").read_text().split() == ["n1", "n2", "n3"]
+
+        await until(begun)
+        broken_off.kill()
+        await broken_off.wait()
         added = await fasttree("node", "add")
         assert (added.code, added.out) == (0, "n3 is ready\n"), added.err
         assert (await fasttree("verify")).out.splitlines()[-1].startswith("3 nodes hold the same")
@@ -250,6 +269,8 @@ async def test_a_node_comes_and_goes_while_reports_go_on(tmp_path: Path) -> None
         listed = (await fasttree("node", "list", "--json")).json
         assert [node["node"] for node in listed["nodes"] if node["host"]] == ["n1", "n3"]
         assert (await fasttree("member", "10126")).code == 0
+        assert (dict(reads.failures), reads.reads > 50) == ({}, True)
+        assert cluster.endpoints.pids["vip"] == vip
         assert await cluster.stop() == 0, cluster.log
     async with up(folder) as again:
         assert [node.name for node in again.endpoints.nodes] == ["n1", "n3"]

@@ -7,14 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from fasttree.command.local.vip import VipError, deploy_file, render_envoy, render_haproxy
+from fasttree.command.local.vip import (
+    ENVOY_CLUSTERS,
+    VipError,
+    deploy_file,
+    render_envoy,
+    render_envoy_nodes,
+    render_followed_envoy,
+    render_haproxy,
+)
 from tests.vip.fronts import envoy_program, haproxy_program
 
 SHIPPED_NODES = ["ftsp01.example.com", "ftsp02.example.com"]
 
 
-def validate_envoy(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [envoy_program(), "--mode", "validate", "--config-path", str(path)]
+def validate_envoy(path: Path, *further: str) -> subprocess.CompletedProcess[str]:
+    command = [envoy_program(), "--mode", "validate", "--config-path", str(path), *further]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -55,6 +63,21 @@ def test_rendered_files_are_valid(nodes: int, tmp_path: Path) -> None:
         assert envoy_file.read_text().count(f"{{address: {host}, port_value: {port}}}") == 1
         assert haproxy_file.read_text().count(f" {report} ") == 3
         assert haproxy_file.read_text().count(f"port {http.rpartition(':')[2]} ") == 2
+
+
+def test_nodes_that_come_and_go_stand_in_files_of_their_own(tmp_path: Path) -> None:
+    nodes = ["127.0.0.1:7000", "[fd00::2]:7001"]
+    followed = {cluster: tmp_path / f'{cluster} "é".yaml' for cluster in ENVOY_CLUSTERS}
+    for cluster, path in followed.items():
+        path.write_text(render_envoy_nodes(cluster, nodes))
+        assert f"cluster_name: {cluster}\n" in path.read_text()
+        assert "overprovisioning_factor: 100000" in path.read_text()
+        assert [path.read_text().count(f"port_value: {port}}}") for port in (7000, 7001)] == [1, 1]
+    envoy_file = tmp_path / "envoy.yaml"
+    envoy_file.write_text(render_followed_envoy(followed, 7200, 7201))
+    assert "STRICT_DNS" not in envoy_file.read_text()
+    named = ("--service-node", "vip", "--service-cluster", "fasttree")
+    assert (result := validate_envoy(envoy_file, *named)).returncode == 0, result.stderr
 
 
 def test_the_shipped_envoy_file_is_what_is_rendered() -> None:

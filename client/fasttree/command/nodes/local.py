@@ -25,19 +25,24 @@ def local_folder(session: Session) -> ClusterFolder | None:
 
 
 async def add_local(session: Session, home: ClusterFolder) -> str:
-    """Returns its name, once it is ready. Raises CommandError."""
+    """Returns its name, once it is ready. One that was broken off is finished. Raises CommandError."""
     names = home.read_nodes()
-    if len(names) >= NODES_MAX:
-        raise CommandError(f"there are {NODES_MAX} nodes, the most that one machine has")
-    name = next(one for one in node_names(NODES_MAX) if one not in names)
-    home.write_nodes([*names, name])
 
-    async def is_ready(client: Client) -> bool:
+    async def is_ready(client: Client, name: str) -> bool:
         nodes = {node.address.name: node for node in (await client.get_cluster()).nodes}
         listed = name in {node.name for node in session.endpoints().nodes}
         return listed and name in nodes and nodes[name].alive and nodes[name].status.state in _READY
 
-    await _until(session, is_ready, f"{name} is not ready; `fasttree logs {name}` says what it does")
+    async with session.client() as client:
+        begun = bool(names) and not await is_ready(client, names[-1])
+    if not begun and len(names) >= NODES_MAX:
+        raise CommandError(f"there are {NODES_MAX} nodes, the most that one machine has")
+    name = names[-1] if begun else next(one for one in node_names(NODES_MAX) if one not in names)
+    if not begun:
+        home.write_nodes([*names, name])
+    await _until(
+        session, lambda client: is_ready(client, name), f"{name} is not ready; `fasttree logs {name}` says what it does"
+    )
     return name
 
 
