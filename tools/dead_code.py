@@ -21,6 +21,7 @@ _STORE = "a store for tests, held to the duties of the real ones by tests/confor
 _TESTED_TOOL = "used by the test of the README's tour"
 _DOOR = "the scenario driver and mypy hold every core to it"
 _FRAMEWORK = "called by the framework, under the framework's name"
+_CONTEXT = "what grpcio gives a handler; libraries may ask for it"
 _SET = "set for a library that reads it"
 _DOOR = "what every core is held to by tests/scenarios"
 _FIELD = "a field of figures that are told whole, each under its name"
@@ -41,6 +42,15 @@ KEPT = {
     "services/shared/cores.py:Core": _DOOR,
     "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
+    "services/shared/serving/http2/call.py:invocation_metadata": _CONTEXT,
+    "services/shared/serving/http2/call.py:send_initial_metadata": _CONTEXT,
+    "services/shared/serving/http2/call.py:set_trailing_metadata": _CONTEXT,
+    "services/shared/serving/http2/call.py:set_code": _CONTEXT,
+    "services/shared/serving/http2/call.py:set_details": _CONTEXT,
+    "services/shared/serving/http2/call.py:set_compression": _CONTEXT,
+    "services/shared/serving/http2/call.py:disable_next_message_compression": _CONTEXT,
+    "services/shared/serving/http2/call.py:peer_identities": _CONTEXT,
+    "services/shared/serving/http2/call.py:peer_identity_key": _CONTEXT,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,
     "services/treenode/kernels/compiling.py:on_end": _FRAMEWORK,
     "services/treenode/tree/kernels/kernel_cache.py:_data_name": _SET,

@@ -53,8 +53,9 @@ class Coordinator:
             address_of(settings.listen_host, settings.port),
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
             service_names=[coordinator_pb2.DESCRIPTOR.services_by_name["CoordinatorService"].full_name],
-            options=[("grpc.max_receive_message_length", _REQUEST_BYTES_MAX)],
+            settings=settings.serving,
             setting="coordinator.port",
+            message_bytes_max=_REQUEST_BYTES_MAX,
         )
         self.metrics = coordinator_metrics(self.runner, self.servicer)
         self.metrics.calls([self.server.calls])

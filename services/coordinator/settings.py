@@ -11,6 +11,7 @@ from msgspec import Meta, field
 from services.coordinator.election.settings import ElectionSettings
 from services.shared.config.bounds import Folder, Host, Port, Seconds, SecondsFrom0
 from services.shared.config.sections import Problem, Settings
+from services.shared.serving.settings import ServingSettings
 
 
 class CoordinatorSettings(Settings, frozen=True, kw_only=True):
@@ -26,6 +27,7 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     state_folder: Folder = "state/coordinator"
 
     election: ElectionSettings = field(default_factory=ElectionSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
 
     #: Whoever watches the cluster hears of it at least this often, in seconds.
     watch_interval_s: Seconds = 1.0

@@ -166,7 +166,7 @@ class Pusher:
             (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.catalog.find)),
         ]
         address = address_of(self.settings.listen_host, self.settings.port)
-        return GrpcServer(address, services, _SERVICES, setting="pusher.port")
+        return GrpcServer(address, services, _SERVICES, self.settings.serving, "pusher.port")
 
     async def start(self) -> None:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""

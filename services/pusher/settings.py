@@ -24,6 +24,7 @@ from services.shared.config.bounds import (
     SecondsFrom0,
 )
 from services.shared.config.sections import Problem, Settings
+from services.shared.serving.settings import ServingSettings
 
 
 class PusherSettings(Settings, frozen=True, kw_only=True):
@@ -60,6 +61,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     lineage: LineageSettings = field(default_factory=LineageSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
 
     #: How long open streams have to end when the pusher is asked to end, in seconds.
     drain_grace_s: SecondsFrom0 = 5.0

@@ -24,7 +24,6 @@ from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.background import Background
-from services.shared.serving.channels import connection_age_options
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
@@ -201,11 +200,10 @@ class TreeNode:
             address_of(settings.listen_host, settings.report_port),
             services=[(add_report_service, self.calls)],
             service_names=[_full_name(report_pb2, "ReportService")],
-            options=[
-                *connection_age_options(settings.report_connection_age_s_max),
-                ("grpc.max_receive_message_length", REQUEST_BYTES_MAX),
-            ],
+            settings=settings.serving,
             setting="treenode.report_port",
+            message_bytes_max=REQUEST_BYTES_MAX,
+            age_s_max=settings.report_connection_age_s_max,
         )
         servicer = TreeNodeServicer(
             self.runner, self.streams, self.loader, self.store, self.writer, self.periods, self.address
@@ -223,6 +221,7 @@ class TreeNode:
                 _full_name(treenode_pb2, "TreeNodeService"),
                 _full_name(import_source_pb2, "ImportSourceService"),
             ],
+            settings=settings.serving,
             setting="treenode.instant_port",
         )
         self._servers = [report, instant]

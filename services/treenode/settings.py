@@ -25,6 +25,7 @@ from services.shared.config.bounds import (
 )
 from services.shared.config.load import SettingsError
 from services.shared.config.sections import Problem, Settings
+from services.shared.serving.settings import ServingSettings
 from services.treenode.node.settings import NodeSettings
 
 
@@ -68,6 +69,7 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: nothing for so long, in seconds, is taken for dead: no more leave, and the lease ends.
     loop_silence_s_max: Seconds = 3.0
     node: NodeSettings = field(default_factory=NodeSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
     #: How long a node that is asked to end goes on answering, so that load balancers see that it is not ready.
     drain_notice_s: SecondsFrom0 = 0.5
     #: After that, how long calls under way may take to finish, in seconds.

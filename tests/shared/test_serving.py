@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import grpc
@@ -12,9 +14,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.shared.serving.channels import connection_age_options, open_channel
+from services.shared.serving.channels import open_channel, server_options
 from services.shared.serving.errors import NotFoundError
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
+from services.shared.serving.settings import ServingSettings
 
 AGE_S = 0.2
 SERVICE = "fasttree.v1.CoordinatorService"
@@ -32,12 +35,18 @@ class Failing(coordinator_pb2_grpc.CoordinatorServiceServicer):
         raise NotFoundError("gone", reason="GONE")
 
 
+@pytest.fixture(params=["nghttp2", "grpcio"])
+def serving(request: pytest.FixtureRequest) -> ServingSettings:
+    return ServingSettings(server=request.param)
+
+
 @pytest.fixture
-async def server() -> AsyncIterator[GrpcServer]:
+async def server(serving: ServingSettings) -> AsyncIterator[GrpcServer]:
     server = GrpcServer(
         "127.0.0.1:0",
         [(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, Failing())],
         [SERVICE],
+        serving,
     )
     await server.start()
     yield server
@@ -169,10 +178,10 @@ class Counting(coordinator_pb2_grpc.CoordinatorServiceServicer):
             await asyncio.sleep(AGE_S / 2)
 
 
-async def test_an_aged_connection_ends_and_no_call_or_stream_with_it() -> None:
+async def test_an_aged_connection_ends_and_no_call_or_stream_with_it(serving: ServingSettings) -> None:
     counting = Counting()
     add = coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server
-    server = GrpcServer("127.0.0.1:0", [(add, counting)], [SERVICE], options=connection_age_options(AGE_S))
+    server = GrpcServer("127.0.0.1:0", [(add, counting)], [SERVICE], serving, age_s_max=AGE_S)
     await server.start()
     try:
         async with open_channel(f"127.0.0.1:{server.port}") as channel:
@@ -191,4 +200,29 @@ async def test_an_aged_connection_ends_and_no_call_or_stream_with_it() -> None:
 
 
 def test_an_age_of_0_is_no_age() -> None:
-    assert connection_age_options(0) == []
+    assert not [name for name, _ in server_options(1, 0) if "_age_" in name]
+
+
+_WITHOUT_NGH2 = """
+import asyncio, logging, sys
+sys.modules["ngh2"] = None
+logging.basicConfig()
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from services.shared.serving.server import GrpcServer
+
+async def main():
+    server = GrpcServer("127.0.0.1:0", [], [])
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{await server.start()}") as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
+    await server.stop(0)
+    print(answer.status)
+
+asyncio.run(main())
+"""
+
+
+def test_where_ngh2_is_missing_grpcio_serves_and_says_so() -> None:
+    ran = subprocess.run([sys.executable, "-c", _WITHOUT_NGH2], capture_output=True, text=True, timeout=120, check=True)
+    assert ran.stdout.strip() == str(health_pb2.HealthCheckResponse.SERVING)
+    assert "ngh2 is missing" in ran.stderr

@@ -50,3 +50,9 @@ def address_problem(text: str) -> str | None:
 def address_of(host: str, port: int) -> str:
     """host:port, as gRPC takes it: an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """Of a host:port; brackets are taken off."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)

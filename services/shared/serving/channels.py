@@ -6,11 +6,10 @@ import grpc
 import grpc.aio
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-#: Calls that a server has under way at the same time; one more is refused (RESOURCE_EXHAUSTED).
-CALLS_MAX = 10_000
+#: Calls that wait for their turn at grpcio's server.
+_PENDING_MAX = 10_000
 
 _BOTH_ENDS: list[tuple[str, int]] = [
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
@@ -18,19 +17,20 @@ _BOTH_ENDS: list[tuple[str, int]] = [
 ]
 CHANNEL_OPTIONS: list[tuple[str, int]] = [
     *_BOTH_ENDS,
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.keepalive_permit_without_calls", 1),
     # A channel that lost its server looks again at once; who uses it backs off by its own rules.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Each part has its own connection: a full stream to one can't hold up another.
     ("grpc.use_local_subchannel_pool", 1),
 ]
-SERVER_OPTIONS: list[tuple[str, int]] = [
+_SERVER: list[tuple[str, int]] = [
     *_BOTH_ENDS,
     # Calls that came in one moment wait for their turn; gRPC itself would break off those beyond 1,000, without a word.
-    ("grpc.server.max_pending_requests", CALLS_MAX),
-    ("grpc.server.max_pending_requests_hard_limit", 2 * CALLS_MAX),
+    ("grpc.server.max_pending_requests", _PENDING_MAX),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_MAX),
     # Two processes on one port would share its connections in silence.
     ("grpc.so_reuseport", 0),
     # Clients may ping more often than the default of every 5 minutes without being cut off; Envoy pings twice a second.
@@ -43,15 +43,16 @@ SERVER_OPTIONS: list[tuple[str, int]] = [
 _AGED_CALL_MS_MAX = 3_600_000
 
 
-def connection_age_options(age_s_max: float) -> list[tuple[str, int]]:
-    """Options of a server that asks each connection to end after about that time (0: never), and lets its calls finish.
-    A client opens a new one for its next call, without noticing."""
-    if age_s_max <= 0:
-        return []
-    return [
-        ("grpc.max_connection_age_ms", max(1, int(age_s_max * 1_000))),
-        ("grpc.max_connection_age_grace_ms", _AGED_CALL_MS_MAX),
-    ]
+def server_options(message_bytes_max: int, age_s_max: float) -> list[tuple[str, int]]:
+    """Options of grpcio's server that takes requests up to that size, and asks each connection to end after about that
+    time (0: never), and lets its calls finish. A client opens a new one for its next call, without noticing."""
+    options = [*_SERVER, ("grpc.max_receive_message_length", message_bytes_max)]
+    if age_s_max > 0:
+        options += [
+            ("grpc.max_connection_age_ms", max(1, int(age_s_max * 1_000))),
+            ("grpc.max_connection_age_grace_ms", _AGED_CALL_MS_MAX),
+        ]
+    return options
 
 
 def open_channel(address: str) -> grpc.aio.Channel:

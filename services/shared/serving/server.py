@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from services.shared.serving.calls import Calls
-from services.shared.serving.channels import CALLS_MAX, SERVER_OPTIONS
-from services.shared.serving.errors import FastTreeError, to_rpc_status
+from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
+from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
+from services.shared.serving.settings import ServingSettings
 from services.shared.serving.symbols import Symbols
+
+try:
+    from services.shared.serving.http2.limits import Limits
+    from services.shared.serving.http2.server import Http2Server
+except ModuleNotFoundError as missing:
+    if missing.name != "ngh2":
+        raise
+    Http2Server = None  # type: ignore[assignment, misc]
 
 LIVE = ""
 READY = "ready"
@@ -26,18 +35,23 @@ logger = logging.getLogger(__name__)
 #: Hosts to listen on that mean every address of the machine.
 EVERY_ADDRESS = ("0.0.0.0", "::", "[::]")
 
-AddServicer = Callable[[Any, grpc.aio.Server], None]
+AddServicer = Callable[[Any, Any], None]
+
+#: When a call that was refused for the number of others may do better.
+_RETRY_AFTER_S = 1.0
 
 
 class GrpcServer:
-    """A grpc.aio server with health and reflection.
+    """A gRPC server with health and reflection.
 
     Args:
         address: host:port to listen on; port 0 takes a free one.
         services: Each a generated `add_…Servicer_to_server` with its servicer.
         service_names: Full names for reflection, such as "fasttree.v1.ReportService".
-        options: Further channel options.
+        settings: What serves, and its bounds.
         setting: What sets the port, such as "pusher.port".
+        message_bytes_max: Of a request.
+        age_s_max: Each connection is asked to end after about this time; 0 for never.
     """
 
     def __init__(
@@ -45,23 +59,22 @@ class GrpcServer:
         address: str,
         services: Sequence[tuple[AddServicer, Any]],
         service_names: Sequence[str],
-        options: Sequence[tuple[str, int]] = (),
+        settings: ServingSettings | None = None,
         setting: str = "another port",
+        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        age_s_max: float = 0.0,
     ) -> None:
         self._address = address
         self._setting = setting
         self.calls = Calls()
-        self._server = grpc.aio.server(
-            interceptors=[ErrorInterceptor(self.calls)],
-            options=[*SERVER_OPTIONS, *options],
-            maximum_concurrent_rpcs=CALLS_MAX,
-        )
+        self._carrier = _carrier(settings or ServingSettings(), self.calls, message_bytes_max, age_s_max, setting)
         for add, servicer in services:
-            add(servicer, self._server)
+            add(servicer, self._carrier.server)
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server, pool=Symbols()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._carrier.server)
+        names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(names, pool=Symbols()), self._carrier.server
         )
         self.port = 0
 
@@ -75,10 +88,9 @@ class GrpcServer:
         for name in (LIVE, READY, PRIMARY):
             await self.set_health(name, name == LIVE)
         try:
-            self.port = self._server.add_insecure_port(self._address)
-        except RuntimeError as error:
+            self.port = await self._carrier.start(self._address)
+        except (OSError, RuntimeError) as error:
             raise OSError(f"can't listen on {self._address}: is it in use? set {self._setting}") from error
-        await self._server.start()
         return self.port
 
     async def set_health(self, name: str, serving: bool) -> None:
@@ -94,11 +106,79 @@ class GrpcServer:
     async def stop(self, grace_s: float) -> None:
         """Not serving to every health check; no new calls; ends those that outlive the grace, in seconds."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace_s)
+        await self._carrier.stop(grace_s)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Answers a FastTreeError with its status and details, and anything else with INTERNAL and a line in the log."""
+class _Carrier(Protocol):
+    """What takes calls from the network to servicers."""
+
+    @property
+    def server(self) -> Any:
+        """What generated `add_…_to_server` functions are given."""
+
+    async def start(self, address: str) -> int:
+        """Listens; returns the port. Raises OSError or RuntimeError."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends what outlives the grace."""
+
+
+class _Grpcio:
+    """The server of grpcio."""
+
+    def __init__(self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float) -> None:
+        self.server = grpc.aio.server(
+            interceptors=[_Interceptor(calls)],
+            options=[*server_options(message_bytes_max, age_s_max)],
+            maximum_concurrent_rpcs=settings.calls_max,
+        )
+
+    async def start(self, address: str) -> int:
+        port = self.server.add_insecure_port(address)
+        await self.server.start()
+        return int(port)
+
+    async def stop(self, grace_s: float) -> None:
+        await self.server.stop(grace_s)
+
+
+class _Nghttp2:
+    """The server of this project."""
+
+    def __init__(
+        self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+    ) -> None:
+        section = setting.partition(".")[0]
+        full = ResourceExhaustedError(
+            f"{settings.calls_max} calls are under way; {section}.calls_max sets how many may be",
+            reason="TOO_MANY_CALLS",
+            retry_after_s=_RETRY_AFTER_S,
+        )
+        status = rpc_status.to_status(to_rpc_status(full))
+        self.server = Http2Server(
+            Limits(message_bytes_max=message_bytes_max),
+            settings.calls_max,
+            settings.connections_max,
+            (status.details, status.trailing_metadata),
+            lambda path, handler: _named(path, handler, calls),
+            age_s_max,
+        )
+        self.start = self.server.start
+        self.stop = self.server.stop
+
+
+def _carrier(
+    settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+) -> _Carrier:
+    if settings.server == "nghttp2" and Http2Server is not None:
+        return _Nghttp2(settings, calls, message_bytes_max, age_s_max, setting)
+    if settings.server == "nghttp2":
+        logger.warning("the package ngh2 is missing: grpcio serves, several times slower; `pip install ngh2` brings it")
+    return _Grpcio(settings, calls, message_bytes_max, age_s_max)
+
+
+class _Interceptor(grpc.aio.ServerInterceptor):
+    """Puts `_named` before each handler of grpcio's server."""
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
@@ -109,20 +189,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Wraps the handler of one call."""
-        handler: Any = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or not method.startswith("/fasttree."):
-            return handler
-        serializers = (handler.request_deserializer, handler.response_serializer)
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, self._calls), *serializers)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, self._calls), *serializers)
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(
-                _stream(handler.unary_stream, method, self._calls), *serializers
-            )
-        return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, self._calls), *serializers)
+        handler = await continuation(handler_call_details)
+        return None if handler is None else _named(handler_call_details.method, handler, self._calls)
+
+
+def _named(method: str, handler: Any, calls: Calls) -> Any:
+    """The handler, with a FastTreeError answered by its status and details, and anything else by INTERNAL and a line in
+    the log."""
+    if not method.startswith("/fasttree."):
+        return handler
+    serializers = (handler.request_deserializer, handler.response_serializer)
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, calls), *serializers)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, calls), *serializers)
+    if handler.unary_stream:
+        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, calls), *serializers)
+    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, calls), *serializers)
 
 
 def _unary(behavior: Any, method: str, calls: Calls) -> Any:

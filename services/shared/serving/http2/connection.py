@@ -1,0 +1,399 @@
+"""A gRPC connection as decisions, without a socket: bytes in, calls out; answers in, bytes out.
+
+`receive` is the door for all that comes, `tick` for time. What a peer can make a server hold or do is bounded here:
+
+- what it sends and nobody has read yet: by windows for streams, by a budget of the connection and one of the server;
+- calls under way, the size of messages and headers, how often it may ping, take back calls or send nothing;
+- how long it takes to say hello, to finish a request, to answer a ping.
+
+A peer that goes beyond loses the call where one call is to blame, the connection otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import grpc
+from ngh2 import (
+    Configuration,
+    Connection,
+    ConnectionClosed,
+    DataReceived,
+    ErrorCode,
+    NGH2Error,
+    PingAcknowledged,
+    PingReceived,
+    RequestReceived,
+    Role,
+    Setting,
+    SettingsReceived,
+    StreamClosed,
+    TrailersReceived,
+)
+
+from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
+from services.shared.serving.http2.incoming import Incoming
+from services.shared.serving.http2.limits import Budget, Limits
+from services.shared.serving.http2.messages import (
+    ANSWER_HEAD,
+    ANSWER_OK,
+    ENCODINGS,
+    CallError,
+    Headers,
+    Metadata,
+    compress,
+    parse_timeout_s,
+    write_message,
+    write_metadata,
+    write_status,
+)
+
+_KEEPALIVE = b"livelive"
+_DRAIN = b"enddrain"
+
+
+@dataclass
+class GrpcConnection:
+    """One connection of a client.
+
+    Args:
+        limits: Its bounds.
+        budget: Shared by the connections of a server.
+        unary: Paths of calls with one request.
+        streaming: Paths of calls with a stream of requests.
+        now_s: When it was opened.
+        age_s_max: Until it is asked to end; 0 for never.
+    """
+
+    limits: Limits
+    budget: Budget
+    unary: Collection[bytes]
+    streaming: Collection[bytes]
+    now_s: float
+    age_s_max: float = 0.0
+    #: Nothing more is read or written once what is in `outgoing` is sent.
+    over: bool = False
+    _incoming: dict[int, Incoming] = field(default_factory=dict)
+    #: Streams whose head was sent.
+    _headed: set[int] = field(default_factory=set)
+    #: Streams that we have ended while the client may still be sending.
+    _ending: list[int] = field(default_factory=list)
+    _buffered: int = 0
+    _greeted: bool = False
+    _draining: bool = False
+    _pinged_s: float | None = None
+
+    def __post_init__(self) -> None:
+        limits = self.limits
+        self._heard_s = self._opened_s = self.now_s
+        self._idle_frames = float(limits.idle_frames[0])
+        self._h2 = Connection(
+            Role.SERVER,
+            Configuration(
+                auto_window_update=False,
+                max_inbound_header_list_size=limits.header_bytes_max,
+                stream_reset_rate_limit=limits.resets,
+            ),
+        )
+        self._h2.initiate_connection(
+            {
+                Setting.MAX_CONCURRENT_STREAMS: limits.calls_max,
+                Setting.INITIAL_WINDOW_SIZE: limits.stream_window,
+                Setting.MAX_HEADER_LIST_SIZE: limits.header_bytes_max,
+            }
+        )
+        self._h2.set_local_window_size(limits.connection_window)
+
+    # What comes.
+
+    def receive(self, data: bytes, now_s: float) -> list[Event]:
+        """Takes what came from the peer; returns what it means, in order."""
+        self.now_s = self._heard_s = now_s
+        broken = False
+        try:
+            self._h2.receive_data(data)
+        except NGH2Error:
+            broken = True
+        events: list[Event] = []
+        for event in self._h2.events():
+            if isinstance(event, DataReceived):
+                self._data(event.stream_id, event.data, event.end_stream, events)
+            elif isinstance(event, RequestReceived):
+                self._request(event.stream_id, event.headers, event.end_stream, events)
+            elif isinstance(event, StreamClosed):
+                self._closed(event.stream_id, events)
+            elif isinstance(event, PingReceived):
+                self._idle_frame()
+            elif isinstance(event, SettingsReceived):
+                self._greeted = True
+                self._idle_frame()
+            elif isinstance(event, TrailersReceived):
+                self._data(event.stream_id, b"", True, events)
+            elif isinstance(event, PingAcknowledged):
+                self._answered(event.opaque_data)
+            elif isinstance(event, ConnectionClosed):
+                broken = True
+        if broken:
+            self.over = True
+        return events
+
+    def _request(self, stream_id: int, headers: Headers, end: bool, events: list[Event]) -> None:
+        fields = dict(headers)
+        if fields.get(b":method") != b"POST":
+            self._refuse_http(stream_id, b"405", end)
+            return
+        if not fields.get(b"content-type", b"").startswith(b"application/grpc"):
+            self._refuse_http(stream_id, b"415", end)
+            return
+        path = fields[b":path"]
+        streams = path in self.streaming
+        encoding = fields.get(b"grpc-encoding", b"identity")
+        incoming = self._incoming[stream_id] = Incoming(path, headers, encoding, streams, self.now_s, end)
+        try:
+            if not streams and path not in self.unary:
+                raise CallError(
+                    grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {path[:200].decode('ascii', 'replace')}"
+                )
+            if encoding not in ENCODINGS:
+                raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"can't read {encoding[:20]!r}")
+            timeout = fields.get(b"grpc-timeout")
+            if timeout is not None:
+                incoming.timeout_s = parse_timeout_s(timeout)
+            if self._h2.queued_body_size() > self.limits.unsent_max:
+                raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first")
+        except CallError as error:
+            self.end(stream_id, error.code, error.details)
+            return
+        if streams:
+            events.append(Begun(stream_id, path, headers, incoming.timeout_s, None))
+        if end:
+            self._data(stream_id, b"", True, events)
+
+    def _data(self, stream_id: int, data: bytes, end: bool, events: list[Event]) -> None:
+        incoming = self._incoming.get(stream_id)
+        if incoming is None:  # ended by us
+            if data:
+                self._give_back(stream_id, len(data))
+            return
+        if end:
+            message = incoming.one_whole(data, self.limits.message_bytes_max)
+            if message is not None:
+                incoming.whole = True
+                self._give_back(stream_id, len(data))
+                events.append(Begun(stream_id, incoming.path, incoming.headers, incoming.timeout_s, message))
+                return
+        elif not data:
+            self._idle_frame()
+        try:
+            if data:
+                for message, size in incoming.take(data, self.limits.message_bytes_max):
+                    events.append(Message(stream_id, message, size))
+                self._budget(incoming)
+            if not end:
+                self._settle(stream_id, incoming)
+                return
+            incoming.finish()
+        except CallError as error:
+            if incoming.streams:
+                events.append(Gone(stream_id))
+            self.end(stream_id, error.code, error.details)
+            return
+        if incoming.streams:
+            events.append(HalfClosed(stream_id))
+        else:
+            self._release(stream_id, incoming)
+            events.append(Begun(stream_id, incoming.path, incoming.headers, incoming.timeout_s, incoming.message))
+            incoming.message = None
+
+    def consumed(self, stream_id: int, size: int) -> None:
+        """A message was read: its room is the client's again."""
+        incoming = self._incoming.get(stream_id)
+        if incoming is not None:
+            incoming.unread -= size
+            self._budget(incoming)
+            self._settle(stream_id, incoming)
+
+    def _settle(self, stream_id: int, incoming: Incoming) -> None:
+        spare = incoming.spare(self.limits.stream_window)
+        if spare:
+            incoming.held -= spare
+            self._give_back(stream_id, spare)
+
+    def _budget(self, incoming: Incoming) -> None:
+        now = incoming.buffered
+        more = now - incoming.budgeted
+        if more > 0 and (
+            self._buffered + more > self.limits.buffered_max or self.budget.used + more > self.budget.limit
+        ):
+            raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way that are not whole")
+        incoming.budgeted = now
+        self._buffered += more
+        self.budget.used += more
+
+    def _forget(self, stream_id: int) -> None:
+        """The call is over on our side."""
+        incoming = self._incoming.pop(stream_id, None)
+        if incoming is not None:
+            if not incoming.whole:
+                self._ending.append(stream_id)
+            self._release(stream_id, incoming)
+
+    def _release(self, stream_id: int, incoming: Incoming) -> None:
+        if incoming.budgeted:
+            self._buffered -= incoming.budgeted
+            self.budget.used -= incoming.budgeted
+            incoming.budgeted = 0
+        if incoming.held:
+            self._give_back(stream_id, incoming.held)
+            incoming.held = 0
+
+    def _give_back(self, stream_id: int, size: int) -> None:
+        with contextlib.suppress(NGH2Error):  # a stream that is gone has no window
+            self._h2.acknowledge_received_data(size, stream_id)
+
+    def _closed(self, stream_id: int, events: list[Event]) -> None:
+        self._headed.discard(stream_id)
+        incoming = self._incoming.pop(stream_id, None)
+        if incoming is not None:  # not ended by us
+            self._release(stream_id, incoming)
+            events.append(Gone(stream_id))
+
+    def _refuse_http(self, stream_id: int, status: bytes, end: bool) -> None:
+        """A request that is not one of gRPC."""
+        with contextlib.suppress(NGH2Error):
+            self._h2.send_response(stream_id, ((b":status", status), (b"content-length", b"0")), end_stream=True)
+            if not end:
+                self._ending.append(stream_id)
+
+    def _idle_frame(self) -> None:
+        """Counts one; each answer allows as many as at first, since clients measure their line by pings beside it."""
+        self._idle_frames -= 1
+        if self._idle_frames < 0:
+            self._terminate(ErrorCode.ENHANCE_YOUR_CALM)
+
+    def _answered(self, ping: bytes) -> None:
+        self._pinged_s = None
+        if ping == _DRAIN and not self.over:
+            self._h2.send_goaway(ErrorCode.NO_ERROR)  # what was sent before the client knew has come by now
+
+    def _terminate(self, code: ErrorCode) -> None:
+        if not self.over:
+            self.over = True
+            self._h2.terminate_connection(code)
+
+    # Time.
+
+    def tick(self, now_s: float) -> None:
+        """Looks what is overdue; to be called about once a second."""
+        passed_s, self.now_s = now_s - self.now_s, now_s
+        limits = self.limits
+        burst, rate = limits.idle_frames
+        self._idle_frames = min(burst, self._idle_frames + max(passed_s, 0.0) * rate)
+        if not self._greeted and now_s - self._opened_s > limits.hello_s:
+            self._terminate(ErrorCode.SETTINGS_TIMEOUT)
+        elif self._pinged_s is not None and now_s - self._pinged_s > limits.keepalive_timeout_s:
+            self.over = True  # it is not there: there is nobody to tell
+        elif self._pinged_s is None and now_s - self._heard_s > limits.keepalive_s:
+            self._ping(_KEEPALIVE)
+        if self.age_s_max and now_s - self._opened_s > self.age_s_max:
+            self.drain()
+        late = [
+            stream_id
+            for stream_id, incoming in self._incoming.items()
+            if not (incoming.streams or incoming.whole) and now_s - incoming.begun_s > limits.request_s
+        ]
+        for stream_id in late:
+            self.end(stream_id, grpc.StatusCode.DEADLINE_EXCEEDED, f"not whole after {limits.request_s:g} s")
+
+    def _ping(self, what: bytes) -> None:
+        self._pinged_s = self.now_s
+        self._h2.ping(what)
+
+    def drain(self) -> None:
+        """Asks the client to take its further calls elsewhere; those under way go on."""
+        if not (self._draining or self.over):
+            self._draining = True
+            self._h2.send_shutdown_notice()
+            self._ping(_DRAIN)
+
+    # What goes.
+
+    def head(self, stream_id: int, metadata: Metadata | None = None, compressed: bool = False) -> None:
+        """Begins the answer to a call, once."""
+        if stream_id in self._headed:
+            return
+        self._headed.add(stream_id)
+        headers: Headers = ANSWER_HEAD
+        if compressed or metadata:
+            headers = [*ANSWER_HEAD, *([(b"grpc-encoding", b"gzip")] if compressed else ()), *write_metadata(metadata)]
+        with contextlib.suppress(NGH2Error):
+            self._h2.send_response(stream_id, headers)
+
+    def send(self, stream_id: int, message: bytes, compressed: bool = False) -> None:
+        """A message of the answer."""
+        self._idle_frames = self.limits.idle_frames[0]
+        if compressed:
+            message = compress(message)
+        with contextlib.suppress(NGH2Error):
+            self._h2.send_data(stream_id, write_message(message, compressed))
+
+    def answer(self, stream_id: int, message: bytes) -> None:
+        """All of an answer that is OK, of one message."""
+        h2 = self._h2
+        self._forget(stream_id)
+        self._idle_frames = self.limits.idle_frames[0]
+        try:
+            if stream_id not in self._headed:
+                h2.send_response(stream_id, ANSWER_HEAD)
+            h2.send_data(stream_id, b"\0" + len(message).to_bytes(4, "big") + message)
+            h2.send_trailers(stream_id, ANSWER_OK)
+        except NGH2Error:
+            pass  # its client has left
+
+    def end(self, stream_id: int, code: grpc.StatusCode, details: str = "", metadata: Metadata | None = None) -> None:
+        """Ends a call."""
+        self._forget(stream_id)
+        trailers = write_status(code, details, metadata)
+        with contextlib.suppress(NGH2Error):
+            if stream_id in self._headed:
+                self._h2.send_trailers(stream_id, trailers)
+            else:
+                self._h2.send_response(stream_id, [*ANSWER_HEAD, *trailers], end_stream=True)
+
+    def unsent_bytes(self, stream_id: int) -> int:
+        """Of a call's answer, which wait for the client."""
+        return self._h2.queued_body_size(stream_id)
+
+    def outgoing(self) -> bytes:
+        """What is to be sent now; the windows may hold back more."""
+        try:
+            data = self._h2.data_to_send()
+            if self._ending and not self.over:
+                self._end_streams()
+                data += self._h2.data_to_send()
+        except NGH2Error:
+            self.over = True
+            return b""
+        if not (self._h2.want_read or self._h2.want_write):
+            self.over = True
+        return data
+
+    def _end_streams(self) -> None:
+        """What was answered before all of it was there: the client need not send the rest."""
+        waiting = []
+        for stream_id in self._ending:
+            with contextlib.suppress(NGH2Error):
+                if self._h2.queued_body_size(stream_id):
+                    waiting.append(stream_id)
+                else:
+                    self._h2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+        self._ending = waiting
+
+    def close(self) -> None:
+        """The connection is lost: what it held is given back."""
+        self.over = True
+        for incoming in self._incoming.values():
+            self.budget.used -= incoming.budgeted
+        self._incoming.clear()

@@ -1,0 +1,103 @@
+"""What comes of one call: its messages as they get whole, and what of it a server holds."""
+
+from __future__ import annotations
+
+import grpc
+
+from services.shared.serving.http2.messages import HEAD_BYTES, CallError, Headers, MessageReader
+
+
+class Incoming:
+    """The client's side of one call. `streams`: its messages are told one by one."""
+
+    __slots__ = (
+        "_encoding",
+        "_reader",
+        "begun_s",
+        "budgeted",
+        "headers",
+        "held",
+        "message",
+        "path",
+        "streams",
+        "timeout_s",
+        "unread",
+        "whole",
+    )
+
+    def __init__(self, path: bytes, headers: Headers, encoding: bytes, streams: bool, begun_s: float, whole: bool):
+        self.path = path
+        self.headers = headers
+        self.streams = streams
+        self.begun_s = begun_s
+        #: The client has sent all of it.
+        self.whole = whole
+        self.timeout_s: float | None = None
+        #: Came, and were not given back to the client's window.
+        self.held = 0
+        #: Of those, in messages that are whole and not read.
+        self.unread = 0
+        #: Counted in the budgets.
+        self.budgeted = 0
+        #: The one of a call that has one.
+        self.message: bytes | None = None
+        self._encoding = encoding
+        self._reader: MessageReader | None = None
+
+    def one_whole(self, data: bytes, limit_bytes: int) -> bytes | None:
+        """The message, where a call's first piece is all of it, as nearly every one's is."""
+        if self._reader is not None or self.streams or len(data) < HEAD_BYTES or data[0]:
+            return None
+        length = len(data) - HEAD_BYTES
+        return data[HEAD_BYTES:] if int.from_bytes(data[1:HEAD_BYTES], "big") == length <= limit_bytes else None
+
+    def take(self, data: bytes, limit_bytes: int) -> list[tuple[bytes, int]]:
+        """Messages of a stream that are whole by now, each with its size as it came.
+
+        Raises:
+            CallError: What came can't be read.
+        """
+        if self._reader is None:
+            self._reader = MessageReader(self._encoding, limit_bytes)
+        self.held += len(data)
+        whole = self._reader.take(data)
+        self.unread += sum(size for _, size in whole)
+        if self.streams:
+            return whole
+        for message, _ in whole:
+            if self.message is not None:
+                raise CallError(grpc.StatusCode.UNIMPLEMENTED, "a call of one request got another")
+            self.message = message
+        return []
+
+    def finish(self) -> None:
+        """The client has sent all of it.
+
+        Raises:
+            CallError: That is no whole request.
+        """
+        self.whole = True
+        if self.in_part:
+            raise CallError(grpc.StatusCode.INTERNAL, "the last message is not whole")
+        if not self.streams and self.message is None:
+            raise CallError(grpc.StatusCode.UNIMPLEMENTED, "a call of one request got none")
+
+    @property
+    def in_part(self) -> int:
+        """Bytes of a message that is not whole."""
+        return 0 if self._reader is None else self._reader.held_bytes
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that a server holds for it."""
+        return self.unread + self.in_part
+
+    def spare(self, window: int) -> int:
+        """Bytes of its window that need not be held: what was read, and the beginning of a message that is larger than
+        half the window, once it is the next one to be read. None where it is not yet worth a frame."""
+        waiting = self.unread if self.streams else 0
+        partial = self.in_part
+        if not waiting and self._reader is not None and self._reader.needs_bytes * 2 > window:
+            partial = 0
+        spare = self.held - waiting - partial
+        return spare if spare * 4 >= window or not (waiting or partial) else 0

@@ -1,0 +1,41 @@
+"""How much a peer may make a server hold and do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a server; times in seconds, sizes in bytes."""
+
+    message_bytes_max: int = 16 << 20
+    header_bytes_max: int = 16 << 10
+    #: Of one connection, under way.
+    calls_max: int = 10_000
+    #: Of a stream, and of a connection, that have come and were not read.
+    stream_window: int = 1 << 20
+    connection_window: int = 16 << 20
+    #: Of requests that are not whole or not read: of one connection, of all.
+    buffered_max: int = 64 << 20
+    buffered_in_all_max: int = 512 << 20
+    #: Of answers that wait for one connection's client, before its further calls are refused.
+    unsent_max: int = 64 << 20
+    #: Until a connection has said hello, a request is whole.
+    hello_s: float = 10.0
+    request_s: float = 60.0
+    #: Without a word from the peer, until it is asked, and until its answer is due.
+    keepalive_s: float = 10.0
+    keepalive_timeout_s: float = 5.0
+    #: Pings, settings and empty frames: so many at once, so many a second after those.
+    idle_frames: tuple[int, float] = (100, 5.0)
+    #: Calls taken back, likewise.
+    resets: tuple[int, int] = (10_000, 1_000)
+
+
+@dataclass
+class Budget:
+    """Bytes that all connections of a server hold together."""
+
+    limit: int
+    used: int = 0

@@ -1,0 +1,165 @@
+"""What gRPC puts into HTTP/2, as bytes: messages, timeouts, statuses, metadata (gRPC's PROTOCOL-HTTP2.md)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from collections.abc import Iterable, Sequence
+from urllib.parse import quote
+
+import grpc
+
+Headers = Sequence[tuple[bytes, bytes]]
+Metadata = Iterable[tuple[str, str | bytes]]
+
+HEAD_BYTES = 5
+#: A timeout's number has at most so many digits.
+_TIMEOUT_DIGITS_MAX = 8
+_UNIT_S = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+#: Printable ASCII but for "%" stands in a status message as it is.
+_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+#: The decompressor tells gzip from zlib by itself.
+_EITHER_FORMAT = 32 + zlib.MAX_WBITS
+_GZIP = 16 + zlib.MAX_WBITS
+ENCODINGS = (b"identity", b"deflate", b"gzip")
+ANSWER_HEAD = (
+    (b":status", b"200"),
+    (b"content-type", b"application/grpc"),
+    (b"grpc-accept-encoding", b",".join(ENCODINGS)),
+)
+ANSWER_OK = ((b"grpc-status", b"0"),)
+
+
+class CallError(Exception):
+    """Why a call can't be served as it was sent: the status it ends with."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
+
+
+def parse_timeout_s(value: bytes) -> float:
+    """Seconds of a `grpc-timeout`.
+
+    Raises:
+        CallError: It is not one.
+    """
+    digits, unit = value[:-1], _UNIT_S.get(value[-1:])
+    if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS_MAX:
+        raise CallError(grpc.StatusCode.INTERNAL, f"grpc-timeout {value[:20]!r} is not a time")
+    return int(digits) * unit
+
+
+def read_metadata(headers: Headers) -> tuple[tuple[str, str | bytes], ...]:
+    """What the client's program sent along; names that end in "-bin" have bytes."""
+    found: list[tuple[str, str | bytes]] = []
+    for name, value in headers:
+        if name.startswith((b":", b"grpc-")) or name in (b"te", b"content-type"):
+            continue
+        key = name.decode("ascii", "replace")
+        if not key.endswith("-bin"):
+            found.append((key, value.decode("ascii", "replace")))
+            continue
+        try:
+            found.extend((key, base64.b64decode(part + b"=" * (-len(part) % 4))) for part in value.split(b","))
+        except binascii.Error:
+            continue
+    return tuple(found)
+
+
+def write_metadata(metadata: Metadata | None) -> list[tuple[bytes, bytes]]:
+    """The other way round."""
+    return [
+        (key.encode(), base64.b64encode(value).rstrip(b"=") if isinstance(value, bytes) else value.encode())
+        for key, value in metadata or ()
+    ]
+
+
+def write_status(code: grpc.StatusCode, details: str, metadata: Metadata | None) -> list[tuple[bytes, bytes]]:
+    """The trailers that end a call."""
+    trailers = [(b"grpc-status", b"%d" % code.value[0])]
+    if details:
+        trailers.append((b"grpc-message", quote(details, safe=_PLAIN).encode()))
+    return trailers + write_metadata(metadata)
+
+
+def compress(message: bytes) -> bytes:
+    """As gzip."""
+    compressor = zlib.compressobj(wbits=_GZIP)
+    return compressor.compress(message) + compressor.flush()
+
+
+def write_message(message: bytes, compressed: bool = False) -> bytes:
+    """A message with its head."""
+    return (b"\1" if compressed else b"\0") + len(message).to_bytes(4, "big") + message
+
+
+class MessageReader:
+    """Messages of one call, out of the pieces that they come in."""
+
+    __slots__ = ("_encoding", "_limit", "_parts", "needs_bytes")
+
+    def __init__(self, encoding: bytes, limit_bytes: int) -> None:
+        self._encoding = encoding
+        self._limit = limit_bytes
+        self._parts = bytearray()
+        #: Of the message that is coming, its head included; 0 between two messages.
+        self.needs_bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """What has come of a message that is not whole."""
+        return len(self._parts)
+
+    def take(self, data: bytes) -> list[tuple[bytes, int]]:
+        """Messages that are whole by now, each with how many bytes it came in.
+
+        Raises:
+            CallError: One is too large, or is compressed otherwise than was said. Nothing can be read after it.
+        """
+        if self._parts:
+            self._parts += data
+            if len(self._parts) < self.needs_bytes:
+                return []
+            data = bytes(self._parts)
+            self._parts.clear()
+        whole, start, end = [], 0, len(data)
+        while end - start >= HEAD_BYTES:
+            length = int.from_bytes(data[start + 1 : start + HEAD_BYTES], "big")
+            if length > self._limit:
+                raise CallError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED, f"Received message larger than max ({length} vs. {self._limit})"
+                )
+            stop = start + HEAD_BYTES + length
+            if stop > end:
+                self.needs_bytes = HEAD_BYTES + length
+                break
+            whole.append((self._open(data[start], data[start + HEAD_BYTES : stop]), stop - start))
+            start = stop
+        else:
+            self.needs_bytes = HEAD_BYTES if start < end else 0
+        if start < end:
+            self._parts += data[start:]
+        else:
+            self.needs_bytes = 0
+        return whole
+
+    def _open(self, flag: int, payload: bytes) -> bytes:
+        if flag == 0:
+            return payload
+        if flag > 1 or self._encoding == b"identity":
+            raise CallError(grpc.StatusCode.INTERNAL, "a message says it is compressed, the call says it is not")
+        opener = zlib.decompressobj(_EITHER_FORMAT)
+        try:
+            message = opener.decompress(payload, self._limit + 1)
+        except zlib.error:
+            raise CallError(grpc.StatusCode.INTERNAL, f"can't decompress a message as {self._encoding!r}") from None
+        if len(message) > self._limit:
+            raise CallError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED, f"Decompressed message larger than max ({self._limit} bytes)"
+            )
+        if not opener.eof:
+            raise CallError(grpc.StatusCode.INTERNAL, f"a compressed message ends early ({self._encoding!r})")
+        return message

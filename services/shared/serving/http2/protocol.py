@@ -1,0 +1,229 @@
+"""A connection's socket, timers and tasks; what is decided, `connection` decides."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from typing import TYPE_CHECKING, Any, cast
+
+import grpc
+
+from services.shared.serving.http2.call import Call
+from services.shared.serving.http2.connection import GrpcConnection
+from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
+
+if TYPE_CHECKING:
+    from services.shared.serving.http2.server import Http2Server
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that may wait for a socket before handlers have to.
+_SOCKET_BYTES_MAX = 256 << 10
+#: Bytes that are read of a connection before another has its turn: some hundred calls at most.
+_PIECE_BYTES = 32 << 10
+#: How far connections' ages are spread, so that those of one moment don't end in one.
+_AGE_SPREAD = 0.1
+
+
+class ServerProtocol(asyncio.Protocol):
+    """One connection of a server."""
+
+    core: GrpcConnection
+    peer = "unknown"
+
+    def __init__(self, server: Http2Server, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self.loop = loop
+        self._calls: dict[int, Call] = {}
+        #: Calls that wait for room, by stream.
+        self._waiting: dict[int, tuple[asyncio.Future[None], int]] = {}
+        #: The socket takes no more for now.
+        self.blocked = False
+        self._reading = False
+        self._flushing = False
+        #: What has come and waits for its turn; nothing more is read meanwhile.
+        self._unread: deque[bytes] = deque()
+
+    # As asyncio calls it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        if not self._server.takes(self):
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(_SOCKET_BYTES_MAX)
+        self.peer = _peer_of(transport)
+        server = self._server
+        age_s_max = server.age_s_max * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)
+        self.core = GrpcConnection(
+            server.limits, server.budget, server.unary, server.streaming, self.loop.time(), age_s_max
+        )
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():
+            return
+        if len(data) > _PIECE_BYTES or self._unread:
+            self._unread.append(data)
+            if len(self._unread) == 1:
+                self._transport.pause_reading()
+                self._read_on()
+        else:
+            self._receive(data)
+
+    def _read_on(self) -> None:
+        """A piece at a time, so that others have their turn between two of them."""
+        if self._transport.is_closing():
+            self._unread.clear()
+            return
+        data = self._unread[0]
+        self._unread[0] = data[_PIECE_BYTES:]
+        self._receive(data[:_PIECE_BYTES])
+        if not self._unread[0]:
+            self._unread.popleft()
+        if self._unread:
+            self.loop.call_soon(self._read_on)
+        elif not self.blocked:
+            self._transport.resume_reading()
+
+    def _receive(self, data: bytes) -> None:
+        self._reading = True
+        try:
+            for event in self.core.receive(data, self.loop.time()):
+                self._handle(event)
+        except Exception:
+            # A fault of ours: it costs the connection that it came by, and no other.
+            logger.exception("a connection of %s is broken off", self.peer)
+            self._transport.abort()
+            return
+        finally:
+            self._reading = False
+        self._flush()
+
+    def _handle(self, event: Event) -> None:
+        kind = type(event)
+        if kind is Begun:
+            self._begin(cast(Begun, event))
+            return
+        call = self._calls.get(event.stream_id)
+        if call is None:
+            return
+        if kind is Message:
+            call.take(cast(Message, event).message, cast(Message, event).size)
+        elif kind is HalfClosed:
+            call.half_close()
+        elif kind is Gone:
+            call.leave()
+
+    def _begin(self, begun: Begun) -> None:
+        server = self._server
+        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun)
+        server.calls_open += 1
+        if server.calls_open > server.calls_max:
+            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())
+        else:
+            call.start()
+
+    def pause_writing(self) -> None:
+        # Who does not take its answers is not read either.
+        self.blocked = True
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        if not self._unread:
+            self._transport.resume_reading()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._server.lost(self)
+        if not hasattr(self, "core"):
+            return
+        self.core.close()
+        for call in list(self._calls.values()):
+            call.leave()
+        self._wake()
+
+    # As its calls and its server use it.
+
+    def forget(self, stream_id: int) -> None:
+        """A call is over."""
+        if self._calls.pop(stream_id, None) is not None:
+            self._server.call_ended()
+        waiting = self._waiting.pop(stream_id, None)
+        if waiting is not None and not waiting[0].done():
+            waiting[0].set_result(None)
+
+    def flush_soon(self) -> None:
+        """Sends what is there to send: after what is being read, or after what else happens in this moment."""
+        if not (self._reading or self._flushing):
+            self._flushing = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.blocked or self._transport.is_closing():
+            return
+        data = self.core.outgoing()
+        if data:
+            self._transport.write(data)
+        if self.core.over:
+            self._transport.close()
+        elif self._waiting:
+            self._wake()
+
+    def _wake(self) -> None:
+        """Those for whom there is room again."""
+        for stream_id, (future, limit) in list(self._waiting.items()):
+            if self.core.over or not (self.blocked or self.core.unsent_bytes(stream_id) > limit):
+                del self._waiting[stream_id]
+                if not future.done():
+                    future.set_result(None)
+
+    async def room(self, stream_id: int, limit: int) -> None:
+        """Returns once at most `limit` bytes of a call's answer wait for its client."""
+        future = self.loop.create_future()
+        self._waiting[stream_id] = (future, limit)
+        await future
+
+    def tick(self, now_s: float) -> None:
+        """Looks what is overdue."""
+        if self._transport.is_closing():
+            return
+        self.core.tick(now_s)
+        self._flush()
+
+    def drain(self) -> None:
+        """Asks the client to take its further calls elsewhere."""
+        self.core.drain()
+        self._flush()
+
+    def end(self) -> None:
+        """Breaks off what is still under way."""
+        for call in list(self._calls.values()):
+            call.refuse(grpc.StatusCode.UNAVAILABLE, "the server ends")
+        self._flush()
+        self._transport.close()
+
+    def auth_context(self) -> dict[str, Any]:
+        """As grpcio names what TLS knows of the peer; empty without TLS."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return {}
+        certificate = tls.getpeercert() or {}
+        names = [value for key, value in certificate.get("subjectAltName", ()) if key in ("DNS", "URI")]
+        common = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+        return {
+            "transport_security_type": [b"ssl"],
+            "x509_subject_alternative_name": [name.encode() for name in names],
+            "x509_common_name": [name.encode() for name in common],
+        }
+
+
+def _peer_of(transport: asyncio.BaseTransport) -> str:
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return "unix:"
+    return f"ipv6:[{name[0]}]:{name[1]}" if ":" in name[0] else f"ipv4:{name[0]}:{name[1]}"

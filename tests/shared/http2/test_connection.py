@@ -1,0 +1,360 @@
+"""The core of a connection: what a client may send, what it gets, and what it can't make a server hold."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+
+import grpc
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.shared.serving.http2.connection import GrpcConnection
+from services.shared.serving.http2.events import Begun, Gone, HalfClosed, Message
+from services.shared.serving.http2.limits import Budget, Limits
+from tests.shared.http2.peer import STREAM, UNARY, Peer, framed, headers
+
+
+def packed(data: bytes) -> bytes:
+    """The same bytes whenever it is called."""
+    return gzip.compress(data, mtime=0)
+
+
+CODES = {code.name: code.value[0] for code in grpc.StatusCode}
+
+
+def test_a_call_of_one_request_is_told_once_it_is_whole() -> None:
+    peer = Peer()
+    stream = peer.call(framed(b"hello")[:7], end=False)
+    assert peer.of(Begun) == []
+    peer.say(stream, framed(b"hello")[7:], end=True)
+    (begun,) = peer.of(Begun)
+    assert begun.message == b"hello"
+    assert begun.path == UNARY
+    peer.core.answer(stream, b"world")
+    peer.exchange()
+    assert peer.body[stream] == framed(b"world")
+    assert peer.status[stream] == CODES["OK"]
+    assert peer.closed[stream] == 0
+
+
+@given(st.lists(st.binary(max_size=200), max_size=8), st.integers(1, 40))
+def test_messages_are_whole_however_they_are_cut(messages: list[bytes], piece: int) -> None:
+    peer = Peer()
+    stream = peer.client.send_request(headers(STREAM))
+    peer.client.send_data(stream, b"".join(framed(message) for message in messages), end_stream=True)
+    peer.exchange(piece=piece)
+    assert [event.message for event in peer.of(Message)] == messages
+    assert len(peer.of(HalfClosed)) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_compressed_requests_are_read(encoding: str) -> None:
+    data = packed(b"a" * 1_000) if encoding == "gzip" else zlib.compress(b"a" * 1_000)
+    peer = Peer()
+    peer.call(framed(data, flag=1), more={"grpc-encoding": encoding.encode()})
+    (begun,) = peer.of(Begun)
+    assert begun.message == b"a" * 1_000
+
+
+def test_a_compressed_answer_is_one_that_the_client_can_read() -> None:
+    peer = Peer()
+    stream = peer.call(framed(b""))
+    peer.core.head(stream, compressed=True)
+    peer.core.send(stream, b"a" * 1_000, compressed=True)
+    peer.core.end(stream, grpc.StatusCode.OK)
+    peer.exchange()
+    body = peer.body[stream]
+    assert body[0] == 1
+    assert gzip.decompress(body[5:]) == b"a" * 1_000
+
+
+WRONG: dict[str, tuple[bytes, dict[str, bytes], str]] = {
+    "no message": (b"", {}, "UNIMPLEMENTED"),
+    "two messages": (framed(b"a") + framed(b"b"), {}, "UNIMPLEMENTED"),
+    "a message that is cut": (framed(b"abc")[:-1], {}, "INTERNAL"),
+    "a head that is cut": (b"\0\0", {}, "INTERNAL"),
+    "compressed, and not said": (framed(b"a", flag=1), {}, "INTERNAL"),
+    "no flag": (framed(b"a", flag=2), {"grpc-encoding": b"gzip"}, "INTERNAL"),
+    "no gzip": (framed(b"not gzip", flag=1), {"grpc-encoding": b"gzip"}, "INTERNAL"),
+    "gzip that is cut": (framed(packed(b"a")[:-3], flag=1), {"grpc-encoding": b"gzip"}, "INTERNAL"),
+    "large once unpacked": (framed(packed(b"a" * 2_000), 1), {"grpc-encoding": b"gzip"}, "RESOURCE_EXHAUSTED"),
+    "large": (framed(b"a" * 2_000), {}, "RESOURCE_EXHAUSTED"),
+    "large by its head": (b"\0\xff\xff\xff\xff", {}, "RESOURCE_EXHAUSTED"),
+    "an encoding that nobody has": (framed(b"a"), {"grpc-encoding": b"snappy"}, "UNIMPLEMENTED"),
+    "a timeout without a unit": (framed(b"a"), {"grpc-timeout": b"5"}, "INTERNAL"),
+    "a timeout too long": (framed(b"a"), {"grpc-timeout": b"123456789S"}, "INTERNAL"),
+    "a timeout below 0": (framed(b"a"), {"grpc-timeout": b"-1S"}, "INTERNAL"),
+    "a method that is not there": (framed(b"a"), {":path": b"/t.S/None"}, "UNIMPLEMENTED"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_no_call_may_be(name: str) -> None:
+    data, more, code = WRONG[name]
+    peer = Peer(Limits(message_bytes_max=1_000))
+    stream = peer.call(data, more=more)
+    assert peer.of(Begun) == []
+    assert peer.status[stream] == CODES[code]
+    assert peer.closed[stream] == 0
+    good = peer.call(framed(b"still"))
+    assert [event.stream_id for event in peer.of(Begun)] == [good]
+    assert peer.budget.used == 0
+
+
+@pytest.mark.parametrize(("name", "value", "status"), [("content-type", b"text/html", 415), (":method", b"GET", 405)])
+def test_what_is_not_grpc_is_told_in_http(name: str, value: bytes, status: int) -> None:
+    peer = Peer()
+    stream = peer.call(framed(b"a"), more={name: value})
+    assert peer.status[stream] == -status
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(b"1H", 3_600), (b"2M", 120), (b"3S", 3), (b"4m", 0.004), (b"5u", 5e-6), (b"6n", 6e-9)]
+)
+def test_a_timeout_is_read(text: bytes, seconds: float) -> None:
+    peer = Peer()
+    peer.call(framed(b"a"), more={"grpc-timeout": text})
+    (begun,) = peer.of(Begun)
+    assert begun.timeout_s == pytest.approx(seconds)
+
+
+def test_a_message_larger_than_the_window_comes_through() -> None:
+    peer = Peer(Limits(stream_window=1 << 16, connection_window=1 << 17))
+    for path in (UNARY, STREAM):
+        stream = peer.call(framed(b"x" * 1_000_000), path)
+        come = [event.message or b"" for event in peer.of(Begun)] + [event.message for event in peer.of(Message)]
+        assert max(len(message) for message in come) == 1_000_000
+        peer.core.answer(stream, b"")
+        peer.exchange()
+        assert peer.status[stream] == 0
+    assert peer.budget.used == 0
+
+
+def test_messages_that_nobody_reads_stop_at_the_window() -> None:
+    window = 1 << 16
+    peer = Peer(Limits(stream_window=window))
+    stream = peer.call(path=STREAM, end=False)
+    peer.client.send_data(stream, framed(b"x" * 1_000) * 1_000)
+    peer.exchange()
+    come = peer.of(Message)
+    assert 50 < len(come) <= window // 1_005
+    for read in range(1_000):
+        event = peer.of(Message)[read]
+        peer.core.consumed(stream, event.size)
+        peer.exchange()
+    assert len(peer.of(Message)) == 1_000
+    assert peer.budget.used == 0
+
+
+@pytest.mark.parametrize("end", ["answered", "refused", "taken back", "wrong"])
+def test_the_window_of_the_connection_is_given_back_however_calls_end(end: str) -> None:
+    peer = Peer(Limits(connection_window=1 << 16))
+    for _ in range(200):
+        path = b"/t.S/None" if end == "wrong" else UNARY
+        stream = peer.call(framed(b"x" * 1_000), path, end=end != "taken back")
+        if end == "answered":
+            peer.core.answer(stream, b"")
+        elif end == "refused":
+            peer.core.end(stream, grpc.StatusCode.NOT_FOUND)
+        elif end == "taken back":
+            peer.client.reset_stream(stream)
+        peer.exchange()
+        assert stream in peer.closed
+    assert peer.budget.used == 0
+    assert peer.client.remote_window_size > 1 << 15
+
+
+def test_requests_that_are_never_whole_have_a_budget_of_all_and_one_each() -> None:
+    limits = Limits(buffered_max=250_000)
+    budget = Budget(400_000)
+    first, second = Peer(limits, budget), Peer(limits, budget)
+    part = framed(b"x" * 200_000)[:-1]
+    calls = [(peer, peer.call(part, end=False)) for peer in (first, first, second, second)]
+    refused = [peer.status.get(stream) for peer, stream in calls]
+    full = CODES["RESOURCE_EXHAUSTED"]
+    assert refused == [None, full, None, full] or refused == [None, full, full, full]
+    assert budget.used <= budget.limit
+    first.core.close()
+    second.core.close()
+    assert budget.used == 0
+
+
+def test_a_request_that_takes_too_long_is_ended() -> None:
+    peer = Peer(Limits(request_s=5))
+    stream = peer.call(framed(b"abc")[:-1], end=False)
+    peer.exchange(now_s=4.0)
+    peer.core.tick(4.0)
+    peer.exchange()
+    assert stream not in peer.status
+    peer.core.tick(6.0)
+    peer.exchange()
+    assert peer.status[stream] == CODES["DEADLINE_EXCEEDED"]
+    assert peer.closed[stream] == 0
+
+
+def test_a_call_that_is_taken_back_is_told() -> None:
+    peer = Peer()
+    stream = peer.call(path=STREAM, end=False)
+    peer.client.reset_stream(stream)
+    peer.exchange()
+    assert Gone(stream) in peer.events
+    peer.core.send(stream, b"too late")
+    peer.core.end(stream, grpc.StatusCode.OK)
+    peer.exchange()
+    assert not peer.core.over
+
+
+def test_a_reset_in_the_same_read_as_its_request_is_told_after_it() -> None:
+    peer = Peer()
+    stream = peer.client.send_request(headers())
+    peer.client.send_data(stream, framed(b"a"), end_stream=True)
+    sent = peer.client.data_to_send()
+    peer.client.reset_stream(stream)
+    events = peer.core.receive(sent + peer.client.data_to_send(), 0.0)
+    assert [type(event) for event in events] == [Begun, Gone]
+    peer.core.answer(stream, b"nobody waits")
+    peer.core.outgoing()
+    assert not peer.core.over
+
+
+def test_an_answer_waits_for_the_client_and_is_whole_in_the_end() -> None:
+    peer = Peer()
+    stream = peer.call(framed(b"a"))
+    peer.core.answer(stream, b"x" * 500_000)
+    peer.exchange()
+    assert peer.core.unsent_bytes(stream) > 400_000
+    assert stream not in peer.status
+    while stream not in peer.status:
+        before = len(peer.body[stream])
+        peer.client.acknowledge_received_data(before - peer.budget.used, stream) if before else None
+        peer.client.set_local_window_size(1 << 24, stream_id=stream)
+        peer.client.set_local_window_size(1 << 24)
+        peer.exchange()
+        assert len(peer.body[stream]) > before
+    assert len(peer.body[stream]) == 500_005
+
+
+def test_who_takes_no_answers_gets_no_further_calls() -> None:
+    peer = Peer(Limits(unsent_max=300_000))
+    for _ in range(2):
+        peer.core.answer(peer.call(framed(b"a")), b"x" * 200_000)
+        peer.exchange()
+    refused = peer.call(framed(b"a"))
+    assert peer.status[refused] == CODES["RESOURCE_EXHAUSTED"]
+    assert not peer.core.over
+
+
+def test_early_answers_end_what_the_client_still_sends() -> None:
+    peer = Peer()
+    stream = peer.call(path=STREAM, end=False)
+    peer.core.end(stream, grpc.StatusCode.NOT_FOUND, "no ä%\n")
+    peer.exchange()
+    assert peer.status[stream] == CODES["NOT_FOUND"]
+    assert peer.details[stream] == "no %C3%A4%25%0A"
+    assert peer.closed[stream] == 0
+
+
+@pytest.mark.parametrize("kind", ["ping", "settings", "nothing"])
+def test_frames_that_say_nothing_are_borne_for_a_while(kind: str) -> None:
+    peer = Peer(Limits(idle_frames=(50, 5.0)))
+    stream = peer.call(path=STREAM, end=False)
+
+    def one() -> None:
+        if kind == "ping":
+            peer.client.ping(b"12345678")
+        elif kind == "settings":
+            peer.client.update_settings({})
+        else:
+            peer.events += peer.core.receive(bytes((0, 0, 0, 0, 0)) + stream.to_bytes(4, "big"), peer.core.now_s)
+        peer.exchange()
+
+    for second in range(1, 20):
+        for _ in range(5):
+            one()
+        peer.core.tick(float(second))
+    assert not peer.core.over
+    for _ in range(60):
+        one()
+    assert peer.core.over
+
+
+def test_pings_beside_calls_are_no_flood() -> None:
+    """grpc-go sends one with each piece that it gets, to measure the line."""
+    peer = Peer(Limits(idle_frames=(50, 5.0)))
+    for _ in range(1_000):
+        stream = peer.call(framed(b"a"))
+        peer.core.answer(stream, b"b")
+        peer.client.ping(b"12345678")
+        peer.exchange()
+    assert not peer.core.over
+
+
+def test_who_does_not_answer_is_left() -> None:
+    peer = Peer(Limits(keepalive_s=10, keepalive_timeout_s=5))
+    peer.core.tick(11.0)
+    peer.exchange(now_s=11.5)  # it answers
+    peer.core.tick(17.0)
+    assert not peer.core.over
+    peer.core.tick(22.0)
+    assert b"livelive" in peer.core.outgoing()
+    peer.core.tick(28.0)
+    assert peer.core.over
+
+
+def test_who_does_not_say_hello_is_left() -> None:
+    core = GrpcConnection(Limits(hello_s=10), Budget(1), {UNARY}, {STREAM}, 0.0)
+    core.receive(b"PRI * HTTP/2.0\r\n", 1.0)
+    core.tick(9.0)
+    assert not core.over
+    core.tick(11.0)
+    assert core.over
+
+
+def test_drained_connections_finish_what_is_under_way() -> None:
+    peer = Peer()
+    stream = peer.call(path=STREAM, end=False)
+    peer.core.drain()
+    peer.exchange()
+    assert peer.goaways == [0, 0]
+    assert not peer.client.can_send_request
+    assert not peer.core.over
+    peer.core.end(stream, grpc.StatusCode.OK)
+    peer.exchange()
+    assert peer.status[stream] == 0
+    assert peer.core.over
+
+
+def test_an_aged_connection_drains() -> None:
+    peer = Peer(age_s_max=100)
+    peer.core.tick(99.0)
+    peer.exchange(now_s=99.0)
+    assert not peer.core.over
+    peer.core.tick(101.0)
+    peer.exchange()
+    assert peer.core.over
+    assert set(peer.goaways) == {0}
+
+
+@given(st.binary(max_size=2_000))
+def test_bytes_of_any_kind_end_a_connection_at_most(data: bytes) -> None:
+    peer = Peer()
+    peer.core.receive(data, 1.0)
+    peer.core.outgoing()
+    peer.core.tick(2.0)
+
+
+@given(st.data())
+def test_broken_calls_end_a_connection_at_most(data: st.DataObject) -> None:
+    """Bytes of a good call, some of them changed."""
+    peer = Peer()
+    stream = peer.client.send_request(headers(STREAM, {"grpc-timeout": b"5S"}))
+    peer.client.send_data(stream, framed(b"abcdefgh") * 3, end_stream=True)
+    sent = bytearray(peer.client.data_to_send())
+    for _ in range(data.draw(st.integers(1, 6))):
+        sent[data.draw(st.integers(0, len(sent) - 1))] = data.draw(st.integers(0, 255))
+    peer.core.receive(bytes(sent), 1.0)
+    peer.core.outgoing()
+    peer.core.close()
+    assert peer.budget.used == 0
