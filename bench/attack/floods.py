@@ -15,11 +15,6 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 0, 1, 3, 4, 6, 9
 _END_HEADERS = 4
 _CANCEL = struct.pack(">I", 8)
 _FLOOD_S = 5.0
-#: Where clients come from outside, and a node's own port. The ports between the services are for those alone
-#: (docs/operations.md): gRPC reads a connection that never stops sending and nothing else, so a flood there can
-#: cost a role.
-_VIP = ("vip",)
-_VIP_AND_NODE = ("vip", "report")
 #: Sent at once; small enough that the other side's answer can be seen between two.
 _BURST = 500
 
@@ -115,12 +110,10 @@ async def _flood(address: str, begin: Callable[[], Callable[[], bytes]], seconds
     return sent
 
 
-async def _floods(
-    target: Target, begin: Callable[[], Callable[[], bytes]], ports: tuple[str, ...] = _VIP_AND_NODE
-) -> str:
+async def _floods(target: Target, begin: Callable[[], Callable[[], bytes]]) -> str:
+    """Every port, one after another."""
     told = []
-    for name in ports:
-        address = target.grpc_addresses()[name]
+    for name, address in target.grpc_addresses().items():
         with contextlib.suppress(TimeoutError):
             sent = await _flood(address, begin, _FLOOD_S * target.scale)
             told.append(f"{name} {sent / 1e6:.0f} MB")
@@ -128,7 +121,7 @@ async def _floods(
 
 
 async def settings_flood(target: Target) -> str:
-    """SETTINGS frames, each of which wants an answer, on one connection to each port that clients reach."""
+    """SETTINGS frames, each of which wants an answer, on one connection to each port."""
     return await _floods(target, lambda: _settings)
 
 
@@ -143,8 +136,8 @@ async def empty_data_flood(target: Target) -> str:
 
 
 async def rapid_resets(target: Target) -> str:
-    """Requests that are taken back at once. Through the VIP: a node by itself lets others wait behind them."""
-    return await _floods(target, _Resets, _VIP)
+    """Requests that are taken back at once."""
+    return await _floods(target, _Resets)
 
 
 async def endless_headers(target: Target) -> str:
