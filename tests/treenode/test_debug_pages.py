@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -48,6 +49,25 @@ async def test_a_follower_has_an_hour(tmp_path: Path, monkeypatch: pytest.Monkey
         assert "a line" in text
         assert text.endswith("followed for an hour: ask again to go on\n")
         await until(lambda: not log.broadcast.heard, "its place to be free")
+
+
+@pytest.mark.parametrize("step_s", [-86_400.0, 86_400.0])
+async def test_a_clock_that_steps_neither_ends_the_hour_nor_makes_it_longer(
+    step_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debug_pages, "FOLLOW_S_MAX", 2.0)
+    monkeypatch.setattr(debug_pages, "SILENCE_S", 0.05)
+    async with (
+        pages(tmp_path) as (log, port),
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/debug/{PUSH_LOG}?follow=1") as response,
+    ):
+        await until(lambda: log.broadcast.heard, "the follower")
+        begun_s, wall_clock = time.monotonic(), time.time
+        monkeypatch.setattr(time, "time", lambda: wall_clock() + step_s)
+        text = await asyncio.wait_for(response.text(), 60)
+        assert time.monotonic() - begun_s > 1.5
+        assert text.endswith("followed for an hour: ask again to go on\n")
 
 
 async def test_a_reader_that_takes_nothing_gives_its_place_back(

@@ -20,8 +20,13 @@ from services.shared.files.names import check_file_name
 from services.shared.files.threads import in_thread
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.profile import Profile
-from services.shared.mapping.runner import NotOfProfileError, rewrite_file
-from services.shared.serving.errors import DataLossError, InvalidArgumentError, ResourceExhaustedError
+from services.shared.mapping.runner import NotOfProfileError, RewritingEndedError, rewrite_file
+from services.shared.serving.errors import (
+    DataLossError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 _ROOM_LEFT_BYTES = 256 << 20  # for the log: an import must never be what fills the disk
 _GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
@@ -154,6 +159,7 @@ class ImportFiles(ImportFileStore):
 
         Raises:
             InvalidArgumentError: It is none of the profile's form.
+            UnavailableError: The process that reads it was ended.
             OSError: The disk.
             ResourceExhaustedError: No room.
         """
@@ -169,6 +175,8 @@ class ImportFiles(ImportFileStore):
             if isinstance(error, NotOfProfileError):
                 reason = f"{manifest.file_name}: {error}; nothing was stored, mend the file or the profile"
                 raise InvalidArgumentError(reason, reason="FILE_NOT_OF_PROFILE", field="profile") from error
+            if isinstance(error, RewritingEndedError):
+                raise UnavailableError(f"{manifest.file_name}: {error}; nothing was stored, try again") from error
             raise
         finally:
             self._give_room(target)

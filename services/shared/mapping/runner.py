@@ -17,12 +17,17 @@ class NotOfProfileError(Exception):
     """The file is none of the profile's form: one line, with its faults by kind."""
 
 
+class RewritingEndedError(Exception):
+    """The process was ended, by whoever wanted its memory say: another try may do better."""
+
+
 async def rewrite_file(source: Path, target: Path, profile: Profile, known: KnownColumns) -> None:
     """Writes the file in the form of imports; nothing is durable yet.
 
     Raises:
         NotOfProfileError: It is none of that form.
-        OSError: The disk; or the process died, which the text says.
+        RewritingEndedError: It was ended before it was done.
+        OSError: The disk.
     """
     request = RewriteRequest(
         source=str(source),
@@ -43,7 +48,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
             process.kill()
             await process.wait()
     if not out:
-        raise OSError(0, f"the process that reads it with its profile ended with code {process.returncode}")
+        raise RewritingEndedError(f"the process that reads it with its profile ended with code {process.returncode}")
     answer = msgspec.json.decode(out, type=Answer)
     if isinstance(answer, NotOfProfile):
         raise NotOfProfileError(answer.reason)
