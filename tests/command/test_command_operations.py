@@ -1,6 +1,7 @@
 """Commands that change or watch the cluster: push, import, status, switchover, follow, log."""
 
 import asyncio
+import dataclasses
 from importlib.metadata import version
 from pathlib import Path
 
@@ -187,9 +188,20 @@ async def test_status_says_that_the_log_is_damaged(cluster: FakeCluster, fasttre
     assert as_json.json["log"]["damage"] == as_json.json["problems"][0] == cluster.pusher.log_damage
 
 
-async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster, tmp_path: Path) -> None:
-    import dataclasses
+async def test_status_says_why_a_pusher_of_this_machine_ended(cluster: FakeCluster, tmp_path: Path) -> None:
+    """One whose log is damaged can't start, and so can't say it."""
+    fasttree = FastTree(tmp_path, dataclasses.replace(cluster.endpoints, pusher="127.0.0.1:1"))
+    (fasttree.endpoints_path.parent / "logs").mkdir()
+    log = fasttree.endpoints_path.parent / "logs" / "pusher.log"
+    log.write_text("2026-11-27 INFO pusher starts\nerror: pusher: state/log.db is damaged: bring back a whole copy\n")
+    ran = await fasttree("status", "--timeout", "1")
+    assert ran.code == 1
+    assert ran.err.endswith("; it ended with: pusher: state/log.db is damaged: bring back a whole copy\n")
+    log.write_text("error: pusher: something of yesterday\n2026-11-27 INFO pusher starts\n")
+    assert "it ended with" not in (await fasttree("status", "--timeout", "1")).err
 
+
+async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster, tmp_path: Path) -> None:
     fasttree = FastTree(tmp_path, dataclasses.replace(cluster.endpoints, coordinator="127.0.0.1:1"))
     ran = await fasttree("status", "--timeout", "1")
     assert ran.code == 1
@@ -198,8 +210,6 @@ async def test_status_without_a_coordinator_shows_the_rest(cluster: FakeCluster,
 
 
 async def test_status_with_everybody_down_names_the_nodes(cluster: FakeCluster, tmp_path: Path) -> None:
-    import dataclasses
-
     down = dataclasses.replace(cluster.endpoints, coordinator="127.0.0.1:1", pusher="127.0.0.1:1")
     fasttree = FastTree(tmp_path, down)
     ran = await fasttree("status", "--timeout", "1")

@@ -1,8 +1,13 @@
-"""What a process that the command starts gets of its environment."""
+"""What a process that the command starts gets of its environment, and what it said last."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+_ERROR = "error: "
+#: Of a log's end that is looked at.
+_END_BYTES = 16 << 10
 
 
 def inherited_environment() -> dict[str, str]:
@@ -13,3 +18,15 @@ def inherited_environment() -> dict[str, str]:
 def process_environment() -> dict[str, str]:
     """What is set for every process beside what this one was given."""
     return {"PYTHONUNBUFFERED": "1"}
+
+
+def last_words(folder: Path, service: str) -> str:
+    """Why a process of the cluster of `fasttree up` in that folder ended, to be put behind what is said of it; empty
+    where it did not say. A damaged log, say, keeps the pusher from starting: nobody else can tell."""
+    try:
+        with (folder / "logs" / f"{service}.log").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _END_BYTES))
+            lines = file.read(_END_BYTES).decode(errors="replace").splitlines()
+    except OSError:
+        return ""
+    return f"; it ended with: {lines[-1].removeprefix(_ERROR)}" if lines and lines[-1].startswith(_ERROR) else ""

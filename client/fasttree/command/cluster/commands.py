@@ -13,6 +13,7 @@ import click
 
 from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
 from fasttree.command.output import print_json, print_json_line, print_table
+from fasttree.command.processes import last_words
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, types_pb2
@@ -57,7 +58,7 @@ async def _look(
         answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
     for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
         if isinstance(answer, (CallError, EndpointsError)):
-            problems.append(f"{part}: {answer}")
+            problems.append(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}")
         elif isinstance(answer, BaseException):
             raise answer
     view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
