@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import click
@@ -52,6 +53,16 @@ as_number_option = click.option(
 )
 
 
+@contextlib.asynccontextmanager
+async def _asking(
+    session: Session, asked: Asked, columns: Sequence[str]
+) -> AsyncIterator[tuple[Reports, tuple[str, ...]]]:
+    """Whom to ask, and the columns that are shown."""
+    async with session.client() as client:
+        reports = asked.reports(client)
+        yield reports, await _resolved(reports, columns, asked)
+
+
 async def _resolved(reports: Reports, columns: Sequence[str], asked: Asked) -> tuple[str, ...]:
     """Columns with `*` spelled out."""
     if "*" not in columns:
@@ -70,9 +81,7 @@ def member(session: Session, member_ids: tuple[str, ...], columns: tuple[str, ..
 
     async def body() -> report_pb2.BatchGetMembersResponse:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             return await reports.batch_get_members(member_ids, options=asked.options(columns))
 
     answer = run(body())
@@ -96,9 +105,7 @@ def upline(session: Session, member_id: str, to_member_id: str, columns: tuple[s
 
     async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             members: list[types_pb2.Member] = []
             page_token = ""
             while True:
@@ -134,9 +141,7 @@ def frontline(
 
     async def body() -> tuple[types_pb2.AsOf, list[types_pb2.Member]]:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             request = report_pb2.ListFrontLineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
@@ -262,9 +267,7 @@ def top(
 
     async def body() -> report_pb2.ListDownlineResponse:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             request = report_pb2.ListDownlineRequest(
                 member_id=member_id,
                 options=asked.options(columns),
@@ -289,9 +292,7 @@ def holding_tank(session: Session, member_id: str, limit: int, columns: tuple[st
 
     async def body() -> tuple[report_pb2.ListHoldingTankResponse, list[types_pb2.Member]]:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             request = report_pb2.ListHoldingTankRequest(member_id=member_id, options=asked.options(columns))
             members: list[types_pb2.Member] = []
             while True:
@@ -317,9 +318,7 @@ def search(session: Session, prefix: str, limit: int, columns: tuple[str, ...], 
 
     async def body() -> report_pb2.SearchMembersResponse:
         nonlocal columns
-        async with session.client() as client:
-            reports = asked.reports(client)
-            columns = await _resolved(reports, columns, asked)
+        async with _asking(session, asked, columns) as (reports, columns):
             return await reports.search_members(prefix, limit=limit, options=asked.options(columns))
 
     answer = run(body())
