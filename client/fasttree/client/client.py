@@ -37,21 +37,37 @@ from fasttree.v1 import (
 class Client:
     """Talks to one cluster. Use it as an async context manager, in one event loop.
 
-    With `read_your_writes` every report waits until the node that answers has what this client has pushed so far.
+    With `read_your_writes` every report waits until the node that answers has what this client has pushed so far. With
+    `coalesce`, as by default, single members that are asked for at one time are fetched together.
     """
 
-    def __init__(self, endpoints: Endpoints, *, retries: Retries | None = None, read_your_writes: bool = False) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        *,
+        retries: Retries | None = None,
+        read_your_writes: bool = False,
+        coalesce: bool = True,
+    ) -> None:
         self.endpoints = endpoints
         self._retries = retries or Retries()
         self._channels = Channels()
         self._seen = PositionSeen(read_your_writes=read_your_writes)
+        self._coalesce = coalesce
+        #: By address.
+        self._reports: dict[str, Reports] = {}
 
     @classmethod
     def from_endpoints_file(
-        cls, path: Path | str, *, retries: Retries | None = None, read_your_writes: bool = False
+        cls,
+        path: Path | str,
+        *,
+        retries: Retries | None = None,
+        read_your_writes: bool = False,
+        coalesce: bool = True,
     ) -> Client:
         """The cluster that an endpoints file names. Raises EndpointsError."""
-        return cls(Endpoints.read(Path(path)), retries=retries, read_your_writes=read_your_writes)
+        return cls(Endpoints.read(Path(path)), retries=retries, read_your_writes=read_your_writes, coalesce=coalesce)
 
     async def __aenter__(self) -> Self:
         return self
@@ -254,7 +270,12 @@ class Client:
         return address
 
     def _reports_at(self, address: str) -> Reports:
-        return Reports(self._channels.to(address), address, self._retries, self._seen)
+        reports = self._reports.get(address)
+        if reports is None:
+            channel = self._channels.to(address)
+            reports = Reports(channel, address, self._retries, self._seen, coalesce=self._coalesce)
+            self._reports[address] = reports
+        return reports
 
     def _pusher(self) -> pusher_pb2_grpc.PusherServiceAsyncStub:
         return pusher_pb2_grpc.PusherServiceStub(self._channels.to(self._address("pusher")))

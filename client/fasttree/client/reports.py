@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from dataclasses import replace
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
+from fasttree.client.coalescing import Coalescer
 from fasttree.client.errors import DeadlineExceededError, StreamInterruptedError, call_error
 from fasttree.client.retries import Retries, may_retry, with_retries
 from fasttree.v1 import report_pb2, report_pb2_grpc
@@ -48,17 +50,24 @@ class Reports:
     Each call is retried while that is safe and its deadline allows (see `retries`), and raises a CallError.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, retries: Retries, seen: PositionSeen) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, address: str, retries: Retries, seen: PositionSeen, *, coalesce: bool = True
+    ) -> None:
         self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
         self._address = address
         self._retries = retries
         self._seen = seen
+        self._coalescer = Coalescer(self._get_one, self._get_many, retries.timeout_s) if coalesce else None
 
     async def get_member(
         self, member_id: str, *, options: report_pb2.ReportOptions | None = None
     ) -> report_pb2.GetMemberResponse:
-        """One member. NotFoundError: there is none of that id."""
-        request = report_pb2.GetMemberRequest(member_id=member_id, options=self._options(options))
+        """One member. NotFoundError: there is none of that id. Those that are asked for at one time are fetched
+        together (`fasttree.client.coalescing`)."""
+        asked = self._options(options)
+        if self._coalescer is not None:
+            return await self._coalescer.get(member_id, asked)
+        request = report_pb2.GetMemberRequest(member_id=member_id, options=asked)
         return await self._call(self._stub.GetMember, request, "GetMember")
 
     async def batch_get_members(
@@ -215,7 +224,18 @@ class Reports:
         request.options.CopyFrom(self._options(request.options))
         return await self._call(method, request, called)
 
-    async def _call(self, method: _Unary[Request, Answer], request: Request, called: str) -> Answer:
+    async def _get_one(self, request: report_pb2.GetMemberRequest, left_s: float) -> report_pb2.GetMemberResponse:
+        return await self._call(self._stub.GetMember, request, "GetMember", left_s)
+
+    async def _get_many(
+        self, request: report_pb2.BatchGetMembersRequest, left_s: float
+    ) -> report_pb2.BatchGetMembersResponse:
+        return await self._call(self._stub.BatchGetMembers, request, "BatchGetMembers", left_s)
+
+    async def _call(
+        self, method: _Unary[Request, Answer], request: Request, called: str, timeout_s: float | None = None
+    ) -> Answer:
+        retries = self._retries if timeout_s is None else replace(self._retries, timeout_s=timeout_s)
         return await with_retries(
-            lambda left_s: method(request, timeout=left_s), self._retries, called=called, address=self._address
+            lambda left_s: method(request, timeout=left_s), retries, called=called, address=self._address
         )

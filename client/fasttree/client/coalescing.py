@@ -1,0 +1,162 @@
+"""Single members that are asked for at one time, fetched together.
+
+A call costs a client and a server far more than the member in it. So awaits of `get_member` that come while others are
+under way wait for those, and then go as one BatchGetMembers: up to two flights for each kind of question (its options),
+as many members as have come meanwhile. One that comes alone goes alone, at once.
+
+Each await keeps what it would have by itself: its deadline, its answer's `as_of`, its own error. What a batch can't
+answer (an id that nobody has, a question that is refused) is asked again singly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from fasttree.client.errors import CallError, DeadlineExceededError, UnavailableError
+from fasttree.v1 import report_pb2
+
+FLIGHTS_MAX = 2
+MEMBERS_A_FLIGHT_MAX = 1_000
+
+#: Asks for one member, or for several; with the seconds that are left.
+AskOne = Callable[[report_pb2.GetMemberRequest, float], Awaitable[report_pb2.GetMemberResponse]]
+AskMany = Callable[[report_pb2.BatchGetMembersRequest, float], Awaitable[report_pb2.BatchGetMembersResponse]]
+
+
+@dataclass(slots=True)
+class _Waiter:
+    member_id: str
+    deadline_s: float
+    answer: asyncio.Future[report_pb2.GetMemberResponse]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Those with the same options."""
+
+    options: report_pb2.ReportOptions
+    waiting: deque[_Waiter] = field(default_factory=deque)
+    flights: int = 0
+    #: A flight is to begin at the end of this turn of the loop.
+    due: bool = False
+
+
+class Coalescer:
+    """Of one address; in one event loop."""
+
+    def __init__(self, ask_one: AskOne, ask_many: AskMany, timeout_s: float) -> None:
+        self._ask_one = ask_one
+        self._ask_many = ask_many
+        self._timeout_s = timeout_s
+        self._queues: dict[bytes, _Queue] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def get(self, member_id: str, options: report_pb2.ReportOptions) -> report_pb2.GetMemberResponse:
+        """One member. Raises a CallError."""
+        key = options.SerializeToString(deterministic=True)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = _Queue(options)
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(member_id, time.monotonic() + self._timeout_s, loop.create_future())
+        queue.waiting.append(waiter)
+        if not queue.due and queue.flights < FLIGHTS_MAX:
+            queue.due = True
+            # At the end of this turn: what others ask for in it goes along.
+            loop.call_soon(self._depart, key)
+        return await waiter.answer
+
+    def _depart(self, key: bytes) -> None:
+        queue = self._queues.get(key)
+        if queue is None:  # a flight that ended in this turn has taken them
+            return
+        queue.due = False
+        while queue.waiting and queue.flights < FLIGHTS_MAX:
+            waiters: list[_Waiter] = []
+            while queue.waiting and len(waiters) < MEMBERS_A_FLIGHT_MAX:
+                waiter = queue.waiting.popleft()
+                if not waiter.answer.done():  # whoever asked has not left
+                    waiters.append(waiter)
+            if waiters:
+                queue.flights += 1
+                self._start(self._fly(key, queue, waiters))
+        if not (queue.waiting or queue.flights):
+            del self._queues[key]
+
+    def _start(self, flight: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(flight)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fly(self, key: bytes, queue: _Queue, waiters: list[_Waiter]) -> None:
+        try:
+            if len(waiters) == 1:
+                await self._singly(queue, waiters[0])
+            else:
+                await self._together(queue, waiters)
+        finally:
+            queue.flights -= 1
+            self._depart(key)
+
+    async def _singly(self, queue: _Queue, waiter: _Waiter) -> None:
+        request = report_pb2.GetMemberRequest(member_id=waiter.member_id, options=queue.options)
+        try:
+            answer = await self._ask_one(request, _left_s(waiter))
+        except BaseException as error:
+            if not waiter.answer.done():
+                waiter.answer.set_exception(error) if isinstance(error, Exception) else waiter.answer.cancel()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            if not waiter.answer.done():
+                waiter.answer.set_result(answer)
+
+    async def _together(self, queue: _Queue, waiters: list[_Waiter]) -> None:
+        request = report_pb2.BatchGetMembersRequest(
+            member_ids=[waiter.member_id for waiter in waiters], options=queue.options
+        )
+        try:
+            # The first to come has the least time left.
+            answer = await self._ask_many(request, _left_s(waiters[0]))
+        except (DeadlineExceededError, UnavailableError) as error:
+            now_s = time.monotonic()
+            later = [waiter for waiter in waiters if waiter.deadline_s > now_s and waiter is not waiters[0]]
+            queue.waiting.extendleft(reversed(later))
+            _fail(waiters[: len(waiters) - len(later)], error)
+        except CallError:
+            for waiter in waiters:
+                self._start(self._singly(queue, waiter))
+        except asyncio.CancelledError:
+            for waiter in waiters:
+                waiter.answer.cancel()
+            raise
+        except Exception as error:
+            _fail(waiters, error)
+        else:
+            self._hand_out(queue, waiters, answer)
+
+    def _hand_out(self, queue: _Queue, waiters: list[_Waiter], answer: report_pb2.BatchGetMembersResponse) -> None:
+        unknown = frozenset(answer.unknown_member_ids)
+        members = iter(answer.members)
+        as_of = answer.as_of
+        for waiter in waiters:
+            if waiter.member_id in unknown:
+                self._start(self._singly(queue, waiter))
+                continue
+            member = next(members)
+            if not waiter.answer.done():
+                waiter.answer.set_result(report_pb2.GetMemberResponse(as_of=as_of, member=member))
+
+
+def _left_s(waiter: _Waiter) -> float:
+    return max(waiter.deadline_s - time.monotonic(), 0.001)
+
+
+def _fail(waiters: list[_Waiter], error: Exception) -> None:
+    for waiter in waiters:
+        if not waiter.answer.done():
+            waiter.answer.set_exception(error)
