@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack bench bench-tree bench-fanout bench-failover released-api clean
+.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack bench bench-tree bench-fanout bench-failover bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -70,6 +70,12 @@ PEER ?= postgres
 bench-tree: $(VENV)/.dev ## Measures the tree of MEMBERS=1000000 beside PostgreSQL 15 (PEER=none: alone); JSON last.
 	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	@$(BIN)/python -m bench.tree --members $(MEMBERS) --peer $(PEER)
+
+READ_ROUNDS ?= 3
+bench-reads: $(VENV)/.dev ## Point reads by stock clients, beside PostgreSQL's; JSON last.
+	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
+	@tools/need h2load=nghttp2-client
+	@$(BIN)/python -m bench.reads --members $(MEMBERS) --rounds $(READ_ROUNDS) --peer $(PEER)
 
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
 chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60.

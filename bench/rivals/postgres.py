@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,9 @@ class Session:
     """One connection, through psql, which times each statement at the client."""
 
     def __init__(self, folder: Path, user: str | None) -> None:
+        #: Where the server's socket is, and whose it is.
+        self.folder = folder
+        self.user = user
         self._psql = subprocess.Popen(
             [_BINARIES / "psql", "-h", folder, "-U", "postgres", "-d", "postgres", "-XqAt", "-v", "ON_ERROR_STOP=1"],
             stdin=subprocess.PIPE,
@@ -79,6 +83,19 @@ class Session:
         with contextlib.suppress(BrokenPipeError):
             self._psql.stdin.close()
         self._psql.wait(timeout=30)
+
+
+def pgbench(session: Session, script: str, clients: int, seconds: float) -> float:
+    """Transactions a second of a script, prepared, by so many clients. Raises PostgresError."""
+    file = session.folder / "script.sql"
+    file.write_text(script)
+    command: list[str | Path] = [_BINARIES / "pgbench", "-h", session.folder, "-U", "postgres", "-d", "postgres", "-n"]
+    command += ["-M", "prepared", "-f", file, "-c", str(clients), "-j", str(min(clients, 2)), "-T", str(round(seconds))]
+    done = subprocess.run(command, user=session.user, cwd=session.folder, capture_output=True, text=True, check=False)
+    rate = re.search(r"tps = ([0-9.]+)", done.stdout)
+    if done.returncode or rate is None:
+        raise PostgresError(f"pgbench failed: {' '.join(done.stderr.split())[-300:]}")
+    return float(rate[1])
 
 
 def is_installed() -> bool:
