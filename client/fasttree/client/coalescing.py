@@ -38,7 +38,7 @@ class _Waiter:
 class _Queue:
     """Those with the same options."""
 
-    options: report_pb2.ReportOptions
+    options: report_pb2.ReportOptions | None
     waiting: deque[_Waiter] = field(default_factory=deque)
     flights: int = 0
     #: A flight is to begin at the end of this turn of the loop.
@@ -55,9 +55,9 @@ class Coalescer:
         self._queues: dict[bytes, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def get(self, member_id: str, options: report_pb2.ReportOptions) -> report_pb2.GetMemberResponse:
+    async def get(self, member_id: str, options: report_pb2.ReportOptions | None) -> report_pb2.GetMemberResponse:
         """One member. Raises a CallError."""
-        key = options.SerializeToString(deterministic=True)
+        key = b"" if options is None else options.SerializeToString(deterministic=True)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue(options)

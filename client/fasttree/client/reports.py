@@ -64,7 +64,7 @@ class Reports:
     ) -> report_pb2.GetMemberResponse:
         """One member. NotFoundError: there is none of that id. Those that are asked for at one time are fetched
         together (`fasttree.client.coalescing`)."""
-        asked = self._options(options)
+        asked = None if options is None and not self._seen.min_position(0) else self._options(options)
         if self._coalescer is not None:
             return await self._coalescer.get(member_id, asked)
         request = report_pb2.GetMemberRequest(member_id=member_id, options=asked)

@@ -16,7 +16,6 @@ from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.copy import lists
 from services.treenode.reports.copy.cuts import Cut, downline_scan
 from services.treenode.reports.copy.extents import (
-    check_ends,
     checked_prefix,
     downline,
     downline_size,
@@ -45,6 +44,9 @@ from services.treenode.reports.summaries.summaries import dimensions_of, summari
 
 if TYPE_CHECKING:
     from services.treenode.tree import Tree
+
+#: Members of a batch that are encoded one by one: what all together begin with costs as much as some hundred of them.
+_SINGLY_MAX = 100
 
 #: Requests that are answered page by page.
 PagedRequest = (
@@ -108,10 +110,15 @@ class ReportServicer:
         tree = await self._reader.tree_at(request.options.min_position, context)
         choice = self._reader.choice(tree, request.options)
         member_ids = list(request.member_ids)
-        if len(member_ids) <= lists.BATCH_MAX:
-            check_ends(member_ids)
-        rows, unknown = lists.batch(tree, choice, member_ids)
+        lists.check_batch(member_ids)
         as_of = self._reader.as_of()
+        if len(member_ids) <= _SINGLY_MAX:
+            each = self._member.encode_each(tree, choice, member_ids)
+            if each is not None:
+                members, unknown = each
+                rest = report_pb2.BatchGetMembersResponse(unknown_member_ids=unknown)
+                return as_of + members + rest.SerializeToString()
+        rows, unknown = lists.batch(tree, choice, member_ids)
         rest = report_pb2.BatchGetMembersResponse(unknown_member_ids=unknown)
         return as_of + await self._members(rows, choice) + rest.SerializeToString()
 

@@ -12,6 +12,7 @@ from services.shared.serving.errors import InvalidArgumentError
 from services.treenode.reports.columns import LEVEL, MEMBER_ID
 from services.treenode.reports.copy.extents import (
     Extent,
+    check_ends,
     checked_id,
     downline,
     genealogy,
@@ -36,12 +37,8 @@ from services.treenode.tree.store import NOBODY, Store
 BATCH_MAX = 10_000
 
 
-def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows, list[str]]:
-    """Members in the order asked, and the ids that nobody has.
-
-    Raises:
-        InvalidArgumentError: Too many, or one that is no id.
-    """
+def check_batch(member_ids: list[str]) -> None:
+    """Raises InvalidArgumentError where there are too many, or where one is no id."""
     if len(member_ids) > BATCH_MAX:
         raise InvalidArgumentError(
             f"member_ids has {len(member_ids)}: send {BATCH_MAX} at most in a call",
@@ -49,9 +46,15 @@ def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows
             field="member_ids",
             value=str(len(member_ids)),
         )
+    if member_ids:
+        check_ends(member_ids)
+        _check_ids(member_ids)
+
+
+def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows, list[str]]:
+    """Members in the order asked, and the ids that nobody has. `check_batch` has looked at them."""
     if not member_ids:
         return freeze(tree, choice, of_rows(tree, choice, np.empty(0, np.int32))), []
-    _check_ids(member_ids)
     rows = np.empty(len(member_ids), np.int32)
     find_rows(tree.store.ids, words_of(member_ids), rows)
     known = rows >= 0

@@ -7,6 +7,7 @@ all that is then read from it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -140,6 +141,24 @@ class MemberEncoder:
         if size == 0:
             raise member_unknown(member_id, "member_id")
         return way.out[:size].tobytes()
+
+    def encode_each(self, tree: Tree, choice: Choice, member_ids: Sequence[str]) -> tuple[bytes, list[str]] | None:
+        """A few members likewise, in the order asked, and the ids that nobody has; None for a choice that has no way of
+        its own through the store. The ids must have an id's form."""
+        if choice is not self._choice or tree.store is not self._store:
+            self._turn_to(tree, choice)
+        way = self._way
+        if way is None:
+            return None
+        parts, unknown = [], []
+        for member_id in member_ids:
+            self._asked_bytes[:] = member_id.encode("ascii").ljust(MEMBER_ID_LENGTH_MAX, b"\0")
+            size = _encode_member(way.places)
+            if size:
+                parts.append(way.out[:size].tobytes())
+            else:
+                unknown.append(member_id)
+        return b"".join(parts), unknown
 
     def _turn_to(self, tree: Tree, choice: Choice) -> None:
         if tree.store is not self._store or len(self._by_choice) >= CHOICES_MAX:
