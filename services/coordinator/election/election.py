@@ -25,8 +25,7 @@ handover.py):
 6. **Switchover**: the target has the primary's position before anything changes; then the old primary is told,
    confirms, and the new one is elected, each pushed at once instead of at the next heartbeat.
 7. **Pause** is durable before it is confirmed. While paused nobody is elected and no switchover begins; the holder
-   goes on being renewed for as long as its lease does not run out. A handover that has begun to change roles ends
-   first.
+   goes on being renewed while its lease does not run out. A handover that has begun to change roles ends first.
 """
 
 import math

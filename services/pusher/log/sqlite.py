@@ -23,7 +23,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from fasttree.v1 import pusher_pb2, types_pb2
+from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.database import connect, errors_told, prepare
 from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
@@ -53,6 +53,7 @@ from services.pusher.log.store import (
     LogStoreError,
     NotInLogError,
     StoredImport,
+    read_imports,
 )
 from services.shared.clock import RunningTime
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
@@ -340,11 +341,9 @@ class SqliteLog(LogStore):
 
     def position_older_than(self, age_s: float) -> int:
         """See `LogStore`. Known to about half a minute."""
-        stored_before = self._time.now_s() - age_s
+        until_s = self._time.now_s() - age_s
         with self._reader() as reader, self._told():
-            found = reader.execute(
-                "SELECT max(position) FROM time_marks WHERE stored_at <= ?", (stored_before,)
-            ).fetchone()
+            found = reader.execute("SELECT max(position) FROM time_marks WHERE stored_at <= ?", (until_s,)).fetchone()
         return found[0] or 0
 
     def keep_time(self) -> None:
@@ -372,8 +371,6 @@ class SqliteLog(LogStore):
         mark.close()
         self._mark.write(self._ends.last)
 
-    # -- imports
-
     def save_import(self, stored: StoredImport) -> None:
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
         with self._transaction() as writer:
@@ -381,18 +378,8 @@ class SqliteLog(LogStore):
 
     @notes_damage
     def imports(self) -> list[StoredImport]:
-        found: list[StoredImport] = []
         with self._reader() as reader, self._told():
-            for import_id, taken, status in reader.execute("SELECT * FROM imports ORDER BY import_id"):
-                try:
-                    found.append(StoredImport(pusher_pb2.ImportStatus.FromString(status), bool(taken)))
-                except DecodeError as error:
-                    raise LogDamagedError(
-                        f"the entry of import {import_id} in {self.path} is damaged: {error}"
-                    ) from error
-        return found
-
-    # -- housekeeping
+            return read_imports(reader.execute("SELECT * FROM imports ORDER BY import_id"), str(self.path))
 
     def size_bytes(self) -> int:
         """See `LogStore`: the file and its WAL."""

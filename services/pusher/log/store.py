@@ -8,9 +8,11 @@ or from any thread (the rest).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.frames import Run
@@ -104,6 +106,17 @@ class StoredImport:
 
     status: pusher_pb2.ImportStatus
     taken: bool
+
+
+def read_imports(rows: Iterable[tuple[int, int, bytes]], path: str) -> list[StoredImport]:
+    """Imports as a log in that file keeps them: number, whether taken, status. Raises LogDamagedError."""
+    found = []
+    for import_id, taken, status in rows:
+        try:
+            found.append(StoredImport(pusher_pb2.ImportStatus.FromString(status), bool(taken)))
+        except DecodeError as error:
+            raise LogDamagedError(f"the entry of import {import_id} in {path} is damaged: {error}") from error
+    return found
 
 
 class LogStore(ABC):
