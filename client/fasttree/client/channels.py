@@ -10,9 +10,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A dead peer is found within seconds, on streams too.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Reconnect quickly: the calls above have their own deadline and back-off.
+    # Reconnect quickly: the calls above have their own deadline and back-off. An attempt may last longer than that: a
+    # server answers it between two pieces of work.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
