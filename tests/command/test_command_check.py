@@ -58,6 +58,8 @@ async def test_it_needs_no_cluster_and_says_so(cluster: FakeCluster, fasttree: F
         (("own.csv", "--check", "--refused", "no/such/folder.csv"), "No such file or directory"),
         (("own.csv", "--refused", "refused.csv"), "--refused goes with --check"),
         (("own.csv", "--check", "--wait"), "leave out --wait"),
+        (("\udcff.csv", "--check"), "no UTF-8: rename it"),
+        (("own.csv", "--check", "--refused", "\udcff.csv"), "no UTF-8: rename it"),
     ],
 )
 async def test_what_can_not_be_is_said_in_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 
 import pytest
@@ -25,6 +26,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
         ("a\nb\tc\rd", "a\\nb\\tc\\rd"),
         ("\x1b[2J\x07", "\\x1b[2J\\x07"),
         ("\x9b31m\u202e", "\\u009b31m\\u202e"),
+        (os.fsdecode(b"\xff.csv"), "\\udcff.csv"),
     ],
 )
 def test_a_value_is_on_one_line(text: str, shown: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from services.shared.domain.sentences import system_words
+from services.shared.domain.sentences import plain, quoted, system_words
 from services.shared.files.sqlite_words import sqlite_words
 
 
@@ -17,6 +18,15 @@ def test_an_error_of_the_system_is_its_file_and_its_words(tmp_path: Path) -> Non
     assert system_words(raised.value) == f"{tmp_path / 'nothing'}: No such file or directory"
     assert system_words(OSError("can't listen on host:1")) == "can't listen on host:1"
     assert system_words(ValueError("x")) == "x"
+
+
+@pytest.mark.parametrize("name", [b"\xff.csv", b"M\xe4rz.csv", "M\u00e4rz.csv".encode(), b"a\nb", b"\xed\xa0\x80"])
+def test_any_name_on_a_disk_can_be_written_into_a_log(name: bytes) -> None:
+    """Where it is no UTF-8, its bytes are told."""
+    for told in (plain(os.fsdecode(name)), quoted(os.fsdecode(name))):
+        assert told.encode().decode().isprintable()
+    assert plain(os.fsdecode(b"\xff.csv")) == "\\xff.csv"
+    assert plain("\ud800") == "\\xd800"
 
 
 def test_what_is_no_database_is_said_so(tmp_path: Path) -> None:

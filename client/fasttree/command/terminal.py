@@ -12,8 +12,9 @@ import re
 import sys
 from typing import TextIO
 
-# Controls but tab and line break, of ASCII and of Latin-1; line ends of Unicode; what turns text about.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Controls but tab and line break, of ASCII and of Latin-1; line ends of Unicode; what turns text about; bytes of a
+# file's name that are no UTF-8, which Python tells as lone surrogates and can't write down.
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAMED = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 

@@ -11,7 +11,8 @@ _SHOWN_CHARACTERS = 48
 SHAPELESS: Final = (
     r"\x00-\x1f\x7f-\xa0\xad\u061c\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff\ufff9-\ufffb"
 )
-_SHAPELESS = re.compile(f"[{SHAPELESS}]")
+#: Also bytes of a file's name that are no UTF-8, which Python tells as lone surrogates and can't write down.
+_SHAPELESS = re.compile(f"[{SHAPELESS}\\ud800-\\udfff]")
 
 
 def is_plain(text: str) -> bool:
@@ -21,7 +22,13 @@ def is_plain(text: str) -> bool:
 
 def plain(text: str) -> str:
     """A text on one line, with what can't be seen spelled out."""
-    return _SHAPELESS.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return _SHAPELESS.sub(_spelled, text)
+
+
+def _spelled(found: re.Match[str]) -> str:
+    """As hexadecimal digits: what stands for a byte (Python's `surrogateescape`) as that byte."""
+    code = ord(found[0])
+    return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
 
 
 def quoted(text: str) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.shared.domain.columns import obeyed_problem
 from services.shared.domain.limits import LEG_MAX, RANK_MAX
 from tests.shared.domain.corpus import TEXTS_OBEYED, Case, Field, cases, typed_columns
-from tests.shared.domain.doors import FILE_DOORS, UPDATE_DOORS, Value
+from tests.shared.domain.doors import CONFIG, FILE_DOORS, UPDATE_DOORS, Value
 
 #: Fields whose values a Parquet file may have as numbers; the others are texts there anyway.
 _TYPED = (Field.RANK, Field.PLACEMENT_LEG, Field.AMOUNT)
@@ -75,7 +75,7 @@ _FIELDS: dict[Field, st.SearchStrategy[Value]] = {
     Field.TEXT: _TEXT | _LONG,
 }
 #: Who and what is there already under the names that might be drawn.
-_TAKEN = {"1", "case", "before", "after"}
+_TAKEN = {"1", "case", "before", "after", *CONFIG.open_periods}
 
 
 @pytest.mark.parametrize("field", _FIELDS, ids=str)

@@ -51,11 +51,21 @@ async def check(session: Session, file: Path, refused: Path | None, form: Mappin
 
 
 def _paths(file: Path, refused: Path | None) -> dict[str, Any]:
+    for path in (file, refused):
+        if path is not None and not _is_text(path.absolute()):
+            raise CommandError(f"{path}: a name on the way to it is no UTF-8: rename it")
     if not file.is_file():
         raise CommandError(f"{file} can't be read: " + ("it is no file" if file.exists() else "there is no such file"))
     if refused is not None and refused.exists() and (not refused.is_file() or refused.samefile(file)):
         raise CommandError(f"--refused {refused}: name a file of its own: the refused rows are written there")
     return {"path": str(file.absolute()), "refused_path": str(refused.absolute()) if refused else ""}
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        return bool(str(path).encode())
+    except UnicodeEncodeError:
+        return False
 
 
 async def _rules(session: Session) -> tuple[dict[str, Any], str]:
