@@ -43,7 +43,6 @@ LISTED = {
     "services/treenode/replication/applying_mark.py:truncate": "as above: with the power gone nobody died of an update",
     "services/treenode/imports/reading/table_memory.py:ftruncate": _MEMORY,
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
-    "client/fasttree/command/local/up.py:replace": "no file: the process of a VIP, by another one",
     "services/shared/serving/calls.py:open": "no file: how many calls are under way",
     "services/treenode/imports/checking/refused_rows.py:open": "what somebody looks at: made anew by asking again",
     "services/treenode/imports/sample_imports.py:write_text": _SAMPLES,
