@@ -42,7 +42,7 @@ CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
 WORKERS ?= 2
 
 test: $(VENV)/.dev ## Installs, then runs all tests.
-	@tools/need haproxy=haproxy ip=iproute2
+	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
 	$(BIN)/pytest $(CLUSTER_TESTS)

@@ -59,6 +59,7 @@ class Coordinator:
         )
         self.metrics = coordinator_metrics(self.runner, self.servicer)
         self.metrics.calls([self.server.calls])
+        self.metrics.connections([self.server.connections])
         self.metrics.process(settings.state_path)
         self.http = OpsPort(
             "coordinator.http_port",

@@ -139,6 +139,7 @@ class Pusher:
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready}, names=names)
         self.server = self._make_server()
         self.metrics.calls([self.server.calls])
+        self.metrics.connections([self.server.connections])
         self.metrics.process(settings.state_path)
 
     def _make_server(self) -> GrpcServer:

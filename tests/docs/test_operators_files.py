@@ -21,7 +21,7 @@ ALERTS = (ROOT / "docs/alerts.md").read_text()
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 _PREFIXES = {"coordinator": "fasttree_coordinator_", "pusher": "fasttree_pusher_", "treenode": "fasttree_node_"}
 #: What every service has beside its own.
-_COMMON = ("call_seconds_bucket", "call_seconds_count", "memory_bytes", "disk_free_bytes")
+_COMMON = ("call_seconds_bucket", "call_seconds_count", "connections_ended_total", "memory_bytes", "disk_free_bytes")
 _SUFFIXES = {"counter": "_total", "counter_by": "_total", "gauge": "", "gauge_by": "", "histogram_s": ""}
 
 

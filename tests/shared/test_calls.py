@@ -17,6 +17,7 @@ from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import NotFoundError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.server import GrpcServer
+from services.shared.serving.settings import ServingSettings
 from tests.waiting import until
 
 
@@ -38,7 +39,7 @@ class Answering(coordinator_pb2_grpc.CoordinatorServiceServicer):
 @pytest.fixture
 async def server() -> AsyncIterator[GrpcServer]:
     add = coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server
-    server = GrpcServer("127.0.0.1:0", [(add, Answering())], [])
+    server = GrpcServer("127.0.0.1:0", [(add, Answering())], [], setting="coordinator.here_port")
     await server.start()
     yield server
     await server.stop(0)
@@ -84,6 +85,22 @@ async def test_calls_are_counted_by_name_and_status(server: GrpcServer, tmp_path
     assert found["fasttree_test_calls_open", "Resume"] == 0
     assert found["fasttree_test_memory_bytes",] > 1 << 20
     assert found["fasttree_test_disk_free_bytes",] > 0
+
+
+async def test_connections_are_counted_by_port_and_reason(server: GrpcServer) -> None:
+    metrics = Metrics("test", "fasttree_test_", labels={"node": "n1"})
+    grpcio = GrpcServer("127.0.0.1:0", [], [], ServingSettings(server="grpcio"))
+    metrics.connections([server.connections, grpcio.connections])
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        stub: Any = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+        await stub.Resume(coordinator_pb2.ResumeRequest())
+        assert samples(metrics)["fasttree_test_connections_open", "n1", "here"] == 1
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(b"GET / HTTP/1.1\r\n\r\n" * 10)
+    name = "fasttree_test_connections_ended_total"
+    await until(lambda: samples(metrics)[name, "n1", "here", "protocol"] == 1, "the connection's end")
+    assert samples(metrics)[name, "n1", "here", "full"] == 0
+    writer.transport.abort()
 
 
 def test_a_disk_that_is_gone_has_no_room(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
+from services.shared.serving.connections import Connections, by_reason
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -89,6 +90,23 @@ class Metrics:
         """How often calls ended in which way, and how long they took; those under way."""
         self._registry.register(_CallTimes(f"{self._prefix}call_seconds", self._labels, servers))
         self.gauge_by("call", "calls_open", "Calls under way, streams among them.", lambda: under_way(servers))
+
+    def connections(self, ports: Sequence[Connections | None]) -> None:
+        """Connections that stand, and how the others ended or why they were not taken."""
+        counted = [port for port in ports if port is not None]
+        standing = "Connections that stand, by the port that they came to."
+        self.gauge_by("port", "connections_open", standing, lambda: {port.port: port.open for port in counted})
+        ended = "Connections that ended or were not taken, by their port and the reason."
+        self._meter.create_observable_counter(
+            self._prefix + "connections_ended",
+            [
+                lambda _: [
+                    Observation(count, {**self._labels, "port": port, "reason": why.value})
+                    for port, why, count in by_reason(counted)
+                ]
+            ],
+            description=ended,
+        )
 
     def process(self, folder: Path) -> None:
         """Memory of this process, and the room on the disk of its state."""

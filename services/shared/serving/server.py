@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
+from services.shared.serving.connections import Connections
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
 from services.shared.serving.settings import ServingSettings
 from services.shared.serving.symbols import Symbols
@@ -78,6 +79,11 @@ class GrpcServer:
         )
         self.port = 0
 
+    @property
+    def connections(self) -> Connections | None:
+        """Its figures; None where grpcio serves, which counts none."""
+        return self._carrier.connections
+
     async def start(self) -> int:
         """Listens; returns the port.
 
@@ -116,6 +122,10 @@ class _Carrier(Protocol):
     def server(self) -> Any:
         """What generated `add_…_to_server` functions are given."""
 
+    @property
+    def connections(self) -> Connections | None:
+        """Its figures; None: it has none."""
+
     async def start(self, address: str) -> int:
         """Listens; returns the port. Raises OSError or RuntimeError."""
 
@@ -125,6 +135,8 @@ class _Carrier(Protocol):
 
 class _Grpcio:
     """The server of grpcio."""
+
+    connections = None
 
     def __init__(self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float) -> None:
         self.server = grpc.aio.server(
@@ -148,7 +160,8 @@ class _Nghttp2:
     def __init__(
         self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
     ) -> None:
-        section = setting.partition(".")[0]
+        section, _, field = setting.partition(".")
+        self.connections = Connections(field.removesuffix("port").rstrip("_") or section)
         full = ResourceExhaustedError(
             f"{settings.calls_max} calls are under way; {section}.calls_max sets how many may be",
             reason="TOO_MANY_CALLS",
@@ -160,6 +173,7 @@ class _Nghttp2:
             settings.calls_max,
             settings.connections_max,
             (status.details, status.trailing_metadata),
+            self.connections,
             lambda path, handler: _named(path, handler, calls),
             age_s_max,
         )

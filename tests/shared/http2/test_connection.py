@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.shared.serving.connections import End
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Gone, HalfClosed, Message
 from services.shared.serving.http2.limits import Budget, Limits
@@ -277,7 +278,7 @@ def test_frames_that_say_nothing_are_borne_for_a_while(kind: str) -> None:
     assert not peer.core.over
     for _ in range(60):
         one()
-    assert peer.core.over
+    assert peer.core.over is End.FLOOD
 
 
 def test_pings_beside_calls_are_no_flood() -> None:
@@ -300,7 +301,7 @@ def test_who_does_not_answer_is_left() -> None:
     peer.core.tick(22.0)
     assert b"livelive" in peer.core.outgoing()
     peer.core.tick(28.0)
-    assert peer.core.over
+    assert peer.core.over is End.IDLE
 
 
 def test_who_does_not_say_hello_is_left() -> None:
@@ -309,7 +310,7 @@ def test_who_does_not_say_hello_is_left() -> None:
     core.tick(9.0)
     assert not core.over
     core.tick(11.0)
-    assert core.over
+    assert core.over is End.IDLE
 
 
 def test_drained_connections_finish_what_is_under_way() -> None:
@@ -323,7 +324,7 @@ def test_drained_connections_finish_what_is_under_way() -> None:
     peer.core.end(stream, grpc.StatusCode.OK)
     peer.exchange()
     assert peer.status[stream] == 0
-    assert peer.core.over
+    assert peer.core.over is End.DRAIN
 
 
 def test_an_aged_connection_drains() -> None:
@@ -333,8 +334,42 @@ def test_an_aged_connection_drains() -> None:
     assert not peer.core.over
     peer.core.tick(101.0)
     peer.exchange()
-    assert peer.core.over
+    assert peer.core.over is End.AGE
     assert set(peer.goaways) == {0}
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+_BLOCK = b"\x83\x86\x84"
+ENDS = {
+    "resets": (b"".join(_frame(1, 5, n, _BLOCK) + _frame(3, 0, n, bytes(4)) for n in range(1, 401, 2)), End.FLOOD),
+    "headers without an end": (_frame(1, 0, 1, _BLOCK) + _frame(9, 0, 1, b"\x40\1x\1y") * 100, End.FLOOD),
+    "priorities": (_frame(2, 0, 1, b"\0\0\0\1\1") * 20_000, End.FLOOD),
+    "a ping of no size": (_frame(6, 0, 0, b"1"), End.PROTOCOL),
+    "data of no stream": (_frame(0, 0, 1, b"x"), End.PROTOCOL),
+    "a stream of the server's": (_frame(1, 5, 2, _BLOCK), End.PROTOCOL),
+    "farewell": (_frame(7, 0, 0, bytes(8)), End.CLIENT),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_it_is_known_why_a_connection_ended(name: str) -> None:
+    sent, why = ENDS[name]
+    peer = Peer(Limits(resets=(50, 1)))
+    peer.core.receive(sent, 1.0)
+    peer.core.outgoing()
+    assert peer.core.over is why
+
+
+def test_another_protocol_is_known_as_such_and_a_loss_as_the_clients() -> None:
+    core = GrpcConnection(Limits(), Budget(1), {UNARY}, {STREAM}, 0.0)
+    core.receive(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 1.0)
+    assert core.over is End.PROTOCOL
+    peer = Peer()
+    peer.core.close()
+    assert peer.core.over is End.CLIENT
 
 
 @given(st.binary(max_size=2_000))

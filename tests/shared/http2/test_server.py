@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 from services.shared.serving.channels import open_channel
+from services.shared.serving.connections import End
 from services.shared.serving.errors import NotFoundError
 from services.shared.serving.server import GrpcServer
 from services.shared.serving.settings import ServingSettings
@@ -121,20 +122,22 @@ async def test_statuses(stub: Stub, member_id: str, code: grpc.StatusCode, detai
     assert raised.value.details() == details
 
 
-async def test_a_method_that_is_not_there(server: GrpcServer) -> None:
+@pytest.mark.parametrize(
+    ("method", "request_bytes", "code"),
+    [
+        ("None", b"", grpc.StatusCode.UNIMPLEMENTED),
+        ("GetMember", b"\xff\xff\xff", grpc.StatusCode.UNKNOWN),
+    ],
+    ids=["a method that is not there", "a request of another message"],
+)
+async def test_calls_that_are_of_another_api(
+    server: GrpcServer, method: str, request_bytes: bytes, code: grpc.StatusCode
+) -> None:
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
-        call: Any = channel.unary_unary("/fasttree.v1.ReportService/None")
+        call: Any = channel.unary_unary(f"/fasttree.v1.ReportService/{method}")
         with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await call(b"")
-    assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
-async def test_a_request_of_another_message(server: GrpcServer) -> None:
-    async with open_channel(f"127.0.0.1:{server.port}") as channel:
-        call: Any = channel.unary_unary("/fasttree.v1.ReportService/GetMember")
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            await call(b"\xff\xff\xff")
-    assert raised.value.code() is grpc.StatusCode.UNKNOWN
+            await call(request_bytes)
+    assert raised.value.code() is code
 
 
 async def test_a_method_that_the_servicer_does_not_have() -> None:
@@ -247,6 +250,9 @@ async def test_connections_beyond_the_limit_are_closed(reports: Reports) -> None
             with contextlib.suppress(ConnectionError):
                 closed += not await reader.read(1)
         assert closed >= 21
+        assert server.connections is not None
+        assert server.connections.ended[End.FULL] == closed
+        assert server.connections.open == 20
         assert (await stub_of(channel).GetMember(member("b"))).member.member_id == "b"
         for _, writer in opened:
             writer.transport.abort()

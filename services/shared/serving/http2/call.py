@@ -14,6 +14,7 @@ import grpc.aio
 from services.shared.serving.http2.eager import Eager
 from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.messages import CallError, Metadata, read_metadata
+from services.shared.serving.http2.tls import identity_key
 
 if TYPE_CHECKING:
     from services.shared.serving.http2.protocol import ServerProtocol
@@ -290,13 +291,14 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         return self._protocol.peer
 
     def peer_identities(self) -> Any:
-        return None
+        key = self.peer_identity_key()
+        return None if key is None else self.auth_context()[key]
 
     def peer_identity_key(self) -> Any:
-        return None
+        return identity_key(self._protocol.auth_context)
 
     def auth_context(self) -> Any:
-        return self._protocol.auth_context()
+        return self._protocol.auth_context
 
     def time_remaining(self) -> Any:
         return None if self._deadline_s is None else max(0.0, self._deadline_s - self._protocol.loop.time())

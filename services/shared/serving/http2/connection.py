@@ -21,6 +21,7 @@ from ngh2 import (
     Connection,
     ConnectionClosed,
     DataReceived,
+    DenialOfServiceError,
     ErrorCode,
     NGH2Error,
     PingAcknowledged,
@@ -33,8 +34,9 @@ from ngh2 import (
     TrailersReceived,
 )
 
+from services.shared.serving.connections import End
 from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
-from services.shared.serving.http2.incoming import Incoming
+from services.shared.serving.http2.incoming import Buffers, Incoming
 from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import (
     ANSWER_HEAD,
@@ -52,6 +54,8 @@ from services.shared.serving.http2.messages import (
 
 _KEEPALIVE = b"livelive"
 _DRAIN = b"enddrain"
+#: libnghttp2 says INTERNAL_ERROR of too many resets.
+_FLOOD_CODES = (ErrorCode.ENHANCE_YOUR_CALM, ErrorCode.INTERNAL_ERROR)
 
 
 @dataclass
@@ -73,22 +77,23 @@ class GrpcConnection:
     streaming: Collection[bytes]
     now_s: float
     age_s_max: float = 0.0
-    #: Nothing more is read or written once what is in `outgoing` is sent.
-    over: bool = False
+    #: Why nothing more is read or written, once what is in `outgoing` is sent; None while it lasts.
+    over: End | None = None
     _incoming: dict[int, Incoming] = field(default_factory=dict)
     #: Streams whose head was sent.
     _headed: set[int] = field(default_factory=set)
     #: Streams that we have ended while the client may still be sending.
     _ending: list[int] = field(default_factory=list)
-    _buffered: int = 0
     _greeted: bool = False
-    _draining: bool = False
+    #: Why its client was asked to go.
+    _draining: End | None = None
     _pinged_s: float | None = None
 
     def __post_init__(self) -> None:
         limits = self.limits
         self._heard_s = self._opened_s = self.now_s
         self._idle_frames = float(limits.idle_frames[0])
+        self._buffers = Buffers(limits.buffered_max, self.budget)
         self._h2 = Connection(
             Role.SERVER,
             Configuration(
@@ -111,11 +116,13 @@ class GrpcConnection:
     def receive(self, data: bytes, now_s: float) -> list[Event]:
         """Takes what came from the peer; returns what it means, in order."""
         self.now_s = self._heard_s = now_s
-        broken = False
+        broken: End | None = None
         try:
             self._h2.receive_data(data)
+        except DenialOfServiceError:
+            broken = End.FLOOD
         except NGH2Error:
-            broken = True
+            broken = End.PROTOCOL
         events: list[Event] = []
         for event in self._h2.events():
             if isinstance(event, DataReceived):
@@ -134,9 +141,9 @@ class GrpcConnection:
             elif isinstance(event, PingAcknowledged):
                 self._answered(event.opaque_data)
             elif isinstance(event, ConnectionClosed):
-                broken = True
+                broken = broken or self._why(event.error_code)
         if broken:
-            self.over = True
+            self.over = self.over or broken
         return events
 
     def _request(self, stream_id: int, headers: Headers, end: bool, events: list[Event]) -> None:
@@ -190,7 +197,7 @@ class GrpcConnection:
             if data:
                 for message, size in incoming.take(data, self.limits.message_bytes_max):
                     events.append(Message(stream_id, message, size))
-                self._budget(incoming)
+                self._buffers.note(incoming)
             if not end:
                 self._settle(stream_id, incoming)
                 return
@@ -212,7 +219,7 @@ class GrpcConnection:
         incoming = self._incoming.get(stream_id)
         if incoming is not None:
             incoming.unread -= size
-            self._budget(incoming)
+            self._buffers.note(incoming)
             self._settle(stream_id, incoming)
 
     def _settle(self, stream_id: int, incoming: Incoming) -> None:
@@ -220,17 +227,6 @@ class GrpcConnection:
         if spare:
             incoming.held -= spare
             self._give_back(stream_id, spare)
-
-    def _budget(self, incoming: Incoming) -> None:
-        now = incoming.buffered
-        more = now - incoming.budgeted
-        if more > 0 and (
-            self._buffered + more > self.limits.buffered_max or self.budget.used + more > self.budget.limit
-        ):
-            raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way that are not whole")
-        incoming.budgeted = now
-        self._buffered += more
-        self.budget.used += more
 
     def _forget(self, stream_id: int) -> None:
         """The call is over on our side."""
@@ -242,9 +238,7 @@ class GrpcConnection:
 
     def _release(self, stream_id: int, incoming: Incoming) -> None:
         if incoming.budgeted:
-            self._buffered -= incoming.budgeted
-            self.budget.used -= incoming.budgeted
-            incoming.budgeted = 0
+            self._buffers.release(incoming)
         if incoming.held:
             self._give_back(stream_id, incoming.held)
             incoming.held = 0
@@ -271,16 +265,16 @@ class GrpcConnection:
         """Counts one; each answer allows as many as at first, since clients measure their line by pings beside it."""
         self._idle_frames -= 1
         if self._idle_frames < 0:
-            self._terminate(ErrorCode.ENHANCE_YOUR_CALM)
+            self._terminate(ErrorCode.ENHANCE_YOUR_CALM, End.FLOOD)
 
     def _answered(self, ping: bytes) -> None:
         self._pinged_s = None
         if ping == _DRAIN and not self.over:
             self._h2.send_goaway(ErrorCode.NO_ERROR)  # what was sent before the client knew has come by now
 
-    def _terminate(self, code: ErrorCode) -> None:
+    def _terminate(self, code: ErrorCode, why: End) -> None:
         if not self.over:
-            self.over = True
+            self.over = why
             self._h2.terminate_connection(code)
 
     # Time.
@@ -292,13 +286,13 @@ class GrpcConnection:
         burst, rate = limits.idle_frames
         self._idle_frames = min(burst, self._idle_frames + max(passed_s, 0.0) * rate)
         if not self._greeted and now_s - self._opened_s > limits.hello_s:
-            self._terminate(ErrorCode.SETTINGS_TIMEOUT)
+            self._terminate(ErrorCode.SETTINGS_TIMEOUT, End.IDLE)
         elif self._pinged_s is not None and now_s - self._pinged_s > limits.keepalive_timeout_s:
-            self.over = True  # it is not there: there is nobody to tell
+            self.over = End.IDLE  # it is not there: there is nobody to tell
         elif self._pinged_s is None and now_s - self._heard_s > limits.keepalive_s:
             self._ping(_KEEPALIVE)
         if self.age_s_max and now_s - self._opened_s > self.age_s_max:
-            self.drain()
+            self.drain(End.AGE)
         late = [
             stream_id
             for stream_id, incoming in self._incoming.items()
@@ -311,10 +305,10 @@ class GrpcConnection:
         self._pinged_s = self.now_s
         self._h2.ping(what)
 
-    def drain(self) -> None:
+    def drain(self, why: End = End.DRAIN) -> None:
         """Asks the client to take its further calls elsewhere; those under way go on."""
         if not (self._draining or self.over):
-            self._draining = True
+            self._draining = why
             self._h2.send_shutdown_notice()
             self._ping(_DRAIN)
 
@@ -374,11 +368,18 @@ class GrpcConnection:
                 self._end_streams()
                 data += self._h2.data_to_send()
         except NGH2Error:
-            self.over = True
+            self.over = self.over or End.PROTOCOL
             return b""
-        if not (self._h2.want_read or self._h2.want_write):
-            self.over = True
+        if not (self.over or self._h2.want_read or self._h2.want_write):
+            codes = [event.error_code for event in self._h2.events() if isinstance(event, ConnectionClosed)]
+            self.over = self._why(codes[-1] if codes else ErrorCode.NO_ERROR)
         return data
+
+    def _why(self, code: int) -> End:
+        """Of a connection that libnghttp2 has ended with that code."""
+        if code == ErrorCode.NO_ERROR:
+            return self._draining or End.CLIENT
+        return End.FLOOD if code in _FLOOD_CODES else End.PROTOCOL
 
     def _end_streams(self) -> None:
         """What was answered before all of it was there: the client need not send the rest."""
@@ -393,7 +394,7 @@ class GrpcConnection:
 
     def close(self) -> None:
         """The connection is lost: what it held is given back."""
-        self.over = True
+        self.over = self.over or self._draining or End.CLIENT
         for incoming in self._incoming.values():
-            self.budget.used -= incoming.budgeted
+            self._buffers.release(incoming)
         self._incoming.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import grpc
 
+from services.shared.serving.http2.limits import Budget
 from services.shared.serving.http2.messages import HEAD_BYTES, CallError, Headers, MessageReader
 
 
@@ -101,3 +102,32 @@ class Incoming:
             partial = 0
         spare = self.held - waiting - partial
         return spare if spare * 4 >= window or not (waiting or partial) else 0
+
+
+class Buffers:
+    """What the calls of one connection hold that is not whole or not read: bounded, as is that of all of them."""
+
+    def __init__(self, limit: int, budget: Budget) -> None:
+        self._limit = limit
+        self._budget = budget
+        self._used = 0
+
+    def note(self, incoming: Incoming) -> None:
+        """Takes what a call holds now.
+
+        Raises:
+            CallError: That is too much.
+        """
+        more = incoming.buffered - incoming.budgeted
+        if more > 0 and (self._used + more > self._limit or self._budget.used + more > self._budget.limit):
+            raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are under way that are not whole")
+        self._count(incoming, more)
+
+    def release(self, incoming: Incoming) -> None:
+        """A call holds nothing any more."""
+        self._count(incoming, -incoming.budgeted)
+
+    def _count(self, incoming: Incoming, more: int) -> None:
+        incoming.budgeted += more
+        self._used += more
+        self._budget.used += more

@@ -24,6 +24,8 @@ class Limits:
     #: Until a connection has said hello, a request is whole.
     hello_s: float = 10.0
     request_s: float = 60.0
+    #: In which a client takes some of what waits for it.
+    unread_s: float = 60.0
     #: Without a word from the peer, until it is asked, and until its answer is due.
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 5.0

@@ -6,16 +6,19 @@ import asyncio
 import logging
 import random
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 import grpc
 
+from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
+from services.shared.serving.http2.tls import auth_context, speaks_http2
 
 if TYPE_CHECKING:
-    from services.shared.serving.http2.server import Http2Server
+    from services.shared.serving.http2.server import Connected, Http2Server
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +31,18 @@ _AGE_SPREAD = 0.1
 
 
 class ServerProtocol(asyncio.Protocol):
-    """One connection of a server."""
+    """One connection of a server.
+
+    Args:
+        place: What has its place among the server's connections until it is made.
+    """
 
     core: GrpcConnection
     peer = "unknown"
 
-    def __init__(self, server: Http2Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: Http2Server, loop: asyncio.AbstractEventLoop, place: Connected | None = None) -> None:
         self._server = server
+        self._place = place
         self.loop = loop
         self._calls: dict[int, Call] = {}
         #: Calls that wait for room, by stream.
@@ -43,6 +51,8 @@ class ServerProtocol(asyncio.Protocol):
         self.blocked = False
         self._reading = False
         self._flushing = False
+        #: How much waited to be written when that last changed, and when that was.
+        self._unwritten = (0, 0.0)
         #: What has come and waits for its turn; nothing more is read meanwhile.
         self._unread: deque[bytes] = deque()
 
@@ -50,7 +60,7 @@ class ServerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not self._server.takes(self):
+        if not (speaks_http2(transport) and self._server.takes(self, self._place)):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(_SOCKET_BYTES_MAX)
@@ -96,7 +106,7 @@ class ServerProtocol(asyncio.Protocol):
         except Exception:
             # A fault of ours: it costs the connection that it came by, and no other.
             logger.exception("a connection of %s is broken off", self.peer)
-            self._transport.abort()
+            self._break_off(End.FAULT)
             return
         finally:
             self._reading = False
@@ -133,15 +143,16 @@ class ServerProtocol(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.blocked = False
+        self._unwritten = (0, 0.0)
         if not self._unread:
             self._transport.resume_reading()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.lost(self)
-        if not hasattr(self, "core"):
+        if not hasattr(self, "core"):  # it was not taken
             return
         self.core.close()
+        self._server.lost(self, self.core.over)
         for call in list(self._calls.values()):
             call.leave()
         self._wake()
@@ -190,10 +201,25 @@ class ServerProtocol(asyncio.Protocol):
 
     def tick(self, now_s: float) -> None:
         """Looks what is overdue."""
-        if self._transport.is_closing():
+        if self.blocked or self._transport.is_closing():
+            self._watch_writing(now_s)
             return
         self.core.tick(now_s)
         self._flush()
+
+    def _watch_writing(self, now_s: float) -> None:
+        """A peer that takes nothing of what waits for it is not there, or pretends not to be: it is not read meanwhile,
+        so no ping of ours tells."""
+        size, since_s = self._unwritten
+        left = self._transport.get_write_buffer_size()
+        if left != size or not since_s:
+            self._unwritten = (left, now_s)
+        elif now_s - since_s > self._server.limits.unread_s:
+            self._break_off(End.IDLE)
+
+    def _break_off(self, why: End) -> None:
+        self.core.over = self.core.over or why
+        self._transport.abort()
 
     def drain(self) -> None:
         """Asks the client to take its further calls elsewhere."""
@@ -207,19 +233,10 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
         self._transport.close()
 
-    def auth_context(self) -> dict[str, Any]:
-        """As grpcio names what TLS knows of the peer; empty without TLS."""
-        tls = self._transport.get_extra_info("ssl_object")
-        if tls is None:
-            return {}
-        certificate = tls.getpeercert() or {}
-        names = [value for key, value in certificate.get("subjectAltName", ()) if key in ("DNS", "URI")]
-        common = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-        return {
-            "transport_security_type": [b"ssl"],
-            "x509_subject_alternative_name": [name.encode() for name in names],
-            "x509_common_name": [name.encode() for name in common],
-        }
+    @cached_property
+    def auth_context(self) -> dict[str, list[bytes]]:
+        """What TLS knows of the peer."""
+        return auth_context(self._transport.get_extra_info("ssl_object"))
 
 
 def _peer_of(transport: asyncio.BaseTransport) -> str:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from services.shared.domain.addresses import host_and_port
+from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import Metadata
 from services.shared.serving.http2.protocol import ServerProtocol
+from services.shared.serving.http2.tls import TlsPort, prepared
 
 _TICK_S = 1.0
 _BACKLOG = 1_024
+
+
+class Connected(Protocol):
+    """A connection, as its server needs it."""
+
+    def tick(self, now_s: float) -> None:
+        """Looks what is overdue."""
+
+    def drain(self) -> None:
+        """Asks the client to go, or ends at once where it has nothing to finish."""
+
+    def end(self) -> None:
+        """Breaks off what is under way."""
 
 
 class Http2Server:
@@ -27,6 +43,7 @@ class Http2Server:
         calls_max: Under way at once; `refusal` says more.
         connections_max: Open at once; one more is closed as it comes.
         refusal: Details and metadata of the status RESOURCE_EXHAUSTED for calls beyond `calls_max`.
+        connections: Counts them.
         wrap: Given a method's path and handler, returns the handler that is to be called.
         age_s_max: Until a connection is asked to end, about; 0 for never.
     """
@@ -37,6 +54,7 @@ class Http2Server:
         calls_max: int,
         connections_max: int,
         refusal: tuple[str, Metadata],
+        connections: Connections,
         wrap: Callable[[str, Any], Any] = lambda path, handler: handler,
         age_s_max: float = 0.0,
     ) -> None:
@@ -50,9 +68,11 @@ class Http2Server:
         self.streaming: set[bytes] = set()
         self.calls_open = 0
         self._refusal = refusal
+        self._counts = connections
         self._wrap = wrap
-        self._connections: set[ServerProtocol] = set()
-        self._servers: list[asyncio.Server] = []
+        self._connections: set[Connected] = set()
+        self._tls: ssl.SSLContext | None = None
+        self._listening: list[asyncio.Server | TlsPort] = []
         self._ticker: asyncio.Task[None] | None = None
         #: Set once no call is under way, when that is waited for.
         self._idle: asyncio.Event | None = None
@@ -69,28 +89,37 @@ class Http2Server:
             (self.streaming if handler.request_streaming else self.unary).add(path.encode())
 
     async def start(self, address: str, tls: ssl.SSLContext | None = None) -> int:
-        """Listens on host:port; returns the port.
+        """Listens on host:port, by TLS where there is a context for it; returns the port.
 
         Raises:
             OSError: The address is taken, or is none of this machine.
         """
         loop = asyncio.get_running_loop()
         if tls is not None:
-            tls.set_alpn_protocols(["h2"])
+            self.use_tls(tls)
+
         sockets = _listening(*host_and_port(address))
         port = int(sockets[0].getsockname()[1])
         for one in sockets:
-            self._servers.append(
-                await loop.create_server(lambda: ServerProtocol(self, loop), sock=one, backlog=_BACKLOG, ssl=tls)
-            )
+            if tls is None:
+                protocol = functools.partial(ServerProtocol, self, loop)
+                self._listening.append(await loop.create_server(protocol, sock=one, backlog=_BACKLOG))
+            else:
+                self._listening.append(
+                    TlsPort(self, one, lambda: self._tls or tls, lambda place: ServerProtocol(self, loop, place))
+                )
         self._ticker = asyncio.create_task(self._tick())
         return port
+
+    def use_tls(self, context: ssl.SSLContext) -> None:
+        """For connections from now on, such as with a new certificate; those that stand go on with what they have."""
+        self._tls = prepared(context)
 
     async def stop(self, grace_s: float) -> None:
         """No further calls; ends those that outlive the grace."""
         self._stopping = True
-        for server in self._servers:
-            server.close()
+        for listening in self._listening:
+            listening.close()
         for connection in list(self._connections):
             connection.drain()
         if self.calls_open:
@@ -114,16 +143,25 @@ class Http2Server:
 
     # As its connections use it.
 
-    def takes(self, connection: ServerProtocol) -> bool:
-        """Whether there is room for one more."""
+    def takes(self, connection: Connected, instead_of: Connected | None = None) -> bool:
+        """Whether there is room for one more, or the place of another to have."""
+        if instead_of is not None:
+            self.lost(instead_of, None)
         if self._stopping or len(self._connections) >= self.connections_max:
+            self._counts.ended[End.DRAIN if self._stopping else End.FULL] += 1
             return False
         self._connections.add(connection)
+        self._counts.open = len(self._connections)
         return True
 
-    def lost(self, connection: ServerProtocol) -> None:
-        """One has ended."""
-        self._connections.discard(connection)
+    def lost(self, connection: Connected, why: End | None) -> None:
+        """One has ended, if it had a place; None where another goes on in that."""
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self._counts.open = len(self._connections)
+        if why is not None:
+            self._counts.ended[why] += 1
 
     def call_ended(self) -> None:
         """One of a connection's calls."""

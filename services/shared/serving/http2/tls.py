@@ -1,0 +1,159 @@
+"""Connections by TLS: handshakes that are counted and bounded as the connections are that come of them; who a peer is.
+
+asyncio's own servers tell nobody of a connection whose handshake goes on or fails: any number of peers could stand
+before the door. Here a connection has its place from its first byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
+
+from services.shared.serving.connections import End
+
+if TYPE_CHECKING:
+    from services.shared.serving.http2.protocol import ServerProtocol
+    from services.shared.serving.http2.server import Http2Server
+
+logger = logging.getLogger(__name__)
+
+#: What gRPC speaks, as TLS names it.
+_ALPN = "h2"
+#: For a peer's goodbye.
+_SHUTDOWN_S = 5.0
+#: Until the next try where nothing can be accepted, such as for want of descriptors.
+_AGAIN_S = 1.0
+
+
+def prepared(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The context, for a server of HTTP/2."""
+    context.set_alpn_protocols([_ALPN])
+    return context
+
+
+class TlsPort:
+    """A listening socket whose connections begin with a handshake.
+
+    Args:
+        context: As it is when a connection comes.
+        serve: Makes what has a connection once its handshake is over, given what had its place until then.
+    """
+
+    def __init__(
+        self,
+        server: Http2Server,
+        listening: socket.socket,
+        context: Callable[[], ssl.SSLContext],
+        serve: Callable[[Handshake], ServerProtocol],
+    ) -> None:
+        self._server = server
+        self._listening = listening
+        self._context = context
+        self._serve = serve
+        self._task = asyncio.get_running_loop().create_task(self._accept())
+        self._task.add_done_callback(lambda _: listening.close())
+
+    def close(self) -> None:
+        """Takes no more."""
+        self._task.cancel()
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except ConnectionError:  # gone again
+                continue
+            except OSError as error:
+                logger.warning("can't accept a connection: %s", error)
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            handshake = Handshake(self._server, connection)
+            if self._server.takes(handshake):
+                handshake.begin(self._context(), self._serve)
+            else:
+                connection.close()
+
+
+class Handshake:
+    """Has a connection's place until TLS stands, and its peer has said that it speaks HTTP/2."""
+
+    def __init__(self, server: Http2Server, connection: socket.socket) -> None:
+        self._server = server
+        self._connection = connection
+
+    def begin(self, context: ssl.SSLContext, serve: Callable[[Handshake], ServerProtocol]) -> None:
+        """Goes on by itself."""
+        self._task = asyncio.get_running_loop().create_task(self._shake_hands(context, serve))
+
+    async def _shake_hands(self, context: ssl.SSLContext, serve: Callable[[Handshake], ServerProtocol]) -> None:
+        why = End.TLS
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: serve(self),
+                self._connection,
+                ssl=context,
+                ssl_handshake_timeout=self._server.limits.hello_s,
+                ssl_shutdown_timeout=_SHUTDOWN_S,
+            )
+        except OSError as error:  # no TLS, no certificate that is good, not in time, or gone
+            logger.debug("a handshake failed: %s", error)
+        except asyncio.CancelledError:
+            why = End.DRAIN
+        except Exception:
+            logger.exception("a handshake is broken off")
+            why = End.FAULT
+        self._server.lost(self, why)  # where nothing has taken its place
+
+    # As its server uses it.
+
+    def tick(self, now_s: float) -> None:
+        """It has a limit of its own."""
+
+    def drain(self) -> None:
+        """It has no calls that could finish."""
+        self.end()
+
+    def end(self) -> None:
+        """Breaks it off."""
+        self._task.cancel()
+
+
+def speaks_http2(transport: asyncio.BaseTransport) -> bool:
+    """Whether a peer has said so, where it came by TLS."""
+    tls = transport.get_extra_info("ssl_object")
+    return tls is None or tls.selected_alpn_protocol() == _ALPN
+
+
+def auth_context(tls: ssl.SSLObject | None) -> dict[str, list[bytes]]:
+    """What TLS knows of the peer, by the names that gRPC has for it; empty without TLS."""
+    if tls is None:
+        return {}
+    found = {"transport_security_type": [b"ssl"], "security_level": [b"TSI_PRIVACY_AND_INTEGRITY"]}
+    der = tls.getpeercert(True)
+    if der is None:
+        return found
+    certificate = cast("dict[str, Any]", tls.getpeercert() or {})
+    names = [(kind, value.encode()) for kind, value in certificate.get("subjectAltName", ())]
+    common = [value.encode() for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    by_kind = {"peer_dns": "DNS", "peer_uri": "URI", "peer_email": "email", "peer_ip": "IP Address"}
+    found |= {
+        "x509_common_name": common,
+        "x509_pem_cert": [ssl.DER_cert_to_PEM_cert(der).encode()],
+        "x509_subject_alternative_name": [value for _, value in names],
+        **{name: [value for has, value in names if has == kind] for name, kind in by_kind.items()},
+    }
+    return {name: values for name, values in found.items() if values}
+
+
+#: Whose values say who the peer is, the first that it has.
+_IDENTITY = ("x509_subject_alternative_name", "x509_common_name")
+
+
+def identity_key(context: dict[str, list[bytes]]) -> str | None:
+    """The name of what says who the peer is; None where nothing does."""
+    return next((name for name in _IDENTITY if name in context), None)
