@@ -49,6 +49,7 @@ NO_NAMES = {
     "google.rpc.RetryInfo": _LIBRARY,
     "google.rpc.BadRequest": _LIBRARY,
     "grpc.health.v1": _LIBRARY,
+    "surrogateescape": _LIBRARY,
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
     "fasttree_pusher_log_damaged_records": _METRIC,
