@@ -7,10 +7,10 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack bench bench-tree bench-fanout bench-failover bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-reads released-api clean
 
 help: ## Lists the targets.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.run: requirements/run.txt pyproject.toml
 	@tools/need $(PYTHON)=python3.11
@@ -76,6 +76,9 @@ bench-reads: $(VENV)/.dev ## Point reads by stock clients, beside PostgreSQL's; 
 	@test "$(PEER)" = none || tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	@tools/need h2load=nghttp2-client
 	@$(BIN)/python -m bench.reads --members $(MEMBERS) --rounds $(READ_ROUNDS) --peer $(PEER)
+
+h2spec: $(VENV)/.dev ## The gRPC server beside h2spec, the conformance tests of HTTP/2; JSON last.
+	@$(BIN)/python -m bench.h2spec
 
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
 chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60.

@@ -110,7 +110,7 @@ class Names:
         for path in self.files:
             if path.endswith(".proto"):
                 self._add_proto((root / path).read_text(encoding="utf-8"))
-        self.targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+        self.targets = set(re.findall(r"^([a-z0-9-]+):", (root / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
 
     def python_files(self) -> list[str]:
         """Those that are written by hand."""

@@ -46,6 +46,7 @@ from services.shared.serving.http2.messages import (
     Headers,
     Metadata,
     compress,
+    not_grpc,
     parse_timeout_s,
     write_message,
     write_metadata,
@@ -142,17 +143,14 @@ class GrpcConnection:
                 self._answered(event.opaque_data)
             elif isinstance(event, ConnectionClosed):
                 broken = broken or self._why(event.error_code)
-        if broken:
-            self.over = self.over or broken
+        self.over = self.over or broken
         return events
 
     def _request(self, stream_id: int, headers: Headers, end: bool, events: list[Event]) -> None:
         fields = dict(headers)
-        if fields.get(b":method") != b"POST":
-            self._refuse_http(stream_id, b"405", end)
-            return
-        if not fields.get(b"content-type", b"").startswith(b"application/grpc"):
-            self._refuse_http(stream_id, b"415", end)
+        method = fields.get(b":method", b"")
+        if method != b"POST" or not fields.get(b"content-type", b"").startswith(b"application/grpc"):
+            self._refuse_http(stream_id, method, end)
             return
         path = fields[b":path"]
         streams = path in self.streaming
@@ -160,9 +158,8 @@ class GrpcConnection:
         incoming = self._incoming[stream_id] = Incoming(path, headers, encoding, streams, self.now_s, end)
         try:
             if not streams and path not in self.unary:
-                raise CallError(
-                    grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {path[:200].decode('ascii', 'replace')}"
-                )
+                named = path[:200].decode("ascii", "replace")
+                raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {named}")
             if encoding not in ENCODINGS:
                 raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"can't read {encoding[:20]!r}")
             timeout = fields.get(b"grpc-timeout")
@@ -254,10 +251,13 @@ class GrpcConnection:
             self._release(stream_id, incoming)
             events.append(Gone(stream_id))
 
-    def _refuse_http(self, stream_id: int, status: bytes, end: bool) -> None:
+    def _refuse_http(self, stream_id: int, method: bytes, end: bool) -> None:
         """A request that is not one of gRPC."""
+        head, body = not_grpc(method)
         with contextlib.suppress(NGH2Error):
-            self._h2.send_response(stream_id, ((b":status", status), (b"content-length", b"0")), end_stream=True)
+            self._h2.send_response(stream_id, head, end_stream=not body)
+            if body:
+                self._h2.send_data(stream_id, body, end_stream=True)
             if not end:
                 self._ending.append(stream_id)
 

@@ -29,6 +29,8 @@ ANSWER_HEAD = (
     (b"grpc-accept-encoding", b",".join(ENCODINGS)),
 )
 ANSWER_OK = ((b"grpc-status", b"0"),)
+#: For those who come with a browser or curl.
+_NOT_GRPC = b"gRPC is spoken here: POST, with a content-type of application/grpc\n"
 
 
 class CallError(Exception):
@@ -83,6 +85,13 @@ def write_status(code: grpc.StatusCode, details: str, metadata: Metadata | None)
     if details:
         trailers.append((b"grpc-message", quote(details, safe=_PLAIN).encode()))
     return trailers + write_metadata(metadata)
+
+
+def not_grpc(method: bytes) -> tuple[Headers, bytes]:
+    """Head and body of the answer to a request that is not one of gRPC."""
+    status, size = b"415" if method == b"POST" else b"405", b"%d" % len(_NOT_GRPC)
+    head = ((b":status", status), (b"content-type", b"text/plain"), (b"content-length", size))
+    return head, b"" if method == b"HEAD" else _NOT_GRPC
 
 
 def compress(message: bytes) -> bytes:
