@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from fasttree.client.channels import Channels
+from fasttree.client.calls.channels import Channels
 from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse

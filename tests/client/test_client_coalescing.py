@@ -5,8 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from fasttree.client import Client, DeadlineExceededError, InvalidArgumentError, NotFoundError, Retries
-from fasttree.client.coalescing import MEMBERS_A_FLIGHT_MAX, Coalescer
+import pytest
+
+from fasttree.client import (
+    Client,
+    ClientClosedError,
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    Retries,
+)
+from fasttree.client.calls.coalescing import MEMBERS_A_FLIGHT_MAX, Coalescer
 from fasttree.v1 import report_pb2, types_pb2
 from tests.fakes.cluster import fake_cluster
 from tests.waiting import until
@@ -180,3 +189,41 @@ async def test_through_a_client_and_off_by_a_setting() -> None:
                 assert [answer.member.sponsor_id for answer in answers] == ["m0", "m1", "m2", "m3"]
                 assert {answer.as_of.position for answer in answers} == {7}
                 assert cluster.reports.calls == calls
+
+
+async def test_a_client_that_is_closed_under_its_awaits_leaves_none_waiting() -> None:
+    """Those of a flight, those that wait for one, those that come later; with and without coalescing."""
+    for coalesce in (True, False):
+        async with fake_cluster() as cluster:
+            cluster.reports.open.clear()
+            client = Client(cluster.endpoints, retries=Retries(timeout_s=60), coalesce=coalesce)
+            waiting = []
+            for number in range(50):
+                waiting.append(asyncio.create_task(client.reports.get_member(f"m{number % 4}")))
+                await asyncio.sleep(0)
+            await until(lambda cluster=cluster: cluster.reports.calls >= 1, "the first call")  # type: ignore[misc]
+            reports = client.reports
+            await client.close()
+            async with asyncio.timeout(60):
+                ends = await asyncio.gather(*waiting, return_exceptions=True)
+            assert {type(end) for end in ends} == {ClientClosedError}
+            for later in (reports.get_member("m1"), client.get_cluster()):
+                with pytest.raises(ClientClosedError, match="the client is closed"):
+                    await later
+            cluster.reports.open.set()
+
+
+async def test_who_is_cancelled_is_cancelled() -> None:
+    async with fake_cluster() as cluster:
+        cluster.reports.open.clear()
+        for coalesce in (True, False):
+            async with Client(cluster.endpoints, retries=Retries(timeout_s=60), coalesce=coalesce) as client:
+                task = asyncio.create_task(client.reports.get_member("m1"))
+                await asyncio.sleep(0.01)
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await client.reports.get_member("m1")
+        cluster.reports.open.set()

@@ -42,6 +42,9 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.failures: list[grpc.StatusCode] = []
         self.calls = 0
         self.last_request: Any = None
+        #: Calls wait until it is set, as it is at first.
+        self.open = asyncio.Event()
+        self.open.set()
         #: Positions of orders for member 99, who never arrives.
         self.held_positions = [3]
         #: Why the one update that is asked for was rejected; empty: none was.
@@ -55,6 +58,7 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
     async def _fail(self, request: Any, context: Any) -> None:
         self.calls += 1
         self.last_request = request
+        await self.open.wait()
         if self.failures:
             await context.abort(self.failures.pop(0), "Received RST_STREAM")
 

@@ -3,13 +3,14 @@
 Start with `Client`. Messages are those of fasttree.v1; errors are named in `fasttree.client.errors`.
 """
 
-from fasttree.client.amounts import from_hundredths, to_hundredths
+from fasttree.client.calls.retries import Retries
 from fasttree.client.client import Client
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import (
     AbortedError,
     AlreadyExistsError,
     CallError,
+    ClientClosedError,
     DataLossError,
     DeadlineExceededError,
     EndpointsError,
@@ -23,11 +24,11 @@ from fasttree.client.errors import (
     UnavailableError,
     UpdateFormatError,
 )
+from fasttree.client.forms.amounts import from_hundredths, to_hundredths
+from fasttree.client.forms.update_json import update_from_json, update_to_json
 from fasttree.client.imports import FINAL_STATES, ImportFileError, UploadOptions
 from fasttree.client.push import PushOptions
 from fasttree.client.reports import Reports
-from fasttree.client.retries import Retries
-from fasttree.client.update_json import update_from_json, update_to_json
 
 __all__ = [
     "FINAL_STATES",
@@ -35,6 +36,7 @@ __all__ = [
     "AlreadyExistsError",
     "CallError",
     "Client",
+    "ClientClosedError",
     "DataLossError",
     "DeadlineExceededError",
     "Endpoints",

@@ -15,14 +15,14 @@ from typing import Self
 
 import grpc
 
-from fasttree.client.channels import Channels
+from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.retries import Retries, with_retries
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints
 from fasttree.client.errors import EndpointsError, call_error
 from fasttree.client.imports import Upload, UploadOptions, watch_import
 from fasttree.client.push import Push, PushOptions, Updates
 from fasttree.client.reports import PositionSeen, Reports
-from fasttree.client.retries import Retries, with_retries
 from fasttree.v1 import (
     coordinator_pb2,
     coordinator_pb2_grpc,

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import grpc
 
+from fasttree.client.calls.retries import Retries, Waits, may_retry
 from fasttree.client.errors import call_error
-from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 
 

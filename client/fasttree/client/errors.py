@@ -99,6 +99,12 @@ class AbortedError(CallError):
     code = grpc.StatusCode.ABORTED
 
 
+class ClientClosedError(CallError):
+    """The client was closed before the answer came, or before the call was made."""
+
+    code = grpc.StatusCode.CANCELLED
+
+
 class StreamInterruptedError(UnavailableError):
     """A streamed report broke off after its first rows: what came so far is not whole. Ask again."""
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import grpc
 
+from fasttree.client.calls.retries import Retries, Waits, may_retry
 from fasttree.client.errors import FastTreeClientError, call_error
 from fasttree.client.files import open_regular
-from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 CHUNK_BYTES = 512 * 1024

@@ -16,9 +16,9 @@ from itertools import islice
 
 import grpc
 
+from fasttree.client.calls.retries import Retries, Waits, may_retry
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
-from fasttree.client.retries import Retries, Waits, may_retry
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 #: The API's limit.

@@ -9,9 +9,9 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
-from fasttree.client.coalescing import Coalescer
+from fasttree.client.calls.coalescing import Coalescer
+from fasttree.client.calls.retries import Retries, may_retry, with_retries
 from fasttree.client.errors import DeadlineExceededError, StreamInterruptedError, call_error
-from fasttree.client.retries import Retries, may_retry, with_retries
 from fasttree.v1 import report_pb2, report_pb2_grpc
 
 Request = TypeVar("Request", contravariant=True)
@@ -63,7 +63,7 @@ class Reports:
         self, member_id: str, *, options: report_pb2.ReportOptions | None = None
     ) -> report_pb2.GetMemberResponse:
         """One member. NotFoundError: there is none of that id. Those that are asked for at one time are fetched
-        together (`fasttree.client.coalescing`)."""
+        together (`fasttree.client.calls.coalescing`)."""
         asked = None if options is None and not self._seen.min_position(0) else self._options(options)
         if self._coalescer is not None:
             return await self._coalescer.get(member_id, asked)

@@ -17,7 +17,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
-from fasttree.client.channels import Channels
+from fasttree.client.calls.channels import Channels
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.free_ports import is_free
 from fasttree.command.local.import_sample import import_sample

@@ -17,7 +17,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from fasttree.client import UpdateFormatError, update_from_json
-from fasttree.client.json_form import WRITTEN_AS
+from fasttree.client.forms.json_form import WRITTEN_AS
 from fasttree.v1 import types_pb2
 
 #: How a header names a further column of a member.

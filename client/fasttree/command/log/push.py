@@ -17,7 +17,7 @@ import click
 
 from fasttree.client import PushOptions, UpdateFormatError, update_from_json
 from fasttree.client.counts import counted
-from fasttree.client.update_json import CHANGES
+from fasttree.client.forms.update_json import CHANGES
 from fasttree.command.log.csv_updates import CsvUpdates
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run

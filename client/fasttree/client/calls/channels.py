@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from fasttree.client.errors import ClientClosedError
+
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),
@@ -23,15 +25,19 @@ class Channels:
 
     def __init__(self) -> None:
         self._open: dict[str, grpc.aio.Channel] = {}
+        self._closed = False
 
     def to(self, address: str) -> grpc.aio.Channel:
-        """The channel to a host:port."""
+        """The channel to a host:port. Raises ClientClosedError after `close`."""
+        if self._closed:
+            raise ClientClosedError(f"{address}: the client is closed; ask by another one")
         channel = self._open.get(address)
         if channel is None:
             channel = self._open[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
         return channel
 
     async def close(self) -> None:
+        self._closed = True
         channels, self._open = list(self._open.values()), {}
         for channel in channels:
             await channel.close()

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from fasttree.client.errors import CallError, DeadlineExceededError, UnavailableError
+from fasttree.client.errors import CallError, ClientClosedError, DeadlineExceededError, UnavailableError
 from fasttree.v1 import report_pb2
 
 FLIGHTS_MAX = 2
@@ -106,11 +106,11 @@ class Coalescer:
         request = report_pb2.GetMemberRequest(member_id=waiter.member_id, options=queue.options)
         try:
             answer = await self._ask_one(request, _left_s(waiter))
-        except BaseException as error:
-            if not waiter.answer.done():
-                waiter.answer.set_exception(error) if isinstance(error, Exception) else waiter.answer.cancel()
-            if not isinstance(error, Exception):
-                raise
+        except asyncio.CancelledError:
+            waiter.answer.cancel()
+            raise
+        except Exception as error:
+            _fail([waiter], error)
         else:
             if not waiter.answer.done():
                 waiter.answer.set_result(answer)
@@ -127,6 +127,8 @@ class Coalescer:
             later = [waiter for waiter in waiters if waiter.deadline_s > now_s and waiter is not waiters[0]]
             queue.waiting.extendleft(reversed(later))
             _fail(waiters[: len(waiters) - len(later)], error)
+        except ClientClosedError as error:
+            _fail(waiters, error)
         except CallError:
             for waiter in waiters:
                 self._start(self._singly(queue, waiter))

@@ -18,9 +18,16 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from fasttree.client.amounts import from_hundredths, to_hundredths
 from fasttree.client.errors import UpdateFormatError
-from fasttree.client.json_form import ENUM_PREFIXES, check_change, check_spelled_once, check_value, digits, field_named
+from fasttree.client.forms.amounts import from_hundredths, to_hundredths
+from fasttree.client.forms.json_form import (
+    ENUM_PREFIXES,
+    check_change,
+    check_spelled_once,
+    check_value,
+    digits,
+    field_named,
+)
 from fasttree.v1 import types_pb2
 
 _MEND = (

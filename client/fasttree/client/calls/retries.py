@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import grpc
 
-from fasttree.client.errors import call_error, has_details
+from fasttree.client.errors import ClientClosedError, call_error, has_details
 
 Answer = TypeVar("Answer")
 
@@ -61,6 +61,11 @@ class Waits:
         return wait_s
 
 
+def closed_error(called: str, address: str) -> ClientClosedError:
+    """What a call is told whose client is closed."""
+    return ClientClosedError(f"{called} at {address}: the client is closed; ask by another one")
+
+
 async def with_retries(
     attempt: Callable[[float], Awaitable[Answer]], retries: Retries, *, called: str, address: str
 ) -> Answer:
@@ -71,6 +76,14 @@ async def with_retries(
     while True:
         try:
             return await attempt(max(deadline - time.monotonic(), 0.001))
+        except grpc.aio.UsageError as error:  # by a channel that is closed
+            raise closed_error(called, address) from error
+        except asyncio.CancelledError as error:
+            # Closing a channel cancels its calls. Nobody has cancelled whoever waits here.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise closed_error(called, address) from error
         except grpc.aio.AioRpcError as error:
             # When the last attempt merely ran out of time, what went wrong before it is the better story.
             story = unavailable if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and unavailable else error
