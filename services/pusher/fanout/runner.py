@@ -12,10 +12,9 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
@@ -45,6 +44,7 @@ from services.pusher.fanout.last_record import LastRecord
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
+from services.pusher.fanout.streams import NodeStream, StreamError, open_stream
 from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
 from services.pusher.log.tail import LogTail
@@ -60,9 +60,6 @@ _TICK_S = 0.02
 #: A log end that did not change is told again with its first time for so long: fresh by that much less.
 _END_SHARED_S = 0.005
 _OUTCOMES = {types_pb2.OUTCOME_HELD: KnownOutcome.HELD, types_pb2.OUTCOME_REJECTED: KnownOutcome.REJECTED}
-
-
-_Call: TypeAlias = grpc.aio.StreamStreamCall[bytes, treenode_pb2.ApplyUpdatesResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,27 +224,26 @@ class FanOut:
 
     async def _run_link(self, link: _Link) -> None:
         reason = "the node ended the stream"
-        channel = open_channel(link.node)
+        stream = None
         try:
-            # Requests are bytes already; only responses are messages.
-            call: _Call = channel.stream_stream(
-                _METHOD, response_deserializer=treenode_pb2.ApplyUpdatesResponse.FromString
-            )()
-            await call.write(self._hello())
-            link.writing = self._background.start(self._write(link, call), f"writes to {link.node}")
-            async for response in call:
+            stream = await open_stream(link.node, _METHOD)
+            await stream.write(self._hello())
+            link.writing = self._background.start(self._write(link, stream), f"writes to {link.node}")
+            async for message in stream.read():
+                response = treenode_pb2.ApplyUpdatesResponse.FromString(message)
                 if response.HasField("status"):
                     if response.outcomes:  # the status covers those updates: nobody may take them for applied
                         self._take(link, response)
-                    await self._take_status(link, response.status, channel)
+                    await self._take_status(link, response.status)
                 self._take(link, response)
-        except grpc.aio.AioRpcError as error:
-            reason = f"{error.code().name}: {error.details()}"
-        except (asyncio.InvalidStateError, grpc.aio.UsageError) as error:
-            reason = f"the stream broke: {error}"
+        except StreamError as error:
+            reason = str(error)
+        except DecodeError:
+            reason = "what it answers is no message of a node"
         finally:
             _cancel(link.writing, link.naming)
-            await channel.close()
+            if stream is not None:
+                await stream.close()
             self.handle(StreamEnded(link.node, link.session, reason))
 
     def _hello(self) -> bytes:
@@ -262,7 +258,7 @@ class FanOut:
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 
-    async def _take_status(self, link: _Link, status: coordinator_pb2.NodeStatus, channel: grpc.aio.Channel) -> None:
+    async def _take_status(self, link: _Link, status: coordinator_pb2.NodeStatus) -> None:
         differs_at = await self._differs_at(status)
         self.handle(
             Stood(
@@ -282,7 +278,7 @@ class FanOut:
             brought = FileRules(status.import_id, tuple(status.file_volume_types), tuple(status.file_periods))
             self._tell(brought)
         if link.node not in self.names and link.naming is None:
-            link.naming = self._background.start(self._learn_name(link.node, channel), "learns a name")
+            link.naming = self._background.start(self._learn_name(link.node), "learns a name")
 
     async def _differs_at(self, status: coordinator_pb2.NodeStatus) -> int:
         """The position of the node's last known record, where the log has another one there; else 0."""
@@ -303,26 +299,26 @@ class FanOut:
             )
             self.handle(Applied(link.node, link.session, response.applied_position, not_applied))
 
-    async def _learn_name(self, node: str, channel: grpc.aio.Channel) -> None:
+    async def _learn_name(self, node: str) -> None:
         try:
-            answer = await treenode_pb2_grpc.TreeNodeServiceStub(channel).GetNode(
-                treenode_pb2.GetNodeRequest(), timeout=5.0
-            )
+            async with open_channel(node) as channel:
+                stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
+                answer = await stub.GetNode(treenode_pb2.GetNodeRequest(), timeout=5.0)
         except grpc.aio.AioRpcError as error:
             logger.info("%s does not tell its name: %s", node, error.details())
             return
         if answer.address.name:
             self.names[node] = answer.address.name
 
-    async def _write(self, link: _Link, call: _Call) -> None:
+    async def _write(self, link: _Link, stream: NodeStream) -> None:
         try:
             while True:
                 action = await link.outbox.get()
                 records = await self._records(action) if isinstance(action, Send) else b""
                 if records is not None:
-                    await call.write(records + self._end_bytes())
+                    await stream.write(records + self._end_bytes())
                 self.handle(Writable(link.node, link.session))
-        except (grpc.aio.AioRpcError, grpc.aio.UsageError, asyncio.InvalidStateError):
+        except StreamError:
             return  # the reading side tells why
 
     async def _records(self, send: Send) -> bytes | None:

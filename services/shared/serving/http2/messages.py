@@ -6,7 +6,7 @@ import base64
 import binascii
 import zlib
 from collections.abc import Iterable, Sequence
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import grpc
 
@@ -31,6 +31,7 @@ ANSWER_HEAD = (
 ANSWER_OK = ((b"grpc-status", b"0"),)
 #: For those who come with a browser or curl.
 _NOT_GRPC = b"gRPC is spoken here: POST, with a content-type of application/grpc\n"
+_CODES = {b"%d" % code.value[0]: code for code in grpc.StatusCode}
 
 
 class CallError(Exception):
@@ -92,6 +93,17 @@ def not_grpc(method: bytes) -> tuple[Headers, bytes]:
     status, size = b"415" if method == b"POST" else b"405", b"%d" % len(_NOT_GRPC)
     head = ((b":status", status), (b"content-type", b"text/plain"), (b"content-length", size))
     return head, b"" if method == b"HEAD" else _NOT_GRPC
+
+
+def read_status(headers: Headers) -> CallError | None:
+    """What the trailers of a call say of its end; None where it is well."""
+    fields = dict(headers)
+    number = fields.get(b"grpc-status")
+    code = _CODES.get(number, grpc.StatusCode.UNKNOWN) if number is not None else grpc.StatusCode.UNKNOWN
+    if code is grpc.StatusCode.OK:
+        return None
+    details = unquote_to_bytes(fields.get(b"grpc-message", b"" if number else b"the server ended it without a status"))
+    return CallError(code, details.decode(errors="replace"))
 
 
 def compress(message: bytes) -> bytes:
