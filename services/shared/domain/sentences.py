@@ -26,7 +26,7 @@ def plain(text: str) -> str:
 
 
 def _spelled(found: re.Match[str]) -> str:
-    """As hexadecimal digits: what stands for a byte (Python's `surrogateescape`) as that byte."""
+    """As hexadecimal digits: what stands for a byte (as Python's surrogateescape has it) as that byte."""
     code = ord(found[0])
     return f"\\x{code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code:02x}"
 
