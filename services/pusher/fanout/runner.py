@@ -7,6 +7,7 @@ behind them; no message object is made for it, and nodes in step share the same 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -56,7 +57,8 @@ from services.shared.serving.channels import open_channel
 logger = logging.getLogger(__name__)
 
 _METHOD = "/fasttree.v1.TreeNodeService/ApplyUpdates"
-_TICK_S = 0.02
+#: Time is told to the core when something is due, at least and at most so long after the last time.
+_TICK_S_MIN, _TICK_S_MAX = 0.02, 1.0
 #: A log end that did not change is told again with its first time for so long: fresh by that much less.
 _END_SHARED_S = 0.005
 _OUTCOMES = {types_pb2.OUTCOME_HELD: KnownOutcome.HELD, types_pb2.OUTCOME_REJECTED: KnownOutcome.REJECTED}
@@ -128,6 +130,8 @@ class FanOut:
         self._store, self._tail = store, tail
         self._import_id = import_id
         self._links: dict[str, _Link] = {}
+        #: A node stands otherwise: something may be due sooner.
+        self._stands = asyncio.Event()
         #: What `_end_bytes` made last, of which ends, and when.
         self._end = b""
         self._end_key: tuple[int, ...] = ()
@@ -203,6 +207,7 @@ class FanOut:
                 logger.info("ends the stream to %s: %s", node, reason)
                 self._end_link(node, session)
             case NodeStands(node):
+                self._stands.set()
                 if node not in self.core.nodes:
                     self._links.pop(node, None)
                 self._tell(action)
@@ -217,7 +222,12 @@ class FanOut:
     async def run(self) -> None:
         """Keeps time for the core, for as long as the pusher runs. Nodes come by `handle(NodesKnown(…))`."""
         while True:
-            await asyncio.sleep(_TICK_S)
+            self._stands.clear()
+            due_s = self.core.deadline_s
+            wait_s = _TICK_S_MAX if due_s is None else due_s - time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(wait_s, _TICK_S_MIN), _TICK_S_MAX)):
+                    await self._stands.wait()
             self.handle(Tick())
 
     # -- one stream
