@@ -19,7 +19,14 @@ def order(update_id: str, amount: str = "12.50") -> str:
 async def started(fasttree: FastTree, *arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     command = (sys.executable, "-m", "fasttree.command", "--endpoints", str(fasttree.endpoints_path), *arguments)
-    return await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
+    return await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, stderr=pipe, preexec_fn=hear_interrupts
+    )
+
+
+def hear_interrupts() -> None:
+    """As at a terminal. Where the tests run in the background of a shell, what they start would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def test_a_byte_order_mark_is_no_fault(cluster: FakeCluster, fasttree: FastTree, tmp_path: Path) -> None:
