@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from services.treenode.tree.kernels.addresses import column_at
-from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s, Whole, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int32s, Int64s, UInt32s, Whole, inner, kernel
 from services.treenode.tree.kernels.links import Genealogy
 
 #: Places in a row of a table of copies: which of ITEMS; where the copy begins; where the column does, and its length;
@@ -57,7 +57,7 @@ class CopiedLinks(NamedTuple):
     other_parent: Int32s
 
 
-@kernel
+@inner
 def _copy_column(to: AnyArray, of: AnyArray, by_seat: Whole, base: Whole, row_at: Int32s, ranges: Int64s) -> None:
     """Copies a column of the seats in the ranges, which goes by seat, or by row (`row_at` of length 0: the same)."""
     gathered = row_at.shape[0] > 0 and by_seat == 0
@@ -99,7 +99,7 @@ def copy_columns(copies: Int64s, count: Whole, row_at: Int32s, ranges: Int64s) -
             _copy_column(column_at(to, count, np.int64), column_at(of, length, np.int32), seat, base, row_at, ranges)
 
 
-@kernel
+@inner
 def _copy_ids(target: UInt32s, words: UInt32s, row_at: Int32s, ranges: Int64s) -> None:
     if target.shape[0] == 0:
         return
@@ -121,7 +121,7 @@ def _copy_ids(target: UInt32s, words: UInt32s, row_at: Int32s, ranges: Int64s) -
         at += size
 
 
-@kernel
+@inner
 def _copy_parents(
     target: Int32s, tail: UInt32s, words: UInt32s, parent: Int32s, row_at: Int32s, ranges: Int64s, tail_at: Whole
 ) -> None:
@@ -146,7 +146,7 @@ def _copy_parents(
         at += size
 
 
-@kernel
+@inner
 def _copy_other_parents(
     target: Int32s, tail: UInt32s, words: UInt32s, walked: Genealogy, other: Genealogy, ranges: Int64s, tail_at: Whole
 ) -> None:

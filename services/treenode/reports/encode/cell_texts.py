@@ -10,7 +10,7 @@ from services.shared.domain.limits import DECIMAL_SCALE, NO_DAY, NO_NUMBER
 from services.treenode.reports.columns import Column, Kind
 from services.treenode.reports.encode.cells import DAY_LENGTH, put_day
 from services.treenode.reports.rows import FrozenRows
-from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, kernel
+from services.treenode.tree.kernels.kernel import Int64s, UInt8s, Whole, inner, kernel
 
 #: Characters of a number at most: sign, 19 digits, point, and a zero before the point; one more to be even.
 NUMBER_LENGTH_MAX = 24
@@ -25,7 +25,7 @@ class CellTexts(NamedTuple):
     offsets: Int64s
 
 
-@kernel
+@inner
 def put_decimal(out: UInt8s, at: Whole, value: Whole, places: Whole) -> Whole:
     """Writes value / 10 ** places without idle zeros; where it ends."""
     # uint64 holds the absolute value of the smallest int64 too.

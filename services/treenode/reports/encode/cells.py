@@ -15,7 +15,7 @@ from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX, NO_DAY, STATUS_L
 from services.shared.wire.fields import tag
 from services.treenode.reports.columns import Column, Kind
 from services.treenode.tree.kernels.addresses import address_of, column_at, table_at
-from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, inlined, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, inlined, inner, kernel
 
 #: Places in a row of a table of fields: the tag's bytes, the first one lowest; how a cell is written; the column's
 #: `Where`; where its values lie; where the texts of its codes lie, and how many there are.
@@ -99,7 +99,7 @@ def put_varint(out: UInt8s, at: Whole, value: Whole) -> Whole:
     return at + 1
 
 
-@kernel
+@inner
 def put_number(out: UInt8s, at: Whole, tag: Whole, value: Whole) -> Whole:
     """A number; nothing for 0."""
     if value == 0:
@@ -107,7 +107,7 @@ def put_number(out: UInt8s, at: Whole, tag: Whole, value: Whole) -> Whole:
     return put_varint(out, _put_tag(out, at, tag), value)
 
 
-@kernel
+@inner
 def put_id(out: UInt8s, at: Whole, tag: Whole, ids: UInt8s, row: Whole) -> Whole:
     """The id in a row of `ids`, zero-padded, of at least one character; nothing for row -1."""
     if row < 0:
@@ -124,13 +124,13 @@ def put_id(out: UInt8s, at: Whole, tag: Whole, ids: UInt8s, row: Whole) -> Whole
     return at + 1 + length
 
 
-@kernel
+@inner
 def _put_text(out: UInt8s, at: Whole, tag: Whole, texts: UInt8s, code: Whole) -> Whole:
     """A text by its code; nothing for the empty one."""
     return at if texts[np.uint64(code), 0] == 0 else put_id(out, at, tag, texts, code)
 
 
-@kernel
+@inner
 def _put_day(out: UInt8s, at: Whole, tag: Whole, day: Whole) -> Whole:
     """A day; nothing for an unknown one."""
     if day == NO_DAY:
@@ -191,7 +191,7 @@ def put_cell(out: UInt8s, at: Whole, ids: UInt8s, fields: Int64s, field: Whole, 
     return _put_day(out, at, tag, column_at(values, length, np.int32)[place])
 
 
-@kernel
+@inner
 def close_message(out: UInt8s, start: Whole, at: Whole) -> Whole:
     """Puts the length of out[start + 1:at] at out[start]; where it ends. One byte was left for it; a longer one moves
     what follows.

@@ -29,7 +29,7 @@ from services.treenode.reports.encode.cells import (
 )
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
-from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, kernel
+from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s, Whole, inner, kernel
 
 #: Tag of field 2, a message; and bytes of that and of a length, at most.
 MEMBERS_TAG = tag_number(2)
@@ -71,7 +71,7 @@ class WireRows(NamedTuple):
     text_offsets: Int64s
 
 
-@kernel
+@inner
 def _volume_fields(
     out: UInt8s, at: Whole, prefixes: UInt8s, offsets: Int64s, personal: Int64s, group: Int64s, row: Whole
 ) -> Whole:
@@ -88,7 +88,7 @@ def _volume_fields(
     return at
 
 
-@kernel
+@inner
 def _further_fields(
     out: UInt8s, at: Whole, prefixes: UInt8s, offsets: Int64s, texts: UInt8s, text_offsets: Int64s, row: Whole
 ) -> Whole:

@@ -190,12 +190,15 @@ def key_of(member_id: str) -> int:
 
 
 def packed_id(member_id: str) -> UInt32s:
-    """One id as words, (1, 8) uint32: the cheapest way to ask for one. Raises ValueError as words_of does."""
+    """One id as words, (1, 8) uint32: the cheapest way to ask for one. Raises ValueError as words_of does.
+
+    Of bytes that can be written, as those of many ids: for others each kernel would be compiled once more.
+    """
     encoded = member_id.encode("ascii")
     if len(encoded) > MEMBER_ID_LENGTH_MAX:
         raise ValueError(f"a member id has at most {MEMBER_ID_LENGTH_MAX} characters")
     packed: np.ndarray[Any, np.dtype[np.uint32]] = np.frombuffer(
-        encoded.ljust(MEMBER_ID_LENGTH_MAX, b"\0"), dtype=np.uint32
+        bytearray(encoded.ljust(MEMBER_ID_LENGTH_MAX, b"\0")), dtype=np.uint32
     )
     return packed.reshape(1, -1)
 

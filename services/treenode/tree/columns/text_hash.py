@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from services.treenode.tree.kernels.addresses import column_at, prefetch
-from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, inner, kernel, mixed, whole
 from services.treenode.tree.kernels.words import WORD_BYTES, word_at
 
 #: A reference is where a text begins among all of its column's, and how long it is in its lowest bits; 0: no text.
@@ -135,7 +135,7 @@ def _round(v: _Mixing, *m: np.uint64) -> _Mixing:
     return v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15
 
 
-@kernel
+@inner
 def _compress(w: UInt64s) -> None:
     """Takes the block of every lane into its state. `w`: the words of a scratch; one array, and no loop but that over
     the lanes: so the compiler sees that lanes don't touch each other.

@@ -6,7 +6,7 @@ import numpy as np
 
 from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK, address_at, prefetch_text
 from services.treenode.tree.kernels.addresses import column_at
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt8s, Whole, inner, kernel, mixed, whole
 
 
 @kernel
@@ -48,7 +48,7 @@ def copy(references: Int64s, table: Int64s, out: UInt8s, offsets: Int64s) -> Non
         offsets[index + 1] = end
 
 
-@kernel
+@inner
 def _compare(text: UInt8s, other: UInt8s, begin: Whole, end: Whole) -> Whole:
     """-1, 0 or 1 as a text comes before, is equal to or comes after other[begin:end]: UTF-8 has the order of its
     characters.

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.registry import CPUDispatcher
 from numpy.typing import NDArray
 
 from services.treenode.tree.kernels.kernel_cache import FOLDER
@@ -31,10 +32,11 @@ Whole: TypeAlias = Any
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
+_config: Any = numba.config
 _KEPT = FOLDER is not None
 
-#: Numba's own name for leaving reference counts out; its type information does not know it.
-_UNCOUNTED: dict[str, Any] = {"_nrt": False}
+#: What all have. `_nrt`: numba's own name for leaving reference counts out. Nobody calls them from C.
+_LEAN: dict[str, Any] = {"_nrt": False, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
@@ -44,23 +46,46 @@ def kernel(function: Function) -> Function:
     with two locked instructions, 17 ns a call where the rest takes 2, and many times that with two threads on one
     array. So a kernel can't make arrays: the caller passes them in.
     """
-    return cast(Function, numba.njit(nogil=True, cache=_KEPT, **_UNCOUNTED)(function))
+    return cast(Function, numba.njit(nogil=True, cache=_KEPT, **_LEAN)(function))
 
 
 def kernel_with_gil(function: Function) -> Function:
     """As `kernel`, but it keeps the GIL: for what takes a microsecond or two on the event loop, thousands of times a
     second. Whoever lets the GIL go there gives it to gRPC's thread, and waits 50 microseconds for it to come back.
     """
-    return cast(Function, numba.njit(cache=_KEPT, **_UNCOUNTED)(function))
+    return cast(Function, numba.njit(cache=_KEPT, **_LEAN)(function))
+
+
+def inner(function: Function) -> Function:
+    """Compiles a function that only kernels call, with each kernel that calls it.
+
+    Half the time that numba takes for a small function goes into what Python calls it by, and as much again in each
+    kernel that links it.
+    """
+    return cast(Function, _inner(function))
 
 
 def inlined(function: Function) -> Function:
     """Compiles a small function into each kernel that calls it.
 
     A named tuple of arrays is handed over as seven numbers for each array: a call with a whole store costs more than
-    most of what such functions do. For kernels only: from outside it would be compiled in every process.
+    most of what such functions do. For kernels only, as `inner`.
     """
-    return cast(Function, numba.njit(nogil=True, forceinline=True, **_UNCOUNTED)(function))
+    return cast(Function, _inner(function, forceinline=True))
+
+
+class _Inner(CPUDispatcher):
+    """There is no code by which Python could call it."""
+
+    def __call__(self, *_: object) -> None:
+        raise TypeError(f"only kernels call {self.py_func.__qualname__}")
+
+
+def _inner(function: Any, **options: bool) -> Any:
+    if _config.DISABLE_JIT:
+        return function
+    lean = {"nopython": True, "nogil": True, "no_cpython_wrapper": True, **_LEAN}
+    return _Inner(function, targetoptions=lean | options)
 
 
 @inlined

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, inner, kernel, whole
 from services.treenode.tree.kernels.links import first_child
 from services.treenode.tree.store import DENSE_LEGS, Store
 
@@ -61,7 +61,7 @@ def leg_is_taken(store: Store, above: int, leg: int) -> bool:
     return False
 
 
-@kernel
+@inner
 def _first_gap(store: Store, above: int) -> int:
     """The smallest leg that no child of the seat `above` heads, by windows of 64 legs."""
     tree = store.placement
@@ -82,7 +82,7 @@ def _first_gap(store: Store, above: int) -> int:
         base += 64
 
 
-@kernel
+@inner
 def first_free_leg(store: Store, above: int) -> int:
     """The smallest leg, from 1, that no child of the seat `above` heads."""
     dense = _known_dense(store, above)
@@ -122,7 +122,7 @@ def choose_leg(store: Store, above: int, wanted: int) -> int:
     return leg_to_take(store, above, wanted)
 
 
-@kernel
+@inner
 def give_legs(store: Store, above: int, rows: Int32s, vacated: int, taken: UInt8s) -> None:
     """Gives legs of the seat `above` (or TOP: none) to `rows`, children of it now that came from another parent.
 

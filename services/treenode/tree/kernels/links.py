@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, inlined, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, inlined, inner, kernel, whole
 
 #: In `parent`: nobody above; and a seat that is no place.
 TOP = -1
@@ -152,7 +152,7 @@ def difference_fits(left: int, right: int) -> bool:
     return ((left ^ right) & (left ^ total)) >= 0
 
 
-@kernel
+@inner
 def can_be_added(tree: Genealogy, slot: int, seat: int, amount: int, until: int) -> bool:
     """Whether `amount` can be added to the group volumes from `seat` up to, but without, `until` (TOP: to the top)."""
     while seat >= 0 and seat != until:
@@ -162,7 +162,7 @@ def can_be_added(tree: Genealogy, slot: int, seat: int, amount: int, until: int)
     return True
 
 
-@kernel
+@inner
 def can_be_taken(tree: Genealogy, slot: int, seat: int, amount: int, until: int) -> bool:
     """Whether `amount` can be taken from the group volumes from `seat` up to, but without, `until` (TOP: all)."""
     while seat >= 0 and seat != until:
@@ -192,7 +192,7 @@ def next_in_walk(tree: Genealogy, seat: int, head: int) -> int:
     return whole(-1)
 
 
-@kernel
+@inner
 def shift_levels(tree: Genealogy, head: int, levels: int) -> None:
     """Adds `levels` to the level of `head` and of its whole downline."""
     seat = head

@@ -11,7 +11,7 @@ import numpy as np
 from services.shared.domain.limits import NO_DAY
 from services.treenode.tree.columns.digest import place_digest, placement_fact, profile_fact, sponsor_fact, volume_fact
 from services.treenode.tree.columns.ids import key_at, remove_row
-from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, kernel, whole
+from services.treenode.tree.kernels.kernel import Int32s, UInt8s, inlined, inner, kernel, whole
 from services.treenode.tree.kernels.legs import forget_legs, give_legs, note_leg
 from services.treenode.tree.kernels.links import (
     FREE,
@@ -41,7 +41,7 @@ from services.treenode.tree.store import (
 )
 
 
-@kernel
+@inner
 def common_ancestor(tree: Genealogy, left: int, right: int) -> int:
     """The lowest seat that is, or is above, both; TOP where there is none."""
     while left >= 0 and right >= 0 and left != right:
@@ -158,7 +158,7 @@ def roll_up_volume(store: Store, row: int, heir: int) -> None:
         store.digests[0] = digest + volume_fact(store, slot, heir, heir_key)
 
 
-@kernel
+@inner
 def _move_seat(tree: Genealogy, seat: int, above: int, present: int) -> None:
     """Puts `seat`, with its downline, below the seat `above` or at the top. `present`: 0 for an empty place, else 1."""
     before = whole(tree.parent[seat])
@@ -230,7 +230,7 @@ def set_profile(store: Store, row: int, kind: int, status: int, rank: int, joine
     tally(store, row, 1)
 
 
-@kernel
+@inner
 def _replace_by_children(tree: Genealogy, seat: int) -> None:
     """Puts the children of `seat` (dirty, as all above it) in its place among its parent's children."""
     first = first_child(tree, seat)
@@ -263,7 +263,7 @@ def _replace_by_children(tree: Genealogy, seat: int) -> None:
     tree.preceding[head] = last if after < 0 else tail
 
 
-@kernel
+@inner
 def _facts_of(store: Store, rows: Int32s, sponsored: bool) -> np.uint64:
     """The sum of what the rows say about their parent in one tree."""
     total = np.uint64(0)
@@ -273,7 +273,7 @@ def _facts_of(store: Store, rows: Int32s, sponsored: bool) -> np.uint64:
     return total
 
 
-@kernel
+@inner
 def _lift_out(store: Store, tree: Genealogy, seat: int, row: int) -> None:
     """Takes a member out of one tree; its children go up to its parent there."""
     parent = whole(tree.parent[seat])
@@ -311,7 +311,7 @@ def _remove(store: Store, row: int, sponsored: Int32s, placed: Int32s, taken: UI
     _free_row(store, row, seat)
 
 
-@kernel
+@inner
 def _free_row(store: Store, row: int, seat: int) -> None:
     """Makes the row of a place that is in no tree any more ready for another one."""
     remove_row(store.ids, row)

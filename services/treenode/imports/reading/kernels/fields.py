@@ -36,7 +36,7 @@ from services.treenode.imports.reading.faults import (
     RANK_FORMAT,
     RANK_RANGE,
 )
-from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, kernel, whole
+from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt32s, inlined, inner, kernel, whole
 from services.treenode.tree.kernels.words import WORD_BYTES, are_digits, is_printable, number_of, word_at
 
 _SPACE = 32
@@ -105,7 +105,7 @@ def read_ids(
                 out[row, place + 1] = np.uint32(word >> _SHIFT_32)
 
 
-@kernel
+@inner
 def _parse_hundredths(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     """(hundredths, fault) of -?digits[.digits] with one or two places."""
     position, end = start, start + length
@@ -141,7 +141,7 @@ def _parse_hundredths(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     return int(-total if negative else total), 0
 
 
-@kernel
+@inner
 def _number_fault(data: UInt8s, position: int, end: int, places: int) -> int:
     """Whether a number that is too large so far is a number at all."""
     points = 1 if places >= 0 else 0
@@ -200,7 +200,7 @@ def absolute_sum(values: Int64s) -> tuple[int, int]:
     return int(high), int(low)
 
 
-@kernel
+@inner
 def _parse_whole(data: UInt8s, start: int, length: int, most: int) -> int:
     """A whole number from 0 to `most`; -1: not a number; -2: out of range."""
     total, too_large = np.int64(0), False
@@ -261,7 +261,7 @@ def read_legs(
                 mark(fault, fault_column, row, column, LEG_FORMAT if leg == -1 else LEG_RANGE)
 
 
-@kernel
+@inner
 def parse_day(data: UInt8s, start: int, length: int) -> tuple[int, int]:
     """(days since 1970-01-01, fault) of YYYY-MM-DD in the Gregorian calendar, years 1 to 9999."""
     if length != 10:
@@ -302,7 +302,7 @@ def read_days(
             mark(fault, fault_column, row, column, code)
 
 
-@kernel
+@inner
 def _parse_number(data: UInt8s, start: int, length: int, places: int) -> tuple[int, int]:
     """(value in units of 10 ** -places, fault) of a number of a further column, as `parse_number` of the domain."""
     if length > NUMBER_LENGTH_MAX:
@@ -362,7 +362,7 @@ def read_numbers(
             mark(fault, fault_column, row, column, code)
 
 
-@kernel
+@inner
 def _is_word(data: UInt8s, start: int, length: int, word: UInt8s) -> bool:
     """Whether the field is `word` (lower case letters) or its first letter, in either case."""
     if length != 1 and length != word.size:

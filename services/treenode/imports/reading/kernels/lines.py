@@ -20,7 +20,7 @@ from services.treenode.imports.reading.faults import (
     TOO_FEW_FIELDS,
     TOO_MANY_FIELDS,
 )
-from services.treenode.tree.kernels.kernel import Int16s, Int32s, UInt8s, UInt64s, kernel, whole
+from services.treenode.tree.kernels.kernel import Int16s, Int32s, UInt8s, UInt64s, inner, kernel, whole
 
 _NEWLINE = 10
 _RETURN = 13
@@ -32,7 +32,7 @@ _ONE, _SHIFT_56 = np.uint64(1), np.uint64(56)
 _PLACE_OF_BIT = np.uint64(0x0001020304050607)
 
 
-@kernel
+@inner
 def _after_quotes(data: UInt8s, begin: Any, field_bytes: int) -> Any:
     """Looks for the end of the quoted field that opens at `begin`, as far as a text of `field_bytes` may go.
 
@@ -50,7 +50,7 @@ def _after_quotes(data: UInt8s, begin: Any, field_bytes: int) -> Any:
     return -1 if end <= data.size else -2
 
 
-@kernel
+@inner
 def _row_end(data: UInt8s, begin: Any, field_bytes: int, is_last: bool) -> Any:
     """The position after the newline that ends the row at `begin`; -1 where the data end before that is known.
     `is_last`: nothing follows the data, whose last byte is a newline.
@@ -94,7 +94,7 @@ def find_rows(data: UInt8s, field_bytes: int, is_last: bool, row_starts: Int32s)
     return count
 
 
-@kernel
+@inner
 def _unquote(data: UInt8s, begin: Any, end: Any) -> tuple[Any, Any]:
     """Reads the quoted field that opens at `begin` in the row that ends at `end`, undoubling its quotes in place.
 
@@ -113,13 +113,13 @@ def _unquote(data: UInt8s, begin: Any, end: Any) -> tuple[Any, Any]:
     return 0, -1
 
 
-@kernel
+@inner
 def _is_line_end(data: UInt8s, position: Any) -> bool:
     """Whether a line ends at `position`, with or without a carriage return."""
     return bool(data[position] == _NEWLINE or (data[position] == _RETURN and data[position + 1] == _NEWLINE))
 
 
-@kernel
+@inner
 def _split_line(
     data: UInt8s,
     position: int,
@@ -178,7 +178,7 @@ def _split_line(
     return TOO_FEW_FIELDS, -1, np.int64(at)
 
 
-@kernel
+@inner
 def _split_or_fault(
     data: UInt8s,
     position: int,

@@ -16,7 +16,18 @@ from services.treenode.imports.reading.faults import (
 )
 from services.treenode.imports.reading.kernels.fields import mark
 from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK
-from services.treenode.tree.kernels.kernel import Int16s, Int32s, Int64s, UInt8s, UInt64s, inlined, kernel, mixed, whole
+from services.treenode.tree.kernels.kernel import (
+    Int16s,
+    Int32s,
+    Int64s,
+    UInt8s,
+    UInt64s,
+    inlined,
+    inner,
+    kernel,
+    mixed,
+    whole,
+)
 from services.treenode.tree.kernels.words import WORD_BYTES, is_printable, store_word, word_at
 
 #: Texts of a batch that are remembered.
@@ -77,7 +88,7 @@ def read_statuses(
     return used
 
 
-@kernel
+@inner
 def _text_fault(data: UInt8s, start: int, length: int, is_csv: bool) -> int:
     """Whether a text is UTF-8 (no overlong forms, no surrogates) without control characters but tabs and line breaks.
     `is_csv`: carriage returns belong in quotes.

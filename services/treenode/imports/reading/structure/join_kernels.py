@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt32s, kernel, mixed
+from services.treenode.tree.kernels.kernel import Int32s, Int64s, UInt32s, inner, kernel, mixed
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _STEP = np.uint64(0xD6E8FEB86659FD93)
 _SHIFT_32 = np.uint64(32)
 
 
-@kernel
+@inner
 def _key_at(words: UInt32s, row: int) -> np.uint64:
     """A 64-bit key of the id in words[row]; only to be compared with keys of the same width."""
     key = _SEED
@@ -26,7 +26,7 @@ def _key_at(words: UInt32s, row: int) -> np.uint64:
     return mixed(key)
 
 
-@kernel
+@inner
 def _partition_of(words: UInt32s, row: int, partitions: int) -> int:
     """The partition of an id: by the upper half of its key, so that the lower is left for the slots within."""
     return int(np.int64(((_key_at(words, row) >> _SHIFT_32) * np.uint64(partitions)) >> _SHIFT_32))
@@ -59,7 +59,7 @@ def deal(words: UInt32s, ends: Int64s, dealt_words: UInt32s, dealt_rows: Int32s)
                 dealt_words[place, column] = words[row, column]
 
 
-@kernel
+@inner
 def _find(words: UInt32s, slots: Int32s, size: int, asked: UInt32s, place: int) -> int:
     """The place of asked[place] among `words`, or ~slot of the free slot where it belongs. size: a power of two."""
     slot = int(np.int64(_key_at(asked, place) & np.uint64(size - 1)))
