@@ -54,6 +54,7 @@ KEPT = {
     "services/treenode/kernels/compiling.py:on_end": _FRAMEWORK,
     "services/treenode/tree/kernels/kernel_cache.py:_data_name": _SET,
     "services/treenode/tree/kernels/kernel_cache.py:from_function": _FRAMEWORK,
+    "services/treenode/tree/kernels/kernel_cache.py:get_source_stamp": _FRAMEWORK,
     "services/treenode/tree/kernels/kernel_cache.py:CACHE_LOCATOR_CLASSES": _SET,
     "services/treenode/tree/kernels/kernel_cache.py:_cache_path": _SET,
     "services/treenode/imports/reading/csv_reader.py:writeable": _SET,

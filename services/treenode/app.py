@@ -35,7 +35,7 @@ from services.treenode.imports.loading import ImportLoader
 from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import tell_compiling
-from services.treenode.kernels.warm_up import warm_up_first_answers, warm_up_node
+from services.treenode.kernels.warm_up import fill_cache, warm_up_first_answers, warm_up_node
 from services.treenode.metrics import batch_histogram, declare_figures, declare_period_figures, node_metrics
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.periods.calls import ReportCalls
@@ -170,7 +170,7 @@ class TreeNode:
         tell_compiling(lambda kernel: logger.warning("compiles %s, which was not in the cache", kernel))
         # No update and no report waits for a compiler. Loading what was compiled takes milliseconds: the kernels of
         # rarer calls are loaded once the node serves.
-        first = warm_up_first_answers if everything_is_cached() else warm_up_node
+        first = warm_up_first_answers if everything_is_cached() else _compile_and_load
         early, self._early = self._early, None
         await self.periods.load()
         await asyncio.gather(restore(self.runner, self.store, self.writer, early), asyncio.to_thread(first))
@@ -301,6 +301,12 @@ class TreeNode:
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
+
+
+def _compile_and_load() -> None:
+    """Every kernel; told as it goes, since it takes a minute or so."""
+    fill_cache(logger.info)
+    warm_up_node()
 
 
 def _full_name(module: ModuleType, service: str) -> str:

@@ -3,19 +3,21 @@
     python -m services.treenode.kernels.warm_up
 
 It takes an import of each format, updates of each kind and reports of each call through a small tree, since a kernel is
-compiled for the types that it is called with. About two minutes the first time, a few seconds when there is nothing to
-do. `make` targets and `fasttree up` run it before a node starts; a container image runs it when it is built.
+compiled for the types that it is called with. The first time about a minute on two processors, half of it on four; no
+time at all when there is nothing to do. `make` targets and `fasttree up` run it before a node starts; a container image
+runs it when it is built; a node that is started without does the same itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,12 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.processors import processors
 from services.shared.rules import rules_of
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.kernels.compiling import tell_compiling
+from services.treenode.kernels.parallel import compile_in_processes, one_at_a_time
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.gate import ReadGate
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
@@ -168,7 +172,8 @@ async def ask_everything(tree: Tree, prefix: str) -> None:
             for chosen in filters:
                 summary = report_pb2.SummarizeDownlineRequest(member_id=member_id, options=options, filter=chosen)
                 await ask.SummarizeDownline(summary, context)
-                for column in sorts:
+                # Each condition with one order, and each order with one condition: they meet in no kernel.
+                for column in sorts if chosen is filters[0] else sorts[:1]:
                     listed = report_pb2.ListDownlineRequest(
                         member_id=member_id, options=options, filter=chosen,
                         sort=report_pb2.SortKey(column=column, descending=column == "gv"), page_size=5,
@@ -288,27 +293,45 @@ async def ask_about_nobody(tree: Tree) -> None:
     servicer.close()
 
 
+def fill_cache(tell: Callable[[str], None]) -> None:
+    """Compiles what is not in the cache yet, in as many processes as there are processors; of several callers at one
+    time one does it, and the others wait. Does nothing where nothing can be kept. Blocks, for a minute or so.
+
+    Args:
+        tell: Gets a line now and then, from any thread.
+    """
+    if FOLDER is None or everything_is_cached() or not os.access(FOLDER, os.W_OK):
+        return
+    with one_at_a_time(FOLDER, tell):
+        if everything_is_cached():
+            return
+        tell("compiling the tree's kernels, once for this version on this machine:")
+        if processors() > 1:
+            compile_in_processes(processors(), tell)
+        # Loads them, and compiles what is missing yet: so `complete` is true.
+        warm_up_imports()
+        warm_up_node()
+        with contextlib.suppress(OSError):
+            (FOLDER / "complete").touch()
+
+
 def main() -> None:
-    """Tells what it compiles, on standard error."""
+    """Tells what it does, on standard error."""
     compiled = 0
 
-    def tell(kernel: str) -> None:
+    def tell(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    def tell_kernel(kernel: str) -> None:
         nonlocal compiled
         compiled += 1
-        if compiled == 1:
-            print("compiling the tree's kernels, once for this version on this machine:", file=sys.stderr)
         if compiled % 10 == 1:
-            print(f"  {compiled:3} {kernel.removeprefix('services.treenode.')}", file=sys.stderr, flush=True)
+            tell(f"{compiled:3} {kernel.removeprefix('services.treenode.')}")
 
-    if everything_is_cached():
-        return
-    tell_compiling(tell)
-    warm_up_imports()
-    warm_up_node()
-    if compiled:
-        print(f"  {compiled} compiled", file=sys.stderr)
-    if FOLDER is not None:
-        (FOLDER / "complete").touch()
+    tell_compiling(tell_kernel)
+    fill_cache(tell)
+    if not everything_is_cached():
+        tell("compiled kernels can't be kept: each process compiles its own; NUMBA_CACHE_DIR names another folder")
 
 
 if __name__ == "__main__":

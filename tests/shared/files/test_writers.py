@@ -55,6 +55,8 @@ LISTED = {
     "services/treenode/imports/checking/check.py:TemporaryDirectory": _SAMPLES,
     "services/shared/mapping/canonical.py:open": "part of an upload, which is made durable when it is whole",
     "services/pusher/imports/files.py:fsync": "a part that another process has rewritten: made durable before its name",
+    "services/treenode/kernels/parallel.py:open": "no file: a lock",
+    "services/treenode/tree/kernels/kernel_cache.py:open": "no file: a lock",
     "services/treenode/kernels/warm_up.py:touch": "says that the cache is full; without it, that is looked at again",
     "services/treenode/debug_logs.py:mkdir": _DEBUG_LOG,
     "services/treenode/debug_logs.py:open": _DEBUG_LOG,

@@ -9,12 +9,16 @@ where it is unpacked, share them. A folder that can be read and not written is r
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import functools
 import hashlib
 import logging
 import os
 import re
 import secrets
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +34,7 @@ _config: Any = numba.config
 _binding: Any = llvmlite.binding
 
 #: What makes a file count among the sources of kernels. One that only has code that they take over says so.
-_MARKS = (b"@kernel", b"@inlined", b"Kernels know")
+_MARKS = (b"@kernel", b"@inner", b"@inlined", b"Kernels know")
 _ROOT = Path(__file__).parents[4]
 _IMPORT = re.compile(rb"^from (services[\w.]+) import (\([^)]*\)|.*)", re.MULTILINE)
 _CONSTANT = re.compile(rb"\b_?[A-Z][A-Z0-9_]+\b")
@@ -114,6 +118,15 @@ class ByModule(caching.UserProvidedCacheLocator):
         """Always one: what can't be written is found out when it is written."""
         return cls(py_func, py_file)
 
+    def get_source_stamp(self) -> str:
+        """What is in the file, not when it was written: a clone and an image have other times."""
+        return _digest_of(self._py_file)
+
+
+@functools.cache
+def _digest_of(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
 
 # Numba names a compiled kernel by counting those that are there: two processes that compile one kernel for different
 # types at the same time would write the same file, and one of them later run the other's code.
@@ -127,10 +140,19 @@ def _own_data_name(self: Any, number: int) -> str:
     return str(self._data_name_pattern.format(number=number)).replace(".nbc", f"-{_process_token}.nbc")
 
 
+@contextlib.contextmanager
+def _index_lock() -> Iterator[None]:
+    """A kernel's index is read, added to, and written again: of two processes that do, one would lose the other's."""
+    with (Path(_config.CACHE_DIR) / "index").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _saved_where_possible(self: Any, signature: object, data: object) -> None:
     """A kernel that can't be kept (a full disk, a folder of somebody else) runs all the same."""
     try:
-        _save(self, signature, data)
+        with _index_lock():
+            _save(self, signature, data)
     except OSError as error:
         logger.warning("a compiled kernel can't be kept: %s", error)
 
