@@ -128,6 +128,7 @@ ROOMS = (
     Room(
         ("services/treenode/tree/apply", "services/treenode/tree/changes", "services/treenode/tree/held"),
         (
+            "tests/treenode/tree/test_tree_batches.py",
             "tests/treenode/tree/test_tree_held.py",
             "tests/treenode/tree/test_tree_settled.py",
             "tests/treenode/tree/test_tree_failures.py",
