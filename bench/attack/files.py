@@ -19,14 +19,14 @@ _TAKEN_S = 120.0
 _HOSTS_READ_S = 2.5
 GOOD_FILE = "members.csv"
 #: How those are called that not even the pusher may take; what is in a file is for the first node to refuse.
-_NEVER_TAKEN = ("link.csv", "zero.csv", "pipe.csv", "marker-")
+NEVER_TAKEN = ("link.csv", "zero.csv", "pipe.csv", "marker-")
 
 
 def _marked(path: Path) -> None:
     path.with_name(f"{path.name}.done").touch()
 
 
-class _BadItems:
+class BadItems:
     """One bad thing each, put into the folder beside an honest file."""
 
     def __init__(self, folder: Path, good: Path, secret: Path) -> None:
@@ -140,12 +140,12 @@ async def upload_folder(target: Target) -> str:
     good = target.folder / GOOD_FILE
     secret = target.folder / "secret"
     secret.write_text("member_id,sponsor_id,status,rank,joined_on,pv\nSECRET,,A,1,2020-01-01,5\n")
-    items = _BadItems(folder, good, secret)
+    items = BadItems(folder, good, secret)
     for put in items.all_of_them():
         put()
         await _is_taken(target, good, f"after-{put.__name__}.csv")
         done = [path.name for path in (folder / "done").iterdir()]
-        wrong = [name for name in done if name.startswith(_NEVER_TAKEN)]
+        wrong = [name for name in done if name.startswith(NEVER_TAKEN)]
         if wrong:
             raise NotHeldOffError(f"taken: {wrong}")
     return "an honest file beside each was taken"

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.chaos.faults import Faults
+from bench.chaos.hostile import Hostile
 from bench.chaos.imports import Imports
 from bench.chaos.months import Months
 from bench.chaos.poison import Poison, path_with_defect
@@ -68,7 +69,9 @@ async def inject(faults: Faults, seconds: float) -> tuple[Counter[str], list[flo
     return counts, healed_s
 
 
-async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path | None) -> dict[str, Any]:
+async def run(
+    seconds: float, seed: int, members: int, folder: Path, disk: Path | None, *, hostile: bool
+) -> dict[str, Any]:
     """One run; returns the figures of the last line."""
     os.environ["PYTHONPATH"] = path_with_defect()
     async with AsyncExitStack() as stack:
@@ -92,7 +95,13 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
             network=IN_NAMESPACE in os.environ,
             pusher_disk=disk,
         )
-        async with ReadLoad(cluster.channel(cluster.endpoints["vip"]), [imports.root]) as load:
+        others = Hostile(cluster, members, seed)
+        async with (
+            AsyncExitStack() as beside,
+            ReadLoad(cluster.channel(cluster.endpoints["vip"]), [imports.root]) as load,
+        ):
+            if hostile:
+                await beside.enter_async_context(others)
             push = asyncio.create_task(pushing.run())
             counts, healed_s = await inject(faults, seconds)
             pushing.end()
@@ -118,6 +127,7 @@ async def run(seconds: float, seed: int, members: int, folder: Path, disk: Path 
             "imports": imports.uploaded,
             "faults": dict(sorted(counts.items())),
             "longest_healing_s": round(max(healed_s), 1),
+            **({"hostile": others.figures()} if hostile else {}),
             "network": "links and a namespace" if IN_NAMESPACE in os.environ else "links",
             "seed": seed,
         }
@@ -165,6 +175,11 @@ def main() -> None:
         default="auto",
         help="proxy: links alone, as where there is no root",
     )
+    parser.add_argument(
+        "--hostile",
+        action="store_true",
+        help="beside it a hostile reader, one who drops files, and one who keeps the disk busy",
+    )
     parser.add_argument("--logs", type=Path, help="folder that gets every process's log at the end")
     arguments = parser.parse_args()
     if arguments.network == "auto":
@@ -174,18 +189,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="fasttree-chaos-") as name:
         folder = Path(name)
         disk = None
-        if IN_NAMESPACE in os.environ:
+        if IN_NAMESPACE in os.environ and not arguments.hostile:
             disk = folder / "cluster" / "state" / "pusher"
             disk.mkdir(parents=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PUSHER_DISK_MB}m", "chaos", str(disk)], check=True)
         try:
-            figures = asyncio.run(run(arguments.seconds, seed, arguments.members, folder, disk))
+            figures = asyncio.run(
+                run(arguments.seconds, seed, arguments.members, folder, disk, hostile=arguments.hostile)
+            )
         finally:
             if arguments.logs:
                 keep_logs(folder / "cluster", arguments.logs)
             if disk:
                 subprocess.run(["umount", "--lazy", str(disk)], check=False)
     print(json.dumps(figures))
+    if figures.get("hostile", {}).get("taken"):
+        sys.exit(1)
     if figures["failed_reads"] or figures["lost"] or figures["twice"] or not figures["digests_equal"]:
         sys.exit(1)
 

@@ -41,7 +41,7 @@ def test_a_marker_that_was_made_empty_is_not_read_before_it_has_settled() -> Non
     assert core.look([entry("a.csv"), entry("a.csv.done", 0)], 0.0) == []
     assert core.look([entry("a.csv"), entry("a.csv.done", 1)], 1.0) == [], "it was written"
     assert core.look([entry("a.csv"), entry("a.csv.done", 1)], 1.5) == []
-    assert core.look([entry("a.csv"), entry("a.csv.done", 1)], 2.0) == [Due("a.csv", "a.csv.done", 2.0)]
+    assert core.look([entry("a.csv"), entry("a.csv.done", 1)], 2.0) == [Due("a.csv", entry("a.csv.done", 1), 2.0)]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_file_that_came_again_is_told_again() -> None:
 def test_what_is_no_regular_file_is_refused_unread_with_its_marker() -> None:
     core = arrivals()
     things = [entry("a.csv", kind=EntryKind.OTHER), entry("b.csv", kind=EntryKind.OTHER), entry("b.csv.done")]
-    assert core.look(things, 0.0) == [Unfit("a.csv", NOT_REGULAR), Unfit("b.csv", NOT_REGULAR, "b.csv.done")]
+    assert core.look(things, 0.0) == [Unfit("a.csv", NOT_REGULAR), Unfit("b.csv", NOT_REGULAR, things[2])]
     assert core.look(things, 1.0) == [], "told once"
 
 
@@ -80,14 +80,14 @@ def test_a_name_that_no_file_may_have_is_refused_unread_with_its_marker() -> Non
     core = arrivals()
     (told,) = core.look([entry("a b\x07.csv"), entry("a b\x07.csv.done")], 0.0)
     assert isinstance(told, Unfit)
-    assert (told.name, told.marker) == ("a b\x07.csv", "a b\x07.csv.done")
+    assert (told.name, told.marker) == ("a b\x07.csv", entry("a b\x07.csv.done"))
 
 
 @pytest.mark.parametrize("kind", [EntryKind.OTHER, FOLDER])
 def test_a_marker_that_is_no_regular_file_is_refused_with_its_file(kind: EntryKind) -> None:
     core = arrivals()
     things = [entry("a.csv"), entry("a.csv.DONE", kind=kind)]
-    assert core.look(things, 0.0) == [Unfit("a.csv", MARKER_NOT_REGULAR.format(marker="a.csv.DONE"), "a.csv.DONE")]
+    assert core.look(things, 0.0) == [Unfit("a.csv", MARKER_NOT_REGULAR.format(marker="a.csv.DONE"), things[1])]
 
 
 def test_a_file_may_be_named_as_short_as_the_end_of_a_marker() -> None:
@@ -103,4 +103,4 @@ def test_a_marker_is_of_the_file_that_it_names_and_of_no_other() -> None:
     core = arrivals()
     things = [entry("a.csv"), entry("a.csv.done"), entry("b.csv")]
     core.look(things, 0.0)
-    assert core.look(things, 1.0) == [Due("a.csv", "a.csv.done", 1.0)]
+    assert core.look(things, 1.0) == [Due("a.csv", things[1], 1.0)]

@@ -200,6 +200,28 @@ async def test_a_marker_is_a_position_or_nothing(tmp_path: Path, content: bytes,
     assert [manifest.as_of_position for manifest in imports.taken] == [position]
 
 
+@pytest.mark.parametrize("first", [b"-5", b"1"], ids=["refused", "taken"])
+async def test_the_marker_of_the_next_file_of_that_name_stays_with_it(
+    first: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who puts the next one the moment the name is free, before the marker of the last one is gone."""
+    imports = Imports()
+    folder = folder_of(tmp_path, imports, Background())
+
+    def replace_and_put(file: Path, target: Path) -> None:
+        durable.replace_durably(file, target)
+        if file == tmp_path / NAME and not imports.taken and (tmp_path / f"{NAME}.done").read_bytes() == first:
+            put(tmp_path)
+
+    monkeypatch.setattr("services.pusher.imports.uploads.folder.replace_durably", replace_and_put)
+    (tmp_path / NAME).write_bytes(FILE)
+    (tmp_path / f"{NAME}.done").write_bytes(first)
+    taken = [1, POSITION] if first == b"1" else [POSITION]
+    await run_until(folder, lambda: len(imports.taken) == len(taken))
+    assert [manifest.as_of_position for manifest in imports.taken] == taken
+    assert not (tmp_path / f"{NAME}.done").exists()
+
+
 def put_hostile_things(folder: Path) -> dict[str, str]:
     """What nobody means well with; name to what its refusal says."""
     secret = folder.parent / "secret"

@@ -48,11 +48,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A file that is whole as far as can be seen. `marker`: the name of its marker; empty where it has none.
-    `still_s`: how long it has not changed."""
+    """A file that is whole as far as can be seen. `still_s`: how long it has not changed."""
 
     name: str
-    marker: str = ""
+    marker: Entry | None = None
     still_s: float = 0.0
 
 
@@ -62,7 +61,7 @@ class Unfit:
 
     name: str
     reason: str
-    marker: str = ""
+    marker: Entry | None = None
 
 
 @dataclass(slots=True)
@@ -105,17 +104,16 @@ class Arrivals:
         return before if before is not None and before.look == entry.look else _Seen(entry.look, now_s)
 
     def _verdict(self, entry: Entry, marker: Entry | None, now_s: float) -> Due | Unfit | None:
-        marker_name = marker.name if marker is not None else ""
         if entry.kind is not EntryKind.FILE:
-            return Unfit(entry.name, NOT_REGULAR, marker_name)
+            return Unfit(entry.name, NOT_REGULAR, marker)
         if problem := file_name_problem(entry.name):
-            return Unfit(entry.name, problem, marker_name)
+            return Unfit(entry.name, problem, marker)
         still_s = now_s - self._seen[entry.name].since_s
         if marker is not None:
             if marker.kind is not EntryKind.FILE:
-                return Unfit(entry.name, MARKER_NOT_REGULAR.format(marker=marker_name), marker_name)
-            settled = now_s - self._seen[marker_name].since_s >= self.marker_settle_s
-            return Due(entry.name, marker_name, still_s) if settled else None
+                return Unfit(entry.name, MARKER_NOT_REGULAR.format(marker=marker.name), marker)
+            settled = now_s - self._seen[marker.name].since_s >= self.marker_settle_s
+            return Due(entry.name, marker, still_s) if settled else None
         return Due(entry.name, still_s=still_s) if still_s >= self.stable_s else None
 
 

@@ -16,6 +16,7 @@ full is it tried again later.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -152,16 +153,16 @@ class UploadFolder:
                     kind = EntryKind.FOLDER
                 elif each.is_file(follow_symlinks=False):
                     kind = EntryKind.FILE
-                entries.append(Entry(each.name, kind, (state.st_ino, state.st_size, state.st_mtime_ns)))
+                entries.append(Entry(each.name, kind, _look(state)))
         return entries
 
     def _claim(self, due: Due) -> None:
         """Gives a file the name that it has while it is being taken, with its position in it."""
         file = self._folder / due.name
         position = None
-        if due.marker:
+        if due.marker is not None:
             try:
-                position = read_marker(self._folder / due.marker)
+                position = read_marker(self._folder / due.marker.name)
             except MarkerError as error:
                 self._refuse(due.name, str(error), due.marker)
                 return
@@ -179,8 +180,17 @@ class UploadFolder:
         place = f"{_AT_END}{self._intake.position}" if position is None else f"{position}"
         claimed = f"{_TAKING}{place}-{due.name}"
         replace_durably(file, self._folder / claimed)
-        if due.marker:
-            remove_durably(self._folder / due.marker)
+        self._remove_marker(due.marker)
+
+    def _remove_marker(self, marker: Entry | None) -> None:
+        """The marker of a file that is gone from here; not one that has come since, with the next file of that name:
+        that one would be taken as of another position."""
+        if marker is None or marker.kind is EntryKind.FOLDER:
+            return
+        path = self._folder / marker.name
+        with contextlib.suppress(FileNotFoundError):
+            if _look(path.lstat()) == marker.look:
+                remove_durably(path)
 
     def _remove_old_marker(self, claimed: Path) -> None:
         """Ends a claim that was cut off in between: the marker would say of the next file of that name that it is
@@ -252,12 +262,11 @@ class UploadFolder:
                 return manifest if (manifest.uploaded_sha256 or manifest.sha256) == sha256 else None
         return None
 
-    def _refuse(self, name: str, reason: str, marker: str = "") -> None:
+    def _refuse(self, name: str, reason: str, marker: Entry | None = None) -> None:
         """Moves a thing that was not claimed out of the way, links as the links that they are."""
         logger.error("%s is refused: %s", fit_file_name(name), reason)
         self._move(self._folder / name, "refused", fit_file_name(name), f"refused: {reason}\n")
-        if marker and not (self._folder / marker).is_dir():
-            remove_durably(self._folder / marker)
+        self._remove_marker(marker)
 
     def _finish(self, claimed: Path, place: str, text: str) -> Path:
         return self._move(claimed, place, _position_and_name(claimed)[1], text)
@@ -299,6 +308,10 @@ class UploadFolder:
                     await asyncio.to_thread(write_durably, result, _result_text(status).encode(errors="replace"))
                 except OSError as error:
                     logger.error("%s can't be written: %s; `fasttree import list` tells it too", result, error)
+
+
+def _look(state: os.stat_result) -> tuple[int, ...]:
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _position_and_name(claimed: Path) -> tuple[int, str]:
