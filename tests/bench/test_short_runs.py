@@ -51,7 +51,9 @@ def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None
 
 @pytest.mark.timeout(600)
 def test_a_short_chaos_keeps_every_promise() -> None:
-    figures = last_line("bench.chaos", "--seconds", "10", "--members", "2000", "--seed", "1")
+    figures = last_line("bench.chaos", "--seconds", "10", "--members", "2000", "--seed", "1", "--hostile")
+    assert figures["hostile"]["drops"] > 0
+    assert figures["hostile"]["taken"] == []
     assert set(figures) >= set(CHAOS_KEYS.split())
     assert figures["lost"] == 0
     assert figures["twice"] == 0
