@@ -9,6 +9,7 @@ import pytest
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
 from services.treenode.tree import Tree
+from services.treenode.tree import apply as engine
 from services.treenode.tree.store import CUSTOMER
 from tests.shared.rules.test_rules import declared
 from tests.treenode.tree import reads
@@ -164,3 +165,38 @@ def test_who_comes_back_is_refused_a_place_that_can_not_be(sponsor: str, placeme
     tree.validate()
     assert reads.row_of(tree, "gone") == -1
     assert tree.digest != before, "the refusal is in it"
+
+
+PLAIN = [member(f"m{number}", columns={"points": "1"} if number % 2 else {}) for number in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("updates", "alone"),
+    [
+        (PLAIN, 0),
+        ([*PLAIN, member("x y"), member("c", kind=CUSTOMER), member("r", rank=RANK_MAX)], 0),
+        ([*PLAIN, *[order("m1", 5)] * 3, *[member(f"n{number}", sponsor_id="m1") for number in range(3)]], 0),
+        ([*PLAIN[:3], member("odd", columns={"points": "x"}), *PLAIN[3:]], 1),
+        ([*PLAIN[:3], member("root"), *PLAIN[3:]], 1),
+        ([*PLAIN[:3], member("odd", sponsor_id="nobody"), *PLAIN[3:]], 1),
+        ([*PLAIN[:3], member("odd "), *PLAIN[3:]], 7),
+        ([order("awaited", 1), *[member(f"n{number}") for number in range(200)], member("awaited")], 2),
+    ],
+    ids=["plain", "at the bounds", "kinds in turn", "a column", "there already", "nobody", "an id", "awaited"],
+)
+def test_kernels_take_what_is_plain(
+    updates: list[types_pb2.Update], alone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that a kernel does not take comes to the same, many times later: nothing else would tell."""
+    looked_at = 0
+    look_at_one = engine._apply_next
+
+    def count(*arguments: Any) -> None:
+        nonlocal looked_at
+        looked_at += 1
+        look_at_one(*arguments)
+
+    tree = founded()
+    monkeypatch.setattr(engine, "_apply_next", count)
+    take(tree, *updates)
+    assert looked_at == alone
