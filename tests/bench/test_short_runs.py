@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover rest
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice digests_equal elections faults"
 
 
-def last_line(*command: str) -> dict[str, object]:
+def last_line(*command: str) -> dict[str, Any]:
     """Runs a bench; returns its last line, with what it said on the way where it failed."""
     done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-5000:]}"
@@ -52,7 +53,7 @@ def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None
 @pytest.mark.timeout(600)
 def test_a_short_chaos_keeps_every_promise() -> None:
     figures = last_line("bench.chaos", "--seconds", "10", "--members", "2000", "--seed", "1", "--hostile")
-    assert figures["hostile"]["drops"] > 0
+    assert figures["hostile"]["drops"]
     assert figures["hostile"]["taken"] == []
     assert set(figures) >= set(CHAOS_KEYS.split())
     assert figures["lost"] == 0

@@ -13,6 +13,7 @@ import pytest
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.uploads.folder import UploadFolder
+from services.pusher.imports.uploads.markers import read_marker
 from services.shared.files import durable
 from services.shared.serving.background import Background
 from tests.shared.files.power import Disk, ForgetfulOs
@@ -220,6 +221,33 @@ async def test_the_marker_of_the_next_file_of_that_name_stays_with_it(
     await run_until(folder, lambda: len(imports.taken) == len(taken))
     assert [manifest.as_of_position for manifest in imports.taken] == taken
     assert not (tmp_path / f"{NAME}.done").exists()
+
+
+async def test_a_marker_that_is_written_anew_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shell's `>` makes it empty first, and empty means the log's end."""
+    imports = Imports()
+    folder = folder_of(tmp_path, imports, Background())
+    marker = tmp_path / f"{NAME}.done"
+    reads = 0
+
+    def read_while_it_is_written(path: Path) -> int | None:
+        nonlocal reads
+        reads += 1
+        if reads > 2:
+            return read_marker(path)
+        marker.write_bytes(b"" if reads == 1 else b"no position")
+        try:
+            return read_marker(path)
+        finally:
+            marker.write_text(f"{POSITION}\n")
+
+    monkeypatch.setattr("services.pusher.imports.uploads.folder.read_marker", read_while_it_is_written)
+    put(tmp_path)
+    await run_until(folder, lambda: imports.taken)
+    assert [manifest.as_of_position for manifest in imports.taken] == [POSITION]
+    assert reads == 3
 
 
 def put_hostile_things(folder: Path) -> dict[str, str]:

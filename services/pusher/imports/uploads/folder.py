@@ -161,13 +161,20 @@ class UploadFolder:
         file = self._folder / due.name
         position = None
         if due.marker is not None:
+            marker, problem = self._folder / due.marker.name, ""
             try:
-                position = read_marker(self._folder / due.marker.name)
-            except MarkerError as error:
-                self._refuse(due.name, str(error), due.marker)
-                return
-            except FileNotFoundError:  # taken back meanwhile
+                try:
+                    position = read_marker(marker)
+                except MarkerError as error:
+                    problem = str(error)
+                is_settled = _look(marker.lstat()) == due.marker.look
+            except FileNotFoundError:
+                is_settled = False
+            if not is_settled:  # taken back meanwhile, or being written: then it may be read in part
                 self._arrivals.try_again(due.name)
+                return
+            if problem:
+                self._refuse(due.name, problem, due.marker)
                 return
         elif ends_within_a_line(file):
             if due.still_s < self._cut_s:
