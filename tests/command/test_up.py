@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -99,6 +100,9 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
         endpoints = cluster.endpoints
         assert [node.name for node in endpoints.nodes] == ["n1", "n2"]
         assert all(alive(pid) for pid in pids(endpoints))
+        admin = (folder / "vip-admin.sock").stat()
+        assert stat.S_ISSOCK(admin.st_mode)
+        assert not admin.st_mode & 0o077
         (tmp_path / "members.csv").write_text(MEMBERS)
         async with Client(endpoints, read_your_writes=True) as client:
             await import_members(client, tmp_path / "members.csv")

@@ -23,11 +23,12 @@ FOLDERS = {
 
 _PROBE = """
 import json, sys
+from pathlib import Path
 import fasttree.command, services
 from fasttree.command.local.vip import render_envoy, render_haproxy
 print(json.dumps({
     "files": [fasttree.command.__file__, services.__file__],
-    "envoy": "ftsp01" in render_envoy(["ftsp01:50100"], 50100, 50101),
+    "envoy": "ftsp01" in render_envoy(["ftsp01:50100"], 50100, Path("admin.sock")),
     "haproxy": "ftsp01" in render_haproxy([("ftsp01:50100", "ftsp01:50200")], 50100),
 }))
 """

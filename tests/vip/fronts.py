@@ -46,11 +46,11 @@ def haproxy_program() -> str:
     return program
 
 
-def configuration(kind: str, cluster: RunningCluster, port: int, admin_port: int) -> str:
+def configuration(kind: str, cluster: RunningCluster, port: int, admin: Path) -> str:
     """The shipped file with this cluster's nodes."""
     nodes = cluster.endpoints["nodes"]
     if kind == "envoy":
-        return render_envoy([node["report"] for node in nodes], port, admin_port)
+        return render_envoy([node["report"] for node in nodes], port, admin)
     return render_haproxy([(node["report"], node["http"]) for node in nodes], port)
 
 
@@ -64,7 +64,7 @@ async def front(kind: str, cluster: RunningCluster, folder: Path) -> AsyncIterat
     else:
         path = folder / "haproxy.cfg"
         command = [haproxy_program(), "-db", "-f", str(path)]
-    path.write_text(configuration(kind, cluster, port, free_port()))
+    path.write_text(configuration(kind, cluster, port, folder / "admin.sock"))
     with (folder / f"{kind}.log").open("ab") as log:
         process = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
     try:

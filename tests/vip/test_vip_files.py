@@ -33,7 +33,7 @@ def validate_haproxy(path: Path, folder: Path) -> subprocess.CompletedProcess[st
 
 def test_rendered_files_take_ipv6_addresses(tmp_path: Path) -> None:
     envoy_file, haproxy_file = tmp_path / "envoy.yaml", tmp_path / "haproxy.cfg"
-    envoy_file.write_text(render_envoy(["[::1]:7000", "[fd00::2]:7001"], "[::1]:7200", "[::1]:7201"))
+    envoy_file.write_text(render_envoy(["[::1]:7000", "[fd00::2]:7001"], "[::1]:7200", tmp_path / "admin.sock"))
     haproxy_file.write_text(render_haproxy([("[::1]:7000", "[::1]:7100")], "[::1]:7202"))
     assert (result := validate_envoy(envoy_file)).returncode == 0, result.stderr
     assert (result := validate_haproxy(haproxy_file, tmp_path)).returncode == 0, result.stderr
@@ -54,7 +54,7 @@ def test_the_shipped_haproxy_file_is_valid() -> None:
 def test_rendered_files_are_valid(nodes: int, tmp_path: Path) -> None:
     addresses = [(f"127.0.0.1:{7000 + number}", f"127.0.0.1:{7100 + number}") for number in range(nodes)]
     envoy_file, haproxy_file = tmp_path / "envoy.yaml", tmp_path / "haproxy.cfg"
-    envoy_file.write_text(render_envoy([report for report, _ in addresses], 7200, 7201))
+    envoy_file.write_text(render_envoy([report for report, _ in addresses], 7200, tmp_path / "admin.sock"))
     haproxy_file.write_text(render_haproxy(addresses, "127.0.0.1:7202"))
     assert (result := validate_envoy(envoy_file)).returncode == 0, result.stderr
     assert (result := validate_haproxy(haproxy_file, tmp_path)).returncode == 0, result.stderr
@@ -74,14 +74,23 @@ def test_nodes_that_come_and_go_stand_in_files_of_their_own(tmp_path: Path) -> N
         assert "overprovisioning_factor: 100000" in path.read_text()
         assert [path.read_text().count(f"port_value: {port}}}") for port in (7000, 7001)] == [1, 1]
     envoy_file = tmp_path / "envoy.yaml"
-    envoy_file.write_text(render_followed_envoy(followed, 7200, 7201))
+    envoy_file.write_text(render_followed_envoy(followed, 7200, tmp_path / "admin.sock"))
     assert "STRICT_DNS" not in envoy_file.read_text()
     named = ("--service-node", "vip", "--service-cluster", "fasttree")
     assert (result := validate_envoy(envoy_file, *named)).returncode == 0, result.stderr
 
 
+def test_a_folder_that_is_too_deep_for_a_socket_has_no_admin_page(tmp_path: Path) -> None:
+    envoy_file = tmp_path / "envoy.yaml"
+    for length, has_one in ((107, True), (108, False)):
+        admin = Path("/" + "d" * (length - 1))
+        envoy_file.write_text(render_envoy(["127.0.0.1:7000"], 7200, admin))
+        assert ("pipe:" in envoy_file.read_text()) == has_one
+        assert (result := validate_envoy(envoy_file)).returncode == 0, result.stderr
+
+
 def test_the_shipped_envoy_file_is_what_is_rendered() -> None:
-    rendered = render_envoy([f"{node}:50100" for node in SHIPPED_NODES], "0.0.0.0:50100", "127.0.0.1:9901")
+    rendered = render_envoy([f"{node}:50100" for node in SHIPPED_NODES], "0.0.0.0:50100", Path("/run/envoy/admin.sock"))
     assert rendered == deploy_file("envoy/envoy.yaml").read_text()
 
 
@@ -97,14 +106,14 @@ def test_the_shipped_haproxy_file_is_what_is_rendered() -> None:
 @pytest.mark.parametrize("address", ["", "host", "host:", ":1", "host:port", "ho st:1", "host:1\n", "a}:1"])
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="expected host:port"):
-        render_envoy([address], 7200, 7201)
+        render_envoy([address], 7200, Path("admin.sock"))
     with pytest.raises(ValueError, match="expected host:port"):
         render_haproxy([(address, "127.0.0.1:50200")], 7200)
 
 
 def test_a_vip_needs_nodes() -> None:
     with pytest.raises(ValueError, match="at least one node"):
-        render_envoy([], 7200, 7201)
+        render_envoy([], 7200, Path("admin.sock"))
     with pytest.raises(ValueError, match="at least one node"):
         render_haproxy([], 7200)
 

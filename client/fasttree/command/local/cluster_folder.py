@@ -93,6 +93,11 @@ class ClusterFolder:
             write_durably(path, content.encode())
         write_durably(self.envoy, configuration.encode())
 
+    @property
+    def envoy_admin(self) -> Path:
+        """The socket of Envoy's own page."""
+        return self.path.absolute() / "vip-admin.sock"
+
     def envoy_nodes(self, cluster: str) -> Path:
         """The nodes of one of Envoy's clusters."""
         return self.path / f"vip-{cluster}.yaml"

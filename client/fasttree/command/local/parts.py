@@ -59,10 +59,9 @@ class ClusterPlan:
         self._vip_port = vip_port
         self._assignments = assignments
         self._vip_threads = vip_threads
-        ports = iter(free_ports(host, 5))
+        ports = iter(free_ports(host, 4))
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
-        self._admin_port = next(ports)
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
         #: What a start waits for now.
@@ -73,7 +72,7 @@ class ClusterPlan:
         known = {node.name: node for node in self._nodes}
         new = [name for name in names if name not in known]
         taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
-        taken |= {self._admin_port, self._vip_port}
+        taken.add(self._vip_port)
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
         # What was given out already may not be listened on yet.
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
@@ -181,7 +180,7 @@ class ClusterPlan:
         followed = {cluster: self._home.envoy_nodes(cluster) for cluster in ENVOY_CLUSTERS}
         try:
             files = {path: render_envoy_nodes(cluster, nodes) for cluster, path in followed.items()}
-            return render_followed_envoy(followed, self._at(self._vip_port), self._at(self._admin_port)), files
+            return render_followed_envoy(followed, self._at(self._vip_port), self._home.envoy_admin), files
         except VipError as error:
             raise CommandError(str(error)) from None
 

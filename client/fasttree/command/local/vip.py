@@ -1,12 +1,13 @@
 """Configuration files of the VIP, made from the shipped ones in `deploy/`: the same text with other hosts and ports.
 
-The shipped files mark the lines that an operator edits (`… begin` to `… end`, and one trailing comment for each
+The shipped files mark the lines that an operator edits (`… begin` to `… end`, and a trailing comment for the
 address); the same marks are filled in here, so that what tests and `fasttree up` run is what production runs.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ from typing import Final
 
 #: Envoy's clusters that have the nodes.
 ENVOY_CLUSTERS: Final = ("primary", "ready")
+
+_SOCKET_PATH_BYTES_MAX = 107
 
 #: Beside the package in a checkout; inside it in an installed wheel.
 _FOLDERS = (Path(__file__).parents[4] / "deploy", Path(__file__).parent / "deploy")
@@ -36,13 +39,13 @@ def deploy_file(name: str) -> Path:
     raise VipError(f"{_FOLDERS[0] / name} is missing: install the package anew, or restore it from the repository")
 
 
-def render_envoy(nodes: Sequence[str], vip_address: str | int, admin_address: str | int) -> str:
+def render_envoy(nodes: Sequence[str], vip_address: str | int, admin: Path) -> str:
     """Envoy's configuration, as text.
 
     Args:
         nodes: Report addresses `host:port` of all nodes.
         vip_address: `host:port` to listen on, or a port on loopback.
-        admin_address: `host:port` of Envoy's own page, or a port on loopback.
+        admin: The socket of Envoy's own page. Without one where its path is longer than a socket's may be.
 
     Raises:
         VipError: The shipped file is damaged.
@@ -50,10 +53,12 @@ def render_envoy(nodes: Sequence[str], vip_address: str | int, admin_address: st
     """
     text = _envoy_with(nodes)
     text = _replace_marked(text, "VIP address", f"socket_address: {_host_and_port(vip_address)}")
-    return _replace_marked(text, "admin address", f"socket_address: {_host_and_port(admin_address)}")
+    pipe = f"    pipe: {{path: {json.dumps(str(admin))}, mode: 384}}"
+    fits = len(os.fsencode(admin)) <= _SOCKET_PATH_BYTES_MAX
+    return _replace_block(text, "admin", ["admin:", "  address:", pipe] if fits else [])
 
 
-def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, admin_address: str | int) -> str:
+def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, admin: Path) -> str:
     """The same, with the nodes in files that Envoy follows: whoever comes or goes there, no call notices.
 
     Args:
@@ -61,7 +66,7 @@ def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, 
 
     Raises: As `render_envoy`.
     """
-    text = render_envoy(["127.0.0.1:1"], vip_address, admin_address)
+    text = render_envoy(["127.0.0.1:1"], vip_address, admin)
     for cluster, path in followed.items():
         source = f"{{path_config_source: {{path: {json.dumps(str(path))}}}}}"
         # One that is gone from the file takes no new call from then on, though it still says that it is well.
