@@ -55,7 +55,12 @@ class ParquetFile:
             pages = look_at_pages(path, metadata)
             # Values that are kept once each, read that way, can't unpack to more than the file holds.
             self._file = pq.ParquetFile(
-                path, metadata=metadata, read_dictionary=sorted(pages.coded), page_checksum_verification=True
+                path,
+                metadata=metadata,
+                read_dictionary=sorted(pages.coded),
+                page_checksum_verification=True,
+                # As nanoseconds, which INT96 is read as otherwise, days before 1678 and after 2261 have no place.
+                coerce_int96_timestamp_unit="us",
             )
         except (pa.ArrowException, OSError, ValueError) as error:
             raise _damaged(error) from error

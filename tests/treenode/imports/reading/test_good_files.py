@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -218,6 +219,24 @@ def test_parquet_of_typed_columns(tmp_path: Path) -> None:
     assert read.volumes["PV", "2026-11"].tolist() == [125, 0, -300]
     assert read.volumes["CV", "2026-10"].tolist() == [150_000_000, 0, 0]
     assert _texts(read.further["vip"]) == ["true", "false", ""]
+
+
+@pytest.mark.parametrize("as_int96", [False, True])
+def test_days_of_any_year_come_as_parquets_timestamps(as_int96: bool, tmp_path: Path) -> None:
+    """INT96 is what older versions of Spark, Hive and Impala write."""
+    days = [date(1, 1, 1), date(1600, 2, 29), date(2026, 11, 30), date(9999, 12, 31)]
+    table = pa.table(
+        {
+            "member_id": ["A", "B", "C", "D"],
+            "sponsor_id": [""] * 4,
+            "status": ["A"] * 4,
+            "rank": [0] * 4,
+            "joined_on": pa.array([datetime(day.year, day.month, day.day) for day in days], pa.timestamp("us")),
+            "pv": [0] * 4,
+        }
+    )
+    pq.write_table(table, tmp_path / "import", use_deprecated_int96_timestamps=as_int96)
+    assert read_import(tmp_path / "import").joined_on.tolist() == [(day - date(1970, 1, 1)).days for day in days]
 
 
 def test_parquets_own_types_declare_further_columns(tmp_path: Path) -> None:
