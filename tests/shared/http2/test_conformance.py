@@ -47,6 +47,8 @@ def test_who_does_not_speak_grpc_need_not_send_the_rest() -> None:
     stream = peer.call(bytes(100), more={":method": b"PUT"}, end=False)
     assert peer.status[stream] == -405
     assert peer.body[stream]
+    peer.core.tick(2.0)
+    peer.exchange()
     assert peer.closed[stream] == 0
 
 

@@ -55,6 +55,8 @@ from services.shared.serving.http2.messages import (
 
 _KEEPALIVE = b"livelive"
 _DRAIN = b"enddrain"
+#: What a client may still send of a call that has ended before it hears that nobody reads it.
+_REST_S = 1.0
 #: libnghttp2 says INTERNAL_ERROR of too many resets.
 _FLOOD_CODES = (ErrorCode.ENHANCE_YOUR_CALM, ErrorCode.INTERNAL_ERROR)
 
@@ -83,8 +85,8 @@ class GrpcConnection:
     _incoming: dict[int, Incoming] = field(default_factory=dict)
     #: Streams whose head was sent.
     _headed: set[int] = field(default_factory=set)
-    #: Streams that we have ended while the client may still be sending.
-    _ending: list[int] = field(default_factory=list)
+    #: Streams that we have ended while the client may still be sending: when.
+    _ending: dict[int, float] = field(default_factory=dict)
     _greeted: bool = False
     #: Why its client was asked to go.
     _draining: End | None = None
@@ -230,7 +232,7 @@ class GrpcConnection:
         incoming = self._incoming.pop(stream_id, None)
         if incoming is not None:
             if not incoming.whole:
-                self._ending.append(stream_id)
+                self._ending[stream_id] = self.now_s
             self._release(stream_id, incoming)
 
     def _release(self, stream_id: int, incoming: Incoming) -> None:
@@ -246,6 +248,7 @@ class GrpcConnection:
 
     def _closed(self, stream_id: int, events: list[Event]) -> None:
         self._headed.discard(stream_id)
+        self._ending.pop(stream_id, None)
         incoming = self._incoming.pop(stream_id, None)
         if incoming is not None:  # not ended by us
             self._release(stream_id, incoming)
@@ -259,7 +262,7 @@ class GrpcConnection:
             if body:
                 self._h2.send_data(stream_id, body, end_stream=True)
             if not end:
-                self._ending.append(stream_id)
+                self._ending[stream_id] = self.now_s
 
     def _idle_frame(self) -> None:
         """Counts one; each answer allows as many as at first, since clients measure their line by pings beside it."""
@@ -298,6 +301,7 @@ class GrpcConnection:
             for stream_id, incoming in self._incoming.items()
             if not (incoming.streams or incoming.whole) and now_s - incoming.begun_s > limits.request_s
         ]
+        self._end_streams(now_s)
         for stream_id in late:
             self.end(stream_id, grpc.StatusCode.DEADLINE_EXCEEDED, f"not whole after {limits.request_s:g} s")
 
@@ -364,9 +368,6 @@ class GrpcConnection:
         """What is to be sent now; the windows may hold back more."""
         try:
             data = self._h2.data_to_send()
-            if self._ending and not self.over:
-                self._end_streams()
-                data += self._h2.data_to_send()
         except NGH2Error:
             self.over = self.over or End.PROTOCOL
             return b""
@@ -381,16 +382,15 @@ class GrpcConnection:
             return self._draining or End.CLIENT
         return End.FLOOD if code in _FLOOD_CODES else End.PROTOCOL
 
-    def _end_streams(self) -> None:
-        """What was answered before all of it was there: the client need not send the rest."""
-        waiting = []
-        for stream_id in self._ending:
-            with contextlib.suppress(NGH2Error):
-                if self._h2.queued_body_size(stream_id):
-                    waiting.append(stream_id)
-                else:
-                    self._h2.reset_stream(stream_id, ErrorCode.NO_ERROR)
-        self._ending = waiting
+    def _end_streams(self, now_s: float) -> None:
+        """What was answered before all of it was there: the client need not send the rest. Not at once: some clients
+        tell a reset that meets what they are sending as a failure of their own, in the place of the status."""
+        for stream_id, ended_s in list(self._ending.items()):
+            if now_s - ended_s > _REST_S:
+                with contextlib.suppress(NGH2Error):
+                    if not self._h2.queued_body_size(stream_id):
+                        self._h2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+                        self._ending.pop(stream_id)
 
     def close(self) -> None:
         """The connection is lost: what it held is given back."""
