@@ -141,6 +141,14 @@ def test_who_comes_back_to_an_empty_place_keeps_those_below() -> None:
     assert reads.parent(tree, SPONSOR, "below") == reads.parent(tree, PLACEMENT, "below") == "gone"
 
 
+def test_the_first_place_of_all_may_be_come_back_to() -> None:
+    tree = founded()
+    assert not take(tree, remove("root", leave_empty=True))
+    assert not take(tree, enrol("root", rank=4))
+    tree.validate()
+    assert reads.parent(tree, SPONSOR, "other") == reads.parent(tree, PLACEMENT, "other") == "root"
+
+
 def test_who_comes_back_may_stay_where_the_place_is() -> None:
     tree = emptied()
     assert not take(tree, enrol("gone", "root", "root"))
