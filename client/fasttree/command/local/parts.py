@@ -59,7 +59,8 @@ class ClusterPlan:
         self._vip_port = vip_port
         self._assignments = assignments
         self._vip_threads = vip_threads
-        ports = iter(free_ports(host, 4))
+        # What was given out already may not be listened on yet.
+        ports = (port for port in free_ports(host, 5) if port != vip_port)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
         self._nodes: list[_Node] = []
@@ -74,7 +75,6 @@ class ClusterPlan:
         taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
         taken.add(self._vip_port)
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
-        # What was given out already may not be listened on yet.
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
         known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
         self._nodes = [known[name] for name in names]
