@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 from ngh2 import ErrorCode
 
@@ -97,3 +98,20 @@ def test_a_stream_s_window_that_is_too_large_ends_the_connection() -> None:
     assert _frame(7, 0, 0)[3:4] in sent
     assert int(ErrorCode.FLOW_CONTROL_ERROR).to_bytes(4, "big") in sent
     assert peer.core.over
+
+
+def test_early_answers_end_what_the_client_still_sends() -> None:
+    """A little later: a reset that meets what grpcio's client is sending hides the status from its program."""
+    peer = Peer()
+    stream = peer.call(path=STREAM, end=False)
+    peer.core.end(stream, grpc.StatusCode.NOT_FOUND, "no ä%\n")
+    peer.exchange()
+    assert peer.status[stream] == grpc.StatusCode.NOT_FOUND.value[0]
+    assert peer.details[stream] == "no %C3%A4%25%0A"
+    peer.say(stream, framed(b"on its way"))
+    peer.core.tick(0.5)
+    peer.exchange()
+    assert stream not in peer.closed
+    peer.core.tick(1.5)
+    peer.exchange()
+    assert peer.closed[stream] == 0

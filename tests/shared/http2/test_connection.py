@@ -249,23 +249,6 @@ def test_who_takes_no_answers_gets_no_further_calls() -> None:
     assert not peer.core.over
 
 
-def test_early_answers_end_what_the_client_still_sends() -> None:
-    """A little later: a reset that meets what grpcio's client is sending hides the status from its program."""
-    peer = Peer()
-    stream = peer.call(path=STREAM, end=False)
-    peer.core.end(stream, grpc.StatusCode.NOT_FOUND, "no ä%\n")
-    peer.exchange()
-    assert peer.status[stream] == CODES["NOT_FOUND"]
-    assert peer.details[stream] == "no %C3%A4%25%0A"
-    peer.say(stream, framed(b"on its way"))
-    peer.core.tick(0.5)
-    peer.exchange()
-    assert stream not in peer.closed
-    peer.core.tick(1.5)
-    peer.exchange()
-    assert peer.closed[stream] == 0
-
-
 @pytest.mark.parametrize("kind", ["ping", "settings", "nothing"])
 def test_frames_that_say_nothing_are_borne_for_a_while(kind: str) -> None:
     peer = Peer(Limits(idle_frames=(50, 5.0)))
