@@ -34,7 +34,7 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     #: Nodes that are known at a time; one more is refused (RESOURCE_EXHAUSTED).
     nodes_max: Annotated[int, Meta(ge=1, le=1_000)] = 64
     #: Calls of WatchCluster at a time; one more is refused (RESOURCE_EXHAUSTED).
-    watchers_max: Annotated[int, Meta(ge=1, le=10_000)] = 128
+    watchers_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
     #: How often the host file is looked at for changes, in seconds.
     hosts_file_interval_s: Seconds = 1.0
     #: How long calls may take to finish when the coordinator is asked to end, in seconds.

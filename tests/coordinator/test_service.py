@@ -300,6 +300,29 @@ async def test_watchers_hear_each_change_and_in_between(stage: Stage) -> None:
     watch.cancel()
 
 
+async def test_more_than_64_watchers_are_refused_until_one_goes(stage: Stage) -> None:
+    watches = [stage.stub.WatchCluster(coordinator_pb2.WatchClusterRequest(), timeout=60) for _ in range(64)]
+    for watch in watches:
+        assert (await watch.read()).cluster.name == "dot-test"
+    error = await refused(stage.stub.WatchCluster(coordinator_pb2.WatchClusterRequest(), timeout=DEADLINE_S).read())
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "raise coordinator.watchers_max" in str(error.details())
+    watches.pop().cancel()
+
+    async def is_taken() -> bool:
+        watch = stage.stub.WatchCluster(coordinator_pb2.WatchClusterRequest(), timeout=DEADLINE_S)
+        try:
+            return bool(await watch.read())
+        except grpc.aio.AioRpcError:
+            return False
+        finally:
+            watch.cancel()
+
+    await stage.until(is_taken)
+    for watch in watches:
+        watch.cancel()
+
+
 async def test_the_host_files_order_is_followed(tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.50201"
     hosts.write_text("b 50100 50201\na 50100 50201\n")

@@ -1,12 +1,14 @@
 """A server's health, reflection and errors, as a stock client sees them."""
 
 import asyncio
+import contextlib
 import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 
 import grpc
+import msgspec
 import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -18,8 +20,10 @@ from services.shared.serving.channels import open_channel, server_options
 from services.shared.serving.errors import NotFoundError
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
 from services.shared.serving.settings import ServingSettings
+from tests.waiting import until
 
 AGE_S = 0.2
+ANY = health_pb2.HealthCheckRequest()
 SERVICE = "fasttree.v1.CoordinatorService"
 
 
@@ -106,6 +110,38 @@ async def test_thousands_of_calls_in_one_moment_are_all_answered(server: GrpcSer
         calls = [stub.Check(health_pb2.HealthCheckRequest(), timeout=60.0) for _ in range(4_000)]
         answers = await asyncio.gather(*calls)
         assert {answer.status for answer in answers} == {health_pb2.HealthCheckResponse.SERVING}
+
+
+async def test_a_call_beyond_those_that_may_be_is_told_when_to_come_again(serving: ServingSettings) -> None:
+    full = msgspec.structs.replace(serving, calls_max=2)
+    server = GrpcServer("127.0.0.1:0", [], [], full, "treenode.report_port")
+    await server.start()
+    try:
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            watches = [stub.Watch(ANY) for _ in range(full.calls_max)]
+            for watch in watches:
+                await watch.read()
+            for one_more in (stub.Check(ANY), anext(aiter(stub.Watch(ANY)))):
+                with pytest.raises(grpc.aio.AioRpcError) as raised:
+                    await one_more
+                assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert raised.value.details() == "2 calls are under way; treenode.calls_max sets how many may be"
+                status = rpc_status.from_call(raised.value)
+                info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+                assert status.details[0].Unpack(info)
+                assert status.details[1].Unpack(retry)
+                assert (info.reason, retry.retry_delay.ToSeconds()) == ("TOO_MANY_CALLS", 1)
+            watches[0].cancel()
+
+            async def is_taken() -> bool:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    return bool((await stub.Check(ANY)).status)
+                return False
+
+            await until(is_taken, "room for another call")
+    finally:
+        await server.stop(0)
 
 
 async def test_a_named_error_has_details(server: GrpcServer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
@@ -138,11 +139,13 @@ class _Grpcio:
 
     connections = None
 
-    def __init__(self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float) -> None:
+    def __init__(
+        self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+    ) -> None:
+        # No maximum_concurrent_rpcs: what grpcio itself refuses by has no details.
         self.server = grpc.aio.server(
-            interceptors=[_Interceptor(calls)],
+            interceptors=[_Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting))],
             options=[*server_options(message_bytes_max, age_s_max)],
-            maximum_concurrent_rpcs=settings.calls_max,
         )
 
     async def start(self, address: str) -> int:
@@ -162,12 +165,7 @@ class _Nghttp2:
     ) -> None:
         section, _, field = setting.partition(".")
         self.connections = Connections(field.removesuffix("port").rstrip("_") or section)
-        full = ResourceExhaustedError(
-            f"{settings.calls_max} calls are under way; {section}.calls_max sets how many may be",
-            reason="TOO_MANY_CALLS",
-            retry_after_s=_RETRY_AFTER_S,
-        )
-        status = rpc_status.to_status(to_rpc_status(full))
+        status = _too_many_calls(settings, setting)
         self.server = Http2Server(
             Limits(message_bytes_max=message_bytes_max),
             settings.calls_max,
@@ -181,6 +179,16 @@ class _Nghttp2:
         self.stop = self.server.stop
 
 
+def _too_many_calls(settings: ServingSettings, setting: str) -> Any:
+    """The status of a call beyond `calls_max`, whoever serves; `setting` says the port, such as "pusher.port"."""
+    full = ResourceExhaustedError(
+        f"{settings.calls_max} calls are under way; {setting.partition('.')[0]}.calls_max sets how many may be",
+        reason="TOO_MANY_CALLS",
+        retry_after_s=_RETRY_AFTER_S,
+    )
+    return rpc_status.to_status(to_rpc_status(full))
+
+
 def _carrier(
     settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
 ) -> _Carrier:
@@ -188,14 +196,17 @@ def _carrier(
         return _Nghttp2(settings, calls, message_bytes_max, age_s_max, setting)
     if settings.server == "nghttp2":
         logger.warning("the package ngh2 is missing: grpcio serves, several times slower; `pip install ngh2` brings it")
-    return _Grpcio(settings, calls, message_bytes_max, age_s_max)
+    return _Grpcio(settings, calls, message_bytes_max, age_s_max, setting)
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Puts `_named` before each handler of grpcio's server."""
+    """Puts `_named` before each handler of grpcio's server, and refuses calls beyond `calls_max` with that status."""
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, calls_max: int, refusal: Any) -> None:
         self._calls = calls
+        self._calls_max = calls_max
+        self._open = 0
+        self._refusing = _refusing(refusal)
 
     async def intercept_service(
         self,
@@ -203,8 +214,27 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Wraps the handler of one call."""
+        if self._open >= self._calls_max:
+            return self._refusing
+        # Each call is a task, which ends with it, however it ends.
+        call = asyncio.current_task()
+        assert call is not None
+        self._open += 1
+        call.add_done_callback(self._ended)
         handler = await continuation(handler_call_details)
         return None if handler is None else _named(handler_call_details.method, handler, self._calls)
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self._open -= 1
+
+
+def _refusing(status: Any) -> grpc.RpcMethodHandler[Any, Any]:
+    """Ends any call with the status, before a request is read: a call of streams at both ends reads when it wants."""
+
+    async def refuse(_: Any, context: Any) -> None:
+        await context.abort_with_status(status)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def _named(method: str, handler: Any, calls: Calls) -> Any:
