@@ -31,6 +31,10 @@ def hello(end: int, *, log_id: str = "log", first: int = 1, import_id: int = 0) 
     return PusherHello(log_id, LogEnd(first, end, import_id))
 
 
+def test_a_node_is_behind_nobody_before_any_word() -> None:
+    assert NodeCore(SETTINGS, 0.0).behind is None
+
+
 class NodeWalk(RuleBasedStateMachine):
     """Anything may happen at any time; the shell does as it is told."""
 

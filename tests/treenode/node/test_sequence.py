@@ -23,6 +23,18 @@ from services.treenode.node.sequence_events import (
 )
 
 
+def test_nothing_is_missing_before_anybody_says_so() -> None:
+    assert SequenceCore(caught_up_lag_updates=1).lag_updates == 0
+
+
+def test_why_an_import_can_not_be_built_is_said_of_that_import() -> None:
+    core = SequenceCore(caught_up_lag_updates=1)
+    core.handle(PusherHello("log", LogEnd(1, 9, 4)))
+    core.handle(LogUnreadable(4, "record 7 is damaged"))
+    assert core.why_unbuildable(4) == "record 7 is damaged"
+    assert core.why_unbuildable(3) == core.why_unbuildable(5) == ""
+
+
 class SequenceWalk(RuleBasedStateMachine):
     """Pushers of two logs that say and send anything, against the rules written down once more as definitions."""
 

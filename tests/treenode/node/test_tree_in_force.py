@@ -16,6 +16,7 @@ def test_another_tree_has_the_records_of_the_one_before_it() -> None:
     assert (after.tree, after.last_record, after.carried) == ("new", (7, 70), (1, 2))
     assert BEFORE.replaced_by("new", (8, 80), ()).last_record == (8, 80)
     assert BEFORE.replaced_by("new", (8, 80), ()).carried == ()
+    assert BEFORE.replaced_by("new", (8, 1), ()).last_record == (8, 1), "whatever stands in the record"
 
 
 def test_the_same_tree_in_another_layout_carries_what_it_carried() -> None:
