@@ -258,9 +258,9 @@ class HeldUpdates:
 
     def removals_at(self, as_of_position: int) -> list[tuple[str, int]]:
         """(id, position) of each member's last removal at or before that position, by position."""
-        removals = [each for each in self.earlier_removals if each[1] <= as_of_position]
-        removals += [each for each in self.removals.items() if each[1] <= as_of_position]
-        last = dict(sorted(removals, key=itemgetter(1)))
+        # Of one member, they come as they happened: the last one counts.
+        removals = (*self.earlier_removals, *self.removals.items())
+        last = dict(each for each in removals if each[1] <= as_of_position)
         return sorted(last.items(), key=itemgetter(1))
 
     def note_removal(self, member_id: str, position: int) -> int:
