@@ -76,7 +76,7 @@ def main(sample: int, seed: int, only: str, test_s_max: float, again: Path | Non
         try:
             for name, verdict in verdicts(to_run, room.tests, jobs, test_s_max):
                 by_module[everything[name].path][verdict] += 1
-                if verdict in _SURVIVED:
+                if verdict is not Verdict.NOTICED:
                     click.echo(f"{verdict.value.upper()} {everything[name]}")
         except RoomError as error:
             raise click.ClickException(f"with nothing changed, {' '.join(room.tests)} fail:\n{error}") from error

@@ -124,10 +124,18 @@ ROOMS = (
             "tests/treenode/node/test_cutover_machine.py",
         ),
     ),
+    Room(("services/treenode/periods/keeping",), ("tests/scenarios/periods",)),
     Room(("services/treenode/replication/stream",), ("tests/scenarios/stream",)),
     Room(
-        ("services/treenode/tree/apply", "services/treenode/tree/changes", "services/treenode/tree/held"),
         (
+            "services/treenode/tree/apply",
+            "services/treenode/tree/changes",
+            "services/treenode/tree/held",
+            "services/treenode/tree/outcomes",
+            "services/treenode/tree/skips",
+        ),
+        (
+            "tests/treenode/tree/test_held_updates.py",
             "tests/treenode/tree/test_tree_batches.py",
             "tests/treenode/tree/test_tree_held.py",
             "tests/treenode/tree/test_tree_settled.py",

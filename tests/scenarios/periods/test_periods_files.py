@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from services.shared.cores import Tick
 from services.treenode.periods.keeping import (
     Damaged,
     Fetched,
@@ -130,3 +131,16 @@ TABLE = Table(
 )
 
 test_the_core_does_what_the_file_says = of_folder(__file__, TABLE)
+
+
+def test_a_period_is_coming_while_it_is_written_or_looked_for() -> None:
+    core = Keeping(kept_max=3, check_interval_s=60.0)
+    periods = ("2026-09", "2026-10", "2026-11")
+    begun: list[KeepingEvent] = [Stands(LOG, periods), Found(kept("2026-09@2")), Sealing(kept("2026-10@9"))]
+    for event in begun:
+        core.handle(event, 0.0)
+    assert [core.is_coming(period) for period in periods] == [False, True, True]
+    round_in_vain: list[KeepingEvent] = [Tick(), PeersHave(()), RebuildEnded()]
+    for event in round_in_vain:
+        core.handle(event, 0.0)
+    assert [core.is_coming(period) for period in periods] == [False, True, False], "looked for in vain"
