@@ -58,6 +58,14 @@ class Disk:
             ambush(self._free_at - self._world.now)
         self._world.at(self._free_at, self._synced, self._process.life, self._count, done)
 
+    def place(self, name: str, value: Any) -> None:
+        """A value that is durable by now."""
+        self._files[name] = value
+
+    def named(self, prefix: str) -> list[tuple[str, Any]]:
+        """The durable values whose names begin so."""
+        return sorted((name, value) for name, value in self._files.items() if name.startswith(prefix))
+
     def forget(self, name: str) -> None:
         """Removes a durable value (moves a file out of the way)."""
         self._files.pop(name, None)

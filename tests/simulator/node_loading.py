@@ -312,6 +312,7 @@ class Loader:
         """Updates after the new tree's position, into it."""
         for position, update in records:
             if position == build.tree.position + 1:
+                self._node.periods.before(build.tree, position, update)
                 build.tree.apply(position, update)
 
     # ---- the search for a base

@@ -22,6 +22,8 @@ from tests.simulator.messages import Record
 from tests.simulator.network import End, Network
 from tests.simulator.node_heartbeat import Heartbeats
 from tests.simulator.node_loading import Build, Loader
+from tests.simulator.node_periods import PeriodKeeper
+from tests.simulator.node_reads import WaitingReads
 from tests.simulator.node_state import NodeTimes, Snapshot
 from tests.simulator.node_stream import NodeStream
 from tests.simulator.toy_tree import EngineFailed, ToyTree, Update
@@ -62,8 +64,8 @@ class NodeProcess(Service):
         #: What is skipped, as the pusher last said.
         self.skips: frozenset[int] = frozenset()
         self._planned_at: float | None = None
-        #: Reports that wait for a position: position and answer.
-        self._waiting_reads: list[tuple[int, Callable[[bool], None]]] = []
+        self._waiting_reads = WaitingReads(self)
+        self.periods = PeriodKeeper(self)
 
     def join(self, cluster: Cluster, history: History, reign: Reign) -> None:
         """Says who is who, once all are made."""
@@ -89,6 +91,7 @@ class NodeProcess(Service):
         self.skips = frozenset()
         self._planned_at = None
         self.loader.start()
+        self.periods.start()
         self._load_snapshot()
         self._heartbeats.start()
         self.timer(self.times.snapshot_s * (0.5 + self.world.random.random()), self._save_again)
@@ -205,7 +208,7 @@ class NodeProcess(Service):
     def _set_health(self, action: SetHealth) -> None:
         self.health.set(self.world.now, action.ready, action.primary)
         if not action.ready:
-            self._answer_reads(False)
+            self._waiting_reads.answer(False)
 
     def _end_watches(self, _: EndWatches) -> None:
         """Open reports end; the VIP model asks again by itself."""
@@ -272,6 +275,7 @@ class NodeProcess(Service):
     def apply_one(self, position: int, update: Any) -> None:
         """One update into the live tree."""
         tree = self.tree
+        self.periods.before(tree, position, update)
         self.history.applied(self.name, tree.position, position, update)
         tree.apply(position, update)
 
@@ -281,7 +285,8 @@ class NodeProcess(Service):
 
     def moved(self) -> None:
         """The live tree is further on, or another one."""
-        self._answer_reads(True)
+        self._waiting_reads.answer(True)
+        self.periods.look()
 
     def _answer_status(self, _: seq.AnswerStatus) -> None:
         if self._stream is not None:
@@ -321,6 +326,7 @@ class NodeProcess(Service):
 
     def _drop_old_tree(self, _: seq.DropOldTree) -> None:
         self.old = None
+        self.periods.look()
 
     def _find_base(self, action: seq.FindBase) -> None:
         self.tell(f"looks for a base: {action.reason}")
@@ -355,26 +361,13 @@ class NodeProcess(Service):
         """Answers when the tree is far enough; refuses while the node is not ready."""
         if not self.core.life.ready:
             answer(False)
-        elif self._has(min_position):
+        elif self._waiting_reads.has(min_position):
             served = self.served
             is_old = served is not self.tree or self.core.sequence.log_id != self.cluster.pusher.log_id
             self.history.read(self.name, served, is_old=is_old)
             answer(True)
         else:
-            self._waiting_reads.append((min_position, answer))
-
-    def _has(self, position: int) -> bool:
-        """Whether the tree that is served has that position of the log that positions count in now."""
-        return not position or (self.old is None and self.tree.position >= position)
-
-    def _answer_reads(self, ok: bool) -> None:
-        if self._waiting_reads:
-            waiting, self._waiting_reads = self._waiting_reads, []
-            for position, answer in waiting:
-                if not ok or self._has(position):
-                    answer(ok)
-                else:
-                    self._waiting_reads.append((position, answer))
+            self._waiting_reads.put(min_position, answer)
 
 
 _PERFORM: dict[type, Callable[[NodeProcess, Any], None]] = {

@@ -6,15 +6,19 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from services.treenode.periods.keeping import RETRY_MAX_S
 from tests.simulator.checkers import Violation
 from tests.simulator.cluster import Cluster, Parts
 from tests.simulator.cut_off import come_back_behind, has_more
 from tests.simulator.faults import Storm
 from tests.simulator.node_halts import has_halted
+from tests.simulator.node_periods import kept_months, unequal_months
 
 #: When faults stop, the cluster has this long to be whole again, in seconds.
 SETTLE_S = 60.0
 SETTLE_STEP_S = 0.5
+#: Within so long all nodes keep the same closed months: what was looked for in vain is tried again ever more rarely.
+MONTHS_SETTLE_S, MONTHS_STEP_S = 2.5 * RETRY_MAX_S, 5.0
 LATE_MAX_S = 8.0
 
 
@@ -106,6 +110,7 @@ class Run:
         elif end < 0.5 and not self.cluster.pusher.store.damaged:
             come_back_behind(self.cluster, self._light_load)
             self._calm()
+        self._check_months()
 
     def _lose_log(self) -> None:
         """The pusher comes back with an empty log of its own: the nodes serve on, and nothing is taken.
@@ -224,6 +229,23 @@ class Run:
         self._light_load()
         self._calm()
         self._check_gone_over()
+
+    def _check_months(self) -> None:
+        """In time all nodes keep the same of each closed month, and what they keep is what file and log make of it."""
+        cluster, world = self.cluster, self._world
+        limit = world.now + MONTHS_SETTLE_S
+        while reason := unequal_months(cluster.nodes):
+            if world.now >= limit:
+                raise Violation(f"months: {MONTHS_SETTLE_S:g} s after the last fault, {reason}")
+            world.run(world.now + MONTHS_STEP_S)
+        for node, state, digest in kept_months(cluster.nodes):
+            if state.log_id != (node.periods.served_log_id or state.log_id):
+                raise Violation(f"months: {node.name} keeps {state}, of a log that it does not serve")
+            if state.log_id != cluster.pusher.log_id:
+                continue  # the tree of the log before is served yet
+            replayed = cluster.history.replay(state.import_id, state.position)
+            if replayed.digest != digest:
+                raise Violation(f"months: {state} is not what file and log make of it")
 
     def _rage(self) -> None:
         world, random = self._world, self._random

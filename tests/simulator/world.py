@@ -24,6 +24,7 @@ class World:
     """The queue of events, the real time (seconds, as no process sees it), and the trace of what happened."""
 
     def __init__(self, seed: int, *, tracing: bool = False) -> None:
+        self.seed = seed
         self.random = Random(seed)
         self.now = 0.0
         self.steps = 0
@@ -75,6 +76,10 @@ class World:
     def tell(self, who: str, what: str) -> None:
         """Adds a line to the story; rare events only, heartbeats are told by `tracing` alone."""
         self.told += 1
+        self.note(who, what)
+
+    def note(self, who: str, what: str) -> None:
+        """A line of what goes on in quiet times as well."""
         self.story.append(f"{self.now:12.4f} {who:12} {what}")
 
 
@@ -131,6 +136,10 @@ class Process:
     def tell(self, what: str) -> None:
         """Adds a line to the world's story."""
         self.world.tell(self.name, what)
+
+    def note(self, what: str) -> None:
+        """A line that makes no time less quiet."""
+        self.world.note(self.name, what)
 
     def timer(self, delay_s: float, call: Call, *arguments: Any) -> None:
         """Plans a call in `delay_s` seconds of the process's own clock, in this life only."""

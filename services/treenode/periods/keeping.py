@@ -4,9 +4,10 @@
    that closed it. Older ones are removed.
 2. It is of the newest import that any node served from at that moment: such a state is *in force*. One that a replay
    passes later, out of another file or in an older tree, is *replayed*: better than none, and given up for one in
-   force. Of two in force, that of the newer import counts; of two that were replayed, that of the older one. So all
-   nodes come to keep the same, and it does not change when a corrected file is imported later. Another position is
-   there only where an update that would have closed the period was skipped: the later one counts.
+   force. A tree of a log that the node does not serve yet passes nothing: what is true there was told to nobody. Of
+   two in force, that of the newer import counts; of two that were replayed, that of the older one. So all nodes come
+   to keep the same, and it does not change when a corrected file is imported later. Another position is there only
+   where an update that would have closed the period was skipped: the later one counts.
 3. What is missing is looked for in rounds: first the peers are asked, and what they have is fetched, one after another.
    What nobody has is made from a snapshot of the node's own from before, and the log. Then the node says that it has
    it not, and tries again later, each time after a longer wait.
@@ -15,7 +16,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.shared.cores import Tick
 
@@ -74,9 +75,17 @@ class Stands:
 
 @dataclass(frozen=True, slots=True)
 class Sealing:
-    """A tree is just before the record that closes a period."""
+    """A tree is just before the record that closes a period.
+
+    Attributes:
+        state: What it would be kept as, had no replay passed it.
+        is_served: Reports see that tree.
+        newest_import: That the pusher has told of.
+    """
 
     state: Kept
+    is_served: bool = True
+    newest_import: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +247,8 @@ class Keeping:
                 return self._hold(state) + (self._go_on(now_s) if isinstance(event, Fetched) else [])
             case Stands():
                 return self._stand(event, now_s)
-            case Sealing(state):
-                return self._write(state, now_s)
+            case Sealing():
+                return self._seal(event, now_s)
             case Written(state):
                 self.writing.pop(state.period, None)
                 self._look_soon(now_s + SOON_S)
@@ -299,6 +308,12 @@ class Keeping:
         if self._sealed:
             self._look_soon(now_s if self.missing else now_s + self._check_interval_s)
         return actions
+
+    def _seal(self, event: Sealing, now_s: float) -> list[KeepingAction]:
+        if self._log_id and event.state.log_id != self._log_id:
+            return []
+        in_force = event.is_served and event.state.import_id >= event.newest_import
+        return self._write(replace(event.state, replayed=not in_force), now_s)
 
     def _write(self, state: Kept, now_s: float) -> list[KeepingAction]:
         held = self.held.get(state.period)

@@ -140,14 +140,12 @@ class PeriodKeeper:
     def before_seal(self, tree: Tree, period: str) -> None:
         """A tree is just before the update that closes a period for good; see `Tree.apply`. Returns after a fork."""
         try:
-            if self._node.old is not None:
-                return  # it serves another log: what is true in this one was never told to anybody
             self.look()
             sequence = self._node.core.sequence
             newest = sequence.log_end.import_id if sequence.log_end is not None else 0
-            in_force = tree is self._node.in_force.tree and tree.import_id >= newest
-            state = Kept(sequence.log_id, period, tree.import_id, tree.position, not in_force)
-            for action in self.core.handle(Sealing(state), now_s()):
+            state = Kept(sequence.log_id, period, tree.import_id, tree.position)
+            sealing = Sealing(state, is_served=tree is self._node.in_force.tree, newest_import=newest)
+            for action in self.core.handle(sealing, now_s()):
                 assert isinstance(action, Write)
                 self._write(tree, action.state)
         except Exception:

@@ -4,6 +4,7 @@ sealing 2026-10@9            a tree is just before the record that closes it; li
                              found, fetched, damaged
 … 2026-10@9 of 2             of import 2
 … 2026-10@9 replayed         by a replay
+… 2026-10@9 newest 2         import 2 is the newest one that the pusher has told of; of `sealing` alone
 … 2026-10@9 in log-2         of another log
 closed 2026-09 2026-10       the tree that is served: these are closed for good, in this order
 closed in log-2 2026-10      in another log
@@ -13,7 +14,7 @@ unfetched n2:2026-10@9       it could not be fetched
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.shared.cores import Tick
@@ -65,7 +66,9 @@ def short(words: list[str], core: Keeping) -> KeepingEvent | None:
         case ["found", *state]:
             return Found(kept(*state))
         case ["sealing", *state]:
-            return Sealing(kept(*state))
+            made = kept(*state)
+            newest = int(state[state.index("newest") + 1]) if "newest" in state else made.import_id
+            return Sealing(replace(made, replayed=False), is_served=not made.replayed, newest_import=newest)
         case ["written", *state]:
             return Written(kept(*state))
         case ["failed", *state]:

@@ -13,7 +13,8 @@ from tests.simulator.planted.cutover import CUTOVER
 from tests.simulator.planted.imports import IMPORTS
 from tests.simulator.planted.lineage import LINEAGE
 from tests.simulator.planted.node import NODE
+from tests.simulator.planted.periods import PERIODS
 from tests.simulator.planted.pusher import PUSHER
 from tests.simulator.planted.rules import RULES
 
-PLANTED = (*PUSHER, *RULES, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *COORDINATOR)
+PLANTED = (*PUSHER, *RULES, *ADMISSION, *IMPORTS, *NODE, *LINEAGE, *CUTOVER, *PERIODS, *COORDINATOR)
