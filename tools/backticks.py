@@ -53,6 +53,7 @@ NO_NAMES = {
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
     "fasttree_pusher_log_damaged_records": _METRIC,
+    "fasttree_pusher_node_import_unknown": _METRIC,
     "fasttree_node_pusher_refused": _METRIC,
     "fasttree_node_periods_missing": _METRIC,
     "fasttree_node_call_seconds": _METRIC,

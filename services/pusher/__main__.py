@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStoreError
 from services.pusher.settings import PusherSettings
+from services.pusher.without_log import open_log
 from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
-from services.shared.files.state_folder import lock_folder
 from services.shared.serving.process import StartupError, run, service_command, settle_memory
 
 
@@ -23,19 +24,20 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(PusherSettings, "pusher", config, overrides)
     folder = settings.state_path
-    lock = lock_folder(folder)
 
-    async def serve() -> Pusher:
-        try:
-            store = SqliteLog(folder, settings.log)
-            pusher = Pusher(settings, cluster, store)
-        except LogStoreError as error:
-            raise StartupError(str(error)) from error
-        await pusher.start()
-        settle_memory()
-        return pusher
+    with contextlib.ExitStack() as held:
 
-    with lock:
+        async def serve() -> Pusher:
+            store, lock = await open_log(settings, cluster.name, lambda: SqliteLog(folder, settings.log))
+            held.enter_context(lock)
+            try:
+                pusher = Pusher(settings, cluster, store)
+            except LogStoreError as error:
+                raise StartupError(str(error)) from error
+            await pusher.start()
+            settle_memory()
+            return pusher
+
         run(serve)
 
 

@@ -130,6 +130,12 @@ class Pusher:
         self.metrics = pusher_metrics(
             cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out, self.comparison
         )
+        self.metrics.gauge_by(
+            "node",
+            "node_import_unknown",
+            "1 while a node serves an import that this pusher never gave to anybody: an alarm",
+            self.rollout.strange_by_name,
+        )
         self.metrics.gauge(
             "closed",
             "1 while no pushes are taken, since nodes have another past than the log, or have not said: an alarm",
@@ -152,6 +158,7 @@ class Pusher:
             fan_out=self.fan_out,
             reading=self.reading,
             catalog=self.catalog,
+            rollout=self.rollout,
             intake=self.intake,
             skips=self.skips,
             comparison=self.comparison,

@@ -18,6 +18,7 @@ from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.intake import ImportIntake
+from services.pusher.imports.runner import RolloutRunner
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
 from services.pusher.rules.runner import RuleRecords
@@ -40,6 +41,7 @@ class Parts:
     fan_out: FanOut
     reading: LogReading
     catalog: ImportCatalog
+    rollout: RolloutRunner
     intake: ImportIntake
     skips: SkipRunner
     comparison: ComparisonRunner
@@ -95,7 +97,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             cluster=parts.cluster,
             log_id=parts.fan_out.core.log_id,
             log_end=parts.fan_out.log_end(),
-            nodes=parts.fan_out.progress(),
+            nodes=parts.fan_out.progress(parts.rollout.core.strange),
             imports=parts.catalog.told(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
             differences=parts.comparison.differences(),

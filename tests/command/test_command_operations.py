@@ -188,6 +188,23 @@ async def test_status_says_that_the_log_is_damaged(cluster: FakeCluster, fasttre
     assert as_json.json["log"]["damage"] == as_json.json["problems"][0] == cluster.pusher.log_damage
 
 
+async def test_status_names_a_node_with_an_import_of_somebody_else(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.pusher.strange_import_id = 77
+    ran = await fasttree("status")
+    assert ran.code == 1
+    assert ran.err.startswith("error: n1 serves import 77, which the pusher never gave: see docs/operations.md")
+    as_json = await fasttree("status", "--json")
+    assert [node["import_unknown"] for node in as_json.json["nodes"]] == [True, None]
+
+
+async def test_status_of_a_pusher_that_can_not_open_its_log(cluster: FakeCluster, fasttree: FastTree) -> None:
+    cluster.pusher.log_id, cluster.pusher.log_damage = "", "log.db is damaged: bring back a whole copy"
+    ran = await fasttree("status")
+    assert (ran.code, ran.err) == (1, "error: log.db is damaged: bring back a whole copy\n")
+    assert ran.out.splitlines()[0] == "dot-test · epoch 4 · primary n1 · no log"
+    assert [node["lag"] for node in (await fasttree("status", "--json")).json["nodes"]] == [None, None]
+
+
 async def test_status_says_why_a_pusher_of_this_machine_ended(cluster: FakeCluster, tmp_path: Path) -> None:
     """One whose log is damaged can't start, and so can't say it."""
     fasttree = FastTree(tmp_path, dataclasses.replace(cluster.endpoints, pusher="127.0.0.1:1"))

@@ -85,6 +85,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.remark = ""
         #: What it says of its log.
         self.log_damage = ""
+        #: An import that its one node serves, and that it never gave to anybody.
+        self.strange_import_id = 0
         #: Profiles that are kept, by name.
         self.profiles: dict[str, pusher_pb2.ImportProfile] = {}
         #: The one that the last upload came with.
@@ -180,7 +182,14 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
                 position += 1
 
     async def GetPusher(self, request: pusher_pb2.GetPusherRequest, context: Any) -> pusher_pb2.GetPusherResponse:
-        progress = pusher_pb2.NodeProgress(node="n1", connected=True, applied_position=len(self.updates))
+        strange = self.strange_import_id
+        progress = pusher_pb2.NodeProgress(
+            node="n1",
+            connected=True,
+            applied_position=len(self.updates),
+            import_id=strange,
+            import_unknown=bool(strange),
+        )
         return pusher_pb2.GetPusherResponse(
             cluster=CLUSTER,
             log_id=self.log_id,

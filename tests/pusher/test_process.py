@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import random
+import re
 import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
@@ -18,10 +22,12 @@ from google.rpc import code_pb2
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.shared.serving.channels import open_channel
-from tests.pusher.pusher_process import PusherProcess
+from tests.pusher.pusher_process import PusherProcess, free_port
 from tests.pusher.running_pusher import push
 from tests.pusher.updates import orders
 from tests.waiting import until
+
+FAILED = grpc.StatusCode.FAILED_PRECONDITION
 
 
 async def push_until_broken(address: str, updates: list[types_pb2.Update], receipts: dict[str, int]) -> None:
@@ -141,17 +147,62 @@ async def test_a_second_pusher_on_the_same_folder_is_told_who_has_it(tmp_path: P
     assert await process.end() == 0
 
 
-async def test_a_log_that_lost_its_end_is_told_in_one_line(tmp_path: Path) -> None:
-    process = PusherProcess(tmp_path)
+async def test_a_log_that_lost_its_end_is_told_to_whoever_asks_until_it_is_whole_again(tmp_path: Path) -> None:
+    http_port = free_port()
+    process = PusherProcess(tmp_path, f"pusher.http_port={http_port}")
     await process.start()
     async with open_channel(process.address) as channel:
         await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 10))
     await process.end()
-    change = sqlite3.connect(tmp_path / "state" / "log.db", isolation_level=None)
+    log = tmp_path / "state" / "log.db"
+    whole = log.read_bytes()
+    change = sqlite3.connect(log, isolation_level=None)
     change.execute("DELETE FROM log WHERE position = 11")
     change.close()
     before = len(process.log.read_text().splitlines())
-    with pytest.raises(AssertionError, match="error: pusher"):
-        await process.start()
-    told = process.log.read_text().splitlines()[before:]
-    assert len(told) == 1
+    await process.start()
+    (told,) = process.log.read_text().splitlines()[before:]
+    assert "its end is lost" in told
+    answer = await process.get()
+    assert "ends at position 10, but 11 was acknowledged" in answer.log_damage == answer.closed_reason
+    async with open_channel(process.address) as channel:
+        stub = pusher_pb2_grpc.PusherServiceStub(channel)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await push(stub, orders(10, 1))
+        assert (caught.value.code(), caught.value.details()) == (FAILED, answer.log_damage)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.AdoptLog(pusher_pb2.AdoptLogRequest(reason="no"))
+        assert (caught.value.code(), caught.value.details()) == (FAILED, answer.log_damage)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.ReadLog(pusher_pb2.ReadLogRequest(first_position=1)).read()
+        assert (caught.value.code(), caught.value.details()) == (grpc.StatusCode.UNAVAILABLE, answer.log_damage)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{http_port}") as http:
+        ready = await http.get("/readyz")
+        assert (ready.status, await ready.text()) == (503, answer.log_damage + "\n")
+        figures = await (await http.get("/metrics")).text()
+        assert re.search(r"^fasttree_pusher_log_damaged_records\S* 1", figures, re.MULTILINE)
+        assert re.search(r"^fasttree_pusher_closed\S* 1", figures, re.MULTILINE)
+    (tmp_path / "copy").write_bytes(whole)
+    with (tmp_path / "state" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # `fasttree log restore` may have the folder
+    (tmp_path / "copy").replace(log)
+
+    async def goes_on() -> bool:
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            return (await process.get()).log_end.position == 11
+        return False
+
+    await until(goes_on, "the pusher to take the log that was brought back")
+    async with open_channel(process.address) as channel:
+        (receipt,) = await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(10, 1))
+    assert receipt.position == 12
+    assert await process.end() == 0
+
+
+async def test_a_pusher_that_waits_for_its_log_ends_on_term(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "log.db").write_bytes(b"no database at all" * 1_000)
+    process = PusherProcess(tmp_path)
+    await process.start()
+    assert "is damaged" in (await process.get()).log_damage
+    assert await process.end() == 0

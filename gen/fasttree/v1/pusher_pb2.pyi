@@ -598,6 +598,7 @@ class NodeProgress(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     HALTED_BEFORE_FIELD_NUMBER: _builtins.int
     FAULT_POSITION_FIELD_NUMBER: _builtins.int
+    IMPORT_UNKNOWN_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """Its name, or its address while it never answered."""
     instant_address: _builtins.str
@@ -616,6 +617,10 @@ class NodeProgress(_message.Message):
     """The update before which it has halted, as it says itself; 0: it goes on."""
     fault_position: _builtins.int
     """The update at fault (NodeStatus.fault_position); 0: none."""
+    import_unknown: _builtins.bool
+    """Whether it serves an import that this pusher never gave to anybody: a fault, which nothing heals by itself. No import is
+    done while such a node is connected.
+    """
     def __init__(
         self,
         *,
@@ -628,10 +633,11 @@ class NodeProgress(_message.Message):
         note: _builtins.str = ...,
         halted_before: _builtins.int = ...,
         fault_position: _builtins.int = ...,
+        import_unknown: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_position", b"applied_position", "connected", b"connected", "fault_position", b"fault_position", "halted_before", b"halted_before", "import_id", b"import_id", "instant_address", b"instant_address", "lag_updates", b"lag_updates", "node", b"node", "note", b"note"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_position", b"applied_position", "connected", b"connected", "fault_position", b"fault_position", "halted_before", b"halted_before", "import_id", b"import_id", "import_unknown", b"import_unknown", "instant_address", b"instant_address", "lag_updates", b"lag_updates", "node", b"node", "note", b"note"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import grpc.aio
@@ -174,8 +174,8 @@ class FanOut:
             self._end = treenode_pb2.ApplyUpdatesRequest(log_end=self.log_end()).SerializeToString()
         return self._end
 
-    def progress(self) -> list[pusher_pb2.NodeProgress]:
-        """How far every node is."""
+    def progress(self, strange: Collection[str] = ()) -> list[pusher_pb2.NodeProgress]:
+        """How far every node is. `strange`: the addresses of those that serve an import of somebody else."""
         return [
             pusher_pb2.NodeProgress(
                 node=self.names.get(node.node, node.node),
@@ -187,6 +187,7 @@ class FanOut:
                 note=node.note,
                 halted_before=node.halted_before,
                 fault_position=node.fault_position,
+                import_unknown=node.node in strange,
             )
             for node in self.core.nodes.values()
         ]

@@ -22,7 +22,10 @@
 6. A newer import takes the place of one that is waiting, or that other nodes still lack, once no load of it is under
    way. The newest import that is neither refused nor superseded is the *candidate*.
 7. A node that comes (back) with an older import than the one in force, or with none, gets that one, at any time.
-8. A load without a sign of life for `load_stall_s` counts as failed.
+8. A load without a sign of life for `load_stall_s` counts as failed, and so does one that is not over after
+   `load_s_max`: a node, or a peer that it downloads from, may show a little progress for ever.
+9. A node that serves an import which was never recorded here has it from somebody else: it is *strange*, and nothing
+   that it serves counts. No import is done while it is there. Nobody heals it in silence.
 """
 
 from __future__ import annotations
@@ -80,6 +83,7 @@ class RunningLoad:
     node: str
     import_id: int
     attempt: int
+    begun_at: float
     alive_at: float
     #: The node's stream began anew meanwhile: it may have started again with less than it says of the load.
     came_up: bool = False
@@ -108,6 +112,15 @@ class Rollout:
     def in_force(self) -> int:
         """The newest import that a node has taken; 0 before the first."""
         return self.places.in_force
+
+    @property
+    def strange(self) -> dict[str, int]:
+        """Nodes that serve an import which was never recorded, and which one (rule 9)."""
+        return {
+            node.node: node.import_id
+            for node in self.nodes.values()
+            if node.connected and node.import_id and node.import_id not in self.places
+        }
 
     def handle(self, event: RolloutEvent, now_s: float) -> list[RolloutAction]:
         """Takes one event; `now_s` in seconds, never less than before."""
@@ -148,7 +161,7 @@ class Rollout:
     def deadline_s(self) -> float | None:
         """When the load under way has stalled, or the next one may begin; None while nothing waits for time."""
         if self.load is not None:
-            return self.load.alive_at + self.settings.load_stall_s
+            return self._given_up_at(self.load)
         if self.recording is not None:
             return None
         times = [node.retry_at for node in self.nodes.values() if node.connected]
@@ -158,12 +171,19 @@ class Rollout:
 
     def _give_up_stalled(self, now_s: float) -> list[RolloutAction]:
         """Rule 8."""
-        load = self.load
-        if load is None or now_s < load.alive_at + self.settings.load_stall_s:
+        load, settings = self.load, self.settings
+        if load is None or now_s < self._given_up_at(load):
             return []
-        reason = f"no sign of life for {self.settings.load_stall_s:g} s"
+        stalled = now_s >= load.alive_at + settings.load_stall_s
+        reason = (
+            f"no sign of life for {settings.load_stall_s:g} s" if stalled else f"not over in {settings.load_s_max:g} s"
+        )
         failed = LoadFailed(load.node, load.attempt, reason, True)
         return [CancelLoad(load.node, load.import_id, load.attempt), *self._failed(failed, now_s)]
+
+    def _given_up_at(self, load: RunningLoad) -> float:
+        """Rule 8."""
+        return min(load.alive_at + self.settings.load_stall_s, load.begun_at + self.settings.load_s_max)
 
     # -- nodes and imports come
 
@@ -258,7 +278,7 @@ class Rollout:
             place = ImportPlace.SUPERSEDED if self.places.candidate > import_id else ImportPlace.ROLLING_OUT
             actions.append(self.places.move(import_id, place, f"{node.node} begins"))
         self._attempts += 1
-        self.load = RunningLoad(node.node, import_id, self._attempts, now_s)
+        self.load = RunningLoad(node.node, import_id, self._attempts, begun_at=now_s, alive_at=now_s)
         self.places.tell(f"load {self._attempts}: import {import_id} on {node.node}")
         sources = tuple(
             peer.node
@@ -293,7 +313,7 @@ class Rollout:
         if self.load is not None and self.load.import_id == import_id:
             return []
         connected = [node for node in self.nodes.values() if node.connected]
-        if not connected or any(node.import_id < import_id for node in connected):
+        if not connected or self.strange or any(node.import_id < import_id for node in connected):
             return []
         return [self.places.move(import_id, ImportPlace.DONE, "")]
 

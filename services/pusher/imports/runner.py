@@ -68,6 +68,8 @@ class RolloutRunner:
         self._names = names
         self._tell = tell
         self._load: tuple[int, asyncio.Task[None]] | None = None
+        #: Nodes of which the log says that what they serve was never given out here.
+        self._told_strange: dict[str, int] = {}
         #: States to be recorded, in order.
         self._records: asyncio.Queue[RecordPlace | RecordTaken] = asyncio.Queue()
 
@@ -81,6 +83,19 @@ class RolloutRunner:
     def handle(self, event: RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""
         self._perform(self.core.handle(event, time.monotonic()))
+        if (strange := self.core.strange) != self._told_strange:
+            self._tell_strange(strange)
+
+    def strange_by_name(self) -> dict[str, bool]:
+        """Of each node, whether it serves an import of somebody else."""
+        return {self._names.get(node, node): node in self.core.strange for node in self.core.nodes}
+
+    def _tell_strange(self, strange: dict[str, int]) -> None:
+        for node, import_id in strange.items():
+            if self._told_strange.get(node) != import_id:
+                name = self._names.get(node, node)
+                logger.error("%s serves import %d, which this pusher never gave to anybody", name, import_id)
+        self._told_strange = strange
 
     def heard(self, news: NodeStands | MembersChanged) -> None:
         """A node stands otherwise, or there are other nodes, or another primary."""

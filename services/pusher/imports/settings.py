@@ -20,6 +20,8 @@ class RolloutSettings(Settings, frozen=True, kw_only=True):
     canary_deaths_max: Count = 3
     #: A load that shows no progress for so long is given up, in seconds.
     load_stall_s: Seconds = 120.0
+    #: A load that is not over after so long is given up, whatever progress it shows, in seconds.
+    load_s_max: Seconds = 3_600.0
     #: First wait before a node whose load failed is asked again, in seconds; each further one is twice as long.
     load_backoff_initial_s: Seconds = 1.0
     #: Longest wait before a node whose load failed is asked again, in seconds.

@@ -17,7 +17,8 @@ import queue
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.database import connect, errors_told, prepare
-from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
+from services.pusher.log.disk.end_mark import EndMark, Promise, check_promise, check_there, read_mark
 from services.pusher.log.disk.statements import (
     FINDS,
     INSERTS,
@@ -35,6 +36,7 @@ from services.pusher.log.disk.statements import (
     NAMED,
     READ,
     READ_ROWS,
+    ROOM_BYTES,
     TIME_MARK_S,
     pieces,
 )
@@ -61,9 +63,6 @@ from services.shared.wire.record import RecordDamagedError, checksum, encode_fra
 
 logger = logging.getLogger(__name__)
 
-#: Some updates take so much.
-_ROOM_BYTES = 64 * 1024
-
 
 class SqliteLog(LogStore):
     """The log in `folder/log.db`.
@@ -84,17 +83,28 @@ class SqliteLog(LogStore):
     ) -> None:
         self.path = folder / "log.db"
         self.damage = KnownDamage()
+        self._told = partial(errors_told, self.path)
         self._settings = settings or LogSettings()
         self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         mark_path = folder / "log.end"
         promise = read_mark(mark_path)
-        if promise.position and not self.path.exists():
-            raise LogDamagedError(
-                f"{self.path} is gone, and updates up to {promise.position} were acknowledged: bring it back "
-                f"(fasttree log restore), or move {folder} away to begin a new log"
-            )
+        check_there(promise, self.path)
         with self._told():
             self._writer = connect(self.path, self._settings)
+        try:
+            self._open(folder, promise, mark_path, monotonic)
+        except BaseException:
+            self._writer.close()  # whoever tries again must not find it in use
+            raise
+        self._mark = EndMark(mark_path, self.log_id)
+        if self.vouched_for:
+            self._mark.write(self._ends.last)
+        self._checkpointer = WalCheckpointer(self.path)
+        self._checkpointer.start()
+
+    def _open(self, folder: Path, promise: Promise, mark_path: Path, monotonic: Callable[[], float]) -> None:
+        """Reads what the file says of itself, and holds it against what was promised."""
+        with self._told():
             prepare(self._writer, self.path)
             self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
             first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
@@ -112,15 +122,6 @@ class SqliteLog(LogStore):
             check_promise(promise, mark_path, self.path, self.log_id, self._ends.last)
         # The record that a new log begins with (position 1) is the pusher's own: nobody has a receipt for it.
         self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
-        self._mark = EndMark(mark_path, self.log_id)
-        if self.vouched_for:
-            self._mark.write(self._ends.last)
-        self._checkpointer = WalCheckpointer(self.path)
-        self._checkpointer.start()
-
-    def _told(self) -> AbstractContextManager[None]:
-        """Turns SQLite's errors into the store's."""
-        return errors_told(self.path)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -356,7 +357,7 @@ class SqliteLog(LogStore):
 
     def try_room(self) -> None:
         with self._transaction() as writer:
-            writer.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (_ROOM_BYTES,))
+            writer.execute("INSERT OR REPLACE INTO meta VALUES ('room', zeroblob(?))", (ROOM_BYTES,))
         with self._transaction() as writer:
             writer.execute("DELETE FROM meta WHERE name = 'room'")
 

@@ -139,6 +139,18 @@ def test_a_log_that_is_gone_is_not_begun_anew(tmp_path: Path) -> None:
         SqliteLog(tmp_path)
 
 
+@pytest.mark.parametrize("version", [0, 2])
+def test_an_sqlite_file_of_something_else_is_told_and_left_as_it_is(tmp_path: Path, version: int) -> None:
+    other = sqlite3.connect(tmp_path / "log.db")
+    other.executescript(f"CREATE TABLE invoices (number); PRAGMA user_version = {version};")
+    other.close()
+    with pytest.raises(LogDamagedError, match="is no log but an SQLite file of something else"):
+        SqliteLog(tmp_path)
+    other = sqlite3.connect(tmp_path / "log.db")
+    assert other.execute("SELECT name FROM sqlite_schema").fetchall() == [("invoices",)]
+    other.close()
+
+
 def test_a_file_that_is_no_log_is_told(tmp_path: Path) -> None:
     (tmp_path / "log.db").write_bytes(b"no database at all, but long enough to be looked at " * 100)
     with pytest.raises(LogDamagedError, match=r"log\.db"):

@@ -50,6 +50,7 @@ def state(core: Rollout, now_s: float) -> str:
     nodes = []
     for node in core.nodes.values():
         does = f"serves {node.import_id}" if node.connected else "away"
+        does += " of somebody else" if node.node in core.strange else ""
         role = ", primary" if node.node == core.primary else ""
         nodes.append(f"{node.node} {does}{role}{f' ({node.note})' if node.note else ''}")
     return "\n".join([first, *nodes])

@@ -40,6 +40,12 @@ def status(session: Session) -> None:
     if view is None and pusher is None:
         content["nodes"] = [_named_json(node) for node in session.endpoints().nodes]
     problems += map(_difference_text, content["differences"])
+    problems += [
+        f"{node.node} serves import {node.import_id}, which the pusher never gave: see docs/operations.md, "
+        "`An import of somebody else`"
+        for node in (pusher.nodes if pusher is not None else ())
+        if node.import_unknown
+    ]
     problems += [pusher.log_damage] if pusher is not None and pusher.log_damage else []
     if session.json:
         print_json({**content, "problems": problems})
@@ -66,13 +72,15 @@ async def _look(
 
 
 def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
-    end = pusher.log_end.position if pusher is not None else None
+    # A pusher that can't open its log says that, and no log.
+    end = pusher.log_end.position if pusher is not None and pusher.log_id else None
     progress = {node.node: node for node in pusher.nodes} if pusher is not None else {}
     nodes = [node_json(node, end) for node in view.nodes] if view is not None else []
     known = {node["node"] for node in nodes}
     nodes += [_streamed_json(node) for name, node in progress.items() if name not in known]
     for node in nodes:
         node["connected"] = progress[node["node"]].connected if node["node"] in progress else None
+        node["import_unknown"] = progress[node["node"]].import_unknown if node["node"] in progress else None
         node["note"] = progress[node["node"]].note if node["node"] in progress else node.get("halt_reason", "")
     return {
         "cluster": view.name if view is not None else pusher.cluster if pusher is not None else "",
@@ -200,7 +208,7 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
         title += f" · epoch {content['epoch']} · primary {content['primary'] or 'none'}"
         title += " · paused" if content["paused"] else ""
     if has_pusher:
-        title += f" · log at {content['log']['position']}"
+        title += f" · log at {content['log']['position']}" if content["log"]["log_id"] else " · no log"
     click.echo(title)
     columns = ["node", "role", "state", "epoch", "import", "position", "lag"]
     rows = []
@@ -217,7 +225,7 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
         if node.get("note"):
             mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
             click.echo(f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else ""))
-    if has_pusher and content["log"]["closed"]:
+    if has_pusher and content["log"]["closed"] and content["log"]["closed"] != content["log"]["damage"]:
         click.echo(f"no pushes are taken: {content['log']['closed']}")
     if has_pusher and (waits_for := content["log"]["rule_version_waits_for"]):
         versions = f"updates have the meaning of version {content['log']['rule_version']}"

@@ -73,10 +73,18 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
     Raises:
         LogStoreError: The file is of a newer version.
+        LogDamagedError: It is no log's.
     """
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise LogStoreError(f"{path} has version {version}, this program knows {SCHEMA_VERSION}: use a newer one")
+    # The tables and the version are written together: a file of some other program's gets nothing of ours.
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+    if not {"meta", "log"} <= tables if version else tables:
+        raise LogDamagedError(
+            f"{path} is no log but an SQLite file of something else: bring back a whole copy (fasttree log restore), "
+            "or move it away"
+        )
     if version == SCHEMA_VERSION:
         connection.executescript(_TABLES)  # writes nothing where they are there: a full disk can be opened
         return

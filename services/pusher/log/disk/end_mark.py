@@ -48,6 +48,15 @@ def read_mark(path: Path) -> Promise:
     return _decode(path.read_bytes()) if path.is_file() else _NONE
 
 
+def check_there(promise: Promise, path: Path) -> None:
+    """Raises LogDamagedError where updates were acknowledged, and there is no log at all."""
+    if promise.position and not path.exists():
+        raise LogDamagedError(
+            f"{path} is gone, and updates up to {promise.position} were acknowledged: bring it back "
+            f"(fasttree log restore), or move {path.parent} away to begin a new log"
+        )
+
+
 def check_promise(promise: Promise, mark_path: Path, path: Path, log_id: str, position: int) -> None:
     """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it.
 

@@ -19,6 +19,8 @@ READ_ROWS = 1000
 NAMED = "SELECT position, frame FROM log WHERE update_id BETWEEN ? AND ? ORDER BY position"
 TIME_MARK_S = 30.0
 KEEP_TIME_S = 600.0
+#: Some updates take so much.
+ROOM_BYTES = 64 * 1024
 #: How far the running time had come, by the newest mark or by what was kept since.
 KEPT_TIME = """
 SELECT max(kept) FROM (

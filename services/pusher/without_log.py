@@ -1,0 +1,190 @@
+"""The pusher while its log is damaged beyond opening: it takes nothing, says what is wrong to whoever asks, and begins
+as soon as somebody has brought a whole log back.
+
+One that just ended would leave the reason in its own log alone; who asks `fasttree status`, a probe or a monitor would
+learn no more than that nobody answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from fasttree.v1 import import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
+from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
+from services.pusher.settings import PusherSettings
+from services.shared.domain.addresses import address_of
+from services.shared.files.state_folder import lock_folder
+from services.shared.rules import RULE_VERSION
+from services.shared.serving.errors import FailedPreconditionError, UnavailableError
+from services.shared.serving.metrics import Metrics
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.process import StartupError
+from services.shared.serving.server import GrpcServer
+
+logger = logging.getLogger(__name__)
+
+#: How often the folder is looked at.
+LOOK_S = 1.0
+#: What a log is made of, beside its ids.
+_FILES = ("log.db", "log.db-wal", "log.end")
+
+_Seen = tuple[tuple[int, int, int], ...]
+
+
+class OpenLog(NamedTuple):
+    """A log, and the lock of its folder: to be closed once nothing more is done with the log."""
+
+    store: LogStore
+    lock: IO[str]
+
+
+async def open_log(
+    settings: PusherSettings, cluster: str, open_store: Callable[[], LogStore], look_s: float = LOOK_S
+) -> OpenLog:
+    """The log, at once or as soon as it is whole.
+
+    While it waits it does not have the folder: `fasttree log restore` may. It looks again when the log's files have
+    changed, and rest: a copy that is under way is none.
+
+    Raises:
+        StartupError: Another process has the folder, or the log can't be opened for another reason.
+        OSError: A port is taken.
+    """
+    folder = settings.state_path
+    tried = _seen(folder)
+    found = _try_open(folder, open_store)
+    if isinstance(found, OpenLog):
+        return found
+    logger.error("the log can't be opened: %s; waits for a whole one", found)
+    waiting = _Waiting(settings, cluster, found)
+    await waiting.start()
+    try:
+        while True:
+            seen = await _changed(folder, tried, look_s)
+            try:
+                found = _try_open(folder, open_store)
+            except StartupError as error:  # whoever brings it back has the folder yet
+                logger.info("%s", error)
+                continue
+            tried = seen
+            if isinstance(found, OpenLog):
+                logger.info("the log is whole again")
+                return found
+            logger.error("the log can't be opened: %s; waits for a whole one", found)
+            waiting.reason = found
+    finally:
+        await waiting.stop()
+
+
+def _try_open(folder: Path, open_store: Callable[[], LogStore]) -> OpenLog | str:
+    """The log, or what is wrong with it."""
+    lock = lock_folder(folder)
+    try:
+        return OpenLog(open_store(), lock)
+    except LogDamagedError as error:
+        lock.close()
+        return str(error)
+    except LogStoreError as error:
+        lock.close()
+        raise StartupError(str(error)) from error
+
+
+async def _changed(folder: Path, tried: _Seen, look_s: float) -> _Seen:
+    """The files once they are others than before the last try, and have been the same for two looks."""
+    last = tried
+    while True:
+        await asyncio.sleep(look_s)
+        now = _seen(folder)
+        if now == last != tried:
+            return now
+        last = now
+
+
+def _seen(folder: Path) -> _Seen:
+    found = [path.stat() for name in _FILES if (path := folder / name).exists()]
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)
+
+
+class _Waiting:
+    """What answers meanwhile, on both ports."""
+
+    def __init__(self, settings: PusherSettings, cluster: str, reason: str) -> None:
+        self.reason = reason
+        self._settings = settings
+        metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
+        metrics.gauge("log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: 1)
+        metrics.gauge("closed", "1: no pushes are taken: an alarm", lambda: 1)
+        self._http = OpsPort("pusher.http_port", metrics, {"/readyz": lambda: Verdict(False, self.reason)})
+        address = address_of(settings.listen_host, settings.port)
+        services: list[tuple[Any, Any]] = [
+            (pusher_pb2_grpc.add_PusherServiceServicer_to_server, _Servicer(cluster, lambda: self.reason)),
+            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, _NoFiles(lambda: self.reason)),
+        ]
+        names = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
+        self._server = GrpcServer(address, services, names, settings.serving, "pusher.port")
+
+    async def start(self) -> None:
+        await self._http.start(self._settings.listen_host, self._settings.http_port)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        await self._server.stop(0.0)
+        await self._http.stop()
+
+
+class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
+    """Says what is wrong, whatever it is asked."""
+
+    def __init__(self, cluster: str, reason: Callable[[], str]) -> None:
+        self._cluster, self._reason = cluster, reason
+        self._started_at = Timestamp()
+        self._started_at.GetCurrentTime()
+
+    async def GetPusher(self, request: Any, context: Any) -> pusher_pb2.GetPusherResponse:
+        return pusher_pb2.GetPusherResponse(
+            cluster=self._cluster,
+            started_at=self._started_at,
+            closed_reason=self._reason(),
+            log_damage=self._reason(),
+            known_rule_version=RULE_VERSION,
+        )
+
+    async def _refuse(self, request: Any, context: Any) -> None:
+        """Who would change something: somebody has to act first."""
+        raise FailedPreconditionError(self._reason(), reason="LOG_DAMAGED")
+
+    UploadImport: Any = _refuse
+    RollbackImport: Any = _refuse
+    GetImportProfile: Any = _refuse
+    SkipUpdate: Any = _refuse
+    AdoptLog: Any = _refuse
+
+    async def PushUpdates(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        await self._refuse(request_iterator, context)
+        yield
+
+    async def WatchImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """Who reads waits, as for a pusher that is down."""
+        _put_off(self._reason())
+        yield
+
+    ReadLog: Any = WatchImport
+
+
+class _NoFiles(import_source_pb2_grpc.ImportSourceServiceServicer):
+    def __init__(self, reason: Callable[[], str]) -> None:
+        self._reason = reason
+
+    async def DownloadImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        _put_off(self._reason())
+        yield
+
+
+def _put_off(reason: str) -> None:
+    raise UnavailableError(reason, reason="LOG_DAMAGED")
