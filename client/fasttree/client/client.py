@@ -9,6 +9,7 @@ async with Client.from_endpoints_file(Path(".demo/endpoints.json")) as client:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,6 +18,7 @@ import grpc
 
 from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.retries import Retries, with_retries
+from fasttree.client.calls.streams import promptly
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints
 from fasttree.client.errors import EndpointsError, call_error
@@ -128,8 +130,11 @@ class Client:
         )
         return answer.profile
 
-    def watch_import(self, import_id: int = 0, *, patience_s: float = 60.0) -> AsyncIterator[pusher_pb2.ImportStatus]:
-        """An import's rollout (0: the newest) until it is over."""
+    def watch_import(
+        self, import_id: int = 0, *, patience_s: float | None = None
+    ) -> AsyncIterator[pusher_pb2.ImportStatus]:
+        """An import's rollout (0: the newest) until it is over. Gives up after `patience_s` without a word; None:
+        `Retries.patience_s`, or 60."""
         return watch_import(self._pusher(), self._address("pusher"), import_id, self._retries, patience_s)
 
     async def rollback_import(self) -> types_pb2.ImportManifest:
@@ -179,12 +184,17 @@ class Client:
             raise call_error(error, "AdoptLog", address) from error
 
     async def read_log(self, first_position: int = 1, last_position: int = 0) -> AsyncIterator[treenode_pb2.LogRecord]:
-        """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError."""
+        """Log records in order; on and on where `last_position` is 0. Raises OutOfRangeError, DataLossError.
+
+        Records that there are have to come within the client's timeout; those that come one day are waited for.
+        """
         request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)
+        patient_s = self._retries.timeout_s if last_position else None
         try:
-            async for response in self._pusher().ReadLog(request):
-                for record in response.records:
-                    yield record
+            async with aclosing(promptly(self._pusher().ReadLog(request), patient_s, patient_s)) as responses:
+                async for response in responses:
+                    for record in response.records:
+                        yield record
         except grpc.aio.AioRpcError as error:
             raise call_error(error, "ReadLog", self._address("pusher")) from error
 

@@ -15,12 +15,16 @@ from pathlib import Path
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, may_retry
+from fasttree.client.calls.retries import Retries, Waits, may_retry, patience_s
+from fasttree.client.calls.streams import broken, promptly
 from fasttree.client.errors import FastTreeClientError, call_error
 from fasttree.client.files import open_regular
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 CHUNK_BYTES = 512 * 1024
+_PATIENCE_S = 60.0
+#: For the question what is there already.
+_ASK_S = 10.0
 
 #: An import whose rollout is over.
 FINAL_STATES = frozenset(
@@ -44,6 +48,9 @@ def upload_name(name: str) -> str:
     return "_" if fit in ("", ".", "..") else fit
 
 
+_Call = grpc.aio.StreamUnaryCall[pusher_pb2.UploadImportRequest, pusher_pb2.UploadImportResponse]
+
+
 class ImportFileError(FastTreeClientError):
     """The file can't be read, or changed while it was sent."""
 
@@ -63,8 +70,8 @@ class UploadOptions:
     profile: pusher_pb2.ImportProfile | None = None
     #: Instead of it, the name of one that is kept beside the pusher.
     profile_name: str = ""
-    #: How long to keep trying.
-    patience_s: float = 60.0
+    #: How long to keep trying, and to wait for the pusher to take the next chunk. None: `Retries.patience_s`, or 60.
+    patience_s: float | None = None
 
 
 class Upload:
@@ -84,6 +91,9 @@ class Upload:
         self._options = options
         self._progress = progress or (lambda sent_bytes, size_bytes: None)
         self._header = pusher_pb2.UploadImportHeader()
+        self._patience_s = _PATIENCE_S
+        #: The pusher took nothing of it for too long.
+        self._stalled = False
 
     async def run(self, retries: Retries) -> types_pb2.ImportManifest:
         """Uploads until the pusher has it whole. Raises a CallError, or ImportFileError.
@@ -93,11 +103,13 @@ class Upload:
         """
         self._header = await asyncio.to_thread(self._read_header)
         waits = Waits(retries)
-        deadline = time.monotonic() + self._options.patience_s
+        self._patience_s = patience_s(self._options.patience_s, retries, _PATIENCE_S)
+        deadline = time.monotonic() + self._patience_s
         newest_before: int | None = None
         while True:
+            ask_s = min(_ASK_S, max(deadline - time.monotonic(), 0.001))
             try:
-                imports = (await self._stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=10.0)).imports
+                imports = (await self._stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=ask_s)).imports
                 if newest_before is None:
                     newest_before = max((status.manifest.import_id for status in imports), default=0)
                 for status in imports:
@@ -138,6 +150,11 @@ class Upload:
         try:
             response: pusher_pb2.UploadImportResponse = await call
             return response.manifest
+        except asyncio.CancelledError:
+            if self._stalled:  # by our own cancel of the call
+                text = f"it took nothing of the file for {self._patience_s:g} s"
+                raise broken(text) from None
+            raise
         finally:
             failure = sender.exception() if sender.done() and not sender.cancelled() else None
             sender.cancel()
@@ -145,16 +162,24 @@ class Upload:
             if isinstance(failure, ImportFileError):
                 raise failure
 
-    async def _send(
-        self, call: grpc.aio.StreamUnaryCall[pusher_pb2.UploadImportRequest, pusher_pb2.UploadImportResponse]
-    ) -> None:
+    async def _write(self, call: _Call, message: pusher_pb2.UploadImportRequest) -> None:
+        """Ends the call where the pusher takes nothing of it for too long."""
         try:
-            await call.write(pusher_pb2.UploadImportRequest(header=self._header))
+            async with asyncio.timeout(self._patience_s):
+                await call.write(message)
+        except TimeoutError:
+            self._stalled = True
+            call.cancel()
+            raise asyncio.InvalidStateError from None
+
+    async def _send(self, call: _Call) -> None:
+        try:
+            await self._write(call, pusher_pb2.UploadImportRequest(header=self._header))
             with open_regular(self._path) as file:
                 offset = 0
                 while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
                     chunk = types_pb2.Chunk(offset=offset, data=data, crc32=zlib.crc32(data))
-                    await call.write(pusher_pb2.UploadImportRequest(chunk=chunk))
+                    await self._write(call, pusher_pb2.UploadImportRequest(chunk=chunk))
                     offset += len(data)
                     self._progress(offset, self._header.size_bytes)
             await call.done_writing()
@@ -166,23 +191,29 @@ class Upload:
 
 
 async def watch_import(
-    stub: pusher_pb2_grpc.PusherServiceAsyncStub, address: str, import_id: int, retries: Retries, patience_s: float
+    stub: pusher_pb2_grpc.PusherServiceAsyncStub,
+    address: str,
+    import_id: int,
+    retries: Retries,
+    asked_s: float | None,
 ) -> AsyncIterator[pusher_pb2.ImportStatus]:
-    """An import's progress until its rollout is over. A broken stream is opened again; gives up after `patience_s`
-    without a word (CallError)."""
+    """An import's progress until its rollout is over. A broken stream is opened again; gives up after `asked_s` (None:
+    the client's patience) without a word (CallError). Each stream's first word is due at once, the others when there is
+    news."""
     waits = Waits(retries)
+    patient_s = patience_s(asked_s, retries, _PATIENCE_S)
     heard_at = time.monotonic()
     while True:
         call = stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id))
         try:
-            async for response in call:
+            async for response in promptly(call, max(heard_at + patient_s - time.monotonic(), 0.001)):
                 heard_at = time.monotonic()
                 waits.reset()
                 yield response.status
                 if response.status.state in FINAL_STATES:
                     return
         except grpc.aio.AioRpcError as error:
-            if not may_retry(error) or time.monotonic() - heard_at > patience_s:
+            if not may_retry(error) or time.monotonic() - heard_at > patient_s:
                 raise call_error(error, "WatchImport", address) from error
         finally:
             call.cancel()

@@ -16,13 +16,15 @@ from itertools import islice
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, may_retry
+from fasttree.client.calls.retries import Retries, Waits, may_retry, patience_s
+from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 #: The API's limit.
 MESSAGE_UPDATES_MAX = 1_000
+_PATIENCE_S = 30.0
 
 Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
 
@@ -37,8 +39,9 @@ class PushOptions:
     batch_updates_max: int = 500
     #: Most updates without a receipt.
     window_updates: int = 5_000
-    #: Gives up when no receipt has come, or the pusher could not be reached, for so long.
-    patience_s: float = 30.0
+    #: Gives up when no receipt has come, or the pusher could not be reached, for so long. None: as `Retries` say, or
+    #: 30.
+    patience_s: float | None = None
     #: Messages leave at most so often, unless one is full; what comes meanwhile goes together. The first one after a
     #: pause leaves at once.
     message_interval_s: float = 0.002
@@ -111,6 +114,7 @@ class Push:
         self._stub = stub
         self._address = address
         self._options = options
+        self._patience_s = patience_s(options.patience_s, retries, _PATIENCE_S)
         self._batch_updates_max = min(options.batch_updates_max, MESSAGE_UPDATES_MAX)
         self._source = _Source(updates, self._batch_updates_max)
         self._waits = Waits(retries)
@@ -120,6 +124,8 @@ class Push:
         #: When the last receipt came, or the first update after a pause went out.
         self._progress_at = time.monotonic()
         self._gave_up = False
+        #: The end was said on the present stream.
+        self._all_sent = False
         #: Since when no stream has brought anything; None while one does.
         self._failing_since: float | None = None
 
@@ -146,7 +152,7 @@ class Push:
         if self._failing_since is None:
             self._failing_since = now
         # Of a pusher that owes nothing, too: one that can't be reached is given up after the same time.
-        left_s = self._options.patience_s - max(self._silent_s(), now - self._failing_since)
+        left_s = self._patience_s - max(self._silent_s(), now - self._failing_since)
         if not retryable or left_s <= 0:
             failure: CallError = call_error(error, "PushUpdates", self._address)
             failure.message += (
@@ -158,7 +164,7 @@ class Push:
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._stub.PushUpdates()
-        self._gave_up = False
+        self._gave_up = self._all_sent = False
         sender, watcher = asyncio.create_task(self._send(call)), asyncio.create_task(self._watch(call))
         try:
             while isinstance(response := await self._read(call), pusher_pb2.PushUpdatesResponse):
@@ -172,7 +178,7 @@ class Push:
                     yield receipt
             await asyncio.wait({sender}, timeout=1.0)
             if self._unacknowledged or not sender.done():
-                raise _broken("the pusher ended the stream before the last receipt")
+                raise broken("the pusher ended the stream before the last receipt")
         finally:
             for task in (sender, watcher):
                 task.cancel()
@@ -186,21 +192,21 @@ class Push:
         except (asyncio.CancelledError, grpc.aio.AioRpcError):
             # The watcher's cancel of the call shows here as our own.
             if self._gave_up:
-                raise _broken(f"no receipt for {self._options.patience_s:g} s") from None
+                raise broken(f"no receipt for {self._patience_s:g} s") from None
             raise
 
     async def _watch(self, call: _Call) -> None:
-        """A pusher that owes receipts and stays silent too long counts as gone."""
+        """A pusher that owes receipts, or the stream's end, and stays silent too long counts as gone."""
         silent_s = 0.0
-        while silent_s <= self._options.patience_s:
-            await asyncio.sleep(self._options.patience_s / 4)
+        while silent_s <= self._patience_s:
+            await asyncio.sleep(self._patience_s / 4)
             silent_s = self._silent_s()
         self._gave_up = True
         call.cancel()
 
     def _silent_s(self) -> float:
-        """How long the pusher has owed a receipt. Waiting for the caller's next update is not its silence."""
-        return time.monotonic() - self._progress_at if self._unacknowledged else 0.0
+        """How long the pusher has owed a receipt, or the end. Waiting for the caller's updates is not its silence."""
+        return time.monotonic() - self._progress_at if self._unacknowledged or self._all_sent else 0.0
 
     def _check_next(self, receipt: pusher_pb2.Receipt) -> None:
         expected = self._unacknowledged[0].update_id if self._unacknowledged else "none"
@@ -223,6 +229,9 @@ class Push:
                 due_s = await self._pace(due_s)
                 batch = await self._source.batch(window_left)
                 if not batch:
+                    if not self._unacknowledged:
+                        self._progress_at = time.monotonic()
+                    self._all_sent = True
                     await call.done_writing()
                     return
                 if not self._unacknowledged:
@@ -245,7 +254,3 @@ class Push:
 
 
 _Call = grpc.aio.StreamStreamCall[pusher_pb2.PushUpdatesRequest, pusher_pb2.PushUpdatesResponse]
-
-
-def _broken(details: str) -> grpc.aio.AioRpcError:
-    return grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), details=details)

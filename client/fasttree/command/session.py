@@ -60,8 +60,9 @@ class Session:
         return Path(named) if named else self._default_place()
 
     def client(self, *, timeout_s: float | None = None) -> Client:
-        """A client of that cluster."""
-        return Client(self.endpoints(), retries=Retries(timeout_s=timeout_s or self.timeout_s))
+        """A client of that cluster, whose calls and streams all mean the same by a time-out."""
+        patient_s = timeout_s or self.timeout_s
+        return Client(self.endpoints(), retries=Retries(timeout_s=patient_s, patience_s=patient_s))
 
     @staticmethod
     def _default_place() -> Path:

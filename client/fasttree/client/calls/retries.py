@@ -32,10 +32,18 @@ class Retries:
 
     #: For a call with all its attempts.
     timeout_s: float = 10.0
+    #: Of pushes, uploads and watches whose options don't say: given up when nothing came, or nobody was to be had,
+    #: for so long. None: 30 s for a push, 60 s for the others.
+    patience_s: float | None = None
     #: First wait.
     wait_s: float = 0.02
     #: Longest wait.
     wait_s_max: float = 1.0
+
+
+def patience_s(asked_s: float | None, retries: Retries, own_s: float) -> float:
+    """How patient a push, an upload or a watch is: as its options say, or the client's, or as it is by itself."""
+    return next(each for each in (asked_s, retries.patience_s, own_s) if each is not None)
 
 
 def may_retry(error: grpc.aio.AioRpcError) -> bool:

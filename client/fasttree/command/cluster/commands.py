@@ -344,8 +344,10 @@ async def _events(client: Client, first_position: int | None) -> AsyncGenerator[
         except Exception as error:
             await queue.put(error)
 
+    # Who is not there at the beginning is told; who goes later is waited for.
+    end = (await client.get_pusher()).log_end
     if first_position is None:
-        first_position = (await client.get_pusher()).log_end.position + 1
+        first_position = end.position + 1
     tasks = [
         asyncio.create_task(pump(_update_events(client, first_position))),
         asyncio.create_task(pump(_cluster_events(client))),

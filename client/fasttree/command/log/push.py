@@ -74,7 +74,7 @@ def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | N
     rows = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",") if as_csv else None
     lines, count = Lines(source, rows), Count()
     try:
-        run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack], patience_s=session.timeout_s)))
+        run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack])))
     except KeyboardInterrupt:
         click.echo(
             f"interrupted; {count.text()}; what has no receipt may be pushed again, nothing counts twice", err=True
