@@ -172,7 +172,7 @@ class ReportCalls:
         mapped = map_state(self._keeper.files.check(state))
         tree = tree_over(mapped.meta, mapped.arrays, state.period)
         found, label = (tree.import_id, tree.position, tree.digest), mapped.label
-        if found != (label["import_id"], label["position"], label["digest"]):
+        if found != tuple(label.get(name) for name in ("import_id", "position", "digest")):
             raise StateError(f"it holds (import, position, digest) {found}, its label says otherwise")
         return ReportServicer(ClosedView(self._node, tree, state.period, self._gate), like=self._live)
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import msgspec
+
 from services.shared.files.durable import (
     PART,
     discard,
@@ -45,6 +47,18 @@ class KeptFile:
     state: Kept
     digest: int
     size_bytes: int
+
+
+class _Label(msgspec.Struct, frozen=True):
+    """What `label_of` wrote."""
+
+    cluster: str
+    log_id: str
+    period: str
+    import_id: int
+    position: int
+    replayed: bool
+    digest: int
 
 
 def label_of(state: Kept, cluster: str, digest: int, written_at_s: int) -> dict[str, Any]:
@@ -90,27 +104,24 @@ class PeriodFiles:
         for path in sorted(self._folder.glob("*" + SUFFIX)):
             try:
                 found.append(self.described(path))
-            except (StateDamagedError, OSError, ValueError, KeyError) as error:
+            except (StateDamagedError, OSError) as error:
                 logger.error("%s is set aside: %s", path.name, error)
                 self.set_aside(path, str(error))
         return found
 
     def described(self, path: Path) -> KeptFile:
-        """What a file's header says. Raises StateDamagedError, ValueError, KeyError, OSError where it is of no use."""
-        label = read_label(path)
-        state = Kept(
-            str(label["log_id"]),
-            str(label["period"]),
-            int(label["import_id"]),
-            int(label["position"]),
-            bool(label["replayed"]),
-        )
-        if label["cluster"] != self._cluster:
-            raise StateDamagedError(f"it is of cluster {label['cluster']}, not {self._cluster}")
+        """What a file's header says. Raises StateDamagedError, OSError where it is of no use."""
+        try:
+            label = msgspec.convert(read_label(path), _Label)
+        except msgspec.ValidationError as error:
+            raise StateDamagedError(f"its label is odd: {error}") from error
+        state = Kept(label.log_id, label.period, label.import_id, label.position, label.replayed)
+        if label.cluster != self._cluster:
+            raise StateDamagedError(f"it is of cluster {label.cluster}, not {self._cluster}")
         named = self.path_of(state)
         if _NAME.fullmatch(named.name) is None or (path.suffix == SUFFIX and path != named):
             raise StateDamagedError(f"it holds period {state.period} at import {state.import_id}, {state.position}")
-        return KeptFile(state, int(label["digest"]), path.stat().st_size)
+        return KeptFile(state, label.digest, path.stat().st_size)
 
     def take(self, part: Path, state: Kept) -> KeptFile:
         """Gives a whole file, its bytes on disk and checked, its name."""

@@ -16,11 +16,11 @@ from services.shared.wire.record import RecordDamagedError
 from services.treenode.node.runner import NodeRunner
 from services.treenode.replication.applying import Replayer
 from services.treenode.replication.pusher_log import PusherLog
-from services.treenode.snapshots.saving import last_record, restore_tree
+from services.treenode.snapshots.saving import restore_tree
 from services.treenode.snapshots.state_file import StateDamagedError, read_label, read_meta, read_state
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree, UpdateFailedError
-from services.treenode.tree.state import rules_from_meta
+from services.treenode.tree.state import rules_of_state
 
 #: A log that gives nothing for so long, in seconds, is not waited for.
 LOG_SILENCE_S = 10.0
@@ -70,12 +70,12 @@ class Rebuilding:
         sequence = self._node.core.sequence
         for snapshot in self._snapshots.all():
             label = read_label(snapshot.path)
-            if (label["log_id"], label["import_id"]) != (sequence.log_id, sequence.import_id):
+            if (label.get("log_id"), label.get("import_id")) != (sequence.log_id, sequence.import_id):
                 continue
-            if set(periods) <= set(rules_from_meta(read_meta(snapshot.path))[0].sealed_periods):
+            if set(periods) <= set(rules_of_state(read_meta(snapshot.path)).sealed_periods):
                 continue
-            state = read_state(snapshot.path)
-            return restore_tree(state), tuple(label["carried_positions"]), last_record(label)
+            tree, told = restore_tree(read_state(snapshot.path))
+            return tree, told.carried_positions, told.last_record
         is_whole = sequence.import_id == 0 and sequence.log_end is not None and sequence.log_end.first_position == 1
         return (Tree.empty(self._node.founding_rules), (), (0, 0)) if is_whole else None
 

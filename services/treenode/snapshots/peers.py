@@ -32,7 +32,7 @@ from services.treenode.node.search import (
     StopSearch,
 )
 from services.treenode.replication.build_runner import BuildRunner
-from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
+from services.treenode.snapshots.saving import Label, SnapshotWriter, restore_tree
 from services.treenode.snapshots.state_file import StateDamagedError, read_state
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree
@@ -196,19 +196,33 @@ class Peers:
 
     async def _take(self, search: int, part: Path) -> None:
         node = self._node
-        state = await asyncio.to_thread(read_state, part)
-        label = state.label
-        if label["cluster"] != node.cluster.name:
-            raise PeerUnfitError(f"its snapshot is of cluster {label['cluster']}")
-        tree = await asyncio.to_thread(restore_tree, state)
-        snapshot = PeerSnapshot(label["log_id"], tree.import_id, tree.position)
-        build = SnapshotBuild(node, self._pusher_address(), tree, last_record(label))
-        outcome = await build.run(SnapshotRead(search, build.number, snapshot, tuple(label["carried_positions"])))
+        tree, label = await asyncio.to_thread(read_of_peer, part, node.cluster.name)
+        snapshot = PeerSnapshot(label.log_id, tree.import_id, tree.position)
+        build = SnapshotBuild(node, self._pusher_address(), tree, label.last_record)
+        outcome = await build.run(SnapshotRead(search, build.number, snapshot, label.carried_positions))
         if isinstance(outcome, Taken):
             await asyncio.to_thread(self._store.take, part, snapshot.import_id, snapshot.position)
             await asyncio.to_thread(self._store.set_others_aside, snapshot.log_id)
             self._writer.restored(snapshot.log_id, snapshot.import_id, snapshot.position)
             logger.info("starts from a peer's snapshot: import %d, position %d", snapshot.import_id, snapshot.position)
+
+
+def read_of_peer(part: Path, cluster: str) -> tuple[Tree, Label]:
+    """What a peer sent. Blocks.
+
+    Raises:
+        PeerUnfitError, StateDamagedError, StateError: It is nothing to start from.
+    """
+    try:
+        state = read_state(part)
+        if (its := state.label.get("cluster")) != cluster:
+            raise PeerUnfitError(f"its snapshot is of cluster {its}")
+        return restore_tree(state)
+    except (PeerUnfitError, StateDamagedError, StateError, OSError):
+        raise
+    except Exception as error:  # whatever a reader makes of a peer's bytes: another one is asked, and this node goes on
+        logger.exception("a peer's snapshot can't be read")
+        raise PeerUnfitError(f"its snapshot can't be read: {error!r}") from error
 
 
 class SnapshotBuild(BuildRunner):

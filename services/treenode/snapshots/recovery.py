@@ -21,7 +21,7 @@ from services.treenode.node.sequence_events import (
 from services.treenode.node.tree_in_force import TreeInForce
 from services.treenode.replication.applying import Replayer, halt_of
 from services.treenode.replication.pusher_log import PusherLog
-from services.treenode.snapshots.saving import last_record, restore_tree
+from services.treenode.snapshots.saving import restore_tree
 from services.treenode.snapshots.state_file import StateFile
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError, Tree, UpdateFailedError
@@ -47,7 +47,7 @@ class Recovery:
         while True:
             try:
                 restored = await asyncio.to_thread(self._restored)
-            except (ValueError, KeyError, IndexError, TypeError, StateError) as error:
+            except StateError as error:
                 logger.error("the newest snapshot can't be read: %s", error)
                 return None
             if restored is None or restored.tree.position >= halt.before:
@@ -74,11 +74,12 @@ class Recovery:
             sequence = self._node.core.sequence
             is_whole = sequence.import_id == 0 and sequence.log_end is not None and sequence.log_end.first_position == 1
             return TreeInForce(Tree.empty(self._node.founding_rules), (0, 0)) if is_whole else None
-        return TreeInForce(restore_tree(state), last_record(state.label), tuple(state.label["carried_positions"]))
+        tree, label = restore_tree(state)
+        return TreeInForce(tree, label.last_record, label.carried_positions)
 
     def _fits(self, state: StateFile) -> bool:
         sequence, label = self._node.core.sequence, state.label
-        return (label["log_id"], label["import_id"]) == (sequence.log_id, sequence.import_id)
+        return (label.get("log_id"), label.get("import_id")) == (sequence.log_id, sequence.import_id)
 
     async def _replay(self, replayer: Replayer, last_position: int) -> None:
         """Brings the tree up to there, or to where the log can't be read. Raises UpdateFailedError."""

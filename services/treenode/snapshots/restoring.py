@@ -8,7 +8,7 @@ import logging
 from services.treenode.node.cutover_events import LoadBegun, LoadFailed
 from services.treenode.node.runner import NodeRunner
 from services.treenode.snapshots.early_read import EarlyRead
-from services.treenode.snapshots.saving import SnapshotWriter, last_record, restore_tree
+from services.treenode.snapshots.saving import SnapshotWriter, restore_tree
 from services.treenode.snapshots.store import SnapshotStore
 from services.treenode.tree import StateError
 
@@ -24,17 +24,16 @@ async def restore(node: NodeRunner, store: SnapshotStore, writer: SnapshotWriter
         if state is None:
             node.handle(LoadFailed("it has no snapshot that is good"))
             return
-        label = state.label
         try:
-            tree = await asyncio.to_thread(restore_tree, state)
-        except (ValueError, KeyError, IndexError, TypeError, StateError) as error:
-            snapshot = store.find(label["import_id"], label["position"])
+            tree, label = await asyncio.to_thread(restore_tree, state)
+        except StateError as error:
+            snapshot = store.find(state.label["import_id"], state.label["position"])
             logger.error("a snapshot is set aside: %s", error)
             node.handle(LoadFailed(str(error)))
             if snapshot is not None:
                 await asyncio.to_thread(store.set_aside, snapshot, str(error))
             continue
-        node.restore(tree, label["log_id"], last_record(label), tuple(label["carried_positions"]))
-        writer.restored(label["log_id"], tree.import_id, tree.position)
+        node.restore(tree, label.log_id, label.last_record, label.carried_positions)
+        writer.restored(label.log_id, tree.import_id, tree.position)
         logger.info("starts from its snapshot: import %d, position %d", tree.import_id, tree.position)
         return

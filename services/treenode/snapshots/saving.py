@@ -8,6 +8,8 @@ import os
 import time
 from typing import Any
 
+import msgspec
+
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import open_new
 from services.shared.files.threads import in_thread
@@ -15,7 +17,7 @@ from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.background_write import BackgroundWrite
 from services.treenode.snapshots.state_file import StateFile, StateLayout
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
-from services.treenode.tree import Tree
+from services.treenode.tree import StateError, Tree
 
 CHECK_INTERVAL_S = 1.0
 WRITE_TIMEOUT_S = 1_800.0
@@ -148,22 +150,32 @@ class SnapshotWriter:
         }
 
 
-def last_record(label: dict[str, Any]) -> tuple[int, int]:
-    """Position and checksum of the newest record that is known to be in a snapshot; (0, 0): none."""
-    position, checksum = label.get("last_record", (0, 0))
-    return int(position), int(checksum)
+class Label(msgspec.Struct, frozen=True):
+    """What a snapshot says of itself; see `SnapshotWriter`."""
+
+    cluster: str
+    log_id: str
+    import_id: int
+    position: int
+    digest: int
+    carried_positions: tuple[int, ...]
+    #: Position and checksum of the newest record that is known to be in it; (0, 0): none.
+    last_record: tuple[int, int] = (0, 0)
 
 
-def restore_tree(state: StateFile) -> Tree:
-    """The tree of a snapshot. Blocks: run it in a thread.
+def restore_tree(state: StateFile) -> tuple[Tree, Label]:
+    """The tree of a snapshot, and what it says of itself. Blocks: run it in a thread.
 
     Raises:
-        ValueError: The tree is not the one that the label speaks of.
+        StateError: It is none, or not the one that the label speaks of.
     """
+    try:
+        label = msgspec.convert(state.label, Label)
+    except msgspec.ValidationError as error:
+        raise StateError(f"the snapshot's label is odd: {error}") from error
     tree = Tree.from_state(state.meta, state.arrays)
-    label = state.label
     found = (tree.import_id, tree.position, tree.digest)
-    wanted = (label["import_id"], label["position"], label["digest"])
+    wanted = (label.import_id, label.position, label.digest)
     if found != wanted:
-        raise ValueError(f"the snapshot holds (import, position, digest) {found}, its label says {wanted}")
-    return tree
+        raise StateError(f"the snapshot holds (import, position, digest) {found}, its label says {wanted}")
+    return tree, label

@@ -13,6 +13,7 @@ good, and nothing is allocated that the file's own length does not account for.
 from __future__ import annotations
 
 import json
+import math
 import mmap
 import os
 import struct
@@ -20,8 +21,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -50,6 +52,38 @@ class StateDamagedError(Exception):
     """A file that does not hold what was written. The text says what is wrong with it."""
 
 
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+
+
+class _Array(msgspec.Struct, frozen=True):
+    """An array in a header. Numbers and bytes alone: what would be an object when it is read is none."""
+
+    name: str
+    dtype: Annotated[str, msgspec.Meta(pattern=r"\A[<|][biufS][1-9][0-9]{0,3}\Z")]
+    shape: Annotated[list[_Count], msgspec.Meta(max_length=4)]
+    offset: _Count
+    crc32: _Count
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """A header, as far as it is this file's to know."""
+
+    label: dict[str, Any]
+    meta: dict[str, Any]
+    arrays: Annotated[list[_Array], msgspec.Meta(max_length=ARRAYS_MAX)]
+
+
+class _Growth(msgspec.Struct, frozen=True):
+    """What `meta` says of the arrays' capacity; see `StateFile`."""
+
+    growing: dict[str, Annotated[int, msgspec.Meta(ge=0, le=3)]] = {}
+    room: _Count = 0
+    spare: dict[str, _Count] = {}
+
+
+_Of = TypeVar("_Of", _Header, _Growth)
+
+
 class StateFile(NamedTuple):
     """What a state file holds."""
 
@@ -73,12 +107,11 @@ class StateLayout:
     """
 
     def __init__(self, arrays: Mapping[str, AnyArray]) -> None:
-        self._entries: list[dict[str, Any]] = []
+        self._entries: list[_Array] = []
         self.pieces: list[tuple[AnyArray, int]] = []
         offset = ALIGNMENT_BYTES
         for name, array in arrays.items():
-            entry = {"name": name, "dtype": array.dtype.str, "shape": list(array.shape), "offset": offset}
-            self._entries.append(entry)
+            self._entries.append(_Array(name, array.dtype.str, list(array.shape), offset, crc32=0))
             place = offset
             for piece in _contiguous(array):
                 self.pieces.append((piece, place))
@@ -98,7 +131,8 @@ class StateLayout:
 
         The checksums are of what the file has now, so they are good for every later reader.
         """
-        entries = [{**entry, "crc32": _checksum(descriptor, entry)} for entry in self._entries]
+        summed = [msgspec.structs.replace(entry, crc32=_checksum(descriptor, entry)) for entry in self._entries]
+        entries = msgspec.to_builtins(summed)
         header = json.dumps({"label": label, "meta": meta, "arrays": entries}).encode()
         _write_all(descriptor, header, self.header_offset)
         size_bytes = self.header_offset + len(header)
@@ -111,13 +145,13 @@ class StateLayout:
         return size_bytes
 
 
-def _checksum(descriptor: int, entry: Mapping[str, Any]) -> int:
-    offset, left_bytes, crc = entry["offset"], _size_bytes(entry), 0
+def _checksum(descriptor: int, entry: _Array) -> int:
+    offset, left_bytes, crc = entry.offset, _size_bytes(entry), 0
     buffer = memoryview(bytearray(min(PIECE_BYTES, left_bytes)))
     while left_bytes:
         part = buffer[: min(PIECE_BYTES, left_bytes)]
         if not _read_into(descriptor, part, offset):
-            raise OSError(f"array {entry['name']} was not written whole")
+            raise OSError(f"array {entry.name} was not written whole")
         crc = zlib.crc32(part, crc)
         offset += len(part)
         left_bytes -= len(part)
@@ -141,15 +175,13 @@ def read_label(path: Path) -> dict[str, Any]:
         OSError: The disk.
     """
     with path.open("rb", buffering=0) as file:
-        label: dict[str, Any] = _read_header(file.fileno(), path)[0]["label"]
-    return label
+        return _read_header(file.fileno(), path)[0].label
 
 
 def read_meta(path: Path) -> dict[str, Any]:
     """What the engine said about the state; checks the header only. Raises as `read_label`."""
     with path.open("rb", buffering=0) as file:
-        meta: dict[str, Any] = _read_header(file.fileno(), path)[0]["meta"]
-    return meta
+        return _read_header(file.fileno(), path)[0].meta
 
 
 def check_state(path: Path) -> None:
@@ -161,7 +193,7 @@ def check_state(path: Path) -> None:
     """
     with path.open("rb", buffering=0) as file:
         header, header_offset = _read_header(file.fileno(), path)
-        entries = _checked_places(header["arrays"], header_offset, path)
+        entries = _checked_places(header.arrays, header_offset, path)
         with ThreadPoolExecutor(at_most_processors(READER_THREADS), thread_name_prefix="check-state") as pool:
             for check in [pool.submit(_check_array, file.fileno(), entry, path) for entry in entries]:
                 check.result()
@@ -177,15 +209,14 @@ def map_state(path: Path) -> StateFile:
     """
     with path.open("rb", buffering=0) as file:
         header, header_offset = _read_header(file.fileno(), path)
-        entries = _checked_places(header["arrays"], header_offset, path)
+        entries = _checked_places(header.arrays, header_offset, path)
         # Private, yet writable: kernels are compiled for arrays that are.
         memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     memory.madvise(mmap.MADV_WILLNEED)
     arrays: dict[str, AnyArray] = {
-        entry["name"]: np.ndarray(tuple(entry["shape"]), np.dtype(entry["dtype"]), memory, entry["offset"])
-        for entry in entries
+        entry.name: np.ndarray(tuple(entry.shape), np.dtype(entry.dtype), memory, entry.offset) for entry in entries
     }
-    return StateFile(header["label"], header["meta"], arrays)
+    return StateFile(header.label, header.meta, arrays)
 
 
 def read_state(path: Path) -> StateFile:
@@ -197,15 +228,14 @@ def read_state(path: Path) -> StateFile:
     """
     with path.open("rb", buffering=0) as file:
         header, header_offset = _read_header(file.fileno(), path)
-        entries = header["arrays"]
-        arrays = _allocate(entries, header["meta"], header_offset, path)
+        arrays = _allocate(header, header_offset, path)
         # The largest first: both threads are done at about the same time.
-        entries = sorted(entries, key=_size_bytes, reverse=True)
+        entries = sorted(header.arrays, key=_size_bytes, reverse=True)
         with ThreadPoolExecutor(at_most_processors(READER_THREADS), thread_name_prefix="read-state") as pool:
-            reads = [pool.submit(_read_array, file.fileno(), arrays[entry["name"]], entry, path) for entry in entries]
+            reads = [pool.submit(_read_array, file.fileno(), arrays[entry.name], entry, path) for entry in entries]
             for read in reads:
                 read.result()
-    return StateFile(header["label"], header["meta"], arrays)
+    return StateFile(header.label, header.meta, arrays)
 
 
 def _aligned(offset: int) -> int:
@@ -222,11 +252,8 @@ def _contiguous(array: AnyArray) -> Iterator[AnyArray]:
         yield np.ascontiguousarray(array)
 
 
-def _size_bytes(entry: Mapping[str, Any]) -> int:
-    size_bytes = int(np.dtype(entry["dtype"]).itemsize)
-    for length in entry["shape"]:
-        size_bytes *= int(length)
-    return size_bytes
+def _size_bytes(entry: _Array) -> int:
+    return int(np.dtype(entry.dtype).itemsize) * math.prod(entry.shape)
 
 
 def _parts(array: AnyArray, part_bytes: int = PIECE_BYTES) -> Iterator[memoryview]:
@@ -245,7 +272,7 @@ def _write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
         offset += count
 
 
-def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
+def _read_header(descriptor: int, path: Path) -> tuple[_Header, int]:
     """The header, and where it begins."""
     size_bytes = os.fstat(descriptor).st_size
     prefix = os.pread(descriptor, _PREFIX.size, 0)
@@ -261,44 +288,46 @@ def _read_header(descriptor: int, path: Path) -> tuple[dict[str, Any], int]:
     text = bytearray(length)
     if not _read_into(descriptor, memoryview(text), offset) or zlib.crc32(text) != crc:
         raise StateDamagedError(f"{path.name}: the header's checksum is wrong")
-    header: dict[str, Any] = json.loads(bytes(text))
-    return header, offset
+    try:
+        return msgspec.json.decode(text, type=_Header), offset
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StateDamagedError(f"{path.name}: the header is none: {error}") from error
 
 
-def _checked_places(entries: list[dict[str, Any]], header_offset: int, path: Path) -> list[dict[str, Any]]:
-    """The entries, which must name exactly what the file has before its header."""
-    if len(entries) > ARRAYS_MAX:
-        raise StateDamagedError(f"{path.name}: {len(entries)} arrays, {ARRAYS_MAX} at most are read")
+def _checked_places(entries: list[_Array], header_offset: int, path: Path) -> list[_Array]:
+    """The entries, which must name exactly what the file has before its header, each once."""
     offset = ALIGNMENT_BYTES
     for entry in entries:
-        size_bytes = _size_bytes(entry)
-        if np.dtype(entry["dtype"]).hasobject or entry["offset"] != offset or size_bytes < 0:
-            raise StateDamagedError(f"{path.name}: array {entry['name']} is not where it should be")
-        offset = _aligned(offset + size_bytes)
+        if entry.offset != offset:
+            raise StateDamagedError(f"{path.name}: array {entry.name} is not where it should be")
+        offset = _aligned(offset + _size_bytes(entry))
+    if len({entry.name for entry in entries}) < len(entries):
+        raise StateDamagedError(f"{path.name} has two arrays of one name")
     if offset != header_offset:
         raise StateDamagedError(f"{path.name} has arrays up to {header_offset}, its header names them up to {offset}")
     return entries
 
 
-def _allocate(
-    entries: list[dict[str, Any]], meta: Mapping[str, Any], header_offset: int, path: Path
-) -> dict[str, AnyArray]:
+def _allocate(header: _Header, header_offset: int, path: Path) -> dict[str, AnyArray]:
     """Memory for the arrays, which must be exactly what the file has before its header."""
-    growing, capacity, spare = meta.get("growing", {}), meta.get("room", 0), meta.get("spare", {})
-    shapes = {}
-    for entry in _checked_places(entries, header_offset, path):
-        shapes[entry["name"]] = list(entry["shape"])
-        if entry["name"] in growing:
-            axis = growing[entry["name"]]
-            length = shapes[entry["name"]][axis]
-            if len(entry["shape"]) > 2 or not length <= capacity <= 2 * length + CAPACITY_MIN:
+    try:
+        growth = msgspec.convert(header.meta, _Growth)
+    except msgspec.ValidationError as error:
+        raise StateDamagedError(f"{path.name}: what it says of its arrays is odd: {error}") from error
+    shapes: dict[str, list[int]] = {}
+    for entry in _checked_places(header.arrays, header_offset, path):
+        shape, axis = list(entry.shape), growth.growing.get(entry.name)
+        if axis is not None:
+            length = shape[axis] if axis < len(shape) <= 2 else -1
+            if not 0 <= length <= growth.room <= 2 * length + CAPACITY_MIN:
                 raise StateDamagedError(
-                    f"{path.name}: array {entry['name']} has {length} and wants room for {capacity}"
+                    f"{path.name}: array {entry.name} has {length} and wants room for {growth.room}"
                 )
-            shapes[entry["name"]][axis] = capacity
+            shape[axis] = growth.room
+        shapes[entry.name] = shape
     return {
-        entry["name"]: _memory(shapes[entry["name"]], np.dtype(entry["dtype"]), spare.get(entry["name"], 0))
-        for entry in entries
+        entry.name: _memory(shapes[entry.name], np.dtype(entry.dtype), growth.spare.get(entry.name, 0))
+        for entry in header.arrays
     }
 
 
@@ -309,22 +338,22 @@ def _memory(shape: list[int], dtype: np.dtype[Any], rows: int) -> AnyArray:
     return np.zeros((rows, shape[1]), dtype)[: shape[0]]
 
 
-def _read_array(descriptor: int, array: AnyArray, entry: Mapping[str, Any], path: Path) -> None:
-    crc, offset = 0, int(entry["offset"])
-    held = array[tuple(slice(length) for length in entry["shape"])]
+def _read_array(descriptor: int, array: AnyArray, entry: _Array, path: Path) -> None:
+    crc, offset = 0, entry.offset
+    held = array[tuple(slice(length) for length in entry.shape)]
     for piece in _contiguous(held):
         for part in _parts(piece, READ_PIECE_BYTES):
             if not _read_into(descriptor, part, offset):
-                raise StateDamagedError(f"{path.name} ends inside array {entry['name']}")
+                raise StateDamagedError(f"{path.name} ends inside array {entry.name}")
             crc = zlib.crc32(part, crc)
             offset += len(part)
-    if crc != entry["crc32"]:
-        raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
+    if crc != entry.crc32:
+        raise StateDamagedError(f"{path.name}: the checksum of array {entry.name} is wrong")
 
 
-def _check_array(descriptor: int, entry: Mapping[str, Any], path: Path) -> None:
-    if _checksum(descriptor, entry) != entry["crc32"]:
-        raise StateDamagedError(f"{path.name}: the checksum of array {entry['name']} is wrong")
+def _check_array(descriptor: int, entry: _Array, path: Path) -> None:
+    if _checksum(descriptor, entry) != entry.crc32:
+        raise StateDamagedError(f"{path.name}: the checksum of array {entry.name} is wrong")
 
 
 def _read_into(descriptor: int, buffer: memoryview, offset: int) -> bool:

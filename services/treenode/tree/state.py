@@ -15,9 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
 from services.shared.rules import Rules, rules_from, rules_message, rules_of, version_problem
@@ -64,6 +66,31 @@ _VOLUMES = ("personal", "sponsor.group", "placement.group")
 _WHOLE = ("counters", "digests")
 #: Of HeldUpdates: (id, position) each.
 _REMOVALS = ("removals", "earlier_removals", "carried_removals")
+
+
+#: What reading a dict and arrays comes to that are not what they should be, though their checksums are right.
+ODD = (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, DecodeError)
+
+
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+_Position = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """What the dict of a state holds, in every format; see `state_of`."""
+
+    import_id: _Number
+    position: _Position
+    digest: _Number
+    ring_start: _Position
+    statuses: list[str]
+    further: list[list[Any]]
+    held: list[list[Any]]
+    rejected: list[tuple[_Position, str, str]]
+    rejected_total: _Position
+    ended_waits: list[list[Any]] = []
+    skipped: list[_Position] = []
+    base_position: _Position = 0
 
 
 class StateError(Exception):
@@ -125,6 +152,20 @@ def state_of(tree: Tree) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     return meta, arrays
 
 
+def check_meta(meta: Mapping[str, Any]) -> None:
+    """Raises StateError where the dict of a state is odd."""
+    if meta.get("format") not in FORMATS:
+        raise StateError(f"the state has format {meta.get('format')}, not {FORMAT}")
+    try:
+        checked = msgspec.convert(meta, _Meta)
+    except msgspec.ValidationError as error:
+        raise StateError(f"the state's description is odd: {error}") from error
+    if max(checked.ring_start, checked.base_position) > checked.position:
+        raise StateError("the state is of an earlier position than what it holds")
+    if checked.rejected_total < len(checked.rejected):
+        raise StateError("the state has more rejected updates than it says")
+
+
 def volumes_of(store: Store, zeros: int = 0) -> dict[str, AnyArray]:
     """The rows of volumes up to the last one in which anybody has any, and so many of those behind it, as far as there
     are any: these need no disk, since they are zeros."""
@@ -144,11 +185,21 @@ def rules_from_meta(meta: Mapping[str, Any]) -> tuple[Rules, Slots]:
     return rules, Slots([None if key is None else (key[0], key[1]) for key in meta["slots"]], rules)
 
 
+def rules_of_state(meta: Mapping[str, Any]) -> Rules:
+    """The rules of a state, of which nothing else was read. Raises StateError where they are not there."""
+    try:
+        return rules_from_meta(meta)[0]
+    except ODD as error:
+        raise StateError(f"the state's rules are odd: {error!r}") from error
+
+
 def store_from(arrays: Mapping[str, AnyArray], slots: Slots, status_hashes: AnyArray) -> Store:
     """A store with spare capacity from a state. Raises KeyError or ValueError where columns are missing or differ."""
     used = int(arrays["counters"][USED])
     columns = _Columns(used, len(arrays["kind"]))
     store = _filled(arrays, slots, status_hashes, columns)
+    if used and not 0 <= int(arrays["status"][:used].max()) < len(status_hashes):
+        raise ValueError("a member has a status that has no text")
     columns.copy()
     set_magnitudes(store, used)
     store = with_slots_like(store, slots)

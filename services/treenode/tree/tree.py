@@ -106,8 +106,7 @@ class Tree:
     @classmethod
     def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> Tree:
         """The tree whose state() gave these; the arrays are copied. Raises StateError where they do not fit."""
-        if meta.get("format") not in state.FORMATS:
-            raise state.StateError(f"the state has format {meta.get('format')}, not {state.FORMAT}")
+        state.check_meta(meta)
         try:
             names = Names(meta["statuses"])
             rules, slots = state.rules_from_meta(meta)
@@ -119,7 +118,7 @@ class Tree:
             tree.skips, tree.base_position = state.skips_from(meta)
             tree.ring_start = meta["ring_start"]
             position, digest = meta["position"], meta["digest"]
-        except (KeyError, ValueError, IndexError, TypeError) as error:
+        except state.ODD as error:
             raise state.StateError(f"the state does not fit together: {error!r}") from error
         if (tree.position, tree.digest) != (position, digest):
             raise state.StateError("the state's columns are of another position than it says")

@@ -33,6 +33,7 @@ def tree_over(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], period: s
     """
     if meta.get("format") != state.FORMAT:
         raise state.StateError(f"the state has format {meta.get('format')}, not {state.FORMAT}")
+    state.check_meta(meta)
     try:
         rows = len(arrays["personal"])
         names = Names(meta["statuses"])
@@ -49,7 +50,7 @@ def tree_over(meta: Mapping[str, Any], arrays: Mapping[str, AnyArray], period: s
         tree.held_updates = state.held_from(meta, arrays, rules)
         tree.rejected_updates = state.rejected_from(meta)
         position, digest = meta["position"], meta["digest"]
-    except (KeyError, ValueError, IndexError, TypeError) as error:
+    except state.ODD as error:
         raise state.StateError(f"the state does not fit together: {error!r}") from error
     if (tree.position, tree.digest) != (position, digest):
         raise state.StateError("the state's columns are of another position than it says")
