@@ -247,7 +247,7 @@ class Cutover:
         if position < build.reading_to:
             why = f"the log ended at {position}, before {build.reading_to}"
             return self._drop(build, Cause.LOG_NOT_READ, why, now_s)
-        return self._catch_up(build, now_s) if build.phase is _P.CATCHING_UP else self._level(build, now_s)
+        return self._catch_up(build, now_s)
 
     def _level(self, build: Build, now_s: float) -> _Actions:
         """Nothing is applied: reads the rest, compares, swaps; or catches up once more (rule 6)."""
