@@ -136,6 +136,7 @@ ROOMS = (
         ),
         (
             "tests/treenode/tree/test_held_updates.py",
+            "tests/treenode/tree/test_tree_changes.py",
             "tests/treenode/tree/test_tree_batches.py",
             "tests/treenode/tree/test_tree_held.py",
             "tests/treenode/tree/test_tree_settled.py",

@@ -9,6 +9,7 @@ import pytest
 
 from fasttree.v1 import types_pb2
 from services.treenode.tree import Skip, StopBeforeError, Tree, UpdateFailedError, apply, changes, outcomes
+from tests.treenode.tree import reads
 from tests.treenode.tree.judge import CONFIG
 from tests.treenode.tree.say import change, enrol, move, order, remove, take
 
@@ -160,6 +161,29 @@ def test_a_held_update_at_fault_is_named_and_settled(monkeypatch: pytest.MonkeyP
     fresh.learn_skip(Skip(1, POISON, "bad"))
     take(fresh, held, *updates)
     assert fresh.digest == snapshot.digest
+    # What it told of earlier positions was with the update held.
+    assert snapshot.digest_at(4) is None
+    assert snapshot.digest_at(5) == fresh.digest_at(5)
+
+
+def test_a_decision_is_due_where_its_update_stands_and_no_earlier() -> None:
+    tree = Tree.empty(CONFIG)
+    for position in (4, 5, 8):
+        tree.learn_skip(Skip(position, f"u{position}", "bad"))
+    told = take(tree, enrol("A"), order("A", 1), order("A", 2), order("A", 4))
+    assert ([each.position for each in told], tree.position, tree.skips.due) == ([4], 4, {5, 8})
+    told = take(tree, order("A", 8), order("A", 16), order("A", 32))
+    assert ([each.position for each in told], tree.position, tree.skips.due) == ([5], 7, {8})
+    assert reads.personal_volume(tree, "A", 0) == 1 + 2 + 16 + 32
+
+
+def test_an_import_at_whose_carried_update_the_engine_fails_is_of_no_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_at_poison(monkeypatch)
+    tree = Tree.empty(CONFIG)
+    take(tree, *MEMBERS)
+    with pytest.raises(UpdateFailedError) as failed:
+        tree.offer_carried([1, 2], [order("A", 1), poison(order("A", 2))])
+    assert (failed.value.position, failed.value.is_whole) == (2, False)
 
 
 def test_a_skipped_update_that_an_import_carries_is_rejected_there() -> None:

@@ -63,6 +63,7 @@ def test_carried_updates_are_offered_to_an_import() -> None:
         (2, types_pb2.OUTCOME_HELD),
     ]
     assert new.position == 3
+    assert not new.changing
     assert [each.position for each in new.held()] == [2]
     assert new.carried_positions(3) == [2]
     assert new.digest_at(3) == new.digest

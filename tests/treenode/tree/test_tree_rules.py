@@ -9,6 +9,7 @@ from services.shared.rules import RULE_VERSION, Rules, founding, rules_message, 
 from services.treenode.tree import Tree, UpdateFailedError
 from services.treenode.tree.columns.slots import rules_digest
 from tests.shared.rules.test_rules import after, closed, founded, opened, removal_set, sealed, type_added
+from tests.treenode.tree.say import change
 from tests.updates import enrolled
 
 RULES = rules_of(["PV"], ["2026-11", "2026-10"])
@@ -49,6 +50,29 @@ def same(tree: Tree, other: Tree) -> None:
     for (volume_type, period), _ in tree.slots.in_order:
         for member in range(3):
             assert group(other, member, period, volume_type) == group(tree, member, period, volume_type)
+
+
+def test_whoever_asks_is_told_of_a_period_just_before_it_is_closed_for_good() -> None:
+    tree = grown(posted("C", 100, "2026-10"), posted("C", 7))
+    begun, told = tree.position, list[tuple[str, int, int]]()
+
+    def before_seal(at: Tree, period: str) -> None:
+        told.append((period, at.position - begun, group(at, 0, period)))
+
+    updates = [
+        change("A", rank=1),
+        opened("2026-12", current=True),
+        posted("C", 30, "2026-10"),
+        closed("2026-10"),
+        closed("2026-10"),
+        closed("2026-11", late_until="2026-12-05"),
+        posted("C", 5, "2026-11"),
+        sealed("2026-11"),
+    ]
+    refused = tree.apply(begun + 1, updates, before_seal)
+    assert [each.position - begun for each in refused] == [5]
+    assert told == [("2026-10", 3, 130), ("2026-11", 7, 12)]
+    tree.validate()
 
 
 def test_an_order_without_a_period_falls_into_the_one_that_is_current_at_its_position() -> None:

@@ -199,6 +199,12 @@ def test_an_import_knows_of_the_removals_before_it() -> None:
         tree.validate()
 
 
+def test_whoever_is_in_the_file_was_not_removed_in_the_first_row_either() -> None:
+    new = imported("M", position=9)
+    new.carry_removals([("M", 3), ("N", 4)])
+    assert new.held_updates.carried_removals == (("N", 4),)
+
+
 def test_an_import_carries_the_newest_removals() -> None:
     new = imported("A", position=50_000)
     new.carry_removals([(f"m{number}", number) for number in range(1, 10_002)])
