@@ -124,6 +124,16 @@ def test_a_run_is_longer_than_the_digests_that_are_kept() -> None:
     assert tree.digest_at(tree.position) == tree.digest
 
 
+def test_members_beyond_the_room_that_was_there_have_the_values_that_they_bring() -> None:
+    tree = founded()
+    count = tree.store.capacity + 1
+    assert not take(tree, *[member(f"m{number}") for number in range(count)], member("z", columns={"points": "7"}))
+    points = tree.further["points"]
+    assert (points.values[: tree.store.used - 1] == points.unknown).all()
+    assert points.values[reads.row_of(tree, "z")] == 7
+    tree.validate()
+
+
 def emptied() -> Tree:
     """Where "gone" was is an empty place, with "below" under it in both trees."""
     tree = founded()
@@ -183,6 +193,7 @@ PLAIN = [member(f"m{number}", columns={"points": "1"} if number % 2 else {}) for
     [
         (PLAIN, 0),
         ([*PLAIN, member("x y"), member("c", kind=CUSTOMER), member("r", rank=RANK_MAX)], 0),
+        ([*PLAIN, member("l", placement_id="root", placement_leg=LEG_MAX), member("x" * MEMBER_ID_LENGTH_MAX)], 0),
         ([*PLAIN, *[order("m1", 5)] * 3, *[member(f"n{number}", sponsor_id="m1") for number in range(3)]], 0),
         ([*PLAIN[:3], member("odd", columns={"points": "x"}), *PLAIN[3:]], 1),
         ([*PLAIN[:3], member("root"), *PLAIN[3:]], 1),
@@ -190,7 +201,17 @@ PLAIN = [member(f"m{number}", columns={"points": "1"} if number % 2 else {}) for
         ([*PLAIN[:3], member("odd "), *PLAIN[3:]], 7),
         ([order("awaited", 1), *[member(f"n{number}") for number in range(200)], member("awaited")], 2),
     ],
-    ids=["plain", "at the bounds", "kinds in turn", "a column", "there already", "nobody", "an id", "awaited"],
+    ids=[
+        "plain",
+        "at the bounds",
+        "the largest leg",
+        "kinds in turn",
+        "a column",
+        "there already",
+        "nobody",
+        "an id",
+        "awaited",
+    ],
 )
 def test_kernels_take_what_is_plain(
     updates: list[types_pb2.Update], alone: int, monkeypatch: pytest.MonkeyPatch

@@ -13,12 +13,13 @@ from services.shared.domain.days import day_number
 from services.shared.domain.updates import NO_CHANGE
 from services.treenode.tree import NO_DAY, Tree, changes
 from services.treenode.tree import apply as engine
+from services.treenode.tree.held import HeldUpdates
 from services.treenode.tree.store import CUSTOMER, DISTRIBUTOR, NOBODY
 from tests.shared.rules.test_rules import declared, opened
 from tests.treenode.tree import reads
 from tests.treenode.tree.judge import CONFIG, naive_tree, table_of
 from tests.treenode.tree.naive import PLACEMENT, SPONSOR, Place
-from tests.treenode.tree.say import change, enrol, move, order, remove, take, update
+from tests.treenode.tree.say import change, enrol, move, order, remove, settle, take, update
 
 HALF = 2**62
 
@@ -106,14 +107,16 @@ def test_who_was_waited_for_is_refused_what_anybody_is() -> None:
     assert leg(tree, "D") == 3
 
 
-def test_there_is_room_for_each_that_was_waited_for() -> None:
+def test_there_is_room_for_who_was_waited_for() -> None:
     tree = Tree.empty(CONFIG)
-    count = tree.store.capacity + 1
-    members = [f"m{number}" for number in range(count)]
-    take(tree, *[order(member_id, 1) for member_id in members])
-    assert not take(tree, *[enrol(member_id) for member_id in members])
-    assert tree.member_count == count
-    assert tree.store.capacity > count - 1
+    full = tree.store.capacity
+    take(tree, declared("points", "integer"), order("D", 5), *[enrol(f"m{number}") for number in range(full)])
+    assert tree.store.capacity == tree.store.used == full
+    assert not take(tree, enrol("D"))
+    row, points = reads.row_of(tree, "D"), tree.further["points"]
+    assert row == full < tree.store.capacity
+    assert points.values[row] == points.unknown
+    assert reads.personal_volume(tree, "D", 0) == 5
     tree.validate()
 
 
@@ -214,25 +217,26 @@ def test_a_decision_to_skip_itself_comes_too_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kernel", "updates"),
+    ("owner", "what", "updates"),
     [
-        ("enrol_members", [enrol("D")]),
-        ("move_sponsor", [enrol("E")]),
-        ("set_profile", [change("B", rank=3)]),
-        ("move_sponsor", [move("B", "")]),
-        ("move_placement", [move("B", "", tree=PLACEMENT)]),
-        ("_set_columns", [remove("B")]),
-        ("set_profile", [remove("B", leave_empty=True)]),
-        ("post_volumes", [enrol("D")]),
-        ("take_rules", [opened("2026-12")]),
+        (changes, "enrol_members", [enrol("D")]),
+        (changes, "move_sponsor", [enrol("E")]),
+        (changes, "set_profile", [change("B", rank=3)]),
+        (changes, "move_sponsor", [move("B", "")]),
+        (changes, "move_placement", [move("B", "", tree=PLACEMENT)]),
+        (changes, "_set_columns", [remove("B")]),
+        (changes, "set_profile", [remove("B", leave_empty=True)]),
+        (changes, "post_volumes", [order("B", 5)]),
+        (Tree, "take_rules", [opened("2026-12")]),
+        (HeldUpdates, "take", [enrol("E"), settle("retry", "E")]),
     ],
 )
 def test_a_change_says_that_it_begins(
-    kernel: str, updates: list[types_pb2.Update], monkeypatch: pytest.MonkeyPatch
+    owner: Any, what: str, updates: list[types_pb2.Update], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the engine fails after that, the tree is not taken for whole."""
     tree = founded()
-    take(tree, order("D", 5), enrol("E"), remove("E", leave_empty=True))
+    take(tree, order("D", 5), enrol("E"), remove("E", leave_empty=True), order("E", 7))
     said: list[bool] = []
 
     def watched(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -242,13 +246,54 @@ def test_a_change_says_that_it_begins(
 
         return watch
 
-    owner: Any = Tree if kernel == "take_rules" else changes
-    monkeypatch.setattr(owner, kernel, watched(getattr(owner, kernel)))
+    monkeypatch.setattr(owner, what, watched(getattr(owner, what)))
     # One at a time, as after a kernel has stopped.
     monkeypatch.setattr(engine, "_enrol_plain", lambda tree, batch, begin, end: begin)
+    monkeypatch.setattr(engine, "post_volumes", lambda store, asked, slots, amounts, done, position_step: done)
     tree.changing = False
     assert not take(tree, *updates)
     assert said
     assert all(said)
     assert not tree.changing
     tree.validate()
+
+
+def test_who_is_refused_is_not_who_was_waited_for() -> None:
+    tree = founded()
+    take(tree, order("D", 5))
+    position = tree.position
+    assert len(reasons(tree, enrol("D", rank=-1))) == 1
+    # Nothing was tried again meanwhile.
+    assert tree.held_updates.by_position[position].since == position
+
+
+@pytest.mark.parametrize(("what", "said_of"), [("hold", order("D", 5)), ("reject", update())])
+def test_what_is_not_applied_says_that_it_begins_too(
+    what: str, said_of: types_pb2.Update, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = founded()
+    said: list[bool] = []
+    real = getattr(engine, what)
+
+    def watch(*arguments: Any) -> None:
+        said.append(tree.changing)
+        real(*arguments)
+
+    monkeypatch.setattr(engine, what, watch)
+    assert len(take(tree, said_of)) == 1
+    assert said == [True]
+
+
+def test_a_decision_to_drop_says_that_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = founded()
+    take(tree, order("D", 5))
+    said: list[bool] = []
+    real = HeldUpdates.take
+
+    def watch(updates: HeldUpdates, position: int) -> None:
+        said.append(tree.changing)
+        real(updates, position)
+
+    monkeypatch.setattr(HeldUpdates, "take", watch)
+    assert [each.position for each in take(tree, settle("drop", "D"))] == [tree.position - 1]
+    assert said == [True]

@@ -115,6 +115,23 @@ def test_no_tree_is_taken_for_whole_that_is_not(
         assert tree.changing
 
 
+@pytest.mark.parametrize("says_so", [True, False], ids=["it says that it changes something", "its digest does"])
+def test_one_sign_is_enough_that_a_tree_is_not_as_it_was(says_so: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(tree: Tree, update: types_pb2.Update) -> None:
+        if says_so:
+            tree.changing = True
+        else:
+            tree.add_to_digest(1)
+        raise IndexError("planted")
+
+    tree = Tree.empty(CONFIG)
+    take(tree, *MEMBERS)
+    monkeypatch.setattr(apply, "attempt", broken)
+    with pytest.raises(UpdateFailedError) as failed:
+        take(tree, change("B", rank=3))
+    assert (failed.value.position, failed.value.is_whole, tree.position) == (4, False, 4)
+
+
 def _facts(tree: Tree) -> dict[str, list[int]]:
     used = tree.store.used
     return {
@@ -172,8 +189,8 @@ def test_a_decision_is_due_where_its_update_stands_and_no_earlier() -> None:
         tree.learn_skip(Skip(position, f"u{position}", "bad"))
     told = take(tree, enrol("A"), order("A", 1), order("A", 2), order("A", 4))
     assert ([each.position for each in told], tree.position, tree.skips.due) == ([4], 4, {5, 8})
-    told = take(tree, order("A", 8), order("A", 16), order("A", 32))
-    assert ([each.position for each in told], tree.position, tree.skips.due) == ([5], 7, {8})
+    told = take(tree, order("A", 8), order("A", 16), order("A", 32), order("A", 64))
+    assert ([each.position for each in told], tree.position, tree.skips.due) == ([5, 8], 8, set())
     assert reads.personal_volume(tree, "A", 0) == 1 + 2 + 16 + 32
 
 

@@ -39,6 +39,15 @@ def test_an_arrival_releases_what_waits_and_what_that_releases() -> None:
     assert [each.position for each in tree.rejected()] == [2]
 
 
+def test_the_lowest_position_comes_first_though_it_came_to_wait_last() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("C", "Z", "A"), enrol("C", "A"), enrol("Z"))
+    assert tree.held_updates.waiting == {"A": [2, 1]}
+    told = take(tree, enrol("A"))
+    assert [(each.position, each.reason) for each in told] == [(2, "member C is enrolled already")]
+    tree.validate()
+
+
 def test_carried_positions_are_those_held_at_the_time() -> None:
     tree = Tree.empty(CONFIG)
     take(tree, order("A", 1), order("B", 1), enrol("A"), order("C", 1), enrol("B"))

@@ -132,6 +132,19 @@ def test_a_decision_that_changes_nothing_is_rejected() -> None:
     tree.validate()
 
 
+def test_what_waits_for_an_empty_place_or_for_nobody_at_all_can_not_be_retried() -> None:
+    tree = Tree.empty(CONFIG)
+    take(tree, order("nobody", 1), enrol("M"), remove("M", leave_empty=True), order("M", 1))
+    # No row is left in which nobody would be.
+    take(tree, *[enrol(f"m{number}") for number in range(tree.store.capacity - tree.store.used)])
+    told = take(tree, settle("retry", "M"), settle("retry", 1))
+    assert [reason for _, reason in rejections(told)] == [
+        "member M is not there: enrol it first, or drop what waits for it",
+        "member nobody is not there: enrol it first, or drop what waits for it",
+    ]
+    assert held(tree) == [1, 4]
+
+
 def test_a_retry_may_be_rejected_or_go_on_to_wait() -> None:
     tree = Tree.empty(CONFIG)
     take(tree, enrol("M"), remove("M"), move("M", "Y"), order("M", 1, period="1999-01"), enrol("M"))
