@@ -5,7 +5,14 @@ from zlib import crc32
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.shared.wire.record import RecordDamagedError, check_record, checked_contents, content_bytes, encode_frames
+from services.shared.wire.record import (
+    RecordDamagedError,
+    check_record,
+    checked_contents,
+    content_bytes,
+    encode_frames,
+    order_bytes,
+)
 
 
 def order(update_id: str = "o-1", member_id: str = "7", amount: int = 100) -> types_pb2.Update:
@@ -82,3 +89,9 @@ def test_equal_content_is_equal_bytes() -> None:
         for named in (names, names[::-1])
     )
     assert content_bytes(one) == content_bytes(other)
+
+
+def test_an_order_is_the_same_bytes_by_either_way() -> None:
+    strange = types_pb2.Update.FromString(order("o-1", "Ä 7", -5).SerializeToString() + b"\xfa\x3f\x03new\xa0\x06\x07")
+    for each in (order("o-1", "7", 100), order("", "", 0), strange):
+        assert order_bytes(each) == content_bytes(each)

@@ -16,9 +16,9 @@ from services.pusher.admission.events import Answer
 from services.pusher.fanout.events import KnownOutcome
 from services.pusher.log.group_commit import AppendProblem, NotStored
 from services.pusher.log.store import Appended
-from services.shared.domain.updates import size_problem, update_problem
+from services.shared.domain.updates import order_problem, size_problem, update_id_problem, update_problem
 from services.shared.rules import Rules, is_rule
-from services.shared.wire.record import content_bytes
+from services.shared.wire.record import content_bytes, order_bytes
 
 _RANGES = {pusher_pb2.ACK_LEVEL_ONE_NODE: AckRange.ONE_NODE, pusher_pb2.ACK_LEVEL_ALL_NODES: AckRange.ALL_NODES}
 _LEVELS = frozenset(pusher_pb2.AckLevel.values())
@@ -40,20 +40,25 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[byte
     level_problem = None if request.ack_level in _LEVELS else LEVEL_FORM.format(request.ack_level)
     if len(updates) <= MESSAGE_UPDATES_MAX:  # the core takes none of a message with more
         for index, update in enumerate(updates):
-            problem = level_problem or update_problem(update)
-            if problem is None:
-                if update.HasField("volume_posted"):
-                    posted = update.volume_posted
-                    to_judge = to_judge or (posted.volume_type, posted.period) not in orders
-                else:
-                    to_judge = to_judge or is_rule(update)
-                content = content_bytes(update)
-                problem = size_problem(len(content))
+            update_id = update.update_id
+            problem = level_problem or update_id_problem(update_id)
+            content = b""
+            if problem is None and update.HasField("volume_posted"):
+                order = update.volume_posted
+                is_known = (order.volume_type, order.period) in orders
+                problem = order_problem(order, is_known=is_known)
                 if problem is None:
-                    update_ids.append(update.update_id)
-                    contents.append(content)
-                    continue
-            malformed[index] = Malformed(update.update_id, problem)
+                    to_judge, content = to_judge or not is_known, order_bytes(update)
+            elif problem is None:
+                problem = update_problem(update)
+                if problem is None:
+                    to_judge, content = to_judge or is_rule(update), content_bytes(update)
+            problem = problem or size_problem(len(content))
+            if problem is None:
+                update_ids.append(update_id)
+                contents.append(content)
+                continue
+            malformed[index] = Malformed(update_id, problem)
     size_bytes = sum(map(len, contents))
     ack_range = _RANGES.get(request.ack_level)
     return Batch(len(updates), update_ids, contents, size_bytes, ack_range, malformed, rules, to_judge)

@@ -21,7 +21,7 @@ LEG_WITHOUT_PLACEMENT: Final = "a leg without a placement_id: name the placement
 
 def is_name(text: str, length_max: int) -> bool:
     """Whether a text is 1 to `length_max` printable ASCII characters without a space at either end."""
-    return 0 < len(text) <= length_max and text.isascii() and text.isprintable() and text[0] != " " and text[-1] != " "
+    return 0 < len(text) <= length_max and text.isascii() and text.isprintable() and text.strip() == text
 
 
 def id_problem(member_id: str) -> str | None:
