@@ -111,7 +111,8 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: How long after its start a node starts the process that will read the next import file, so that the file needn't
     #: wait for it, in seconds; it takes about 80 MB. 0: that process is started when a file comes.
     import_process_after_s: SecondsFrom0 = 5.0
-    #: Longest time that a source of an import or snapshot may be silent before the next one is tried, in seconds.
+    #: A source of an import or snapshot that brings less than 1 MiB (and not the rest) in so long is left for the next
+    #: one, in seconds.
     download_silence_s: Seconds = 15.0
 
     #: Largest debug log file, in bytes; one older file is kept beside it.

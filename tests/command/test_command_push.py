@@ -41,6 +41,23 @@ async def test_what_is_no_utf_8_is_said_so(fasttree: FastTree, tmp_path: Path) -
     assert ran.err.startswith("error: updates.jsonl, line 2: not UTF-8: save the file as UTF-8 (the lines before it")
 
 
+async def test_an_order_that_the_rules_refuse_is_a_failure_and_its_id_is_free(
+    cluster: FakeCluster, fasttree: FastTree, tmp_path: Path
+) -> None:
+    (tmp_path / "updates.jsonl").write_text(order("o-1"))
+    cluster.pusher.refuses["o-1"] = "period 2026-09 is not open: open it, or name another"
+    refused = await fasttree("push", "updates.jsonl")
+    assert (refused.code, refused.out) == (1, "pushed 1 update: 0 new, 1 refused\n")
+    assert refused.err.splitlines() == [
+        "error: updates.jsonl, line 1 (o-1): period 2026-09 is not open: open it, or name another",
+        "error: 1 of 1 update refused; the reasons stand above",
+    ]
+    assert (await fasttree("push", "updates.jsonl", "--json")).code == 1
+    cluster.pusher.refuses.clear()
+    taken = await fasttree("push", "updates.jsonl")
+    assert (taken.code, taken.out) == (0, "pushed 1 update: 1 new; position 1\n")
+
+
 async def test_many_refusals_of_one_kind_are_counted(fasttree: FastTree, tmp_path: Path) -> None:
     taken = "".join(order(f"o-{number}") for number in range(30))
     other = "".join(order(f"o-{number}", "99") for number in range(30))

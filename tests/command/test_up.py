@@ -115,9 +115,12 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
             await kill_the_primary(cluster, client)
             assert (await client.reports.get_member("root")).member.gv_hundredths == 1950
             await kill_the_pusher_under_a_push(cluster, client)
+        assert open_to_others(folder) == []
         processes = pids(cluster.endpoints)
         assert await cluster.stop() == 0, cluster.log
         assert not any(alive(pid) for pid in processes)
+        assert {path.suffix for path in folder.rglob("*")} >= {".db", ".end", ".snapshot", ".log", ".csv", ".toml"}
+        assert open_to_others(folder) == []
         assert not (folder / "endpoints.json").exists()
 
     async with up(folder) as again, Client(again.endpoints) as client:
@@ -126,6 +129,12 @@ async def test_a_cluster_from_its_start_to_its_end(tmp_path: Path) -> None:
         ran = await FastTree(tmp_path, again.endpoints)("verify")
         assert ran.code == 0, ran.err
         assert await again.stop() == 0, again.log
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What somebody else than its owner may read, write or list: the whole company is in it."""
+    found = [folder, *folder.rglob("*")]
+    return [str(path) for path in found if path.lstat().st_mode & 0o077 and not path.is_symlink()]
 
 
 async def import_and_go_back(cluster: Up, client: Client, folder: Path) -> None:

@@ -83,6 +83,8 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         self.cut_after_bytes: int | None = None
         #: What there is to say of a file whose position nobody named.
         self.remark = ""
+        #: What the rules refuse, by the update's id: why.
+        self.refuses: dict[str, str] = {}
         #: What it says of its log.
         self.log_damage = ""
         #: An import that its one node serves, and that it never gave to anybody.
@@ -150,6 +152,9 @@ class FakePusher(pusher_pb2_grpc.PusherServiceServicer, import_source_pb2_grpc.I
         if not update.update_id or update.WhichOneof("change") is None:
             message = "has no update_id, or no change"
             return pusher_pb2.Receipt(update_id=update.update_id, code=code_pb2.INVALID_ARGUMENT, message=message)
+        if update.update_id in self.refuses:
+            code, message = code_pb2.FAILED_PRECONDITION, self.refuses[update.update_id]
+            return pusher_pb2.Receipt(update_id=update.update_id, code=code, message=message)
         if len(self._positions) != len(self.updates):  # a test put some in
             self._positions = {known.update_id: position for position, known in enumerate(self.updates, 1)}
         known = self._positions.get(update.update_id)

@@ -49,6 +49,11 @@ def refusal(section: str, file: Path | None = None, overrides: dict[str, str] | 
     return str(raised.value)
 
 
+@pytest.mark.parametrize("section", ["coordinator", "pusher", "treenode"])
+def test_a_service_listens_to_its_own_machine_until_it_is_told_otherwise(section: str) -> None:
+    assert value_of(SECTIONS[section](), "listen_host") == "127.0.0.1"
+
+
 def test_later_sources_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(
         tmp_path, '[cluster]\nname = "from-file"\ncoordinator = "a:1"\nperiods = ["2026-10"]\n[pusher]\nport = 1\n'

@@ -18,6 +18,9 @@ from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWr
 from services.shared.files.threads import in_thread
 from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
 
+#: A source has to bring so much, or the rest, in each time that it may be silent for. One that trickles would hold a
+#: load for as long as it likes; what it brought is not lost.
+PACE_BYTES = 1 << 20
 #: How often each source is asked: one that was cut off may go on, and a beginning of another file is gone by then.
 ROUNDS = 2
 
@@ -90,7 +93,7 @@ async def fetch(
         part: The file; what it holds already must be the beginning of the same content.
         sources: host:port of each, the best one first.
         open_source: Asks one of them.
-        silence_s: A source that sends nothing for so long is given up, in seconds.
+        silence_s: A source that sends nothing, or less than `PACE_BYTES`, for so long is given up, in seconds.
         progress: Told how far it is.
 
     Raises:
@@ -115,9 +118,13 @@ async def fetch(
 async def _fetch_from(
     source: str, writer: ChunkWriter, wanted: Wanted, open_source: OpenSource, silence_s: float, progress: Progress
 ) -> None:
+    loop = asyncio.get_running_loop()
+    due_s, due_offset = loop.time() + silence_s, writer.offset + PACE_BYTES
     async with contextlib.aclosing(open_source(source, writer.offset)) as chunks:
         while writer.offset < wanted.size_bytes:
-            async with asyncio.timeout(silence_s):
+            if writer.offset >= due_offset:
+                due_s, due_offset = loop.time() + silence_s, writer.offset + PACE_BYTES
+            async with asyncio.timeout_at(due_s):
                 chunk = await anext(chunks, None)
             if chunk is None:
                 raise ChunkDamagedError(f"it ended at byte {writer.offset} of {wanted.size_bytes}")
@@ -128,4 +135,4 @@ async def _fetch_from(
 def _told(error: Exception, silence_s: float) -> str:
     if isinstance(error, grpc.aio.AioRpcError):
         return f"{error.code().name}: {error.details()}"
-    return f"silent for {silence_s:g} s" if isinstance(error, TimeoutError) else str(error)
+    return f"silent, or nearly so, for {silence_s:g} s" if isinstance(error, TimeoutError) else str(error)

@@ -12,6 +12,7 @@ good, and nothing is allocated that the file's own length does not account for.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import mmap
@@ -129,11 +130,14 @@ class StateLayout:
     def finish(self, descriptor: int, label: Mapping[str, Any], meta: Mapping[str, Any], *, durable: bool) -> int:
         """Adds checksums, header and beginning to a file that has its arrays. Returns its size. Blocks.
 
-        The checksums are of what the file has now, so they are good for every later reader.
+        The checksums are of what the file has now, so they are good for every later reader. Raises OSError where the
+        disk fails, or the file could not be read again.
         """
         summed = [msgspec.structs.replace(entry, crc32=_checksum(descriptor, entry)) for entry in self._entries]
         entries = msgspec.to_builtins(summed)
         header = json.dumps({"label": label, "meta": meta, "arrays": entries}).encode()
+        if len(header) > HEADER_BYTES_MAX:  # who reads it would refuse it; what was written before stays
+            raise OSError(errno.EFBIG, f"a header of {len(header)} bytes is too long, {HEADER_BYTES_MAX} are read")
         _write_all(descriptor, header, self.header_offset)
         size_bytes = self.header_offset + len(header)
         os.ftruncate(descriptor, size_bytes)

@@ -63,6 +63,8 @@ class Sources:
         self.contents = contents
         self.cuts: dict[str, int] = {}
         self.silent: set[str] = set()
+        #: Those that send a byte at a time, and how long they wait before each.
+        self.trickles: dict[str, float] = {}
         self.asked: list[tuple[str, int]] = []
         self.sent_bytes = 0
 
@@ -71,6 +73,9 @@ class Sources:
             self.asked.append((source, offset))
             if source in self.silent:
                 await asyncio.Event().wait()
+            for start in range(offset, len(self.contents[source]) if source in self.trickles else 0):
+                await asyncio.sleep(self.trickles[source])
+                yield make_chunk(start, self.contents[source][start : start + 1])
             end = self.cuts.pop(source, len(self.contents[source]))
             for start in range(offset, end, 100_000):
                 data = self.contents[source][start : min(start + 100_000, end)]
@@ -113,8 +118,17 @@ async def test_a_silent_source_is_given_up(tmp_path: Path) -> None:
     sources = Sources(quiet=CONTENT, other=CONTENT)
     sources.silent.add("quiet")
     assert await fetched(sources, tmp_path / "a.part", "quiet", "other") == CONTENT
-    with pytest.raises(DownloadFailedError, match=r"quiet: silent for 0.2 s"):
+    with pytest.raises(DownloadFailedError, match=r"quiet: silent, or nearly so, for 0.2 s"):
         await fetched(sources, tmp_path / "b.part", "quiet")
+
+
+async def test_a_source_that_trickles_is_given_up_and_what_it_brought_is_kept(tmp_path: Path) -> None:
+    sources = Sources(slow=CONTENT, other=CONTENT)
+    sources.trickles["slow"] = 0.01
+    assert await fetched(sources, tmp_path / "a.part", "slow", "other") == CONTENT
+    assert sources.asked[0] == ("slow", 0)
+    assert sources.asked[1][0] == "other"
+    assert 0 < sources.asked[1][1] < 1_000
 
 
 async def test_a_wrong_file_is_never_kept(tmp_path: Path) -> None:

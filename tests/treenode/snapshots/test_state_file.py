@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.treenode.snapshots import state_file
 from services.treenode.snapshots.state_file import (
     StateDamagedError,
     StateLayout,
@@ -116,6 +117,20 @@ def test_arrays_that_were_not_written_are_not_finished(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="was not written whole"):
         StateLayout(arrays()).finish(descriptor, LABEL, META, durable=True)
     os.close(descriptor)
+
+
+def test_a_header_that_nobody_would_read_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state"
+    write_state(path, LABEL, META, arrays())
+    length = len(path.read_bytes()) - struct.unpack("<Q", path.read_bytes()[8:16])[0]
+    monkeypatch.setattr(state_file, "HEADER_BYTES_MAX", length)
+    write_state(path, LABEL, META, arrays())
+    assert read_state(path).meta == META
+    monkeypatch.setattr(state_file, "HEADER_BYTES_MAX", length - 1)
+    with pytest.raises(OSError, match="is too long"):
+        write_state(path, LABEL, META, arrays())
+    with pytest.raises(StateDamagedError, match="not finished"):
+        read_state(path)
 
 
 def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -213,3 +214,16 @@ def test_a_table_of_texts_is_what_it_was_made_of() -> None:
     texts = ["", "a", "", "Zürich", "a"]
     assert texts_of(FurtherColumn.of_texts(texts)) == texts
     assert texts_of(FurtherColumn.of_texts([""])) == [""]
+
+
+def described_bytes(members: int) -> int:
+    naive = naive_tree()
+    for number in range(members):
+        columns = {"name": f"Member number {number:09}", "email": f"{number}@example.com"}
+        naive.places[f"m{number:06}"] = Place(sponsor="m000000" if number else "", columns=columns)
+    return len(json.dumps(tree_of(naive).state()[0]))
+
+
+def test_as_many_texts_as_there_are_members_make_a_states_description_no_longer() -> None:
+    """It stands in the header of a snapshot, which has a longest length: a name for each of millions would not fit."""
+    assert described_bytes(2_000) <= described_bytes(20) + 50

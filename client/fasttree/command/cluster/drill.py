@@ -103,6 +103,11 @@ def drill(
         raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}")
 
 
+def for_node(command: str, node: str) -> str:
+    """The command for a shell, which sees one word in the node's name, whatever that is: nodes name themselves."""
+    return command.replace("{node}", shlex.quote(node))
+
+
 def _own_fault(reads: Reads) -> str:
     """What a drill says where it came too late to its own work for its figures to mean much."""
     if reads.late_s_max < READ_DEADLINE_S / 4:
@@ -218,7 +223,7 @@ class Drill:
         await asyncio.wait_for(begun.wait(), self._wait_s)
         killed_at = time.monotonic()
         if self._kill_command is not None:
-            process = await asyncio.create_subprocess_shell(self._kill_command.replace("{node}", shlex.quote(killed)))
+            process = await asyncio.create_subprocess_shell(for_node(self._kill_command, killed))
             if await process.wait() != 0:
                 watching.cancel()
                 raise DrillError(f"--kill-command ended with {process.returncode}")

@@ -37,7 +37,7 @@ In another terminal, in this folder:
   {program} status
   {program} frontline 10000
   {program} downline 10420 --levels 2
-README.md goes on from there. Ctrl-C here ends the cluster; the same command starts it again where it was."""
+`{program} --help` lists the others. Ctrl-C here ends the cluster; the same command starts it again where it was."""
 _LOG_LINES_SHOWN = 5
 
 
@@ -123,6 +123,11 @@ def _program(endpoints: Path) -> str:
         program = f"{sys.executable} -m fasttree.command"
     found_by_itself = endpoints in (place.absolute() for place in DEFAULT_PLACES)
     return program if found_by_itself else f"{program} --endpoints {shlex.quote(str(endpoints))}"
+
+
+def try_next(endpoints: Path) -> str:
+    """What to type in another terminal, which has no checkout beside it for certain."""
+    return _TRY_NEXT.format(program=_program(endpoints))
 
 
 class LocalCluster:
@@ -234,7 +239,7 @@ class LocalCluster:
         else:
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
-                self._say(_TRY_NEXT.format(program=_program(self._home.endpoints)))
+                self._say(try_next(self._home.endpoints))
 
     async def _compile_kernels(self) -> None:
         """Once for each version on this machine, and told as it goes; no process has to wait for it later."""
