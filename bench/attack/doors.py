@@ -12,12 +12,12 @@ from pathlib import Path
 
 import grpc.aio
 
-from bench.attack import extremes, files, floods, heartbeats, pushes, reports
+from bench.attack import extremes, files, floods, heartbeats, levels, pushes, reports
 from bench.attack.target import Attack, NotHeldOffError, Target
 
 ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
-    for room in (reports, heartbeats, pushes, extremes, floods, files)
+    for room in (reports, heartbeats, pushes, extremes, floods, files, levels)
     for attack in room.ATTACKS
 }
 
