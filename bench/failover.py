@@ -21,7 +21,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +64,16 @@ class Respawner:
         process.kill()
         await process.wait()
 
-    async def start(self, name: str) -> None:
-        """Starts the process anew."""
+    def pid(self, name: str) -> int:
+        """Of a process that was started here."""
+        return self._processes[name].pid
+
+    async def start(self, name: str, prefix: Sequence[str] = ()) -> None:
+        """Starts the process anew. `prefix`: a command that becomes it."""
         command, environment, folder = self._commands[name]
         with (self._cluster.folder / f"respawned-{name}.log").open("ab") as log:
             self._processes[name] = await asyncio.create_subprocess_exec(
-                *command, env=environment, cwd=folder, stdout=log, stderr=log
+                *prefix, *command, env=environment, cwd=folder, stdout=log, stderr=log
             )
 
     def processor_s(self, name: str) -> float:

@@ -62,6 +62,16 @@ def test_a_short_chaos_keeps_every_promise() -> None:
     assert figures["failed_reads"] == 0
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("how", [(), ("--stops",)])
+def test_no_role_changes_on_half_a_processor(how: tuple[str, ...]) -> None:
+    figures = last_line("bench.quota", "--members", "20000", "--imports", "1", *how)
+    assert figures["role_changes"] == 0
+    assert figures["failed_reads"] == 0
+    assert len(figures["import_s"]) == 1
+    assert figures["held_by"] == "stops" or not how
+
+
 @pytest.mark.timeout(900)
 def test_a_short_attack_is_held_off() -> None:
     figures = last_line("bench.attack", "--members", "2000", "--scale", "0.05")
