@@ -242,7 +242,14 @@ def _name_of(state: Kept) -> str:
 
 
 def unequal_months(nodes: list[NodeProcess]) -> str:
-    """What keeps the nodes from keeping the same, in one line; empty where nothing does."""
+    """What keeps the nodes from keeping the same, in one line; empty where nothing does. While some serve the tree of
+    the log before, those are looked at by themselves."""
+    logs = sorted({node.periods.served_log_id for node in nodes})
+    found = [_unequal([node for node in nodes if node.periods.served_log_id == log_id]) for log_id in logs]
+    return "; ".join(filter(None, found))
+
+
+def _unequal(nodes: list[NodeProcess]) -> str:
     for period in sorted({period for node in nodes for period in node.periods.core.held}):
         files = {}
         for node in nodes:
