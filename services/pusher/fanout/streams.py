@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 from typing import Protocol
 
 import grpc
@@ -87,21 +88,24 @@ class _Grpcio:
         self._call: grpc.aio.StreamStreamCall[bytes, bytes] = self._channel.stream_stream(path)()
 
     async def write(self, message: bytes) -> None:
-        try:
+        with self._told():
             await self._call.write(message)
-        except grpc.aio.AioRpcError as error:
-            raise StreamError(f"{error.code().name}: {error.details()}") from None
-        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            raise StreamError(f"the stream broke: {error}") from None
 
     async def read(self) -> AsyncIterator[bytes]:
-        try:
+        with self._told():
             async for message in self._call:
                 yield message
-        except grpc.aio.AioRpcError as error:
-            raise StreamError(f"{error.code().name}: {error.details()}") from None
-        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
-            raise StreamError(f"the stream broke: {error}") from None
 
     async def close(self) -> None:
         await self._channel.close()
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _told() -> Iterator[None]:
+        """Turns grpcio's errors into this room's."""
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise StreamError(f"{error.code().name}: {error.details()}") from None
+        except (grpc.aio.UsageError, asyncio.InvalidStateError) as error:
+            raise StreamError(f"the stream broke: {error}") from None
