@@ -138,3 +138,34 @@ def test_kept_kernels_are_read_where_no_more_can_be_written(tmp_path: Path) -> N
     assert run(tmp_path, "int64", by=_POWERLESS) == ["6", "1"]
     assert run(tmp_path, "int64", "float64", by=_POWERLESS) == ["6", "6.0", "1"]
     assert sorted((tmp_path / "cache").rglob("*")) == before
+
+
+#: As in a container whose user is a number: no HOME, and no entry that says one.
+_NOBODYS = """
+import os, pwd
+def unknown(uid):
+    raise KeyError(uid)
+pwd.getpwuid = unknown
+import numpy as np
+from services.treenode.tree.kernels.kernel_cache import FOLDER
+import numbers_of_a_test as module
+print(FOLDER, module.doubled(np.array([3])))
+"""
+
+
+def test_a_user_without_a_home_compiles_for_itself_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "numbers_of_a_test.py").write_text(_MODULE)
+    gone = ("HOME", "XDG_CACHE_HOME", "NUMBA_CACHE_DIR")
+    environment = {name: value for name, value in os.environ.items() if name not in gone}
+    search = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", _NOBODYS],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": search, "NUMBA_DISABLE_JIT": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["None", "6"]
+    assert [path.name for path in tmp_path.iterdir()] == ["numbers_of_a_test.py"]

@@ -77,7 +77,7 @@ def user_cache_folder() -> Path:
     """The cache of whoever runs this, where nobody says another one."""
     home = os.environ.get("XDG_CACHE_HOME")
     # Where there is neither HOME nor an entry of the user, `~` stays, which is no folder of anybody's.
-    return (Path(home) if home else Path("~/.cache").expanduser()) / "ha-fasttree" / "numba"
+    return Path(home or os.path.expanduser("~/.cache")) / "ha-fasttree" / "numba"
 
 
 def _usable(folder: Path) -> bool:
