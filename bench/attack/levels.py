@@ -99,8 +99,11 @@ async def impatient_waits(target: Target) -> str:
 
 
 async def cancelled_streams(target: Target) -> str:
-    """20,000 streams of the whole tree, each left after its first rows."""
-    request = report_pb2.StreamDownlineRequest()
+    """20,000 streams of a leg of some hundreds or thousands, each left after its first rows."""
+    sizes = report_pb2.ColumnRange(column="downline_count", min="300", max="3000")
+    asked = report_pb2.ListDownlineRequest(filter=report_pb2.DownlineFilter(ranges=[sizes]), page_size=1)
+    heads = (await target.reports.ListDownline(asked)).members
+    request = report_pb2.StreamDownlineRequest(member_id=heads[0].member_id if heads else "")
 
     async def left(stub: _Stub) -> grpc.StatusCode:
         call = stub.StreamDownline(request)
