@@ -80,8 +80,8 @@ class Pusher:
         self.draining = asyncio.Event()
         tell = Dispatcher(self._listeners()).tell
         history = founded(store, cluster)
-        due = (calendar or Calendar()).due
-        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, due)
+        calendar = calendar or Calendar()
+        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, calendar.due, calendar.untimely)
         self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)

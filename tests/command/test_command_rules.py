@@ -54,7 +54,17 @@ async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
 async def test_a_month_is_opened_and_closed(fasttree: FastTree) -> None:
     opened = await fasttree("period", "open", "2199-01", "--json")
     assert [each["period"] for each in opened.json["periods"]][1:] == ["2199-01"]
-    closed = await fasttree("period", "close", "2199-01")
+    doubted = await fasttree("period", "close", "2199-01")
+    assert (doubted.code, "2199-01 comes after the current period" in doubted.err) == (1, True)
+    assert "give --yes where that is wanted" in doubted.err
+    over = await fasttree("period", "close", "2199-01", "--late-until", "2026-01-31")
+    assert (over.code, "2026-01-31 is over, by the pusher's clock it is 20" in over.err) == (1, True)
+    assert over.err.endswith("; nothing was changed\n")
+    periods = (await fasttree("period", "list", "--json")).json
+    assert [each["state"] for each in periods] == ["current", "open"]
+    current = await fasttree("period", "close", periods[0]["period"])
+    assert "make another one current first; nothing was changed" in current.err
+    closed = await fasttree("period", "close", "2199-01", "--yes")
     assert (closed.code, "2199-01" in closed.out) == (0, False)
     added = await fasttree("volume-type", "add", "CV")
     assert added.out.endswith("volume types: PV, CV\n")

@@ -65,7 +65,9 @@ class PushDesk:
         self.core = Admission(self._settings, position=len(self.pusher.log))
         store = self.pusher.store
         self._calendar = Calendar(self.pusher.clock)
-        self.door = RulesInForce(RulesHistory(store.rule_records()), store.find, real, self._calendar.due)
+        self.door = RulesInForce(
+            RulesHistory(store.rule_records()), store.find, real, self._calendar.due, self._calendar.untimely
+        )
         self._writes: WriteQueue[Update, None] = WriteQueue(self._group_updates_max, self.door)
         self._writing = False
         #: The last seal could not be written: one other write may go before it.

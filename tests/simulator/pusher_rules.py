@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from fasttree.v1 import types_pb2
 from services.pusher.rules.founding import FOUNDED_ID
-from services.pusher.rules.sealing import seals
+from services.pusher.rules.sealing import seals, untimely
 from services.shared.clock import SettledWallClock
 from services.shared.rules import Rules, rules_message
 from tests.simulator.toy_rules import FIRST
@@ -61,3 +61,9 @@ class Calendar:
     def due(self, rules: Rules) -> dict[str, Update]:
         """Those records by their ids."""
         return {update.update_id: rule(update.update_id, update) for update in self.overdue(rules)}
+
+    def untimely(self, update: types_pb2.Update) -> str | None:
+        """Why it is too late for a closing."""
+        wall_s = self._machine.wall()
+        believed_s = self._clock.note(wall_s, self._machine.now())
+        return untimely(update, calendar_s(wall_s if believed_s is None else believed_s))

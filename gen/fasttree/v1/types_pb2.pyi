@@ -685,7 +685,9 @@ class PeriodClosed(_message.Message):
     what comes late, gets another day.
     """
     late_until: _builtins.str
-    """Orders and returns that name the period are taken to the end of this day, "YYYY-MM-DD" (UTC); empty: none are."""
+    """Orders and returns that name the period are taken to the end of this day, "YYYY-MM-DD" (UTC); empty: none are. A day that
+    is over by the pusher's clock refuses the update.
+    """
     def __init__(
         self,
         *,

@@ -92,13 +92,16 @@ class RulesInForce(Generic[Content]):
         find: Callable[[Sequence[str]], Collection[str]],
         update_of: Callable[[Content], types_pb2.Update],
         due: Callable[[Rules], Mapping[str, Content]] = lambda rules: {},
+        untimely: Callable[[types_pb2.Update], str | None] = lambda update: None,
     ) -> None:
         """`find`: those of some ids that are in the log; `update_of`: the update that a content is; `due`: records that
-        time has made due under these rules, by their ids. It is asked before each write, by the writer alone."""
+        time has made due under these rules, by their ids. It is asked before each write, by the writer alone; and so is
+        `untimely`, of each change of the rules: why the day has come too late for it."""
         self.history = history
         self._find = find
         self._update_of = update_of
         self._due = due
+        self._untimely = untimely
         #: In force. Everybody may look; only the writer changes it.
         self.rules = history.newest
 
@@ -114,7 +117,7 @@ class RulesInForce(Generic[Content]):
     def append(self, push: Push[Content], append: Append) -> Appended:
         """Stores what the rules take of a push. Raises as `append`, and then nothing has changed."""
         updates = [self._update_of(content) for content in push.contents]
-        judgement = judge(self.rules, updates, self._find(push.update_ids))
+        judgement = judge(self.rules, updates, self._find(push.update_ids), self._untimely)
         taken = [index for index in range(len(updates)) if index not in judgement.refusals]
         places = {index: place for place, index in enumerate(taken)}
         appended = Appended(None, ())

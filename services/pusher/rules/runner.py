@@ -15,7 +15,7 @@ from services.pusher.log.store import Appended, StoreFullError
 from services.pusher.log.writer import LogWriter
 from services.pusher.rules.opening import openings
 from services.pusher.rules.raising import KnownVersions
-from services.pusher.rules.sealing import seals
+from services.pusher.rules.sealing import seals, untimely
 from services.shared.clock import SettledWallClock
 from services.shared.rules import RULE_VERSION, Rules
 from services.shared.serving.background import Background
@@ -41,6 +41,15 @@ class Calendar:
         if believed_s is None or not rules.late_periods:
             return {}
         return {update.update_id: content_bytes(update) for update in seals(rules, believed_s)}
+
+    def untimely(self, update: types_pb2.Update) -> str | None:
+        """Why an update can't be taken any more, with the mend; None where it can.
+
+        A refusal changes nothing. So where no time is believed yet, it goes by what the machine says.
+        """
+        wall_s = self._wall()
+        believed_s = self._clock.note(wall_s, time.monotonic())
+        return untimely(update, wall_s if believed_s is None else believed_s)
 
 
 class RuleRecords:

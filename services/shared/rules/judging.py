@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,8 +29,16 @@ class Judgement:
     after: Rules
 
 
-def judge(rules: Rules, updates: Iterable[types_pb2.Update], known: Collection[str]) -> Judgement:
-    """Judges well-formed updates in their order; not those whose ids are `known`: they are in the log already."""
+def judge(
+    rules: Rules,
+    updates: Iterable[types_pb2.Update],
+    known: Collection[str],
+    untimely: Callable[[types_pb2.Update], str | None] = lambda update: None,
+) -> Judgement:
+    """Judges well-formed updates in their order; not those whose ids are `known`: they are in the log already.
+
+    `untimely`: why the door, which has a clock, does not take a change of the rules that they themselves would take.
+    """
     seen = set(known)
     refusals: dict[int, str] = {}
     changes: list[int] = []
@@ -43,9 +51,10 @@ def judge(rules: Rules, updates: Iterable[types_pb2.Update], known: Collection[s
             problem = refusal_of(rules, update.volume_posted)
         elif kind is not None and kind in CHANGES:
             after = changed(rules, kind, getattr(update, kind))
-            if isinstance(after, Refused):
-                problem = f"{after.reason}; {NOTHING_STORED}"
-            else:
+            reason = after.reason if isinstance(after, Refused) else untimely(update)
+            if reason is not None:
+                problem = f"{reason}; {NOTHING_STORED}"
+            elif not isinstance(after, Refused):
                 changes.append(index)
                 rules = after
         if problem is None:

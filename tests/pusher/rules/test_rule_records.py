@@ -22,7 +22,7 @@ from services.pusher.log.store import StoreFullError
 from services.pusher.rules.founding import disagreements, founded
 from services.pusher.rules.opening import openings
 from services.pusher.rules.runner import Calendar
-from services.pusher.rules.sealing import seals
+from services.pusher.rules.sealing import seals, untimely
 from services.shared.clock import SettledWallClock
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.thresholds import ImportThresholds
@@ -174,6 +174,39 @@ async def test_a_clock_that_jumps_seals_nothing_and_one_that_stays_does(tmp_path
         while not await sealed_by_now():
             pass
         assert (await push(stub, [posted("later", "2026-11")]))[0].code == code_pb2.FAILED_PRECONDITION
+
+
+@pytest.mark.parametrize("settle_s", [0.0, 600.0], ids=["believed", "none believed yet"])
+async def test_a_closing_whose_last_day_is_over_is_refused_and_its_id_is_free(settle_s: float, tmp_path: Path) -> None:
+    """It would be sealed at once, for good, though days for what comes late were asked for."""
+    wall_s = [datetime(2026, 12, 1, tzinfo=UTC).timestamp()]
+    calendar = Calendar(lambda: wall_s[0], SettledWallClock(settle_s))
+    async with late_november(tmp_path, calendar) as pusher, stub_of(pusher) as stub:
+
+        def again(until: str) -> types_pb2.Update:
+            change = types_pb2.PeriodClosed(period="2026-11", late_until=until)
+            return types_pb2.Update(update_id="again", period_closed=change)
+
+        over, late = await push(stub, [again("2026-11-30"), posted("late", "2026-11")])
+        assert (over.code, over.position, late.position) == (code_pb2.FAILED_PRECONDITION, 0, 3)
+        assert "2026-11-30 is over, by the pusher's clock it is 2026-12-01 (UTC)" in over.message
+        assert "or none if it is to be closed for good; nothing was stored" in over.message
+        (today,) = await push(stub, [again("2026-12-01")])
+        assert (today.code, today.position) == (code_pb2.OK, 4)
+        wall_s[0] += 86_400
+        # What was taken is a repeat, whatever day it is.
+        (repeat,) = await push(stub, [again("2026-12-01")])
+        assert (repeat.code, repeat.duplicate, repeat.position) == (code_pb2.OK, True, 4)
+
+
+def test_a_closing_is_too_late_from_the_day_after() -> None:
+    for last, now, late in [
+        ("2026-12-05", datetime(2026, 12, 5, 23, 59, 59, tzinfo=UTC), False),
+        ("2026-12-05", datetime(2026, 12, 6, tzinfo=UTC), True),
+        ("", datetime(2199, 1, 1, tzinfo=UTC), False),
+    ]:
+        assert (untimely(closed("2026-11", last), now.timestamp()) is not None) == late
+    assert untimely(posted("o-1"), 0.0) is None
 
 
 @contextlib.asynccontextmanager

@@ -41,7 +41,9 @@ def change_rules(
     receipts, rules = run(_push(session, updates))
     for receipt in receipts:
         if receipt.code:
-            raise CommandError(receipt.message)
+            # Whoever gives a command gives no id that could be pushed again.
+            reason, refused_at_door, _ = receipt.message.partition("; nothing was stored")
+            raise CommandError(reason + ("; nothing was changed" if refused_at_door else ""))
     position = receipts[-1].position
     if session.json:
         print_json({"position": position, **members(rules)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from fasttree.command.log.changing import change_rules, new_id, rules_in_force
 from fasttree.command.log.kept_periods import kept_json, kept_text, nodes_that_answer
 from fasttree.command.output import print_json, print_table
-from fasttree.command.session import Session, common_options, run
+from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import types_pb2
 
 
@@ -74,11 +75,30 @@ def open_period(session: Session, month: str, current: bool) -> None:
 @period.command("close")
 @click.argument("month", metavar="YYYY-MM")
 @click.option("--late-until", metavar="YYYY-MM-DD", default="", help="Orders that name it are taken to that day's end.")
+@click.option("--yes", is_flag=True, help="Does not ask about a month that is still to come.")
 @common_options
-def close_period(session: Session, month: str, late_until: str) -> None:
-    """Ends a period that is not the current one. Without --late-until it takes nothing more, for good."""
+def close_period(session: Session, month: str, late_until: str, yes: bool) -> None:
+    """Ends a period that is not the current one. Without --late-until it takes nothing more, for good.
+
+    Of a month after the current one, whose orders are still to come, it asks first; without a terminal, --yes has to be
+    given.
+    """
+    if not late_until and not yes:
+        _ask_for_good(session, month)
     change = types_pb2.PeriodClosed(period=month, late_until=late_until)
     _change(session, types_pb2.Update(update_id=new_id(f"period-close-{month}"), period_closed=change))
+
+
+def _ask_for_good(session: Session, month: str) -> None:
+    """Raises CommandError where a month that is still to come would be closed for good and nobody wants that."""
+    rules = rules_in_force(session)
+    if month not in rules.open_periods or not rules.current_period or month <= rules.current_period:
+        return
+    what = f"{month} comes after the current period {rules.current_period}; closed, it never takes an order"
+    if not sys.stdin.isatty():
+        raise CommandError(f"{what}: nothing was changed; give --yes where that is wanted")
+    if not click.confirm(f"{what}. Close it for good?", err=True):
+        raise CommandError("nothing was changed")
 
 
 @click.group("volume-type")
