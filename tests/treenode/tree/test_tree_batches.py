@@ -10,12 +10,13 @@ from fasttree.v1 import types_pb2
 from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX
 from services.treenode.tree import Tree
 from services.treenode.tree import apply as engine
+from services.treenode.tree import tree as tree_module
 from services.treenode.tree.store import CUSTOMER
 from tests.shared.rules.test_rules import declared
 from tests.treenode.tree import reads
-from tests.treenode.tree.judge import CONFIG
-from tests.treenode.tree.naive import PLACEMENT, SPONSOR
-from tests.treenode.tree.say import enrol, order, remove, take
+from tests.treenode.tree.judge import CONFIG, naive_tree, tree_of
+from tests.treenode.tree.naive import PLACEMENT, SPONSOR, Place
+from tests.treenode.tree.say import change, enrol, order, remove, take
 
 #: What only one of a run has, and the place of its values: the first half would be refused, the rest is taken.
 ODD: dict[str, dict[str, Any]] = {
@@ -131,6 +132,31 @@ def test_members_beyond_the_room_that_was_there_have_the_values_that_they_bring(
     points = tree.further["points"]
     assert (points.values[: tree.store.used - 1] == points.unknown).all()
     assert points.values[reads.row_of(tree, "z")] == 7
+    tree.validate()
+
+
+def test_an_imports_own_digest_stays_when_members_bring_values() -> None:
+    naive = naive_tree()
+    naive.places["root"] = Place()
+    tree = tree_of(naive)
+    before = tree.digest
+    assert not take(tree, *[member(f"m{number}", columns={"city": "Oslo"}) for number in range(3)])
+    assert tree.digest_at(0) == before
+    assert tree.digest_at(3) == tree.digest
+
+
+def test_statuses_that_get_other_codes_in_a_run_keep_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree_module, "MAX_STATUSES", 3)
+    tree = Tree.empty(CONFIG)
+    take(tree, enrol("root"), enrol("B", status="b"), enrol("A", status="a"), change("B", status=""))
+    take(tree, change("awaited", status="c"))
+    # As the awaited one comes, "b" gives its code up for "a", and "a" its own for "c".
+    run = [member("m1", status="a"), member("awaited", status="a"), member("m2", status="a"), member("m3", status="a")]
+    assert not take(tree, *run)
+    names = [tree.statuses.texts[tree.store.status[reads.row_of(tree, each)]] for each in ("A", "m1", "m2", "m3")]
+    assert names == ["a"] * 4
+    assert tree.statuses.texts[tree.store.status[reads.row_of(tree, "awaited")]] == "c"
+    assert tree.statuses.texts == ["", "a", "c"]
     tree.validate()
 
 
