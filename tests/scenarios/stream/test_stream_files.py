@@ -115,7 +115,9 @@ def _happen(what: list[str], core: ToldStream) -> None:
         case ["takes", standing]:
             core.tell(TreeTaken("log-1", *map(int, standing.split("/"))))
         case ["hears", log_id]:
-            core.tell(PusherHello(log_id, LogEnd(1, 0, 0)))
+            # An operator has put that log in the place of the node's own: any other one would be refused.
+            own = core.node.sequence.log_id
+            core.tell(PusherHello(log_id, LogEnd(1, 0, 0), replaced_log_ids=(own,), adopted_reason="it is lost"))
         case [standing]:
             core.tell(TreeTaken("log-1", *map(int, standing.split("/"))))
 

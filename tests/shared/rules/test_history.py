@@ -33,6 +33,7 @@ def test_without_records_there_are_no_rules() -> None:
 def test_a_log_may_begin_with_its_rules_or_get_them_later() -> None:
     first, later = RulesHistory([(1, founded())]), RulesHistory([(1, order()), (2, founded())])
     assert (first.founded, first.founded_at) == (True, 1)
+    assert RulesHistory([(1, founded()), (2, opened("2026-12"))]).founded_at == 1, "whatever came next"
     assert (later.founded, later.founded_at) == (True, 0)
     assert first.newest == later.newest == FOUNDED
     assert first.founding == later.at(1) == founding(FOUNDED)
@@ -50,6 +51,14 @@ def test_a_period_is_current_from_its_record_on() -> None:
     told = [(each.position, each.period) for each in history.current_periods(9)]
     assert told == [(0, "2026-11"), (4, "2026-12"), (9, "2027-01")]
     assert len(history.current_periods(8)) == 2
+    # A month that is opened ahead of its time leaves the current one what it is.
+    history.add(10, types_pb2.Update(period_opened=types_pb2.PeriodOpened(period="2027-02")))
+    assert len(history.current_periods(10)) == 3
+
+
+def test_what_is_as_by_default_is_left_out() -> None:
+    """So that a build from before it could be set makes the same bytes, and the same digest of them."""
+    assert not rules_message(FOUNDED).HasField("import_thresholds")
 
 
 def test_which_updates_are_rules() -> None:
@@ -106,3 +115,4 @@ def test_what_an_update_before_an_import_meant() -> None:
     assert [each.current_period for each in meant] == ["2026-11"] * 4 + ["2026-12"] * 2
     bare = meant_at(types_pb2.ImportManifest(), newest, 2)
     assert (bare.current_period, bare.volume_of_removed) == ("2026-12", rolls)
+    assert meant_at(types_pb2.ImportManifest(), history.at(6), 2).volume_of_removed == leaves
