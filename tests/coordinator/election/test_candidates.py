@@ -24,6 +24,7 @@ def lease(node: str, address: str) -> NodeLease:
         (("ftsp02.example.com:50100", "n1"), True),
         (("ftsp02.example.com:50100",), False),
         (("ftsp01.example.com:50101",), False),
+        (("ftsp01:50101",), False),
         (("ftsp01.example.org:50100",), False),
         (("ftsp0:50100",), False),
     ],

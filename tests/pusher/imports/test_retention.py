@@ -41,6 +41,7 @@ def test_what_an_import_needs_stays_its_carried_updates_included() -> None:
 
 def test_what_a_node_lacks_stays_until_it_was_away_too_long() -> None:
     assert kept(90, [taken(80)], [node(70)]) == 71
+    assert kept(90, [taken(80)], [node(70, seen_at=AWAY_SINCE)]) == 71
     assert kept(90, [taken(80)], [node(70, seen_at=499.0)]) == 81
     assert kept(90, [taken(80)], [node(70, seen_at=499.0, connected=True)]) == 71
 
