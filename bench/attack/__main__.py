@@ -196,8 +196,11 @@ async def run(names: list[str], members: int, scale: float, folder: Path) -> dic
         orders.end()
         await pushing
         judged = await judge_log(client, orders.receipts)
-        end = (await cluster.pusher()).log_end.position
-        await cluster.wait_applied(end)
+        # Nodes hold the same once they serve the same: an attack may have left honest files, which roll out yet.
+        await wait_for(_settled(cluster), 120, "every rollout to be over")
+        log_end = (await cluster.pusher()).log_end
+        end = log_end.position
+        await cluster.wait_applied(end, import_id=log_end.import_id)
         digests = {(await cluster.digest(name, end)).digest for name in cluster.node_names}
         return {
             "attacks": len(names),
@@ -222,6 +225,15 @@ def _imported(cluster: RunningCluster) -> Callable[[], Awaitable[bool]]:
         return bool(imports) and imports[0].state == pusher_pb2.IMPORT_STATE_DONE
 
     return imported
+
+
+def _settled(cluster: RunningCluster) -> Callable[[], Awaitable[bool]]:
+    under_way = (pusher_pb2.IMPORT_STATE_WAITING, pusher_pb2.IMPORT_STATE_ROLLING_OUT)
+
+    async def settled() -> bool:
+        return not [each for each in (await cluster.pusher()).imports if each.state in under_way]
+
+    return settled
 
 
 def main() -> None:
