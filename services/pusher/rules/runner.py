@@ -13,7 +13,7 @@ from services.pusher.fanout.members import MembersChanged
 from services.pusher.log.group_commit import RulesInForce
 from services.pusher.log.store import Appended, StoreFullError
 from services.pusher.log.writer import LogWriter
-from services.pusher.rules.opening import openings
+from services.pusher.rules.opening import no_room, openings
 from services.pusher.rules.raising import KnownVersions
 from services.pusher.rules.sealing import seals, untimely
 from services.shared.clock import SettledWallClock
@@ -61,6 +61,7 @@ class RuleRecords:
         self._versions = KnownVersions(RULE_VERSION)
         #: Told last.
         self._waits_for: list[str] = []
+        self._without_room: tuple[int, str] | None = None
 
     async def run(self) -> None:
         """Has the calendar looked at, for as long as the pusher runs, though nobody pushes."""
@@ -70,6 +71,11 @@ class RuleRecords:
 
     def brought(self, news: FileRules) -> None:
         """A node serves from a file that has more than the rules have: orders may go there from now on."""
+        if problem := no_room(self._door.rules, news):
+            if self._without_room != (news.import_id, problem):
+                logger.warning("what import %d brought takes no orders, and is only read: %s", news.import_id, problem)
+            self._without_room = news.import_id, problem
+            return
         if openings(self._door.rules, news):
             self._background.start(
                 self._append(lambda: openings(self._door.rules, news)), f"opens what import {news.import_id} brought"

@@ -12,10 +12,10 @@ from services.shared.domain.limits import (
     COLUMNS_DECLARED_MAX,
     PERIODS_EVER_MAX,
     PERIODS_MAX,
-    SLOTS_MAX,
     VOLUME_TYPES_MAX,
 )
 from services.shared.domain.sentences import quoted
+from services.shared.domain.slots import slots_problem
 from services.shared.domain.thresholds import with_given
 from services.shared.rules.rules import DeclaredColumn, LatePeriod, Rules, rules_from
 
@@ -51,7 +51,7 @@ def _open(rules: Rules, change: types_pb2.PeriodOpened) -> Rules | Refused:
             return Refused(f"{PERIODS_MAX} periods take orders already: close one")
         if len(rules.periods) + len(rules.sealed_periods) >= PERIODS_EVER_MAX:
             return Refused(f"{PERIODS_EVER_MAX} periods were opened already, and no more can be")
-        if problem := _slots_problem(len(rules.volume_types), len({*rules.periods, period})):
+        if problem := slots_problem(len(rules.volume_types), len({*rules.periods, period})):
             return Refused(problem)
     return replace(
         rules,
@@ -97,7 +97,7 @@ def _add_type(rules: Rules, change: types_pb2.VolumeTypeAdded) -> Rules | Refuse
         return Refused(f"{added} is the name of a declared column: choose another")
     if len(rules.volume_types) >= VOLUME_TYPES_MAX:
         return Refused(f"there are {VOLUME_TYPES_MAX} volume types already, and no more can be")
-    if problem := _slots_problem(len(rules.volume_types) + 1, len(rules.periods)):
+    if problem := slots_problem(len(rules.volume_types) + 1, len(rules.periods)):
         return Refused(problem)
     return replace(rules, volume_types=(*rules.volume_types, added))
 
@@ -131,12 +131,6 @@ def _raise(rules: Rules, change: types_pb2.RuleVersionRaised) -> Rules | Refused
     if not rules.version or change.version <= rules.version:
         return Refused(f"updates have the meaning of version {rules.version}: {change.version} is no later one")
     return replace(rules, version=change.version)
-
-
-def _slots_problem(volume_types: int, periods: int) -> str | None:
-    if volume_types * periods <= SLOTS_MAX:
-        return None
-    return f"{volume_types} volume types in {periods} periods are more than the {SLOTS_MAX} that fit: close a period"
 
 
 #: What each record of a rule does, by the field of Update that holds it.

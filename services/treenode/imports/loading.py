@@ -229,6 +229,7 @@ class ImportBuild(BuildRunner):
             volume_types=list(self._rules.volume_types),
             periods=list(self._rules.periods),
             columns={column.name: column.kind for column in self._rules.columns},
+            sealed_periods=list(self._rules.sealed_periods),
             limits=self._loader.limits,
         )
 

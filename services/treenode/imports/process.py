@@ -52,6 +52,8 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     periods: list[str]
     #: Types of the columns that the log declares, by name.
     columns: dict[str, FurtherKind]
+    #: Those that are closed for good.
+    sealed_periods: list[str] = []
     limits: ImportLimits
 
 
@@ -96,6 +98,7 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
             progress,
             memory,
             request.columns,
+            request.sealed_periods,
         )
     except ImportRefusedError as refused:
         return refused.refusal

@@ -9,6 +9,7 @@ import numpy as np
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.members import status_problem
+from services.shared.domain.slots import brought_problem
 from services.shared.rules import Rules, with_more
 from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
@@ -87,10 +88,14 @@ class Tree:
     def from_table(cls, table: ImportTable, rules: Rules, import_id: int, position: int) -> Tree:
         """The tree of an import file that holds the effect of every update up to `position`, where `rules` hold.
 
-        Raises OverflowError where a group total does not fit 64 bits.
+        Raises OverflowError where a group total does not fit 64 bits, and where there is no room for its volumes.
         """
+        file_types, file_periods = [key[0] for key in table.volumes], [key[1] for key in table.volumes]
+        sealed = rules.sealed_periods
+        if problem := brought_problem(rules.volume_types, rules.periods, sealed, file_types, file_periods):
+            raise OverflowError(problem)
         if not rules.version:  # what a file brought took orders at once, before rules were in the log
-            rules = with_more(rules, [key[0] for key in table.volumes], [key[1] for key in table.volumes])
+            rules = with_more(rules, file_types, file_periods)
         names, slots = Names(table.status_names), Slots.first(rules, table.volumes)
         store, file_row = build_store(table, slots.in_order, slots.tags(), names.hashes)
         store.counters[POSITION] = position

@@ -25,6 +25,7 @@ from services.pusher.rules.runner import Calendar
 from services.pusher.rules.sealing import seals, untimely
 from services.shared.clock import SettledWallClock
 from services.shared.config.sections import ClusterSettings
+from services.shared.domain.limits import PERIODS_MAX
 from services.shared.domain.thresholds import ImportThresholds
 from services.shared.rules import Rules, RulesHistory, rules_of
 from tests.fakes.node import FakeNode
@@ -264,6 +265,28 @@ def test_what_a_file_brought_is_opened_once_and_never_against_its_seal() -> None
     rules: Rules = after(RULES, *openings(RULES, brought))
     assert openings(rules, brought) == []
     assert openings(after(rules, closed("2026-08")), brought) == []
+
+
+def test_what_a_file_brought_is_opened_whole_or_not_at_all() -> None:
+    types = tuple(f"V{number}" for number in range(31))
+    months = tuple(f"2{number:03}-01" for number in range(31))
+    assert len(openings(RULES, FileRules(3, types, months))) == 62
+    assert openings(RULES, FileRules(3, types, (*months, "1999-01"))) == []
+    full = after(RULES, *(opened(f"2{number:03}-01") for number in range(PERIODS_MAX - 2)))
+    assert len(openings(full, FileRules(3, (), ("1999-01",)))) == 1
+    assert openings(full, FileRules(3, (), ("1999-01", "1999-02"))) == []
+
+
+async def test_that_there_is_no_room_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running_pusher(tmp_path) as pusher:
+        for _ in range(3):
+            pusher.rule_records.brought(FileRules(4, tuple(f"V{number}" for number in range(64)), ()))
+        assert pusher.door.rules.volume_types == ("PV",)
+    told = [record.getMessage() for record in caplog.records if "import 4" in record.getMessage()]
+    assert told == [
+        "what import 4 brought takes no orders, and is only read: 64 volume types more than the 1 that the cluster has "
+        "make 65, and 64 fit: leave some out"
+    ]
 
 
 async def test_what_a_file_means_is_stamped_when_it_is_taken_and_kept_when_it_comes_back(tmp_path: Path) -> None:

@@ -209,6 +209,22 @@ def test_types_and_periods_of_an_import_are_read_at_once_and_take_orders_once_a_
     assert tree.slots.beyond(tree.rules) == ([], [])
 
 
+def test_an_import_without_room_for_its_volumes_is_refused_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tree_module, "build_store", lambda *_: pytest.fail("columns were made"))
+    naive = naive_tree()
+    naive.places["A"] = Place()
+    zeros = np.zeros(1, dtype=np.int64)
+    crossed = [
+        *((f"V{number}", "2026-10") for number in range(62)),
+        *(("PV", f"2{number:03}-01") for number in range(15)),
+    ]
+    table = dataclasses.replace(table_of(naive), volumes=dict.fromkeys(crossed, zeros))
+    with pytest.raises(OverflowError, match=r"64 volume types in 17 periods are 1,088 pairs, and 1,024 fit"):
+        Tree.from_table(table, CONFIG, 1, 0)
+
+
 def test_statuses_that_nobody_has_any_more_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tree_module, "MAX_STATUSES", 4)
     tree = family()

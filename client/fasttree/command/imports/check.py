@@ -76,10 +76,12 @@ async def _rules(session: Session) -> tuple[dict[str, Any], str]:
     except (CommandError, FastTreeClientError):
         return _FIRST_RULES, "no cluster was asked: volume types but PV, and columns that are declared, are not known"
     periods = sorted(rules.open_periods, key=lambda period: period != rules.current_period)
+    periods += [late.period for late in rules.late_periods]
     return {
         "volume_types": list(rules.volume_types) or _FIRST_RULES["volume_types"],
         "periods": periods or _FIRST_RULES["periods"],
         "columns": {column.name: column.type for column in rules.columns},
+        "sealed_periods": list(rules.sealed_periods),
     }, ""
 
 

@@ -33,6 +33,8 @@ class CheckRequest(msgspec.Struct, frozen=True, kw_only=True):
     periods: list[str]
     #: Types of the columns that the log declares, by name.
     columns: dict[str, FurtherKind]
+    #: Those that are closed for good.
+    sealed_periods: list[str] = []
     #: What is known of the file's form: the fields of a profile, as somebody wrote them.
     profile: dict[str, Any] = {}
     #: Where the refused rows go; empty: nowhere.
@@ -125,9 +127,14 @@ def _found(request: CheckRequest, path: Path, limits: ImportLimits, progress: Pr
     """How many rows it has, or why it is refused."""
     types, periods = request.volume_types, request.periods
     try:
-        return len(read_import(path, FileFormat.DETECT, types, periods, limits, progress, declared=request.columns))
+        table = read_import(
+            *(path, FileFormat.DETECT, types, periods, limits, progress),
+            declared=request.columns,
+            sealed_periods=request.sealed_periods,
+        )
     except ImportRefusedError as error:
         return error.refusal
+    return len(table)
 
 
 def _as_told(row: RejectedRow, told: Rewritten) -> RejectedRow:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,6 +22,7 @@ from services.shared.domain.columns import (
 )
 from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
 from services.shared.domain.sentences import quoted
+from services.shared.domain.slots import brought_problem
 from services.shared.mapping.faults import RejectedRow
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import ImportRefusedError, refuse_file, refuse_header
@@ -71,6 +73,7 @@ def plan_columns(
     limits: ImportLimits,
     own_kinds: Mapping[str, FurtherKind] | None = None,
     declared: Mapping[str, FurtherKind] | None = None,
+    sealed_periods: Collection[str] = (),
 ) -> list[Column]:
     """Gives each named column its role.
 
@@ -78,8 +81,9 @@ def plan_columns(
     first period, "pv" the first type where none is called so; one named "type:YYYY-MM" opens what it names.
     `own_kinds`: what the file itself says of its columns, by name; a header's "name:type" goes before it, and a further
     column of which neither says anything is text. `declared`: what records of the log say of columns, by name; it goes
-    before both, and a header that says otherwise is refused. Raises ImportRefusedError, with each of them, for columns
-    that are missing, named twice, nameless, of no type or too many.
+    before both, and a header that says otherwise is refused. `sealed_periods`: those of the cluster that are
+    closed for good. Raises ImportRefusedError, with each of them, for columns that are missing, named twice, nameless,
+    of no type or too many, and for more volume types and periods than there is room for.
     """
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
@@ -98,6 +102,7 @@ def plan_columns(
         except ImportRefusedError as error:
             problems += error.refusal.rejected_rows
     problems += [*_missing(columns, limits.required_columns), *_twice(columns)]
+    problems += _without_room(columns, volume_types, periods, sealed_periods)
     roles = {column.role for column in columns}
     if Role.PLACEMENT_LEG in roles and Role.PLACEMENT_ID not in roles:
         reason = "there is no placement_id column beside it: add one, or leave this one out"
@@ -181,3 +186,19 @@ def _twice(columns: Sequence[Column]) -> Iterator[RejectedRow]:
         if key in seen:
             yield RejectedRow(1, column.name, f"the header already has {seen[key]}: keep one of the two")
         seen[key] = column.name
+
+
+def _without_room(
+    columns: Sequence[Column], volume_types: Sequence[str], periods: Sequence[str], sealed_periods: Collection[str]
+) -> Iterator[RejectedRow]:
+    """Told at the first column for which there is none, of all of them."""
+    volumes = [column for column in columns if column.role is Role.VOLUME]
+
+    def problem(count: int) -> str | None:
+        brought = [column.volume for column in volumes[:count]]
+        file_types, file_periods = [each[0] for each in brought], [each[1] for each in brought]
+        return brought_problem(volume_types, periods, sealed_periods, file_types, file_periods)
+
+    if reason := problem(len(volumes)):
+        first = bisect_left(range(len(volumes)), True, key=lambda place: problem(place + 1) is not None)
+        yield RejectedRow(1, volumes[first].name, reason)

@@ -7,7 +7,7 @@ on makes no sense (a damaged file, a header that lacks a column, a limit).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,18 +55,20 @@ def read_import(
     progress: Progress = lambda share: None,
     memory: TableMemory | None = None,
     declared: Mapping[str, FurtherKind] | None = None,
+    sealed_periods: Collection[str] = (),
 ) -> ImportTable:
     """Reads and checks an import file.
 
     `volume_types`, `periods`: the cluster's, the default first; the file may open more. `progress` is told 0.0 to 1.0,
     in this thread; what it raises ends the reading. `memory`: where the table's columns go. `declared`: the types of
-    columns that the log declares, by name. Blocks for seconds on large files: call it in a thread.
+    columns that the log declares, by name. `sealed_periods`: those of the cluster that are closed for good. Blocks for
+    seconds on large files: call it in a thread.
     Raises ImportRefusedError for a file that is not wholly right, OSError where it can't be read at all.
     """
     limits = limits or ImportLimits()
     found = find_format(path, file_format, limits)
     file = _open(path, found, limits, lambda share: progress(share * _READING_SHARE))
-    columns = plan_columns(file.names, volume_types, periods, limits, file.kinds, declared)
+    columns = plan_columns(file.names, volume_types, periods, limits, file.kinds, declared, sealed_periods)
     places = {column.role: place for place, column in enumerate(columns)}
     assembly = Assembly(limits, memory or TableMemory.private())
     for part in file.parts(BatchReader(columns, limits, assembly.buffer, is_csv=found is not FileFormat.PARQUET)):

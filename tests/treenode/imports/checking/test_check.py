@@ -7,6 +7,7 @@ import gzip
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow.csv
@@ -47,6 +48,42 @@ def test_the_rules_of_the_log_hold(tmp_path: Path) -> None:
     assert _check(content, tmp_path, volume_types=["PV", "CV"], columns={"points": "integer"}) == CheckReport(rows=6)
     dates = _check(content, tmp_path, volume_types=["CV"], columns={"points": "date"})
     assert [(kind.count, kind.column) for kind in dates.kinds] == [(6, "points")]
+
+
+def test_volumes_for_which_there_is_no_room_are_told_by_the_header(tmp_path: Path) -> None:
+    """Few columns may cross to many pairs of a type and a period; each pair costs every node columns of its own."""
+    types = [f"v{number}:2026-11" for number in range(31)]
+    months = [f"pv:{year}-01" for year in range(2000, 2032)]
+
+    def problems(*volumes: str, sealed: Sequence[str] = ()) -> list[tuple[int, str, str]]:
+        header = ",".join([HEADER.rpartition(",")[0], *volumes])
+        report = _check(csv_file("1,,A,1," + ",0" * len(volumes), header=header), tmp_path, sealed_periods=list(sealed))
+        assert (report.rows, report.refused_rows) == (0 if report.problems else 1, 0)
+        return [(problem.line, problem.column, problem.reason) for problem in report.problems]
+
+    assert problems(*types, *months[:-1]) == []
+    (crossed,) = problems(*types, *months)
+    assert crossed == (
+        1,
+        "pv:2031-01",
+        "with those that the cluster has, 32 volume types in 33 periods are 1,056 pairs, and 1,024 fit: leave some "
+        "out, or close periods (`fasttree period close`)",
+    )
+    history = [f"pv:{year}-{month:02}" for year in range(2010, 2021) for month in range(1, 13)]
+    assert problems(*history[:119]) == []
+    (months_told,) = problems(*history)
+    assert months_told == (
+        1,
+        "pv:2019-12",
+        "132 periods more than the 1 that take orders make 133, and 120 fit: leave some out, or close some "
+        "(`fasttree period close`)",
+    )
+    assert problems(*history, sealed=[name[3:] for name in history]) == []
+    (types_told,) = problems(*(f"v{number}:2026-11" for number in range(64)))
+    assert types_told[1:] == (
+        "v63:2026-11",
+        "64 volume types more than the 1 that the cluster has make 65, and 64 fit: leave some out",
+    )
 
 
 @pytest.mark.parametrize("packed", [False, True])
