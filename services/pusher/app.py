@@ -138,8 +138,8 @@ class Pusher:
         )
         self.metrics.gauge(
             "closed",
-            "1 while no pushes are taken, since nodes have another past than the log, or have not said: an alarm",
-            lambda: bool(self.lineage.closed),
+            "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
+            lambda: bool(self._closed),
         )
         names = (settings.listen_host, *cluster.http_hosts)
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready}, names=names)
@@ -167,6 +167,7 @@ class Pusher:
             rule_records=self.rule_records,
             membership=self.membership,
             log_damage=self._log_damage,
+            log_gone=lambda: self.store.damage.gone,
             draining=self.draining,
         )
         services: list[tuple[AddServicer, object]] = [
@@ -228,7 +229,7 @@ class Pusher:
             self.intake,
             self.catalog,
             self.background,
-            lambda: bool(self.lineage.closed),
+            lambda: bool(self._closed),
             profile=profile,
             poll_s=self.settings.upload_poll_s,
             stable_s=self.settings.upload_stable_s,
@@ -259,9 +260,14 @@ class Pusher:
     def _is_ready(self) -> Verdict:
         if self.draining.is_set():
             return Verdict(False, "stopping")
-        problem = self.lineage.closed or self.admission.core.full if self.server.port else "starting"
+        problem = self._closed or self.admission.core.full if self.server.port else "starting"
         # Whoever needs none of the damaged records is served as ever.
         return Verdict(not problem, "; ".join(filter(None, (problem or "ready", self._log_damage()))))
+
+    @property
+    def _closed(self) -> str:
+        """Why nothing is taken until somebody acts; empty where it is."""
+        return self.lineage.closed or self.store.damage.gone
 
     def _log_damage(self) -> str:
         return self.store.damage.in_words(self.store.ends().first)

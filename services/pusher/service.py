@@ -51,6 +51,7 @@ class Parts:
     membership: Membership
     #: In words; empty where none is known.
     log_damage: Callable[[], str]
+    log_gone: Callable[[], str]
     draining: asyncio.Event
 
 
@@ -101,7 +102,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             imports=parts.catalog.told(_IMPORTS_TOLD_MAX),
             started_at=parts.started_at,
             differences=parts.comparison.differences(),
-            closed_reason=parts.lineage.closed,
+            closed_reason=parts.lineage.closed or parts.log_gone(),
             log_damage=parts.log_damage(),
             rules=rules_message(parts.rules()),
             known_rule_version=RULE_VERSION,
@@ -143,6 +144,8 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
         if parts.draining.is_set():
             raise UnavailableError("the pusher is stopping; try again")
         parts.lineage.check()
+        if gone := parts.log_gone():
+            raise FailedPreconditionError(gone, reason="LOG_DAMAGED")
 
 
 def add_pusher_servicer(servicer: PusherServicer, server: grpc.aio.Server) -> None:

@@ -141,3 +141,17 @@ async def test_a_fault_before_or_after_the_write(after_write: bool) -> None:
     with pytest.raises(StoreError, match="disk full"):
         await store.save(FIRST, Recorded())
     assert await store.load() == (FIRST if after_write else Recorded())
+
+
+async def test_nothing_is_saved_in_a_file_that_is_no_longer_in_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    store = SqliteStore(path, "dot-test")
+    await store.save(FIRST, Recorded())
+    path.rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="it was removed or moved while it is in use; put it back, or start"):
+        await store.save(SECOND, FIRST)
+    (tmp_path / "elsewhere").rename(path)
+    assert await store.load() == FIRST
+    await store.save(SECOND, FIRST)
+    assert await store.load() == SECOND
+    await store.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.store import StoreConflictError, StoreError, check_epoch
-from services.shared.files.sqlite_words import sqlite_words
+from services.shared.files.sqlite_words import sqlite_words, was_moved
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS recorded (
@@ -61,6 +61,8 @@ class SqliteStore:
             raise StoreError(f"{path}: {sqlite_words(error)}; {self._mend(error)}") from error
 
     def _mend(self, error: sqlite3.Error) -> str:
+        if was_moved(error):
+            return "put it back, or start the coordinator again: the epoch goes on above what the nodes know"
         if isinstance(error, sqlite3.OperationalError):
             return "check the folder's rights and the disk's free space"
         # Safe: nodes tell the highest epoch that they have heard of, and elections go on above it.

@@ -12,7 +12,8 @@ from services.pusher.imports.events import ImportPlace, RecordTaken
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.history import ImportHistory, ImportProblem, ImportRefused, PastImport
 from services.pusher.imports.places import KnownImport
-from services.pusher.log.store import LogStore, StoredImport, StoreFullError
+from services.pusher.log.errors import error_of
+from services.pusher.log.store import LogStore, LogStoreError, StoredImport
 from services.pusher.log.writer import LogWriter
 from services.shared.files.import_source import HeldImport
 from services.shared.rules import RulesHistory
@@ -165,8 +166,10 @@ class ImportCatalog:
         try:
             await asyncio.to_thread(keep, manifest)
             await self._save(StoredImport(status, taken=False))
-        except (OSError, StoreFullError) as error:
+        except OSError as error:
             raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
+        except LogStoreError as error:
+            raise error_of(error, "the import can't be kept") from error
         return manifest
 
     async def set_place(self, import_id: int, place: ImportPlace) -> None:
@@ -176,7 +179,7 @@ class ImportCatalog:
         await self._save(entry)
 
     async def set_taken(self, taken: RecordTaken) -> None:
-        """Records that a node serves from the import. Raises StoreFullError."""
+        """Records that a node serves from the import. Raises LogStoreError."""
         status = self._entries[taken.import_id].status
         status.manifest.carried_positions[:] = taken.carried_positions
         del status.manifest.carried_holds[:]

@@ -12,7 +12,7 @@ from services.pusher.fanout.replication import Replication
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.settings import RetentionSettings
-from services.pusher.log.store import LogDamagedError, LogStore, StoreFullError
+from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
 
 logger = logging.getLogger(__name__)
@@ -46,11 +46,11 @@ class Retention:
             await asyncio.sleep(self._settings.retention_poll_s)
             try:
                 await self.look()
-            except (OSError, StoreFullError, LogDamagedError) as error:
+            except (OSError, LogStoreError) as error:
                 logger.error("can't remove what is no longer needed: %s; tries again", error)
 
     async def look(self) -> None:
-        """Forgets what nothing needs any more. Raises OSError, StoreFullError or LogDamagedError."""
+        """Forgets what nothing needs any more. Raises OSError or LogStoreError."""
         async with self._catalog.changing:
             await self._remove_files()
             await self._trim()

@@ -30,7 +30,7 @@ from services.pusher.imports.load_words import LoadWords
 from services.pusher.imports.node_news import for_rollout
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
-from services.pusher.log.store import StoreFullError
+from services.pusher.log.store import LogStoreError
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
@@ -125,7 +125,7 @@ class RolloutRunner:
                 try:
                     await self._record_one(action)
                     break
-                except StoreFullError as error:
+                except LogStoreError as error:
                     logger.error("import %d can't be recorded: %s; tries again", action.import_id, error)
                     await asyncio.sleep(_RECORD_AGAIN_S)
 

@@ -12,10 +12,11 @@ from services.pusher.fanout.events import NodeStands
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.lineage.lineage import Adopted, Door, Lineage, LineageEvent
 from services.pusher.lineage.settings import LineageSettings
-from services.pusher.log.store import LogStore, StoreFullError
+from services.pusher.log.errors import error_of
+from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
 from services.shared.cores import Tick
-from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError
 
 REASON_LENGTH_MAX = 200
 _TICK_S = 0.25
@@ -104,6 +105,7 @@ class LineageRunner:
             InvalidArgumentError: The reason is none.
             FailedPreconditionError: No node holds another past than this log's.
             ResourceExhaustedError: The disk is full.
+            DataLossError: The log is damaged, or its files are gone.
         """
         if not 1 <= len(reason) <= REASON_LENGTH_MAX or not reason.isprintable() or not reason.strip():
             raise InvalidArgumentError(
@@ -119,8 +121,8 @@ class LineageRunner:
         log_id = uuid.uuid4().hex if own in replaced else own
         try:
             await self._writer.run(lambda: self._store.adopt(log_id, replaced, reason))
-        except StoreFullError as error:
-            raise ResourceExhaustedError(f"the adoption can't be kept: {error}") from error
+        except LogStoreError as error:
+            raise error_of(error, "the adoption can't be kept") from error
         logger.warning("log %s stands in the place of %s: %s", log_id, ", ".join(replaced), reason)
         adopted = Adopted(log_id, self._store.replaced_log_ids, reason)
         self._tell(adopted)

@@ -24,7 +24,7 @@ from enum import Enum
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.store import Appended, LogDamagedError, StoreFullError
+from services.pusher.log.store import Appended, LogDamagedError, LogGoneError, StoreFullError
 from services.shared.rules import NO_RULES, Rules, RulesHistory, judge
 
 Content = TypeVar("Content")
@@ -36,7 +36,7 @@ class AppendProblem(Enum):
 
     #: No room, or the disk fails: it may work later.
     FULL = "full"
-    #: A record with one of the ids is damaged: it never works.
+    #: A record with one of the ids is damaged, or the log's files are gone: it does not work until somebody acts.
     DAMAGED = "damaged"
     #: A fault of the program, or one that nobody thought of.
     FAULT = "fault"
@@ -207,7 +207,7 @@ def not_stored(group: Sequence[Push[Content]], error: Exception) -> Results:
     problem = AppendProblem.FAULT
     if isinstance(error, StoreFullError):
         problem = AppendProblem.FULL
-    elif isinstance(error, LogDamagedError):
+    elif isinstance(error, LogDamagedError | LogGoneError):
         problem = AppendProblem.DAMAGED
     return [(push.number, NotStored(problem, error)) for push in group]
 

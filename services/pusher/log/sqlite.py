@@ -26,8 +26,9 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.database import connect, errors_told, prepare
+from services.pusher.log.disk.database import connect, damage_between, errors_told, prepare
 from services.pusher.log.disk.end_mark import EndMark, Promise, check_promise, check_there, read_mark
+from services.pusher.log.disk.log_files import LogFiles
 from services.pusher.log.disk.statements import (
     FINDS,
     INSERTS,
@@ -51,6 +52,7 @@ from services.pusher.log.store import (
     KnownDamage,
     LogDamagedError,
     LogEnds,
+    LogGoneError,
     LogStore,
     LogStoreError,
     NotInLogError,
@@ -90,7 +92,7 @@ class SqliteLog(LogStore):
         promise = read_mark(mark_path)
         check_there(promise, self.path)
         with self._told():
-            self._writer = connect(self.path, self._settings)
+            self._writer = connect(self.path, self._settings, make=True)
         try:
             self._open(folder, promise, mark_path, monotonic)
         except BaseException:
@@ -111,6 +113,7 @@ class SqliteLog(LogStore):
             kept = self._writer.execute(KEPT_TIME).fetchone()[0]
             replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
             self._ids = TrimmedIds(folder / "ids", self._writer)
+            self._files = LogFiles(self.path, self._ids, self.damage, monotonic)
         self.replaced_log_ids = tuple(log_id for log_id, _ in replaced)[-REPLACED_MAX:]
         self.adopted_reason = str(replaced[-1][1]) if replaced else ""
         self._ends = LogEnds(first or 1, last or 0)
@@ -126,6 +129,7 @@ class SqliteLog(LogStore):
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All of the body's writes, or none; on disk when it is left."""
+        self._files.check()
         with self._told():
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
@@ -153,6 +157,7 @@ class SqliteLog(LogStore):
 
     @notes_damage
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
+        self._files.check()
         gone = self._ids.find(update_ids)
         if gone:
             return self._append_unknown(update_ids, contents, gone, rules)
@@ -270,18 +275,7 @@ class SqliteLog(LogStore):
         """What exactly is wrong between two positions, after something was."""
         if self._ends.first > first:
             return NotInLogError(f"position {first} is no longer in the log: it begins at {self._ends.first}")
-        for position in range(first, last + 1):
-            try:
-                row = reader.execute("SELECT frame FROM log WHERE position = ?", (position,)).fetchone()
-                if row is None:
-                    return LogDamagedError(f"log record at position {position} is missing from {self.path}", position)
-                update_bytes(position, row[0])
-            except RecordDamagedError as damage:
-                return LogDamagedError(f"{damage} in {self.path}", position)
-            except sqlite3.DatabaseError as damage:
-                text = f"log record at position {position} can't be read from {self.path}: {damage}"
-                return LogDamagedError(text, position)
-        return LogDamagedError(f"log records at positions {first} to {last} can't be read from {self.path}: {error}")
+        return damage_between(reader, self.path, first, last, error)
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
@@ -289,6 +283,8 @@ class SqliteLog(LogStore):
         try:
             connection = self._readers.get_nowait()
         except queue.Empty:
+            if problem := self._files.problem():  # what is there now may be another log
+                raise LogGoneError(problem) from None
             with self._told():
                 connection = connect(self.path, self._settings)
                 connection.execute("PRAGMA cache_size = -2048")
@@ -388,8 +384,13 @@ class SqliteLog(LogStore):
         return sum(file.stat().st_size for file in (self.path, wal) if file.exists()) + self._ids.size_bytes
 
     def tend(self) -> None:
-        """Finishes a checkpoint whose bulk is done, so that the WAL starts again from its beginning."""
+        """Finishes a checkpoint whose bulk is done, so that the WAL starts again from its beginning; looks after the
+        log's files."""
         self._checkpointer.finish(self._writer)
+        if self._files.look():
+            self._mark.keep()
+            if self.damage.gone:  # it may be the WAL alone
+                self._checkpointer.finish(self._writer, at_once=True)
 
     def close(self) -> None:
         self._checkpointer.stop()

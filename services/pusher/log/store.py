@@ -38,10 +38,16 @@ class LogDamagedError(LogStoreError):
         self.position = position
 
 
+class LogGoneError(LogStoreError):
+    """A file of the log was removed, moved or replaced under it: what is stored now would be lost. Nothing was."""
+
+
 class KnownDamage:
     """What is known to be damaged in a log. From any thread."""
 
     def __init__(self) -> None:
+        #: Which of its files is no longer in its place: nothing is stored meanwhile. Empty where all are.
+        self.gone = ""
         #: By the position of the record; what is not one record's damage is at 0. `_NOTED_MAX` at most.
         self._found: dict[int, str] = {}
 
@@ -52,12 +58,14 @@ class KnownDamage:
 
     def count(self, first_position: int) -> int:
         """Damaged records, of a log that begins there: what was trimmed harms nobody."""
-        return sum(position == 0 or position >= first_position for position in list(self._found))
+        noted = sum(position == 0 or position >= first_position for position in list(self._found))
+        return noted + bool(self.gone)
 
     def in_words(self, first_position: int) -> str:
         """One line with the way out; empty where nothing is known to be damaged."""
         found = dict(self._found)
-        told = [found[position] for position in sorted(found) if position == 0 or position >= first_position]
+        told = [self.gone] if self.gone else []
+        told += [found[position] for position in sorted(found) if position == 0 or position >= first_position]
         if not told:
             return ""
         more = f", and {len(told) - 1} more" if len(told) > 1 else ""
@@ -153,6 +161,7 @@ class LogStore(ABC):
 
         Raises:
             StoreFullError: No room, or the disk fails; nothing was stored.
+            LogGoneError: A file of the log is gone; so does each method that writes.
             LogDamagedError: A record with one of the ids is damaged, so it can't be compared; nothing was stored.
         """
 

@@ -11,7 +11,7 @@ from fasttree.v1 import types_pb2
 from services.pusher.fanout.events import FileRules, VersionKnown
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.log.group_commit import RulesInForce
-from services.pusher.log.store import Appended, StoreFullError
+from services.pusher.log.store import Appended, LogStoreError
 from services.pusher.log.writer import LogWriter
 from services.pusher.rules.opening import no_room, openings
 from services.pusher.rules.raising import KnownVersions
@@ -121,6 +121,6 @@ class RuleRecords:
         while True:
             try:
                 return await self._writer.append_own(update.update_id, content_bytes(update))
-            except StoreFullError as error:
+            except LogStoreError as error:
                 logger.error("%s can't be recorded: %s; tries again", update.update_id, error)
                 await asyncio.sleep(_AGAIN_S)

@@ -9,7 +9,8 @@ import grpc.aio
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.pusher.fanout.runner import FanOut
-from services.pusher.log.store import LogDamagedError, LogStore, NotInLogError, StoreFullError
+from services.pusher.log.errors import error_of
+from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, NotInLogError
 from services.pusher.log.writer import LogWriter
 from services.pusher.skips.decision import SKIP_ID_PREFIX, Evidence, Refused, SkipProblem, Wanted, refused
 from services.shared.serving.channels import open_channel
@@ -84,8 +85,8 @@ class SkipRunner:
         content = content_bytes(types_pb2.Update(update_id=update_id, update_skipped=skipped))
         try:
             appended = await self._writer.append_own(update_id, content)
-        except StoreFullError as error:
-            raise ResourceExhaustedError(str(error)) from error
+        except LogStoreError as error:
+            raise error_of(error, "the skip can't be kept") from error
         return appended.positions[0]
 
     async def _evidence(self, position: int) -> Evidence:

@@ -24,6 +24,13 @@ def primary_code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 
+def was_moved(error: sqlite3.Error) -> bool:
+    """Whether the file is no longer in its place. SQLite sees that with a rollback journal, not with a WAL."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED
+
+
 def sqlite_words(error: sqlite3.Error) -> str:
     """What is wrong, in a few words; SQLite's own where nobody thought of it."""
+    if was_moved(error):
+        return "it was removed or moved while it is in use"
     return _WORDS.get(primary_code(error), str(error))

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.pusher.log.frames import update_bytes
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullError
 from services.shared.files.sqlite_words import primary_code, sqlite_words
+from services.shared.wire.record import RecordDamagedError
 
 SCHEMA_VERSION = 2
 #: Made where they are not there yet: a log of an earlier version gets the newer ones.
@@ -52,10 +54,15 @@ def errors_told(path: Path) -> Iterator[None]:
         raise
 
 
-def connect(path: Path, settings: LogSettings) -> sqlite3.Connection:
-    """A connection for reading and writing."""
+def connect(path: Path, settings: LogSettings, *, make: bool = False) -> sqlite3.Connection:
+    """A connection for reading and writing. `make`: the file, where there is none."""
     connection = sqlite3.connect(
-        path, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=64
+        f"{path.resolve().as_uri()}?mode={'rwc' if make else 'rw'}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=10.0,
+        cached_statements=64,
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
@@ -96,3 +103,19 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         # of a clock that had jumped: by it, every other record would be older than it is.
         connection.execute("DELETE FROM time_marks WHERE stored_at > ?", (time.time() + _CLOCKS_DIFFER_S,))
     connection.execute("COMMIT")
+
+
+def damage_between(reader: sqlite3.Connection, path: Path, first: int, last: int, error: Exception) -> LogDamagedError:
+    """What exactly is wrong between two positions, after something was."""
+    for position in range(first, last + 1):
+        try:
+            row = reader.execute("SELECT frame FROM log WHERE position = ?", (position,)).fetchone()
+            if row is None:
+                return LogDamagedError(f"log record at position {position} is missing from {path}", position)
+            update_bytes(position, row[0])
+        except RecordDamagedError as damage:
+            return LogDamagedError(f"{damage} in {path}", position)
+        except sqlite3.DatabaseError as damage:
+            text = f"log record at position {position} can't be read from {path}: {damage}"
+            return LogDamagedError(text, position)
+    return LogDamagedError(f"log records at positions {first} to {last} can't be read from {path}: {error}")

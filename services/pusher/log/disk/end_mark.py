@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from services.pusher.log.store import LogDamagedError
+from services.shared.files.open_file import OpenFile
 
 logger = logging.getLogger(__name__)
 
@@ -89,18 +90,40 @@ class EndMark:
     def __init__(self, path: Path, log_id: str) -> None:
         self._path = path
         self._log = zlib.crc32(log_id.encode())
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self._file = self._open()
+        self._written: bytes = b""
         self._failed = False
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, position: int) -> None:
         """Marks a position. A failure is told once, and does not fail the commit: the update itself is on disk."""
         mark = _MARK.pack(position, self._log, 0)
+        self._written = mark[:12] + zlib.crc32(mark[:12]).to_bytes(4, "little")
         try:
-            os.pwrite(self._file, mark[:12] + zlib.crc32(mark[:12]).to_bytes(4, "little"), 0)
+            os.pwrite(self._file, self._written, 0)
         except OSError as error:
-            if not self._failed:
-                logger.warning("can't write %s: %s; a log that loses its end would not be noticed", self._path, error)
-            self._failed = True
+            self._tell(error)
+
+    def keep(self) -> None:
+        """Makes the file anew where it is no longer in its place: all that it says is known here."""
+        if not OpenFile.of(self._path, os.fstat(self._file)).problem():
+            return
+        try:
+            made = self._open()
+            os.pwrite(made, self._written, 0)
+        except OSError as error:
+            self._tell(error)
+            return
+        logger.warning("%s was removed or replaced: made it anew", self._path)
+        os.close(self._file)
+        self._file = made
+
+    def _tell(self, error: OSError) -> None:
+        if not self._failed:
+            logger.warning("can't write %s: %s; a log that loses its end would not be noticed", self._path, error)
+        self._failed = True
 
     def close(self) -> None:
         os.close(self._file)

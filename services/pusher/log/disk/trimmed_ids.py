@@ -11,6 +11,7 @@ from services.pusher.log.frames import update_bytes
 from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, recognized
 from services.pusher.log.store import LogDamagedError, StoreFullError
+from services.shared.files.open_file import OpenFile
 from services.shared.wire.record import RecordDamagedError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,11 @@ class TrimmedIds:
     def size_bytes(self) -> int:
         """What they take on disk."""
         return self._archive.size_bytes
+
+    @property
+    def files(self) -> list[OpenFile]:
+        """The files that hold them."""
+        return self._archive.files
 
     def find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Position and content hash of those that are here; quick where none is. Raises LogDamagedError."""

@@ -39,9 +39,9 @@ class WalCheckpointer:
         self._ended.set()
         self._thread.join()
 
-    def finish(self, writer: sqlite3.Connection) -> None:
-        """Copies the last pages, if that is due. Blocks for about as long as a commit."""
-        if self._finish.is_set():
+    def finish(self, writer: sqlite3.Connection, *, at_once: bool = False) -> None:
+        """Copies the last pages, if that is due or wanted. Blocks for about as long as a commit."""
+        if self._finish.is_set() or at_once:
             self._finish.clear()
             try:
                 writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()

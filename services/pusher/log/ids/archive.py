@@ -22,6 +22,7 @@ from services.pusher.log.ids.filter import IdFilter
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, content_hash, keys_of
 from services.pusher.log.ids.runs import Entries, Run, joined, sorted_entries, write_run
 from services.shared.files.durable import make_folder, remove_durably, remove_leftovers
+from services.shared.files.open_file import OpenFile
 
 MERGE_RUNS = 4
 #: Ids of one piece of a merge.
@@ -86,7 +87,12 @@ class IdArchive:
     @property
     def size_bytes(self) -> int:
         """What they take on disk."""
-        return sum(run.path.stat().st_size for run in self._runs.values())
+        return sum(run.size_bytes for run in self._runs.values())
+
+    @property
+    def files(self) -> list[OpenFile]:
+        """Those that hold them."""
+        return [run.file for run in list(self._runs.values())]
 
     # -- looking up
 

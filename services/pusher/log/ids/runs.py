@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from services.pusher.log.ids.keys import Keys
 from services.pusher.log.store import LogDamagedError
 from services.shared.files.durable import discard, open_new, part_of, replace_durably
+from services.shared.files.open_file import OpenFile
 
 _MAGIC = b"FTIDS1\0\0"
 _HEADER = struct.Struct("<8sQI12x")
@@ -132,6 +133,7 @@ class Run:
         self.path = path
         try:
             with path.open("rb") as file:
+                self.file = OpenFile.of(path, os.fstat(file.fileno()))
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except (OSError, ValueError) as error:
             raise LogDamagedError(f"{path}: ids that were taken can't be read: {error}; {_MEND}") from error
@@ -154,6 +156,11 @@ class Run:
         if magic != _MAGIC or not count:
             raise LogDamagedError(f"{self.path} is no run of ids; {_MEND}")
         return int(count), int(checksum)
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes on disk."""
+        return len(self._map)
 
     @property
     def _high(self) -> NDArray[np.uint64]:
