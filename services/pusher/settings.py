@@ -41,7 +41,8 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     advertise: OptionalAddress = ""
     #: Folder of the log and the import files. One process has it at a time.
     state_folder: Folder = "pusher"
-    #: Folder that is watched for import files; empty: none. Taken ones move to `done/` in it, with a result text.
+    #: Folder that is watched for import files; empty: none. Taken ones move to `done/` in it,
+    #: refused ones to `refused/`, with a result text.
     upload_folder: OptionalPath = ""
     #: How often it is looked at, in seconds.
     upload_poll_s: Seconds = 0.5

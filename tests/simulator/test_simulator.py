@@ -56,7 +56,6 @@ QUICK = (
     "serves-beside",
     "held-back-for-ever",
     "held-back-once",
-    "knows-all-at-once",
     "wall-clock",
     "elect-early",
     "epoch-reuse",

@@ -70,7 +70,7 @@ def as_of_text(as_of: types_pb2.AsOf) -> str:
     if as_of.HasField("fresh_at"):
         age_s = time.time() - as_of.fresh_at.ToNanoseconds() / 1e9
         if age_s > 10:
-            text += f"; the pusher was last heard {age_s:.0f} s ago"
+            text += f"; what came in the last {age_s:.0f} s may be missing"
     return text
 
 

@@ -67,7 +67,7 @@ class _ImportStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ImportSta
     IMPORT_STATE_REFUSED: _ImportState.ValueType  # 4
     """A node refused it; the tree before serves on everywhere."""
     IMPORT_STATE_SUPERSEDED: _ImportState.ValueType  # 5
-    """A newer one took its place before it was done."""
+    """A newer one came in force before it was done. Where the newer one is refused, this one goes on."""
 
 class ImportState(_ImportState, metaclass=_ImportStateEnumTypeWrapper):
     """Where an import is in its rollout."""
@@ -83,7 +83,7 @@ IMPORT_STATE_DONE: ImportState.ValueType  # 3
 IMPORT_STATE_REFUSED: ImportState.ValueType  # 4
 """A node refused it; the tree before serves on everywhere."""
 IMPORT_STATE_SUPERSEDED: ImportState.ValueType  # 5
-"""A newer one took its place before it was done."""
+"""A newer one came in force before it was done. Where the newer one is refused, this one goes on."""
 Global___ImportState: _TypeAlias = ImportState  # noqa: Y015
 
 @_typing.final

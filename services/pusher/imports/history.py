@@ -8,7 +8,7 @@ The rules
 2. Every update after the position that a file is as of, and every one that it carries, has to be in the log.
 3. A rollback goes to the import that was taken before the one in force.
 4. Needed are the imports that are not over, the one in force, the one before it, and any that is newer than the one in
-   force: a canary may have begun with it before it was superseded.
+   force: a node may turn out to serve one that was refused.
 5. The log keeps what a needed import needs, what a node lacks that was not away for too long, what is young, and its
    newest record. Until a node has taken an import it keeps everything: a file that nobody took may turn out bad, and a
    new node can be built from nothing else.

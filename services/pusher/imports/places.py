@@ -6,10 +6,11 @@
 | rolling out | nodes take it, one after another |
 | done | every connected node serves from it |
 | refused | a node found the file bad, or too many nodes died of it |
-| superseded | a newer one took its place |
+| superseded | a newer one is in force: this one won't be |
 
 An import is *taken* once a node serves from it and that, with the node's carried positions, is on disk. The newest one
-that is taken is *in force*. The newest one that may still come in force is the *candidate*: nodes get it next.
+that is taken is *in force*. The newest one that may still come in force is the *candidate*: nodes get it next. An older
+one stays open beside it, and is the candidate again where the newer one is refused.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ class RolloutBrokenError(Exception):
 #: An import in one of these may still become the one in force.
 OPEN_PLACES = frozenset({ImportPlace.WAITING, ImportPlace.ROLLING_OUT})
 
-#: From each state, the states that may follow it. A superseded one may still be taken, or refused, by the canary that
-#: had begun with it; it stays superseded when taken. A refused one rolls out again if a node turns out to serve it
-#: after all (its word had been lost, and counted as its death).
+#: From each state, the states that may follow it. A refused one rolls out again if a node turns out to serve it
+#: after all (its word had been lost, and counted as its death). A superseded one goes on where an earlier version had
+#: called it so as soon as a newer one came: it may be in force, or be served by a node.
 TRANSITIONS: dict[ImportPlace, frozenset[ImportPlace]] = {
     ImportPlace.WAITING: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
     ImportPlace.ROLLING_OUT: frozenset({ImportPlace.DONE, ImportPlace.REFUSED, ImportPlace.SUPERSEDED}),
     ImportPlace.DONE: frozenset(),
     ImportPlace.REFUSED: frozenset({ImportPlace.ROLLING_OUT, ImportPlace.SUPERSEDED}),
-    ImportPlace.SUPERSEDED: frozenset({ImportPlace.REFUSED}),
+    ImportPlace.SUPERSEDED: frozenset({ImportPlace.ROLLING_OUT}),
 }
 
 
@@ -111,12 +112,18 @@ class ImportPlaces:
         return RecordPlace(import_id, place, reason)
 
     def supersede(self) -> list[RecordPlace]:
-        """Leaves the newest open import only.
+        """Closes what is older than the import in force, and that one's own end if it was called superseded.
 
         After a start, too: the pusher may have died before the end of an older one was recorded.
         """
-        open_ids = [known.import_id for known in self if known.place in OPEN_PLACES]
-        return [self.move(older, ImportPlace.SUPERSEDED, f"import {open_ids[-1]} is newer") for older in open_ids[:-1]]
+        moved = [
+            self.move(known.import_id, ImportPlace.SUPERSEDED, f"import {self.in_force} is in force")
+            for known in self
+            if known.place in OPEN_PLACES and known.import_id < self.in_force
+        ]
+        if self.in_force and self[self.in_force].place is ImportPlace.SUPERSEDED:
+            moved.append(self.move(self.in_force, ImportPlace.ROLLING_OUT, "it is in force"))
+        return moved
 
     def tell(self, line: str) -> None:
         """Adds a line to the story that an error would tell."""
@@ -128,11 +135,14 @@ class ImportPlaces:
 
     def problems(self) -> list[str]:
         """Each rule that does not hold, in words."""
-        still_open = [known.import_id for known in self if known.place in OPEN_PLACES]
-        problems = [f"imports {still_open} roll out at once"] if len(still_open) > 1 else []
+        problems = []
         for known in self:
             if known.place is ImportPlace.DONE and not known.taken:
                 problems.append(f"import {known.import_id} is done, but no node took it")
+            if known.place in OPEN_PLACES and known.import_id < self.in_force:
+                problems.append(f"import {known.import_id} is {known.place} though import {self.in_force} is in force")
+            if known.place is ImportPlace.SUPERSEDED and known.import_id == self.in_force:
+                problems.append(f"import {known.import_id} is in force and superseded")
             if known.taken and known.place in (ImportPlace.REFUSED, ImportPlace.WAITING):
                 problems.append(f"import {known.import_id} is taken and {known.place}")
         return problems

@@ -19,8 +19,9 @@
    others go on. A canary that fails after it had begun may have died of the file: after `canary_deaths_max` such
    failures the import is refused, lest it take down one node after another. After the canary, a refusal is the one
    node's own trouble (its disk, say): it backs off and is asked again.
-6. A newer import takes the place of one that is waiting, or that other nodes still lack, once no load of it is under
-   way. The newest import that is neither refused nor superseded is the *candidate*.
+6. A newer import goes before one that is waiting, or that other nodes still lack, once no load of it is under way: the
+   newest import that is neither refused nor superseded is the *candidate*. It takes the older ones' place when it is in
+   force, and not before: where it is refused, they go on.
 7. A node that comes (back) with an older import than the one in force, or with none, gets that one, at any time.
 8. A load without a sign of life for `load_stall_s` counts as failed, and so does one that is not over after
    `load_s_max`: a node, or a peer that it downloads from, may show a little progress for ever.
@@ -274,9 +275,8 @@ class Rollout:
         node, import_id = self._choose(now_s)
         if node is None:
             return actions
-        if self.places[import_id].place in (ImportPlace.WAITING, ImportPlace.REFUSED):
-            place = ImportPlace.SUPERSEDED if self.places.candidate > import_id else ImportPlace.ROLLING_OUT
-            actions.append(self.places.move(import_id, place, f"{node.node} begins"))
+        if self.places[import_id].place not in (ImportPlace.ROLLING_OUT, ImportPlace.DONE):
+            actions.append(self.places.move(import_id, ImportPlace.ROLLING_OUT, f"{node.node} begins"))
         self._attempts += 1
         self.load = RunningLoad(node.node, import_id, self._attempts, begun_at=now_s, alive_at=now_s)
         self.places.tell(f"load {self._attempts}: import {import_id} on {node.node}")

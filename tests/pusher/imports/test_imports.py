@@ -243,7 +243,7 @@ async def test_formats_are_found_from_the_first_bytes(tmp_path: Path) -> None:
         assert parquet.format == types_pb2.IMPORT_FORMAT_PARQUET
         assert [status.state for status in pusher.catalog.newest(2)] == [
             pusher_pb2.IMPORT_STATE_WAITING,
-            pusher_pb2.IMPORT_STATE_SUPERSEDED,
+            pusher_pb2.IMPORT_STATE_WAITING,
         ]
 
 

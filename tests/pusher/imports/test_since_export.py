@@ -14,6 +14,7 @@ from fasttree.v1 import pusher_pb2
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.memory import MemoryLog
 from services.shared.wire.record import content_bytes
+from tests.fakes.node import FakeNode
 from tests.pusher.imports.test_imports import FILE, upload
 from tests.pusher.running_pusher import code_of, push, running_pusher, stub_of
 from tests.pusher.updates import orders
@@ -111,7 +112,8 @@ async def test_an_upload_without_a_position_is_remarked_or_refused(tmp_path: Pat
 async def test_the_result_of_an_uploaded_file_has_the_remark(tmp_path: Path) -> None:
     spool = tmp_path / "spool"
     settings: dict[str, Any] = {"upload_folder": str(spool), "upload_poll_s": 0.02, "upload_marker_settle_s": 0.05}
-    async with running_pusher(tmp_path, **settings) as pusher, stub_of(pusher) as stub:
+    node = await FakeNode("one").start()
+    async with running_pusher(tmp_path, [node], **settings) as pusher, stub_of(pusher) as stub:
         await push(stub, orders(0, 3))
         for name, marker in (("unnamed.csv", ""), ("named.csv", "4\n")):
             (spool / name).write_bytes(FILE)
@@ -120,10 +122,11 @@ async def test_the_result_of_an_uploaded_file_has_the_remark(tmp_path: Path) -> 
             result = spool / "done" / f"{name}.result.txt"
             await until(result.exists, "the result")
             assert ("3 updates came" in result.read_text()) == (name == "unnamed.csv")
-        # The first one was superseded by the second: the remark stays with its end.
+        # The remark stays with its end.
         first = spool / "done" / "unnamed.csv.result.txt"
-        await until(lambda: "superseded" in first.read_text(), "its end")
+        await until(lambda: first.read_text().startswith("import 1 done"), "its end")
         assert "remark: nobody said which position the export began at" in first.read_text()
         remarks = [status.manifest.remark != "" for status in pusher.catalog.newest(2)]
         assert remarks == [False, True]
-        assert pusher.catalog.status(1).state == pusher_pb2.IMPORT_STATE_SUPERSEDED
+        assert pusher.catalog.status(1).state == pusher_pb2.IMPORT_STATE_DONE
+    await node.stop()

@@ -1,9 +1,9 @@
 """The watched upload folder: a file that appears there is taken as an import.
 
 Which of the things in it are due, and which are refused unread, says `arrivals.py`; what a marker says, `markers.py`.
-What is taken moves to `done/`; what is refused, to `refused/`. Beside it stands `NAME.result.txt`, which says what
-became of it: first that it was taken, and once the rollout is over, how that ended, also where the pusher ended in
-between.
+What is taken moves to `done/`; what is refused, to `refused/`, also when the nodes refuse it later. Beside it stands
+`NAME.result.txt`, which says what became of it: first that it was taken, and once the rollout is over, how that ended,
+also where the pusher ended in between.
 
 While a file is being taken it is called `.taking-POSITION-FILE`, or `.taking-end-POSITION-FILE` where nobody said a
 position and it is the log's end: a pusher that dies in between goes on with the same one. So each step is on disk
@@ -52,6 +52,8 @@ _RESULT = ".result.txt"
 _TAKING = ".taking-"
 _AT_END = "end-"
 _CLAIMED = re.compile(re.escape(_TAKING) + rf"({_AT_END})?([0-9]{{1,19}})-(.+)", re.DOTALL)
+#: What a name has before it where the first of that name lies there already. Never twice: names have a longest length.
+_TIME = re.compile(r"^[0-9]{19}-")
 _TAKEN = "taken as import {import_id}\n"
 _TAKEN_RESULT = re.compile(rb"taken as import ([0-9]{1,19})\n(?:remark: [^\n]*\n)?")
 _TAKEN_BYTES_MAX = 4_096
@@ -281,7 +283,7 @@ class UploadFolder:
     def _move(self, file: Path, place: str, name: str, text: str) -> Path:
         target = self._folder / place / name
         if os.path.lexists(target):
-            target = target.with_name(f"{time.time_ns()}-{target.name}")
+            target = target.with_name(f"{time.time_ns()}-{_TIME.sub('', name, count=1)}")
         result = target.with_name(target.name + _RESULT)
         write_durably(result, text.encode(errors="replace"))
         replace_durably(file, target)
@@ -298,7 +300,12 @@ class UploadFolder:
     def _unfinished_results(self) -> list[tuple[int, Path]]:
         results = sorted((self._folder / "done").glob("*" + _RESULT), key=lambda path: path.lstat().st_mtime_ns)
         found = []
+        # The file of such a result has yet to move here: it is followed from then on, and not twice.
+        claimed = {(self._folder / "done" / _position_and_name(each)[1]) for each in self._left_over}
         for result in results[-_RESULTS_LOOKED_AT:]:
+            file = _file_of(result)
+            if file in claimed and not os.path.lexists(file):
+                continue
             if result.is_symlink() or not result.is_file() or result.stat().st_size > _TAKEN_BYTES_MAX:
                 continue
             if told := _TAKEN_RESULT.fullmatch(result.read_bytes()):
@@ -312,9 +319,19 @@ class UploadFolder:
         async for status in self._catalog.watch(import_id):
             if status.state in _HOW_IT_ENDED:
                 try:
-                    await asyncio.to_thread(write_durably, result, _result_text(status).encode(errors="replace"))
+                    await asyncio.to_thread(self._tell_end, result, status)
                 except OSError as error:
                     logger.error("%s can't be written: %s; `fasttree import list` tells it too", result, error)
+
+    def _tell_end(self, result: Path, status: pusher_pb2.ImportStatus) -> None:
+        """The first result goes last: while it stands, the next process does all of this again."""
+        text = _result_text(status)
+        file = _file_of(result)
+        if status.state != pusher_pb2.IMPORT_STATE_REFUSED or not os.path.lexists(file):
+            write_durably(result, text.encode(errors="replace"))
+            return
+        self._move(file, "refused", file.name, text)
+        remove_durably(result)
 
 
 def _look(state: os.stat_result) -> tuple[int, ...]:
@@ -326,6 +343,10 @@ def _position_and_name(claimed: Path) -> tuple[int, str]:
     found = _CLAIMED.fullmatch(claimed.name)
     assert found is not None  # it would not be one
     return int(found[2]), found[3]
+
+
+def _file_of(result: Path) -> Path:
+    return result.with_name(result.name.removesuffix(_RESULT))
 
 
 def _remark_line(manifest: types_pb2.ImportManifest) -> str:
