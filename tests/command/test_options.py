@@ -1,6 +1,8 @@
-"""No command offers an option that does nothing there."""
+"""What commands offer, and what their help says: no option that does nothing there, nothing that a terminal obeys."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -27,3 +29,18 @@ def test_what_asks_no_cluster_takes_none(words: tuple[str, ...]) -> None:
         command = command.commands[word]
     options = {option for parameter in command.params for option in parameter.opts}
     assert not options & {"--endpoints", "--timeout"}
+
+
+def all_of(command: click.Command, context: click.Context) -> Iterator[tuple[click.Command, click.Context]]:
+    yield command, context
+    for name, each in getattr(command, "commands", {}).items():
+        yield from all_of(each, click.Context(each, context, name))
+
+
+def test_no_help_has_a_character_that_is_no_text() -> None:
+    """Such as the mark of a paragraph that keeps its lines, where that stands in the middle of one."""
+    found = list(all_of(cli, click.Context(cli, info_name="fasttree")))
+    assert len(found) > 40
+    for command, context in found:
+        text = command.get_help(context)
+        assert text.replace("\n", "").isprintable(), f"{context.command_path}: {text!r}"

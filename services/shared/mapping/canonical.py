@@ -1,7 +1,7 @@
 """A file in a company's own form, written anew in the form of imports: row for row, each on the line that it has.
 
-What can't be read as the profile says is left empty and told with its line; whether it could be a member's at all is
-for the reader of imports to say, who reads what comes of it.
+What can't be read as the profile says, or can't be what its column holds, is left empty and told with its line and as
+it stands in the file: the reader of imports, which says everything else, sees only what comes of it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
-from services.shared.domain.columns import FurtherKind, declared_column, volume_column
+from services.shared.domain.amounts import amount_fault
+from services.shared.domain.columns import FurtherKind, declared_column, number_places, parse_number, volume_column
+from services.shared.domain.days import day_number
 from services.shared.domain.sentences import quoted
-from services.shared.mapping.faults import RejectedRow, Tally
+from services.shared.mapping.faults import RejectedRow, Tally, with_others
 from services.shared.mapping.formats import DayFormat, Notation
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
@@ -64,8 +67,30 @@ class KnownColumns:
             plain, kind = declared_column(name)
         except ValueError:
             return "text"
-        kind = {each.lower(): kind for each, kind in self.declared.items()}.get(plain.lower(), kind)
+        kind = self._declared(plain, kind)
         return {"date": "date", "integer": "number", "decimal": "number"}.get(kind or "text", "text")
+
+    def _declared(self, name: str, kind: FurtherKind | None) -> FurtherKind | None:
+        return {each.lower(): known for each, known in self.declared.items()}.get(name.lower(), kind)
+
+    def fault(self, name: str) -> Callable[[str], str]:
+        """What tells why a day or a number, in the form of imports, can't be in a column of that name: a sentence about
+        its {value}; empty where it can.
+        """
+        if self.kind(name) == "date":
+            return partial(_fault, day_number)
+        if self.is_volume(name):
+            return amount_fault
+        kind = self._declared(*declared_column(name))
+        return partial(_fault, partial(parse_number, places=number_places(kind or "decimal")))
+
+
+def _fault(parse: Callable[[str], int], text: str) -> str:
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error).replace(quoted(text), "{value}", 1)
+    return ""
 
 
 @dataclass
@@ -75,7 +100,7 @@ class Rewritten:
     rows: int = 0
     #: How columns that have another name now are told of, by that one: "DISTRIBUTOR_ID (member_id)".
     headers: dict[str, str] = field(default_factory=dict)
-    #: Rows that could not be read as the profile says, by line: the first fault of each.
+    #: Rows that could not be read as the profile says, by line.
     faults: dict[int, RejectedRow] = field(default_factory=dict)
     fault_count: int = 0
     tally: Tally = field(default_factory=Tally)
@@ -117,7 +142,7 @@ class _Rewriting:
         self._profile, self._known = profile, known
         self._found = Rewritten()
         #: Places of columns of days and numbers, how each is told of, and what turns a value.
-        self._turned: list[tuple[int, str, DayFormat | Notation]] = []
+        self._turned: list[tuple[int, str, DayFormat | Notation, Callable[[str], str]]] = []
 
     def run(self, rows: Iterator[Row], write: Callable[[str], None]) -> Rewritten:
         header = next(rows, None)
@@ -147,7 +172,7 @@ class _Rewriting:
         for place, name in enumerate(header):
             turn = turns.get(self._known.kind(name))
             if turn is not None:
-                self._turned.append((place, self._found.headers.get(name, name), turn))
+                self._turned.append((place, self._found.headers.get(name, name), turn, self._known.fault(name)))
         return _line(header)
 
     def _row(self, row: Row) -> str:
@@ -156,11 +181,13 @@ class _Rewriting:
             self._found.empty_lines.add(row.line)
             return "\n" * max(1, row.text.count("\n"))
         fields = row.fields
-        for place, name, turn in self._turned:
+        for place, name, turn, fault in self._turned:
             if place < len(fields) and (text := fields[place]):
                 turned = turn.canonical(text)
-                if turned is None:
-                    self._fault(row.line, name, turn.problem, turn.problem.format(value=quoted(text)))
+                problem = turn.problem if turned is None else fault(turned)
+                if problem:
+                    self._fault(row.line, name, problem, problem.format(value=quoted(text)))
+                    turned = ""
                 fields[place] = turned or ""
         return _line(fields)
 
@@ -171,6 +198,8 @@ class _Rewriting:
             found.fault_count += 1
             if len(found.faults) < FAULTS_KEPT:
                 found.faults[line] = row
+        elif line in found.faults:
+            found.faults[line] = with_others([found.faults[line], row])
 
 
 def _by_place(columns: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:

@@ -11,6 +11,11 @@ import msgspec
 LINES_OF_A_KIND = 10
 #: Kinds of fault that are told; a file has few, unless its columns are many and each is wrong in many ways.
 KINDS_TOLD = 100
+#: All faults of a row in one text; where they would be longer, the first and that there are more.
+REASON_LENGTH_MAX = 1_000
+#: What stands before each fault of a row but the first.
+FURTHER_FAULT = "; column {column}: "
+MORE = "; and more in other columns"
 
 
 class RejectedRow(msgspec.Struct, frozen=True, order=True):
@@ -22,6 +27,24 @@ class RejectedRow(msgspec.Struct, frozen=True, order=True):
     column: str
     #: What is wrong, and what would be right.
     reason: str
+
+
+def by_row(rows: Iterable[RejectedRow]) -> list[RejectedRow]:
+    """One for each line, ascending; of one line in the order in which they come."""
+    found: dict[int, list[RejectedRow]] = {}
+    for row in sorted(rows, key=lambda row: row.line):
+        found.setdefault(row.line, []).append(row)
+    return [with_others(faults) for faults in found.values()]
+
+
+def with_others(faults: list[RejectedRow]) -> RejectedRow:
+    """A row by the first of its faults, with the others in its reason."""
+    first, *others = faults
+    if not others:
+        return first
+    told = "".join(FURTHER_FAULT.format(column=row.column) + row.reason for row in others)
+    reason = first.reason + told
+    return msgspec.structs.replace(first, reason=reason if len(reason) <= REASON_LENGTH_MAX else first.reason + MORE)
 
 
 class FaultKind(msgspec.Struct, frozen=True):

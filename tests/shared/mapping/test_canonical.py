@@ -130,3 +130,19 @@ def test_the_process_says_what_came_of_it(tmp_path: Path) -> None:
     )
     gone = answer(_asked(tmp_path, b"ID;ENROLLED\n", target=str(tmp_path / "no" / "folder")))
     assert "No such file" in getattr(gone, "reason", "")
+
+
+def test_what_no_column_can_hold_is_told_as_it_stands_in_the_file(tmp_path: Path) -> None:
+    own = profile_of({}, ";", "DD.MM.YYYY", "1.234,50")
+    rows = "1;32.01.2024;1,005;1,5;1\n2;31.01.2024;99.999.999.999.999.999,00;2;1,1234567\n3;1.2.2024;-1,50;+3;2,5\n"
+    written, found = _rewrite(f"member_id;joined_on;pv;points:integer;rate:decimal\n{rows}".encode(), tmp_path, own)
+    assert [(row.line, row.column, row.reason.split("; column")[0]) for row in found.faults.values()] == [
+        (2, "joined_on", '"32.01.2024" is not in the calendar: correct it, or leave it empty if unknown'),
+        (3, "pv", '"99.999.999.999.999.999,00" is out of range: at most 92233720368547758.07 either way'),
+    ]
+    told = {kind.column: kind.reason for kind in found.tally.kinds() if kind.lines == (2,)}
+    assert '"1,005" has more than two decimal places' in told["pv"]
+    assert '"1,5" has more than the 0 decimal places' in told["points:integer"]
+    assert '; column pv: "1,005" has' in found.faults[2].reason
+    assert '; column rate:decimal: "1,1234567" has more than the 6' in found.faults[3].reason
+    assert written.splitlines()[3] == b"3,2024-02-01,-1.50,+3,2.5"

@@ -123,14 +123,18 @@ async def _answer(process: asyncio.subprocess.Process, progress: Progress, file:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(asyncio.shield(reading), _QUIET_S)
     if not reading.done():
-        progress.line("getting ready: the first check on a machine takes a minute or two, until its reader is compiled")
+        progress.renew(f"checking {file.name}")
     line = await reading
     while line:
         answer: dict[str, Any] = json.loads(line)
-        if answer["type"] != "Checking":
-            progress.clear()
-            return answer
-        progress.renew(f"checking {file.name} {int(100 * answer['share'])} %")
+        match answer["type"]:
+            case "Compiling":
+                progress.line("getting ready: compiles the reader for this machine, once, which takes a minute or two")
+            case "Checking":
+                progress.renew(f"checking {file.name} {int(100 * answer['share'])} %")
+            case _:
+                progress.clear()
+                return answer
         line = await process.stdout.readline()
     return None
 

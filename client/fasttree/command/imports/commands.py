@@ -66,6 +66,7 @@ def import_group(session: Session) -> None:
     --force                take it in spite of the reconciliation's thresholds
     --check                upload nothing: say all that is wrong with the file, at once and by kind; exit code 1 if any
     --refused FILE         with --check: write the refused rows there, each with its reason
+
     \b
     --map NAME=HEADER      a column of the file by FastTree's name: --map member_id=DISTRIBUTOR_ID
     --separator ";"        what separates columns; or | or tab

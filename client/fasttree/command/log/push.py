@@ -63,6 +63,7 @@ def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | N
 
     \b
     {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
+
     \b
     update_id,member_id,amount
     order-1,7,12.50

@@ -10,7 +10,7 @@ import msgspec
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
-from services.shared.mapping.faults import FaultKind, RejectedRow
+from services.shared.mapping.faults import FURTHER_FAULT, FaultKind, RejectedRow, with_others
 from services.shared.mapping.guesses import Guess, guess
 from services.shared.mapping.profile import Profile, profile_of
 from services.treenode.imports.checking.refused_rows import write_refused
@@ -109,7 +109,12 @@ def _read(
     if isinstance(found, Refusal):
         kinds += [kept for kind in found.kinds if (kept := _without_empty(kind, told))]
         for row in found.rejected_rows:
-            refused.setdefault(row.line, _as_told(row, told))
+            known = refused.get(row.line)
+            also = _as_told(row, told)
+            if known is None:
+                refused[row.line] = also
+            elif row.column:
+                refused[row.line] = with_others([known, also])
         uncounted = found.rejected_count - len(found.rejected_rows)
     else:
         uncounted = 0
@@ -139,7 +144,10 @@ def _found(request: CheckRequest, path: Path, limits: ImportLimits, progress: Pr
 
 def _as_told(row: RejectedRow, told: Rewritten) -> RejectedRow:
     """With the column's name in the file."""
-    return msgspec.structs.replace(row, column=told.headers.get(row.column, row.column))
+    reason = row.reason
+    for name, header in told.headers.items():
+        reason = reason.replace(FURTHER_FAULT.format(column=name), FURTHER_FAULT.format(column=header))
+    return msgspec.structs.replace(row, column=told.headers.get(row.column, row.column), reason=reason)
 
 
 def _without_empty(kind: FaultKind, told: Rewritten) -> FaultKind | None:

@@ -13,15 +13,22 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
+from collections.abc import Callable
 
 import msgspec
 
 from services.shared.mapping.profile import ProfileError
 from services.treenode.imports.checking.check import CheckReport, CheckRequest, check_file
 from services.treenode.imports.process import PROGRESS_S, Checking
+from services.treenode.kernels.compiling import tell_compiling
 
 _PR_SET_PDEATHSIG = 1
+
+
+class Compiling(msgspec.Struct, frozen=True, tag=True):
+    """The reader, or a part of it, was never compiled on this machine: that takes a while, once."""
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
@@ -48,7 +55,18 @@ def answer(line: bytes) -> CheckReport | Failed:
         return Failed(f"{error.filename or 'the file'}: {error.strerror or error}")
 
 
-def _tell(message: Checking | CheckReport | Failed) -> None:
+def _tell_once() -> Callable[[str], None]:
+    is_told = threading.Event()
+
+    def tell(kernel: str) -> None:
+        if not is_told.is_set():
+            is_told.set()
+            _tell(Compiling())
+
+    return tell
+
+
+def _tell(message: Checking | Compiling | CheckReport | Failed) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
     sys.stdout.buffer.flush()
 
@@ -59,6 +77,7 @@ def main() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(BrokenPipeError):
+        tell_compiling(_tell_once())
         _tell(answer(sys.stdin.buffer.readline()))
     os._exit(0)
 

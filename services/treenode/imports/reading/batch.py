@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from services.shared.domain.columns import TEXT_OBEYED, FurtherKind, holds_obeyed, number_places
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
 from services.shared.domain.sentences import quoted_bytes
-from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, Tally
+from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, Tally, by_row
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
@@ -129,6 +128,32 @@ def _mark_obeyed(cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s
             out[row] = 0
 
 
+class _RowFaults(NamedTuple):
+    """Rows of a batch, ascending, that are wrong in one column (-1: none) for one reason."""
+
+    place: int
+    code: int
+    rows: Int64s
+
+
+def _faults_of(wrong: Int64s, fault: UInt8s, fault_column: Int16s) -> Iterator[_RowFaults]:
+    """These rows by column and fault."""
+    kinds = fault_column[wrong].astype(np.int32) << 8 | fault[wrong]
+    for kind in np.unique(kinds).tolist():
+        yield _RowFaults(kind >> 8, kind & 0xFF, wrong[kinds == kind])
+
+
+def _own_buffer(place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+    """For values that nobody needs; see ColumnBuffers."""
+    return np.empty(shape, dtype)
+
+
+def _read_only(values: Int32s) -> Int32s:
+    """As the fields of a batch are: kernels are compiled for that."""
+    values.setflags(write=False)
+    return values
+
+
 class BatchReader:
     """Reads batches of a file's rows, in any number of threads."""
 
@@ -142,38 +167,73 @@ class BatchReader:
 
     def read(self, lines: Lines, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s) -> Part:
         """The rows that stand on these lines. `fields`: one for each column. `fault`, `fault_column`: (rows,),
-        0 and -1 unless a row is known to be wrong already; a row's first fault by column counts.
+        0 and -1 unless a row is known to be wrong already.
         """
-        part, first_row = Part(lines, len(fault)), lines.first_row
-        for place, (column, cells) in enumerate(zip(self.columns, fields, strict=True)):
-            if column.role in _ID_ROLES:
-                part.values[place] = self._ids(first_row, cells, fault, fault_column, place)
-            elif column.role is Role.STATUS:
-                part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
-            elif column.is_text:
-                part.values[place] = self._buffers(place, first_row, (len(fault),), np.int64)
-                part.texts[place] = self._texts(cells, part.values[place], fault, fault_column, place)
-            elif column.role is not Role.DERIVED:
-                dtype, read = _FURTHER[column.kind] if column.role is Role.FURTHER else _NUMBERS[column.role]
-                part.values[place] = self._buffers(place, first_row, (len(fault),), dtype)
-                read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
-            if column.role is Role.VOLUME:
+        part = Part(lines, len(fault))
+        for place, cells in enumerate(fields):
+            self._read_column(part, cells, self._buffers, fault, fault_column, place)
+            if self.columns[place].role is Role.VOLUME:
                 high, low = absolute_sum(part.values[place])
                 part.absolute_sums[place] = (int(high) << 32) + int(low)
         if fault.any():
             wrong = np.flatnonzero(fault)
-            part.wrong_rows = wrong + first_row
-            told = partial(self._rejected, lines, fields, fault, fault_column)
-            part.rejected = [told(row) for row in wrong[: self._limits.reported_rows].tolist()]
-            kinds = fault_column[wrong].astype(np.int32) << 8 | fault[wrong]
-            for kind in np.unique(kinds):
-                rows = wrong[kinds == kind]
-                part.tally.add(int(kind), len(rows), map(told, rows[:LINES_OF_A_KIND].tolist()))
+            part.wrong_rows = wrong + lines.first_row
+            found = list(_faults_of(wrong, fault, fault_column))
+            for place, cells in enumerate(fields):
+                found += self._other_faults(lines, cells, wrong, fault, fault_column, place)
+            self._tell(part, fields, found)
         return part
 
-    def _ids(self, first_row: int, cells: Fields, fault: UInt8s, fault_column: Int16s, place: int) -> UInt32s:
+    def _read_column(
+        self, part: Part, cells: Fields, buffers: ColumnBuffers, fault: UInt8s, fault_column: Int16s, place: int
+    ) -> None:
+        """Reads one column into buffers. A row is marked by the first fault that is found in it."""
+        column, first_row = self.columns[place], part.lines.first_row
+        if column.role in _ID_ROLES:
+            part.values[place] = self._ids(first_row, cells, buffers, fault, fault_column, place)
+        elif column.role is Role.STATUS:
+            part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
+        elif column.is_text:
+            part.values[place] = buffers(place, first_row, (len(fault),), np.int64)
+            part.texts[place] = self._texts(cells, part.values[place], fault, fault_column, place)
+        elif column.role is not Role.DERIVED:
+            dtype, read = _FURTHER[column.kind] if column.role is Role.FURTHER else _NUMBERS[column.role]
+            part.values[place] = buffers(place, first_row, (len(fault),), dtype)
+            read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
+
+    def _other_faults(
+        self, lines: Lines, cells: Fields, wrong: Int64s, fault: UInt8s, fault_column: Int16s, place: int
+    ) -> Iterator[_RowFaults]:
+        """What else is wrong in this column, in rows that are known to be wrong in another: only those are read again.
+        Not those whose fields could not be told apart.
+        """
+        rows = wrong[(fault_column[wrong] != place) & ~np.isin(fault[wrong], faults.OF_ROWS)]
+        if not len(rows):
+            return
+        again = Fields(cells.data, _read_only(cells.starts[rows]), _read_only(cells.lengths[rows]))
+        found, found_column = np.zeros(len(rows), np.uint8), np.full(len(rows), -1, np.int16)
+        self._read_column(Part(lines, len(rows)), again, _own_buffer, found, found_column, place)
+        for kind in _faults_of(np.flatnonzero(found), found, found_column):
+            yield kind._replace(rows=rows[kind.rows])
+
+    def _tell(self, part: Part, fields: Sequence[Fields], kinds: Iterable[_RowFaults]) -> None:
+        """Counts them, and names the first ones."""
+        by_kind: dict[tuple[int, int], list[Int64s]] = {}
+        for place, code, some in kinds:
+            by_kind.setdefault((place, code), []).append(some)
+        for (place, code), parts in sorted(by_kind.items(), key=lambda kind: kind[0]):
+            rows = np.sort(np.concatenate(parts))
+            first = rows[: max(LINES_OF_A_KIND, self._limits.reported_rows)].tolist()
+            told = [self._rejected(part.lines, fields, place, code, row) for row in first]
+            part.tally.add(place << 8 | code, len(rows), told)
+            part.rejected += told
+        part.rejected = by_row(part.rejected)[: self._limits.reported_rows]
+
+    def _ids(
+        self, first_row: int, cells: Fields, buffers: ColumnBuffers, fault: UInt8s, fault_column: Int16s, place: int
+    ) -> UInt32s:
         longest = min(MEMBER_ID_LENGTH_MAX, int(cells.lengths.max(initial=1)))
-        ids = self._buffers(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
+        ids = buffers(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
         may_be_empty = self.columns[place].role is not Role.MEMBER_ID
         read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
         return ids
@@ -196,10 +256,7 @@ class BatchReader:
             _mark_obeyed(cells, out, fault, fault_column, place)
         return texts
 
-    def _rejected(
-        self, lines: Lines, fields: Sequence[Fields], fault: UInt8s, fault_column: Int16s, row: int
-    ) -> RejectedRow:
-        code, place = int(fault[row]), int(fault_column[row])
+    def _rejected(self, lines: Lines, fields: Sequence[Fields], place: int, code: int, row: int) -> RejectedRow:
         value, name, places = b"", "", 0
         if place >= 0:
             cells, name, places = fields[place], self.columns[place].name, number_places(self.columns[place].kind)

@@ -46,6 +46,14 @@ NUMBER_PLACES: Final = 35
 NUMBER_RANGE: Final = 36
 TEXT_RETURN: Final = 37
 
+#: Faults after which a row's fields could not be told apart.
+OF_ROWS: Final = (
+    *(TOO_FEW_FIELDS, TOO_MANY_FIELDS, EMPTY_LINE, QUOTE_IN_FIELD, QUOTE_NOT_CLOSED, TEXT_AFTER_QUOTE, FIELD_TOO_LONG),
+    TEXT_RETURN,
+)
+#: Faults of a row that names a member who is not there, or that is there twice.
+TO_NOBODY: Final = (DUPLICATE_ID, SPONSOR_UNKNOWN, PLACEMENT_UNKNOWN)
+
 #: Texts by number; a rule that updates have too has its own. {value}: the field as it is in the file; {detail}, or
 #: {places}: what the check knows beyond it.
 REASONS: Final[dict[int, str]] = {

@@ -1,8 +1,8 @@
 """From a file to a checked table, or to a refusal that names every wrong row.
 
 First each row by itself, block after block, in threads; then what rows say of each other: ids, links, legs. A wrong row
-is told once, by its first fault. Everything is read and checked before the first fault is raised, except where reading
-on makes no sense (a damaged file, a header that lacks a column, a limit).
+is told once, with all that is wrong in it by itself. Everything is read and checked before the first fault is raised,
+except where reading on makes no sense (a damaged file, a header that lacks a column, a limit).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import NO_DAY
-from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow
+from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, by_row
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
 from services.treenode.imports.reading.batch import BatchReader
@@ -168,13 +168,14 @@ class _Checked:
         is_wrong[rows] = True
         rejected, tally = list(self._assembly.rejected), self._assembly.tally
         for link in wrong:
-            fresh = link.rows[~is_wrong[link.rows]]
-            is_wrong[fresh] = True
-            rejected += self._told(link, fresh[: self._limits.reported_rows].tolist())
-            if len(fresh):
-                tally.add((link.role, link.code), len(fresh), self._told(link, fresh[:LINES_OF_A_KIND].tolist()))
+            # In a row that is wrong already a link may lack only what could not be read, but for one to nobody.
+            told = link.rows if link.code in faults.TO_NOBODY else link.rows[~is_wrong[link.rows]]
+            is_wrong[told] = True
+            rejected += self._told(link, told[: self._limits.reported_rows].tolist())
+            if len(told):
+                tally.add((link.role, link.code), len(told), self._told(link, told[:LINES_OF_A_KIND].tolist()))
         remark = "unknown sponsors and placements are looked for once every id can be read"
-        first = sorted(rejected)[: self._limits.reported_rows]
+        first = by_row(rejected)[: self._limits.reported_rows]
         raise refuse_rows(first, int(is_wrong.sum()), tally, len(is_wrong), remark if members.incomplete else "")
 
     def _told(self, link: WrongLink, rows: Sequence[int]) -> Iterator[RejectedRow]:

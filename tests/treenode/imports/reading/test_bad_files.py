@@ -40,17 +40,18 @@ def _kinds(content: bytes, folder: Path, limits: ImportLimits | None = None) -> 
     path.write_bytes(content)
     with pytest.raises(ImportRefusedError) as refused:
         read_import(path, limits=limits)
-    assert sum(kind.count for kind in refused.value.refusal.kinds) == refused.value.refusal.rejected_count
+    counts = [kind.count for kind in refused.value.refusal.kinds]
+    assert max(counts) <= refused.value.refusal.rejected_count <= sum(counts)
     return [(kind.count, kind.column, kind.lines) for kind in refused.value.refusal.kinds]
 
 
 def test_wrong_rows_are_counted_by_kind(tmp_path: Path) -> None:
     rows = [f"{n},100,A,{'x' if n % 2 else 1},{'2026' if n % 3 == 0 else ''},1" for n in range(101, 161)]
     content = csv_file("100,,A,5,,1", *rows, "170,999,A,1,,1", "171,999,A,1,,1")
-    # By a row's first fault: every odd id has a wrong rank, every sixth a wrong day and a good rank.
+    # Every odd id has a wrong rank, every third a wrong day.
     assert _kinds(content, tmp_path) == [
         (30, "rank", tuple(range(3, 23, 2))),
-        (10, "joined_on", tuple(range(4, 64, 6))),
+        (20, "joined_on", tuple(range(4, 34, 3))),
         (2, "sponsor_id", (63, 64)),
     ]
 
