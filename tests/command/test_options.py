@@ -7,7 +7,10 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from fasttree.command.main import cli
+from fasttree.client import UpdateFormatError
+from fasttree.command.local.free_ports import is_address
+from fasttree.command.log.csv_updates import CsvUpdates
+from fasttree.command.main import cli, main
 
 #: Those that ask no cluster, and so have no use for one, nor for how long to wait for it.
 ALONE = (
@@ -44,3 +47,31 @@ def test_no_help_has_a_character_that_is_no_text() -> None:
     for command, context in found:
         text = command.get_help(context)
         assert text.replace("\n", "").isprintable(), f"{context.command_path}: {text!r}"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["downline", "--min", "gv"], "Try `fasttree downline --help`."),
+        (["import", "some.csv", "--nosuch"], "Try `fasttree import --help`."),
+        (["log", "dump", "--nosuch"], "Try `fasttree log dump --help`."),
+        (["downline", "7", "--formt", "csv"], "'--format'? Try `fasttree downline --help`."),
+    ],
+)
+def test_wrong_use_names_the_command_as_it_is_typed(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(told)
+
+
+def test_an_address_of_another_machine_is_no_taken_port() -> None:
+    assert is_address("127.0.0.1")
+    assert not is_address("192.0.2.1")
+
+
+def test_rows_that_something_else_separates_name_the_option() -> None:
+    with pytest.raises(UpdateFormatError, match="if ; separates columns, add --separator ';'"):
+        CsvUpdates("volume_posted", ",").line("update_id;member_id;amount\n")

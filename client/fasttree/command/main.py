@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import click
 
@@ -117,8 +117,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
     except click.UsageError as error:
-        path = error.ctx.command_path if error.ctx is not None else "fasttree"
-        _say(f"{error.format_message().rstrip('.')}. Try `{path} --help`.")
+        said = error.format_message().rstrip(".")
+        _say(f"{said}{'' if said.endswith('?') else '.'} Try `{_typed(error.ctx, arguments)} --help`.")
         sys.exit(error.exit_code)
     except click.ClickException as error:
         _say(error.format_message())
@@ -132,6 +132,20 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # Nothing may be written at exit any more either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _typed(context: click.Context | None, arguments: list[str] | None) -> str:
+    """The command whose help says more, as people type it."""
+    if context is not None:
+        shown = context.parent if context.command.hidden and context.parent is not None else context
+        return shown.command_path
+    # An option that lacks a value is told without its command.
+    path, command = ["fasttree"], cast("click.Command", cli)
+    for word in sys.argv[1:] if arguments is None else arguments:
+        if isinstance(command, click.Group) and word in command.commands:
+            command = command.commands[word]
+            path += [] if command.hidden else [word]
+    return " ".join(path)
 
 
 def _say(message: str) -> None:

@@ -21,6 +21,11 @@ def free_ports(host: str, count: int) -> list[int]:
     raise OSError(f"no {count} free ports between {_FIRST} and {_LAST} on {host}")
 
 
+def is_address(host: str) -> bool:
+    """Whether a server of this machine could listen at the address, on some port."""
+    return is_free(host, 0)
+
+
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen there now."""
     with socket.socket() as probe:

@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
-from fasttree.command.local.free_ports import is_free
+from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
@@ -104,6 +104,8 @@ def up(
 
 
 def _check_free(host: str, vip_port: int) -> None:
+    if not is_address(host):
+        raise CommandError(f"{host} is no address of this machine: give one of its own with --host")
     if not is_free(host, vip_port):
         with_make = (
             f' (with make: make demo DEMO_FLAGS="--vip-port {vip_port + 1}")' if "MAKELEVEL" in os.environ else ""

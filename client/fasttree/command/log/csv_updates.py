@@ -26,6 +26,8 @@ _UPDATE_ID = "update_id"
 _TRUTHS = {"true": True, "false": False}
 #: What a row with line breaks in it may be.
 _ROW_CHARACTERS_MAX = 1 << 20
+#: What columns are separated by where no comma does it, without --separator.
+_SEPARATORS = (";", "\t", "|")
 
 
 class CsvUpdates:
@@ -83,6 +85,10 @@ class CsvUpdates:
             raise UpdateFormatError("its quotes can't be read: close each, and double those inside a text") from None
 
     def _header(self, fields: Sequence[str]) -> list[str]:
+        other = next((each for each in _SEPARATORS if len(fields) == 1 and each in fields[0]), "")
+        if other:
+            shown = "tab" if other == "\t" else other
+            raise UpdateFormatError(f"the header is one field: if {shown} separates columns, add --separator '{shown}'")
         names = [self._name(field.strip()) for field in fields]
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise UpdateFormatError(f'the header has "{twice}" twice: leave one of them')

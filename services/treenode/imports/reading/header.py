@@ -88,7 +88,8 @@ def plan_columns(
     if len(names) > limits.columns:
         raise refuse_file(f"{len(names)} columns are more than {limits.columns}: leave some out", line=1)
     if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-        reason = f"the header {quoted(names[0])} has no comma: separate columns by commas"
+        mend = "separate columns by commas, or say what does (--separator)"
+        reason = f"the header {quoted(names[0])} has no comma: {mend}"
         raise refuse_file(reason, line=1, column="member_id")
     own_kinds = own_kinds or {}
     by_rule = {name.lower(): (name, kind) for name, kind in (declared or {}).items()}
@@ -176,7 +177,8 @@ def _missing(columns: Sequence[Column], required: Sequence[str]) -> Iterator[Rej
         present.add("pv")
     for name in dict.fromkeys(("member_id", "sponsor_id", *required)):
         if name not in present:
-            yield RejectedRow(1, name, f"the column {name} is missing: add it to the header")
+            mend = f"add it to the header, or say what the file calls it (--map {name}=HEADER)"
+            yield RejectedRow(1, name, f"the column {name} is missing: {mend}")
 
 
 def _twice(columns: Sequence[Column]) -> Iterator[RejectedRow]:

@@ -100,8 +100,9 @@ def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
     if not name:
         return known[0]
     if name not in known:
+        closed = "; a month that is closed for good is named as_of_period (--as-of-period)" if field == "period" else ""
         raise InvalidArgumentError(
-            f"options.{field} {quoted(name)} is not in this tree: use one of {', '.join(known)}",
+            f"options.{field} {quoted(name)} is not in this tree: use one of {', '.join(known)}{closed}",
             reason=reason,
             field=f"options.{field}",
             value=name,

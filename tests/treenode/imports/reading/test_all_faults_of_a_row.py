@@ -43,3 +43,14 @@ def test_what_could_not_be_read_brings_no_fault_of_another_row(tmp_path: Path) -
     found = refusal(tmp_path, rows, ImportLimits(reported_rows=3))
     assert [(kind.count, kind.column) for kind in found.kinds] == [(1_000, "kind"), (1_000, "rank")]
     assert (found.rejected_count, [row.line for row in found.rejected_rows]) == (1_000, [2, 3, 4])
+
+
+@pytest.mark.parametrize(
+    ("header", "option"),
+    [("Partner-Nr;Sponsor-Nr", "--separator"), ("Partner-Nr,sponsor_id", "--map member_id=HEADER")],
+)
+def test_a_header_of_another_form_names_the_option(tmp_path: Path, header: str, option: str) -> None:
+    (tmp_path / "members.csv").write_text(f"{header}\n1,\n")
+    with pytest.raises(ImportRefusedError) as caught:
+        read_import(tmp_path / "members.csv")
+    assert any(option in row.reason for row in caught.value.refusal.rejected_rows)
