@@ -97,6 +97,16 @@ async def test_odd_names_come_back_as_they_were(open_store: Open) -> None:
     await store.close()
 
 
+async def test_what_is_stored_already_may_be_saved_again(open_store: Open) -> None:
+    store = await open_store()
+    await store.save(FIRST, Recorded())
+    await store.save(FIRST, FIRST)
+    with pytest.raises(StoreConflictError):
+        await store.save(SECOND, SECOND)
+    assert await store.load() == FIRST
+    await store.close()
+
+
 # ---- what only the file can do ---------------------------------------------------------------------------------------
 
 
@@ -127,6 +137,22 @@ async def test_a_locked_file_is_a_problem_of_now(tmp_path: Path) -> None:
     other.execute("ROLLBACK")
     other.close()
     await store.save(FIRST, Recorded())
+    assert await store.load() == FIRST
+    await store.close()
+
+
+async def test_what_is_stored_already_is_written_all_the_same(tmp_path: Path) -> None:
+    """So that a store that can't be written is found out before anything depends on it."""
+    path = tmp_path / "coordinator.sqlite"
+    store = SqliteStore(path, "dot-test")
+    await store.save(FIRST, Recorded())
+    path.rename(tmp_path / "away")
+    path.mkdir()
+    with pytest.raises(StoreError, match="removed or moved while it is in use"):
+        await store.save(FIRST, FIRST)
+    path.rmdir()
+    (tmp_path / "away").rename(path)
+    await store.save(FIRST, FIRST)
     assert await store.load() == FIRST
     await store.close()
 

@@ -210,6 +210,31 @@ async def test_a_store_that_fails_is_told_and_tried_again(stage: Stage) -> None:
     assert (answer.role, answer.epoch) == (coordinator_pb2.ROLE_PRIMARY, 2)  # epoch 1 may have been written
 
 
+async def test_a_switchover_takes_nothing_from_a_primary_while_nothing_can_be_written(stage: Stage) -> None:
+    a, b = stage.node("a"), stage.node("b")
+    await stage.elect(a, b)
+    b.position = a.position
+    a.live()
+    b.live()
+    stage.store.fault = "disk full"
+    error = await refused(_switch_to(stage, "b"))
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "no switchover to b: the coordinator cannot write its state: disk full" in (error.details() or "")
+    cluster = await stage.cluster()
+    assert (cluster.primary, cluster.epoch, a.primary_epoch) == ("a", 1, 1)
+    stage.store.fault = ""
+    stage.clock.turn(0.3)
+    assert (await _switch_to(stage, "b")).epoch == 2
+
+
+async def _switch_to(stage: Stage, node: str) -> coordinator_pb2.SwitchoverResponse:
+    call = stage.stub.Switchover(coordinator_pb2.SwitchoverRequest(to_node=node), timeout=DEADLINE_S)
+    await stage.until(lambda: _note_has(stage, "waits until it has caught up"))
+    stage.clock.turn(0.05)
+    done: coordinator_pb2.SwitchoverResponse = await call
+    return done
+
+
 async def test_a_write_that_only_seemed_to_fail_counts(stage: Stage) -> None:
     a = stage.node("a")
     await a.talk()

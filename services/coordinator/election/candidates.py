@@ -25,8 +25,8 @@ def is_electable(lease: NodeLease, hosts_order: Sequence[str]) -> bool:
 def best(
     candidates: Iterable[NodeLease], recorded: Recorded, hosts_order: Sequence[str], now_s: float
 ) -> NodeLease | None:
-    """The one that goes first, None where there is none: the process that held the seat last, then the furthest, then
-    the host file's order, then the name; before all that, those that did not refuse the role lately.
+    """The electable one that goes first, None where there is none: the process that held the seat last, then the
+    furthest, then the host file's order, then the name; before all that, those that did not refuse the role lately.
     """
 
     def rank(lease: NodeLease) -> tuple[object, ...]:
@@ -35,4 +35,5 @@ def best(
         held_it_last = is_recorded(lease, recorded)
         return (demoted, not held_it_last, -import_id, -position, host_rank(lease, hosts_order), lease.node)
 
-    return min(candidates, key=rank, default=None)
+    electable = [lease for lease in candidates if is_electable(lease, hosts_order)]
+    return min(electable, key=rank, default=None)

@@ -22,8 +22,8 @@ handover.py):
    that is not in it is never elected: the VIP does not know it.
 5. **The holder has to be ready.** One that is draining, or fell back to loading, is told PASSIVE at once, and another
    is elected as soon as it confirms.
-6. **Switchover**: the target has the primary's position before anything changes; then the old primary is told,
-   confirms, and the new one is elected, each pushed at once instead of at the next heartbeat.
+6. **Switchover**: the target has the primary's position, and the store has taken a write, before anything changes; then
+   the old primary is told, confirms, and the new one is elected, each pushed at once instead of at the next heartbeat.
 7. **Pause** is durable before it is confirmed. While paused nobody is elected and no switchover begins; the holder
    goes on being renewed while its lease does not run out. A handover that has begun to change roles ends first.
 """
@@ -61,10 +61,6 @@ from services.coordinator.election.seat import ElectionError, Holder, Move, Seat
 from services.coordinator.election.settings import ElectionSettings as ElectionSettings
 from services.shared.cores import Tick
 
-#: A coordinator has heard of every live node so many leases after its start: a node gives a stream up that was silent
-#: for two, and comes back within one more.
-HEARD_OF_ALL_LEASES = 3.0
-
 
 class ElectionCore:
     """Leases, election, switchover and pause of one cluster. `view.py` shows it to others."""
@@ -83,7 +79,7 @@ class ElectionCore:
         #: Until then only the recorded process may be elected (rule 2).
         self.others_from = now_s + settings.lease_s
         #: From then on, who was not heard is not there.
-        self.complete_from = now_s + HEARD_OF_ALL_LEASES * settings.lease_s
+        self.complete_from = now_s + settings.heard_of_all_s
         self._pauses = PauseQueue()
         #: The newest time that it was told; never goes back.
         self.now_s = now_s
@@ -123,7 +119,7 @@ class ElectionCore:
         due_s = self.deadline_s
         if due_s is not None and now_s > due_s + self.settings.lease_s / 2:
             self.others_from = max(self.others_from, now_s + self.settings.lease_s / 2)
-            self.complete_from = now_s + HEARD_OF_ALL_LEASES * self.settings.lease_s
+            self.complete_from = now_s + self.settings.heard_of_all_s
         self.now_s = max(now_s, self.now_s)
         return self.now_s
 
@@ -288,7 +284,6 @@ class ElectionCore:
     def _best(self, now_s: float, without: str = "") -> NodeLease | None:
         """The ready node that goes first (rules 2 and 4), None if there is none."""
         ready = [lease for lease in self.leases if lease.is_ready(now_s) and lease.node != without]
-        ready = [lease for lease in ready if is_electable(lease, self.hosts_order)]
         if now_s < self.others_from:
             ready = [lease for lease in ready if is_recorded(lease, self.recorded)]
         return best(ready, self.recorded, self.hosts_order, now_s)
@@ -300,6 +295,8 @@ class ElectionCore:
         self.ledger.succeed()
         if self.seat.state is SeatState.ELECTING:
             self._enthrone(now_s, actions)
+        elif self.handover is not None:
+            self.handover.can_write = True
 
     def _expect(self, recorded: Recorded) -> None:
         if recorded != self.ledger.writing:
@@ -328,8 +325,12 @@ class ElectionCore:
         self.ledger.fail(event.reason, now_s, election=election)
         if election:
             self.seat.move(Move.DROPPED)
+            return
+        why = f"the coordinator cannot write its state: {event.reason}"
+        if self.handover is not None:
+            self._fail_handover(SwitchoverProblem.NOT_POSSIBLE, why, actions)
         else:
-            actions += self._pauses.refuse(f"the coordinator cannot write its state: {event.reason}")
+            actions += self._pauses.refuse(why)
 
     def _write_pause(self, now_s: float, actions: list[Action]) -> bool:
         """Rule 7: has the oldest open wish written down, once nothing else is being written."""
@@ -350,12 +351,11 @@ class ElectionCore:
     # ---- switchover --------------------------------------------------------------------------------------------------
 
     def _begin_switchover(self, asked: SwitchoverAsked, now_s: float, actions: list[Action]) -> None:
-        holder = self.seat.holder
-        if self.seat.primary and asked.to_node == self.seat.primary:
-            there_already = Handover(asked.request, asked.to_node, asked.to_node, now_s, deadline_at=now_s)
-            actions.append(there_already.done(self.recorded.epoch, now_s))
+        holder, primary = self.seat.holder, self.seat.primary
+        if primary and asked.to_node == primary:
+            actions.append(Handover(asked.request, primary, primary, now_s, now_s).done(self.recorded.epoch, now_s))
             return
-        anybody = self._best(now_s, without=self.seat.primary)
+        anybody = self._best(now_s, without=primary)
         target = self.leases.get(asked.to_node) if asked.to_node else anybody
         problem, message = refusal(
             asked.to_node,
@@ -389,12 +389,12 @@ class ElectionCore:
             case GivenUp(problem, why):
                 self._fail_handover(problem, why, actions)
                 return True
+            case Step.WRITE if self.ledger.may_write(now_s):
+                actions.append(self.ledger.rehearse())
             case Step.TELL:
                 self._tell_holder_to_stop(now_s, actions, f"switchover to {handover.target}, as asked", asked=True)
                 return True
             case Step.ASK:
-                # Each pushed answer is answered with a heartbeat.
-                for lease in (primary, target):
-                    if lease is not None:
-                        self._answer(lease, actions, pushed=True)
+                for lease in filter(None, (primary, target)):
+                    self._answer(lease, actions, pushed=True)  # is answered with a heartbeat
         return False

@@ -145,6 +145,7 @@ class Persist:
     """Make this durable, then feed back `PersistDone` (or `PersistFailed`).
 
     Everything that depends on it comes only after `PersistDone`: no grant of a new epoch leaves before it is on disk.
+    What is durable already is written all the same: that shows whether anything can be.
     One write at a time: there is no second `Persist` before the first has been answered.
     """
 

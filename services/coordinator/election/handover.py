@@ -2,7 +2,7 @@
 
 | phase | what holds | ends when |
 |---|---|---|
-| CATCHING_UP | the old primary serves | the target is where the primary was a moment ago, both heard since the wish |
+| CATCHING_UP | the old primary serves | the target is where the primary was a moment ago, and the store took a write |
 | LEAVING | the old primary was told PASSIVE, its lease is not renewed | it confirms, or its lease ends |
 | CLOSING | there is no primary; the old one's last known position is the floor | the target has reached the floor |
 | OVERTAKEN | the primary failed before it was told; the ordinary rules elect | somebody was elected |
@@ -13,6 +13,10 @@ lease has ended, and the floor is its last heartbeat: what it applied and served
 nobody else can know; a client that must not see less asks with `min_position`. The first phase only sees to it that the
 third one is short: under a steady flow of updates the target is always a little behind. In every phase the VIP has
 ready nodes to fall back to.
+
+A coordinator that can't write (its disk is full, say) could only take the role away: so what is recorded already is
+written anew before the old primary is told. The new primary's epoch can't be written by then: a coordinator that starts
+again in between would wait for a holder whom nobody has told, while the old primary holds its grant.
 """
 
 from dataclasses import dataclass, field
@@ -36,6 +40,7 @@ class Step(Enum):
     """What is to be done next."""
 
     WAIT = "nothing"
+    WRITE = "what is recorded is written anew, to see that the coordinator can"
     ASK = "the nodes that it waits for are asked for a heartbeat at once"
     TELL = "the old primary is told to stop"
 
@@ -65,6 +70,8 @@ class Handover:
     probe_at: float = float("-inf")
     #: When the primary was heard since the operator asked, and where it stood then: oldest first.
     marks: list[tuple[float, tuple[int, int]]] = field(default_factory=list)
+    #: Something was written since the operator asked.
+    can_write: bool = False
     #: When the old primary was told; None before LEAVING.
     demoted_at: float | None = None
     #: Where the old primary stood by its last heartbeat when it was gone: (import, position). Set in CLOSING.
@@ -107,7 +114,7 @@ class Handover:
             return Step.WAIT
         self.mark(primary.heard_at, primary.standing, settings.closing_s / 4)
         if may_tell and self.has_caught_up(target.heard_at, target.standing):
-            return Step.TELL
+            return Step.TELL if self.can_write else Step.WRITE
         return self._ask(settings, now_s)
 
     def _close(self, target: NodeLease, settings: ElectionSettings, now_s: float, *, vacant: bool) -> Step | GivenUp:

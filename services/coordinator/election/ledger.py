@@ -14,7 +14,7 @@ class Ledger:
     def __init__(self, recorded: Recorded, write_again_s: float, now_s: float) -> None:
         #: What is durable.
         self.recorded = recorded
-        #: What is being written: an election in ELECTING, else a pause or resume.
+        #: What is being written: an election in ELECTING, else a pause or resume, or what is durable already.
         self.writing: Recorded | None = None
         #: An election's write failed and may have happened: the store may name a winner that nobody was told of.
         self.unsure = False
@@ -46,6 +46,10 @@ class Ledger:
         # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
         epoch = self.epoch_floor if self.unsure else self.recorded.epoch
         return self._write(replace(self.recorded, epoch=epoch, paused=paused))
+
+    def rehearse(self) -> Persist:
+        """Has what is durable written anew: whether that is possible."""
+        return self._write(self.recorded)
 
     def _write(self, recorded: Recorded) -> Persist:
         self.writing = recorded

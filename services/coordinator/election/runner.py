@@ -276,7 +276,7 @@ class CoreRunner:
                 except StoreError:
                     return str(error)
                 if found == recorded:
-                    return ""
+                    return "" if recorded != before else str(error)
                 if found != before and found not in self._possibly_stored:
                     raise StoreConflictError(f"another coordinator is active: {error}") from error
                 if not isinstance(error, StoreConflictError):

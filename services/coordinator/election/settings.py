@@ -27,6 +27,12 @@ class ElectionSettings(Settings, frozen=True, kw_only=True):
     #: How long a dead node that is not in the host file stays listed, in seconds.
     forget_s: KeptSeconds = 600.0
 
+    @property
+    def heard_of_all_s(self) -> float:
+        """A coordinator has heard of every live node so long after its start: a node gives a stream up that was silent
+        for two leases, and comes back within one more."""
+        return 3.0 * self.lease_s
+
     def problems(self) -> Iterator[Problem]:
         """Times that leave no time for what must happen within them."""
         if self.probe_interval_s >= self.closing_s:

@@ -20,8 +20,10 @@ CREATE TABLE IF NOT EXISTS recorded (
     paused INTEGER NOT NULL CHECK (paused IN (0, 1))
 ) STRICT
 """
+#: A row that takes the other's place: an UPDATE that changes nothing writes nothing, and so can't fail.
 _UPDATE = """
-UPDATE recorded SET epoch = ?, primary_node = ?, primary_incarnation = ?, paused = ?
+REPLACE INTO recorded (epoch, primary_node, primary_incarnation, paused, cluster)
+SELECT ?, ?, ?, ?, cluster FROM recorded
 WHERE cluster = ? AND epoch = ? AND primary_node = ? AND primary_incarnation = ? AND paused = ?
 """
 

@@ -37,7 +37,8 @@ class ClusterStore(Protocol):
         ...
 
     async def save(self, recorded: Recorded, expected: Recorded) -> None:
-        """Replaces `expected` by `recorded`, if and only if `expected` is what is stored.
+        """Replaces `expected` by `recorded`, if and only if `expected` is what is stored. Where both are the same it is
+        written all the same: a store that can't be written says so.
 
         Raises:
             StoreConflictError: Something else is stored, or the epoch would go down; nothing was changed.
