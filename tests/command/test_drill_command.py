@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from fasttree.command.cluster.drill import for_node
+from fasttree.client import Client, Endpoints, NodeEndpoint, NotFoundError, update_from_json
+from fasttree.client.calls.streams import broken
+from fasttree.client.errors import call_error
+from fasttree.command.cluster.drill import Drill, for_node
+from fasttree.command.session import Session
+from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, treenode_pb2, types_pb2
 
 
 @pytest.mark.parametrize(
@@ -18,3 +25,63 @@ def test_a_nodes_name_is_one_word_and_no_command(name: str, tmp_path: Path) -> N
     ran = subprocess.run(for_node("printf %s {node}", name), shell=True, capture_output=True, cwd=tmp_path, check=True)
     assert ran.stdout.decode() == name
     assert list(tmp_path.iterdir()) == []
+
+
+class Away:
+    """A client of a cluster; three of its pushes are taken and come back without a receipt."""
+
+    def __init__(self, *, for_good: bool = False) -> None:
+        self.reports, self.position, self.pv = self, 7, 3
+        self.taken: dict[str, types_pb2.Update] = {}
+        self.endpoints = Endpoints(nodes=(NodeEndpoint(name="n1"),))
+        self._for_good, self._pushes = for_good, 0
+
+    async def push(self, updates: list[types_pb2.Update]) -> AsyncIterator[pusher_pb2.Receipt]:
+        self._pushes += 1
+        if not self._for_good:
+            for update in updates:
+                self.taken.setdefault(update.update_id, update)
+        if self._for_good or self._pushes in (1, 3, 5):
+            raise call_error(broken("nobody there"), "PushUpdates", "pusher:50300")
+        yield pusher_pb2.Receipt(update_id=updates[0].update_id, position=7)
+
+    async def get_member(self, member_id: str) -> report_pb2.GetMemberResponse:
+        if any(update.HasField("member_removed") for update in self.taken.values()):
+            raise NotFoundError(f"no member {member_id}")
+        returned = sum(update.volume_posted.amount_hundredths for update in self.taken.values())
+        return report_pb2.GetMemberResponse(member=types_pb2.Member(pv_hundredths=self.pv + returned))
+
+    async def get_digest(self, instant_address: str, position: int) -> treenode_pb2.GetDigestResponse:
+        return treenode_pb2.GetDigestResponse(digest=1)
+
+    async def get_cluster(self) -> coordinator_pb2.Cluster:
+        return coordinator_pb2.Cluster(primary="n1")
+
+
+def drill_of(client: Away, wait_s: float) -> Drill:
+    """One that has been broken off under load."""
+    drill = Drill(Session(), None, kill=False, rates=(1, 1), wait_s=wait_s)
+    drill._client, drill._primary_before = cast("Client", client), "n1"
+    return drill
+
+
+async def test_the_undoing_goes_on_until_each_update_has_its_receipt() -> None:
+    client = Away()
+    drill = drill_of(client, 20.0)
+    assert drill.left_behind().startswith("NOT undone: ")
+    await drill._undo()
+    assert drill.left_behind() == ""
+    changes = [update.WhichOneof("change") for update in client.taken.values()]
+    assert changes == ["member_enrolled", "volume_posted", "member_removed"]
+    assert list(client.taken.values())[1].volume_posted.amount_hundredths == -3
+
+
+async def test_what_could_not_be_undone_is_said_with_the_commands_that_undo_it() -> None:
+    drill = drill_of(Away(for_good=True), 0.3)
+    await drill._undo()
+    said = drill.left_behind()
+    assert said.startswith("NOT undone (the drill's member was not removed; waited 0.3 s (")
+    assert said.endswith("`fasttree switchover --to n1` gives that one its role back")
+    removal = update_from_json(said.partition("echo '")[2].partition("'")[0])
+    assert removal.update_id == f"{removal.member_removed.member_id}-remove"
+    assert removal.member_removed.volume == types_pb2.REMOVAL_VOLUME_LEAVES

@@ -25,7 +25,7 @@ from typing import Any
 
 import click
 
-from fasttree.client import CallError, Client, Endpoints
+from fasttree.client import CallError, Endpoints, NotFoundError, update_to_json
 from fasttree.client.counts import counted
 from fasttree.command.cluster.drill_load import READ_DEADLINE_S, Orders, Reads
 from fasttree.command.output import Progress, print_json, print_table
@@ -35,6 +35,7 @@ from fasttree.v1 import coordinator_pb2, types_pb2
 
 _READY = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY)
 _SETTLE_S = 1.0
+_UNDONE = "undone"
 
 
 @dataclass
@@ -81,7 +82,14 @@ def drill(
     if not yes:
         _ask(session, kill=not no_kill, orders_per_s=orders_per_s)
     drill = Drill(session, kill_command, kill=not no_kill, rates=(reads_per_s, orders_per_s), wait_s=wait_s)
-    steps = run(drill.run())
+    for number in (signal.SIGTERM, signal.SIGHUP):  # whoever ends a drill wants it undone
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        steps = run(drill.run())
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; {drill.left_behind() or 'what the drill did is undone'}", err=True)
+        raise
     good = all(step.good for step in steps)
     if session.json:
         content = [{"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps]
@@ -100,7 +108,8 @@ def drill(
         )
     if not good:
         bad = next(step for step in steps if not step.good)
-        raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}")
+        left = drill.left_behind()
+        raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}" + (f"; {left}" if left else ""))
 
 
 def for_node(command: str, node: str) -> str:
@@ -144,6 +153,19 @@ class Drill:
         self._progress = Progress(quiet=session.json)
         self._name = f"drill-{secrets.token_hex(6)}"
         self._primary_before = ""
+        #: The removal of its member was pushed, and may have been taken.
+        self._removing = False
+
+    def left_behind(self) -> str:
+        """What is not undone, with the commands that undo it; empty where all is."""
+        undoing = next((step for step in self._steps if step.name == _UNDONE), Step(_UNDONE))
+        if not self._primary_before or undoing.good:
+            return ""
+        why = f" ({undoing.problem})" if undoing.problem else ""
+        return (
+            f"NOT undone{why}: `echo '{update_to_json(self._removal())}' | fasttree push -` removes the drill's member "
+            f"with its orders, `fasttree switchover --to {self._primary_before}` gives that one its role back"
+        )
 
     async def run(self) -> list[Step]:
         """Runs the steps; returns the receipt."""
@@ -182,8 +204,11 @@ class Drill:
         if self._kill and self._kill_command is None and not self._pid(view.primary):
             raise DrillError("the nodes are on other machines: say how to kill one with --kill-command, or --no-kill")
         self._primary_before = view.primary
-        enrolled = types_pb2.MemberEnrolled(member_id=self._name[:32])
-        await self._push(types_pb2.Update(update_id=f"{self._name}-enrol", member_enrolled=enrolled))
+        try:
+            await self._push(self._enrolment())
+        except DrillError:
+            self._primary_before = ""  # refused: there is nothing to undo
+            raise
         await self._equal(self._client.position)
         step.figures["nodes"] = len(ready)
 
@@ -293,15 +318,13 @@ class Drill:
             raise DrillError("the nodes do not hold the same; `fasttree verify` shows where they differ")
 
     async def _undo(self) -> None:
-        """The drill's member goes, and the primary of before comes back."""
+        """The drill's member goes, and the primary of before comes back.
+
+        With a step's patience: a node that the drill has killed may be away, and so may anything else.
+        """
         try:
-            async with self._step("undone") as step:
-                removed = types_pb2.MemberRemoved(member_id=self._name[:32])
-                taken = await self._pv()
-                back = types_pb2.VolumePosted(member_id=self._name[:32], amount_hundredths=-taken)
-                if taken:
-                    await self._push(types_pb2.Update(update_id=f"{self._name}-return", volume_posted=back))
-                await self._push(types_pb2.Update(update_id=f"{self._name}-remove", member_removed=removed))
+            async with self._step(_UNDONE) as step:
+                await self._until(lambda: self._take_back(step), "the drill's member was not removed")
 
                 async def is_primary() -> bool:
                     if (await self._client.get_cluster()).primary != self._primary_before:
@@ -309,17 +332,40 @@ class Drill:
                     return (await self._client.get_cluster()).primary == self._primary_before
 
                 await self._until(is_primary, f"{self._primary_before} did not become primary again")
-                await self._equal(self._client.position)
-                step.figures["orders_returned"] = taken
+
+                async def is_equal() -> bool:
+                    await self._equal(self._client.position)
+                    return True
+
+                await self._until(is_equal, "the nodes can't be compared")
         except (CommandError, CallError):
             pass  # it is in its step
 
-    async def _pv(self) -> int:
-        """What the drill's member has, with all that was pushed."""
-        async with Client(self._client.endpoints) as client:
-            node = client.endpoints.nodes[0].name if client.endpoints.nodes else ""
-            reports = client.reports_at(node) if node else client.reports
-            return (await reports.get_member(self._name[:32])).member.pv_hundredths
+    async def _take_back(self, step: Step) -> bool:
+        """Returns the orders and removes the member. Each update has an id of its own: all may be done again."""
+        await self._push(self._enrolment())  # whether the first one was taken is not known for certain
+        try:
+            answer = await self._client.reports.get_member(self._name[:32])
+        except NotFoundError:
+            if not self._removing:
+                raise
+        else:
+            if taken := answer.member.pv_hundredths:
+                back = types_pb2.VolumePosted(member_id=self._name[:32], amount_hundredths=-taken)
+                await self._push(types_pb2.Update(update_id=f"{self._name}-return", volume_posted=back))
+                step.figures["orders_returned"] = taken
+        self._removing = True
+        await self._push(self._removal())
+        return True
+
+    def _enrolment(self) -> types_pb2.Update:
+        enrolled = types_pb2.MemberEnrolled(member_id=self._name[:32])
+        return types_pb2.Update(update_id=f"{self._name}-enrol", member_enrolled=enrolled)
+
+    def _removal(self) -> types_pb2.Update:
+        """With all that the member has, whatever the rules say of removals."""
+        removed = types_pb2.MemberRemoved(member_id=self._name[:32], volume=types_pb2.REMOVAL_VOLUME_LEAVES)
+        return types_pb2.Update(update_id=f"{self._name}-remove", member_removed=removed)
 
     async def _push(self, update: types_pb2.Update) -> None:
         async for receipt in self._client.push([update]):

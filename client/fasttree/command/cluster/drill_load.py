@@ -16,6 +16,8 @@ from fasttree.client.calls.channels import Channels
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 
 READ_DEADLINE_S = 2.0
+#: For the receipts of what was pushed, where a drill ends early.
+_FINISH_S = 30.0
 
 
 class Reads:
@@ -93,7 +95,10 @@ class Orders:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._task is not None and not self._task.done():
+        # An order that arrives after the drill's member was removed would wait for it, for ever.
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=_FINISH_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
