@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -54,6 +55,10 @@ async def test_a_backup_that_is_older_than_the_nodes_is_adopted(
     assert restored.code == 0, restored.err
     assert "positions 1 to 3" in restored.out
     assert str(tmp_path / "state" / "replaced-1") in restored.out
+    written = [*Path(backup).rglob("*"), *(tmp_path / "state" / "replaced-1").rglob("*"), tmp_path / "state" / "log.db"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written if path.is_file()} == {0o600}
+    folders = [Path(backup), tmp_path / "state" / "replaced-1", *(path for path in written if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}
     again = await fasttree("log", "backup", backup, "--folder", state)
     assert (again.code, "not empty" in again.err) == (1, True)
 

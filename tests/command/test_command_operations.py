@@ -314,7 +314,9 @@ async def test_a_log_is_adopted_only_where_nodes_have_another_past(cluster: Fake
     cluster.pusher.contested_by = "log-0"
     told = await fasttree("status")
     assert "no pushes are taken: nodes have the state of log log-0" in told.out
+    assert (told.code, told.err) == (1, "error: no pushes are taken: nodes have the state of log log-0\n")
     assert (await fasttree("status", "--json")).json["log"]["closed"]
     adopted = await fasttree("log", "adopt", "--reason", "the disk is gone", "--json")
     assert adopted.json == {"log_id": "log-1", "replaced_log_ids": ["log-0"]}
-    assert "no pushes" not in (await fasttree("status")).out
+    after = await fasttree("status")
+    assert (after.code, "no pushes" in after.out + after.err) == (0, False)

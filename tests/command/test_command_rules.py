@@ -52,6 +52,8 @@ async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
 
 
 async def test_a_month_is_opened_and_closed(fasttree: FastTree) -> None:
+    wrong = await fasttree("period", "open", "2026-13")
+    assert wrong.err == 'error: period: "2026-13" is not a period: write it as 2026-11\n'
     opened = await fasttree("period", "open", "2199-01", "--json")
     assert [each["period"] for each in opened.json["periods"]][1:] == ["2199-01"]
     doubted = await fasttree("period", "close", "2199-01")

@@ -87,6 +87,17 @@ async def test_a_cluster_of_up_names_its_nodes_itself(cluster: FakeCluster, tmp_
     assert "must have names from n1 to n32, a line each, none twice" in (await fasttree("node", "add")).err
 
 
+async def test_who_has_one_node_left_is_told(cluster: FakeCluster, tmp_path: Path) -> None:
+    """In a cluster of `fasttree up`; the file that says where all is has the other one no more."""
+    left = tuple(node for node in cluster.endpoints.nodes if node.name == "n1")
+    fasttree = FastTree(tmp_path, replace(cluster.endpoints, nodes=left, pids={"up": os.getpid()}))
+    (tmp_path / "nodes").write_text("n1\nn2\nn3\n")
+    assert "one node now" not in (await fasttree("node", "remove", "n3")).out
+    removed = await fasttree("node", "remove", "n2")
+    assert (removed.code, (tmp_path / "nodes").read_text()) == (0, "n1\n")
+    assert removed.out.endswith("left to do: there is one node now: nobody takes its place when it fails\n")
+
+
 def test_rights_and_links_stay(hosts: Path, tmp_path: Path) -> None:
     hosts.chmod(0o644)
     link = tmp_path / "link"

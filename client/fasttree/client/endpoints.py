@@ -54,6 +54,8 @@ class Endpoints:
             raise EndpointsError(
                 f"{path} does not exist: start a cluster with `fasttree up`, or name another file with --endpoints"
             ) from None
+        except PermissionError:
+            raise EndpointsError(f"{path} may not be read by this user: ask its owner, who has the rights") from None
         except OSError as error:
             raise EndpointsError(f"{path} can't be read: {error.strerror}; write it anew with `fasttree up`") from None
         except json.JSONDecodeError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import signal
 import sys
 from typing import Any, NoReturn, cast
 
@@ -23,7 +26,7 @@ from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import CommandError, Session, common_options
 from fasttree.command.settings.commands import config
-from fasttree.command.terminal import guard_output, on_one_line
+from fasttree.command.terminal import OutputError, guard_output, on_one_line
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -108,6 +111,10 @@ for command in COMMANDS:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs the command and ends the process: errors are one line on standard error, never a traceback."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # see fasttree.command
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.umask(0o077)  # what a command writes has members in it: for its owner alone, as what the services write
+    _need_streams()
     guard_output()
     try:
         outcome = cli.main(args=arguments, prog_name="fasttree", standalone_mode=False, obj=Session())
@@ -129,9 +136,30 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(EXIT_INTERRUPTED)
     except (ReaderGoneError, BrokenPipeError):
-        # Nothing may be written at exit any more either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         sys.exit(0)
+    except OutputError as error:
+        _print_no_more()
+        _say(str(error))
+        sys.exit(EXIT_FAILED)
+
+
+def _need_streams() -> None:
+    """Whoever closed standard output gets no answer, so nothing is done; in the place of the others stands nothing."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # else the next file that is opened would be taken for it
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin, sys.stderr = sys.stdin or io.StringIO(), sys.stderr or io.StringIO()
+    if not sys.stdout:
+        _say("standard output is closed: nothing was done")
+        sys.exit(EXIT_FAILED)
+
+
+def _print_no_more() -> None:
+    """Nothing may be written at exit any more either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _typed(context: click.Context | None, arguments: list[str] | None) -> str:
@@ -149,4 +177,5 @@ def _typed(context: click.Context | None, arguments: list[str] | None) -> str:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(f"error: {on_one_line(' '.join(message.split()))}\n")
+    with contextlib.suppress(OSError, OutputError):  # standard error may be as full as standard output
+        sys.stderr.write(f"error: {on_one_line(' '.join(message.split()))}\n")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 # Controls but tab and line break, of ASCII and of Latin-1; line ends of Unicode; what turns text about; bytes of a
@@ -34,16 +36,34 @@ def on_one_line(text: str) -> str:
     return unobeyed(text.replace("\n", "\\n").replace("\t", "\\t"))
 
 
+class OutputError(Exception):
+    """What is printed can't be written: a full disk, say."""
+
+
 class Plain(io.TextIOWrapper):
-    """A standard stream."""
+    """A standard stream. Raises OutputError, or BrokenPipeError where whoever reads it has enough."""
 
     def write(self, text: str) -> int:
         """What is printed, with what would be obeyed spelled out."""
-        return super().write(unobeyed(text))
+        return self.write_raw(unobeyed(text))
 
     def write_raw(self, text: str) -> int:
         """What moves the cursor on purpose, and data for a file, which has to stay as it is."""
-        return super().write(text)
+        with self._told():
+            return super().write(text)
+
+    def flush(self) -> None:
+        with self._told():
+            super().flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"what is printed can't be written: {error.strerror or error}") from None
 
 
 def write_raw(stream: TextIO, text: str) -> int:

@@ -13,7 +13,9 @@ from services.shared.domain.sentences import quoted
 DAY_FORMAT: Final = "{value} is not a day: write it as 2026-11-30, or leave it empty if unknown"
 DAY_RANGE: Final = "{value} is not in the calendar: correct it, or leave it empty if unknown"
 PERIOD_PATTERN: Final = r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])"
-PERIOD_FORMAT: Final = "{value} is not a period: write it as 2026-11, or leave it empty for the current one"
+PERIOD_FORM: Final = "{value} is not a period: write it as 2026-11"
+#: Where none may be named.
+PERIOD_FORMAT: Final = f"{PERIOD_FORM}, or leave it empty for the current one"
 
 _EPOCH_ORDINAL = datetime.date(1970, 1, 1).toordinal()
 # Python's own parser takes weeks ("2026-W48-1") too, and \d the digits of every script.

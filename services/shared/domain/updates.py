@@ -23,7 +23,7 @@ from services.shared.domain.columns import (
     text_problem,
     volume_type_problem,
 )
-from services.shared.domain.days import PERIOD_FORMAT, day_problem, is_period
+from services.shared.domain.days import PERIOD_FORM, PERIOD_FORMAT, day_problem, is_period
 from services.shared.domain.limits import (
     COLUMNS_DECLARED_MAX,
     PERIODS_EVER_MAX,
@@ -266,7 +266,7 @@ def columns_problem(change: types_pb2.MemberEnrolled | types_pb2.MemberChanged) 
 def _period_problem(change: types_pb2.PeriodOpened | types_pb2.PeriodSealed) -> str | None:
     if not change.period:
         return NO_PERIOD
-    return None if is_period(change.period) else f"period: {PERIOD_FORMAT.format(value=quoted(change.period))}"
+    return None if is_period(change.period) else f"period: {PERIOD_FORM.format(value=quoted(change.period))}"
 
 
 def _closed_problem(change: types_pb2.PeriodClosed) -> str | None:

@@ -46,7 +46,10 @@ def status(session: Session) -> None:
         for node in (pusher.nodes if pusher is not None else ())
         if node.import_unknown
     ]
-    problems += [pusher.log_damage] if pusher is not None and pusher.log_damage else []
+    if pusher is not None:
+        closed = pusher.closed_reason
+        problems += [pusher.log_damage] * bool(pusher.log_damage)
+        problems += [f"no pushes are taken: {closed}"] * bool(closed and closed != pusher.log_damage)
     if session.json:
         print_json({**content, "problems": problems})
     else:

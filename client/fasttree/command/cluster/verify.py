@@ -51,7 +51,7 @@ class NodeDigest:
 @common_options
 def verify(session: Session, position: int | None, limit: int) -> None:
     """Compares the digests of all nodes at one position; where they differ, finds the members."""
-    digests, differences = run(_verify(session, position, limit))
+    digests, differences, closed = run(_verify(session, position, limit))
     answered = [digest for digest in digests if not digest.problem]
     equal = len({digest.state for digest in answered}) == 1
     if session.json:
@@ -66,7 +66,8 @@ def verify(session: Session, position: int | None, limit: int) -> None:
         _print(digests, differences)
     problems = [f"{digest.node}: {digest.problem}" for digest in digests if digest.problem]
     if problems:
-        raise CommandError("; ".join(problems))
+        # A log that the nodes do not have is why they can't say what they hold at its positions.
+        raise CommandError("; ".join([*([f"no pushes are taken: {closed}"] if closed else []), *problems]))
     if not equal:
         first = f"{counted(len(differences), 'difference')} listed" if differences else "no member found that differs"
         raise CommandError(
@@ -102,13 +103,18 @@ def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> 
         click.echo(f"{difference['what']} {difference['id']}: {difference['text']}")
 
 
-async def _verify(session: Session, position: int | None, limit: int) -> tuple[list[NodeDigest], list[dict[str, Any]]]:
+async def _verify(
+    session: Session, position: int | None, limit: int
+) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
+    """What the nodes hold, where that differs, and why the pusher takes nothing, if it said so."""
+    closed = ""
     async with session.client() as client:
         nodes = client.endpoints.nodes
         if not nodes:
             raise CommandError("the endpoints file names no nodes; add them, each with name, report and instant")
         if position is None:
-            position = (await client.get_pusher()).log_end.position
+            pusher = await client.get_pusher()
+            position, closed = pusher.log_end.position, pusher.closed_reason
         digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
         answered = [digest for digest in digests if not digest.problem]
         differences: list[dict[str, Any]] = []
@@ -118,7 +124,7 @@ async def _verify(session: Session, position: int | None, limit: int) -> tuple[l
                 other = next(one for one in answered if one.state == majority[0][0])
                 descent = Descent(client, client.endpoints.node(other.node), client.endpoints.node(digest.node), limit)
                 differences += await descent.run()
-        return list(digests), differences
+        return list(digests), differences, closed
 
 
 async def _digest(client: Client, node: NodeEndpoint, position: int) -> NodeDigest:

@@ -83,6 +83,8 @@ def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | N
         raise
     if not session.json:
         click.echo(count.text())
+        for outcome in count.where_to_look():
+            click.echo(outcome, err=True)
     if lines.problem:
         before = " (the lines before it are pushed: mend it and push the file again, nothing counts twice)"
         raise CommandError(lines.problem + before * (count.all > 0))
@@ -111,6 +113,14 @@ class Count:
         outcome = _OUTCOMES.get(receipt.outcome)
         if outcome:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+
+    def where_to_look(self) -> list[str]:
+        """What tells more of updates that are in the log and have no effect (yet)."""
+        said = {
+            "rejected": "`fasttree rejected` says why an update is rejected; it will never have an effect",
+            "held": "`fasttree held` lists whom a held update waits for",
+        }
+        return [text for outcome, text in said.items() if self.outcomes.get(outcome)]
 
     def text(self) -> str:
         text = f"pushed {counted(self.all, 'update')}"

@@ -20,6 +20,7 @@ from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 _POLL_S = 0.1
+_ALONE = "there is one node now: nobody takes its place when it fails"
 
 _hosts_option = click.option(
     "--hosts",
@@ -117,7 +118,8 @@ def remove(session: Session, node_name: str, hosts_file: Path | None) -> None:
                 "this cluster is one of `fasttree up`, which has its own host file: leave out --hosts"
             )
         run(remove_local(session, home, node_name))
-        _print(session, f"{node_name} has ended; its state stays in {home.state(node_name)}", [])
+        alone = [_ALONE] * (len(home.read_nodes()) == 1)
+        _print(session, f"{node_name} has ended; its state stays in {home.state(node_name)}", alone)
         return
     if hosts_file is None:
         raise click.UsageError("name the host file with --hosts FILE")
@@ -144,7 +146,7 @@ def remove(session: Session, node_name: str, hosts_file: Path | None) -> None:
         "end the node's process, and keep it from being started again",
         "the endpoints file of this command",
     ]
-    left += ["there is one node now: nobody takes its place when it fails"] * (len(view.hosts) == 2)
+    left += [_ALONE] * (len(view.hosts) == 2)
     _print(session, f"{removed.report_address} is out of {hosts_file}; it can't be primary any more", left)
 
 

@@ -7,8 +7,11 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 
+import click
+
 from fasttree.client import CallError, Client
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
+from fasttree.command.output import Progress
 from fasttree.command.session import CommandError, Session
 from fasttree.v1 import coordinator_pb2
 
@@ -40,9 +43,16 @@ async def add_local(session: Session, home: ClusterFolder) -> str:
     name = names[-1] if begun else next(one for one in node_names(NODES_MAX) if one not in names)
     if not begun:
         home.write_nodes([*names, name])
-    await _until(
-        session, lambda client: is_ready(client, name), f"{name} is not ready; `fasttree logs {name}` says what it does"
-    )
+    Progress(quiet=session.json).line(f"{name} starts, and takes a tree; it is ready after that")
+    try:
+        await _until(
+            session,
+            lambda client: is_ready(client, name),
+            f"{name} is not ready; `fasttree logs {name}` says what it does",
+        )
+    except asyncio.CancelledError:
+        click.echo(f"interrupted; {name} starts all the same: `fasttree node remove {name}` ends it", err=True)
+        raise
     return name
 
 
@@ -61,7 +71,11 @@ async def remove_local(session: Session, home: ClusterFolder, name: str) -> None
     async def is_gone(client: Client) -> bool:
         return name not in {node.name for node in session.endpoints().nodes}
 
-    await _until(session, is_gone, f"{name} has not ended; the terminal of `fasttree up` says why")
+    try:
+        await _until(session, is_gone, f"{name} has not ended; the terminal of `fasttree up` says why")
+    except asyncio.CancelledError:
+        click.echo(f"interrupted; {name} ends all the same", err=True)
+        raise
 
 
 async def _until(session: Session, condition: Callable[[Client], Awaitable[bool]], problem: str) -> None:
