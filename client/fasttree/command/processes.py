@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from services.shared.python_process import python_command
+
+__all__ = ["inherited_environment", "last_words", "process_environment", "python_command"]
+
 _ERROR = "error: "
 #: Of a log's end that is looked at.
 _END_BYTES = 16 << 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, RewriteRequest
 from services.shared.mapping.profile import Profile
+from services.shared.python_process import python_command
 
 
 class NotOfProfileError(Exception):
@@ -37,7 +37,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
         columns=dict(known.declared),
     )
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "services.shared.mapping.process"),
+        *python_command("services.shared.mapping.process"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -8,11 +8,11 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 
 import msgspec
 
+from services.shared.python_process import python_command
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready
 from services.treenode.imports.reading import ImportRefusedError, Refusal, TableBrokenError, read_table
 from services.treenode.imports.reading.refusal import refuse_file
@@ -166,5 +166,5 @@ async def _started() -> _ImportProcess | None:
 
 
 def _popen(descriptor: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "services.treenode.imports.process", str(descriptor)]
+    command = python_command("services.treenode.imports.process", str(descriptor))
     return subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(descriptor,))

@@ -11,12 +11,13 @@ import contextlib
 import fcntl
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
+
+from services.shared.python_process import python_command
 
 #: How often it is told how far it is, in seconds.
 TELL_EVERY_S = 5.0
@@ -161,7 +162,7 @@ def _start(module: str, **environment: str) -> subprocess.Popen[str]:
         OSError: There can't be one.
     """
     return subprocess.Popen(
-        [sys.executable, "-m", f"{__package__}.{module}"],
+        python_command(f"{__package__}.{module}"),
         env=os.environ | environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

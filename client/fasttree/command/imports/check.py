@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import json
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from fasttree.client import FastTreeClientError
 from fasttree.client.counts import counted
 from fasttree.command.imports.mapping import as_options
 from fasttree.command.output import Progress, print_json
-from fasttree.command.processes import inherited_environment, process_environment
+from fasttree.command.processes import inherited_environment, process_environment, python_command
 from fasttree.command.session import CommandError, Session
 
 _PROCESS = "services.treenode.imports.checking.process"
@@ -88,7 +87,7 @@ async def _rules(session: Session) -> tuple[dict[str, Any], str]:
 async def _report(session: Session, file: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Has the file read by the services' own reader."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", _PROCESS),
+        *python_command(_PROCESS),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

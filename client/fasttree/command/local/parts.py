@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.free_ports import free_ports
 from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
-from fasttree.command.processes import process_environment
+from fasttree.command.processes import process_environment, python_command
 from fasttree.command.session import CommandError
 
 COORDINATOR = "coordinator"
@@ -136,7 +135,7 @@ class ClusterPlan:
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
-        command = [sys.executable, "-m", module, "--config", str(self._home.settings)]
+        command = python_command(module, "--config", str(self._home.settings))
         coordinator = self._at(self._coordinator_port)
         if name != COORDINATOR:
             coordinator = self._route(name, COORDINATOR, coordinator)

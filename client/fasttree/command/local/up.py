@@ -23,7 +23,7 @@ from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
-from fasttree.command.processes import inherited_environment, process_environment
+from fasttree.command.processes import inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
 
@@ -122,7 +122,7 @@ def _program(endpoints: Path) -> str:
     elif started_as.name == "fasttree":
         program = os.path.relpath(started_as)
     else:
-        program = f"{sys.executable} -m fasttree.command"
+        program = shlex.join(python_command("fasttree.command"))
     found_by_itself = endpoints in (place.absolute() for place in DEFAULT_PLACES)
     return program if found_by_itself else f"{program} --endpoints {shlex.quote(str(endpoints))}"
 
@@ -246,9 +246,7 @@ class LocalCluster:
     async def _compile_kernels(self) -> None:
         """Once for each version on this machine, and told as it goes; no process has to wait for it later."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "services.treenode.kernels.warm_up",
+            *python_command("services.treenode.kernels.warm_up"),
             env=inherited_environment() | process_environment(),
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
