@@ -55,6 +55,54 @@ async def test_a_killed_child_comes_back_with_another_pid(tmp_path: Path) -> Non
     assert not alive(second)
 
 
+async def test_a_child_that_cannot_be_started_is_tried_again_until_it_can(tmp_path: Path) -> None:
+    """As after a full disk, or without descriptors: whatever keeps it from starting passes."""
+    said: list[str] = []
+    supervisor = Supervisor(lambda: None, said.append, restart=True)
+    (tmp_path / "logs").mkdir()
+    await supervisor.start(child(tmp_path / "logs", SLEEPER))
+    supervisor.all_started()
+    first = supervisor.pid("part")
+    (tmp_path / "logs").rename(tmp_path / "aside")
+    (tmp_path / "logs").touch()  # no log file can be opened there
+    os.kill(first, signal.SIGKILL)
+    await wait_until(lambda: any("part can't be started" in line for line in said))
+    await asyncio.sleep(1.0)
+    assert sum("can't be started" in line for line in said) == 1
+    (tmp_path / "logs").unlink()
+    await wait_until(lambda: supervisor.pid("part") != first)
+    assert alive(supervisor.pid("part"))
+    await supervisor.stop([["part"]])
+
+
+async def test_a_new_process_id_that_cannot_be_noted_is_noted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, on which the file with the endpoints can't be written: the child is watched as ever."""
+    monkeypatch.setattr("fasttree.command.local.supervisor.WAIT_S_MAX", 0.3)
+    noted: list[int] = []
+    said: list[str] = []
+    full = True
+
+    def changed() -> None:
+        if full:
+            raise OSError(28, "No space left on device")
+        noted.append(supervisor.pid("part"))
+
+    supervisor = Supervisor(changed, said.append, restart=True)
+    await supervisor.start(child(tmp_path, SLEEPER))
+    supervisor.all_started()
+    for _ in range(2):
+        before = supervisor.pid("part")
+        os.kill(before, signal.SIGKILL)
+        await wait_until(lambda before=before: supervisor.pid("part") != before)  # type: ignore[misc]
+    assert any("No space left on device; tries again" in line for line in said)
+    full = False
+    await wait_until(lambda: bool(noted))
+    assert noted == [supervisor.pid("part")]
+    await supervisor.stop([["part"]])
+
+
 async def test_without_restart_it_stays_down(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(lambda: None, said.append, restart=False)

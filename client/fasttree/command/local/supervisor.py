@@ -4,7 +4,9 @@ Rules:
 * A child dies with us, however we die (PR_SET_PDEATHSIG), and has its own session: Ctrl-C reaches only us, and we end
   the children in our own order.
 * A child that dies is started again with the same arguments after a wait that doubles, up to WAIT_S_MAX, and goes back
-  to the first when it lived for LIVED_S.
+  to the first when it lived for LIVED_S. So it is tried again, for ever, where it can't be started: for want of room on
+  the disk, of memory or of descriptors.
+* Who is told of a new process id, and can't take it down, is told again until it can.
 * What a child prints goes to its own log file.
 """
 
@@ -15,6 +17,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +62,7 @@ class Child:
 class Supervisor:
     """Runs children until `stop`.
 
-    `changed` is called whenever a process id changed; `say` gets a line for people.
+    `changed` is called whenever a process id changed, again after an OSError of it; `say` gets a line for people.
     """
 
     def __init__(self, changed: Callable[[], None], say: Callable[[str], None], *, restart: bool) -> None:
@@ -73,6 +76,8 @@ class Supervisor:
         #: Children that died before `all_started`: a start that fails is told, not tried again.
         self.failed: list[str] = []
         self._all_started = False
+        #: Runs while `changed` has to be called again.
+        self._telling: asyncio.Task[None] | None = None
 
     def pid(self, name: str) -> int:
         """The newest process of a child, dead or alive; 0 before its start."""
@@ -111,7 +116,19 @@ class Supervisor:
                 preexec_fn=die_with_parent(),
                 env=inherited_environment() | child.environment,
             )
-        self._changed()
+        try:
+            self._changed()
+        except OSError as error:
+            self._say(f"can't note that {child.name} has another process id: {error}; tries again")
+            if self._telling is None or self._telling.done():
+                self._telling = asyncio.create_task(self._tell_again())
+
+    async def _tell_again(self) -> None:
+        while True:
+            await asyncio.sleep(WAIT_S_MAX)
+            with contextlib.suppress(OSError):
+                self._changed()
+                return
 
     async def _watch(self, child: Child) -> None:
         wait_s = WAIT_S_FIRST
@@ -129,13 +146,22 @@ class Supervisor:
                 self._say(f"{child.name} ended ({_ending(code)}); not started again (--no-restart); log: {child.log}")
                 return
             self._say(f"{child.name} ended ({_ending(code)}); starts again in {wait_s:g} s; log: {child.log}")
+            wait_s = await self._start_again(child, wait_s)
+
+    async def _start_again(self, child: Child, wait_s: float) -> float:
+        """Starts a child that died, after a wait; how long the next wait is."""
+        told = ""
+        while True:
             await asyncio.sleep(wait_s)
             wait_s = min(wait_s * 2, WAIT_S_MAX)
             try:
                 await self._spawn(child)
-            except OSError as error:
-                self._say(f"{child.name} can't be started: {error}")
-                return
+            except (OSError, subprocess.SubprocessError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    self._say(f"{child.name} can't be started: {told}; tries again")
+            else:
+                return wait_s
 
     async def stop(self, order: Sequence[Sequence[str]]) -> bool:
         """Ends the children, a group after the other, each with SIGTERM and after its grace with SIGKILL.
@@ -147,9 +173,10 @@ class Supervisor:
         for group in order:
             results = await asyncio.gather(*(self._end(name) for name in group if name in self._processes))
             clean = clean and all(results)
-        for watcher in self._watchers.values():
-            watcher.cancel()
-        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
+        tasks = [*self._watchers.values(), *([self._telling] if self._telling is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         return clean
 
     async def _end(self, name: str) -> bool:
