@@ -117,6 +117,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     _need_streams()
     guard_output()
     try:
+        _check_text(sys.argv[1:] if arguments is None else arguments)
         outcome = cli.main(args=arguments, prog_name="fasttree", standalone_mode=False, obj=Session())
         sys.stdout.flush()
         sys.exit(outcome if isinstance(outcome, int) else 0)
@@ -174,6 +175,17 @@ def _typed(context: click.Context | None, arguments: list[str] | None) -> str:
             command = command.commands[word]
             path += [] if command.hidden else [word]
     return " ".join(path)
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Raises UsageError where an argument is no text: nothing that it could become part of takes it."""
+    for number, argument in enumerate(arguments, 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise click.UsageError(
+                f"argument {number} ({on_one_line(argument)}) is no UTF-8: rename it if it is a file, else write it so"
+            ) from None
 
 
 def _say(message: str) -> None:
