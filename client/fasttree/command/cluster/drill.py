@@ -12,7 +12,6 @@ Under reads through the VIP and pushed orders:
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import shlex
 import signal
@@ -25,9 +24,10 @@ from typing import Any
 
 import click
 
-from fasttree.client import CallError, Endpoints, NotFoundError, update_to_json
+from fasttree.client import CallError, FastTreeClientError, NodeEndpoint, NotFoundError, update_to_json
 from fasttree.client.counts import counted
 from fasttree.command.cluster.drill_load import READ_DEADLINE_S, Orders, Reads
+from fasttree.command.cluster.node_process import check_process, kill_process
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import NumberRange, SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -175,7 +175,7 @@ class Drill:
                 async with self._step("ready and equal") as step:
                     await self._begin(step)
                 await self._with_load()
-            except (DrillError, CallError):
+            except (CommandError, FastTreeClientError):
                 pass  # it is in its step
             finally:
                 if self._primary_before:
@@ -190,7 +190,7 @@ class Drill:
         try:
             yield step
             step.good = not step.problem
-        except (CommandError, CallError) as error:
+        except (CommandError, FastTreeClientError) as error:
             step.problem = str(error)
             raise
 
@@ -201,8 +201,9 @@ class Drill:
             raise DrillError("elections are paused; `fasttree resume` first")
         if not view.primary or len(ready) < 2:
             raise DrillError("a drill needs a primary and another ready node; `fasttree status` shows what is missing")
-        if self._kill and self._kill_command is None and not self._pid(view.primary):
-            raise DrillError("the nodes are on other machines: say how to kill one with --kill-command, or --no-kill")
+        if self._kill and self._kill_command is None:
+            for name in ready:  # whichever is primary then
+                check_process(self._node(name))
         self._primary_before = view.primary
         try:
             await self._push(self._enrolment())
@@ -242,22 +243,19 @@ class Drill:
     async def _kill_primary(self, step: Step, reads: Reads) -> tuple[str, int]:
         view = await self._client.get_cluster()
         killed = view.primary
-        pid = self._pid(killed)
+        pid = self._node(killed).pid if self._kill_command is None else 0
         begun = asyncio.Event()
         watching = asyncio.create_task(self._watch_election(killed, begun))
-        await asyncio.wait_for(begun.wait(), self._wait_s)
-        killed_at = time.monotonic()
-        if self._kill_command is not None:
-            process = await asyncio.create_subprocess_shell(for_node(self._kill_command, killed))
-            if await process.wait() != 0:
-                watching.cancel()
-                raise DrillError(f"--kill-command ended with {process.returncode}")
-        else:
-            os.kill(pid, signal.SIGKILL)
         try:
+            await asyncio.wait_for(begun.wait(), self._wait_s)
+            killed_at = time.monotonic()
+            await self._kill_node(killed)
             noticed_at, elected_at = await asyncio.wait_for(watching, self._wait_s)
         except TimeoutError:
             raise DrillError(f"no new primary within {self._wait_s:g} s; `fasttree status` says why") from None
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         await asyncio.sleep(_SETTLE_S)
         step.figures.update(
             detection_ms=round((noticed_at - killed_at) * 1e3, 1),
@@ -269,6 +267,14 @@ class Drill:
             raise DrillError("no read was answered after the kill")
         step.figures["first_good_read_ms"] = round(first, 1)
         return killed, pid
+
+    async def _kill_node(self, name: str) -> None:
+        if self._kill_command is None:
+            kill_process(self._node(name))
+            return
+        process = await asyncio.create_subprocess_shell(for_node(self._kill_command, name))
+        if await process.wait() != 0:
+            raise DrillError(f"--kill-command ended with {process.returncode}")
 
     async def _watch_election(self, killed: str, begun: asyncio.Event) -> tuple[float, float]:
         """When the coordinator gave the killed primary up, and when it had another."""
@@ -287,7 +293,7 @@ class Drill:
         async def is_back() -> bool:
             view = await self._client.get_cluster()
             node = next((node for node in view.nodes if node.address.name == killed), None)
-            restarted = self._kill_command is not None or self._pid(killed) != pid
+            restarted = self._kill_command is not None or all(one.pid != pid for one in self._session.endpoints().nodes)
             return node is not None and node.alive and node.status.state in _READY and restarted
 
         await self._until(is_back, f"{killed} is not back; is it started again by `fasttree up` or by its service?")
@@ -338,7 +344,7 @@ class Drill:
                     return True
 
                 await self._until(is_equal, "the nodes can't be compared")
-        except (CommandError, CallError):
+        except (CommandError, FastTreeClientError):
             pass  # it is in its step
 
     async def _take_back(self, step: Step) -> bool:
@@ -372,10 +378,12 @@ class Drill:
             if receipt.code:
                 raise DrillError(f"{receipt.update_id} was refused: {receipt.message}")
 
-    def _pid(self, node: str) -> int:
-        """A node's process on this machine, by the newest endpoints file; 0 where it has none."""
-        endpoints: Endpoints = self._session.endpoints()
-        return next((one.pid for one in endpoints.nodes if one.name == node), 0)
+    def _node(self, name: str) -> NodeEndpoint:
+        """A node with a process on this machine, by the newest endpoints file. Raises DrillError where it has none."""
+        for node in self._session.endpoints().nodes:
+            if node.name == name and node.pid:
+                return node
+        raise DrillError(f"{name} is on another machine: say how to kill a node with --kill-command, or --no-kill")
 
     async def _until(self, condition: Callable[[], Awaitable[Any]], problem: str) -> None:
         deadline = time.monotonic() + self._wait_s
