@@ -21,7 +21,7 @@ from services.shared.files.names import inside
 
 
 class ImportFileStore:
-    """The folder. Every method but `path` and `part` waits for the disk: run it in a thread.
+    """The folder. Every method but `path` waits for the disk: run it in a thread.
 
     Args:
         folder: Made if it is not there.
@@ -41,7 +41,8 @@ class ImportFileStore:
         return inside(self.folder, f"{manifest.import_id:06d}-{manifest.file_name}")
 
     def part(self, name: str) -> Path:
-        """Where a file is kept while it is on its way."""
+        """Where a file is kept while it is on its way. The folder is made anew where somebody removed it meanwhile."""
+        make_folder(self.incoming)
         return inside(self.incoming, name + PART)
 
     def keep(self, part: Path, manifest: types_pb2.ImportManifest) -> None:

@@ -28,6 +28,8 @@ _HEADER_BYTES_MAX: Final = 1 << 20
 _CLOSE: Final = 0.85
 #: So many of the values must be of one form; the others are wrong, then.
 _SURE: Final = 0.9
+#: What no option can say: control characters, and bytes that are no UTF-8, as in a file of another encoding.
+_NOT_WRITTEN: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SEPARATORS: Final = ",;\t|"
 #: How other systems call what FastTree has another name for, without capitals, blanks and underscores.
 _NAMES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -152,7 +154,7 @@ def _plain(name: str) -> str:
 def _columns(names: Sequence[str], mapped: Mapping[str, str], known: KnownColumns) -> Iterator[tuple[str, str]]:
     """(FastTree's name, the header's) of columns that the header seems to have under another name."""
     taken = {header.strip().lower() for header in mapped.values()}
-    free = [name for name in names if name.lower() not in taken]
+    free = [name for name in names if name.lower() not in taken and not _NOT_WRITTEN.search(name)]
     has = {name.lower() for name in free} | {name.lower() for name in mapped}
     volume = any(known.is_volume(name) for name in (*free, *mapped))
     for name, others in _NAMES.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,15 @@ async def half_of(files: ImportFiles, pusher: FakePusher, import_id: int) -> typ
     part = files.incoming / names(files.incoming)[-1]
     part.write_bytes(FILE[: len(FILE) // 2])
     return manifest
+
+
+async def test_a_folder_that_was_removed_meanwhile_is_made_anew(tmp_path: Path) -> None:
+    files = files_in(tmp_path / "state" / "imports")
+    async with fake_pusher() as pusher:
+        shutil.rmtree(tmp_path / "state")
+        manifest = pusher.add_import(1, FILE, 0)
+        assert await got(files, manifest, pusher.address) == FILE
+    assert await got(files, manifest, NOWHERE) == FILE
 
 
 async def test_a_download_goes_on_after_a_restart(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
@@ -122,3 +123,28 @@ def test_the_process_says_what_can_not_be_read(tmp_path: Path) -> None:
     line = json.dumps({name: getattr(request, name) for name in request.__struct_fields__})
     ran = subprocess.run(command, input=line + "\n", capture_output=True, text=True, timeout=120)
     assert json.loads(ran.stdout) == {"type": "Failed", "reason": f"{tmp_path}/no.csv: No such file or directory"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"),
+    [
+        ("utf-16", "it is UTF-16: save it as UTF-8"),
+        ("utf-16-be", "UTF-8"),
+        ("utf-32", "UTF-8"),
+        ("cp500", "save the file as UTF-8"),
+    ],
+)
+def test_a_file_of_another_encoding_is_told_in_words_and_nothing_is_guessed(
+    encoding: str, told: str, tmp_path: Path
+) -> None:
+    marked = "\ufeff" if encoding == "utf-16-be" else ""
+    report = _check((marked + csv_file(*GOOD).decode()).encode(encoding), tmp_path)
+    assert told in report.problems[0].reason
+    assert report.guesses == ()
+    assert json.loads(msgspec.json.encode(report))["rows"] == 0
+
+
+def test_a_header_that_begins_with_control_characters_is_offered_to_nobody(tmp_path: Path) -> None:
+    report = _check(bytes(100) + csv_file(*GOOD), tmp_path)
+    assert report.guesses == ()
+    assert report.problems
