@@ -61,3 +61,20 @@ def test_kinds_are_the_same_however_a_file_is_cut(tmp_path: Path) -> None:
     content = csv_file("100,,A,5,,1", *rows)
     small = ImportLimits(block_bytes=4_096, reported_rows=1)
     assert _kinds(content, tmp_path, small) == _kinds(content, tmp_path) != []
+
+
+def test_what_a_report_can_not_carry_back_is_refused_in_words(tmp_path: Path) -> None:
+    """The two limits of importing an exported report that docs/imports.md names."""
+
+    def refusal(*rows: str) -> str:
+        (tmp_path / "report.csv").write_bytes(csv_file(*rows))
+        with pytest.raises(ImportRefusedError) as refused:
+            read_import(tmp_path / "report.csv")
+        return refused.value.refusal.reason
+
+    below_an_empty_place = refusal("1,,A,1,,0", "3,2,A,1,,0")
+    assert 'the sponsor "2" is not in the file: add it, or name another' in below_an_empty_place
+    top = "92233720368547758.07"
+    assert "the sum of its volumes is out of range" in refusal(f"1,,A,1,,{top}", "2,1,A,1,,-0.01")
+    (tmp_path / "report.csv").write_bytes(csv_file("1,,A,1,,92233720368547758.06", "2,1,A,1,,-0.01"))
+    assert len(read_import(tmp_path / "report.csv")) == 2
