@@ -13,6 +13,7 @@ import msgspec
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import open_new
 from services.shared.files.threads import in_thread
+from services.treenode.memory import give_memory_back
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.background_write import BackgroundWrite
 from services.treenode.snapshots.state_file import StateFile, StateLayout
@@ -80,6 +81,7 @@ class SnapshotWriter:
                 return None
             await self._node.gate.settled()
             state = self._state()
+            is_other = state[:2] != self._saved[:2]
             path = self._store.path_of(*state[1:])
             if state == self._saved and await asyncio.to_thread(path.exists):
                 return Snapshot(*state[1:], path)
@@ -88,6 +90,8 @@ class SnapshotWriter:
                 return await self._write(descriptor)
             finally:
                 await in_thread(self._end, descriptor)
+                if is_other:  # what the tree before had was freed meanwhile
+                    await in_thread(give_memory_back)
 
     def _state(self) -> tuple[str, int, int]:
         tree = self._node.in_force.tree
