@@ -18,6 +18,7 @@ import msgspec
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import counted
+from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
 from services.shared.mapping.faults import FaultKind
 from services.shared.mapping.profile import Profile
@@ -57,6 +58,7 @@ class DiskFailed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+_REQUEST: Form[RewriteRequest] = Form(RewriteRequest)
 Answer = Done | NotOfProfile | DiskFailed
 
 
@@ -92,7 +94,7 @@ def main() -> None:
     with contextlib.suppress(BrokenPipeError):
         line = sys.stdin.buffer.readline()
         if line:
-            sys.stdout.buffer.write(msgspec.json.encode(answer(msgspec.json.decode(line, type=RewriteRequest))) + b"\n")
+            sys.stdout.buffer.write(msgspec.json.encode(answer(_REQUEST.of_json(line))) + b"\n")
             sys.stdout.buffer.flush()
     os._exit(0)
 

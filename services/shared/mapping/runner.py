@@ -7,10 +7,13 @@ from pathlib import Path
 
 import msgspec
 
+from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, RewriteRequest
 from services.shared.mapping.profile import Profile
 from services.shared.python_process import python_command
+
+_ANSWER: Form[Answer] = Form(Answer)
 
 
 class NotOfProfileError(Exception):
@@ -49,7 +52,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
             await process.wait()
     if not out:
         raise RewritingEndedError(f"the process that reads it with its profile ended with code {process.returncode}")
-    answer = msgspec.json.decode(out, type=Answer)
+    answer = _ANSWER.of_json(out)
     if isinstance(answer, NotOfProfile):
         raise NotOfProfileError(answer.reason)
     if isinstance(answer, DiskFailed):

@@ -22,6 +22,7 @@ from pathlib import Path
 import msgspec
 
 from services.shared.domain.columns import FurtherKind
+from services.shared.forms import Form
 from services.treenode.imports.reading import (
     FileFormat,
     ImportLimits,
@@ -73,6 +74,7 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     rows: int
 
 
+_REQUEST: Form[ReadRequest] = Form(ReadRequest)
 ReadMessage = Ready | Checking | Read | Refusal
 
 
@@ -139,7 +141,7 @@ def main() -> None:
         tell(Ready())
         line = sys.stdin.buffer.readline()
         if line:
-            tell(read(msgspec.json.decode(line, type=ReadRequest), int(sys.argv[1])))
+            tell(read(_REQUEST.of_json(line), int(sys.argv[1])))
     os._exit(0)
 
 

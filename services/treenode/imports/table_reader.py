@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from services.shared.forms import Form
 from services.shared.python_process import python_command
 from services.treenode.imports.process import Read, ReadMessage, ReadRequest, Ready
 from services.treenode.imports.reading import ImportRefusedError, Refusal, TableBrokenError, read_table
@@ -25,6 +26,7 @@ LINE_BYTES_MAX = 1024**2
 _BROKEN_BY_FILE = (signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL)
 
 logger = logging.getLogger(__name__)
+_MESSAGE: Form[ReadMessage] = Form(ReadMessage)
 
 
 class ReadFailedError(Exception):
@@ -128,14 +130,13 @@ class _ImportProcess:
 
     async def _listen(self, tell: Callable[[ReadMessage], None]) -> bool:
         """Passes on what the process tells; whether it has read the file. Raises ImportRefusedError."""
-        decoder = msgspec.json.Decoder(ReadMessage)
         lines = asyncio.StreamReader(limit=LINE_BYTES_MAX)
         transport, _ = await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(lines), self._process.stdout
         )
         try:
             async for line in lines:
-                message = decoder.decode(line)
+                message = _MESSAGE.of_json(line)
                 if isinstance(message, Refusal):
                     raise ImportRefusedError(message)
                 if not isinstance(message, Ready):

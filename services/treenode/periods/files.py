@@ -28,6 +28,7 @@ from services.shared.files.durable import (
     replace_durably,
     write_durably,
 )
+from services.shared.forms import Form
 from services.treenode.periods.keeping import Kept
 from services.treenode.snapshots.state_file import StateDamagedError, check_state, read_label
 
@@ -59,6 +60,9 @@ class _Label(msgspec.Struct, frozen=True):
     position: int
     replayed: bool
     digest: int
+
+
+_LABEL: Form[_Label] = Form(_Label)
 
 
 def label_of(state: Kept, cluster: str, digest: int, written_at_s: int) -> dict[str, Any]:
@@ -112,7 +116,7 @@ class PeriodFiles:
     def described(self, path: Path) -> KeptFile:
         """What a file's header says. Raises StateDamagedError, OSError where it is of no use."""
         try:
-            label = msgspec.convert(read_label(path), _Label)
+            label = _LABEL.of(read_label(path))
         except msgspec.ValidationError as error:
             raise StateDamagedError(f"its label is odd: {error}") from error
         state = Kept(label.log_id, label.period, label.import_id, label.position, label.replayed)

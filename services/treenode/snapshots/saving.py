@@ -13,6 +13,7 @@ import msgspec
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import open_new
 from services.shared.files.threads import in_thread
+from services.shared.forms import Form
 from services.treenode.memory import give_memory_back
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.background_write import BackgroundWrite
@@ -167,6 +168,9 @@ class Label(msgspec.Struct, frozen=True):
     last_record: tuple[int, int] = (0, 0)
 
 
+_LABEL: Form[Label] = Form(Label)
+
+
 def restore_tree(state: StateFile) -> tuple[Tree, Label]:
     """The tree of a snapshot, and what it says of itself. Blocks: run it in a thread.
 
@@ -174,7 +178,7 @@ def restore_tree(state: StateFile) -> tuple[Tree, Label]:
         StateError: It is none, or not the one that the label speaks of.
     """
     try:
-        label = msgspec.convert(state.label, Label)
+        label = _LABEL.of(state.label)
     except msgspec.ValidationError as error:
         raise StateError(f"the snapshot's label is odd: {error}") from error
     tree = Tree.from_state(state.meta, state.arrays)

@@ -22,12 +22,13 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from services.shared.forms import Form
 from services.shared.processors import at_most_processors
 
 MAGIC = b"FTSTATE1"
@@ -82,7 +83,8 @@ class _Growth(msgspec.Struct, frozen=True):
     spare: dict[str, _Count] = {}
 
 
-_Of = TypeVar("_Of", _Header, _Growth)
+_HEADER: Form[_Header] = Form(_Header)
+_GROWTH: Form[_Growth] = Form(_Growth)
 
 
 class StateFile(NamedTuple):
@@ -293,7 +295,7 @@ def _read_header(descriptor: int, path: Path) -> tuple[_Header, int]:
     if not _read_into(descriptor, memoryview(text), offset) or zlib.crc32(text) != crc:
         raise StateDamagedError(f"{path.name}: the header's checksum is wrong")
     try:
-        return msgspec.json.decode(text, type=_Header), offset
+        return _HEADER.of_json(text), offset
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StateDamagedError(f"{path.name}: the header is none: {error}") from error
 
@@ -315,7 +317,7 @@ def _checked_places(entries: list[_Array], header_offset: int, path: Path) -> li
 def _allocate(header: _Header, header_offset: int, path: Path) -> dict[str, AnyArray]:
     """Memory for the arrays, which must be exactly what the file has before its header."""
     try:
-        growth = msgspec.convert(header.meta, _Growth)
+        growth = _GROWTH.of(header.meta)
     except msgspec.ValidationError as error:
         raise StateDamagedError(f"{path.name}: what it says of its arrays is odd: {error}") from error
     shapes: dict[str, list[int]] = {}

@@ -22,6 +22,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
+from services.shared.forms import Form
 from services.shared.rules import Rules, rules_from, rules_message, rules_of, version_problem
 from services.treenode.tree.building.build import set_magnitudes
 from services.treenode.tree.columns.further import Column, FurtherColumns
@@ -93,6 +94,9 @@ class _Meta(msgspec.Struct, frozen=True):
     base_position: _Position = 0
 
 
+_META: Form[_Meta] = Form(_Meta)
+
+
 class StateError(Exception):
     """A state that does not fit together, or of another format."""
 
@@ -157,7 +161,7 @@ def check_meta(meta: Mapping[str, Any]) -> None:
     if meta.get("format") not in FORMATS:
         raise StateError(f"the state has format {meta.get('format')}, not {FORMAT}")
     try:
-        checked = msgspec.convert(meta, _Meta)
+        checked = _META.of(meta)
     except msgspec.ValidationError as error:
         raise StateError(f"the state's description is odd: {error}") from error
     if max(checked.ring_start, checked.base_position) > checked.position:

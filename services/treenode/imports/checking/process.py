@@ -19,12 +19,15 @@ from collections.abc import Callable
 
 import msgspec
 
+from services.shared.forms import Form
 from services.shared.mapping.profile import ProfileError
 from services.treenode.imports.checking.check import CheckReport, CheckRequest, check_file
 from services.treenode.imports.process import PROGRESS_S, Checking
 from services.treenode.kernels.compiling import tell_compiling
 
 _PR_SET_PDEATHSIG = 1
+
+_REQUEST: Form[CheckRequest] = Form(CheckRequest)
 
 
 class Compiling(msgspec.Struct, frozen=True, tag=True):
@@ -48,7 +51,7 @@ def answer(line: bytes) -> CheckReport | Failed:
             _tell(Checking(share=share))
 
     try:
-        return check_file(msgspec.json.decode(line, type=CheckRequest), progress)
+        return check_file(_REQUEST.of_json(line), progress)
     except ProfileError as error:
         return Failed(str(error))
     except OSError as error:

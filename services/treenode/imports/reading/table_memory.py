@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from services.shared.domain.columns import FurtherKind
+from services.shared.forms import Form
 from services.treenode.tree.kernels.kernel import AnyArray
 from services.treenode.tree.table import FurtherColumn, ImportTable
 
@@ -47,6 +48,9 @@ class _Header(msgspec.Struct, frozen=True, kw_only=True):
     volumes: list[tuple[str, str]]
     #: Name and kind of each further column, and whether it has texts.
     further: list[tuple[str, FurtherKind, bool]]
+
+
+_HEADER: Form[_Header] = Form(_Header)
 
 
 class TableBrokenError(Exception):
@@ -132,7 +136,7 @@ def read_table(descriptor: int) -> ImportTable:
     if not length or begin + length > size_bytes:
         raise TableBrokenError(f"the file of the table has {size_bytes} bytes, its header ends at {begin + length}")
     try:
-        header = msgspec.json.decode(os.pread(descriptor, length, begin), type=_Header)
+        header = _HEADER.of_json(os.pread(descriptor, length, begin))
     except msgspec.DecodeError as error:
         raise TableBrokenError(f"the header of the table can't be read: {error}") from error
     return _table_of(header, [_mapped(descriptor, column, size_bytes) for column in header.columns])
