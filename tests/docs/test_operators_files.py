@@ -72,9 +72,9 @@ def test_units_start_services_with_settings_that_there_are(unit: Path) -> None:
     parsed.optionxform = str  # type: ignore[assignment,method-assign]
     parsed.read_string(unit.read_text())
     service = parsed["Service"]
-    python, option, module, *arguments = shlex.split(service["ExecStart"])
+    python, safe_path, option, module, *arguments = shlex.split(service["ExecStart"])
     name = module.removeprefix("services.")
-    assert (Path(python).name, option) == ("python", "-m")
+    assert (Path(python).name, safe_path, option) == ("python", "-P", "-m")
     assert (ROOT / "services" / name / "__main__.py").exists()
     assert (service["UMask"], service["Restart"]) == ("0077", "always")
     given = service_command(name, lambda config, overrides: None).make_context(name, arguments).params
