@@ -42,8 +42,8 @@ def test_every_fault_is_a_line_with_place_and_mend(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("FASTTREE_TREENOD_NAME", "n1")
     printed, error = run("check", "--config", str(file), "--set", "imports.threads=0")
     assert printed.splitlines() == [
-        f"{file}: [vip] is no section any more; nothing was ever read from it: remove it; the VIP is set by its own "
-        "configuration, see deploy/",
+        f"{file}: [vip] is no section any more; nothing was ever read from it: remove it; the VIP is set by "
+        "its own configuration, see deploy/",
         f"{file}: cluster.name = 'a b': must be 1 to 64 printable ASCII characters without blanks",
         f"{file}: cluster.period = []: [cluster] has no field period; did you mean periods? docs/configuration.md has "
         "every setting",
@@ -74,6 +74,44 @@ def test_what_no_single_setting_shows(tmp_path: Path, text: str, words: tuple[st
     printed, error = run("check", "--config", "cluster.toml", *words)
     assert fault in printed
     assert error == "cluster.toml: 1 fault"
+
+
+def test_no_fault_hides_another(tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("n1 50100\nn2 50100 50201\n# n3\nn2 50100 50202\nn4 1 0\n")
+    file = tmp_path / "cluster.toml"
+    file.write_text(
+        "[vip]\n[cluster]\nname = ''\nhosts_file = 'hosts'\n[pusher]\nport = 70000\n"
+        "[treenode]\nlease_margin_s = 2.0\n[coordinator]\nlease_s = 1.0\n"
+    )
+    printed, error = run("check", "--config", "cluster.toml", "--set", "foo", "--set", "imports.threads=0")
+    assert [line.partition(": must")[0].partition(": expected")[0] for line in printed.splitlines()] == [
+        "--set foo",
+        "cluster.toml: [vip] is no section any more; nothing was ever read from it: remove it; the VIP is set by "
+        "its own configuration, see deploy/",
+        "cluster.toml: cluster.name = ''",
+        "cluster.toml: pusher.port = 70000",
+        "--set imports.threads=0",
+        "treenode.heartbeat_s = 0.25",
+        "hosts, line 1",
+        "hosts, line 4: n2:50100 stands here twice; remove one",
+        "hosts, line 5",
+    ]
+    assert error == "cluster.toml: 9 faults"
+    file.write_text("[cluster]\nhosts_file = 'nowhere'\n[pusher]\nport = 70000\n")
+    assert run("check", "--config", "cluster.toml")[0].splitlines()[1].startswith("nowhere: can't read the host file")
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("[cluster]\nhosts_file = 5", "cluster.hosts_file = 5: "),
+        ("[coordinator]\nlease_s = 0", "coordinator.lease_s = 0"),
+    ],
+)
+def test_a_fault_is_told_once(tmp_path: Path, setting: str, said: str) -> None:
+    (tmp_path / "cluster.toml").write_text(setting)
+    printed, error = run("check", "--config", "cluster.toml")
+    assert (said in printed, error) == (True, "cluster.toml: 1 fault")
 
 
 def test_a_good_file_of_the_cluster_here_is_found(tmp_path: Path) -> None:

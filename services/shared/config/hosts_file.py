@@ -49,6 +49,15 @@ def read_hosts_file(path: Path) -> list[Host]:
     return list(hosts_by_line(path, read_lines(path)).values())
 
 
+def hosts_faults(path: Path) -> list[str]:
+    """Everything that is wrong with a host file: a line each, that `read_hosts_file` would refuse it for."""
+    try:
+        lines = read_lines(path)
+    except SettingsError as error:
+        return [str(error)]
+    return _judged(path, lines)[1]
+
+
 def read_lines(path: Path) -> list[str]:
     """The lines of a host file, whatever they say. Raises SettingsError where it can't be read."""
     try:
@@ -62,23 +71,35 @@ def read_lines(path: Path) -> list[str]:
 
 def hosts_by_line(path: Path, lines: list[str]) -> dict[int, Host]:
     """The hosts by their line's number, from 1. Raises SettingsError, which names the line and what it should be."""
+    hosts, faults = _judged(path, lines)
+    if faults:
+        raise SettingsError(faults[0])
+    return hosts
+
+
+def _judged(path: Path, lines: list[str]) -> tuple[dict[int, Host], list[str]]:
+    """The hosts by their line's number, and what is wrong with the other lines."""
     hosts: dict[int, Host] = {}
+    faults: list[str] = []
     taken: set[str] = set()
     for number, line in enumerate(lines, 1):
         if not line.strip(_BLANKS) or line.lstrip(_BLANKS).startswith("#"):
             continue
-        host = _parse(path, number, line)
+        host = _parse(line)
+        if host is None:
+            faults.append(f"{path}, line {number}: {FORM}; found {quoted(line.strip(_BLANKS))}")
+            continue
+        hosts[number] = host
         for address in (host.report_address, host.instant_address):
             if address in taken:
-                raise SettingsError(f"{path}, line {number}: {address} stands here twice; remove one")
+                faults.append(f"{path}, line {number}: {address} stands here twice; remove one")
             taken.add(address)
-        hosts[number] = host
-    return hosts
+    return hosts, faults
 
 
-def _parse(path: Path, number: int, line: str) -> Host:
+def _parse(line: str) -> Host | None:
     fields = [field for field in re.split(r"[ \t\r]+", line) if field]
     ports = [int(field) for field in fields[1:] if _PORT.fullmatch(field)]
     if len(fields) != 3 or len(ports) != 2 or not is_host(fields[0]):
-        raise SettingsError(f"{path}, line {number}: {FORM}; found {quoted(line.strip(_BLANKS))}")
+        return None
     return Host(fields[0], ports[0], ports[1])

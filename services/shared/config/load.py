@@ -77,10 +77,19 @@ def settings_faults(
     except SettingsError as error:
         return [str(error), *unknown_variables(os.environ)]
     faults = _section_faults(file, content)
-    content = {name: value for name, value in content.items() if isinstance(value, dict)}
     for section, cls in sections.items():
-        faults += _loaded(cls, section, _given(section, file, content, overrides), file)[1]
+        faults += _loaded(cls, section, _given(section, file, _sections(content), overrides), file)[1]
     return [*faults, *unknown_variables(os.environ)]
+
+
+def sound_settings(
+    cls: type[AnySettings], section: str, file: Path | None, overrides: Mapping[str, str]
+) -> AnySettings | None:
+    """One section's settings, whatever is wrong with others; None where it has a fault, as `settings_faults` tells."""
+    try:
+        return _loaded(cls, section, _given(section, file, _sections(_parsed(file)), overrides), file)[0]
+    except SettingsError:
+        return None
 
 
 def given_places(section: str, file: Path | None, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -119,10 +128,10 @@ def given_value(name: str, kind: Any, file: Path | None, overrides: Mapping[str,
     """The value that somebody gave to `section.field` of another service; None where nobody did, here.
 
     Raises:
-        SettingsError: As `load_settings`.
+        SettingsError: An unreadable file, or a value that can't be.
     """
     section, _, field = name.partition(".")
-    value = dict(_given(section, file, _read_file(file), overrides)).get(field)
+    value = dict(_given(section, file, _sections(_parsed(file)), overrides)).get(field)
     return None if value is None else _value(Field(kind, None, Settings), value)
 
 
@@ -243,6 +252,10 @@ def _parsed(file: Path | None) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         why = str(error) if isinstance(error, OSError) else "a value in it is none that can be read"
         raise SettingsError(f"{file}: can't read the settings: {_cut(why, 200)}") from error
+
+
+def _sections(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if isinstance(value, dict)}
 
 
 def _section_faults(file: Path | None, content: Mapping[str, Any]) -> list[str]:

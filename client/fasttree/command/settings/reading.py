@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from fasttree.command.session import CommandError
 from services.coordinator.settings import CoordinatorSettings
 from services.pusher.settings import PusherSettings
-from services.shared.config.bounds import Seconds
-from services.shared.config.hosts_file import read_hosts_file
+from services.shared.config.bounds import OptionalPath, Seconds
+from services.shared.config.hosts_file import hosts_faults
 from services.shared.config.load import (
     SettingsError,
     given_places,
@@ -18,6 +18,7 @@ from services.shared.config.load import (
     load_settings,
     parse_overrides,
     settings_faults,
+    sound_settings,
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
 from services.treenode.imports.reading.limits import ImportLimits
@@ -57,29 +58,34 @@ def settings_in_force(file: Path | None, assignments: tuple[str, ...]) -> Iterat
 
 def faults_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
     """Why a service would not start with these settings: a line for each fault, with the place and the mend."""
-    try:
-        overrides = parse_overrides(assignments)
-    except SettingsError as error:
-        return [str(error)]
-    if faults := settings_faults(SECTION_CLASSES, file, overrides):
-        return faults
-    return [*_lease_faults(file, overrides), *_hosts_faults(file, overrides)]
+    overrides: dict[str, str] = {}
+    faults = []
+    for assignment in assignments:
+        try:
+            overrides |= parse_overrides([assignment])
+        except SettingsError as error:
+            faults.append(str(error))
+    faults += settings_faults(SECTION_CLASSES, file, overrides)
+    # What is wrong with a setting that these read is told already, so it is told once.
+    return list(dict.fromkeys([*faults, *_lease_faults(file, overrides), *_hosts_faults(file, overrides)]))
 
 
 def _lease_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
     """What a node looks at where the coordinator's settings stand beside its own."""
     try:
         lease_s = given_value("coordinator.lease_s", Seconds, file, overrides)
-        if lease_s is not None:
-            check_lease(load_settings(TreeNodeSettings, "treenode", file, overrides), lease_s)
+        treenode = sound_settings(TreeNodeSettings, "treenode", file, overrides)
+        if lease_s is not None and treenode is not None:
+            check_lease(treenode, lease_s)
     except SettingsError as error:
         yield str(error)
 
 
 def _hosts_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
-    hosts_file = load_settings(ClusterSettings, "cluster", file, overrides).hosts_file
     try:
-        if hosts_file:
-            read_hosts_file(Path(hosts_file))
+        hosts_file = given_value("cluster.hosts_file", OptionalPath, file, overrides)
     except SettingsError as error:
         yield str(error)
+        return
+    if hosts_file:
+        yield from hosts_faults(Path(hosts_file))
