@@ -57,6 +57,7 @@ from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.mapping.kept import KeptProfiles
 from services.shared.serving.background import Background
+from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer
 
@@ -127,26 +128,31 @@ class Pusher:
         self.retention = Retention(
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
-        self.metrics = pusher_metrics(
-            cluster.name, store, self.writer, self.tail, self.admission.core.counts, self.fan_out, self.comparison
-        )
-        self.metrics.gauge_by(
-            "node",
-            "node_import_unknown",
-            "1 while a node serves an import that this pusher never gave to anybody: an alarm",
-            self.rollout.strange_by_name,
-        )
-        self.metrics.gauge(
-            "closed",
-            "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
-            lambda: bool(self._closed),
-        )
+        self.metrics = self._make_metrics()
         names = (settings.listen_host, *cluster.http_hosts)
         self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready}, names=names)
         self.server = self._make_server()
         self.metrics.calls([self.server.calls])
         self.metrics.connections([self.server.connections])
         self.metrics.process(settings.state_path)
+
+    def _make_metrics(self) -> Metrics:
+        counts = self.admission.core.counts
+        metrics = pusher_metrics(
+            self.cluster.name, self.store, self.writer, self.tail, counts, self.fan_out, self.comparison
+        )
+        metrics.gauge_by(
+            "node",
+            "node_import_unknown",
+            "1 while a node serves an import that this pusher never gave to anybody: an alarm",
+            self.rollout.strange_by_name,
+        )
+        metrics.gauge(
+            "closed",
+            "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
+            lambda: bool(self._closed),
+        )
+        return metrics
 
     def _make_server(self) -> GrpcServer:
         started_at = Timestamp()

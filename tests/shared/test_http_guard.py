@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from services.shared.serving import http_guard
-from services.shared.serving.http_guard import PatientSite, host_check, host_problem, own_names
+from services.shared.serving.http_guard import PatientSite, host_check, host_problem, http_logger, own_names
 from tests.waiting import until
 
 NAMES = own_names(["ftsp01.example.com", "Monitor.Example.COM.", ""])
@@ -53,7 +53,7 @@ async def serving(head_s: float) -> AsyncIterator[tuple[PatientSite, int]]:
 
     application = web.Application(middlewares=[host_check(NAMES, {"/livez"})])
     application.router.add_get("/{name}", page)
-    runner = web.AppRunner(application, access_log=None)
+    runner = web.AppRunner(application, access_log=None, logger=http_logger)
     await runner.setup()
     site = PatientSite(runner, "127.0.0.1", 0, head_s)
     await site.start()
@@ -124,3 +124,41 @@ async def test_the_oldest_half_request_makes_room(monkeypatch: pytest.MonkeyPatc
         assert await ended(connections[0][0])
         await until(lambda: site.connections == 3, "the oldest to go")
         assert await get(port, "/livez", "x") == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_request_is_refused_and_leaves_nothing_in_the_log(
+    sent: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(WAIT_S) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(sent)
+        assert b" 400 " in await reader.readline()
+        writer.close()
+    assert caplog.text == ""
+
+
+async def test_a_fault_of_a_page_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def page(_: web.Request) -> web.Response:
+        raise RuntimeError("a defect")
+
+    application = web.Application()
+    application.router.add_get("/", page)
+    runner = web.AppRunner(application, access_log=None, logger=http_logger)
+    await runner.setup()
+    site = PatientSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            answer = await session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+            assert answer.status == 500
+    finally:
+        await runner.cleanup()
+    assert "a defect" in caplog.text

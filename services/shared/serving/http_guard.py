@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import logging
 import socket
 from collections.abc import Collection, Iterable
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 #: What a connection has to have said its first request in, in seconds, and how long it may rest after an answer.
@@ -18,6 +20,20 @@ CONNECTIONS_MAX = 1_000
 #: Names under which no stranger can have a page: nobody can register them.
 _PRIVATE_ENDS = (".localhost", ".local", ".internal", ".svc")
 _HEAD_END = b"\r\n\r\n"
+
+
+class _NotOurs(logging.Filter):
+    """Lets pass what is a fault here. What somebody sends that is no request is answered with 400, and is none: each
+    scan of the ports would leave a traceback."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
+
+
+#: For whoever runs an HTTP port.
+http_logger = logging.getLogger(__name__)
+http_logger.addFilter(_NotOurs())
 
 
 def own_names(names: Iterable[str]) -> frozenset[str]:

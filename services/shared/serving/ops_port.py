@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from services.shared.serving.http_guard import KEEPALIVE_S, PatientSite, host_check, own_names
+from services.shared.serving.http_guard import KEEPALIVE_S, PatientSite, host_check, http_logger, own_names
 from services.shared.serving.metrics import CONTENT_TYPE, Metrics
 
 #: What a connection under way has to end in, in seconds.
@@ -64,6 +64,7 @@ class OpsPort:
         self._runner = web.AppRunner(
             application,
             access_log=None,
+            logger=http_logger,
             shutdown_timeout=_SHUTDOWN_S,
             handler_cancellation=True,
             keepalive_timeout=KEEPALIVE_S,
