@@ -109,8 +109,12 @@ def parse_profile(content: bytes) -> Profile:
         raise ProfileError(f"more than {PROFILE_BYTES_MAX:,} bytes: a profile is a few lines")
     try:
         found = tomllib.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"no TOML: {quoted(str(error))}") from None
+    except UnicodeDecodeError:
+        raise ProfileError("it is not UTF-8: save it as UTF-8") from None
+    except (ValueError, RecursionError):
+        raise ProfileError("a value in it is none that can be read") from None
     for name, value in found.items():
         if name not in _FIELDS:
             raise ProfileError(f"there is no field {quoted(name)} in a profile: it has {', '.join(_FIELDS)}")

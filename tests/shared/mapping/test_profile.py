@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.shared.mapping.profile import Profile, ProfileError, profile_of
+from services.shared.mapping.profile import Profile, ProfileError, parse_profile, profile_of
 
 
 def test_what_is_left_open_is_as_imports_have_it() -> None:
@@ -50,3 +50,19 @@ def test_what_can_not_be(fields: dict[str, Any], told: str) -> None:
     assert told in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"a = ", "no TOML: "),
+        (b"a = " + b"[" * 9_000 + b"]" * 9_000, "a value in it is none that can be read"),
+        (b"a = " + b"9" * 30_000, "a value in it is none that can be read"),
+        (b'separator = "\xff"', "it is not UTF-8: save it as UTF-8"),
+        (b"x" * 70_000, "a profile is a few lines"),
+    ],
+)
+def test_a_file_that_can_not_be_read(content: bytes, told: str) -> None:
+    with pytest.raises(ProfileError) as error:
+        parse_profile(content)
+    assert told in str(error.value)

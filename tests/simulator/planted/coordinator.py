@@ -79,6 +79,7 @@ COORDINATOR = (
         ElectionCore,
         "__init__",
         _knows_all_at_once,
+        600,  # it takes a coordinator and a node that begin at one time
     ),
     plant("elect-early", "the seat is given away before the lease ends", LeaseTable, "__init__", _half_a_lease),
     plant(

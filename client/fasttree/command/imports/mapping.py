@@ -99,8 +99,12 @@ def _read(path: Path) -> dict[str, Any]:
         found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise CommandError(f"--profile {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise CommandError(f"--profile {path}: it is no TOML: {error}") from None
+    except UnicodeDecodeError:
+        raise CommandError(f"--profile {path}: it is not UTF-8: save it as UTF-8") from None
+    except (ValueError, RecursionError):
+        raise CommandError(f"--profile {path}: a value in it is none that can be read") from None
     for name, value in found.items():
         columns = (
             name == "columns" and isinstance(value, dict) and all(isinstance(each, str) for each in value.values())
