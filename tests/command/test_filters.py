@@ -8,8 +8,10 @@ import pytest
 from fasttree.command.main import cli
 from fasttree.command.session import Session
 from fasttree.v1 import report_pb2, types_pb2
-from services.treenode.reports.plan.choice import Catalogue
+from services.shared.serving.errors import InvalidArgumentError
+from services.treenode.reports.plan.choice import Catalogue, choose
 from services.treenode.reports.plan.filters import compile_filter
+from services.treenode.reports.plan.paging import sort_of
 from tests.command.fasttree_command import FastTree
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.reports import FakeReports
@@ -84,6 +86,45 @@ def test_what_can_not_be_is_refused_by_the_option(words: tuple[str, ...], why: s
     with pytest.raises(click.BadParameter) as refused:
         cli.main(["downline", *words], standalone_mode=False, obj=Session())
     assert refused.value.message.startswith(why)
+
+
+NOTHING_FURTHER = Catalogue(volume_types=("PV",), periods=("2026-11",), further={})
+FILTERED = "use one of level, rank, joined_on, status, kind, pv, gv, downline_count"
+SHOWN = "use one of member_id, sponsor_id, "
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("downline", "--min", "gv", "1", "--is", "name", "X"), f'--is: no column "name" here: {FILTERED}'),
+        (("summary", "--min", "PV", "1"), f'--min: no column "PV" here: did you mean "pv"? {FILTERED}'),
+        (("top", "--max", "Rank", "1"), f'--max: no column "Rank" here: did you mean "rank"? {FILTERED}'),
+        (("downline", "--columns", "shoe"), f'--columns: no column "shoe" here: {SHOWN}'),
+        (("member", "m1", "--columns", "PV"), f'--columns: no column "PV" here: did you mean "pv"? {SHOWN}'),
+        (("frontline", "--sort", "-shoe"), f'--sort: no column "shoe" here: {SHOWN}'),
+        (("top", "--by", "shoe"), f'--by: no column "shoe" here: {SHOWN}'),
+        (("top", "--as-number"), '--as-number is for columns of texts, and "gv" is none: leave it out'),
+        (
+            ("search", "m", "--period", "2026-01"),
+            '--period "2026-01" is not in this tree: use one of 2026-11; a month that is closed for good is named '
+            "--as-of-period\n",
+        ),
+        (("search", "m", "--volume-type", "XV"), '--volume-type "XV" is not in this tree: use one of PV'),
+    ],
+)
+async def test_what_a_node_refuses_is_said_of_the_option(
+    cluster: FakeCluster, fasttree: FastTree, words: tuple[str, ...], said: str
+) -> None:
+    assert (await fasttree(*words)).code == 0
+    asked = cluster.reports.last_request
+    with pytest.raises(InvalidArgumentError) as refused:  # by a node's own code
+        choose(asked.options, NOTHING_FURTHER)
+        compile_filter(getattr(asked, "filter", report_pb2.DownlineFilter()), NOTHING_FURTHER)
+        sort_of(asked.sort, NOTHING_FURTHER)
+    cluster.reports.refusal = refused.value
+    ran = await fasttree(*words)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: {said}")
 
 
 async def test_the_holding_tank_page_by_page_up_to_a_limit(cluster: FakeCluster, fasttree: FastTree) -> None:

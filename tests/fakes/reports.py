@@ -9,7 +9,7 @@ import grpc
 import pyarrow as pa
 
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
-from services.shared.serving.errors import InvalidArgumentError, NotFoundError
+from services.shared.serving.errors import FastTreeError, InvalidArgumentError, NotFoundError
 from tests.fakes.server import Fake
 
 
@@ -42,6 +42,8 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         self.failures: list[grpc.StatusCode] = []
         self.calls = 0
         self.last_request: Any = None
+        #: Raised for every call; None: nothing is.
+        self.refusal: FastTreeError | None = None
         #: Calls wait until it is set, as it is at first.
         self.open = asyncio.Event()
         self.open.set()
@@ -61,6 +63,8 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
         await self.open.wait()
         if self.failures:
             await context.abort(self.failures.pop(0), "Received RST_STREAM")
+        if self.refusal is not None:
+            raise self.refusal
 
     def _find(self, member_id: str) -> types_pb2.Member:
         for member in self.members:

@@ -9,7 +9,10 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import Client, Reports
+from fasttree.client.errors import CallError
 from fasttree.command.ranges import POSITION_OR_NONE
+from fasttree.command.reports.field_names import told_of_options
+from fasttree.command.session import CommandError
 from fasttree.v1 import report_pb2, types_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -78,21 +81,34 @@ _FROM = [
 
 def report_options(command: Command) -> Command:
     """Adds what every report about members takes; the command gets it as `asked`."""
-    return gathered(command, [*_OF, *_FROM], "asked", Asked)
+    return gathered(command, [*_OF, *_FROM], "asked", Asked, told_of_options)
 
 
 def answer_options(command: Command) -> Command:
     """The same of a report that is neither of a tree nor of a volume."""
-    return gathered(command, _FROM, "asked", Asked)
+    return gathered(command, _FROM, "asked", Asked, told_of_options)
 
 
-def gathered(command: Command, options: Sequence[Callable[[Any], Any]], name: str, make: Callable[..., Any]) -> Command:
-    """Adds options; the command gets what `make` makes of them as its argument `name`."""
+def gathered(
+    command: Command,
+    options: Sequence[Callable[[Any], Any]],
+    name: str,
+    make: Callable[..., Any],
+    told: Callable[[CallError, Any], str | None],
+) -> Command:
+    """Adds options; the command gets what `make` makes of them as its argument `name`. An error of a call is told as
+    `told` tells it of them, where it does."""
     taken = inspect.signature(make).parameters
 
     def taking(*args: Any, **given: Any) -> Any:
         own = {key: given.pop(key) for key in taken if key in given}
-        return command(*args, **{name: make(**own)}, **given)
+        made = make(**own)
+        try:
+            return command(*args, **{name: made}, **given)
+        except CallError as error:
+            if said := told(error, made):
+                raise CommandError(said) from error
+            raise
 
     taking.__name__ = command.__name__
     taking.__doc__ = command.__doc__

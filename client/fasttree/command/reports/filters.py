@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from fasttree.client import UpdateFormatError, to_hundredths
+from fasttree.client.errors import CallError
 from fasttree.command.ranges import COUNT, COUNT_OR_NONE, RANK, Day
 from fasttree.command.reports.asked import gathered
+from fasttree.command.reports.field_names import told_of_conditions
 from fasttree.command.reports.rows import KNOWN_COLUMNS, enum_names
 from fasttree.v1 import report_pb2, types_pb2
 
@@ -70,7 +72,11 @@ _OPTIONS = [
 
 def filter_options(command: Command) -> Command:
     """Adds the conditions; the command gets them as `wanted`, a DownlineFilter."""
-    return gathered(command, _OPTIONS, "wanted", _filter)
+    return gathered(command, _OPTIONS, "wanted", _filter, _told)
+
+
+def _told(error: CallError, wanted: report_pb2.DownlineFilter) -> str | None:
+    return told_of_conditions(error, wanted, (*_FIXED, *_LISTS))
 
 
 def _filter(levels: int, least: Conditions, most: Conditions, equal: Conditions) -> report_pb2.DownlineFilter:

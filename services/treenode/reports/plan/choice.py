@@ -87,8 +87,11 @@ def known_column(name: str, catalogue: Catalogue, field: str, allowed: Mapping[s
     allowed = catalogue.plain if allowed is None else allowed
     column = allowed.get(name) or (None if name in catalogue.plain else catalogue.further.get(name))
     if column is None:
+        known = (*allowed, *catalogue.further)
+        meant = next((each for each in known if each.casefold() == name.casefold()), None)
+        hint = "" if meant is None else f"did you mean {quoted(meant)}? "
         raise InvalidArgumentError(
-            f"{field}: no column {quoted(name)} here: use one of {', '.join((*allowed, *catalogue.further))}",
+            f"{field}: no column {quoted(name)} here: {hint}use one of {', '.join(known)}",
             reason="COLUMN_UNKNOWN",
             field=field,
             value=name,
