@@ -269,6 +269,10 @@ async def test_the_log_dumps_what_push_takes(cluster: FakeCluster, fasttree: Fas
     again = await fasttree("push", "-", stdin=dumped.out)
     assert "2 known already" in again.out
     assert (await fasttree("log", "dump", "--json", "--from", "2")).json_lines[0]["position"] == 2
+    for asked in ("dump", "verify"):
+        beyond = await fasttree("log", asked, "--from", "99")
+        assert (beyond.code, beyond.out) == (1, "")
+        assert beyond.err == "error: no record from 99 to 2: the log has 1 to 2\n"
 
 
 async def test_the_log_is_verified(cluster: FakeCluster, fasttree: FastTree) -> None:
@@ -297,6 +301,10 @@ async def test_a_log_on_disk_is_shown_and_checked_without_a_pusher(fasttree: Fas
     store.close()
     shown = await fasttree("log", "dump", "--folder", str(folder), "--from", "2", "--json")
     assert [(line["position"], line["update"]["update_id"]) for line in shown.json_lines] == [(2, "o-1"), (3, "o-2")]
+    for asked in ("dump", "verify"):
+        beyond = await fasttree("log", asked, "--folder", str(folder), "--from", "99")
+        assert (beyond.code, beyond.out) == (1, "")
+        assert beyond.err == f"error: no record from 99 to the end: the log in {folder} has none of them\n"
     sound = await fasttree("log", "verify", "--folder", str(folder))
     assert (sound.code, sound.out) == (0, "3 records, positions 1 to 3: sound\n")
     (folder / "log.db").write_bytes((folder / "log.db").read_bytes().replace(b"\x0a\x03o-1", b"\x0a\x03o-9"))

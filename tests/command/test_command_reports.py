@@ -78,7 +78,9 @@ async def test_a_long_upline_and_long_lists_are_gathered_page_by_page(cluster: F
 async def test_summary(fasttree: FastTree) -> None:
     ran = await fasttree("summary", "m0", "--json")
     assert ran.json["total"] == {"members": 5, "pv": "10.00"}
-    assert ran.json["by_level"][1] == {"level": "1", "members": 1, "pv": "1.00"}
+    assert ran.json["by_level"][1] == {"level": 1, "members": 1, "pv": "1.00"}
+    assert ran.json["by_rank"] == [{"rank": 3, "members": 5, "pv": "10.00"}]
+    assert ran.json["by_status"] == [{"status": "7", "members": 5, "pv": "10.00"}], "a status is a text"
     text = await fasttree("summary")
     assert text.out.splitlines()[0].split() == ["level", "members", "pv"]
     assert text.out.splitlines()[-1].startswith("5 members, pv 10.00, as of import 1")
@@ -194,12 +196,17 @@ async def test_a_reader_that_has_enough_is_no_error(cluster: FakeCluster, fasttr
     assert err == b""
 
 
-async def test_what_is_small(fasttree: FastTree) -> None:
+async def test_what_is_small(cluster: FakeCluster, fasttree: FastTree) -> None:
     held = await fasttree("held", "--json")
     assert held.json["updates"] == [
         {"position": 3, "update_id": "o-3", "reason": "no member 99 yet", "waits_for": "99", "removed_position": 0}
     ]
+    assert (await fasttree("held")).out.splitlines()[0].split() == ["position", "update_id", "reason", "waits_for"]
     assert (await fasttree("rejected")).out == "0 rejected, as of import 1, position 7 (n1)\n"
+    cluster.reports.rejected_reason = "no update of position 5 is held"
+    rejected = (await fasttree("rejected", "--update-id", "o-5")).out
+    assert rejected.splitlines()[0].split() == ["position", "update_id", "reason"], "what is rejected waits for nobody"
+    assert (await fasttree("rejected", "--json")).json["updates"][0].keys() == {"position", "update_id", "reason"}
     assert (await fasttree("search", "m", "--json")).json["members"][0]["member_id"] == "m0"
     top = await fasttree("top", "--by", "pv", "--count", "2", "--json")
     assert [row["member_id"] for row in top.json["members"]] == ["m4", "m3"]

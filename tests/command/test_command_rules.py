@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -45,6 +46,7 @@ async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
     assert shown["import_moved_percent_max"] == 5
     words = (await fasttree("rules", "show")).out
     assert "rules set --import-removed-percent-max" in words
+    assert re.search(r"^closed periods +0 periods; `period list` names them +period close *$", words, re.MULTILINE)
     again = await fasttree("rules", "set", "--removal-volume", "leaves")
     assert (again.code, "REMOVAL_VOLUME_LEAVES already" in again.err) == (1, True)
     assert (await fasttree("rules", "set")).code == 2

@@ -121,7 +121,15 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
             for one in self.members
         ]
         summary = report_pb2.Summary(dimension=report_pb2.SUMMARY_DIMENSION_LEVEL, groups=levels)
-        return report_pb2.SummarizeDownlineResponse(as_of=self.as_of, total=total, summaries=[summary])
+        everyone = {"members": len(self.members), "pv_hundredths": 1000}
+        ranks, statuses = (
+            report_pb2.Summary(dimension=dimension, groups=[report_pb2.SummaryGroup(key=key, **everyone)])
+            for dimension, key in (
+                (report_pb2.SUMMARY_DIMENSION_RANK, "3"),
+                (report_pb2.SUMMARY_DIMENSION_STATUS, "7"),
+            )
+        )
+        return report_pb2.SummarizeDownlineResponse(as_of=self.as_of, total=total, summaries=[summary, ranks, statuses])
 
     async def StreamDownline(self, request: Any, context: Any) -> Any:
         await self._fail(request, context)

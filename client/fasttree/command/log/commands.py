@@ -60,9 +60,13 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
 
     if folder is not None:
         session.refuse("--endpoints", "--timeout", why="--folder reads a disk, and asks nobody")
+        shown = 0
         with _told():
             for position, update in dump_log(folder, first or 0, last or 0):
                 show(position, update)
+                shown += 1
+        if (first or last) and not shown:
+            raise _none_there(folder, first, last)
         return
 
     async def body() -> None:
@@ -70,6 +74,7 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
             end = (await client.get_pusher()).log_end
             stop = min(last or end.position, end.position)
             start = max(first or end.first_position, 1)
+            _check_some(start, stop, end.first_position, end.position)
             if start > stop:
                 return
             async for record in client.read_log(start, stop):
@@ -177,12 +182,16 @@ def _check_some(start: int, stop: int, first: int, last: int) -> None:
         raise CommandError(f"no record from {start} to {stop}: the log has {first} to {last}")
 
 
+def _none_there(folder: Path, first: int | None, last: int | None) -> CommandError:
+    return CommandError(f"no record from {first or 1} to {last or 'the end'}: the log in {folder} has none of them")
+
+
 def _verify_folder(session: Session, folder: Path, first: int, last: int) -> None:
     """Checks the log in a folder, or some of its records; every damaged one is told."""
     with _told():
         found = verify_log(folder, first, last)
     if (first or last) and found.first_position > found.last_position:
-        raise CommandError(f"no record from {first or 1} to {last or 'the end'}: the log in {folder} has none of them")
+        raise _none_there(folder, first, last)
     figures = {
         "first_position": found.first_position,
         "last_position": found.last_position,

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from fasttree.client.counts import counted
 from fasttree.command.log.changing import change_rules, new_id, rules_in_force
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import COUNT_OR_NONE, NumberRange
@@ -42,7 +43,7 @@ def show(session: Session) -> None:
         ("current period", found.current_period, "period open --current"),
         ("open periods", ", ".join(found.open_periods), "period open, close"),
         ("late periods", ", ".join(late), "period open, close"),
-        ("closed periods", str(len(found.sealed_periods)), ""),
+        ("closed periods", f"{counted(len(found.sealed_periods), 'period')}; `period list` names them", "period close"),
         ("volume types", ", ".join(found.volume_types), "volume-type add"),
         ("columns", ", ".join(f"{each.name} {each.type}" for each in found.columns), "column declare"),
         *[(name.replace("-", " "), value, f"rules set --{name}") for name, value in _settable(found).items()],

@@ -38,6 +38,8 @@ _DIMENSIONS = {
     report_pb2.SUMMARY_DIMENSION_RANK: "rank",
     report_pb2.SUMMARY_DIMENSION_KIND: "kind",
 }
+#: Those whose groups are numbers, as in the rows of members.
+_NUMBERED = (report_pb2.SUMMARY_DIMENSION_LEVEL, report_pb2.SUMMARY_DIMENSION_RANK)
 
 
 columns_option = click.option(
@@ -184,7 +186,7 @@ def summary(session: Session, member_id: str, wanted: report_pb2.DownlineFilter,
         content: dict[str, Any] = {"as_of": as_of_json(answer.as_of), "total": _group(answer.total)}
         for part in answer.summaries:
             name = _DIMENSIONS[part.dimension]
-            content[f"by_{name}"] = [{name: group.key, **_group(group)} for group in part.groups]
+            content[f"by_{name}"] = [{name: _key(part.dimension, group.key), **_group(group)} for group in part.groups]
         print_json(content)
         return
     for part in answer.summaries:
@@ -196,6 +198,10 @@ def summary(session: Session, member_id: str, wanted: report_pb2.DownlineFilter,
         click.echo()
     total = _group(answer.total)
     click.echo(f"{counted(total['members'], 'member')}, pv {total['pv']}, {as_of_text(answer.as_of)}")
+
+
+def _key(dimension: report_pb2.SummaryDimension.ValueType, key: str) -> int | str:
+    return int(key) if dimension in _NUMBERED else key
 
 
 def _group(group: report_pb2.SummaryGroup) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
@@ -41,22 +42,19 @@ async def _pages(ask: Callable[[int, str], Awaitable[Page]], limit: int) -> _Lis
     return listed
 
 
-def _print(session: Session, listed: _Listed, what: str) -> None:
-    rows = [
-        {
-            "position": update.position,
-            "update_id": update.update_id,
-            "reason": update.reason,
-            "waits_for": update.waits_for_member_id,
-            "removed_position": update.removed_position,
-        }
-        for update in listed.updates
-    ]
+def _print(session: Session, listed: _Listed, what: str, *, waiting: bool) -> None:
+    """`waiting`: whether they wait for somebody."""
+    rows: list[dict[str, Any]] = []
+    for update in listed.updates:
+        row = {"position": update.position, "update_id": update.update_id, "reason": update.reason}
+        if waiting:
+            row |= {"waits_for": update.waits_for_member_id, "removed_position": update.removed_position}
+        rows.append(row)
     if session.json:
         print_json({"as_of": as_of_json(listed.as_of), "total_count": listed.total_count, "updates": rows})
         return
     if rows:
-        columns = ["position", "update_id", "reason", "waits_for"]
+        columns = ["position", "update_id", "reason", *(["waits_for"] if waiting else [])]
         print_table(columns, [[row[column] for column in columns] for row in rows])
     click.echo(f"{listed.total_count} {what}, {as_of_text(listed.as_of)}")
 
@@ -107,7 +105,7 @@ def held(
                 limit,
             )
 
-    _print(session, run(body()), "held")
+    _print(session, run(body()), "held", waiting=True)
 
 
 @dataclass(frozen=True)
@@ -217,4 +215,4 @@ def rejected(session: Session, update_id_prefix: str, limit: int, asked: Asked) 
                 limit,
             )
 
-    _print(session, run(body()), "rejected")
+    _print(session, run(body()), "rejected", waiting=False)
