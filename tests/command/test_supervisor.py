@@ -132,6 +132,16 @@ async def test_one_that_dies_while_all_start_is_told_and_left(tmp_path: Path) ->
     await supervisor.stop([["part"]])
 
 
+async def test_what_a_child_wrote_is_of_its_newest_process(tmp_path: Path) -> None:
+    (tmp_path / "part.log").write_text("error: an old fault\n")
+    supervisor = Supervisor(lambda: None, print, restart=False)
+    assert supervisor.written("part") == ""
+    await supervisor.start(child(tmp_path, "print('error: a new one')"))
+    await wait_until(lambda: supervisor.failed == ["part"])
+    assert supervisor.written("part") == "error: a new one\n"
+    assert (tmp_path / "part.log").read_text() == "error: an old fault\nerror: a new one\n"
+
+
 async def test_one_that_will_not_end_is_killed(tmp_path: Path) -> None:
     said: list[str] = []
     supervisor = Supervisor(lambda: None, said.append, restart=True)

@@ -73,6 +73,7 @@ class Supervisor:
         self._children: dict[str, Child] = {}
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self._watchers: dict[str, asyncio.Task[None]] = {}
+        self._log_starts: dict[str, int] = {}
         #: Children that died before `all_started`: a start that fails is told, not tried again.
         self.failed: list[str] = []
         self._all_started = False
@@ -83,6 +84,15 @@ class Supervisor:
         """The newest process of a child, dead or alive; 0 before its start."""
         process = self._processes.get(name)
         return process.pid if process is not None else 0
+
+    def written(self, name: str) -> str:
+        """What a child's newest process has written to its log; empty before its start."""
+        child = self._children.get(name)
+        if child is None or not child.log.exists():
+            return ""
+        with child.log.open("rb") as log:
+            log.seek(self._log_starts.get(name, 0))
+            return log.read(LOG_BYTES_MAX).decode(errors="replace")
 
     async def start(self, child: Child) -> None:
         """Starts a child and watches it from then on. Raises OSError where its program can't be run."""
@@ -107,6 +117,7 @@ class Supervisor:
         if child.log.exists() and child.log.stat().st_size > LOG_BYTES_MAX:
             child.log.replace(child.log.with_suffix(".log.1"))
         with child.log.open("ab") as log:
+            self._log_starts[child.name] = log.tell()
             self._processes[child.name] = await asyncio.create_subprocess_exec(
                 *child.command,
                 stdin=asyncio.subprocess.DEVNULL,

@@ -282,11 +282,11 @@ class LocalCluster:
             await asyncio.sleep(_POLL_S)
 
     def _log_end(self, name: str = "") -> str:
-        """The last lines of a part's log, for an error's end."""
+        """The last lines that a part wrote to its log since this start, for an error's end."""
         path = self._home.log(name)
-        if not name or not path.exists():
+        lines = self._supervisor.written(name).splitlines()[-_LOG_LINES_SHOWN:]
+        if not lines:
             return f"; logs: {path.parent}"
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
         return f"; {path} ends with: {' | '.join(lines)}"
 
     def _endpoints(self) -> Endpoints:
