@@ -113,7 +113,7 @@ def test_without_other_processes_it_says_so_and_leaves_the_work(monkeypatch: pyt
 def program(folder: Path, worker: str) -> str:
     """An executable in Python's place: it finds two kernels, and its workers are as given."""
     path = folder / "python"
-    path.write_text(f'#!/bin/sh\ncase "$2" in *.signatures) printf "a 1\\nb 1\\nc";; *) {worker};; esac\n')
+    path.write_text(f'#!/bin/sh\ncase "$*" in *.signatures) printf "a 1\\nb 1\\nc";; *) {worker};; esac\n')
     path.chmod(0o755)
     return str(path)
 
