@@ -129,7 +129,9 @@ class FakeReports(report_pb2_grpc.ReportServiceServicer, Fake):
                 (report_pb2.SUMMARY_DIMENSION_STATUS, "7"),
             )
         )
-        return report_pb2.SummarizeDownlineResponse(as_of=self.as_of, total=total, summaries=[summary, ranks, statuses])
+        wanted = set(request.dimensions)
+        asked = [each for each in (summary, ranks, statuses) if not wanted or each.dimension in wanted]
+        return report_pb2.SummarizeDownlineResponse(as_of=self.as_of, total=total, summaries=asked)
 
     async def StreamDownline(self, request: Any, context: Any) -> Any:
         await self._fail(request, context)
