@@ -77,6 +77,11 @@ def test_a_planted_bug_is_found(bug: Planted) -> None:
     assert result is not None, f"{bug.name} ({bug.breaks}) was not found in {seeds} seeds"
 
 
+def test_what_a_planted_bug_replaces_is_there() -> None:
+    for bug in PLANTED:
+        assert all(name in vars(owner) for owner, name, _ in bug.changes), bug.name
+
+
 def test_the_list_of_planted_bugs_is_long_and_its_names_are_unique() -> None:
     names = [bug.name for bug in PLANTED]
     assert len(names) >= 15

@@ -10,6 +10,7 @@ from services.treenode.node.sequence_events import (
     PusherHello,
 )
 from tests.simulator.node_process import NodeProcess
+from tests.simulator.node_reads import WaitingReads
 from tests.simulator.planted.planting import plant
 from tests.simulator.pusher_process import PusherProcess
 from tests.simulator.toy_tree import ToyTree
@@ -37,9 +38,9 @@ def _only_the_new_tree(self: NodeProcess) -> ToyTree:
     return self.in_force.tree
 
 
-def _any_position(self: NodeProcess, position: int) -> bool:
+def _any_position(self: WaitingReads, position: int) -> bool:
     """A position of the old log is as good as one of the new."""
-    return self.served.position >= position
+    return self._node.served.position >= position
 
 
 def _keeps_its_id(self: PusherProcess) -> None:
@@ -63,6 +64,6 @@ LINEAGE = (
         "served",
         property(_only_the_new_tree),
     ),
-    plant("position-of-old-log", "min_position is met by the old tree", NodeProcess, "_has", _any_position),
+    plant("position-of-old-log", "min_position is met by the old tree", WaitingReads, "has", _any_position),
     plant("adopted-under-its-id", "a log that lost updates keeps its id", PusherProcess, "adopt", _keeps_its_id),
 )
