@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -39,7 +40,14 @@ def test_closed_streams_end_nothing_with_a_crash() -> None:
 def test_ctrl_c_before_the_command_has_begun_has_no_traceback(program: str, handler: str) -> None:
     """And whoever imports the command for something else keeps what is set."""
     script = f"import sys, signal; sys.argv = [{program!r}]; import fasttree.command; print(signal.getsignal(2))"
-    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    # A shell that starts this in the background would have it ignored.
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert handler in ran.stdout
 
 
