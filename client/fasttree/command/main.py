@@ -16,6 +16,7 @@ from fasttree.command.cluster import commands as cluster
 from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
 from fasttree.command.completion import completion
+from fasttree.command.datatrax.commands import datatrax
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
@@ -102,6 +103,7 @@ COMMANDS = (
     verify,
     drill,
     config,
+    datatrax,
     logs,
     completion,
 )

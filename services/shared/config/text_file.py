@@ -9,8 +9,10 @@ from pathlib import Path
 _NOT_UTF8 = "it is not UTF-8: save it as UTF-8"
 
 
-def read_text_file(path: Path, bytes_max: int) -> str:
+def read_text_file(path: Path, bytes_max: int, *, or_latin_1: bool = False) -> str:
     """The file's text, without a byte order mark: editors of Windows write one. Blocks: it reads the disk.
+
+    `or_latin_1`: what is no UTF-8 is read as Latin-1, for files that programs older than UTF-8 write.
 
     Raises OSError, which says in a few words what is wrong: it can't be read, it is no regular file (a pipe or a device
     would hold up whoever reads it), it is longer than `bytes_max`, it is no UTF-8.
@@ -29,4 +31,6 @@ def read_text_file(path: Path, bytes_max: int) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if or_latin_1:
+            return content.decode("latin-1")
         raise OSError(_NOT_UTF8) from error
