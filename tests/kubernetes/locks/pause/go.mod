@@ -1,0 +1,3 @@
+module fasttree.test/pause
+
+go 1.26.0
