@@ -74,4 +74,4 @@ def test_an_address_of_another_machine_is_no_taken_port() -> None:
 
 def test_rows_that_something_else_separates_name_the_option() -> None:
     with pytest.raises(UpdateFormatError, match="if ; separates columns, add --separator ';'"):
-        CsvUpdates("volume_posted", ",").line("update_id;member_id;amount\n")
+        CsvUpdates("volume_posted", ",").update_of(b"update_id;member_id;amount\n")

@@ -1,4 +1,4 @@
-"""`fasttree push`: updates from JSON lines, or from rows of CSV."""
+"""`fasttree push`: updates from JSON lines, from rows of CSV, or from fixed-width records."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any
 
 import click
 
-from fasttree.client import PushOptions, UpdateFormatError, update_from_json
+from fasttree.client import PushOptions, UpdateFormatError
 from fasttree.client.counts import counted
 from fasttree.client.forms.update_json import CHANGES
 from fasttree.command.log.csv_updates import CsvUpdates
+from fasttree.command.log.pieces import JsonLines, Pieces
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -57,9 +58,22 @@ _VALUES = re.compile(r'"[^"]*"|\S*\d\S*')
     help="With --csv: what each row is; volume_posted, an order, where not given.",
 )
 @click.option("--separator", type=click.Choice([",", ";", "tab"]), help="With --csv: a comma where not given.")
+@click.option(
+    "--layout",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="FILE has fixed-width records of a COBOL program, as this layout says (TOML).",
+)
 @common_options
-def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | None, separator: str | None) -> None:
-    """Pushes updates from JSON lines, one a line, or with --csv from rows, one a row.
+def push(
+    session: Session,
+    source: Path,
+    ack: str,
+    as_csv: bool,
+    change: str | None,
+    separator: str | None,
+    layout: Path | None,
+) -> None:
+    """Pushes updates from JSON lines, one a line, with --csv from rows, one a row, with --layout from records.
 
     \b
     {"update_id": "order-1", "volume_posted": {"member_id": "7", "amount": "12.50"}}
@@ -72,8 +86,14 @@ def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | N
     """
     if not as_csv and (change or separator):
         raise click.UsageError("--change and --separator go with --csv: a JSON line says itself what it is.")
-    rows = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",") if as_csv else None
-    lines, count = Lines(source, rows), Count()
+    if as_csv and layout:
+        raise click.UsageError("--csv and --layout are two forms of a file: leave one of them out.")
+    pieces: Pieces = JsonLines()
+    if as_csv:
+        pieces = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",")
+    elif layout:
+        pieces = _records(layout, source)
+    lines, count = Lines(source, pieces), Count()
     try:
         run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack])))
     except KeyboardInterrupt:
@@ -90,6 +110,18 @@ def push(session: Session, source: Path, ack: str, as_csv: bool, change: str | N
         raise CommandError(lines.problem + before * (count.all > 0))
     if count.refused:
         raise CommandError(f"{count.refused} of {counted(count.all, 'update')} refused; the reasons stand above")
+
+
+def _records(layout: Path, source: Path) -> Pieces:
+    from fasttree.command.log.record_updates import RecordUpdates, read_layout
+
+    found = read_layout(layout)
+    if str(source) == "-" and not found.update_id and not any(field.name == "update_id" for field in found.fields):
+        raise CommandError(f"{layout}: it names no update_id, and standard input has no name: add one")
+    try:
+        return RecordUpdates(found, source.name)
+    except UpdateFormatError as error:
+        raise CommandError(f"{layout}: {error}") from None
 
 
 class Count:
@@ -168,7 +200,7 @@ async def _push(session: Session, lines: Lines, count: Count, options: PushOptio
             if session.json:
                 print_json_line(receipt_json(receipt))
             elif receipt.code:
-                refusals.tell(f"{lines.name}, line {line} ({receipt.update_id})", receipt.message)
+                refusals.tell(f"{lines.name}, {lines.unit} {line} ({receipt.update_id})", receipt.message)
             if count.all % 1_000 == 0:
                 progress.renew(f"pushed {count.all}")
     refusals.end()
@@ -190,10 +222,10 @@ def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
 class Lines:
     """Updates from a file or standard input. Reading ends at the first malformed line, which `problem` names."""
 
-    def __init__(self, source: Path, rows: CsvUpdates | None = None) -> None:
-        """`rows`: what makes updates of lines that are no JSON."""
-        self._source, self._rows = source, rows
+    def __init__(self, source: Path, pieces: Pieces) -> None:
+        self._source, self._pieces = source, pieces
         self.name = "standard input" if str(source) == "-" else str(source)
+        self.unit = "record" if pieces.record_bytes else "line"
         #: The line of each update that has no receipt yet, in order.
         self.numbers: deque[int] = deque()
         self.problem = ""
@@ -204,18 +236,17 @@ class Lines:
         try:
             async for line in self._lines():
                 number += 1
-                if number == 1:
+                if number == 1 and not self._pieces.record_bytes:
                     line = line.removeprefix(codecs.BOM_UTF8)  # some editors of Windows write it
-                if self._rows is None or not self._rows.is_open:
+                if not self._pieces.is_open:
                     begun = number
-                update = self._update(line.decode("utf-8"))
+                update = self._pieces.update_of(line)
                 if update is not None:
                     self.numbers.append(begun)
                     yield update
-            if self._rows is not None:
-                self._rows.end()
+            self._pieces.end()
         except UpdateFormatError as error:
-            self.problem = f"{self.name}, line {begun}: {error}"
+            self.problem = f"{self.name}, {self.unit} {begun}: {error}"
         except UnicodeDecodeError:
             self.problem = f"{self.name}, line {number}: not UTF-8: save the file as UTF-8"
         except ValueError:
@@ -223,16 +254,12 @@ class Lines:
         except OSError as error:
             self.problem = f"{self.name} can't be read: {error.strerror or error}"
 
-    def _update(self, line: str) -> types_pb2.Update | None:
-        if self._rows is not None:
-            return self._rows.line(line)
-        return update_from_json(line) if line.strip() else None
-
     async def _lines(self) -> AsyncIterator[bytes]:
         file = sys.stdin.buffer if str(self._source) == "-" else self._source.open("rb")
         if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            record_bytes = self._pieces.record_bytes
             with file:
-                while line := file.readline(_LINE_BYTES_MAX + 1):
+                while line := file.read(record_bytes) if record_bytes else file.readline(_LINE_BYTES_MAX + 1):
                     if len(line) > _LINE_BYTES_MAX:
                         raise ValueError(len(line))
                     yield line
@@ -244,7 +271,16 @@ class Lines:
             lambda: asyncio.StreamReaderProtocol(reader), file
         )
         try:
-            while line := await reader.readline():
+            while line := await self._piece(reader):
                 yield line
         finally:
             transport.close()
+
+    async def _piece(self, reader: asyncio.StreamReader) -> bytes:
+        """The next one; empty at the end."""
+        if not self._pieces.record_bytes:
+            return await reader.readline()
+        try:
+            return await reader.readexactly(self._pieces.record_bytes)
+        except asyncio.IncompleteReadError as error:
+            return error.partial
