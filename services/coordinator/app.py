@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
@@ -17,11 +17,11 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.shared.clock import Clock, MonotonicClock
-from services.shared.config.hosts_file import read_hosts_file
-from services.shared.config.load import SettingsError, load_settings
+from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
-from services.shared.domain.addresses import address_of
+from services.shared.domain.addresses import Host, address_of
 from services.shared.files.state_folder import lock_folder
+from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import StartupError, run
@@ -81,12 +81,14 @@ class Coordinator:
 
         Raises:
             StoreError: The store can't be read.
-            SettingsError: The host file, or a setting, is malformed.
+            SettingsError: The list of nodes, or a setting, can't be used.
             OSError: A port is taken.
         """
         recorded = await store.load()
         clock = clock or MonotonicClock()
-        core = ElectionCore(settings.election, recorded, hosts_order(cluster), clock.now_s())
+        source = host_source(cluster, settings.hosts_file_interval_s)
+        order = hosts_order(source.hosts) if source is not None else ()
+        core = ElectionCore(settings.election, recorded, order, clock.now_s())
         coordinator = cls(cluster, settings, store, core, clock)
         async with contextlib.AsyncExitStack() as begun:
             # On both ports, or on none.
@@ -97,9 +99,11 @@ class Coordinator:
             http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
             begun.pop_all()
         coordinator.runner.start()
-        if cluster.hosts_file:
-            following = follow_hosts_file(cluster, coordinator.runner, settings.hosts_file_interval_s)
-            coordinator.background.start(following, "follows the host file")
+        if source is not None:
+            following = source.follow(
+                lambda hosts: coordinator.runner.feed(HostsChanged(hosts_order=hosts_order(hosts)))
+            )
+            coordinator.background.start(following, "follows the list of nodes")
         await coordinator.server.set_active(True)
         logger.info(
             "cluster %s, epoch %d, recorded primary %s%s: listens on %s:%d, HTTP %d",
@@ -130,30 +134,9 @@ class Coordinator:
         return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
 
 
-def hosts_order(cluster: ClusterSettings) -> tuple[str, ...]:
-    """Report addresses in the host file's order; empty without one. Raises SettingsError."""
-    if not cluster.hosts_file:
-        return ()
-    return tuple(host.report_address for host in read_hosts_file(Path(cluster.hosts_file)))
-
-
-async def follow_hosts_file(cluster: ClusterSettings, runner: CoreRunner, interval_s: float) -> None:
-    """Tells the core whenever the host file's order has changed; keeps the last good one while the file is bad."""
-    known, told = runner.core.hosts_order, ""
-    while True:
-        await asyncio.sleep(interval_s)
-        try:
-            order = await asyncio.to_thread(hosts_order, cluster)
-        except SettingsError as error:
-            if str(error) != told:
-                logger.error("%s; the order from before stays", error)
-            told = str(error)
-            continue
-        told = ""
-        if order != known:
-            known = order
-            logger.info("host file: %s", ", ".join(order) or "empty")
-            runner.feed(HostsChanged(hosts_order=order))
+def hosts_order(hosts: Sequence[Host]) -> tuple[str, ...]:
+    """Report addresses in the list's order."""
+    return tuple(host.report_address for host in hosts)
 
 
 def start(config: Path | None, overrides: dict[str, str]) -> None:

@@ -56,6 +56,7 @@ from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.mapping.kept import KeptProfiles
+from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -63,6 +64,8 @@ from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServe
 
 logger = logging.getLogger(__name__)
 
+#: How often the host file is looked at, in seconds.
+_HOSTS_POLL_S = 1.0
 _SERVICES = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
 
 
@@ -70,7 +73,7 @@ class Pusher:
     """One pusher. `start` and `stop` once each, on a running event loop.
 
     Raises (the constructor; it reads the disk, which nothing else waits for yet):
-        LogStoreError, SettingsError, OSError: What `store`, the import folder or the host file said.
+        LogStoreError, SettingsError, OSError: What `store`, the import folder or the list of nodes said.
     """
 
     def __init__(
@@ -89,15 +92,14 @@ class Pusher:
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
         self.files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
         self.catalog = ImportCatalog(store, self.writer, self.files, history)
-        hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else None
-        self.membership = Membership(hosts_file, cluster.coordinator, tell)
+        self.membership = Membership(host_source(cluster, _HOSTS_POLL_S), cluster.coordinator, tell)
         self.lineage = LineageRunner(
             settings.lineage,
             store,
             self.writer,
             tell,
             nodes=self.membership.hosts,
-            has_coordinator=bool(cluster.coordinator),
+            names_nodes_later=self.membership.names_nodes_later,
         )
         self.since_export = SinceExport(store, after_position=history.founded_at)
         self.admission = AdmissionRunner(

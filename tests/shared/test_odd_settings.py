@@ -30,6 +30,7 @@ ODD_TEXTS = {
         *("http://host:50400", "[::1]", "[host]:1", "a,b:1", "host:５"),
     ),
     "cluster.name": ("dot live", "é", "x" * 65),
+    "cluster.nodes_service": ("Nodes", "nodes-", "-nodes", "nodes.fasttree", "nodes:50100", "x" * 64, "é"),
     "cluster.periods": ("2026-13", "2026-00", "0000-01", "26-11", "2026-11-01", "2026-11 ", "2026/11", "２026-11"),
     "cluster.volume_types": ("P V", "1PV", "P:V", "P,V", "X" * 17, "é", "GV", "level", "Status", "member_id", "Kind"),
     "imports.required_columns": (" pv", "pv ", "x" * 65, "\u200b"),
@@ -37,6 +38,7 @@ ODD_TEXTS = {
 }
 GOOD_TEXTS = {
     "cluster.coordinator": ("a:1", "ftsp01.example.com:65535", "10.0.0.1:50400", "[::1]:50400"),
+    "cluster.nodes_service": ("fasttree-treenode", "n", "0n"),
     "pusher.upload_folder": ("a b", "/srv/übung", "."),
     "treenode.listen_host": ("::", "[::]", "fe80::1%eth0", "10.0.0.1", "node_1.example.com"),
 }

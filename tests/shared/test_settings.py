@@ -10,10 +10,11 @@ import msgspec
 import pytest
 
 from services.shared.config.bounds import Seconds
-from services.shared.config.hosts_file import Host, read_hosts_file
+from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError, given_value, load_settings, parse_overrides, unknown_variables
 from services.shared.config.renamed import RENAMED
 from services.shared.config.sections import ClusterSettings, Problem, Settings, fields_of, value_of
+from services.shared.domain.addresses import Host
 from tests.shared.sections import SECTIONS
 
 

@@ -125,7 +125,7 @@ class PusherProcess(Service):
             vouched_for=self.marked and len(self.log) > 1,
             replaced_log_ids=self.replaced,
             nodes=tuple(node.name for node in self.cluster.nodes),
-            has_coordinator=True,
+            names_nodes_later=True,
             now_s=self.clock.now(),
         )
         self.desk.start()

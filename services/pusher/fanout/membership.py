@@ -1,12 +1,11 @@
-"""Which nodes there are, and which one is primary: the host file, and the coordinator's view."""
+"""Which nodes there are, and which one is primary: the list of nodes, and the coordinator's view."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import grpc
 import grpc.aio
@@ -14,19 +13,18 @@ import grpc.aio
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.pusher.fanout.members import Members, MembersChanged
 from services.shared.backoff import Backoff, Waits
-from services.shared.config.hosts_file import Host, read_hosts_file
-from services.shared.config.load import SettingsError
+from services.shared.domain.addresses import Host
+from services.shared.membership.source import HostSource
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
 
-_HOSTS_POLL_S = 1.0
 #: The coordinator speaks at least every second; longer silence means that the stream is dead.
 _SILENCE_MAX_S = 5.0
 
 
-def merge(hosts: list[Host], cluster: coordinator_pb2.Cluster | None) -> Members:
-    """Host file and coordinator's view as one list.
+def merge(hosts: Sequence[Host], cluster: coordinator_pb2.Cluster | None) -> Members:
+    """The listed nodes and the coordinator's view as one list.
 
     A node that stands in both, under different addresses, must be fed once only: they are one where the instant or
     report address is the same, or where the node is named like the host and has its instant port.
@@ -59,35 +57,43 @@ class Membership:
     """Watches both; tells each change.
 
     Args:
-        hosts_file: None where there is none.
+        source: Where the nodes are listed; None where they are not.
         coordinator: host:port, or "" where there is none.
         tell: Gets each `MembersChanged`.
-
-    Raises:
-        SettingsError: The host file can't be used. (Later on, the last good one stays.)
     """
 
-    def __init__(self, hosts_file: Path | None, coordinator: str, tell: Callable[[MembersChanged], None]) -> None:
-        self._hosts_file = hosts_file
+    def __init__(self, source: HostSource | None, coordinator: str, tell: Callable[[MembersChanged], None]) -> None:
+        self._source = source
         self._coordinator = coordinator
         self._tell = tell
-        self._hosts = read_hosts_file(hosts_file) if hosts_file else []
         self._cluster: coordinator_pb2.Cluster | None = None
-        #: What is wrong with the host file now; empty where nothing is.
-        self.problem = ""
         self.members = Members()
 
     @property
+    def problem(self) -> str:
+        """What is wrong with the list of nodes now; empty where nothing is."""
+        return self._source.problem if self._source is not None else ""
+
+    @property
+    def names_nodes_later(self) -> bool:
+        """Whether there is somebody to say which nodes there are, and has not done so yet."""
+        return bool(self._coordinator) or (self._source is not None and self._source.comes_later)
+
+    @property
+    def _hosts(self) -> tuple[Host, ...]:
+        return self._source.hosts if self._source is not None else ()
+
+    @property
     def hosts(self) -> tuple[str, ...]:
-        """Addresses of the host file's nodes, which are known before anybody is asked."""
+        """Addresses of the listed nodes, as far as they are known before anybody is asked."""
         return merge(self._hosts, None).addresses
 
     async def run(self) -> None:
         """For as long as the pusher runs."""
         self._merge()
         async with asyncio.TaskGroup() as tasks:
-            if self._hosts_file is not None:
-                tasks.create_task(self._watch_hosts(self._hosts_file))
+            if self._source is not None:
+                tasks.create_task(self._source.follow(lambda hosts: self._merge()))
             if self._coordinator:
                 tasks.create_task(self._watch_cluster())
 
@@ -95,22 +101,6 @@ class Membership:
         before, self.members = self.members, merge(self._hosts, self._cluster)
         if self.members != before:
             self._tell(MembersChanged(before, self.members))
-
-    async def _watch_hosts(self, path: Path) -> None:
-        while True:
-            await asyncio.sleep(_HOSTS_POLL_S)
-            try:
-                hosts = await asyncio.to_thread(read_hosts_file, path)
-            except SettingsError as error:
-                if str(error) != self.problem:
-                    logger.error("%s; goes on with the hosts known before", error)
-                self.problem = str(error)
-                continue
-            self.problem = ""
-            if hosts != self._hosts:
-                logger.info("the host file has %d nodes now", len(hosts))
-                self._hosts = hosts
-                self._merge()
 
     async def _watch_cluster(self) -> None:
         """The coordinator's view, again and again; the last known one stays while it is away."""

@@ -14,7 +14,7 @@ The rules
    node is no reason to stop a cluster: it does so only when no node shares this log, and all that are known have spoken
    or had `lineage_patience_s` to do so.
 4. A log that nothing vouches for *waits*: until each known node has spoken; after `lineage_patience_s`, until one has.
-   Where no node is known, there is nobody to contradict: it waits only for a coordinator to name some, for that long.
+   Where no node is known, there is nobody to contradict: it waits only for whoever names nodes, for that long.
    Once it has waited well, it is vouched for.
 5. A node's last word counts while it is away; that of a node which is no longer in the cluster does not.
 6. *Adopted*: an operator put this log in the place of those that nodes hold, and vouches for it. They go over; what
@@ -70,15 +70,15 @@ class Lineage:
         vouched_for: bool,
         replaced_log_ids: tuple[str, ...],
         nodes: tuple[str, ...],
-        has_coordinator: bool,
+        names_nodes_later: bool,
         now_s: float,
     ) -> None:
-        """`nodes`: those that are known at the start. `has_coordinator`: one is asked for more. `replaced_log_ids`: in
-        whose place this log was put before."""
+        """`nodes`: those that are known at the start. `names_nodes_later`: somebody is asked for more, a coordinator or
+        Kubernetes. `replaced_log_ids`: in whose place this log was put before."""
         self._log_id = log_id
         self._vouched_for = vouched_for
         self._replaced = frozenset(replaced_log_ids)
-        self._has_coordinator = has_coordinator
+        self._names_nodes_later = names_nodes_later
         self._patient_until_s = now_s + settings.lineage_patience_s
         #: The newest time that it was told.
         self._now_s = now_s
@@ -143,8 +143,8 @@ class Lineage:
         """Rule 4; None where there is nothing to wait for."""
         patient = now_s < self._patient_until_s
         if not self._words:
-            if self._has_coordinator and patient:
-                return Door("nothing vouches for this log: waits for the coordinator to name the nodes", waits=True)
+            if self._names_nodes_later and patient:
+                return Door("nothing vouches for this log: waits to be told which nodes there are", waits=True)
             return None
         if spoken and (spoken == len(self._words) or not patient):
             return None

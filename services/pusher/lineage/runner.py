@@ -35,9 +35,9 @@ class LineageRunner:
         tell: Callable[[Door | Adopted], None],
         *,
         nodes: tuple[str, ...],
-        has_coordinator: bool,
+        names_nodes_later: bool,
     ) -> None:
-        """`nodes`: those of the host file. `tell` hears of each change of the door, and of each adoption once it is
+        """`nodes`: those that are listed. `tell` hears of each change of the door, and of each adoption once it is
         durable."""
         self._store, self._writer, self._tell = store, writer, tell
         self.core = Lineage(
@@ -46,7 +46,7 @@ class LineageRunner:
             vouched_for=store.vouched_for,
             replaced_log_ids=store.replaced_log_ids,
             nodes=nodes,
-            has_coordinator=has_coordinator,
+            names_nodes_later=names_nodes_later,
             now_s=time.monotonic(),
         )
         #: Set while the door is open, or closed for good until somebody acts: nobody waits then.

@@ -50,6 +50,13 @@ OptionalAddress = Annotated[
 ]
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
+OptionalService = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?\Z",
+        description="a Service's name, such as fasttree-treenode; or empty",
+    ),
+]
 _RESERVED = "|".join(sorted(each for each in RESERVED_TYPES if each != "*"))
 VolumeType = Annotated[
     str,

@@ -4,38 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 from services.shared.config.load import SettingsError
 from services.shared.config.text_file import read_text_file
-from services.shared.domain.addresses import PORT_MAX, PORT_PATTERN, address_of, is_host
+from services.shared.domain.addresses import HOSTS_MAX, PORT_MAX, PORT_PATTERN, Host, is_host
 from services.shared.domain.sentences import quoted
 
-#: Far more nodes than a cluster has: the file is read each second.
-LINES_MAX = 1_000
+#: The file is read each second.
+LINES_MAX = HOSTS_MAX
 _LINE_BYTES_MAX = 1_000
 _PORT = re.compile(PORT_PATTERN)
 _BLANKS = " \t\r"
 #: What a line is.
 FORM = f"expected `host report-port instant-port` with ports 1-{PORT_MAX}, such as `ftsp01.example.com 50100 50201`"
-
-
-class Host(NamedTuple):
-    """One line of a host file."""
-
-    host: str
-    report_port: int
-    instant_port: int
-
-    @property
-    def report_address(self) -> str:
-        """host:port of the report port."""
-        return address_of(self.host, self.report_port)
-
-    @property
-    def instant_address(self) -> str:
-        """host:port of the instant port."""
-        return address_of(self.host, self.instant_port)
 
 
 def read_hosts_file(path: Path) -> list[Host]:

@@ -14,12 +14,15 @@ import msgspec
 
 from services.shared.config.bounds import (
     CountFrom0,
+    Folder,
     Host,
     Name,
     OptionalAddress,
     OptionalPath,
+    OptionalService,
     Percent,
     Period,
+    SecondsFrom0,
     VolumeType,
 )
 from services.shared.domain.limits import PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
@@ -136,6 +139,13 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     import_threshold_members_min: CountFrom0 = FIRST_THRESHOLDS.members_min
     #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
     hosts_file: OptionalPath = ""
+    #: In Kubernetes, in place of a host file: the headless Service whose endpoints are the nodes, in this pod's own
+    #: namespace. It has ports named `report` and `instant`; a node is known as `<pod>.<service>`.
+    nodes_service: OptionalService = ""
+    #: How long a node whose pod is away stays one of the cluster's, in seconds: longer than a restart takes.
+    nodes_linger_s: SecondsFrom0 = 120.0
+    #: Folder of this pod's token, certificates and namespace, as Kubernetes mounts them.
+    service_account_folder: Folder = "/var/run/secrets/kubernetes.io/serviceaccount"
     #: Host names under which the HTTP ports are asked for metrics and debug logs, beside addresses, names without a dot
     #: and each machine's own name. Any other name is refused, so that no stranger's web page can send a browser there.
     http_hosts: Annotated[list[Host], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
@@ -160,3 +170,5 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
             yield Problem(
                 "periods", f"must be {SLOTS_MAX // len(self.volume_types)} at most with that many volume_types"
             )
+        if self.nodes_service and self.hosts_file:
+            yield Problem("nodes_service", "must be empty where hosts_file is set: the nodes are listed in one place")

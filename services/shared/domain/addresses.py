@@ -7,11 +7,13 @@ files, metrics and an operator's commands.
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 from services.shared.domain.sentences import quoted
 
 PORT_MAX: Final = 65_535
+#: Far more nodes than a cluster has.
+HOSTS_MAX: Final = 1_000
 #: A host name has 253 characters at most; brackets, colon and port come to it.
 ADDRESS_LENGTH_MAX: Final = 300
 
@@ -56,3 +58,21 @@ def host_and_port(address: str) -> tuple[str, int]:
     """Of a host:port; brackets are taken off."""
     host, _, port = address.rpartition(":")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class Host(NamedTuple):
+    """A node as the cluster's list of nodes has it."""
+
+    host: str
+    report_port: int
+    instant_port: int
+
+    @property
+    def report_address(self) -> str:
+        """host:port of the report port."""
+        return address_of(self.host, self.report_port)
+
+    @property
+    def instant_address(self) -> str:
+        """host:port of the instant port."""
+        return address_of(self.host, self.instant_port)

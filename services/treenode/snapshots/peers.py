@@ -11,9 +11,8 @@ from pathlib import Path
 import grpc.aio
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
-from services.shared.config.hosts_file import read_hosts_file
-from services.shared.config.load import SettingsError
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
+from services.shared.membership.peers import listed_peers
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
@@ -65,7 +64,7 @@ _UNFIT = (
 
 
 async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
-    """Instant addresses of the other nodes, the furthest ready one first; without a coordinator, the host file's."""
+    """Instant addresses of the other nodes, the furthest ready one first; without a coordinator, the listed ones."""
     coordinator = node.cluster.coordinator
     if coordinator:
         try:
@@ -81,14 +80,7 @@ async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
             return [peer.address.instant for peer in peers]
         except grpc.aio.AioRpcError as error:
             logger.warning("coordinator %s can't name peers: %s", coordinator, error.details())
-    if not node.cluster.hosts_file:
-        return []
-    try:
-        hosts = await asyncio.to_thread(read_hosts_file, Path(node.cluster.hosts_file))
-    except SettingsError as error:
-        logger.warning("%s", error)
-        return []
-    return [host.instant_address for host in hosts if host.instant_address != own_instant_address]
+    return await listed_peers(node.cluster, own_instant_address)
 
 
 class Peers:

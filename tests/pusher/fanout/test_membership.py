@@ -9,9 +9,11 @@ import pytest
 
 from fasttree.v1 import coordinator_pb2
 from services.pusher.fanout.members import Members
-from services.pusher.fanout.membership import Membership, merge
-from services.shared.config.hosts_file import Host
+from services.pusher.fanout.membership import merge
 from services.shared.config.load import SettingsError
+from services.shared.config.sections import ClusterSettings
+from services.shared.domain.addresses import Host
+from services.shared.membership.source import host_source
 from tests.fakes.coordinator import FakeCoordinator
 from tests.fakes.node import FakeNode
 from tests.pusher.running_pusher import running_pusher, write_hosts
@@ -64,7 +66,7 @@ def test_a_host_file_that_cannot_be_used_stops_the_start(tmp_path: Path) -> None
     path = tmp_path / "hosts.50201"
     path.write_text("ftsp01 50100\n")
     with pytest.raises(SettingsError, match="line 1"):
-        Membership(path, "", lambda news: None)
+        host_source(ClusterSettings(hosts_file=str(path)), 1.0)
 
 
 def say(coordinator: FakeCoordinator, view: coordinator_pb2.Cluster) -> None:

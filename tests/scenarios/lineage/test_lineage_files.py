@@ -28,7 +28,7 @@ class Start:
     """What the pusher knows when it starts."""
 
     vouched_for: bool = False
-    has_coordinator: bool = True
+    names_nodes_later: bool = True
     replaced: tuple[str, ...] = ()
 
 
@@ -70,7 +70,7 @@ def make(start: Start) -> Lineage:
         vouched_for=start.vouched_for,
         replaced_log_ids=start.replaced,
         nodes=(),
-        has_coordinator=start.has_coordinator,
+        names_nodes_later=start.names_nodes_later,
         now_s=0.0,
     )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttree.command.session import CommandError
-from services.shared.config.hosts_file import FORM, Host, hosts_by_line, read_lines
+from services.shared.config.hosts_file import FORM, hosts_by_line, read_lines
 from services.shared.config.load import SettingsError
+from services.shared.domain.addresses import Host
 from services.shared.files.durable import changing, replace_content
 
 
