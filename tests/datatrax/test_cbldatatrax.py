@@ -14,8 +14,9 @@ from services.datatrax.cbldatatrax.configuration import Configuration, configura
 from services.datatrax.cbldatatrax.conversion import converted
 from services.datatrax.cbldatatrax.explanation import explain
 from services.datatrax.cbldatatrax.keys import KEYS
-from services.shared.config.hosts_file import Host, read_hosts_file
+from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError
+from services.shared.domain.addresses import Host
 
 SAMPLE = Path(__file__).with_name("CBLDATATRAX.2016")
 HOSTS_FILE = Path("hosts.50201")

@@ -12,7 +12,7 @@ from typing import Final
 
 from services.datatrax.cbldatatrax.configuration import Configuration, Environment
 from services.datatrax.cbldatatrax.lines import SECTION, Fault
-from services.shared.config.hosts_file import Host
+from services.shared.domain.addresses import Host
 
 #: What a cluster can't be without, and what it is.
 _NEEDED: Final = (

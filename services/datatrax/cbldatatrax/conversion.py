@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from services.datatrax.cbldatatrax.configuration import Configuration
-from services.shared.config.hosts_file import Host
 from services.shared.config.load import SettingsError
-from services.shared.domain.addresses import address_of
+from services.shared.domain.addresses import Host, address_of
 
 _COORDINATOR_PORT: Final = 50400
 _PUSHER_PORT: Final = 50300

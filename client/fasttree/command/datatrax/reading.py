@@ -10,8 +10,9 @@ from services.datatrax.cbldatatrax.checks import faults_of, remarks_of
 from services.datatrax.cbldatatrax.configuration import Configuration, read_configuration
 from services.datatrax.cbldatatrax.conversion import converted
 from services.datatrax.cbldatatrax.explanation import Explained, explain
-from services.shared.config.hosts_file import Host, hosts_by_line, hosts_faults, read_lines
+from services.shared.config.hosts_file import hosts_by_line, hosts_faults, read_lines
 from services.shared.config.load import SettingsError
+from services.shared.domain.addresses import Host
 from services.shared.files.durable import make_folder, write_durably
 
 #: Where the DataTrax host has its host files.
