@@ -11,12 +11,12 @@ import sys
 from collections import deque
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fasttree.client import PushOptions, UpdateFormatError
 from fasttree.client.counts import counted
+from fasttree.client.forms.receipt_json import OUTCOMES, receipt_json
 from fasttree.client.forms.update_json import CHANGES
 from fasttree.command.log.csv_updates import CsvUpdates
 from fasttree.command.log.pieces import JsonLines, Pieces
@@ -28,11 +28,6 @@ _LEVELS = {
     "durable": pusher_pb2.ACK_LEVEL_DURABLE,
     "one": pusher_pb2.ACK_LEVEL_ONE_NODE,
     "all": pusher_pb2.ACK_LEVEL_ALL_NODES,
-}
-_OUTCOMES = {
-    types_pb2.OUTCOME_APPLIED: "applied",
-    types_pb2.OUTCOME_HELD: "held",
-    types_pb2.OUTCOME_REJECTED: "rejected",
 }
 _LINE_BYTES_MAX = 1 << 20
 #: Refused updates of one kind that are told one by one, and kinds that are told apart.
@@ -92,7 +87,9 @@ def push(
     if as_csv:
         pieces = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",")
     elif layout:
-        pieces = _records(layout, source)
+        from fasttree.command.log.record_updates import RecordUpdates
+
+        pieces = RecordUpdates(layout, source)
     lines, count = Lines(source, pieces), Count()
     try:
         run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack])))
@@ -110,18 +107,6 @@ def push(
         raise CommandError(lines.problem + before * (count.all > 0))
     if count.refused:
         raise CommandError(f"{count.refused} of {counted(count.all, 'update')} refused; the reasons stand above")
-
-
-def _records(layout: Path, source: Path) -> Pieces:
-    from fasttree.command.log.record_updates import RecordUpdates, read_layout
-
-    found = read_layout(layout)
-    if str(source) == "-" and not found.update_id and not any(field.name == "update_id" for field in found.fields):
-        raise CommandError(f"{layout}: it names no update_id, and standard input has no name: add one")
-    try:
-        return RecordUpdates(found, source.name)
-    except UpdateFormatError as error:
-        raise CommandError(f"{layout}: {error}") from None
 
 
 class Count:
@@ -142,7 +127,7 @@ class Count:
             self.duplicates += receipt.duplicate
             self.first = min(self.first or receipt.position, receipt.position)
             self.last = max(self.last, receipt.position)
-        outcome = _OUTCOMES.get(receipt.outcome)
+        outcome = OUTCOMES.get(receipt.outcome)
         if outcome:
             self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
@@ -205,18 +190,6 @@ async def _push(session: Session, lines: Lines, count: Count, options: PushOptio
                 progress.renew(f"pushed {count.all}")
     refusals.end()
     progress.clear()
-
-
-def receipt_json(receipt: pusher_pb2.Receipt) -> dict[str, Any]:
-    """A receipt for programs."""
-    return {
-        "update_id": receipt.update_id,
-        "position": receipt.position,
-        "duplicate": receipt.duplicate,
-        "outcome": _OUTCOMES.get(receipt.outcome, ""),
-        "code": receipt.code,
-        "message": receipt.message,
-    }
 
 
 class Lines:

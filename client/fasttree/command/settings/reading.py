@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fasttree.command.session import CommandError
 from services.coordinator.settings import CoordinatorSettings
+from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.bounds import OptionalPath, Seconds
 from services.shared.config.hosts_file import hosts_faults
@@ -30,6 +31,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "pusher": PusherSettings,
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
+    "datatrax": DataTraxSettings,
 }
 
 

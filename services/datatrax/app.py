@@ -1,0 +1,122 @@
+"""The service for DataTrax as a process: the way to the pusher, the local instant port, HTTP; drains on SIGTERM."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+from fasttree.client import Client, Endpoints, PushOptions
+from fasttree.v1 import pusher_pb2
+from services.datatrax.instant.port import InstantPort
+from services.datatrax.layouts.layout import LayoutError
+from services.datatrax.layouts.records import RecordForm, read_layout
+from services.datatrax.sending import Sender
+from services.datatrax.settings import DataTraxSettings
+from services.shared.config.load import SettingsError, load_settings
+from services.shared.config.sections import ClusterSettings
+from services.shared.serving.background import Background
+from services.shared.serving.metrics import Metrics
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.process import run
+
+logger = logging.getLogger(__name__)
+
+#: What the word to push again may take on its way, in seconds.
+_LAST_WORDS_S = 1.0
+_LEVELS = {
+    "durable": pusher_pb2.ACK_LEVEL_DURABLE,
+    "one": pusher_pb2.ACK_LEVEL_ONE_NODE,
+    "all": pusher_pb2.ACK_LEVEL_ALL_NODES,
+}
+
+
+class DataTrax:
+    """A running service. `start` makes one."""
+
+    def __init__(self, cluster: ClusterSettings, settings: DataTraxSettings) -> None:
+        """Raises SettingsError where the layout can't be."""
+        self.settings = settings
+        self.background = Background()
+        self.client = Client(Endpoints(pusher=settings.pusher))
+        options = PushOptions(ack_level=_LEVELS[settings.ack], patience_s=settings.patience_s)
+        self.sender = Sender(self.client, options, settings.instant.instant_waiting_max)
+        self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender)
+        self.metrics = _metrics(self.instant, self.sender)
+        self.http = OpsPort(
+            "datatrax.http_port",
+            self.metrics,
+            {"/readyz": self._is_ready},
+            names=(settings.listen_host, *cluster.http_hosts),
+        )
+        self._stopping = False
+
+    @classmethod
+    async def start(cls, cluster: ClusterSettings, settings: DataTraxSettings) -> DataTrax:
+        """Listens. Raises SettingsError, OSError."""
+        service = cls(cluster, settings)
+        async with contextlib.AsyncExitStack() as begun:
+            # On both ports, or on none.
+            begun.callback(service.metrics.close)
+            begun.push_async_callback(service.client.close)
+            begun.push_async_callback(service.instant.stop, 0.0)
+            port = await service.instant.start(settings.listen_host)
+            begun.push_async_callback(service.http.stop)
+            http_port = await service.http.start(settings.listen_host, settings.http_port)
+            begun.pop_all()
+        service.background.start(service.sender.run(), "sends to the pusher")
+        logger.info("sends to %s: lines at %s:%d, HTTP %d", settings.pusher, settings.listen_host, port, http_port)
+        return service
+
+    async def stop(self) -> None:
+        """Drains: no more lines; those that came get their receipts, or the word to push them again."""
+        self._stopping = True
+        await self.instant.stop(self.settings.drain_grace_s)
+        await self.background.stop()
+        await self.instant.stop(_LAST_WORDS_S)
+        await self.client.close()
+        await self.http.stop()
+        self.metrics.close()
+
+    def _is_ready(self) -> Verdict:
+        problem = "ending" if self._stopping else self.sender.problem
+        return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
+
+
+def _metrics(instant: InstantPort, sender: Sender) -> Metrics:
+    metrics = Metrics("datatrax", "fasttree_datatrax_")
+    metrics.gauge("programs", "Programs that are connected to the instant port.", lambda: instant.connected)
+    metrics.counter("lines", "Lines that came there.", lambda: instant.lines)
+    metrics.counter("refused_lines", "Those that were no update.", lambda: instant.refused_lines)
+    metrics.counter("receipts", "Receipts of the pusher.", lambda: sender.receipts)
+    metrics.gauge("pusher_reachable", "0 while there is no way to the pusher.", lambda: not sender.problem)
+    return metrics
+
+
+def _records(layout: str) -> RecordForm | None:
+    if not layout:
+        return None
+    try:
+        form = RecordForm(read_layout(Path(layout)))
+    except (LayoutError, OSError) as error:
+        raise SettingsError(f"datatrax.instant_layout: {layout}: {error}") from None
+    if not form.layout.has_lines:
+        raise SettingsError(f'datatrax.instant_layout: {layout}: a record there is a line: set ends = "line"')
+    if not form.names_ids:
+        raise SettingsError(f"datatrax.instant_layout: {layout}: a line has no place in a file: name an update_id")
+    return form
+
+
+def start(config: Path | None, overrides: dict[str, str]) -> None:
+    """Runs the service until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError, StartupError, OSError: It can't start; one line.
+    """
+    cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+    settings = load_settings(DataTraxSettings, "datatrax", config, overrides)
+
+    async def serve() -> DataTrax:
+        return await DataTrax.start(cluster, settings)
+
+    run(serve)

@@ -1,0 +1,55 @@
+"""`[datatrax]`: what the service for DataTrax's programs is set by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from services.shared.config.bounds import Count, Host, OptionalAddress, OptionalPath, Port, Seconds, SecondsFrom0
+from services.shared.config.sections import Problem, Settings
+
+
+class InstantSettings(Settings, frozen=True, kw_only=True):
+    """The local instant port."""
+
+    #: Port of lines (TCP): one update a line, one receipt a line; 0 takes a free one.
+    instant_port: Port = 50201
+    #: Layout of fixed-width records that come there; empty: JSON lines alone.
+    instant_layout: OptionalPath = ""
+    #: Programs that are connected at a time; one more is told so and closed.
+    instant_connections_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    #: Longest line, in bytes.
+    instant_line_bytes_max: Annotated[int, Meta(ge=1_024, le=1_048_576)] = 65_536
+    #: Lines of one program that may wait for their receipts; then no more is read from it.
+    instant_waiting_max: Count = 1_000
+    #: How long a program may say nothing before it is closed, in seconds.
+    instant_idle_s: Seconds = 3_600.0
+
+
+class DataTraxSettings(Settings, frozen=True, kw_only=True):
+    """What stands beside DataTrax's programs, on their machine."""
+
+    #: Address to listen on, on both ports. Whoever reaches it may push: the machine alone, by default.
+    listen_host: Host = "127.0.0.1"
+    #: Port of health and metrics (HTTP); 0 takes a free one.
+    http_port: Port = 50220
+    #: host:port of the pusher.
+    pusher: OptionalAddress = "127.0.0.1:50300"
+
+    instant: InstantSettings = field(default_factory=InstantSettings)
+
+    #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).
+    ack: Annotated[str, Meta(pattern=r"\A(?:durable|one|all)\Z", description="durable, one or all")] = "durable"
+    #: How long the pusher may be away before those who wait are told to push again, in seconds.
+    patience_s: Seconds = 10.0
+    #: How long receipts may take when the service is asked to end, in seconds.
+    drain_grace_s: SecondsFrom0 = 5.0
+
+    def problems(self) -> Iterator[Problem]:
+        """Ports that collide, and nowhere to send to."""
+        if self.http_port == self.instant.instant_port != 0:
+            yield Problem("http_port", f"must differ from instant_port, which is {self.instant.instant_port}")
+        if not self.pusher:
+            yield Problem("pusher", "must name the pusher: there is nobody else to send to")
