@@ -12,6 +12,7 @@ from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import HostsChanged
 from services.coordinator.election.runner import CoreRunner
 from services.coordinator.metrics import coordinator_metrics
+from services.coordinator.role_labels.runner import RoleLabels
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.sqlite import SqliteStore
@@ -21,6 +22,7 @@ from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import Host, address_of
 from services.shared.files.state_folder import lock_folder
+from services.shared.kubernetes.api import own_api
 from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: A heartbeat has a few hundred bytes.
 _REQUEST_BYTES_MAX = 64 << 10
+#: What a call to Kubernetes about a label has to end in, in seconds.
+_LABELS_TIMEOUT_S = 5.0
 
 
 class Coordinator:
@@ -104,6 +108,10 @@ class Coordinator:
                 lambda hosts: coordinator.runner.feed(HostsChanged(hosts_order=hosts_order(hosts)))
             )
             coordinator.background.start(following, "follows the list of nodes")
+        if source is not None and cluster.nodes_service and settings.role_labels:
+            api = own_api(cluster.service_account_folder, _LABELS_TIMEOUT_S)
+            labels = RoleLabels(api, coordinator.runner, lambda: source.hosts, settings.own_name)
+            coordinator.background.start(labels.run(), "keeps the pods' role labels")
         await coordinator.server.set_active(True)
         logger.info(
             "cluster %s, epoch %d, recorded primary %s%s: listens on %s:%d, HTTP %d",

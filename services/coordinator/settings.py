@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from services.coordinator.election.settings import ElectionSettings
-from services.shared.config.bounds import Folder, Host, Port, Seconds, SecondsFrom0
+from services.shared.config.bounds import Flag, Folder, Host, OptionalNodeName, Port, Seconds, SecondsFrom0
 from services.shared.config.sections import Problem, Settings
 from services.shared.serving.settings import ServingSettings
 
@@ -17,6 +18,8 @@ from services.shared.serving.settings import ServingSettings
 class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     """The coordinator of one cluster."""
 
+    #: The coordinator's name, of several, and in Kubernetes its pod's; empty: the machine's host name.
+    name: OptionalNodeName = ""
     #: Address to listen on, on both ports; "0.0.0.0" or "::" for every one of the machine.
     listen_host: Host = "127.0.0.1"
     #: Port of CoordinatorService (gRPC); 0 takes a free one.
@@ -37,8 +40,16 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     watchers_max: Annotated[int, Meta(ge=1, le=10_000)] = 64
     #: How often the host file is looked at for changes, in seconds.
     hosts_file_interval_s: Seconds = 1.0
+    #: In Kubernetes (where `cluster.nodes_service` is set), whether the pods' label `fasttree.io/role` is kept true:
+    #: primary or passive of a node, active or standby of a coordinator. Services select by it.
+    role_labels: Flag = True
     #: How long calls may take to finish when the coordinator is asked to end, in seconds.
     drain_grace_s: SecondsFrom0 = 2.0
+
+    @property
+    def own_name(self) -> str:
+        """The name, filled in."""
+        return self.name or socket.gethostname()
 
     @property
     def state_path(self) -> Path:

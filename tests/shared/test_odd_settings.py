@@ -65,6 +65,8 @@ def odd_values(field: Field) -> Iterator[Any]:
     elif base is str:
         yield from TEXTS
         yield from [""] * bool(field.default)
+    elif base is bool:
+        yield from (0, 1, 1.5, "yes", "", [True], {"a": 1})
     else:
         assert meta.ge is not None
         assert meta.le is not None
@@ -83,6 +85,8 @@ def texts_of(field: Field) -> Iterator[str]:
         yield from ["", ","] * bool(meta.min_length)
     elif base is str:
         yield "x" * 5_000
+    elif base is bool:
+        yield from ("", "x", "0", "1", "yes", "on", "true,false")
     else:
         yield from ("", "x", "nan", "inf", "-inf", "true", "0x10", "1,2", "9" * 5_000, "1e300", "-1e9")
 
@@ -135,7 +139,7 @@ def test_odd_values_are_refused(
 @pytest.mark.parametrize(("section", "name", "field"), FIELDS, ids=[f"{section}.{name}" for section, name, _ in FIELDS])
 def test_defaults_and_bounds_are_taken(section: str, name: str, field: Field) -> None:
     base, meta = bounds(field)
-    values = [field.default] if base is str or items_of(field.kind) else [field.default, meta.ge, meta.le]
+    values = [field.default] if base in (str, bool) or items_of(field.kind) else [field.default, meta.ge, meta.le]
     for value in values:
         assert msgspec.convert(value, field.kind) == value
 

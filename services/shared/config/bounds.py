@@ -16,6 +16,7 @@ from services.shared.domain.days import PERIOD_PATTERN
 
 DAY_S = 86_400
 
+Flag = Annotated[bool, Meta(description="true or false")]
 #: 0 takes a free one.
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 #: A time that has to pass.

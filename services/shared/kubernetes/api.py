@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from services.shared.domain.sentences import plain, system_words
-from services.shared.kubernetes.access import AccessError, ServiceAccount
+from services.shared.kubernetes.access import AccessError, ServiceAccount, api_server
 
 #: An object has a mebibyte and a half at most (etcd's limit), a list of them some more.
 BYTES_MAX = 16 << 20
@@ -69,6 +70,10 @@ class KubernetesApi:
         """Puts an object in the place of the one whose resourceVersion it names. Raises KubernetesError (409: there is
         another one by now)."""
         return await self._ask("PUT", path, body=body)
+
+    async def patch(self, path: str, body: Object) -> Object:
+        """Sets the fields that the body has, whatever else changed. Raises KubernetesError."""
+        return await self._ask("PATCH", path, body=body)
 
     async def watch(self, path: str, query: Mapping[str, str], silence_s: float) -> AsyncIterator[Object]:
         """What happens to a collection, until the API server ends the watch. Raises KubernetesError, also where nothing
@@ -153,6 +158,11 @@ class KubernetesApi:
             ssl=context,
             allow_redirects=False,
         )
+
+
+def own_api(service_account_folder: str, timeout_s: float) -> KubernetesApi:
+    """The API server that this pod belongs to, asked by its service account. Raises SettingsError outside of a pod."""
+    return KubernetesApi(api_server(), ServiceAccount(Path(service_account_folder)), timeout_s)
 
 
 async def _body(response: aiohttp.ClientResponse, what: str) -> bytes:

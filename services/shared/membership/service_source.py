@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.shared.config.sections import ClusterSettings
@@ -34,10 +33,9 @@ _TIMEOUT_S = 10.0
 
 def service_source(cluster: ClusterSettings) -> ServiceSource:
     """The nodes of `cluster.nodes_service`. Raises SettingsError where this is no pod."""
-    from services.shared.kubernetes.access import ServiceAccount, api_server
-    from services.shared.kubernetes.api import KubernetesApi
+    from services.shared.kubernetes.api import own_api
 
-    api = KubernetesApi(api_server(), ServiceAccount(Path(cluster.service_account_folder)), _TIMEOUT_S)
+    api = own_api(cluster.service_account_folder, _TIMEOUT_S)
     return ServiceSource(api, cluster.nodes_service, cluster.nodes_linger_s)
 
 

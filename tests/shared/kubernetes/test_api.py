@@ -72,7 +72,8 @@ async def test_objects_are_made_changed_and_read(server: FakeApiServer, api: Kub
     made = await api.create(PODS, {"metadata": {"name": "a", "labels": {"x": "1"}}})
     with pytest.raises(KubernetesError, match=r"POST .*pods: 409: already exists"):
         await api.create(PODS, {"metadata": {"name": "a"}})
-    server.put(f"{PODS}/a", {"metadata": {"labels": {"x": "2"}}})
+    await api.patch(f"{PODS}/a", {"metadata": {"labels": {"role": "primary", "x": None}}})
+    assert server.objects[f"{PODS}/a"]["metadata"]["labels"] == {"role": "primary"}
     with pytest.raises(KubernetesError) as late:
         await api.replace(f"{PODS}/a", made)
     assert late.value.status == 409
