@@ -44,7 +44,7 @@ WORKERS ?= 2
 test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl
 	$(BIN)/python -m services.treenode.kernels.warm_up
-	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl >/dev/null
+	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
 	$(BIN)/pytest $(CLUSTER_TESTS)
 

@@ -63,6 +63,8 @@ PROGRAMS = {
         for name in ("containerd", "ctr", "containerd-shim-runc-v2")
     },
     "coredns": Program("coredns", "."),
+    # It renders the chart; `kubectl` has kustomize in it.
+    "helm": Program("helm", "helm.sh/helm/v4/cmd/helm"),
     "kube-router": Program("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
     "pause": Program("pause", "."),
 }
@@ -133,19 +135,12 @@ def _build(name: str, target: Path, tell: Callable[[str], None]) -> None:
     source = home() / "src" / f"{made_of.module}-{os.getpid()}"
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(LOCKS / made_of.module, source)
-    environment = os.environ | {
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly",
-        "GOMODCACHE": os.environ.get("GOMODCACHE", f"{home()}/gomod"),
-        "GOCACHE": os.environ.get("GOCACHE", f"{home()}/gocache"),
-        "GOTOOLCHAIN": "local",
-    }
     link = " ".join(["-s -w", *(f"-X {variable}={value}" for variable, value in made_of.variables)])
     target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f".{name}-{os.getpid()}")
-    command = [_go(tell), "build", "-v", "-trimpath", "-ldflags", link, "-o", str(unfinished), made_of.package]
+    command = [go(tell), "build", "-v", "-trimpath", "-ldflags", link, "-o", str(unfinished), made_of.package]
     try:
-        _run_telling(command, source, environment, name, tell)
+        _run_telling(command, source, go_environment(), name, tell)
         unfinished.rename(target)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -173,7 +168,18 @@ def _run_telling(
     tell(f"{name}: built in {time.monotonic() - begun_s:.0f} s")
 
 
-def _go(tell: Callable[[str], None]) -> str:
+def go_environment() -> dict[str, str]:
+    """What Go is run with: caches of our own, nothing of the machine's settings."""
+    return os.environ | {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-modcacherw -buildvcs=false -mod=readonly",
+        "GOMODCACHE": os.environ.get("GOMODCACHE", f"{home()}/gomod"),
+        "GOCACHE": os.environ.get("GOCACHE", f"{home()}/gocache"),
+        "GOTOOLCHAIN": "local",
+    }
+
+
+def go(tell: Callable[[str], None]) -> str:
     """A Go that is new enough: the machine's, else one that a wheel brings."""
     installed = shutil.which("go")
     if installed:

@@ -52,10 +52,10 @@ def render_envoy(nodes: Sequence[str], vip_address: str | int, admin: Path) -> s
         ValueError: No nodes, or a malformed address.
     """
     text = _envoy_with(nodes)
-    text = _replace_marked(text, "VIP address", f"socket_address: {_host_and_port(vip_address)}")
+    text = replace_marked(text, "VIP address", f"socket_address: {_host_and_port(vip_address)}")
     pipe = f"    pipe: {{path: {json.dumps(str(admin))}, mode: 384}}"
     fits = len(os.fsencode(admin)) <= _SOCKET_PATH_BYTES_MAX
-    return _replace_block(text, "admin", ["admin:", "  address:", pipe] if fits else [])
+    return replace_block(text, "admin", ["admin:", "  address:", pipe] if fits else [])
 
 
 def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, admin: Path) -> str:
@@ -71,8 +71,8 @@ def render_followed_envoy(followed: Mapping[str, Path], vip_address: str | int, 
         source = f"{{path_config_source: {{path: {json.dumps(str(path))}}}}}"
         # One that is gone from the file takes no new call from then on, though it still says that it is well.
         lines = [f"eds_cluster_config: {{eds_config: {source}}}", "ignore_health_on_host_removal: true"]
-        text = _replace_block(text, f"assignment of {cluster}", lines)
-        text = _replace_marked(text, f"type of {cluster}", "type: EDS")
+        text = replace_block(text, f"assignment of {cluster}", lines)
+        text = replace_marked(text, f"type of {cluster}", "type: EDS")
     return text
 
 
@@ -93,7 +93,7 @@ def render_envoy_nodes(cluster: str, nodes: Sequence[str]) -> str:
 
 def _envoy_with(nodes: Sequence[str]) -> str:
     endpoints = [f"- endpoint: {{address: {_socket(node)}}}" for node in _checked(nodes)]
-    return _replace_block(deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8"), "nodes", endpoints)
+    return replace_block(deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8"), "nodes", endpoints)
 
 
 def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> str:
@@ -119,8 +119,8 @@ def render_haproxy(nodes: Sequence[tuple[str, str]], vip_address: str | int) -> 
         backups.append(f"server node{number}-ready {report} proto h2 {track} init-addr last,libc,none")
     text = deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8")
     for name, lines in (("primaries", primaries), ("backups", backups), ("ready", ready)):
-        text = _replace_block(text, name, lines)
-    text = _replace_marked(text, "VIP address", f"bind {_bound(vip_address)} proto h2")
+        text = replace_block(text, name, lines)
+    text = replace_marked(text, "VIP address", f"bind {_bound(vip_address)} proto h2")
     return text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}")
 
 
@@ -156,7 +156,7 @@ def _socket(address: str) -> str:
     return f"{{socket_address: {_host_and_port(address)}}}"
 
 
-def _replace_block(text: str, name: str, lines: Sequence[str]) -> str:
+def replace_block(text: str, name: str, lines: Sequence[str]) -> str:
     """Puts the lines between `# NAME begin` and `# NAME end`, with the marks' own indent."""
     pattern = re.compile(rf"^( *)# {name} begin\n.*?^ *# {name} end$", re.MULTILINE | re.DOTALL)
     if len(pattern.findall(text)) != 1:
@@ -169,7 +169,7 @@ def _replace_block(text: str, name: str, lines: Sequence[str]) -> str:
     return pattern.sub(block, text)
 
 
-def _replace_marked(text: str, name: str, content: str) -> str:
+def replace_marked(text: str, name: str, content: str) -> str:
     """Replaces what stands before the trailing comment `# NAME`."""
     pattern = re.compile(rf"^( *)\S.*(  # {name})$", re.MULTILINE)
     if len(pattern.findall(text)) != 1:

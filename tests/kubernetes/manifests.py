@@ -1,0 +1,102 @@
+"""The manifests of deploy/k8s as a cluster would get them."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.kubernetes.binaries import found
+
+ROOT = Path(__file__).parents[2]
+K8S = ROOT / "deploy/k8s"
+CHART = K8S / "helm/fasttree"
+#: What is applied as it is.
+KUSTOMIZATIONS = ("base", "overlays/demo", "overlays/production", "overlays/monitoring", "overlays/gateway")
+EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
+
+Manifest = dict[str, Any]
+Labels = Mapping[str, str]
+
+#: Kinds of others' controllers: no schema of Kubernetes has them.
+FOREIGN = ("gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1", "kustomize.config.k8s.io/v1alpha1")
+COMPONENT = "app.kubernetes.io/component"
+
+
+def parsed(text: str) -> list[Manifest]:
+    """The objects of a stream of YAML."""
+    return [each for each in yaml.safe_load_all(text) if each]
+
+
+def kustomized(folder: str | Path) -> list[Manifest]:
+    """What `kubectl apply -k` would send."""
+    return parsed(_built(K8S / folder))
+
+
+@functools.cache
+def _built(folder: Path) -> str:
+    return _output(found(("kubectl",))["kubectl"], "kustomize", folder)
+
+
+def everything() -> list[Manifest]:
+    """All that there can be in one cluster: the largest overlay, and those beside it."""
+    return [each for name in ("production", "monitoring", "gateway") for each in kustomized(f"overlays/{name}")]
+
+
+def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
+    """Those of these kinds."""
+    return [each for each in manifests if each["kind"] in kinds]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    """The one of that kind and name."""
+    (one,) = [each for each in of_kind(manifests, kind) if each["metadata"].get("name") == name]
+    return one
+
+
+def pod_templates(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """Name of the workload, and its pods' template."""
+    for each in manifests:
+        name = each["metadata"].get("name") or each["metadata"].get("generateName")
+        match each["kind"]:
+            case "Deployment" | "StatefulSet" | "Job":
+                yield name, each["spec"]["template"]
+            case "CronJob":
+                yield name, each["spec"]["jobTemplate"]["spec"]["template"]
+            case "Pod":
+                yield name, each
+
+
+def selects(selector: Mapping[str, Any], labels: Labels) -> bool:
+    """Whether a label selector takes a pod with these labels."""
+    for key, value in selector.get("matchLabels", {}).items():
+        if labels.get(key) != value:
+            return False
+    for one in selector.get("matchExpressions", []):
+        assert one["operator"] == "In", one
+        if labels.get(one["key"]) not in one["values"]:
+            return False
+    return True
+
+
+def _output(*command: object) -> str:
+    ran = subprocess.run([str(each) for each in command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def helm(*arguments: str) -> str:
+    """What Helm says to that, which it has to do."""
+    return _output(found(("helm",))["helm"], *arguments)
+
+
+def helm_refusal(*arguments: str) -> str:
+    """Why Helm does not do that."""
+    binary = found(("helm",))["helm"]
+    ran = subprocess.run([str(binary), *arguments], capture_output=True, text=True, check=False)
+    assert ran.returncode != 0, ran.stdout
+    return ran.stderr

@@ -1,0 +1,135 @@
+"""The Helm chart renders what kustomize builds, lints, and refuses values that can't be."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.kubernetes.manifests import CHART, K8S, Manifest, helm, helm_refusal, kustomized, named, parsed
+
+#: What kustomize names a map by.
+_HASH = re.compile(r"-[0-9a-z]{10}$")
+_ALL_PARTS = ("backup", "gateway", "monitoring")
+
+
+def _rendered(*arguments: str) -> list[Manifest]:
+    return parsed(helm("template", "fasttree", str(CHART), "--namespace", "fasttree", *arguments))
+
+
+def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
+    """By kind and name, without what each of the two ways does in its own way: the restart after a change of the
+    configuration (kustomize: the map's name, Helm: an annotation), and the namespace, which Helm's user makes."""
+    maps = {
+        each["metadata"]["name"]: _HASH.sub("", each["metadata"]["name"])
+        for each in manifests
+        if each["kind"] == "ConfigMap"
+    }
+    found = {}
+    for each in manifests:
+        text = yaml.safe_dump(each)
+        for built, name in maps.items():
+            text = text.replace(f"name: {built}\n", f"name: {name}\n")
+        each = yaml.safe_load(text)
+        if not each["metadata"].get("annotations"):
+            each["metadata"].pop("annotations", None)
+        template = each.get("spec", {}).get("template", {}) if isinstance(each.get("spec"), dict) else {}
+        template.get("metadata", {}).pop("annotations", None)
+        if each["kind"] == "ConfigMap":
+            each["data"] = {key: _content(key, value) for key, value in each["data"].items()}
+        if each["kind"] != "Namespace":
+            found[each["kind"], each["metadata"]["name"]] = each
+    return found
+
+
+def _content(name: str, text: str) -> Any:
+    """A file's content, however it is laid out."""
+    return tomllib.loads(text) if name.endswith(".toml") else yaml.safe_load(text)
+
+
+def test_it_renders_what_the_base_is() -> None:
+    rendered, built = _comparable(_rendered()), _comparable(kustomized("base"))
+    assert rendered.keys() == built.keys()
+    for key, manifest in built.items():
+        assert rendered[key] == manifest, key
+
+
+def test_with_every_part_it_renders_what_the_components_are() -> None:
+    switches = [f"--set={part}.enabled=true" for part in _ALL_PARTS]
+    rendered = _comparable(_rendered(*switches))
+    parts = _comparable([*kustomized("overlays/monitoring"), *kustomized("overlays/gateway")])
+    backup = {
+        key: each for key, each in _comparable(kustomized("overlays/production")).items() if key[1] == "fasttree-backup"
+    }
+    assert len(backup) == 3
+    expected = _comparable(kustomized("base")) | parts | backup
+    assert rendered.keys() == expected.keys()
+    for key, manifest in expected.items():
+        assert rendered[key] == manifest, key
+
+
+def test_a_change_of_a_setting_restarts_who_reads_it() -> None:
+    def annotation(manifests: list[Manifest], name: str) -> str:
+        return str(
+            named(manifests, "StatefulSet", name)["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+        )
+
+    before, after = _rendered(), _rendered("--set=settings.coordinator.lease_s=2")
+    for name in ("fasttree-treenode", "fasttree-pusher", "fasttree-coordinator"):
+        assert annotation(before, name) != annotation(after, name)
+    settings = tomllib.loads(named(after, "ConfigMap", "fasttree")["data"]["cluster.toml"])
+    assert settings["coordinator"]["lease_s"] == 2
+    assert settings["cluster"]["nodes_service"] == "fasttree-treenode"
+
+
+def test_values_reach_every_place() -> None:
+    manifests = _rendered(
+        "--set=image=registry.example.com/fasttree@sha256:1234",
+        "--set=treenode.replicas=5",
+        "--set=treenode.storage.className=fast",
+        "--set=vip.threads=4",
+        '--set-json=podSecurityContext={"runAsNonRoot":true,"seccompProfile":{"type":"RuntimeDefault"}}',
+    )
+    node = named(manifests, "StatefulSet", "fasttree-treenode")["spec"]
+    assert node["template"]["spec"]["containers"][0]["image"] == "registry.example.com/fasttree@sha256:1234"
+    assert node["volumeClaimTemplates"][0]["spec"]["storageClassName"] == "fast"
+    assert (
+        named(manifests, "Deployment", "fasttree-vip")["spec"]["template"]["spec"]["containers"][0]["args"][-1] == "4"
+    )
+    endpoints = yaml.safe_load(named(manifests, "ConfigMap", "fasttree-endpoints")["data"]["endpoints.json"])
+    assert [each["name"] for each in endpoints["nodes"]] == [f"fasttree-treenode-{number}" for number in range(5)]
+
+
+def test_it_lints_without_a_word() -> None:
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("treenode.replica=2", "replica"),
+        ("treenode.replicas=two", "replicas"),
+        ("treenode.replicas=0", "minimum"),
+        ("treenode.storage.size=10 GB", "size"),
+        ("vip.service.type=Ingress", "type"),
+        ("settings.coordinator.lease=2", "lease"),
+        ("settings.coordinator.lease_s=0", "minimum"),
+        ("settings.coordinators.lease_s=2", "coordinators"),
+        ("settings.cluster.name=dot live", "name"),
+        ("imagePullPolicy=Sometimes", "imagePullPolicy"),
+    ],
+)
+def test_a_value_that_can_not_be_is_refused_by_its_name(value: str, said: str) -> None:
+    refusal = helm_refusal("template", "fasttree", str(CHART), "--set", value)
+    assert "values don't meet the specifications of the schema" in refusal
+    assert said in refusal
+
+
+def test_the_release_says_what_is_where() -> None:
+    notes = helm("install", "fasttree", str(CHART), "--namespace", "fasttree", "--dry-run=client")
+    assert "fasttree-vip:50100" in notes
+    assert (Path(K8S) / "base/envoy.yaml").exists()

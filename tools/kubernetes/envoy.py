@@ -1,0 +1,66 @@
+"""The VIP's file in a cluster: the shipped one, with the nodes by the name that DNS has for all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fasttree.command.local.vip import ENVOY_CLUSTERS, render_envoy, replace_block, replace_marked
+
+NODES = "fasttree-treenode:50100"
+#: The preStop of the VIP's pods outlasts it, so that every connection has been asked to come anew by then.
+CONNECTION_AGE_S_MAX = 30
+_ADMIN = Path("/run/envoy/admin.sock")
+
+_FILTERS = "type.googleapis.com/envoy.extensions.filters"
+_HEAD = """\
+# Made by `python -m tools.kubernetes` from deploy/envoy/envoy.yaml, which is the one to edit.
+#
+"""
+_CONNECTIONS = f"""\
+# The Service spreads connections, not calls: each is asked to come anew after a while, so that a VIP that is new gets
+# its share, and one that ends is left by everybody before it does. Calls and streams under way finish.
+common_http_protocol_options: {{max_connection_duration: {CONNECTION_AGE_S_MAX}s}}
+drain_timeout: 5s"""
+_LISTENERS = """\
+# For probes and Prometheus: two pages of Envoy's own, which are read and change nothing.
+- name: http
+  address:
+    socket_address: {address: 0.0.0.0, port_value: 50190}
+  filter_chains:
+    - filters:
+        - name: envoy.filters.network.http_connection_manager
+          typed_config:
+            "@type": {_FILTERS}.network.http_connection_manager.v3.HttpConnectionManager
+            stat_prefix: http
+            route_config:
+              name: http
+              virtual_hosts:
+                - name: http
+                  domains: ["*"]
+                  routes:
+                    - match: {path: /ready, headers: [{name: ":method", string_match: {exact: GET}}]}
+                      route: {cluster: admin}
+                    - match: {path: /metrics, headers: [{name: ":method", string_match: {exact: GET}}]}
+                      route: {cluster: admin, prefix_rewrite: /stats/prometheus}
+            http_filters:
+              - name: envoy.filters.http.router
+                typed_config:
+                  "@type": {_FILTERS}.http.router.v3.Router""".replace("{_FILTERS}", _FILTERS)
+_CLUSTERS = f"""\
+- name: admin
+  connect_timeout: 0.25s
+  load_assignment:
+    cluster_name: admin
+    endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: {_ADMIN}}}}}}}}}]}}]"""
+
+
+def envoy_file() -> str:
+    """The text of deploy/k8s/base/envoy.yaml."""
+    text = render_envoy([NODES], "0.0.0.0:50100", _ADMIN)
+    text = replace_block(text, "connections", _CONNECTIONS.splitlines())
+    text = replace_block(text, "more listeners", _LISTENERS.splitlines())
+    text = replace_block(text, "more clusters", _CLUSTERS.splitlines())
+    for cluster in ENVOY_CLUSTERS:
+        # A pod that comes back with another address is known within a second.
+        text = replace_marked(text, f"type of {cluster}", "dns_refresh_rate: 1s\n      type: STRICT_DNS")
+    return _HEAD + text

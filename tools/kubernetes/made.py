@@ -1,0 +1,149 @@
+"""Every made file of deploy/k8s, by its path, with its text."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from tools.kubernetes.chart import ManifestError, defaults, template
+from tools.kubernetes.envoy import envoy_file
+from tools.kubernetes.rules import rules_file
+from tools.kubernetes.values import VALUES, schema_file, values_file
+
+ROOT = Path(__file__).parents[2]
+
+_K8S = "deploy/k8s"
+_CHART = f"{_K8S}/helm/fasttree"
+#: Manifest to the condition under which the chart has it; empty: always.
+MANIFESTS = {
+    "base/priority.yaml": ".Values.priorityClass.create",
+    "base/network.yaml": ".Values.networkPolicy.enabled",
+    "base/coordinator.yaml": "",
+    "base/pusher.yaml": "",
+    "base/treenode.yaml": "",
+    "base/vip.yaml": ".Values.vip.enabled",
+    "components/backup/backup.yaml": ".Values.backup.enabled",
+    "components/gateway/gateway.yaml": ".Values.gateway.enabled",
+    "components/monitoring/monitor.yaml": ".Values.monitoring.enabled",
+    "components/monitoring/rules.yaml": ".Values.monitoring.enabled",
+}
+_MADE = "{{- /* Made by python -m tools.kubernetes: edit deploy/k8s/%s. */ -}}\n"
+
+#: The services' settings as TOML: what JSON writes of texts, numbers and lists, TOML reads alike.
+_HELPERS = """\
+{{- /* Made by python -m tools.kubernetes. */ -}}
+{{- define "fasttree.config" -}}
+{{- range $section, $fields := .Values.settings }}
+[{{ $section }}]
+{{- range $field, $value := $fields }}
+{{ $field }} = {{ toJson $value }}
+{{- end }}
+{{ end }}
+{{- end -}}
+"""
+_CONFIG = """\
+{{- /* Made by python -m tools.kubernetes. */ -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: fasttree
+  namespace: {{ .Release.Namespace }}
+  labels: {app.kubernetes.io/name: fasttree}
+data:
+  cluster.toml: |
+{{- include "fasttree.config" . | nindent 4 }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: fasttree-vip
+  namespace: {{ .Release.Namespace }}
+  labels: {app.kubernetes.io/name: fasttree, app.kubernetes.io/component: vip}
+data:
+  envoy.yaml: |
+{{- .Files.Get "files/envoy.yaml" | nindent 4 }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: fasttree-endpoints
+  namespace: {{ .Release.Namespace }}
+  labels: {app.kubernetes.io/name: fasttree}
+data:
+  endpoints.json: |
+    {
+      "vip": "fasttree-vip:50100",
+      "pusher": "fasttree-pusher:50300",
+      "coordinator": "fasttree-coordinator:50400",
+      "nodes": [
+        {{- range $number := until (int .Values.treenode.replicas) }}
+        {{- $name := printf "fasttree-treenode-%d" $number }}
+        {{- $host := printf "%s.fasttree-treenode" $name }}
+        {{- if $number }},{{ end }}
+        {"name": "{{ $name }}", "report": "{{ $host }}:50100",
+         "instant": "{{ $host }}:50201", "http": "{{ $host }}:50200"}
+        {{- end }}
+      ]
+    }
+"""
+_NOTES = """\
+FastTree {{ .Chart.AppVersion }} in the namespace {{ .Release.Namespace }}:
+  kubectl get pods --namespace {{ .Release.Namespace }} --label-columns fasttree.io/role
+Reports are at fasttree-vip:50100, updates and imports at fasttree-pusher:50300, for pods and namespaces with the label
+fasttree.io/client=true. It serves once it has a tree: docs/kubernetes.md.
+"""
+_CHART_FILE = """\
+# Made by python -m tools.kubernetes.
+apiVersion: v2
+name: fasttree
+description: "{description}"
+type: application
+version: {version}
+appVersion: "{version}"
+# preStop by a sleep of Kubernetes itself.
+kubeVersion: ">=1.30.0-0"
+"""
+
+
+def made_files() -> dict[str, str]:
+    """Path below the repository to text.
+
+    Raises:
+        ManifestError: A manifest that no chart can be made from.
+    """
+    envoy, rules = envoy_file(), rules_file(ROOT)
+    cluster_toml = (ROOT / _K8S / "base/cluster.toml").read_text(encoding="utf-8")
+    texts = {
+        name: (ROOT / _K8S / name).read_text(encoding="utf-8") for name in MANIFESTS if not name.endswith("/rules.yaml")
+    }
+    texts["components/monitoring/rules.yaml"] = rules
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    made = {
+        f"{_K8S}/base/envoy.yaml": envoy,
+        f"{_K8S}/components/monitoring/rules.yaml": rules,
+        f"{_CHART}/Chart.yaml": _CHART_FILE.format(description=project["description"], version=project["version"]),
+        f"{_CHART}/files/envoy.yaml": envoy,
+        f"{_CHART}/templates/_helpers.tpl": _HELPERS,
+        f"{_CHART}/templates/config.yaml": _CONFIG,
+        f"{_CHART}/templates/NOTES.txt": _NOTES,
+        f"{_CHART}/values.yaml": values_file(_defaults(texts), cluster_toml),
+        f"{_CHART}/values.schema.json": schema_file(),
+    }
+    for name, condition in MANIFESTS.items():
+        text = template(texts[name])
+        body = f"{{{{- if {condition} }}}}\n{text}{{{{- end }}}}\n" if condition else text
+        made[f"{_CHART}/templates/{Path(name).name}"] = _MADE % name + body
+    return made
+
+
+def _defaults(texts: dict[str, str]) -> dict[str, str]:
+    """Path to the default that manifests give; all of them the same one."""
+    found: dict[str, str] = {}
+    for name, text in texts.items():
+        for path, default in defaults(text):
+            if found.setdefault(path, default) != default:
+                raise ManifestError(f"{name}: {path} is {default} here and {found[path]} elsewhere")
+    wanted = {path for path, value in VALUES.items() if value.default is None}
+    if found.keys() != wanted:
+        raise ManifestError(f"in manifests or in VALUES alone: {', '.join(sorted(found.keys() ^ wanted))}")
+    return found

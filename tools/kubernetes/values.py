@@ -1,0 +1,176 @@
+"""What a release of the chart can be set to: each value with what it is for and what it may be."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fasttree.command.settings.reading import SECTION_CLASSES
+from services.shared.config.sections import fields_of
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string", "minLength": 1}
+_TEXT_OR_NONE: Schema = {"type": "string"}
+_SWITCH: Schema = {"type": "boolean"}
+_OBJECT: Schema = {"type": "object"}
+_LIST: Schema = {"type": "array"}
+_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+_RESOURCES: Schema = {
+    "type": "object",
+    "properties": {"requests": _OBJECT, "limits": _OBJECT, "claims": _LIST},
+    "additionalProperties": False,
+}
+_QUANTITY: Schema = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"}
+
+
+class Value(NamedTuple):
+    """A value of the chart."""
+
+    about: str
+    schema: Schema
+    #: YAML; None where a line of a manifest has it.
+    default: str | None = None
+
+
+def _whole(least: int, most: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": most}
+
+
+_NODE_SELECTOR = Value("On which machines, by their labels.", _TEXTS)
+_TOLERATIONS = Value("Taints that it bears.", _LIST)
+_CLASS = Value("The volume's StorageClass; empty: the cluster's default.", _TEXT_OR_NONE, '""')
+
+#: Path to the value. `settings` comes beside them: see `settings_schema`.
+VALUES: Mapping[str, Value] = {
+    "image": Value(
+        "Image of coordinator, pusher and tree nodes; by digest (name@sha256:...) where tags may move.", _TEXT
+    ),
+    "imagePullPolicy": Value("When it is pulled.", {"enum": ["Always", "IfNotPresent", "Never"]}),
+    "imagePullSecrets": Value("Secrets of the registry, each {name: ...}.", _LIST),
+    "podSecurityContext": Value(
+        "The pods' own; where a platform gives user ids (OpenShift), leave the ids out.", _OBJECT
+    ),
+    "priorityClass.create": Value("Whether the release makes the class; a cluster has it once.", _SWITCH, "true"),
+    "priorityClass.name": Value("Its name.", _TEXT),
+    "priorityClass.value": Value("How much they matter beside other pods.", _whole(0, 1_000_000_000)),
+    "treenode.replicas": Value(
+        "Nodes, each with the whole tree: two serve and survive, a third is for maintenance.", _whole(1, 64)
+    ),
+    "treenode.resources": Value(
+        "Memory: 600 MiB + 700 bytes a member + settings.treenode.report_copy_bytes_max.", _RESOURCES
+    ),
+    "treenode.storage.size": Value("A node's volume: 5,000 bytes a member.", _QUANTITY),
+    "treenode.storage.className": _CLASS,
+    "treenode.nodeSelector": _NODE_SELECTOR,
+    "treenode.tolerations": _TOLERATIONS,
+    "pusher.resources": Value("Memory: its caches, and 8 MiB a node.", _RESOURCES),
+    "pusher.storage.size": Value(
+        "The log's volume: 300 bytes an update of 30 days, 20 bytes an update for good, 3 import files.", _QUANTITY
+    ),
+    "pusher.storage.className": _CLASS,
+    "pusher.nodeSelector": _NODE_SELECTOR,
+    "pusher.tolerations": _TOLERATIONS,
+    "coordinator.replicas": Value("Coordinators, one of which is active.", _whole(1, 9)),
+    "coordinator.resources": Value("It is small.", _RESOURCES),
+    "coordinator.nodeSelector": _NODE_SELECTOR,
+    "coordinator.tolerations": _TOLERATIONS,
+    "vip.enabled": Value("The VIP by Envoy; without it, reports go by fasttree-rw and fasttree-ro.", _SWITCH, "true"),
+    "vip.replicas": Value("Envoys.", _whole(1, 64)),
+    "vip.threads": Value("Threads of each: one carries some thousand calls a second.", _whole(1, 64)),
+    "vip.image": Value("Image of Envoy.", _TEXT),
+    "vip.resources": Value("About 50 KiB a connection.", _RESOURCES),
+    "vip.service.type": Value("Of the Service fasttree-vip.", {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}),
+    "vip.service.annotations": Value('Such as a cloud\'s "internal".', _TEXTS),
+    "vip.nodeSelector": _NODE_SELECTOR,
+    "vip.tolerations": _TOLERATIONS,
+    "networkPolicy.enabled": Value("Nobody speaks with anybody, but for what is named.", _SWITCH, "true"),
+    "backup.enabled": Value("A backup of the log every night.", _SWITCH, "false"),
+    "backup.schedule": Value("When, as cron has it (UTC).", _TEXT),
+    "backup.kept": Value("Copies that are kept.", _whole(1, 1_000)),
+    "backup.resources": Value("Of a backup's Job.", _RESOURCES),
+    "backup.storage.size": Value("Its volume: one copy more than are kept.", _QUANTITY),
+    "backup.storage.className": _CLASS,
+    "gateway.enabled": Value("A GRPCRoute of the Gateway API, to the VIP.", _SWITCH, "false"),
+    "gateway.parentRefs": Value("Gateways that take it.", {"type": "array", "minItems": 1}),
+    "gateway.hostnames": Value("Names by which clients come.", {"type": "array", "items": _TEXT}),
+    "gateway.namespaceLabels": Value("Labels of the namespace in which the gateway's own pods are.", _TEXTS),
+    "monitoring.enabled": Value("A PodMonitor and the alert rules, for the Prometheus operator.", _SWITCH, "false"),
+    "monitoring.labels": Value("By which your Prometheus picks them.", _TEXTS),
+    "monitoring.namespaceLabels": Value("Labels of the namespace in which Prometheus is.", _TEXTS),
+}
+
+
+def settings_of(cluster_toml: str) -> dict[str, dict[str, Any]]:
+    """The sections of the base's settings file."""
+    return tomllib.loads(cluster_toml)
+
+
+def values_file(given: Mapping[str, str], cluster_toml: str) -> str:
+    """values.yaml. `given`: the defaults that manifests have, by path."""
+    lines = ["# What the release can be set to; values.schema.json has what each of them may be."]
+    open_path: list[str] = []
+    for path, value in VALUES.items():
+        *above, name = path.split(".")
+        shared = next(
+            (n for n, (a, b) in enumerate(zip(open_path, above, strict=False)) if a != b),
+            min(len(open_path), len(above)),
+        )
+        if not above or shared == 0:
+            lines.append("")
+        lines += [f"{'  ' * depth}{above[depth]}:" for depth in range(shared, len(above))]
+        indent = "  " * len(above)
+        default = given[path] if value.default is None else value.default
+        lines += [f"{indent}# {value.about}", f"{indent}{name}: {default}"]
+        open_path = above
+    lines += ["", "# The services' settings, by section: docs/configuration.md has every one.", "settings:"]
+    for section, fields in settings_of(cluster_toml).items():
+        lines += [f"  {section}:", *(f"    {name}: {json.dumps(value)}" for name, value in fields.items())]
+    return "\n".join(lines) + "\n"
+
+
+def schema_file() -> str:
+    """values.schema.json: a value that does not exist, or can't be, is refused before anything is sent."""
+    top = _folder("What a release of the chart can be set to.")
+    for path, value in VALUES.items():
+        *above, name = path.split(".")
+        place = top
+        for each in above:
+            place = place["properties"].setdefault(each, _folder(""))
+        place["properties"][name] = {"description": value.about, **value.schema}
+    top["properties"]["settings"] = settings_schema()
+    top["properties"]["global"] = {"description": "Helm's own.", "type": "object"}
+    return (
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **top}, indent=2, ensure_ascii=False)
+        + "\n"
+    )
+
+
+def settings_schema() -> Schema:
+    """Every setting of every service, with its bounds."""
+    schema = _folder("The services' settings, by section.")
+    for section, cls in SECTION_CLASSES.items():
+        fields = _folder(f"[{section}]")
+        for name, field in fields_of(cls).items():
+            fields["properties"][name] = _for_helm(msgspec.json.schema(field.kind))
+        schema["properties"][section] = fields
+    return schema
+
+
+def _folder(about: str) -> Schema:
+    described: Schema = {"description": about} if about else {}
+    return {**described, "type": "object", "additionalProperties": False, "properties": {}}
+
+
+def _for_helm(schema: Schema) -> Schema:
+    """Helm's patterns are Go's: some of ours are none there, and are left to the services' own check."""
+    changed: Schema = {key: _for_helm(each) if isinstance(each, dict) else each for key, each in schema.items()}
+    pattern: str = changed.pop("pattern", "")
+    if pattern and not re.search(r"\(\?[=!<]|,\d{4,}\}", pattern):
+        changed["pattern"] = pattern.replace(r"\A", "^").replace(r"\Z", "$")
+    return changed
