@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,10 @@ test: $(VENV)/.dev ## Installs, then runs all tests.
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
 	$(BIN)/pytest $(CLUSTER_TESTS)
+
+check-kubernetes: $(VENV)/.dev ## checkov over every manifest of deploy/k8s; installs it the first time.
+	$(BIN)/python -m tests.kubernetes.binaries kubectl >/dev/null
+	$(BIN)/python -m tests.kubernetes.checkov
 
 SEEDS ?= 2000
 

@@ -4,6 +4,8 @@ Made like real ones grow: each newcomer is enrolled by somebody who is there alr
 more (heavy-tailed front lines). The placement tree is binary: a newcomer goes to the end of its sponsor's left or right
 outer leg. Ids are not in the order of the tree. Only `Random.random` is used, whose numbers never change between Python
 versions: the tour in README.md depends on them.
+
+`python -m fasttree.command.local.sample` prints it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import csv
 import datetime
 import io
 import random
+import sys
 
 #: Less than 1,000: an import over so small a tree is never refused for what it removes, so that anyone's own file can
 #: follow the sample without --force.
@@ -134,3 +137,7 @@ def _places(draw: _Drawer, sponsors: list[int]) -> list[tuple[int, str]]:
         taken[place, side] = index
         places.append((place, side))
     return places
+
+
+if __name__ == "__main__":
+    sys.stdout.write(sample_csv())
