@@ -13,6 +13,7 @@ from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
 from services.datatrax.sending import Sender
 from services.datatrax.settings import DataTraxSettings
+from services.datatrax.spool.folder import SpoolFolder
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.background import Background
@@ -35,14 +36,15 @@ class DataTrax:
     """A running service. `start` makes one."""
 
     def __init__(self, cluster: ClusterSettings, settings: DataTraxSettings) -> None:
-        """Raises SettingsError where the layout can't be."""
+        """Raises SettingsError where the layout can't be, OSError where the spool can't be made."""
         self.settings = settings
         self.background = Background()
         self.client = Client(Endpoints(pusher=settings.pusher))
         options = PushOptions(ack_level=_LEVELS[settings.ack], patience_s=settings.patience_s)
         self.sender = Sender(self.client, options, settings.instant.instant_waiting_max)
         self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender)
-        self.metrics = _metrics(self.instant, self.sender)
+        self.spool = SpoolFolder(settings.spool, self.client, options) if settings.spool.spool_folder else None
+        self.metrics = _metrics(self.instant, self.sender, self.spool)
         self.http = OpsPort(
             "datatrax.http_port",
             self.metrics,
@@ -65,6 +67,8 @@ class DataTrax:
             http_port = await service.http.start(settings.listen_host, settings.http_port)
             begun.pop_all()
         service.background.start(service.sender.run(), "sends to the pusher")
+        if service.spool is not None:
+            service.background.start(service.spool.run(), "watches the spool")
         logger.info("sends to %s: lines at %s:%d, HTTP %d", settings.pusher, settings.listen_host, port, http_port)
         return service
 
@@ -83,13 +87,17 @@ class DataTrax:
         return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
 
 
-def _metrics(instant: InstantPort, sender: Sender) -> Metrics:
+def _metrics(instant: InstantPort, sender: Sender, spool: SpoolFolder | None) -> Metrics:
     metrics = Metrics("datatrax", "fasttree_datatrax_")
     metrics.gauge("programs", "Programs that are connected to the instant port.", lambda: instant.connected)
     metrics.counter("lines", "Lines that came there.", lambda: instant.lines)
     metrics.counter("refused_lines", "Those that were no update.", lambda: instant.refused_lines)
     metrics.counter("receipts", "Receipts of the pusher.", lambda: sender.receipts)
     metrics.gauge("pusher_reachable", "0 while there is no way to the pusher.", lambda: not sender.problem)
+    if spool is not None:
+        metrics.counter("spool_files", "Files of the spool that were taken or refused.", lambda: spool.files)
+        metrics.counter("spool_refused_files", "Those of which something was refused.", lambda: spool.refused_files)
+        metrics.counter("spool_updates", "Updates of them that got their receipts.", lambda: spool.updates)
     return metrics
 
 

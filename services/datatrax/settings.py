@@ -28,6 +28,23 @@ class InstantSettings(Settings, frozen=True, kw_only=True):
     instant_idle_s: Seconds = 3_600.0
 
 
+class SpoolSettings(Settings, frozen=True, kw_only=True):
+    """The spool."""
+
+    #: Folder that programs drop files of updates into; empty: none. Taken ones move to `done/` in it, those of which
+    #: something was refused to `refused/`, each with its receipts.
+    spool_folder: OptionalPath = ""
+    #: Folder of the layouts that say the form of records, by the beginning of a file's name; empty: `layouts/` there.
+    layout_folder: OptionalPath = ""
+    #: How often it is looked at, in seconds.
+    spool_poll_s: Seconds = 0.5
+    #: A file without a `.done` marker, and not renamed from an unfinished name, is taken once it has not changed for so
+    #: long, in seconds.
+    spool_stable_s: SecondsFrom0 = 30.0
+    #: A marker counts once it has not changed for so long, in seconds.
+    spool_marker_settle_s: SecondsFrom0 = 1.0
+
+
 class DataTraxSettings(Settings, frozen=True, kw_only=True):
     """What stands beside DataTrax's programs, on their machine."""
 
@@ -39,6 +56,7 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     pusher: OptionalAddress = "127.0.0.1:50300"
 
     instant: InstantSettings = field(default_factory=InstantSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
 
     #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).
     ack: Annotated[str, Meta(pattern=r"\A(?:durable|one|all)\Z", description="durable, one or all")] = "durable"

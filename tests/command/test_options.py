@@ -8,8 +8,8 @@ import click
 import pytest
 
 from fasttree.client import UpdateFormatError
+from fasttree.client.forms.csv_updates import CsvUpdates
 from fasttree.command.local.free_ports import is_address
-from fasttree.command.log.csv_updates import CsvUpdates
 from fasttree.command.main import cli, main
 
 #: Those that ask no cluster, and so have no use for one, nor for how long to wait for it.

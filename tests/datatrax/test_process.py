@@ -11,6 +11,19 @@ from pathlib import Path
 from services.shared.python_process import python_command
 from tests.fakes.pusher import FakePusher
 
+LAYOUT = """
+change = "volume_posted"
+[[fields]]
+name = "update_id"
+picture = "X(8)"
+[[fields]]
+name = "member_id"
+picture = "9(6)"
+[[fields]]
+name = "amount"
+picture = "9(5)V99"
+"""
+
 
 async def started(*settings: str) -> asyncio.subprocess.Process:
     command = python_command("services.datatrax", *(word for setting in settings for word in ("--set", setting)))
@@ -56,3 +69,55 @@ async def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path) -> None:
         assert process.returncode == 1
         assert expected in lines[-1]
         assert "Traceback" not in error.decode()
+
+
+async def test_a_spool_whose_service_is_killed_again_and_again_takes_each_record_once(tmp_path: Path) -> None:
+    """Each time a little later: in the middle of a file, of its receipts, of its way to `done/`."""
+    pusher = FakePusher()
+    await pusher.start()
+    spool = tmp_path / "FT50201"
+    (spool / "layouts").mkdir(parents=True)
+    (spool / "layouts/orders.toml").write_text(LAYOUT)
+    for number in range(40):
+        records = "".join(f"{number:04}{line:04}{'0000070001250'}\n" for line in range(250))
+        (spool / f"orders.{number:02}").write_text(records)
+        (spool / f"orders.{number:02}.done").touch()
+    killed, patience_s = 0, 0.5
+    settings = (
+        f"datatrax.pusher={pusher.address}", "datatrax.instant_port=0", "datatrax.http_port=0",
+        f"datatrax.spool_folder={spool}", "datatrax.spool_poll_s=0.01", "datatrax.spool_marker_settle_s=0.01",
+    )  # fmt: skip
+    while True:
+        process = await started(*settings)
+        assert process.stderr is not None
+        async with asyncio.timeout(120):
+            while b"lines at" not in await process.stderr.readline():
+                pass
+        done = len(list((spool / "done").glob("orders.??")))
+        await asyncio.sleep(patience_s)
+        process.kill()
+        await process.communicate()
+        killed += 1
+        if len(list((spool / "done").glob("orders.??"))) == 40:
+            break
+        if len(list((spool / "done").glob("orders.??"))) == done:
+            patience_s *= 1.5  # a machine that is busy
+    ids = [update.update_id for update in pusher.updates]
+    assert ids == [f"{number:04}{line:04}" for number in range(40) for line in range(250)]
+    for number in range(40):
+        receipts = (spool / f"done/orders.{number:02}.receipts").read_text().splitlines()
+        assert [line[10:12] for line in receipts] == ["00"] * 250
+    assert killed > 1
+    assert {each.name for each in spool.iterdir()} <= {"done", "refused", "layouts"}
+    await pusher.stop()
+
+
+async def test_a_spool_that_can_not_be_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    process = await started(f"datatrax.spool_folder={tmp_path / 'file'}", "datatrax.instant_port=0")
+    _, error = await process.communicate()
+    assert process.returncode == 1
+    assert (
+        "is a file where a folder should be" in error.decode().splitlines()[-1] or "Not a directory" in error.decode()
+    )
+    assert "Traceback" not in error.decode()

@@ -76,7 +76,7 @@ ROOMS = (
     Room(("services/pusher/lineage/lineage",), ("tests/scenarios/lineage",)),
     Room(("services/pusher/comparison/comparison",), ("tests/scenarios/comparison",)),
     Room(("services/pusher/skips/decision",), ("tests/pusher/skips/test_decision.py",)),
-    Room(("services/pusher/imports/uploads/arrivals",), ("tests/pusher/imports/test_arrivals.py",)),
+    Room(("services/shared/files/arrivals",), ("tests/shared/files/test_arrivals.py",)),
     Room(
         (
             "services/shared/rules/changes",

@@ -65,6 +65,30 @@ class RecordForm:
         return self._form.update_of([*named, (UPDATE_ID, update_id)])
 
 
+class Records:
+    """A source of one layout's records, one after another: the pieces that updates are made of."""
+
+    def __init__(self, form: RecordForm, name: str) -> None:
+        """`name`: of the source; with its number, a record that names no id is known by it."""
+        self._form, self._name, self._number = form, name, 0
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    @property
+    def record_bytes(self) -> int:
+        layout = self._form.layout
+        return 0 if layout.has_lines else layout.record_bytes
+
+    def update_of(self, piece: bytes) -> types_pb2.Update | None:
+        self._number += 1
+        return self._form.update_of(piece, f"{self._name}:{self._number}")
+
+    def end(self) -> None:
+        """A source may end behind any record."""
+
+
 def read_layout(path: Path) -> Layout:
     """Reads a layout file. Raises LayoutError; OSError, which says in a few words why it can't be read."""
     return layout_of(read_text_file(path, LAYOUT_BYTES_MAX).encode())

@@ -238,7 +238,7 @@ async def test_whatever_lies_in_the_folder_every_good_file_is_taken(tmp_path: Pa
 
 async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_in_the_end(tmp_path: Path) -> None:
     imports = Imports()
-    folder = UploadFolder(tmp_path, imports, imports, Background(), poll_s=0.01, stable_s=0.1, marker_settle_s=0.0)  # type: ignore[arg-type]
+    folder = UploadFolder(tmp_path, imports, imports, Background(), poll_s=0.01, stable_s=0.8, marker_settle_s=0.0)  # type: ignore[arg-type]
     (tmp_path / NAME).write_bytes(FILE[:-1])
     (tmp_path / "whole.csv").write_bytes(FILE)
     await run_until(folder, lambda: (tmp_path / "done" / "whole.csv.result.txt").exists())

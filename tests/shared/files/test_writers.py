@@ -18,6 +18,7 @@ _SAMPLES = "short files in a folder that goes with the process"
 _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a disk"
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
+_RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
@@ -43,6 +44,8 @@ LISTED = {
     "services/treenode/replication/applying_mark.py:truncate": "as above: with the power gone nobody died of an update",
     "services/treenode/imports/reading/table_memory.py:ftruncate": _MEMORY,
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
+    "services/datatrax/spool/folder.py:open": _RECEIPTS,
+    "services/datatrax/spool/folder.py:fsync": _RECEIPTS,
     "services/shared/serving/calls.py:open": "no file: how many calls are under way",
     "services/shared/serving/connections.py:open": "no file: how many connections there are",
     "services/shared/serving/http2/server.py:open": "as above",

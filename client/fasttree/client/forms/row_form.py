@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from fasttree.client.errors import UpdateFormatError
+from fasttree.client.forms.amounts import to_hundredths
 from fasttree.client.forms.json_form import WRITTEN_AS
 from fasttree.client.forms.update_json import update_from_json
 from fasttree.v1 import types_pb2
@@ -20,6 +21,8 @@ from fasttree.v1 import types_pb2
 UPDATE_ID = "update_id"
 #: How a row names a further column of a member.
 _FURTHER = "columns."
+_ORDER = "volume_posted"
+_ORDER_TEXTS = {"member_id", "volume_type", "period"}
 _TRUTHS = {"true": True, "false": False}
 
 
@@ -54,6 +57,9 @@ class RowForm:
 
         Raises UpdateFormatError.
         """
+        texts = [*texts]
+        if self.change == _ORDER and (order := _order_of(texts)) is not None:
+            return order
         content: dict[str, Any] = {}
         change: dict[str, Any] = {}
         for name, text in texts:
@@ -68,6 +74,19 @@ class RowForm:
                 is_truth = field is not None and field.cpp_type == FieldDescriptor.CPPTYPE_BOOL
                 change[name] = _TRUTHS.get(text.lower(), text) if is_truth else text
         return update_from_json(json.dumps(content | {self.change: change}))
+
+
+def _order_of(texts: list[tuple[str, str]]) -> types_pb2.Update | None:
+    """An order, of which a file has millions, as the rules of JSON lines make it; None where it takes those to tell."""
+    fields = {name: text for name, text in texts if text}
+    update_id, amount = fields.pop(UPDATE_ID, ""), fields.pop("amount", "")
+    if not update_id or not amount or not fields.keys() <= _ORDER_TEXTS:
+        return None
+    try:
+        posted = types_pb2.VolumePosted(amount_hundredths=to_hundredths(amount), **fields)
+        return types_pb2.Update(update_id=update_id, volume_posted=posted)
+    except (UpdateFormatError, ValueError):
+        return None
 
 
 def _shown(name: str) -> str:

@@ -16,10 +16,10 @@ import click
 
 from fasttree.client import PushOptions, UpdateFormatError
 from fasttree.client.counts import counted
+from fasttree.client.forms.csv_updates import CsvUpdates
+from fasttree.client.forms.pieces import JsonLines, Pieces
 from fasttree.client.forms.receipt_json import OUTCOMES, receipt_json
 from fasttree.client.forms.update_json import CHANGES
-from fasttree.command.log.csv_updates import CsvUpdates
-from fasttree.command.log.pieces import JsonLines, Pieces
 from fasttree.command.output import Progress, print_json_line
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -87,9 +87,9 @@ def push(
     if as_csv:
         pieces = CsvUpdates(change or "volume_posted", "\t" if separator == "tab" else separator or ",")
     elif layout:
-        from fasttree.command.log.record_updates import RecordUpdates
+        from fasttree.command.log.record_updates import record_updates
 
-        pieces = RecordUpdates(layout, source)
+        pieces = record_updates(layout, source)
     lines, count = Lines(source, pieces), Count()
     try:
         run(_push(session, lines, count, PushOptions(ack_level=_LEVELS[ack])))

@@ -29,10 +29,10 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
-from services.pusher.imports.uploads.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.pusher.imports.uploads.markers import POSITION_MAX, MarkerError, read_marker
 from services.pusher.imports.uploads.whole import ends_within_a_line
 from services.shared.domain.sentences import counted, plain, system_words
+from services.shared.files.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.shared.files.checksums import file_sha256
 from services.shared.files.durable import (
     PART,
@@ -43,6 +43,7 @@ from services.shared.files.durable import (
     write_durably,
 )
 from services.shared.files.names import file_name_problem, fit_file_name
+from services.shared.files.watched_folder import entries_of, free_name, look_of
 from services.shared.serving.background import Background
 from services.shared.serving.errors import ResourceExhaustedError
 
@@ -52,8 +53,6 @@ _RESULT = ".result.txt"
 _TAKING = ".taking-"
 _AT_END = "end-"
 _CLAIMED = re.compile(re.escape(_TAKING) + rf"({_AT_END})?([0-9]{{1,19}})-(.+)", re.DOTALL)
-#: What a name has before it where the first of that name lies there already. Never twice: names have a longest length.
-_TIME = re.compile(r"^[0-9]{19}-")
 _TAKEN = "taken as import {import_id}\n"
 _TAKEN_RESULT = re.compile(rb"taken as import ([0-9]{1,19})\n(?:remark: [^\n]*\n)?")
 _TAKEN_BYTES_MAX = 4_096
@@ -128,7 +127,7 @@ class UploadFolder:
 
     def _claim_due(self) -> list[Path]:
         """Claims what is whole, refuses what is unfit; returns all that is to be taken."""
-        found = self._arrivals.look(self._entries(), time.monotonic())
+        found = self._arrivals.look(entries_of(self._folder), time.monotonic())
         here = {each.name for each in found}
         self._said = {name: line for name, line in self._said.items() if name in here or (self._folder / name).exists()}
         for each in found:
@@ -142,22 +141,6 @@ class UploadFolder:
                     self._arrivals.try_again(each.name)
         return self._claimed()
 
-    def _entries(self) -> list[Entry]:
-        entries = []
-        with os.scandir(self._folder) as found:
-            for each in found:
-                try:
-                    state = each.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                kind = EntryKind.OTHER
-                if each.is_dir(follow_symlinks=False):
-                    kind = EntryKind.FOLDER
-                elif each.is_file(follow_symlinks=False):
-                    kind = EntryKind.FILE
-                entries.append(Entry(each.name, kind, _look(state)))
-        return entries
-
     def _claim(self, due: Due) -> None:
         """Gives a file the name that it has while it is being taken, with its position in it."""
         file = self._folder / due.name
@@ -169,7 +152,7 @@ class UploadFolder:
                     position = read_marker(marker)
                 except MarkerError as error:
                     problem = str(error)
-                is_settled = _look(marker.lstat()) == due.marker.look
+                is_settled = look_of(marker.lstat()) == due.marker.look
             except FileNotFoundError:
                 is_settled = False
             if not is_settled:  # taken back meanwhile, or being written: then it may be read in part
@@ -198,7 +181,7 @@ class UploadFolder:
             return
         path = self._folder / marker.name
         with contextlib.suppress(FileNotFoundError):
-            if _look(path.lstat()) == marker.look:
+            if look_of(path.lstat()) == marker.look:
                 remove_durably(path)
 
     def _remove_old_marker(self, claimed: Path) -> None:
@@ -281,9 +264,7 @@ class UploadFolder:
         return self._move(claimed, place, _position_and_name(claimed)[1], text)
 
     def _move(self, file: Path, place: str, name: str, text: str) -> Path:
-        target = self._folder / place / name
-        if os.path.lexists(target):
-            target = target.with_name(f"{time.time_ns()}-{_TIME.sub('', name, count=1)}")
+        target = free_name(self._folder / place / name)
         result = target.with_name(target.name + _RESULT)
         write_durably(result, text.encode(errors="replace"))
         replace_durably(file, target)
@@ -332,10 +313,6 @@ class UploadFolder:
             return
         self._move(file, "refused", file.name, text)
         remove_durably(result)
-
-
-def _look(state: os.stat_result) -> tuple[int, ...]:
-    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _position_and_name(claimed: Path) -> tuple[int, str]:

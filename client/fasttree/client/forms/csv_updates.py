@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
-from fasttree.client import UpdateFormatError
+from fasttree.client.errors import UpdateFormatError
 from fasttree.client.forms.row_form import UPDATE_ID, RowForm
 from fasttree.v1 import types_pb2
 

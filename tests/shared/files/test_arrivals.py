@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.pusher.imports.uploads.arrivals import (
+from services.shared.files.arrivals import (
     MARKER_NOT_REGULAR,
     NOT_REGULAR,
     Arrivals,
@@ -104,3 +104,12 @@ def test_a_marker_is_of_the_file_that_it_names_and_of_no_other() -> None:
     things = [entry("a.csv"), entry("a.csv.done"), entry("b.csv")]
     core.look(things, 0.0)
     assert core.look(things, 1.0) == [Due("a.csv", things[1], 1.0)]
+
+
+def test_what_had_an_unfinished_name_is_whole_with_its_own() -> None:
+    core = arrivals()
+    assert core.look([Entry("a.csv.tmp", EntryKind.FILE, (5, 10, 1))], 0.0) == []
+    assert core.look([Entry("a.csv", EntryKind.FILE, (5, 10, 1))], 0.5) == [Due("a.csv", still_s=0.0)]
+    assert core.look([Entry("a.csv", EntryKind.FILE, (5, 10, 1))], 0.6) == []
+    # Another file of that name, and one whose unfinished name was never seen, wait as ever.
+    assert core.look([Entry("a.csv", EntryKind.FILE, (6, 10, 1)), Entry("b.csv", EntryKind.FILE, (7, 1, 1))], 1.0) == []

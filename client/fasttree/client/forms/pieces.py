@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from fasttree.client import update_from_json
+from fasttree.client.forms.update_json import update_from_json
 from fasttree.v1 import types_pb2
 
 

@@ -1,8 +1,8 @@
-"""Which of the things in the upload folder are due, without any I/O.
+"""Which of the things in a watched folder are due, without any I/O.
 
 The rules:
 
-1. Only regular files are files: a link could lead to whatever the pusher may read, a pipe could hold it up for ever.
+1. Only regular files are files: a link could lead to whatever the service may read, a pipe could hold it up for ever.
    Those are refused unread. Folders are none of its business.
 2. A file is being written while its name begins with a dot, or ends as copying programs let it end (`.filepart`,
    `.part`, ...). It is passed over.
@@ -11,7 +11,8 @@ The rules:
    updates that are lost.
 4. A file without one is due once it has not changed for `stable_s`. What a file is as of, its name can't say: it is
    taken as of the log's end.
-5. Of what is refused or due, each is told once; it is told again when it has become another file.
+5. A file that stood there under an unfinished name at the look before is whole once it has got its own: due at once.
+6. Of what is refused or due, each is told once; it is told again when it has become another file.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class EntryKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A name in the folder. `look`: whatever changes when the thing behind the name does."""
+    """A name in the folder. `look`: whatever changes when the thing behind the name does; its inode first."""
 
     name: str
     kind: EntryKind
@@ -71,6 +72,8 @@ class _Seen:
     look: tuple[int, ...]
     since_s: float
     told: bool = False
+    #: It had an unfinished name before this one.
+    is_renamed: bool = False
 
 
 @dataclass(slots=True)
@@ -80,15 +83,24 @@ class Arrivals:
     stable_s: float
     marker_settle_s: float
     _seen: dict[str, _Seen] = field(default_factory=dict)
+    #: Inodes of what is being written, at the last look.
+    _unfinished: set[int] = field(default_factory=set)
 
     def look(self, entries: Iterable[Entry], now_s: float) -> list[Due | Unfit]:
         """What is to be done now, by name."""
+        unfinished, self._unfinished = self._unfinished, set()
         here = {entry.name: entry for entry in entries if entry.kind is not EntryKind.FOLDER or _is_marker(entry.name)}
         self._seen = {name: self._still(entry, now_s) for name, entry in here.items()}
         markers = {name[: -len(MARKER)]: name for name in sorted(here) if _is_marker(name)}
         found = []
         for name in sorted(here):
-            verdict = None if _passed_over(name) else self._verdict(here[name], here.get(markers.get(name, "")), now_s)
+            entry = here[name]
+            if is_passed_over := _passed_over(name):
+                if not _is_marker(name):
+                    self._unfinished.add(entry.look[0])
+            elif entry.look[0] in unfinished:
+                self._seen[name].is_renamed = True
+            verdict = None if is_passed_over else self._verdict(entry, here.get(markers.get(name, "")), now_s)
             if verdict is not None and not self._seen[name].told:
                 self._seen[name].told = True
                 found.append(verdict)
@@ -114,7 +126,8 @@ class Arrivals:
                 return Unfit(entry.name, MARKER_NOT_REGULAR.format(marker=marker.name), marker)
             settled = now_s - self._seen[marker.name].since_s >= self.marker_settle_s
             return Due(entry.name, marker, still_s) if settled else None
-        return Due(entry.name, still_s=still_s) if still_s >= self.stable_s else None
+        is_due = still_s >= self.stable_s or self._seen[entry.name].is_renamed
+        return Due(entry.name, still_s=still_s) if is_due else None
 
 
 def _is_marker(name: str) -> bool:
