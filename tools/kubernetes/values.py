@@ -63,7 +63,7 @@ VALUES: Mapping[str, Value] = {
         "Nodes, each with the whole tree: two serve and survive, a third is for maintenance.", _whole(1, 64)
     ),
     "treenode.resources": Value(
-        "Memory: 600 MiB + 700 bytes a member + settings.treenode.report_copy_bytes_max.", _RESOURCES
+        "Memory: 400 MiB + 600 bytes a member + settings.treenode.report_copy_bytes_max.", _RESOURCES
     ),
     "treenode.storage.size": Value("A node's volume: 5,000 bytes a member.", _QUANTITY),
     "treenode.storage.className": _CLASS,
