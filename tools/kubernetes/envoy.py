@@ -46,6 +46,10 @@ _LISTENERS = """\
               - name: envoy.filters.http.router
                 typed_config:
                   "@type": {_FILTERS}.http.router.v3.Router""".replace("{_FILTERS}", _FILTERS)
+_BY_DNS = (
+    "cluster_type: {name: envoy.cluster.dns, typed_config: "
+    '{"@type": type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster, dns_refresh_rate: 1s}}'
+)
 _CLUSTERS = f"""\
 - name: admin
   connect_timeout: 0.25s
@@ -62,5 +66,5 @@ def envoy_file() -> str:
     text = replace_block(text, "more clusters", _CLUSTERS.splitlines())
     for cluster in ENVOY_CLUSTERS:
         # A pod that comes back with another address is known within a second.
-        text = replace_marked(text, f"type of {cluster}", "dns_refresh_rate: 1s\n      type: STRICT_DNS")
+        text = replace_marked(text, f"type of {cluster}", _BY_DNS)
     return _HEAD + text
