@@ -11,6 +11,7 @@ from fasttree.v1 import pusher_pb2
 from services.datatrax.instant.port import InstantPort
 from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
+from services.datatrax.progress import ProgressFiles
 from services.datatrax.sending import Sender
 from services.datatrax.settings import DataTraxSettings
 from services.datatrax.spool.folder import SpoolFolder
@@ -39,11 +40,12 @@ class DataTrax:
         """Raises SettingsError where the layout can't be, OSError where the spool can't be made."""
         self.settings = settings
         self.background = Background()
-        self.client = Client(Endpoints(pusher=settings.pusher))
+        self.client = Client(Endpoints(pusher=settings.pusher, coordinator=cluster.coordinator))
         options = PushOptions(ack_level=_LEVELS[settings.ack], patience_s=settings.patience_s)
         self.sender = Sender(self.client, options, settings.instant.instant_waiting_max)
         self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender)
         self.spool = SpoolFolder(settings.spool, self.client, options) if settings.spool.spool_folder else None
+        self.progress = _progress(cluster, settings, self.client)
         self.metrics = _metrics(self.instant, self.sender, self.spool)
         self.http = OpsPort(
             "datatrax.http_port",
@@ -67,6 +69,8 @@ class DataTrax:
             http_port = await service.http.start(settings.listen_host, settings.http_port)
             begun.pop_all()
         service.background.start(service.sender.run(), "sends to the pusher")
+        if service.progress is not None:
+            service.background.start(service.progress.run(), "writes the nodes' progress")
         if service.spool is not None:
             service.background.start(service.spool.run(), "watches the spool")
         logger.info("sends to %s: lines at %s:%d, HTTP %d", settings.pusher, settings.listen_host, port, http_port)
@@ -85,6 +89,14 @@ class DataTrax:
     def _is_ready(self) -> Verdict:
         problem = "ending" if self._stopping else self.sender.problem
         return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
+
+
+def _progress(cluster: ClusterSettings, settings: DataTraxSettings, client: Client) -> ProgressFiles | None:
+    if not settings.progress_folder:
+        return None
+    if not cluster.coordinator:
+        raise SettingsError("datatrax.progress_folder: cluster.coordinator is empty, and knows what nodes do: name it")
+    return ProgressFiles(Path(settings.progress_folder).absolute(), settings.instant.instant_port, client)
 
 
 def _metrics(instant: InstantPort, sender: Sender, spool: SpoolFolder | None) -> Metrics:

@@ -58,6 +58,9 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     instant: InstantSettings = field(default_factory=InstantSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
 
+    #: Folder of a file for each node, `NODE.PORT` with instant_port, touched whenever the node took something (by
+    #: cluster.coordinator); empty: none.
+    progress_folder: OptionalPath = ""
     #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).
     ack: Annotated[str, Meta(pattern=r"\A(?:durable|one|all)\Z", description="durable, one or all")] = "durable"
     #: How long the pusher may be away before those who wait are told to push again, in seconds.

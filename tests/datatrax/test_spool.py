@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from fasttree.client import Client, Endpoints
+from fasttree.v1 import coordinator_pb2
 from services.datatrax.app import DataTrax
+from services.datatrax.progress import ProgressFiles
 from services.datatrax.settings import DataTraxSettings
+from services.shared.config.load import SettingsError
 from services.shared.config.sections import ClusterSettings
+from tests.fakes.coordinator import FakeCoordinator
 from tests.fakes.pusher import FakePusher
 from tests.waiting import until
 
@@ -241,3 +246,35 @@ async def test_a_file_of_refusals_alone_is_told_in_bounds(spool: Spool) -> None:
     reasons = spool.reasons("a.jsonl").splitlines()
     assert len(reasons) == 10_002
     assert reasons[-2] == "and 20000 more; the receipts have all of them"
+
+
+async def test_the_nodes_progress_is_told_by_files(tmp_path: Path) -> None:
+    coordinator = FakeCoordinator()
+    await coordinator.start()
+    coordinator.add_node("ftsp01", coordinator_pb2.NODE_STATE_PRIMARY, import_id=4, position=17)
+    coordinator.add_node("ftsp02", coordinator_pb2.NODE_STATE_CATCHING_UP)
+    settings = DataTraxSettings.of(
+        instant_port=50_201, http_port=0, pusher="127.0.0.1:1", progress_folder=str(tmp_path / "fasttree")
+    )
+    client = Client(Endpoints(coordinator=coordinator.address))
+    files = ProgressFiles(Path(settings.progress_folder), settings.instant.instant_port, client)
+    running = asyncio.create_task(files.run())
+    first, second = tmp_path / "fasttree/ftsp01.50201", tmp_path / "fasttree/ftsp02.50201"
+    await until(lambda: first.exists() and second.exists(), "both files")
+    assert first.read_text() == "ftsp01: primary, import 4, position 17\n"
+    assert second.read_text() == "ftsp02: catching up, import 0, position 0\n"
+    before = first.stat().st_mtime_ns, second.stat().st_mtime_ns
+    coordinator.cluster.nodes[0].status.position = 18
+    await until(lambda: "position 18" in first.read_text(), "the change")
+    assert first.stat().st_mtime_ns > before[0]
+    assert second.stat().st_mtime_ns == before[1], "took nothing"
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await client.close()
+    await coordinator.stop()
+
+
+def test_progress_needs_a_coordinator(tmp_path: Path) -> None:
+    settings = DataTraxSettings.of(progress_folder=str(tmp_path / "fasttree"))
+    with pytest.raises(SettingsError, match=r"cluster\.coordinator is empty"):
+        DataTrax(ClusterSettings(), settings)

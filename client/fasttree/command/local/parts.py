@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.local.cluster_folder import ClusterFolder
@@ -14,10 +15,27 @@ from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
 from fasttree.command.processes import process_environment, python_command
 from fasttree.command.session import CommandError
+from services.shared.files.durable import make_folder, write_durably
 
 COORDINATOR = "coordinator"
 PUSHER = "pusher"
 VIP = "vip"
+DATATRAX = "datatrax"
+
+
+class DataTraxPlace(NamedTuple):
+    """Where a company's programs find what they know: as /datatrax/fasttree was in 2016."""
+
+    folder: Path
+    port: int
+
+    @property
+    def spool(self) -> Path:
+        return self.folder / f"FT{self.port}"
+
+    @property
+    def hosts(self) -> Path:
+        return self.folder / f"hosts.{self.port}"
 
 
 #: (who, whom, host:port) -> the host:port at which the one reaches the other: a test may put a link between them.
@@ -51,6 +69,7 @@ class ClusterPlan:
         assignments: tuple[str, ...],
         vip_threads: int = 1,
         route: Route = _straight,
+        datatrax: DataTraxPlace | None = None,
     ) -> None:
         self._home = home
         self._route = route
@@ -58,10 +77,13 @@ class ClusterPlan:
         self._vip_port = vip_port
         self._assignments = assignments
         self._vip_threads = vip_threads
+        self.datatrax = datatrax
         # What was given out already may not be listened on yet.
-        ports = (port for port in free_ports(host, 5) if port != vip_port)
+        given = {vip_port, datatrax.port} if datatrax else {vip_port}
+        ports = (port for port in free_ports(host, 7) if port not in given)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
+        self._datatrax_http_port = next(ports)
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
         #: What a start waits for now.
@@ -72,7 +94,7 @@ class ClusterPlan:
         known = {node.name: node for node in self._nodes}
         new = [name for name in names if name not in known]
         taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
-        taken.add(self._vip_port)
+        taken |= {self._vip_port, self._datatrax_http_port} | ({self.datatrax.port} if self.datatrax else set())
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
         known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
@@ -98,6 +120,9 @@ class ClusterPlan:
             instant = self._route(PUSHER, node.name, self._at(node.instant_port))
             lines.append(f"{self._host} {node.report_port} {instant.rpartition(':')[2]}")
         self._home.write_hosts(lines)
+        if self.datatrax is not None:
+            make_folder(self.datatrax.folder)
+            write_durably(self.datatrax.hosts, "".join(f"{line}\n" for line in lines).encode())
         self._home.write_envoy(*self._envoy_configuration())
 
     def children(self) -> Iterator[Child]:
@@ -132,6 +157,17 @@ class ClusterPlan:
             f"pusher.state_folder={self._home.state(PUSHER)}",
             f"pusher.upload_folder={self._home.upload}",
         )
+        if self.datatrax is not None:
+            yield self._service(
+                DATATRAX,
+                "services.datatrax",
+                f"datatrax.listen_host={self._host}",
+                f"datatrax.pusher={self._at(self._pusher_port)}",
+                f"datatrax.instant_port={self.datatrax.port}",
+                f"datatrax.http_port={self._datatrax_http_port}",
+                f"datatrax.spool_folder={self.datatrax.spool}",
+                f"datatrax.progress_folder={self.datatrax.folder}",
+            )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
@@ -169,9 +205,18 @@ class ClusterPlan:
                 )
                 for node in self._nodes
             ),
-            http={COORDINATOR: self._at(self._coordinator_http_port), PUSHER: self._at(self._pusher_http_port)},
-            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP)}},
+            http=self._http(),
+            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP, *self._beside)}},
         )
+
+    @property
+    def _beside(self) -> tuple[str, ...]:
+        return (DATATRAX,) if self.datatrax is not None else ()
+
+    def _http(self) -> dict[str, str]:
+        ports = {COORDINATOR: self._coordinator_http_port, PUSHER: self._pusher_http_port}
+        ports |= dict.fromkeys(self._beside, self._datatrax_http_port)
+        return {part: self._at(port) for part, port in ports.items()}
 
     def _envoy_configuration(self) -> tuple[str, dict[Path, str]]:
         """The VIP's configuration, and the files of its nodes."""

@@ -21,7 +21,7 @@ from fasttree.client.calls.channels import Channels
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import COORDINATOR, PUSHER, VIP, ClusterPlan
+from fasttree.command.local.parts import COORDINATOR, DATATRAX, PUSHER, VIP, ClusterPlan, DataTraxPlace
 from fasttree.command.local.supervisor import Supervisor, die_with_parent
 from fasttree.command.processes import inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
@@ -61,6 +61,19 @@ _LOG_LINES_SHOWN = 5
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
 @click.option("--sample", is_flag=True, help="At the first start, import a sample tree of 800 members.")
+@click.option(
+    "--datatrax",
+    "datatrax_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder as /datatrax/fasttree was in 2016: spool, host file, nodes' progress; with the local instant port.",
+)
+@click.option(
+    "--datatrax-port",
+    type=WholeRange(1, 65535),
+    default=50201,
+    show_default=True,
+    help="With --datatrax: the local instant port.",
+)
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
 @click.option(
@@ -80,6 +93,8 @@ def up(
     vip_threads: int,
     host: str,
     sample: bool,
+    datatrax_folder: Path | None,
+    datatrax_port: int,
     no_restart: bool,
     assignments: tuple[str, ...],
     start_timeout: float,
@@ -90,15 +105,19 @@ def up(
     """
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
+    datatrax = DataTraxPlace(datatrax_folder.absolute(), datatrax_port) if datatrax_folder else None
     if not folder.exists():  # what can't start leaves nothing behind
         _check_free(host, vip_port)
+        _check_datatrax(host, datatrax)
     home.take()
     _check_free(host, vip_port)
+    _check_datatrax(host, datatrax)
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
     plan = ClusterPlan(
-        home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads
-    )
+        home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
+        datatrax=datatrax,
+    )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
 
@@ -111,6 +130,11 @@ def _check_free(host: str, vip_port: int) -> None:
             f' (with make: make demo DEMO_FLAGS="--vip-port {vip_port + 1}")' if "MAKELEVEL" in os.environ else ""
         )
         raise CommandError(f"port {vip_port} on {host} is in use; give another one with --vip-port{with_make}")
+
+
+def _check_datatrax(host: str, datatrax: DataTraxPlace | None) -> None:
+    if datatrax is not None and not is_free(host, datatrax.port):
+        raise CommandError(f"port {datatrax.port} on {host} is in use; give another one with --datatrax-port")
 
 
 def _program(endpoints: Path) -> str:
@@ -171,7 +195,7 @@ class LocalCluster:
             self._home.forget_endpoints()
             # What gives work ends before what does it; the VIP stays until the last report is answered.
             nodes = list(self._plan.node_names)
-            await self._supervisor.stop([[PUSHER], [*nodes, COORDINATOR], [VIP]])
+            await self._supervisor.stop([[DATATRAX], [PUSHER], [*nodes, COORDINATOR], [VIP]])
 
     async def _run(self, start_timeout_s: float) -> None:
         """Starts everything; then nodes come and go as the file in the folder says."""
@@ -239,6 +263,9 @@ class LocalCluster:
         if self._as_json:
             click.echo(json.dumps(asdict(endpoints)))
         else:
+            if (datatrax := self._plan.datatrax) is not None:
+                host = self._plan.vip_place[0]
+                self._say(f"lines of updates at {host}:{datatrax.port}, files of updates into {datatrax.spool}")
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
                 self._say(try_next(self._home.endpoints))
