@@ -47,6 +47,7 @@ from services.treenode.replication.relayout import Relayout
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
 from services.treenode.reports.limits import REQUEST_BYTES_MAX
+from services.treenode.reports.serving import GET_MEMBER
 from services.treenode.service import TreeNodeServicer
 from services.treenode.settings import TreeNodeSettings, check_lease, with_names
 from services.treenode.snapshots.early_read import EarlyRead
@@ -204,6 +205,7 @@ class TreeNode:
             setting="treenode.report_port",
             message_bytes_max=REQUEST_BYTES_MAX,
             age_s_max=settings.report_connection_age_s_max,
+            at_once={GET_MEMBER: self.reports.member_at_once},
         )
         servicer = TreeNodeServicer(
             self.runner, self.streams, self.loader, self.store, self.writer, self.periods, self.address

@@ -208,6 +208,10 @@ class Counting(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self.peers.add(context.peer())
         return coordinator_pb2.PauseResponse()
 
+    async def Switchover(self, request, context):
+        self.peers.add(context.peer())
+        return coordinator_pb2.SwitchoverResponse()
+
     async def WatchCluster(self, request, context):
         for _ in range(10):
             yield coordinator_pb2.WatchClusterResponse()
@@ -237,6 +241,53 @@ async def test_an_aged_connection_ends_and_no_call_or_stream_with_it(serving: Se
 
 def test_an_age_of_0_is_no_age() -> None:
     assert not [name for name, _ in server_options(1, 0) if "_age_" in name]
+
+
+async def test_what_can_be_answered_at_once_is_and_the_handler_has_the_rest(serving: ServingSettings) -> None:
+    """By either server; only ours asks first."""
+    counting, asked = Counting(), []
+    known = coordinator_pb2.SwitchoverRequest(to_node="known").SerializeToString()
+
+    def at_once(request: bytes) -> bytes | None:
+        asked.append(request)
+        if request == coordinator_pb2.SwitchoverRequest(to_node="a fault").SerializeToString():
+            raise KeyError("a fault")
+        return coordinator_pb2.SwitchoverResponse().SerializeToString() if request == known else None
+
+    add = coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server
+    full = msgspec.structs.replace(serving, calls_max=1)
+    server = GrpcServer("127.0.0.1:0", [(add, counting)], [], full, at_once={f"/{SERVICE}/Switchover": at_once})
+    await server.start()
+    try:
+        async with open_channel(f"127.0.0.1:{server.port}") as channel:
+            stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
+            answered = {}
+            for to_node in ("known", "unknown", "a fault"):
+                counting.peers.clear()
+                request = coordinator_pb2.SwitchoverRequest(to_node=to_node)
+                assert await stub.Switchover(request, timeout=60) == coordinator_pb2.SwitchoverResponse()
+                assert await stub.Switchover(request, timeout=60, compression=grpc.Compression.Gzip) is not None
+                answered[to_node] = not counting.peers
+            ours = serving.server == "nghttp2"
+            assert answered == {"known": ours, "unknown": False, "a fault": False}
+            assert len(asked) == (6 if ours else 0)
+            assert sum(server.calls.ended["Switchover", "OK"].counts) == 6
+            assert server.calls.open["Switchover"] == 0
+            watch = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
+            await watch.read()
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await stub.Switchover(coordinator_pb2.SwitchoverRequest(to_node="known"))
+            assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            watch.cancel()
+    finally:
+        await server.stop(0)
+
+
+async def test_the_health_of_a_name_that_nobody_set_is_not_found(server: GrpcServer) -> None:
+    async with open_channel(f"127.0.0.1:{server.port}") as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="n9"))
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
 _WITHOUT_NGH2 = """

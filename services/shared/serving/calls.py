@@ -45,8 +45,12 @@ class Calls:
 
     def end(self, call: str, code: str, begun: float) -> None:
         """Notes that it is over, with the name of its status."""
-        took_s = time.perf_counter() - begun
         self.open[call] -= 1
+        self.note(call, code, begun)
+
+    def note(self, call: str, code: str, begun: float) -> None:
+        """The same of a call that was never under way: it was answered as it came."""
+        took_s = time.perf_counter() - begun
         times = self.ended.get((call, code))
         if times is None:
             times = self.ended[call, code] = Times()

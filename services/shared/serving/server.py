@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
@@ -17,6 +18,7 @@ from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
+from services.shared.serving.health import CHECK, HEALTH, Health
 from services.shared.serving.settings import ServingSettings
 from services.shared.serving.symbols import Symbols
 
@@ -38,6 +40,9 @@ logger = logging.getLogger(__name__)
 EVERY_ADDRESS = ("0.0.0.0", "::", "[::]")
 
 AddServicer = Callable[[Any, Any], None]
+#: Answers a unary call's request, both as bytes, without its handler; None, or any exception, where the handler is to
+#: do it. It must not wait, and only reads.
+AtOnce = Callable[[bytes], bytes | None]
 
 #: When a call that was refused for the number of others may do better.
 _RETRY_AFTER_S = 1.0
@@ -54,6 +59,7 @@ class GrpcServer:
         setting: What sets the port, such as "pusher.port".
         message_bytes_max: Of a request.
         age_s_max: Each connection is asked to end after about this time; 0 for never.
+        at_once: By a call's path: what is asked before its handler, by a server that can.
     """
 
     def __init__(
@@ -65,6 +71,7 @@ class GrpcServer:
         setting: str = "another port",
         message_bytes_max: int = MESSAGE_BYTES_MAX,
         age_s_max: float = 0.0,
+        at_once: Mapping[str, AtOnce] | None = None,
     ) -> None:
         self._address = address
         self._setting = setting
@@ -72,9 +79,12 @@ class GrpcServer:
         self._carrier = _carrier(settings or ServingSettings(), self.calls, message_bytes_max, age_s_max, setting)
         for add, servicer in services:
             add(servicer, self._carrier.server)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._carrier.server)
-        names = [*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME]
+        self._health = Health()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._carrier.server)
+        self._carrier.answer_at_once(CHECK, self._health.at_once)
+        for path, answer in (at_once or {}).items():
+            self._carrier.answer_at_once(path, _counted(answer, path, self.calls))
+        names = [*service_names, HEALTH, reflection.SERVICE_NAME]
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.aio.ReflectionServicer(names, pool=Symbols()), self._carrier.server
         )
@@ -102,8 +112,7 @@ class GrpcServer:
 
     async def set_health(self, name: str, serving: bool) -> None:
         """Sets what grpc.health.v1 answers (and tells its watchers) for one name."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set(name, status)
+        await self._health.set(name, serving)
 
     async def set_active(self, active: bool) -> None:
         """READY and PRIMARY in one, for a service of which a cluster has one."""
@@ -112,7 +121,7 @@ class GrpcServer:
 
     async def stop(self, grace_s: float) -> None:
         """Not serving to every health check; no new calls; ends those that outlive the grace, in seconds."""
-        await self._health.enter_graceful_shutdown()
+        await self._health.drain()
         await self._carrier.stop(grace_s)
 
 
@@ -126,6 +135,9 @@ class _Carrier(Protocol):
     @property
     def connections(self) -> Connections | None:
         """Its figures; None: it has none."""
+
+    def answer_at_once(self, path: str, answer: AtOnce) -> None:
+        """Asks that before a unary call's handler, where that saves anything."""
 
     async def start(self, address: str) -> int:
         """Listens; returns the port. Raises OSError or RuntimeError."""
@@ -147,6 +159,9 @@ class _Grpcio:
             interceptors=[_Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting))],
             options=[*server_options(message_bytes_max, age_s_max)],
         )
+
+    def answer_at_once(self, path: str, answer: AtOnce) -> None:
+        """Nothing: grpcio takes a thread and a task for each call before anybody could be asked."""
 
     async def start(self, address: str) -> int:
         port = self.server.add_insecure_port(address)
@@ -175,6 +190,7 @@ class _Nghttp2:
             lambda path, handler: _named(path, handler, calls),
             age_s_max,
         )
+        self.answer_at_once = self.server.answer_at_once
         self.start = self.server.start
         self.stop = self.server.stop
 
@@ -250,6 +266,22 @@ def _named(method: str, handler: Any, calls: Calls) -> Any:
     if handler.unary_stream:
         return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, calls), *serializers)
     return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, calls), *serializers)
+
+
+def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
+    name, ok = method.rpartition("/")[2], grpc.StatusCode.OK.name
+
+    def at_once(request: bytes) -> bytes | None:
+        begun = time.perf_counter()
+        try:
+            found = answer(request)
+        except Exception:
+            return None  # its handler meets the same, and tells
+        if found is not None:
+            calls.note(name, ok, begun)
+        return found
+
+    return at_once
 
 
 def _unary(behavior: Any, method: str, calls: Calls) -> Any:

@@ -84,12 +84,13 @@ class ReportCalls:
     def _unary(self, name: str, asked: Callable[[Any], Any]) -> _UnaryCall:
         live: _UnaryCall = getattr(self._live, name)
 
-        async def call(request: Any, context: Context) -> Any:
-            options = asked(request)
-            if options is None:
-                return await live(request, context)
+        async def closed(options: Any, request: Any, context: Context) -> Any:
             async with self._closed(options, context) as servicer:
                 return await getattr(servicer, name)(request, context)
+
+        def call(request: Any, context: Context) -> Awaitable[Any]:
+            options = asked(request)
+            return live(request, context) if options is None else closed(options, request, context)
 
         return call
 

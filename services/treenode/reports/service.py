@@ -12,6 +12,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from fasttree.v1 import report_pb2
+from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
+from services.shared.wire.fields import tag
 from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.copy import lists
 from services.treenode.reports.copy.cuts import Cut, downline_scan
@@ -45,6 +47,8 @@ from services.treenode.reports.summaries.summaries import dimensions_of, summari
 if TYPE_CHECKING:
     from services.treenode.tree import Tree
 
+#: A `GetMemberRequest` begins with this byte and the id's length, and has the id there.
+_ID_TAG, _ID_AT = tag(report_pb2.GetMemberRequest.MEMBER_ID_FIELD_NUMBER)[0], 2
 #: Members of a batch that are encoded one by one: what all together begin with costs as much as some hundred of them.
 _SINGLY_MAX = 100
 
@@ -104,6 +108,19 @@ class ReportServicer:
         options = request.options
         tree = await reader.tree_at(options.min_position, context)
         return reader.as_of() + self._member.encode(tree, reader.choice(tree, options), request.member_id)
+
+    def member_at_once(self, request: bytes) -> bytes | None:
+        """The answer to a `GetMember` that names a member and nothing else, both as bytes; None where it takes the call
+        itself to say what holds."""
+        size = len(request) - _ID_AT
+        if not (0 < size <= MEMBER_ID_LENGTH_MAX and request[0] == _ID_TAG and request[1] == size and request[-1]):
+            return None
+        reader = self._reader
+        tree = reader.tree_now()
+        if tree is None:
+            return None
+        member = self._member.encode_known(tree, reader.default_choice(tree), request[_ID_AT:])
+        return None if member is None else reader.as_of() + member
 
     async def BatchGetMembers(self, request: report_pb2.BatchGetMembersRequest, context: Context) -> bytes:
         """Many members, in the order asked."""

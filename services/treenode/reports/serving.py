@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from fasttree.v1 import report_pb2
 
 SERVICE = report_pb2.DESCRIPTOR.services_by_name["ReportService"]
+GET_MEMBER = f"/{SERVICE.full_name}/GetMember"
 
 
 def serialized(answer: Message | bytes) -> bytes:

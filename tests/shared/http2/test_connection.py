@@ -216,7 +216,7 @@ def test_a_reset_in_the_same_read_as_its_request_is_told_after_it() -> None:
     sent = peer.client.data_to_send()
     peer.client.reset_stream(stream)
     events = peer.core.receive(sent + peer.client.data_to_send(), 0.0)
-    assert [type(event) for event in events] == [Begun, Gone]
+    assert [isinstance(event, kind) for event, kind in zip(events, (Begun, Gone), strict=True)] == [True, True]
     peer.core.answer(stream, b"nobody waits")
     peer.core.outgoing()
     assert not peer.core.over

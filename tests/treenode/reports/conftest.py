@@ -12,6 +12,7 @@ import pytest
 from fasttree.v1 import report_pb2_grpc, types_pb2
 from services.shared.serving.server import GrpcServer
 from services.treenode.reports import ReadGate, ReportLimits, ReportServicer, add_report_service
+from services.treenode.reports.serving import GET_MEMBER
 from services.treenode.tree import Tree
 
 #: Everything in threads and in many small pieces, so that small trees take the ways of large ones.
@@ -75,7 +76,12 @@ class Services:
         """A service of a tree."""
         node = SteeredNode(tree)
         servicer = ReportServicer(node, limits)
-        server = GrpcServer("127.0.0.1:0", [(add_report_service, servicer)], ["fasttree.v1.ReportService"])
+        server = GrpcServer(
+            "127.0.0.1:0",
+            [(add_report_service, servicer)],
+            ["fasttree.v1.ReportService"],
+            at_once={GET_MEMBER: servicer.member_at_once},
+        )
         port = await server.start()
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
         served = Served(node, servicer, report_pb2_grpc.ReportServiceStub(channel))

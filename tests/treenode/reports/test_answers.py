@@ -77,6 +77,38 @@ async def test_get_and_batch(served: Served, naive: NaiveTree, which: int) -> No
     assert (list(nothing.members), list(nothing.unknown_member_ids)) == ([], [])
 
 
+async def test_a_member_that_is_answered_at_once_is_the_same(served: Served, naive: NaiveTree) -> None:
+    node, servicer = served.node, served.servicer
+    for member_id in members_of(naive):
+        request = report_pb2.GetMemberRequest(member_id=member_id)
+        at_once = servicer.member_at_once(request.SerializeToString())
+        assert at_once == await servicer.GetMember(request, None)  # type: ignore[arg-type]
+        assert at_once is not None
+        answer = report_pb2.GetMemberResponse.FromString(at_once)
+        assert (answer.member.member_id, answer.as_of) == (member_id, node.as_of())
+        for other in (
+            report_pb2.GetMemberRequest(member_id=member_id, options=report_pb2.ReportOptions(min_position=1)),
+            report_pb2.GetMemberRequest(member_id=member_id, options=report_pb2.ReportOptions()),
+            report_pb2.GetMemberRequest(member_id=member_id + "\0"),
+            report_pb2.GetMemberRequest(member_id=" " + member_id),
+        ):
+            assert servicer.member_at_once(other.SerializeToString()) is None
+        async with node.gate.write():
+            assert servicer.member_at_once(request.SerializeToString()) is None
+
+
+async def test_what_the_call_itself_has_to_say_is_not_said_at_once(served: Served, naive: NaiveTree) -> None:
+    empty = [person.member_id for person in naive.people.values() if not person.kind]
+    for member_id in ("nobody", "", "x" * 32, "x" * 33, "\0", "é", *empty):
+        request = report_pb2.GetMemberRequest(member_id=member_id).SerializeToString()
+        assert served.servicer.member_at_once(request) is None
+    known = report_pb2.GetMemberRequest(member_id=members_of(naive)[0]).SerializeToString()
+    for wrong in (b"\n", known[:-1], known + b"\0", b"\x12" + known[1:], known + known):
+        assert served.servicer.member_at_once(wrong) is None
+    served.node.tree = None
+    assert served.servicer.member_at_once(known) is None
+
+
 @TREES
 async def test_upline(served: Served, naive: NaiveTree, which: int) -> None:
     deepest = sorted(members_of(naive), key=lambda member_id: naive.level(which, member_id))[-3:]

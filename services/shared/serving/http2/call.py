@@ -45,46 +45,28 @@ class Method:
 
 
 class Call(grpc.aio.ServicerContext[Any, Any]):
-    """A call under way, and its handler's context."""
+    """A call under way, and its handler's context. What few calls need is the class's until they do."""
 
-    __slots__ = (
-        "_begun",
-        "_callbacks",
-        "_code",
-        "_compressed",
-        "_deadline_s",
-        "_details",
-        "_half_closed",
-        "_messages",
-        "_method",
-        "_protocol",
-        "_timer",
-        "_trailing",
-        "_waiter",
-        "eager",
-        "gone",
-        "over",
-    )
+    #: Its answer is whole, or nobody waits for it.
+    over = False
+    #: Its client has left, or its time is up.
+    gone = False
+    _timer: asyncio.TimerHandle | None = None
+    _callbacks: tuple[Callable[[Any], None], ...] = ()
+    _code: grpc.StatusCode | None = None
+    _details = ""
+    _trailing: Metadata = ()
+    _compressed = False
+    _messages: deque[tuple[bytes, int]] | None = None
+    _half_closed = False
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, protocol: ServerProtocol, method: Method, begun: Begun) -> None:
         self._protocol = protocol
         self._method = method
         self._begun = begun
         self._deadline_s = None if begun.timeout_s is None else protocol.loop.time() + begun.timeout_s
-        self._timer: asyncio.TimerHandle | None = None
-        self._callbacks: list[Callable[[Any], None]] = []
-        self._code: grpc.StatusCode | None = None
-        self._details = ""
-        self._trailing: Metadata = ()
-        self._compressed = False
-        self._messages: deque[tuple[bytes, int]] | None = None
-        self._half_closed = False
-        self._waiter: asyncio.Future[None] | None = None
         self.eager = Eager()
-        #: Its answer is whole, or nobody waits for it.
-        self.over = False
-        #: Its client has left, or its time is up.
-        self.gone = False
 
     # Its life, as the protocol drives it.
 
@@ -304,7 +286,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         return None if self._deadline_s is None else max(0.0, self._deadline_s - self._protocol.loop.time())
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
-        self._callbacks.append(callback)
+        self._callbacks += (callback,)
 
     def cancelled(self) -> bool:
         return self.gone

@@ -35,7 +35,7 @@ from ngh2 import (
 )
 
 from services.shared.serving.connections import End
-from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
+from services.shared.serving.http2.events import Event, Gone, HalfClosed, Message
 from services.shared.serving.http2.incoming import Buffers, Incoming
 from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import (
@@ -157,7 +157,8 @@ class GrpcConnection:
         path = fields[b":path"]
         streams = path in self.streaming
         encoding = fields.get(b"grpc-encoding", b"identity")
-        incoming = self._incoming[stream_id] = Incoming(path, headers, encoding, streams, self.now_s, end)
+        incoming = self._incoming[stream_id] = Incoming(stream_id, path, headers, encoding, streams, self.now_s)
+        incoming.whole = end
         try:
             if not streams and path not in self.unary:
                 named = path[:200].decode("ascii", "replace")
@@ -173,7 +174,7 @@ class GrpcConnection:
             self.end(stream_id, error.code, error.details)
             return
         if streams:
-            events.append(Begun(stream_id, path, headers, incoming.timeout_s, None))
+            events.append(incoming)
         if end:
             self._data(stream_id, b"", True, events)
 
@@ -187,8 +188,9 @@ class GrpcConnection:
             message = incoming.one_whole(data, self.limits.message_bytes_max)
             if message is not None:
                 incoming.whole = True
+                incoming.message = message
                 self._give_back(stream_id, len(data))
-                events.append(Begun(stream_id, incoming.path, incoming.headers, incoming.timeout_s, message))
+                events.append(incoming)
                 return
         elif not data:
             self._idle_frame()
@@ -210,8 +212,7 @@ class GrpcConnection:
             events.append(HalfClosed(stream_id))
         else:
             self._release(stream_id, incoming)
-            events.append(Begun(stream_id, incoming.path, incoming.headers, incoming.timeout_s, incoming.message))
-            incoming.message = None
+            events.append(incoming)
 
     def consumed(self, stream_id: int, size: int) -> None:
         """A message was read: its room is the client's again."""
@@ -243,8 +244,10 @@ class GrpcConnection:
             incoming.held = 0
 
     def _give_back(self, stream_id: int, size: int) -> None:
-        with contextlib.suppress(NGH2Error):  # a stream that is gone has no window
+        try:
             self._h2.acknowledge_received_data(size, stream_id)
+        except NGH2Error:
+            return  # a stream that is gone has no window
 
     def _closed(self, stream_id: int, events: list[Event]) -> None:
         self._headed.discard(stream_id)
@@ -296,11 +299,7 @@ class GrpcConnection:
             self._ping(_KEEPALIVE)
         if self.age_s_max and now_s - self._opened_s > self.age_s_max:
             self.drain(End.AGE)
-        late = [
-            stream_id
-            for stream_id, incoming in self._incoming.items()
-            if not (incoming.streams or incoming.whole) and now_s - incoming.begun_s > limits.request_s
-        ]
+        late = [call.stream_id for call in self._incoming.values() if call.is_late(now_s - limits.request_s)]
         self._end_streams(now_s)
         for stream_id in late:
             self.end(stream_id, grpc.StatusCode.DEADLINE_EXCEEDED, f"not whole after {limits.request_s:g} s")
@@ -345,7 +344,7 @@ class GrpcConnection:
         try:
             if stream_id not in self._headed:
                 h2.send_response(stream_id, ANSWER_HEAD)
-            h2.send_data(stream_id, b"\0" + len(message).to_bytes(4, "big") + message)
+            h2.send_data(stream_id, write_message(message))
             h2.send_trailers(stream_id, ANSWER_OK)
         except NGH2Error:
             pass  # its client has left

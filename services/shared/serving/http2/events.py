@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from services.shared.serving.http2.messages import Headers
 
 
-@dataclass(slots=True)
 class Begun:
     """A call has begun; its request is whole where `message` is one, else messages follow."""
 
     stream_id: int
     path: bytes
     headers: Headers
-    timeout_s: float | None
-    message: bytes | None
+    timeout_s: float | None = None
+    message: bytes | None = None
 
 
 @dataclass(slots=True)

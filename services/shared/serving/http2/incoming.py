@@ -4,46 +4,35 @@ from __future__ import annotations
 
 import grpc
 
+from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.limits import Budget
 from services.shared.serving.http2.messages import HEAD_BYTES, CallError, Headers, MessageReader
 
 
-class Incoming:
-    """The client's side of one call. `streams`: its messages are told one by one."""
+class Incoming(Begun):
+    """The client's side of one call. `streams`: its messages are told one by one.
 
-    __slots__ = (
-        "_encoding",
-        "_reader",
-        "begun_s",
-        "budgeted",
-        "headers",
-        "held",
-        "message",
-        "path",
-        "streams",
-        "timeout_s",
-        "unread",
-        "whole",
-    )
+    There is one for each call, so what few of them need is the class's until they do."""
 
-    def __init__(self, path: bytes, headers: Headers, encoding: bytes, streams: bool, begun_s: float, whole: bool):
+    #: The client has sent all of it.
+    whole = False
+    #: Came, and were not given back to the client's window.
+    held = 0
+    #: Of those, in messages that are whole and not read.
+    unread = 0
+    #: Counted in the budgets.
+    budgeted = 0
+    _reader: MessageReader | None = None
+
+    def __init__(
+        self, stream_id: int, path: bytes, headers: Headers, encoding: bytes, streams: bool, begun_s: float
+    ) -> None:
+        self.stream_id = stream_id
         self.path = path
         self.headers = headers
         self.streams = streams
         self.begun_s = begun_s
-        #: The client has sent all of it.
-        self.whole = whole
-        self.timeout_s: float | None = None
-        #: Came, and were not given back to the client's window.
-        self.held = 0
-        #: Of those, in messages that are whole and not read.
-        self.unread = 0
-        #: Counted in the budgets.
-        self.budgeted = 0
-        #: The one of a call that has one.
-        self.message: bytes | None = None
         self._encoding = encoding
-        self._reader: MessageReader | None = None
 
     def one_whole(self, data: bytes, limit_bytes: int) -> bytes | None:
         """The message, where a call's first piece is all of it, as nearly every one's is."""
@@ -82,6 +71,10 @@ class Incoming:
             raise CallError(grpc.StatusCode.INTERNAL, "the last message is not whole")
         if not self.streams and self.message is None:
             raise CallError(grpc.StatusCode.UNIMPLEMENTED, "a call of one request got none")
+
+    def is_late(self, begun_s_min: float) -> bool:
+        """Whether it is a request that began before that and is not whole."""
+        return not (self.streams or self.whole) and self.begun_s < begun_s_min
 
     @property
     def in_part(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from urllib.parse import quote, unquote_to_bytes
@@ -13,7 +14,8 @@ import grpc
 Headers = Sequence[tuple[bytes, bytes]]
 Metadata = Iterable[tuple[str, str | bytes]]
 
-HEAD_BYTES = 5
+_HEAD = struct.Struct(">?I")
+HEAD_BYTES = _HEAD.size
 #: A timeout's number has at most so many digits.
 _TIMEOUT_DIGITS_MAX = 8
 _UNIT_S = {b"H": 3_600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -114,7 +116,7 @@ def compress(message: bytes) -> bytes:
 
 def write_message(message: bytes, compressed: bool = False) -> bytes:
     """A message with its head."""
-    return (b"\1" if compressed else b"\0") + len(message).to_bytes(4, "big") + message
+    return _HEAD.pack(compressed, len(message)) + message
 
 
 class MessageReader:

@@ -125,7 +125,7 @@ class OutgoingCall:
             self._end(read_status(headers))
         else:
             encoding = fields.get(b"grpc-encoding", b"identity")
-            self._incoming = Incoming(self.path, headers, encoding, streams=True, begun_s=self.now_s, whole=False)
+            self._incoming = Incoming(self._stream_id, self.path, headers, encoding, True, self.now_s)
 
     def _data(self, data: bytes, end: bool) -> None:
         incoming = self._incoming

@@ -14,7 +14,7 @@ import grpc
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
-from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
+from services.shared.serving.http2.events import Begun, Gone, HalfClosed, Message
 from services.shared.serving.http2.tls import auth_context, speaks_http2
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ class ServerProtocol(asyncio.Protocol):
         self._reading = True
         try:
             for event in self.core.receive(data, self.loop.time()):
-                self._handle(event)
+                if isinstance(event, Begun):
+                    self._begin(event)
+                else:
+                    self._handle(event)
         except Exception:
             # A fault of ours: it costs the connection that it came by, and no other.
             logger.exception("a connection of %s is broken off", self.peer)
@@ -112,23 +115,24 @@ class ServerProtocol(asyncio.Protocol):
             self._reading = False
         self._flush()
 
-    def _handle(self, event: Event) -> None:
-        kind = type(event)
-        if kind is Begun:
-            self._begin(cast(Begun, event))
-            return
+    def _handle(self, event: Message | HalfClosed | Gone) -> None:
         call = self._calls.get(event.stream_id)
         if call is None:
             return
-        if kind is Message:
-            call.take(cast(Message, event).message, cast(Message, event).size)
-        elif kind is HalfClosed:
+        if isinstance(event, Message):
+            call.take(event.message, event.size)
+        elif isinstance(event, HalfClosed):
             call.half_close()
-        elif kind is Gone:
+        else:
             call.leave()
 
     def _begin(self, begun: Begun) -> None:
         server = self._server
+        if begun.path in server.at_once and begun.message is not None and server.calls_open < server.calls_max:
+            answer = server.at_once[begun.path](begun.message)
+            if answer is not None:
+                self.core.answer(begun.stream_id, answer)
+                return
         call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun)
         server.calls_open += 1
         if server.calls_open > server.calls_max:

@@ -64,6 +64,8 @@ class Http2Server:
         self.age_s_max = age_s_max
         self.budget = Budget(limits.buffered_in_all_max)
         self.methods: dict[bytes, Method] = {}
+        #: By path: answers a request, both as bytes, without the handler; None where it takes the handler.
+        self.at_once: dict[bytes, Callable[[bytes], bytes | None]] = {}
         self.unary: set[bytes] = set()
         self.streaming: set[bytes] = set()
         self.calls_open = 0
@@ -87,6 +89,10 @@ class Http2Server:
             path = f"/{service}/{name}"
             self.methods[path.encode()] = method_of(self._wrap(path, handler))
             (self.streaming if handler.request_streaming else self.unary).add(path.encode())
+
+    def answer_at_once(self, path: str, answer: Callable[[bytes], bytes | None]) -> None:
+        """Asks that before the handler of a unary call. It raises nothing."""
+        self.at_once[path.encode()] = answer
 
     async def start(self, address: str, tls: ssl.SSLContext | None = None) -> int:
         """Listens on host:port, by TLS where there is a context for it; returns the port.

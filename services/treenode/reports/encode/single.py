@@ -130,17 +130,26 @@ class MemberEncoder:
             InvalidArgumentError: It is no id.
             NotFoundError: Nobody has it, or the member has left.
         """
+        checked_id(member_id, "member_id")
+        found = self.encode_known(tree, choice, member_id.encode("ascii"))
+        if found is not None:
+            return found
+        if self._way is not None:
+            raise member_unknown(member_id, "member_id")
+        row = np.array([row_of_member(tree, member_id)], np.int32)
+        return member_bytes(freeze(tree, choice, of_rows(tree, choice, row)), choice)
+
+    def encode_known(self, tree: Tree, choice: Choice, member_id: bytes) -> bytes | None:
+        """The same of an id that is at most as long as ids may be and ends in no NUL; None where nobody has it, and for
+        a choice that has no way of its own through the store."""
         if choice is not self._choice or tree.store is not self._store:
             self._turn_to(tree, choice)
         way = self._way
         if way is None:
-            row = np.array([row_of_member(tree, member_id)], np.int32)
-            return member_bytes(freeze(tree, choice, of_rows(tree, choice, row)), choice)
-        self._asked_bytes[:] = checked_id(member_id, "member_id").encode("ascii").ljust(MEMBER_ID_LENGTH_MAX, b"\0")
+            return None
+        self._asked_bytes[:] = member_id.ljust(MEMBER_ID_LENGTH_MAX, b"\0")
         size = _encode_member(way.places)
-        if size == 0:
-            raise member_unknown(member_id, "member_id")
-        return way.out[:size].tobytes()
+        return way.out[:size].tobytes() if size else None
 
     def encode_each(self, tree: Tree, choice: Choice, member_ids: Sequence[str]) -> tuple[bytes, list[str]] | None:
         """A few members likewise, in the order asked, and the ids that nobody has; None for a choice that has no way of
