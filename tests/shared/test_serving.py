@@ -107,6 +107,7 @@ async def test_thousands_of_calls_in_one_moment_are_all_answered(server: GrpcSer
     """gRPC's own limit of calls that wait for a server is 1,000; it breaks off the others without a word."""
     async with open_channel(f"127.0.0.1:{server.port}") as channel:
         stub = health_pb2_grpc.HealthStub(channel)
+        await channel.channel_ready()  # else it would have to be while all of them are made
         calls = [stub.Check(health_pb2.HealthCheckRequest(), timeout=60.0) for _ in range(4_000)]
         answers = await asyncio.gather(*calls)
         assert {answer.status for answer in answers} == {health_pb2.HealthCheckResponse.SERVING}
