@@ -45,6 +45,8 @@ NO_NAMES = {
     "leaves": "short for REMOVAL_VOLUME_LEAVES",
     "cv": "a column is named for a volume type",
     "INSTALL_PACKAGES=yes": "read by `tools/need`",
+    "binutils": "a package of Debian's",
+    "KUBECONFIG": "read by kubectl",
     "venv": "Debian's package has Python's module in it",
     "google.rpc.ErrorInfo": _LIBRARY,
     "google.rpc.RetryInfo": _LIBRARY,

@@ -50,6 +50,8 @@ KEPT = {
     "services/shared/serving/http2/call.py:set_compression": _CONTEXT,
     "services/shared/serving/http2/call.py:disable_next_message_compression": _CONTEXT,
     "services/shared/serving/http2/call.py:peer_identities": _CONTEXT,
+    "tools/image/archive.py:mtime": _SET,
+    "tools/image/contents.py:mtime": _SET,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,
     "services/treenode/kernels/compiling.py:on_end": _FRAMEWORK,
     "services/treenode/tree/kernels/kernel_cache.py:_data_name": _SET,

@@ -1,0 +1,125 @@
+"""The Python packages of an image: what the project depends on, at the versions that `requirements/run.txt` pins."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import NamedTuple
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tools.image.contents import key_of
+from tools.image.python_files import compile_to_bytecode
+
+#: Where Debian's Python looks for packages that are not Debian's.
+INSTALLED_IN = "usr/local/lib/python3.11/dist-packages"
+#: What only tree nodes import, and the checks of import files, which are the nodes' own reader.
+NODE_ONLY = {"llvmlite", "numba", "pyarrow"}
+#: What none of our programs imports, opens or links: tests, sources, headers, and parts for clouds and graphics cards.
+_UNUSED = re.compile(
+    r"(.*/)?tests(/|$)"
+    r"|.*\.(pyi|pyx|pxd|pxi|h|hpp|c|cc|cpp|a)$"
+    r"|bin(/|$)"
+    r"|numba/cuda(/|$)"
+    r"|numpy/(f2py|_pyinstaller)(/|$)"
+    r"|pyarrow/(include|src)(/|$)"
+    r"|pyarrow/lib\w*(flight|s3)\w*\.so.*"
+    r"|pyarrow/_\w*(flight|substrait|s3fs|gcsfs|azurefs|hdfs|orc|encryption)\.cpython.*"
+    # Copies under names that nothing links.
+    r"|pyarrow/lib\w+\.so(\.\d+\.\d+\.\d+)?$"
+)
+#: Whose libraries carry tables of symbols for a debugger. Those in folders `*.libs` had their segments moved once, and
+#: would not be laid out right again.
+_STRIPPED = ("llvmlite", "pyarrow", "uvloop", "aiohttp", "msgspec", "numpy")
+
+
+class PackagesError(Exception):
+    """Why the packages can't be had, and the mend."""
+
+
+class Package(NamedTuple):
+    """One that is installed."""
+
+    name: str
+    version: str
+    license: str
+
+    def __str__(self) -> str:
+        return f"{self.name}=={self.version}"
+
+
+def pinned_versions(pins: Path) -> dict[str, str]:
+    """Every pinned package's version."""
+    return dict(line.split("==") for line in pins.read_text(encoding="utf-8").split())
+
+
+def needed(pyproject: Path, pins: Path) -> list[Package]:
+    """What the project depends on, by itself and through others; nothing of its extras or of its build.
+
+    Raises:
+        PackagesError: Something is not pinned, or is there in another version than the pinned one.
+    """
+    pinned = pinned_versions(pins)
+    found: dict[str, Package] = {}
+    waiting = [
+        Requirement(text) for text in tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
+    ]
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+            continue
+        there = distribution(name)
+        if pinned.get(name) != there.version:
+            raise PackagesError(
+                f"{name} {there.version} is installed, and {pinned.get(name)} is pinned: run make setup-run"
+            )
+        found[name] = Package(name, there.version, str(there.metadata.json.get("license_expression", "")))
+        waiting += [Requirement(text) for text in there.requires or []]
+    return [found[name] for name in sorted(found)]
+
+
+def installed(packages: Sequence[Package], cache: Path, tell: Callable[[str], None]) -> Path:
+    """A folder with these packages as an image has them: pruned, stripped and compiled to bytecode."""
+    rules = (_UNUSED.pattern, *_STRIPPED)
+    kept = cache / f"packages-{key_of((*map(str, packages), *rules, sys.version.split()[0]))}"
+    if kept.exists():
+        return kept
+    tell(f"packages: installing {', '.join(map(str, packages))}")
+    unfinished = kept.with_name(f".{kept.name}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    command = [
+        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:",
+        "--target", str(unfinished), *map(str, packages),
+    ]  # fmt: skip
+    if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
+        raise PackagesError("pip could not install the packages: its words are above")
+    _prune(unfinished)
+    _strip(unfinished)
+    compile_to_bytecode(unfinished, f"/{INSTALLED_IN}")
+    unfinished.rename(kept)
+    return kept
+
+
+def _prune(folder: Path) -> None:
+    for path in sorted(folder.rglob("*"), reverse=True):
+        inside = path.relative_to(folder).as_posix()
+        # How and from where pip installed it differs from machine to machine.
+        if _UNUSED.match(inside) or path.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.exists() or path.is_symlink():
+                path.unlink()
+
+
+def _strip(folder: Path) -> None:
+    libraries = [path for name in _STRIPPED for path in sorted((folder / name).rglob("*.so*")) if not path.is_symlink()]
+    if libraries:
+        subprocess.run(["strip", "--strip-unneeded", *map(str, libraries)], check=True)
