@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes image test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,8 +45,26 @@ test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%) --ignore=tests/kubernetes/real
 	$(BIN)/pytest $(CLUSTER_TESTS)
+
+# BASE=base.tar: another base than Debian's packages.
+image: $(VENV)/.run ## Builds the container images into dist/, without a container engine; JSON last. As root.
+	@tools/need apt-get=apt dpkg-deb=dpkg strip=binutils unshare=util-linux
+	@$(BIN)/python -m tools.image $(if $(BASE),--base $(BASE))
+
+KUBERNETES_PACKAGES := conntrack=conntrack /usr/lib/cni/ptp=containernetworking-plugins ip=iproute2 ipset=ipset \
+	iptables=iptables nft=nftables openssl=openssl runc=runc
+K8S_NODES ?= 2
+
+test-kubernetes: $(VENV)/.dev image ## The images on a whole Kubernetes: the one of KUBECONFIG, else one of its own (as root).
+ifdef KUBECONFIG
+	$(BIN)/pytest tests/kubernetes/real
+else
+	@tools/need $(KUBERNETES_PACKAGES)
+	@$(BIN)/python -m tests.kubernetes.binaries >/dev/null
+	@$(BIN)/python -m tests.kubernetes.cluster run --nodes $(K8S_NODES) --image dist/fasttree-*.oci.tar -- $(BIN)/pytest tests/kubernetes/real
+endif
 
 check-kubernetes: $(VENV)/.dev ## checkov over every manifest of deploy/k8s; installs it the first time.
 	$(BIN)/python -m tests.kubernetes.binaries kubectl >/dev/null
