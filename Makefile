@@ -42,7 +42,7 @@ CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
 WORKERS ?= 2
 
 test: $(VENV)/.dev ## Installs, then runs all tests.
-	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl
+	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl node=nodejs npm=npm
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%) --ignore=tests/kubernetes/real
