@@ -150,8 +150,8 @@ class BenchNode:
             size_bytes=file.stat().st_size,
             rules=_RULES,
         )
-        with file.open("rb") as content:
-            manifest.sha256 = hashlib.file_digest(content, "sha256").digest()
+        # Beside the loop, which reads the node meanwhile.
+        manifest.sha256 = await asyncio.to_thread(_sha256_of, file)
 
         async def find(_import_id: int) -> HeldImport:
             return HeldImport(manifest, file)
@@ -226,6 +226,11 @@ class BenchNode:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(self._process.wait(), 120)
+
+
+def _sha256_of(file: Path) -> bytes:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").digest()
 
 
 def _anonymous_bytes(pid: int) -> int:
