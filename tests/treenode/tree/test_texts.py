@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import mmap
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.shared.domain.limits import NO_NUMBER
 from services.treenode.tree import FurtherColumn, Tree
 from services.treenode.tree.columns import texts as texts_module
 from services.treenode.tree.columns.text_hash import CHUNK_BYTES, LENGTH_BITS
 from services.treenode.tree.columns.text_kernels import texts_among, texts_between
 from services.treenode.tree.columns.texts import Texts
+from services.treenode.tree.kernels.addresses import address_of
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, text_hash
-from tests.treenode.tree.judge import naive_tree, tree_of
+from tests.treenode.tree.judge import CONFIG, naive_tree, table_of, tree_of
 from tests.treenode.tree.naive import Place
 from tests.treenode.tree.reads import row_of, texts_of
 from tests.treenode.tree.say import enrol, order, remove, take, update
@@ -58,6 +62,30 @@ def test_a_hash_is_that_of_its_text_whatever_is_hashed_beside_it(step: int) -> N
     order = np.arange(0, 1025 * step, step) % 1025
     order = np.repeat(order, 2)
     assert texts.hashes(references[order]).tolist() == [text_hash(every[at]) if at else 0 for at in order.tolist()]
+
+
+def test_a_text_is_hashed_that_ends_where_memory_does() -> None:
+    """Texts of every length at the end of a page behind which there is none."""
+    with mmap.mmap(-1, 2 * mmap.PAGESIZE) as pages:
+        segment = np.frombuffer(pages, np.uint8)
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address_of(segment) + mmap.PAGESIZE), mmap.PAGESIZE, 0) == 0
+        page = segment[: mmap.PAGESIZE]
+        page[:] = np.arange(mmap.PAGESIZE) % 251
+        lengths = np.arange(1, 200)
+        references = ((mmap.PAGESIZE - lengths) << LENGTH_BITS) | lengths
+        hashes = Texts([page]).hashes(references)
+        assert hashes.tolist() == [text_hash(page[-length:].tobytes()) for length in lengths.tolist()]
+        del segment, page
+
+
+def test_the_digest_of_texts_is_that_of_every_version() -> None:
+    """Nodes of different versions compare it."""
+    naive = naive_tree()
+    naive.places.update(A=Place(), B=Place(sponsor="A"), C=Place(sponsor="A"))
+    table = table_of(naive)
+    table.further["name"] = FurtherColumn.of_texts(["Béla Ferreira-1", "", "x" * 300])
+    table.further["points"] = FurtherColumn("integer", np.array([NO_NUMBER, -3, 2**40]))
+    assert Tree.from_table(table, CONFIG, 1, 0).digest == 0x1839E23183511F33
 
 
 @given(TEXTS, TEXTS, st.text(max_size=3), st.text(max_size=3))

@@ -2,7 +2,11 @@
 
 The hash of hashlib would hold the interpreter for every one of them. Here LANES texts are hashed side by side: all that
 is done to one word of a block is done to that word of all lanes, one after another in memory, which the compiler turns
-into instructions that take several at once. A lane takes the next text as soon as its own is done.
+into instructions that take several at once.
+
+Names, addresses and numbers are short: texts of SHORT_BYTES at most go ahead, LANES at a time, without a state in
+memory and without the words of a block that are 0. Then come the others, block by block: a lane takes the next text as
+soon as its own is done.
 """
 
 from __future__ import annotations
@@ -12,8 +16,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from services.treenode.tree.kernels.addresses import column_at, prefetch
-from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, inner, kernel, mixed, whole
-from services.treenode.tree.kernels.words import WORD_BYTES, word_at
+from services.treenode.tree.kernels.kernel import Int64s, UInt8s, UInt64s, Whole, inlined, inner, kernel, whole
+from services.treenode.tree.kernels.words import WORD_BYTES, load_word, word_at
 
 #: A reference is where a text begins among all of its column's, and how long it is in its lowest bits; 0: no text.
 LENGTH_BITS = 11
@@ -34,10 +38,27 @@ _BLOCK = LANES * _STATE_WORDS
 _COUNT = _BLOCK + LANES * _BLOCK_WORDS
 _IS_LAST = _COUNT + LANES
 _WORDS = _IS_LAST + LANES
+_SHORT_WORDS = 6
+SHORT_BYTES = WORD_BYTES * _SHORT_WORDS
+#: Where the lengths and the hashes are among the words of short texts, which are before them.
+_SHORT_LENGTH = LANES * _SHORT_WORDS
+_SHORT_HASH = _SHORT_LENGTH + LANES
+#: What of each word belongs to a short text, by its length.
+_SHORT_MASKS = np.array(
+    [
+        [2 ** (8 * min(WORD_BYTES, max(0, length - WORD_BYTES * number))) - 1 for number in range(_SHORT_WORDS)]
+        for length in range(SHORT_BYTES + 1)
+    ],
+    np.uint64,
+)
+#: Memory is there, or is not, by pages that are no smaller than this.
+_PAGE_BYTES = 4096
 #: How many texts ahead memory is asked for one.
 _AHEAD = 16
 #: References whose hash is remembered, since columns of few texts have the same ones again and again.
 _REMEMBERED = 1024
+#: Spreads references over as many slots.
+_SPREAD, _SHIFT_SLOT = np.uint64(0x9E3779B97F4A7C15), np.uint64(54)
 _IV = np.array(
     [
         *(0x6A09E667F3BCC908, 0xBB67AE8584CAA73B, 0x3C6EF372FE94F82B, 0xA54FF53A5F1D36F1),
@@ -50,6 +71,7 @@ _IV0, _IV1, _IV2, _IV3, _IV4, _IV5, _IV6, _IV7 = _IV
 _PARAMETERS = np.uint64(0x01010008)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _0, _1 = np.uint64(0), np.uint64(1)
+_IV0_MIXED, _IV6_LAST = _IV0 ^ _PARAMETERS, _IV6 ^ _ALL
 _16, _24, _32, _40, _48, _63 = (np.uint64(bits) for bits in (16, 24, 32, 40, 48, 63))
 
 #: The state of one lane within a round.
@@ -59,6 +81,8 @@ _Mixing: TypeAlias = tuple[np.uint64, ...]
 class Scratch(NamedTuple):
     """What the kernel works with; one for each thread."""
 
+    #: (_SHORT_HASH + LANES,) uint64: each word of LANES short texts, their lengths and their hashes.
+    short: UInt64s
     #: (_WORDS,) uint64: each word of the state and of the block, and what goes with the block, of all lanes in a row.
     words: UInt64s
     #: (LANES,): which of the texts is in the lane, -1: none; how many of its bytes are in the state.
@@ -74,6 +98,7 @@ class Scratch(NamedTuple):
 def scratch() -> Scratch:
     """A new one, which remembers nothing."""
     return Scratch(
+        np.zeros(_SHORT_HASH + LANES, np.uint64),
         np.zeros(_WORDS, np.uint64),
         np.full(LANES, -1, np.int64),
         np.zeros(LANES, np.int64),
@@ -135,6 +160,36 @@ def _round(v: _Mixing, *m: np.uint64) -> _Mixing:
     return v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15
 
 
+@inlined
+def _rounds(v: _Mixing, *m: np.uint64) -> _Mixing:
+    """All twelve. `m`: the words of the block."""
+    m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15 = m
+    v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
+    v = _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
+    v = _round(v, m11, m8, m12, m0, m5, m2, m15, m13, m10, m14, m3, m6, m7, m1, m9, m4)
+    v = _round(v, m7, m9, m3, m1, m13, m12, m11, m14, m2, m6, m5, m10, m4, m0, m15, m8)
+    v = _round(v, m9, m0, m5, m7, m2, m4, m10, m15, m14, m1, m11, m12, m6, m8, m3, m13)
+    v = _round(v, m2, m12, m6, m10, m0, m11, m8, m3, m4, m13, m7, m5, m15, m14, m1, m9)
+    v = _round(v, m12, m5, m1, m15, m14, m13, m4, m10, m0, m7, m6, m3, m9, m2, m8, m11)
+    v = _round(v, m13, m11, m7, m14, m12, m1, m3, m9, m5, m0, m15, m4, m8, m6, m2, m10)
+    v = _round(v, m6, m15, m14, m9, m11, m3, m0, m8, m12, m2, m13, m7, m1, m4, m10, m5)
+    v = _round(v, m10, m2, m8, m4, m7, m6, m1, m5, m15, m11, m9, m14, m3, m12, m13, m0)
+    v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
+    return _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
+
+
+@inner
+def _compress_short(w: UInt64s) -> None:
+    """Sets the hash of every lane. `w`: the words of short texts."""
+    for lane in range(LANES):
+        m0, m1, m2, m3 = w[lane], w[LANES + lane], w[2 * LANES + lane], w[3 * LANES + lane]
+        m4, m5, t = w[4 * LANES + lane], w[5 * LANES + lane], _IV4 ^ w[_SHORT_LENGTH + lane]
+        h0, f = _IV0_MIXED, _IV6_LAST
+        v: _Mixing = (h0, _IV1, _IV2, _IV3, _IV4, _IV5, _IV6, _IV7, _IV0, _IV1, _IV2, _IV3, t, _IV5, f, _IV7)
+        v = _rounds(v, m0, m1, m2, m3, m4, m5, _0, _0, _0, _0, _0, _0, _0, _0, _0, _0)
+        w[_SHORT_HASH + lane] = h0 ^ v[0] ^ v[8]
+
+
 @inner
 def _compress(w: UInt64s) -> None:
     """Takes the block of every lane into its state. `w`: the words of a scratch; one array, and no loop but that over
@@ -149,18 +204,7 @@ def _compress(w: UInt64s) -> None:
         m12, m13, m14, m15 = w[20 * LANES + lane], w[21 * LANES + lane], w[22 * LANES + lane], w[23 * LANES + lane]
         t, f = _IV4 ^ w[_COUNT + lane], _IV6 ^ w[_IS_LAST + lane]
         v: _Mixing = (h0, h1, h2, h3, h4, h5, h6, h7, _IV0, _IV1, _IV2, _IV3, t, _IV5, f, _IV7)
-        v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
-        v = _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
-        v = _round(v, m11, m8, m12, m0, m5, m2, m15, m13, m10, m14, m3, m6, m7, m1, m9, m4)
-        v = _round(v, m7, m9, m3, m1, m13, m12, m11, m14, m2, m6, m5, m10, m4, m0, m15, m8)
-        v = _round(v, m9, m0, m5, m7, m2, m4, m10, m15, m14, m1, m11, m12, m6, m8, m3, m13)
-        v = _round(v, m2, m12, m6, m10, m0, m11, m8, m3, m4, m13, m7, m5, m15, m14, m1, m9)
-        v = _round(v, m12, m5, m1, m15, m14, m13, m4, m10, m0, m7, m6, m3, m9, m2, m8, m11)
-        v = _round(v, m13, m11, m7, m14, m12, m1, m3, m9, m5, m0, m15, m4, m8, m6, m2, m10)
-        v = _round(v, m6, m15, m14, m9, m11, m3, m0, m8, m12, m2, m13, m7, m1, m4, m10, m5)
-        v = _round(v, m10, m2, m8, m4, m7, m6, m1, m5, m15, m11, m9, m14, m3, m12, m13, m0)
-        v = _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
-        v = _round(v, m14, m10, m4, m8, m9, m15, m13, m6, m1, m12, m0, m2, m11, m7, m5, m3)
+        v = _rounds(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15)
         v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, v10, v11, v12, v13, v14, v15 = v
         w[lane] = h0 ^ v0 ^ v8
         w[LANES + lane] = h1 ^ v1 ^ v9
@@ -174,24 +218,46 @@ def _compress(w: UInt64s) -> None:
 
 @inlined
 def _slot_of(reference: Whole) -> Whole:
-    return whole(mixed(np.uint64(reference)) & np.uint64(_REMEMBERED - 1))
+    return whole((np.uint64(reference) * _SPREAD) >> _SHIFT_SLOT)
 
 
 @inlined
-def _next_text(
-    references: Int64s, index: Whole, table: Int64s, remembered: Int64s, hashes: UInt64s, out: UInt64s
-) -> Whole:
-    """The first text from `index` on that has to be hashed; those before it get their hash in `out`."""
+def _fill_short(words: UInt64s, lane: Whole, address: Whole, length: Whole) -> None:
+    """Sets a lane to the short text of this length that lies at `address`."""
+    if address & (_PAGE_BYTES - 1) <= _PAGE_BYTES - SHORT_BYTES:
+        # What is behind the text is on its page, so it can be read, whatever it is.
+        text = column_at(address, SHORT_BYTES, np.uint8)
+        for number in range(_SHORT_WORDS):
+            words[LANES * number + lane] = load_word(text, WORD_BYTES * number) & _SHORT_MASKS[length, number]
+    else:
+        text = column_at(address, length, np.uint8)
+        for number in range(_SHORT_WORDS):
+            at = min(WORD_BYTES * number, length)
+            words[LANES * number + lane] = word_at(text, at, min(WORD_BYTES, length - at))
+    words[_SHORT_LENGTH + lane] = np.uint64(length)
+
+
+@inlined
+def _hash_short(references: Int64s, scratch: Scratch, lanes: Whole, out: UInt64s) -> None:
+    """Gives out the hashes of the short texts in the first `lanes` lanes."""
+    _compress_short(scratch.short)
+    for lane in range(lanes):
+        value, index = scratch.short[_SHORT_HASH + lane], scratch.indices[lane]
+        slot = _slot_of(whole(references[index]))
+        out[index] = value
+        scratch.references[slot], scratch.hashes[slot] = references[index], value
+
+
+@inlined
+def _next_long(references: Int64s, index: Whole, scratch: Scratch, out: UInt64s) -> Whole:
+    """The first text from `index` on that is not short and has to be hashed; those before it have their hash."""
     while index < references.shape[0]:
-        prefetch_text(references, index, table)
         reference = whole(references[index])
-        slot = _slot_of(reference)
-        if reference == 0:
-            out[index] = 0
-        elif remembered[slot] == reference:
-            out[index] = hashes[slot]
-        else:
-            break
+        if reference & LENGTH_MASK > SHORT_BYTES:
+            slot = _slot_of(reference)
+            if scratch.references[slot] != reference:
+                break
+            out[index] = scratch.hashes[slot]
         index += 1
     return index
 
@@ -224,17 +290,17 @@ def _fill(words: UInt64s, filled: Int64s, lane: Whole, text: UInt8s, done: Whole
     return done
 
 
-@kernel
-def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s) -> None:
-    """Sets out[i] to the hash of the text of references[i]; 0 for no text, which stands for unknown."""
+@inner
+def _hash_long(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s) -> None:
+    """As `hash_texts`, for those that are not short."""
     words, indices, done = scratch.words, scratch.indices, scratch.done
-    remembered, hashes = scratch.references, scratch.hashes
+    indices[:] = -1
     following = whole(0)
     while True:
         busy = 0
         for lane in range(LANES):
             if indices[lane] < 0:
-                following = _next_text(references, following, table, remembered, hashes, out)
+                following = _next_long(references, following, scratch, out)
                 if following == references.shape[0]:
                     continue
                 indices[lane], done[lane] = following, 0
@@ -250,6 +316,32 @@ def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s
             if indices[lane] >= 0 and words[_IS_LAST + lane] != 0:
                 reference = whole(references[indices[lane]])
                 out[indices[lane]] = words[lane]
-                remembered[_slot_of(reference)] = reference
-                hashes[_slot_of(reference)] = words[lane]
+                scratch.references[_slot_of(reference)] = reference
+                scratch.hashes[_slot_of(reference)] = words[lane]
                 indices[lane] = -1
+
+
+@kernel
+def hash_texts(references: Int64s, table: Int64s, scratch: Scratch, out: UInt64s) -> None:
+    """Sets out[i] to the hash of the text of references[i]; 0 for no text, which stands for unknown."""
+    lanes, has_long = whole(0), False
+    for index in range(references.shape[0]):
+        prefetch_text(references, index, table)
+        reference = whole(references[index])
+        slot = _slot_of(reference)
+        if reference == 0:
+            out[index] = 0
+        elif scratch.references[slot] == reference:
+            out[index] = scratch.hashes[slot]
+        elif reference & LENGTH_MASK > SHORT_BYTES:
+            has_long = True
+        else:
+            _fill_short(scratch.short, lanes, address_at(table, reference), reference & LENGTH_MASK)
+            scratch.indices[lanes] = index
+            lanes += 1
+            if lanes == LANES:
+                _hash_short(references, scratch, lanes, out)
+                lanes = 0
+    _hash_short(references, scratch, lanes, out)
+    if has_long:
+        _hash_long(references, table, scratch, out)

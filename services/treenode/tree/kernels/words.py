@@ -30,6 +30,9 @@ _ZEROS = np.uint64(0x3030303030303030)
 _TO_HIGH_FROM_TEN = np.uint64(0x7676767676767676)
 _PAIRS, _FOURS = np.uint64(0x00FF00FF00FF00FF), np.uint64(0x0000FFFF0000FFFF)
 _TENS, _HUNDREDS, _TEN_THOUSANDS = np.uint64(2561), np.uint64(6553601), np.uint64(42949672960001)
+_ONE, _SHIFT_7, _SHIFT_56 = np.uint64(1), np.uint64(7), np.uint64(56)
+#: Times 1 << 8 n, its highest byte is n.
+_PLACE_OF_BIT = np.uint64(0x0001020304050607)
 _SHIFT_8, _SHIFT_16, _SHIFT_32 = np.uint64(8), np.uint64(16), np.uint64(32)
 
 
@@ -66,7 +69,8 @@ def _store(context: Any, data: Any, at: Any, word: Any) -> Any:
 
 
 _config: Any = numba.config
-_load_word: Any = _load_plainly if _config.DISABLE_JIT else intrinsic(_load)
+#: load_word(data, at): the eight characters from `at` on, all of which must be there.
+load_word: Any = _load_plainly if _config.DISABLE_JIT else intrinsic(_load)
 #: store_word(data, at, word): writes its eight characters from `at` on, where there is room for all of them.
 store_word: Any = _store_plainly if _config.DISABLE_JIT else intrinsic(_store)
 
@@ -77,7 +81,7 @@ def word_at(data: UInt8s, at: int, length: int) -> np.uint64:
     if at + WORD_BYTES <= data.size:
         if length == 0:
             return _ZERO
-        return _load_word(data, at) & (_ALL >> ((_EIGHT - np.uint64(length)) << _THREE))  # type: ignore[no-any-return]
+        return load_word(data, at) & (_ALL >> ((_EIGHT - np.uint64(length)) << _THREE))  # type: ignore[no-any-return]
     word = _ZERO
     for place in range(length):
         word |= np.uint64(data[at + place]) << (np.uint64(place) << _THREE)
@@ -85,12 +89,29 @@ def word_at(data: UInt8s, at: int, length: int) -> np.uint64:
 
 
 @inlined
-def is_printable(word: np.uint64, length: int) -> bool:
-    """Whether the `length` characters of a word are all printable ASCII, 32 to 126. `length`: from 0 to 8."""
-    behind = _ZERO if length >= WORD_BYTES else _ALL << (np.uint64(length) << _THREE)
+def behind_of(length: int) -> np.uint64:
+    """All bits of a word that are behind its first 0 to 8 characters."""
+    return _ZERO if length >= WORD_BYTES else _ALL << (np.uint64(length) << _THREE)
+
+
+@inlined
+def unprintable(word: np.uint64, behind: np.uint64) -> np.uint64:
+    """Not 0 where a character of a word is not printable ASCII, 32 to 126. `behind`: all bits of what is none of it."""
     text = word | (_SPACES & behind)
-    above = (text + _TO_HIGH_FROM_SPACE) & _HIGH_BITS
-    return bool((text & _HIGH_BITS) == 0 and above == _HIGH_BITS and ((text + _ONES) & _HIGH_BITS) == 0)
+    return (text | ~(text + _TO_HIGH_FROM_SPACE) | (text + _ONES)) & _HIGH_BITS
+
+
+@inlined
+def first_of(high_bits: np.uint64) -> int:
+    """The place of the first character whose highest bit is set; some are, and no other bits."""
+    lowest = high_bits & (~high_bits + _ONE)
+    return np.int64(((lowest >> _SHIFT_7) * _PLACE_OF_BIT) >> _SHIFT_56)  # type: ignore[return-value]
+
+
+@inlined
+def is_printable(word: np.uint64, length: int) -> bool:
+    """Whether the `length` characters of a word are all printable ASCII. `length`: from 0 to 8."""
+    return bool(unprintable(word, behind_of(length)) == 0)
 
 
 @inlined
