@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from services.shared.domain.columns import FurtherKind
 from services.treenode.tree.columns.texts import Texts
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s
@@ -20,15 +18,14 @@ class FurtherColumn:
     #: (n,): text: int64 references into `texts`, 0 for the empty text, which is unknown; integer: int64; decimal: int64
     #: millionths; both NO_NUMBER where unknown; date: int32 days since 1970-01-01, NO_DAY where unknown.
     values: AnyArray
-    #: For text only: their UTF-8, where the references say (columns/text_hash.py).
-    texts: UInt8s = field(default_factory=lambda: np.empty(0, np.uint8))
+    #: For text only: their UTF-8, where the references say, as the segments of Texts (columns/texts.py).
+    texts: Sequence[UInt8s] = ()
 
     @classmethod
     def of_texts(cls, texts: Sequence[str]) -> FurtherColumn:
         """A column of these texts."""
         made, references = Texts.of(texts)
-        # The first segment, in which a reference leads to where its text begins.
-        return cls("text", references, np.concatenate([np.empty(0, np.uint8), *made.segments]))
+        return cls("text", references, made.segments)
 
 
 @dataclass(frozen=True)

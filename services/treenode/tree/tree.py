@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from services.treenode.tree import apply, state
 from services.treenode.tree.building.build import build_store
 from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
-from services.treenode.tree.columns.ids import MAX_LOAD
+from services.treenode.tree.columns.ids import MAX_LOAD, words_of
 from services.treenode.tree.columns.names import Names
 from services.treenode.tree.columns.slots import Slots, free_slots, rules_digest, with_slots_like
 from services.treenode.tree.held import CarriedHold, HeldUpdates, NotApplied, RejectedUpdates
@@ -97,12 +98,15 @@ class Tree:
         if not rules.version:  # what a file brought took orders at once, before rules were in the log
             rules = with_more(rules, file_types, file_periods)
         names, slots = Names(table.status_names), Slots.first(rules, table.volumes)
-        store, file_row = build_store(table, slots.in_order, slots.tags(), names.hashes)
-        store.counters[POSITION] = position
-        tree = cls(rules, slots, import_id, names, store)
-        tree.further = FurtherColumns.from_table(table.further, file_row, store.capacity)
-        if tree.further:
-            tree.add_to_digest(int(tree.further_digests().sum(dtype=np.uint64)))
+        with ThreadPoolExecutor(1) as beside:
+            # Rows of the file have the same facts, so this need not wait for the rows of the tree.
+            columns = beside.submit(FurtherColumns.of_file, table.further)
+            digest = beside.submit(lambda: columns.result().digest(words_of(table.member_ids)))
+            store, file_row = build_store(table, slots.in_order, slots.tags(), names.hashes)
+            store.counters[POSITION] = position
+            tree = cls(rules, slots, import_id, names, store)
+            tree.further = columns.result().gathered(file_row, store.capacity)
+        tree.add_to_digest(digest.result())
         tree.further = tree.further.with_declared(rules.columns, store.capacity)
         tree.add_to_digest(rules_digest(rules))
         tree.restart_ring()

@@ -103,5 +103,5 @@ def _members(tree: Tree, which: int, seats: Int32s) -> list[str]:
 
 def texts_of(column: FurtherColumn) -> list[str]:
     """The texts of a table's column of texts."""
-    texts = Texts([column.texts] if len(column.texts) else [])
+    texts = Texts(column.texts)
     return [texts.text_at(reference) for reference in column.values.tolist()]

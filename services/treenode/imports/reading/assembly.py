@@ -11,10 +11,40 @@ from services.treenode.imports.reading.batch import Part
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
-from services.treenode.tree.columns.text_hash import LENGTH_BITS
+from services.treenode.tree.columns.text_hash import CHUNK_BYTES
+from services.treenode.tree.columns.texts import chunks_of
 from services.treenode.tree.kernels.kernel import AnyArray, Int64s, UInt8s
 
 _INT64_MAX = 2**63 - 1
+#: Of the memory for a column's texts; only what is filled of it is there.
+_PIECE_BYTES = 1024 * CHUNK_BYTES
+
+
+class _TextRoom:
+    """Where the texts of a column lie: in one piece of the table's memory, or in several where they are so many."""
+
+    def __init__(self, memory: TableMemory) -> None:
+        self._memory = memory
+        self._pieces: list[UInt8s] = []
+        #: Of the last piece: bytes given out, and where it begins among all texts of the column.
+        self._filled = 0
+        self._begin = 0
+
+    def give(self, size_bytes: int) -> tuple[UInt8s, int, int]:
+        """Room for so many bytes: a piece, where in it that begins, and where among all texts; one at a time."""
+        if not self._pieces or self._filled + size_bytes > len(self._pieces[-1]):
+            self._pieces = self.pieces
+            self._begin += chunks_of(self._filled) * CHUNK_BYTES
+            self._filled = 0
+            self._pieces.append(self._memory.empty((max(_PIECE_BYTES, size_bytes),), np.uint8))
+        at = self._filled
+        self._filled += size_bytes
+        return self._pieces[-1], at, self._begin + at
+
+    @property
+    def pieces(self) -> list[UInt8s]:
+        """What is filled of them."""
+        return [*self._pieces[:-1], *(piece[: self._filled] for piece in self._pieces[-1:])]
 
 
 class Assembly:
@@ -30,9 +60,8 @@ class Assembly:
         #: As long as a file may have rows; ids as (rows, width) words of four characters.
         self._columns: dict[int, AnyArray] = {}
         self._making = threading.Lock()
-        #: The texts of further columns, batch by batch, and how many bytes that is.
-        self._texts: dict[int, list[UInt8s]] = {}
-        self._text_bytes: dict[int, int] = {}
+        #: The texts of further columns, in no order.
+        self._texts: dict[int, _TextRoom] = {}
         self._absolute_sums: dict[int, int] = {}
         self._wrong_rows: list[Int64s] = []
         #: Of the parts in which rows hold line breaks.
@@ -62,11 +91,6 @@ class Assembly:
             column = self._column(place, begin, values)[begin : self.row_count]
             if values.ctypes.data != column.ctypes.data:
                 column[:, ...] = values
-        for place, texts in part.texts.items():
-            column, before = self._columns[place][begin : self.row_count], self._text_bytes.get(place, 0)
-            np.add(column, before << LENGTH_BITS, out=column, where=column != 0)
-            self._texts.setdefault(place, []).append(texts)
-            self._text_bytes[place] = before + len(texts)
         for place, total in part.absolute_sums.items():
             self._absolute_sums[place] = self._absolute_sums.get(place, 0) + total
 
@@ -81,6 +105,15 @@ class Assembly:
             if column is None:
                 column = self._columns[place] = self._memory.empty((self._limits.rows, *shape[1:]), dtype)
         return column[row : row + shape[0]] if column.shape[1:] >= shape[1:] else np.empty(shape, dtype)
+
+    def put_texts(self, place: int, texts: UInt8s) -> int:
+        """Takes the texts of a batch; see `batch.ColumnBuffers`."""
+        if self.is_hopeless:
+            return 0
+        with self._making:
+            piece, at, begin = self._texts.setdefault(place, _TextRoom(self._memory)).give(len(texts))
+        self._memory.put(piece, at, texts)
+        return begin
 
     def _column(self, place: int, rows: int, values: AnyArray) -> AnyArray:
         """The column's part that has the shape of `values`; its first `rows` rows are filled already."""
@@ -147,11 +180,6 @@ class Assembly:
             column[:] = value
         return column
 
-    def take_texts(self, place: int) -> UInt8s:
+    def texts(self, place: int) -> list[UInt8s]:
         """What the references of a further column are of."""
-        texts = self._memory.empty((self._text_bytes[place],), np.uint8)
-        end = 0
-        for batch in self._texts.pop(place):
-            texts[end : end + len(batch)] = batch
-            end += len(batch)
-        return texts
+        return self._texts[place].pieces if place in self._texts else []

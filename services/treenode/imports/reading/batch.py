@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from services.shared.domain.columns import TEXT_OBEYED, FurtherKind, holds_obeyed, number_places
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
@@ -16,7 +19,6 @@ from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
     absolute_sum,
-    mark,
     read_days,
     read_hundredths,
     read_ids,
@@ -26,14 +28,15 @@ from services.treenode.imports.reading.kernels.fields import (
     read_ranks,
 )
 from services.treenode.imports.reading.kernels.texts import (
+    SHORT_BYTES,
     TEXTS_REMEMBERED,
+    move_references,
     pack_texts,
     read_statuses,
 )
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
-from services.treenode.tree.kernels.words import WORD_BYTES
 
 _KIND_WORDS = (np.frombuffer(b"distributor", np.uint8), np.frombuffer(b"customer", np.uint8))
 _ID_ROLES = (Role.MEMBER_ID, Role.SPONSOR_ID, Role.PLACEMENT_ID)
@@ -59,8 +62,6 @@ class Part:
     row_count: int
     #: By the column's index in the file: ids as (rows, width) words of four characters, others as (rows,) values.
     values: dict[int, AnyArray] = field(default_factory=dict)
-    #: By the column's index, for further columns of texts: the bytes that this batch's references are of.
-    texts: dict[int, UInt8s] = field(default_factory=dict)
     #: The statuses that this batch's codes mean.
     status_names: list[str] = field(default_factory=lambda: [""])
     #: By the column's index: the sum of a volume's absolute values.
@@ -74,10 +75,13 @@ class Part:
 
 
 class ColumnBuffers(Protocol):
-    """Gives a batch the buffers that take the values of its columns."""
+    """Gives a batch what takes the values of its columns; called in any thread."""
 
-    def __call__(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
-        """An array of `shape`, or with wider rows, for the rows from `row` of the file on; called in any thread."""
+    def buffer(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        """An array of `shape`, or with wider rows, for the rows from `row` of the file on."""
+
+    def put_texts(self, place: int, texts: UInt8s) -> int:
+        """Takes texts of a column; where among all of its texts they begin."""
 
 
 def _read_kinds(
@@ -116,18 +120,6 @@ _FURTHER: dict[FurtherKind, tuple[type[np.generic], Callable[..., None]]] = {
 }
 
 
-def _mark_obeyed(cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int) -> None:
-    """Marks the rows whose text terminals would obey. `out`: references, 0 for a text that was not kept.
-
-    No kernel: nearly every batch has none, and that costs three searches for a byte or two.
-    """
-    for row in np.flatnonzero(out).tolist():
-        start = int(cells.starts[row])
-        if holds_obeyed(cells.data[start : start + int(cells.lengths[row])].tobytes()):
-            mark(fault, fault_column, row, place, faults.TEXT_CONTROL)
-            out[row] = 0
-
-
 class _RowFaults(NamedTuple):
     """Rows of a batch, ascending, that are wrong in one column (-1: none) for one reason."""
 
@@ -143,15 +135,35 @@ def _faults_of(wrong: Int64s, fault: UInt8s, fault_column: Int16s) -> Iterator[_
         yield _RowFaults(kind >> 8, kind & 0xFF, wrong[kinds == kind])
 
 
-def _own_buffer(place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
-    """For values that nobody needs; see ColumnBuffers."""
-    return np.empty(shape, dtype)
+class _OwnBuffers:
+    """For values that nobody needs."""
+
+    def buffer(self, place: int, row: int, shape: tuple[int, ...], dtype: type[np.generic]) -> AnyArray:
+        return np.empty(shape, dtype)
+
+    def put_texts(self, place: int, texts: UInt8s) -> int:
+        return 0
 
 
 def _read_only(values: Int32s) -> Int32s:
     """As the fields of a batch are: kernels are compiled for that."""
     values.setflags(write=False)
     return values
+
+
+class Scratch(threading.local):
+    """What a thread needs for one batch after another: fresh memory for each would cost more than the reading."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, AnyArray] = {}
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:
+        """An array, filled with anything; what was asked for by this name before is no more."""
+        size = math.prod(shape)
+        kept = self._kept.get(name)
+        if kept is None or kept.size < size:
+            kept = self._kept[name] = np.empty(size, dtype)
+        return kept[:size].reshape(shape)
 
 
 class BatchReader:
@@ -161,6 +173,7 @@ class BatchReader:
         self, columns: Sequence[Column], limits: ImportLimits, buffers: ColumnBuffers, *, is_csv: bool
     ) -> None:
         self.columns = columns
+        self.scratch = Scratch()
         self._is_csv = is_csv
         self._limits = limits
         self._buffers = buffers
@@ -194,11 +207,11 @@ class BatchReader:
         elif column.role is Role.STATUS:
             part.values[place], part.status_names = self._statuses(cells, fault, fault_column, place)
         elif column.is_text:
-            part.values[place] = buffers(place, first_row, (len(fault),), np.int64)
-            part.texts[place] = self._texts(cells, part.values[place], fault, fault_column, place)
+            part.values[place] = buffers.buffer(place, first_row, (len(fault),), np.int64)
+            self._texts(cells, buffers, part.values[place], fault, fault_column, place)
         elif column.role is not Role.DERIVED:
             dtype, read = _FURTHER[column.kind] if column.role is Role.FURTHER else _NUMBERS[column.role]
-            part.values[place] = buffers(place, first_row, (len(fault),), dtype)
+            part.values[place] = buffers.buffer(place, first_row, (len(fault),), dtype)
             read(cells.data, cells.starts, cells.lengths, part.values[place], fault, fault_column, place)
 
     def _other_faults(
@@ -212,7 +225,7 @@ class BatchReader:
             return
         again = Fields(cells.data, _read_only(cells.starts[rows]), _read_only(cells.lengths[rows]))
         found, found_column = np.zeros(len(rows), np.uint8), np.full(len(rows), -1, np.int16)
-        self._read_column(Part(lines, len(rows)), again, _own_buffer, found, found_column, place)
+        self._read_column(Part(lines, len(rows)), again, _OwnBuffers(), found, found_column, place)
         for kind in _faults_of(np.flatnonzero(found), found, found_column):
             yield kind._replace(rows=rows[kind.rows])
 
@@ -233,7 +246,7 @@ class BatchReader:
         self, first_row: int, cells: Fields, buffers: ColumnBuffers, fault: UInt8s, fault_column: Int16s, place: int
     ) -> UInt32s:
         longest = min(MEMBER_ID_LENGTH_MAX, int(cells.lengths.max(initial=1)))
-        ids = buffers(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
+        ids = buffers.buffer(place, first_row, (len(fault), -(-longest // 4)), np.uint32)
         may_be_empty = self.columns[place].role is not Role.MEMBER_ID
         read_ids(cells.data, cells.starts, cells.lengths, may_be_empty, ids, fault, fault_column, place)
         return ids
@@ -246,15 +259,18 @@ class BatchReader:
         texts = names[:used].view(f"S{STATUS_LENGTH_MAX}").ravel()
         return codes, [bytes(text).decode("ascii") for text in texts] or [""]
 
-    def _texts(self, cells: Fields, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int) -> UInt8s:
-        size_bytes = np.minimum(cells.lengths, COLUMN_TEXT_BYTES_MAX).sum(dtype=np.int64)
-        packed, seen = np.empty(int(size_bytes) + WORD_BYTES, np.uint8), np.zeros((TEXTS_REMEMBERED, 2), np.int64)
+    def _texts(
+        self, cells: Fields, buffers: ColumnBuffers, out: Int64s, fault: UInt8s, fault_column: Int16s, place: int
+    ) -> None:
+        """Sets `out` to references, and puts the texts that they are of among the column's."""
+        size_bytes = min(int(cells.lengths.sum(dtype=np.int64)), len(out) * COLUMN_TEXT_BYTES_MAX)
+        packed = self.scratch.empty("packed", (size_bytes + SHORT_BYTES,), np.uint8)
+        seen = self.scratch.empty("seen", (TEXTS_REMEMBERED, 2), np.int64)
+        seen[:] = 0
         data, starts, lengths = cells.data, cells.starts, cells.lengths
-        used = pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place)
-        texts = packed[: int(used)].copy() if used < size_bytes // 2 else packed[: int(used)]
-        if holds_obeyed(texts.tobytes()):
-            _mark_obeyed(cells, out, fault, fault_column, place)
-        return texts
+        used = int(pack_texts(data, starts, lengths, self._is_csv, packed, seen, out, fault, fault_column, place))
+        if used:
+            move_references(out, buffers.put_texts(place, packed[:used]))
 
     def _rejected(self, lines: Lines, fields: Sequence[Fields], place: int, code: int, row: int) -> RejectedRow:
         value, name, places = b"", "", 0

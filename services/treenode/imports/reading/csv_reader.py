@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import math
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
@@ -21,7 +18,6 @@ from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.imports.reading.source import Block, FileFormat, Progress, read_blocks
-from services.treenode.tree.kernels.kernel import AnyArray
 
 _NEWLINE = 10
 #: A block of good lines has fewer fields than bytes.
@@ -45,13 +41,12 @@ class CsvFile:
         return read_in_order(self._jobs(reader), self._limits.threads_used)
 
     def _jobs(self, reader: BatchReader) -> Iterator[Callable[[], Part]]:
-        scratch = _Scratch()
         for block in self._blocks:
             for piece in _pieces(block, len(reader.columns)):
                 if (row := piece.lines.first_row) >= self._limits.rows:
                     line = piece.lines.of(row)
                     raise refuse_file(f"it holds more than the limit of {self._limits.rows:,} members", line=line)
-                yield partial(_read_block, reader, scratch, piece, self._limits)
+                yield partial(_read_block, reader, piece)
 
 
 def _pieces(block: Block, column_count: int) -> Iterator[Block]:
@@ -71,24 +66,9 @@ def _pieces(block: Block, column_count: int) -> Iterator[Block]:
         yield Block(block.lines.after(first), last - first, block.data[begin:end], starts)
 
 
-class _Scratch(threading.local):
-    """What a thread needs for one block after another: fresh memory for each would cost more than the reading."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, AnyArray] = {}
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> AnyArray:
-        """An array, filled with anything; what was asked for by this name before is no more."""
-        size = math.prod(shape)
-        kept = self._kept.get(name)
-        if kept is None or kept.size < size:
-            kept = self._kept[name] = np.empty(size, dtype)
-        return kept[:size].reshape(shape)
-
-
-def _read_block(reader: BatchReader, scratch: _Scratch, block: Block, limits: ImportLimits) -> Part:
+def _read_block(reader: BatchReader, block: Block) -> Part:
     data = np.frombuffer(block.data, np.uint8)
-    rows = block.row_count
+    rows, scratch = block.row_count, reader.scratch
     shape = (len(reader.columns), rows)
     starts, lengths = scratch.empty("starts", shape, np.int32), scratch.empty("lengths", shape, np.int32)
     fault, fault_column = scratch.empty("fault", (rows,), np.uint8), scratch.empty("column", (rows,), np.int16)

@@ -71,7 +71,7 @@ def read_import(
     columns = plan_columns(file.names, volume_types, periods, limits, file.kinds, declared, sealed_periods)
     places = {column.role: place for place, column in enumerate(columns)}
     assembly = Assembly(limits, memory or TableMemory.private())
-    for part in file.parts(BatchReader(columns, limits, assembly.buffer, is_csv=found is not FileFormat.PARQUET)):
+    for part in file.parts(BatchReader(columns, limits, assembly, is_csv=found is not FileFormat.PARQUET)):
         assembly.add(part, places.get(Role.STATUS, -1))
     if assembly.row_count == 0:
         raise refuse_file("it holds a header and no members: a tree needs one at least")
@@ -112,11 +112,6 @@ class _Checked:
             sponsor_ids = self._assembly.ids(self._places[Role.SPONSOR_ID])
             sponsor = members.find(sponsor_ids)
             columns = pool.submit(self._columns_by_role)
-            texts = {
-                place: pool.submit(self._assembly.take_texts, place)
-                for place, column in enumerate(self._columns)
-                if column.is_text
-            }
             wrong = [*wrong_ids(members, self._lines), *wrong_links(members, sponsor_ids, sponsor, Role.SPONSOR_ID)]
             if Role.PLACEMENT_ID in self._places:
                 placement_ids = self._assembly.ids(self._places[Role.PLACEMENT_ID])
@@ -135,8 +130,7 @@ class _Checked:
                 volumes[column.volume] = self._assembly.values(place)
             elif column.role is Role.FURTHER:
                 values = self._assembly.values(place)
-                of_column = (texts[place].result(),) if column.is_text else ()
-                further[column.name] = FurtherColumn(column.kind, values, *of_column)
+                further[column.name] = FurtherColumn(column.kind, values, self._assembly.texts(place))
         return ImportTable(
             member_ids=members.ids,
             sponsor=sponsor,

@@ -218,7 +218,8 @@ class _Cutter:
             self._line = FIRST_LINE
 
     def _rows(self, *, is_last: bool) -> Iterator[Block]:
-        filled = len(self._rest.rstrip(b"\r\n"))
+        # Nearly every chunk ends within a line, and needs no copy of all of it.
+        filled = len(self._rest.rstrip(b"\r\n") if self._rest.endswith((b"\n", b"\r")) else self._rest)
         if b'"' in self._rest:
             yield from self._quoted_rows(filled, is_last=is_last)
             return
@@ -247,7 +248,8 @@ class _Cutter:
             self._line += len(line_ends)
 
     def _taken(self, end: int) -> bytearray:
-        taken, self._rest = self._rest[:end], self._rest[end:]
+        taken, self._rest = self._rest, self._rest[end:]
+        del taken[end:]
         return taken
 
     def _refuse_rest(self) -> NoReturn:

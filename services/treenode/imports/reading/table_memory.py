@@ -12,6 +12,7 @@ the descriptor, and no disk lies between.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import struct
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.forms import Form
-from services.treenode.tree.kernels.kernel import AnyArray
+from services.treenode.tree.kernels.kernel import AnyArray, UInt8s
 from services.treenode.tree.table import FurtherColumn, ImportTable
 
 _PREFIX = struct.Struct("<QQ")
@@ -41,13 +42,13 @@ class _Column(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Header(msgspec.Struct, frozen=True, kw_only=True):
-    #: `_COLUMNS`, then the volumes, then the further columns, then the texts of those that have some.
+    #: `_COLUMNS`, then the volumes, then the further columns, then the pieces of their texts.
     columns: list[_Column]
     status_names: list[str]
     #: (volume type, period) of each volume column.
     volumes: list[tuple[str, str]]
-    #: Name and kind of each further column, and whether it has texts.
-    further: list[tuple[str, FurtherKind, bool]]
+    #: Name and kind of each further column, and how many pieces its texts have.
+    further: list[tuple[str, FurtherKind, int]]
 
 
 _HEADER: Form[_Header] = Form(_Header)
@@ -87,6 +88,10 @@ class TableMemory:
         self._offsets[column.ctypes.data] = offset
         return column
 
+    def put(self, column: AnyArray, at: int, data: UInt8s) -> None:
+        """Fills bytes of a column from `at` on, for half of what it costs to write to memory that is not there yet."""
+        self._write_all(data.data, self._offsets[column.ctypes.data] + at)
+
     def _place(self, size_bytes: int) -> int:
         offset = self._end
         self._end += -(-size_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES
@@ -100,7 +105,7 @@ class TableMemory:
                 columns=columns,
                 status_names=table.status_names,
                 volumes=list(table.volumes),
-                further=[(name, column.kind, len(column.texts) > 0) for name, column in table.further.items()],
+                further=[(name, column.kind, len(column.texts)) for name, column in table.further.items()],
             )
         )
         begin = self._place(len(header))
@@ -146,24 +151,25 @@ def _columns_of(table: ImportTable) -> Iterator[AnyArray]:
     yield from (getattr(table, name) for name in _COLUMNS)
     yield from table.volumes.values()
     yield from (column.values for column in table.further.values())
-    yield from (column.texts for column in table.further.values() if len(column.texts))
+    for column in table.further.values():
+        yield from column.texts
 
 
 def _table_of(header: _Header, arrays: list[AnyArray]) -> ImportTable:
-    with_texts = [name for name, _, has_texts in header.further if has_texts]
-    if len(arrays) != len(_COLUMNS) + len(header.volumes) + len(header.further) + len(with_texts):
+    pieces = sum(count for _, _, count in header.further)
+    if len(arrays) != len(_COLUMNS) + len(header.volumes) + len(header.further) + pieces:
         raise TableBrokenError(f"the table has {len(arrays)} columns, its header names others")
     columns: dict[str, Any] = dict(zip(_COLUMNS, arrays, strict=False))
     volumes = arrays[len(_COLUMNS) :]
     further = volumes[len(header.volumes) :]
-    texts = dict(zip(with_texts, further[len(header.further) :], strict=True))
+    texts = iter(further[len(header.further) :])
     return ImportTable(
         **columns,
         status_names=header.status_names,
         volumes=dict(zip(header.volumes, volumes, strict=False)),
         further={
-            name: FurtherColumn(kind, values, *([texts[name]] if name in texts else []))
-            for (name, kind, _), values in zip(header.further, further, strict=False)
+            name: FurtherColumn(kind, values, list(itertools.islice(texts, count)))
+            for (name, kind, count), values in zip(header.further, further, strict=False)
         },
     )
 

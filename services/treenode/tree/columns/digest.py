@@ -160,6 +160,16 @@ def add_facts(words: UInt32s, rows: Int32s, tag: np.uint64, numbers: UInt64s, un
             out[index] += fact(key_at(words, rows[index]), tag, numbers[index])
 
 
+@kernel
+def sum_facts(keys: UInt64s, tag: np.uint64, numbers: UInt64s, unknown: np.uint64) -> np.uint64:
+    """The sum of a further column's facts. `keys`: (n,) of the ids; `numbers`, `unknown`: as in add_facts."""
+    total = _ZERO
+    for index in range(keys.shape[0]):
+        if numbers[index] != unknown:
+            total += fact(keys[index], tag, numbers[index])
+    return total
+
+
 @inlined
 def _leg_sum(store: Store, head: int, digests: UInt64s) -> np.uint64:
     tree = store.sponsor

@@ -77,10 +77,10 @@ class Texts:
             return lengths
         if not self._segments or self._filled + len(joined) > len(self._segments[-1]):
             wanted = min(max(self.size_bytes // _SEGMENT_SHARE, 1), _SEGMENT_BYTES_MAX)
-            self._take(np.empty(_chunks(max(wanted, len(joined))) * CHUNK_BYTES, np.uint8))
+            self._take(np.empty(chunks_of(max(wanted, len(joined))) * CHUNK_BYTES, np.uint8))
         segment = self._segments[-1]
         segment[self._filled : self._filled + len(joined)] = np.frombuffer(joined, np.uint8)
-        first = ((self._chunks - _chunks(len(segment))) << CHUNK_BITS) + self._filled
+        first = ((self._chunks - chunks_of(len(segment))) << CHUNK_BITS) + self._filled
         self._filled += len(joined)
         starts = first + np.cumsum(lengths) - lengths
         return np.where(lengths, (starts << LENGTH_BITS) | lengths, 0)
@@ -92,8 +92,8 @@ class Texts:
         if self._segments:
             last = self._segments[-1]
             self._segments[-1] = last[: self._filled]
-            self._chunks += _chunks(self._filled) - _chunks(len(last))
-        first, self._chunks = self._chunks, self._chunks + _chunks(len(segment))
+            self._chunks += chunks_of(self._filled) - chunks_of(len(last))
+        first, self._chunks = self._chunks, self._chunks + chunks_of(len(segment))
         if self._chunks > len(self.table):
             grown = np.zeros(2 * self._chunks, np.int64)
             grown[:first] = self.table[:first]
@@ -110,7 +110,7 @@ class Texts:
             return b""
         chunk, place = divmod(reference >> LENGTH_BITS, CHUNK_BYTES)
         for segment in self._segments:
-            chunks = _chunks(len(segment))
+            chunks = chunks_of(len(segment))
             if chunk < chunks:
                 begin = (chunk << CHUNK_BITS) + place
                 return segment[begin : begin + length].tobytes()
@@ -139,7 +139,7 @@ class Texts:
         ends = np.zeros(self._chunks + 1, np.int64)
         chunk = 0
         for segment in self.segments:
-            count = _chunks(len(segment))
+            count = chunks_of(len(segment))
             ends[chunk : chunk + count] = (chunk << CHUNK_BITS) + len(segment)
             chunk += count
         starts = references >> LENGTH_BITS
@@ -157,6 +157,6 @@ class Texts:
         return Texts([content[:filled].copy() if filled < size_bytes // 2 else content[:filled]] if filled else [])
 
 
-def _chunks(size_bytes: int) -> int:
+def chunks_of(size_bytes: int) -> int:
     """Chunks that so many bytes take."""
     return -(-size_bytes // CHUNK_BYTES)

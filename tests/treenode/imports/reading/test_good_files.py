@@ -14,7 +14,8 @@ import pytest
 
 from bench.engine.genealogy import as_table, make_genealogy, write_genealogy
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
-from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
+from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, assembly, read_import
+from services.treenode.tree.columns.text_hash import CHUNK_BYTES
 from services.treenode.tree.table import FurtherColumn, ImportTable
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 from tests.treenode.tree.reads import texts_of
@@ -296,6 +297,19 @@ def test_a_generated_genealogy_comes_back(tmp_path: Path, suffix: str, deep: boo
     assert _texts(table.further["country"]) == as_table(genealogy)["country"].to_pylist()
     kinds = {name: column.kind for name, column in table.further.items()}
     assert kinds == {"country": "text", "loyalty_points": "integer", "bonus_rate": "decimal", "renewed_on": "date"}
+
+
+@pytest.mark.parametrize("piece_bytes", [CHUNK_BYTES, 2 * CHUNK_BYTES])
+def test_texts_of_many_pieces_come_back(tmp_path: Path, piece_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in threads, into pieces of the table's memory that are filled and left one after another."""
+    monkeypatch.setattr(assembly, "_PIECE_BYTES", piece_bytes)
+    notes = [f"{number} {'é' if number % 9 else ''}{'x' * (number % 1_000)}" for number in range(6_000)]
+    lines = tuple(f"m{number},,A,1,,1,{note},{number}" for number, note in enumerate(notes))
+    further = _read(tmp_path, _good(HEADER + ",note,number", lines), limits=ImportLimits(block_bytes=50_000)).further
+    assert _texts(further["note"]) == notes
+    assert _texts(further["number"]) == [str(number) for number in range(6_000)]
+    assert [len(further[name].texts) for name in ("note", "number")] == [3 if piece_bytes == CHUNK_BYTES else 2, 1]
+    assert sum(map(len, further["note"].texts)) == len("".join(notes).encode())
 
 
 def test_progress_goes_up_and_may_end_the_reading(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.treenode.imports.reading.faults import DATE_FORMAT
+from services.shared.domain.columns import holds_obeyed
+from services.treenode.imports.reading.faults import DATE_FORMAT, TEXT_CONTROL, TEXT_ENCODING
 from services.treenode.imports.reading.kernels.fields import read_days, read_hundredths, read_ids
 from services.treenode.imports.reading.kernels.lines import (
     count_lines,
@@ -19,6 +20,8 @@ from services.treenode.imports.reading.kernels.lines import (
     split_plain_lines,
     split_rows,
 )
+from services.treenode.imports.reading.kernels.texts import SHORT_BYTES, TEXTS_REMEMBERED, move_references, pack_texts
+from services.treenode.tree.columns.text_hash import LENGTH_BITS, LENGTH_MASK
 from services.treenode.tree.kernels.kernel import AnyArray
 
 FIELD_BYTES = 12
@@ -121,3 +124,49 @@ def test_an_id_with_any_byte_that_is_not_printable_is_refused() -> None:
     read_ids(data, starts, lengths, True, out, fault, fault_column, 0)
     assert fault.all()
     assert not out.any()
+
+
+def packed(texts: list[bytes], behind: int) -> tuple[list[bytes], list[int], bytes]:
+    """Each text as its reference has it, its fault, and all that was packed."""
+    data, starts, lengths = columns_of(texts, behind)
+    room, seen = np.empty(len(data) + SHORT_BYTES, np.uint8), np.zeros((TEXTS_REMEMBERED, 2), np.int64)
+    out, fault = np.empty(len(texts), np.int64), np.zeros(len(texts), np.uint8)
+    fault_column = np.zeros(len(texts), np.int16)
+    used = pack_texts(data, starts, lengths, True, room, seen, out, fault, fault_column, 0)
+    move_references(out, 5)
+    begins = (out >> LENGTH_BITS) - 5
+    found = [
+        room[begin : begin + length].tobytes() if length else b""
+        for begin, length in zip(begins.tolist(), (out & LENGTH_MASK).tolist(), strict=True)
+    ]
+    return found, fault.tolist(), room[:used].tobytes()
+
+
+@pytest.mark.parametrize("behind", [0, 8, SHORT_BYTES])
+def test_texts_of_every_length_are_packed_and_equal_ones_once(behind: int) -> None:
+    """Short ones and long ones, with characters beyond ASCII at every place."""
+    plain = [bytes(33 + (length + place) % 90 for place in range(length)) for length in range(80)]
+    plain = [text.replace(b'"', b"'") for text in plain]
+    wide = [("x" * place + each + "y" * (9 - place)).encode() for place in range(10) for each in ("\u00e9", "\u4e2d")]
+    texts = [*plain, *wide, *plain[:40]]
+    found, fault, room = packed(texts, behind)
+    assert found == texts
+    assert not any(fault)
+    # Remembered by their words; the last ones, behind which there is nothing, by others.
+    assert len(b"".join([*plain, *wide])) <= len(room) < len(b"".join(texts)) - (300 if behind else 0)
+
+
+def test_texts_that_terminals_obey_or_that_are_no_utf8_are_refused_wherever_that_stands() -> None:
+    characters = [chr(code) for code in (*range(0x80, 0x3000), *range(0xFFF0, 0x10010)) if not 0xD800 <= code < 0xE000]
+    texts = [f"{'x' * (place % 11)}{character}yz".encode() for place, character in enumerate(characters)]
+    found, fault, _ = packed(texts, 0)
+    obeyed = [holds_obeyed(text) for text in texts]
+    assert sum(obeyed) == 32 + 5 + 4
+    assert fault == [TEXT_CONTROL if each else 0 for each in obeyed]
+    assert found == [b"" if each else text for text, each in zip(texts, obeyed, strict=True)]
+    broken = [
+        b"a" * place + each + b"b" for place in range(10) for each in (b"\xff", b"\xc3", b"\xe2\x80", b"\xed\xa0\x80")
+    ]
+    found, fault, room = packed([*broken, b"\xc2\x85 \xff"], 8)
+    assert set(fault) == {TEXT_ENCODING}
+    assert (set(found), room) == ({b""}, b"")
