@@ -1,0 +1,100 @@
+"""Reads and orders while something happens to a cluster; runs in a pod of it.
+
+200 reads a second through the VIP, each with a deadline of 2 s and no retry of its own, and 100 orders a second by the
+Python client, until standard input ends. Then the log is read and held against every receipt. The last line is JSON:
+reads, failed_reads, failures, longest_gap_ms, answered_by, orders, lost, twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import AsyncIterator
+
+import grpc.aio
+
+from bench.cluster.judge import judge_log
+from bench.cluster.read_load import ReadLoad
+from fasttree.client import Client, Endpoints, PushOptions
+from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
+
+ORDERS_PER_S = 100
+_SAMPLED = 50
+#: What a client is told that knows several VIPs: take them in turn, and ask another one where one is gone.
+_SEVERAL = {
+    "loadBalancingConfig": [{"round_robin": {}}],
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.02s",
+                "maxBackoff": "0.2s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+}
+
+
+async def _orders(prefix: str, member_ids: list[str], ended: asyncio.Event) -> AsyncIterator[types_pb2.Update]:
+    draw, number = random.Random(prefix), 0
+    while not ended.is_set():
+        number += 1
+        order = types_pb2.VolumePosted(member_id=draw.choice(member_ids), amount_hundredths=draw.randrange(1, 50_000))
+        yield types_pb2.Update(update_id=f"{prefix}-{number}", volume_posted=order)
+        await asyncio.sleep(1 / ORDERS_PER_S)
+
+
+async def run(vip: str, pusher: str, prefix: str, *addresses: str) -> dict[str, object]:
+    """Until standard input ends; returns the figures.
+
+    Args:
+        vip: The VIP's Service.
+        pusher: The pusher's.
+        prefix: Of the orders' ids.
+        addresses: Of VIPs, each by itself: reads go to these, and are asked again where one is gone.
+    """
+    target = f"ipv4:{','.join(addresses)}" if addresses else vip
+    options = [("grpc.service_config", json.dumps(_SEVERAL))] if addresses else []
+    ended = asyncio.Event()
+
+    async def wait_for_end() -> None:
+        await asyncio.to_thread(sys.stdin.read)
+        ended.set()
+
+    receipts: list[pusher_pb2.Receipt] = []
+    async with Client(Endpoints(vip=vip, pusher=pusher)) as client:
+        page = await client.reports.list_downline(report_pb2.ListDownlineRequest(page_size=_SAMPLED))
+        member_ids = [member.member_id for member in page.members]
+
+        async def push() -> None:
+            pushed = client.push(_orders(prefix, member_ids, ended), PushOptions(patience_s=120))
+            receipts.extend([receipt async for receipt in pushed])
+
+        async with (
+            grpc.aio.insecure_channel(target, options=options) as channel,
+            ReadLoad(channel, member_ids) as load,
+        ):
+            print("loaded", flush=True)
+            await asyncio.gather(wait_for_end(), push())
+        refused = [receipt for receipt in receipts if receipt.code]
+        verdict = await judge_log(client, receipts)
+    return {
+        "reads": load.reads,
+        "failed_reads": load.failed_reads,
+        "failures": dict(load.failures),
+        "longest_gap_ms": round(load.longest_gap_ms()),
+        "answered_by": dict(load.answered_by),
+        "orders": len(receipts),
+        "refused": len(refused),
+        "lost": len(verdict.lost),
+        "twice": len(verdict.twice),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(run(*sys.argv[1:]))))
