@@ -1,10 +1,10 @@
 """The node's side of KeepAlive: a heartbeat every quarter of a second, and at once when something changed.
 
-A thread of its own keeps the stream, so that an event loop which is held up for a moment costs no role: what the node
-is changes on that loop alone, so what it last said of itself is still true. The thread asks the loop for its word
-before each heartbeat and waits for it a moment; where none comes, the last one is sent again, with the time that it is
-of (role.py, rule 8). A loop that says nothing for `loop_silence_s_max` is taken for dead: then no heartbeat leaves, and
-the lease ends.
+A thread with an event loop of its own keeps the stream, so that a node's loop which is held up for a moment costs no
+role: what the node is changes on that loop alone, so what it last said of itself is still true. The thread asks the
+node's loop for its word before each heartbeat and waits for it a moment; where none comes, the last one is sent again,
+with the time that it is of (role.py, rule 8). A loop that says nothing for `loop_silence_s_max` is taken for dead: then
+no heartbeat leaves, and the lease ends.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import random
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import grpc
+import uvloop
 
-from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from fasttree.v1 import coordinator_pb2
 from services.shared.backoff import Backoff, Waits
-from services.shared.serving.channels import CHANNEL_OPTIONS
+from services.shared.serving.streams import CallStream, StreamError, open_stream
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
 from services.treenode.node.runner import NodeRunner, now_s
 
@@ -35,8 +36,11 @@ UNANSWERED_MAX = 8
 ASK_S = 0.05
 #: The largest delay of the loop is told over so many heartbeats.
 DELAYS_KEPT = 240
+#: A coordinator that can be reached at all takes a connection within this.
+CONNECT_S_MAX = 1.0
 #: What the thread has to end in.
 _JOIN_S = 5.0
+_KEEP_ALIVE = "/fasttree.v1.CoordinatorService/KeepAlive"
 
 logger = logging.getLogger(__name__)
 
@@ -71,14 +75,14 @@ class Heartbeat:
         self._incarnation = secrets.token_hex(16)
         self._sequence = 0
         self._unanswered = 0
+        #: The node's loop, and the thread's.
         self._loop: asyncio.AbstractEventLoop
+        self._thread_loop: asyncio.AbstractEventLoop
         self._failed: asyncio.Future[None]
-        #: The loop's newest word; written by the loop, read by the thread. None before the first.
+        #: The node's newest word; None before the first. Both loops have it, neither changes it.
         self._word: _Word | None = None
-        #: Set by each word.
-        self._spoken = threading.Event()
-        self._ending = threading.Event()
-        self._call: grpc.Call | None = None
+        #: On the thread's loop: set by each word; and when a heartbeat is to leave before its time.
+        self._spoken, self._wanted = asyncio.Event(), asyncio.Event()
         self._delays_s: deque[float] = deque([0.0], DELAYS_KEPT)
 
     @property
@@ -88,28 +92,36 @@ class Heartbeat:
 
     async def run(self) -> None:
         """Keeps a stream to the coordinator; ends when it is cancelled. Raises what the node's word raises."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread_loop = asyncio.get_running_loop(), uvloop.new_event_loop()
         self._failed = self._loop.create_future()
-        thread = threading.Thread(target=self._keep_on, name="lease", daemon=True)
+        keeping = self._thread_loop.create_task(self._keep_on())
+        thread = threading.Thread(target=self._live, args=(keeping,), name="lease", daemon=True)
         thread.start()
+        relaying = self._loop.create_task(self._relay())
         try:
             await self._failed
         finally:
-            self._ending.set()
-            self._node.heartbeat_wanted.set()
-            if (call := self._call) is not None:
-                call.cancel()
+            relaying.cancel()
+            _tell(self._thread_loop, keeping.cancel)
             await asyncio.to_thread(thread.join, _JOIN_S)
 
-    # -- on the event loop
+    # -- on the node's loop
+
+    async def _relay(self) -> None:
+        """Passes on that a heartbeat should leave at once."""
+        while True:
+            await self._node.heartbeat_wanted.wait()
+            self._node.heartbeat_wanted.clear()
+            _tell(self._thread_loop, self._wanted.set)
 
     def _speak(self, asked_at_s: float) -> None:
         """The node's word, between two steps of the loop: never in the middle of one."""
         try:
             made_at_s = now_s()
             self._delays_s.append(made_at_s - asked_at_s)
+            self._node.hear_lease_words()
             self._word = _Word(self._node.status(), made_at_s)
-            self._spoken.set()
+            _tell(self._thread_loop, self._spoken.set)
         except Exception as error:
             self._fail(error)
 
@@ -119,68 +131,69 @@ class Heartbeat:
 
     # -- in the thread
 
-    def _keep_on(self) -> None:
+    def _live(self, keeping: asyncio.Task[None]) -> None:
+        loop = self._thread_loop
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(keeping)
+        except asyncio.CancelledError:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        except Exception as error:  # a defect: the node must not go on without its lease in silence
+            _tell(self._loop, self._fail, error)
+        finally:
+            loop.close()
+
+    async def _keep_on(self) -> None:
         waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
         told = ""
-        while not self._ending.is_set():
+        while True:
             try:
-                with grpc.insecure_channel(self._coordinator, options=CHANNEL_OPTIONS) as channel:
-                    self._keep(channel, waits)
+                await self._keep(waits)
                 problem = "it ended the stream"
-            except grpc.RpcError as error:
-                problem = f"{error.code().name}: {error.details()}"
-                if self._unanswered >= UNANSWERED_MAX:
-                    problem = f"no answer to {UNANSWERED_MAX} heartbeats"
-            except Exception as error:  # a defect: the node must not go on without its lease in silence
-                with contextlib.suppress(RuntimeError):  # the loop has ended
-                    self._loop.call_soon_threadsafe(self._fail, error)
-                return
-            if problem != told and not self._ending.is_set():
+            except StreamError as error:
+                problem = str(error)
+            if problem != told:
                 told = problem
                 logger.warning("coordinator %s: %s", self._coordinator, problem)
-            self._ending.wait(waits.next_s())
+            await asyncio.sleep(waits.next_s())
 
-    def _keep(self, channel: grpc.Channel, waits: Waits) -> None:
-        """One stream, to its end."""
+    async def _keep(self, waits: Waits) -> None:
+        """One stream, to its end. Raises StreamError where that is none that was meant."""
         self._unanswered = 0
-        over = threading.Event()
-        call = self._call = coordinator_pb2_grpc.CoordinatorServiceStub(channel).KeepAlive(self._requests(over))
         try:
-            if self._ending.is_set():  # whoever ends this has not seen the call
-                return
-            for answer in call:
-                waits.reset()
-                self._unanswered = 0
-                self._tell(lease_answered(answer))
+            async with asyncio.timeout(CONNECT_S_MAX):
+                stream = await open_stream(self._coordinator, _KEEP_ALIVE)
+        except TimeoutError:
+            raise StreamError(f"no connection within {CONNECT_S_MAX:g} s") from None
+        hearing = asyncio.ensure_future(self._hear(stream, waits))
+        hearing.add_done_callback(lambda _: self._wanted.set())
+        try:
+            while not hearing.done():
+                self._wanted.clear()
+                if self._unanswered >= UNANSWERED_MAX:
+                    raise StreamError(f"no answer to {UNANSWERED_MAX} heartbeats")
+                word = await self._ask()
+                if word is not None and not hearing.done():
+                    await stream.write(self._heartbeat(word).SerializeToString())
+                await _within(self._node.settings.heartbeat_s, self._wanted)
+            await hearing
         finally:
-            over.set()
-            self._node.heartbeat_wanted.set()
-            call.cancel()
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+            await stream.close()
 
-    def _requests(self, over: threading.Event) -> Iterator[coordinator_pb2.KeepAliveRequest]:
-        node = self._node
-        while not self._ending.is_set():
-            node.heartbeat_wanted.clear()
-            if over.is_set():
-                return  # it was set for this
-            if self._unanswered >= UNANSWERED_MAX:
-                if (call := self._call) is not None:
-                    call.cancel()
-                return
-            word = self._ask()
-            if word is not None and not over.is_set():
-                yield self._heartbeat(word)
-            node.heartbeat_wanted.wait(node.settings.heartbeat_s)
+    async def _hear(self, stream: CallStream, waits: Waits) -> None:
+        async for answer in stream.read():
+            waits.reset()
+            self._unanswered = 0
+            self._note(lease_answered(coordinator_pb2.KeepAliveResponse.FromString(answer)))
+            _tell(self._loop, self._node.hear_lease_words)
 
-    def _ask(self) -> _Word | None:
+    async def _ask(self) -> _Word | None:
         """The node's word; None where it has said nothing for too long."""
-        asked_at_s = now_s()
         self._spoken.clear()
-        try:
-            self._loop.call_soon_threadsafe(self._speak, asked_at_s)
-        except RuntimeError:  # the loop has ended
-            return None
-        self._spoken.wait(ASK_S)
+        _tell(self._loop, self._speak, now_s())
+        await _within(ASK_S, self._spoken)
         word = self._word
         if word is None or now_s() - word.made_at_s > self._node.settings.loop_silence_s_max:
             return None
@@ -189,8 +202,8 @@ class Heartbeat:
     def _heartbeat(self, word: _Word) -> coordinator_pb2.KeepAliveRequest:
         self._sequence += 1
         self._unanswered += 1
-        # Before it leaves: the lease runs from here (role.py, rule 1).
-        self._tell(HeartbeatSent(self._sequence, now_s(), word.made_at_s))
+        # Before it leaves: the lease runs from here (role.py, rule 1). The loop hears of it before its answer.
+        self._note(HeartbeatSent(self._sequence, now_s(), word.made_at_s))
         return coordinator_pb2.KeepAliveRequest(
             cluster=self._node.cluster.name,
             node=self._address,
@@ -199,7 +212,18 @@ class Heartbeat:
             incarnation=self._incarnation,
         )
 
-    def _tell(self, event: HeartbeatSent | LeaseAnswered) -> None:
+    def _note(self, event: HeartbeatSent | LeaseAnswered) -> None:
         self._node.lease_words.append((event, now_s()))
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._node.hear_lease_words)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[..., object], *arguments: Any) -> None:
+    """Has the other thread's loop do it; nothing where that has ended."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(what, *arguments)
+
+
+async def _within(timeout_s: float, event: asyncio.Event) -> None:
+    """Waits for the event, and no longer than that."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

@@ -6,7 +6,7 @@ from typing import Any
 
 from grpc_health.v1 import health_pb2
 
-from services.shared.serving.health import Health
+from services.shared.serving.standard.health import Health
 
 NAMES = ("", "ready", "primary")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

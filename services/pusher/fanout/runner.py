@@ -45,7 +45,6 @@ from services.pusher.fanout.last_record import LastRecord
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.replication import Replication
 from services.pusher.fanout.settings import ReplicationSettings
-from services.pusher.fanout.streams import NodeStream, StreamError, open_stream
 from services.pusher.log.frames import Run
 from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
 from services.pusher.log.tail import LogTail
@@ -53,6 +52,7 @@ from services.shared.cores import Tick
 from services.shared.rules import NO_RULES, Rules, rules_message
 from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
+from services.shared.serving.streams import CallStream, StreamError, open_stream
 
 logger = logging.getLogger(__name__)
 
@@ -321,7 +321,7 @@ class FanOut:
         if answer.address.name:
             self.names[node] = answer.address.name
 
-    async def _write(self, link: _Link, stream: NodeStream) -> None:
+    async def _write(self, link: _Link, stream: CallStream) -> None:
         try:
             while True:
                 action = await link.outbox.get()

@@ -18,9 +18,9 @@ from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
-from services.shared.serving.health import CHECK, HEALTH, Health
 from services.shared.serving.settings import ServingSettings
-from services.shared.serving.symbols import Symbols
+from services.shared.serving.standard.health import CHECK, HEALTH, Health
+from services.shared.serving.standard.symbols import Symbols
 
 try:
     from services.shared.serving.http2.limits import Limits

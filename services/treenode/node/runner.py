@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -88,8 +87,8 @@ class NodeRunner:
         self.waiters, self.served_waiters = (PositionWaiters(settings.report_position_waits_max) for _ in range(2))
         #: What is served instead of it, in a node that went over to another log; None where it is served itself.
         self.old: OldTree[Tree] | None = None
-        #: Set when a heartbeat should leave at once; the heartbeat's thread clears it.
-        self.heartbeat_wanted = threading.Event()
+        #: Set when a heartbeat should leave at once; `Heartbeat` clears it.
+        self.heartbeat_wanted = asyncio.Event()
         #: What that thread sent and heard, and when; it adds at the end, the loop takes them off.
         self.lease_words: deque[tuple[HeartbeatSent | LeaseAnswered, float]] = deque()
         #: The newest time that the core was told.

@@ -50,7 +50,7 @@ LISTED = {
     "services/shared/serving/connections.py:open": "no file: how many connections there are",
     "services/shared/serving/http2/server.py:open": "as above",
     "services/shared/serving/metrics.py:open": "as above",
-    "services/pusher/fanout/streams.py:open": "no file: a stream to a node",
+    "services/shared/serving/streams.py:open": "no file: a stream to a server",
     "services/treenode/imports/checking/refused_rows.py:open": "what somebody looks at: made anew by asking again",
     "services/treenode/imports/sample_imports.py:write_text": _SAMPLES,
     "services/treenode/imports/sample_imports.py:write_bytes": _SAMPLES,

@@ -1,4 +1,4 @@
-"""A stream to a node, by whichever client of gRPC there is."""
+"""A call in which both sides stream, by whichever client of gRPC there is."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class StreamError(Exception):
     """A stream has ended, or could not begin; says how in one line."""
 
 
-class NodeStream(Protocol):
-    """What goes to a node and comes back, as bytes. One task reads and one writes."""
+class CallStream(Protocol):
+    """What goes to a server and comes back, as bytes. One task reads and one writes."""
 
     async def write(self, message: bytes) -> None:
-        """Sends a message, once the node takes it. Raises StreamError."""
+        """Sends a message, once the server takes it. Raises StreamError."""
 
     def read(self) -> AsyncIterator[bytes]:
-        """What the node says, to the stream's end. Raises StreamError."""
+        """What the server says, to the stream's end. Raises StreamError."""
 
     async def close(self) -> None:
         """Ends the stream."""
 
 
-async def open_stream(address: str, path: str) -> NodeStream:
+async def open_stream(address: str, path: str) -> CallStream:
     """Calls the method of that path. How long it may take is the caller's to bound.
 
     Raises:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc
-from services.pusher.fanout import streams
-from services.pusher.fanout.streams import NodeStream, StreamError, open_stream
+from services.shared.serving import streams
 from services.shared.serving.errors import DataLossError
 from services.shared.serving.server import GrpcServer
 from services.shared.serving.settings import ServingSettings
+from services.shared.serving.streams import CallStream, StreamError, open_stream
 from tests.waiting import until
 
 METHOD = "/fasttree.v1.TreeNodeService/ApplyUpdates"
@@ -71,7 +71,7 @@ async def serving(node: Node, server: str = "nghttp2") -> AsyncIterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def calling(address: str, method: str = METHOD) -> AsyncIterator[NodeStream]:
+async def calling(address: str, method: str = METHOD) -> AsyncIterator[CallStream]:
     async with asyncio.timeout(DEADLINE_S):
         stream = await open_stream(address, method)
         try:
@@ -87,7 +87,7 @@ def at(position: int, padding: int = 0) -> bytes:
     return request.SerializeToString()
 
 
-async def positions(stream: NodeStream) -> AsyncIterator[int]:
+async def positions(stream: CallStream) -> AsyncIterator[int]:
     async for message in stream.read():
         yield Response.FromString(message).applied_position
 
