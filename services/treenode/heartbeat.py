@@ -17,7 +17,7 @@ import secrets
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import uvloop
@@ -183,11 +183,17 @@ class Heartbeat:
             await stream.close()
 
     async def _hear(self, stream: CallStream, waits: Waits) -> None:
-        async for answer in stream.read():
+        """Notes each answer. The loop hears what it can act on at once, and of a lease that goes on before whatever it
+        does next: an idle node's loop need not wake for that."""
+        before: LeaseAnswered | None = None
+        async for message in stream.read():
             waits.reset()
-            self._unanswered = 0
-            self._note(lease_answered(coordinator_pb2.KeepAliveResponse.FromString(answer)))
-            _tell(self._loop, self._node.hear_lease_words)
+            answer = lease_answered(coordinator_pb2.KeepAliveResponse.FromString(message))
+            self._note(answer)
+            said = replace(answer, sequence=0)
+            if said != before or self._unanswered > 1:
+                _tell(self._loop, self._node.hear_lease_words)
+            before, self._unanswered = said, 0
 
     async def _ask(self) -> _Word | None:
         """The node's word; None where it has said nothing for too long."""
