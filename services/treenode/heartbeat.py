@@ -18,7 +18,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import uvloop
 
@@ -190,10 +190,11 @@ class Heartbeat:
             waits.reset()
             answer = lease_answered(coordinator_pb2.KeepAliveResponse.FromString(message))
             self._note(answer)
-            said = replace(answer, sequence=0)
-            if said != before or self._unanswered > 1:
+            # The answer to the very next heartbeat, with the same word, only prolongs the lease.
+            prolongs = self._unanswered == 1 and before is not None and answer.sequence == before.sequence + 1
+            if not (prolongs and replace(answer, sequence=0) == replace(cast(LeaseAnswered, before), sequence=0)):
                 _tell(self._loop, self._node.hear_lease_words)
-            before, self._unanswered = said, 0
+            before, self._unanswered = answer, 0
 
     async def _ask(self) -> _Word | None:
         """The node's word; None where it has said nothing for too long."""

@@ -8,6 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.v1 import coordinator_pb2
+from services.shared.serving import streams
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.debug_logs import NODE_LOG
@@ -40,7 +41,32 @@ async def health(node: TreeNode) -> dict[str, bool]:
     return found
 
 
-async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: Path) -> None:
+@pytest.fixture(params=["nghttp2", "grpcio"])
+def client(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What carries heartbeats: the second where ngh2 is missing."""
+    if request.param == "grpcio":
+        monkeypatch.setattr(streams, "ClientStream", None)
+    return str(request.param)
+
+
+async def test_a_lease_goes_on_by_answers_that_wake_no_loop(tmp_path: Path) -> None:
+    async with (
+        fake_pusher() as pusher,
+        fake_coordinator() as coordinator,
+        running_node(tmp_path, coordinator=coordinator.address, heartbeat_s=0.05) as node,
+    ):
+        coordinator.lease_ms = 60_000
+        async with Stream(node, pusher) as stream:
+            await stream.hello()
+            coordinator.give_role("n1")
+            role = node.runner.core.role
+            await until(lambda: role.lease_until_s is not None, "the node to be primary")
+            first_s = role.lease_until_s or 0.0
+            await until(lambda: (role.lease_until_s or 0.0) > first_s + 0.2, "the lease to go on")
+            await until(lambda: len(node.runner.lease_words) < 3, "the words to be heard")
+
+
+async def test_health_follows_the_role_and_the_role_follows_the_lease(tmp_path: Path, client: str) -> None:
     async with (
         fake_pusher() as pusher,
         fake_coordinator() as coordinator,
