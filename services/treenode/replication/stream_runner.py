@@ -26,7 +26,7 @@ from services.treenode.node.sequence_events import (
     LogEnd,
     PusherHello,
 )
-from services.treenode.replication.applying import Applier, decode_records, halt_of
+from services.treenode.replication.applying import Applier, decode_in_pieces, halt_of
 from services.treenode.replication.stream import (
     Answer,
     ApplySlice,
@@ -250,7 +250,7 @@ class _Stream:
             for action in actions:
                 match action:
                     case ReadRecords():
-                        following = self._core.handle(self._read(action.contents))
+                        following = self._core.handle(await self._read(action.contents))
                     case AwaitTurn():
                         following = await self._take_turn()
                     case NoteRecord():
@@ -265,12 +265,12 @@ class _Stream:
             actions = following
         return response
 
-    def _read(self, requests: Sequence[_Request]) -> RecordsRead:
+    async def _read(self, requests: Sequence[_Request]) -> RecordsRead:
         if any(len(request.records) > RECORDS_MAX for request in requests):
             raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
         self._began_s = time.perf_counter()
         self._records = [record for request in requests for record in request.records]
-        positions, self._updates, damage = decode_records(self._records)
+        positions, self._updates, damage = await decode_in_pieces(self._records)
         return RecordsRead(positions, str(damage) if damage is not None else "")
 
     async def _take_turn(self) -> list[StreamAction]:
