@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import HostsChanged
 from services.coordinator.election.runner import CoreRunner
+from services.coordinator.leadership.leadership import Leadership
+from services.coordinator.leadership.runner import LeadershipRunner
+from services.coordinator.leadership.standby import Standby
 from services.coordinator.metrics import coordinator_metrics
-from services.coordinator.role_labels.runner import RoleLabels
+from services.coordinator.role_labels.runner import RoleLabels, label_standby
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.stores.kubernetes import TIMEOUT_S, LeaseStore
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
+from services.coordinator.stores.term import TermStore
 from services.shared.clock import Clock, MonotonicClock
 from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
@@ -47,11 +53,12 @@ class Coordinator:
         store: ClusterStore,
         core: ElectionCore,
         clock: Clock,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings
         self.store = store
         self.background = Background()
-        self.runner = CoreRunner(core, store, clock, self.background)
+        self.runner = CoreRunner(core, store, clock, self.background, may_act)
         self.servicer = CoordinatorServicer(self.runner, cluster.name, settings)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
@@ -80,8 +87,9 @@ class Coordinator:
         settings: CoordinatorSettings,
         store: ClusterStore,
         clock: Clock | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> Coordinator:
-        """Loads what is recorded, and listens.
+        """Loads what is recorded, and listens. It does nothing, and gives nobody a role, where it may not act.
 
         Raises:
             StoreError: The store can't be read.
@@ -93,7 +101,7 @@ class Coordinator:
         source = host_source(cluster, settings.hosts_file_interval_s)
         order = hosts_order(source.hosts) if source is not None else ()
         core = ElectionCore(settings.election, recorded, order, clock.now_s())
-        coordinator = cls(cluster, settings, store, core, clock)
+        coordinator = cls(cluster, settings, store, core, clock, may_act)
         async with contextlib.AsyncExitStack() as begun:
             # On both ports, or on none.
             begun.callback(coordinator.metrics.close)
@@ -147,6 +155,30 @@ def hosts_order(hosts: Sequence[Host]) -> tuple[str, ...]:
     return tuple(host.report_address for host in hosts)
 
 
+async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSettings) -> LeadershipRunner:
+    """A coordinator that stands by until the Lease is its own. Raises SettingsError, OSError."""
+    identity = f"{settings.own_name}_{secrets.token_hex(8)}"
+    clock = MonotonicClock()
+    core = Leadership(settings.leadership, identity, clock.now_s())
+    api = own_api(cluster.service_account_folder, TIMEOUT_S)
+    lease_s = settings.leadership.active_lease_s
+    store = LeaseStore(api, settings.lease_name, cluster.name, identity, lease_s)
+
+    async def act(may_act: Callable[[], bool]) -> Coordinator:
+        return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act)
+
+    async def stand_by() -> Standby:
+        standby = await Standby(settings, core, cluster.http_hosts).start()
+        if cluster.nodes_service and settings.role_labels:
+            labelling = label_standby(own_api(cluster.service_account_folder, _LABELS_TIMEOUT_S), settings.own_name)
+            standby.background.start(labelling, "labels its pod")
+        return standby
+
+    runner = LeadershipRunner(core, store, clock, act, stand_by)
+    await runner.start()
+    return runner
+
+
 def start(config: Path | None, overrides: dict[str, str]) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
@@ -155,6 +187,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
+    if settings.store == "kubernetes":
+        run(lambda: start_one_of_several(cluster, settings))
+        return
     folder = settings.state_path
 
     async def serve() -> Coordinator:

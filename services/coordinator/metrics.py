@@ -11,6 +11,7 @@ def coordinator_metrics(runner: CoreRunner, servicer: CoordinatorServicer) -> Me
     """Each figure and where it is read."""
     metrics = Metrics("coordinator", "fasttree_coordinator_")
     core, counts = runner.core, runner.counts
+    metrics.gauge("active", "1 while this coordinator is the active one.", runner.may_act)
     metrics.gauge("epoch", "Number of the newest election.", lambda: core.recorded.epoch)
     metrics.gauge("paused", "1 while elections are paused.", lambda: core.recorded.paused)
     metrics.gauge("has_primary", "1 while there is a primary.", lambda: bool(core.seat.primary))

@@ -10,7 +10,17 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from services.coordinator.election.settings import ElectionSettings
-from services.shared.config.bounds import Flag, Folder, Host, OptionalNodeName, Port, Seconds, SecondsFrom0
+from services.coordinator.leadership.settings import LeadershipSettings
+from services.shared.config.bounds import (
+    Flag,
+    Folder,
+    Host,
+    KubernetesName,
+    OptionalNodeName,
+    Port,
+    Seconds,
+    SecondsFrom0,
+)
 from services.shared.config.sections import Problem, Settings
 from services.shared.serving.settings import ServingSettings
 
@@ -28,6 +38,13 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     http_port: Port = 50410
     #: Folder of what must survive: the epoch, the primary, the pause. One process has it at a time.
     state_folder: Folder = "state/coordinator"
+
+    #: Where that is kept: a file in the state folder, for one coordinator (sqlite), or a Lease of the Kubernetes
+    #: cluster that this is a pod of, for several of which one is active (kubernetes).
+    store: Annotated[str, Meta(pattern=r"\A(?:sqlite|kubernetes)\Z", description="sqlite or kubernetes")] = "sqlite"
+    #: The Lease's name, where the store is kubernetes.
+    lease_name: KubernetesName = "fasttree-coordinator"
+    leadership: LeadershipSettings = field(default_factory=LeadershipSettings)
 
     election: ElectionSettings = field(default_factory=ElectionSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from services.coordinator.election.events import Recorded
+from services.coordinator.stores.kubernetes import LeaseStore
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
+from services.shared.kubernetes.access import ServiceAccount
+from services.shared.kubernetes.api import KubernetesApi
+from tests.fakes.api_server import fake_api_server, service_account
 
 FIRST = Recorded(epoch=1, primary="a", primary_incarnation="a1")
 SECOND = Recorded(epoch=2, primary="b", primary_incarnation="b1", paused=True)
@@ -20,8 +25,8 @@ SECOND = Recorded(epoch=2, primary="b", primary_incarnation="b1", paused=True)
 Open = Callable[[], Awaitable[ClusterStore]]
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
+@pytest.fixture(params=["memory", "sqlite", "kubernetes"])
+async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     memory = MemoryStore()
 
     async def open_memory() -> ClusterStore:
@@ -30,7 +35,23 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     async def open_sqlite() -> ClusterStore:
         return SqliteStore(tmp_path / "coordinator.sqlite", "dot-test")
 
-    return {"memory": open_memory, "sqlite": open_sqlite}[request.param]
+    async with fake_api_server() as server:
+
+        async def open_kubernetes() -> ClusterStore:
+            return await held_lease(server.url, service_account(tmp_path / "account"))
+
+        yield {"memory": open_memory, "sqlite": open_sqlite, "kubernetes": open_kubernetes}[request.param]
+
+
+_PROCESSES = itertools.count()
+
+
+async def held_lease(url: str, account: Path, cluster: str = "dot-test") -> LeaseStore:
+    """The store of a process that is the active coordinator, as one that has just taken its turn."""
+    api = KubernetesApi(url, ServiceAccount(account), 10.0)
+    store = LeaseStore(api, "coordinator", cluster, f"coordinator_{next(_PROCESSES)}", 4)
+    await store.acquire((await store.read()).version)
+    return store
 
 
 async def test_a_new_store_has_nothing_recorded(open_store: Open) -> None:

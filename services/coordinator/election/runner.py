@@ -73,10 +73,20 @@ class CoreRunner:
         clock: What the core goes by.
         background: Where writes run; ended when the coordinator must not go on: another one is active, or a rule is
             broken.
+        may_act: Asked before anything is done: where another coordinator may be active, nothing is.
     """
 
-    def __init__(self, core: ElectionCore, store: ClusterStore, clock: Clock, background: Background) -> None:
+    def __init__(
+        self,
+        core: ElectionCore,
+        store: ClusterStore,
+        clock: Clock,
+        background: Background,
+        may_act: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.core = core
+        #: Whether this coordinator is the active one yet.
+        self.may_act = may_act
         self._background = background
         self._store = store
         self._clock = clock
@@ -169,7 +179,7 @@ class CoreRunner:
 
     def feed(self, event: Event) -> None:
         """Hands an event to the core and performs what it asks for."""
-        if self._closed or self._background.failed.is_set():
+        if self._closed or self._background.failed.is_set() or not self.may_act():
             return
         try:
             actions = self.core.handle(event, self._clock.now_s())

@@ -4,7 +4,8 @@ The rules
 ---------
 1. Labels follow the roles; nobody goes by them to find out who is primary. One that is wrong is put right at the next
    look, whoever made it so and however often.
-2. Of the nodes, the primary has `primary` and every other one `passive`; while there is no primary, nobody has it.
+2. Of the nodes, the primary has `primary` and every other one `passive`. While there is no primary the labels stay
+   where they were: an election is no reason for a Service without endpoints, and a node that is not ready is none.
 3. Of the coordinators, the one that looks is active, and the others of its StatefulSet stand by.
 4. First a role is taken away, then it is given: while that goes on there are none rather than two.
 5. Pods that are neither nodes of this cluster nor its coordinators are left alone.
@@ -49,6 +50,8 @@ def corrections(pods: Iterable[Pod], roles: Roles) -> list[Pod]:
     wrong = []
     for pod in pods:
         if pod.name in roles.nodes:
+            if not roles.primary and pod.role in (PRIMARY, PASSIVE):
+                continue
             role = PRIMARY if pod.name == roles.primary else PASSIVE
         elif pod.name == roles.coordinator:
             role = ACTIVE

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from services.coordinator.election.runner import CoreRunner
-from services.coordinator.role_labels.labels import LABEL, Pod, Roles, corrections
+from services.coordinator.role_labels.labels import LABEL, STANDBY, Pod, Roles, corrections
 from services.shared.backoff import Backoff, Waits
 from services.shared.domain.addresses import Host
 from services.shared.kubernetes.api import KubernetesApi, KubernetesError
@@ -67,7 +67,7 @@ class RoleLabels:
         listed = await self._api.get(path, {"labelSelector": _SELECTOR})
         pods = [pod for each in listed.get("items") or () if (pod := _pod_of(each))]
         for pod in corrections(pods, self._roles()):
-            if pod not in corrections(pods, self._roles()):
+            if not self._election.may_act() or pod not in corrections(pods, self._roles()):
                 return  # the roles have changed meanwhile: all is looked at anew
             try:
                 await self._api.patch(f"{path}/{pod.name}", {"metadata": {"labels": {LABEL: pod.role}}})
@@ -85,6 +85,23 @@ class RoleLabels:
             primary=_pod_name(primary.last.address) if primary is not None else "",
             coordinator=self._own_pod,
         )
+
+
+async def label_standby(api: KubernetesApi, own_pod: str) -> None:
+    """Takes the label of an active coordinator from this pod, once: a process before may have left it there."""
+    waits = Waits(Backoff(0.2, _CHECK_S, random.random))
+    try:
+        while True:
+            try:
+                path = f"/api/v1/namespaces/{api.namespace}/pods/{own_pod}"
+                await api.patch(path, {"metadata": {"labels": {LABEL: STANDBY}}})
+            except KubernetesError as error:
+                logger.warning("this pod's role label stays as it is: %s", error)
+                await asyncio.sleep(waits.next_s())
+            else:
+                return
+    finally:
+        await api.close()
 
 
 def _pod_name(host: str) -> str:

@@ -51,10 +51,15 @@ OptionalAddress = Annotated[
 ]
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
 OptionalPath = Annotated[str, Meta(pattern=rf"\A(?:{_PATH})?\Z", description="a path; or empty")]
+_KUBERNETES_NAME = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+KubernetesName = Annotated[
+    str,
+    Meta(pattern=rf"\A{_KUBERNETES_NAME}\Z", description="a name of Kubernetes: 1 to 63 of a-z 0-9 -"),
+]
 OptionalService = Annotated[
     str,
     Meta(
-        pattern=r"\A(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?\Z",
+        pattern=rf"\A(?:{_KUBERNETES_NAME})?\Z",
         description="a Service's name, such as fasttree-treenode; or empty",
     ),
 ]

@@ -1,0 +1,116 @@
+"""What a coordinator serves while another one is active: who that is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.coordinator.leadership.leadership import Leadership
+from services.coordinator.settings import CoordinatorSettings
+from services.shared.domain.addresses import address_of
+from services.shared.serving.background import Background
+from services.shared.serving.errors import UnavailableError
+from services.shared.serving.metrics import Metrics
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.server import GrpcServer
+
+_RETRY_AFTER_S = 0.25
+
+
+def name_of(identity: str) -> str:
+    """The coordinator's name in a holder's identity, which has its process behind it."""
+    return identity.rpartition("_")[0] or identity
+
+
+class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
+    """Answers every call alike: not here. Who asks comes to the active one by the Service, or tries again."""
+
+    def __init__(self, core: Leadership) -> None:
+        self._core = core
+
+    def _refusal(self) -> UnavailableError:
+        return UnavailableError(standing(self._core), reason="STANDBY", retry_after_s=_RETRY_AFTER_S)
+
+    def _no_answers(self) -> Iterator[Any]:
+        raise self._refusal()
+
+    async def KeepAlive(
+        self, request_iterator: AsyncIterator[coordinator_pb2.KeepAliveRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.KeepAliveResponse]:
+        for answer in self._no_answers():
+            yield answer
+
+    async def WatchCluster(
+        self, request: coordinator_pb2.WatchClusterRequest, context: Any
+    ) -> AsyncIterator[coordinator_pb2.WatchClusterResponse]:
+        for answer in self._no_answers():
+            yield answer
+
+    async def GetCluster(
+        self, request: coordinator_pb2.GetClusterRequest, context: Any
+    ) -> coordinator_pb2.GetClusterResponse:
+        raise self._refusal()
+
+    async def Switchover(
+        self, request: coordinator_pb2.SwitchoverRequest, context: Any
+    ) -> coordinator_pb2.SwitchoverResponse:
+        raise self._refusal()
+
+    async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
+        raise self._refusal()
+
+    async def Resume(self, request: coordinator_pb2.ResumeRequest, context: Any) -> coordinator_pb2.ResumeResponse:
+        raise self._refusal()
+
+
+def standing(core: Leadership) -> str:
+    """What a standby says of itself."""
+    if core.problem:
+        return f"this coordinator stands by, and can't see which one is active: {core.problem}"
+    active = f"{name_of(core.holder)} is active" if core.holder else "none is active yet"
+    return f"this coordinator stands by: {active}"
+
+
+class Standby:
+    """A coordinator that is not the active one. Ready: whoever waits for it to be up need not wait for a turn."""
+
+    def __init__(self, settings: CoordinatorSettings, core: Leadership, http_hosts: list[str]) -> None:
+        self._core = core
+        self._settings = settings
+        self.background = Background()
+        self.server = GrpcServer(
+            address_of(settings.listen_host, settings.port),
+            services=[
+                (coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, StandbyServicer(core)),
+            ],
+            service_names=[],
+            settings=settings.serving,
+            setting="coordinator.port",
+        )
+        self.metrics = Metrics("coordinator", "fasttree_coordinator_")
+        self.metrics.gauge("active", "1 while this coordinator is the active one.", lambda: 0)
+        self.metrics.process(settings.state_path)
+        self.http = OpsPort(
+            "coordinator.http_port",
+            self.metrics,
+            {"/readyz": lambda: Verdict(not core.problem, standing(core))},
+            names=(settings.listen_host, *http_hosts),
+        )
+
+    async def start(self) -> Standby:
+        """Listens on both ports. Raises OSError where one is taken."""
+        try:
+            await self.server.start()
+            await self.http.start(self._settings.listen_host, self._settings.http_port)
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def stop(self) -> None:
+        """Listens no more."""
+        await self.background.stop()
+        await self.server.stop(0.0)
+        await self.http.stop()
+        self.metrics.close()

@@ -1,0 +1,135 @@
+"""The coordinators' Lease as an object of Kubernetes: who is active, and in an annotation, what was recorded."""
+
+from __future__ import annotations
+
+import copy
+import datetime
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import msgspec
+
+from services.coordinator.election.events import Recorded
+from services.coordinator.stores.store import StoreError
+from services.shared.domain.sentences import quoted
+from services.shared.forms import Form
+
+ANNOTATION = "fasttree.io/coordinator"
+_EPOCH_MAX = 2**63 - 1
+
+#: An object as the API server has it.
+Object = dict[str, Any]
+
+
+class _Record(msgspec.Struct, kw_only=True):
+    cluster: str
+    epoch: Annotated[int, msgspec.Meta(ge=0, le=_EPOCH_MAX)]
+    primary: str
+    primary_incarnation: str
+    paused: bool
+
+
+class _Metadata(msgspec.Struct):
+    resourceVersion: Annotated[str, msgspec.Meta(min_length=1)]  # noqa: N815 - Kubernetes' own name
+    annotations: dict[str, str] | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    lease_transitions: int | None = None
+
+
+class _Lease(msgspec.Struct):
+    metadata: _Metadata
+    spec: _Spec | None = None
+
+
+_LEASE: Form[_Lease] = Form(_Lease)
+_RECORD: Form[_Record] = Form(_Record)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """What is read of it."""
+
+    #: Of this state of the object; empty: it is not there.
+    version: str = ""
+    holder: str = ""
+    lease_s: float = 0.0
+    transitions: int = 0
+    recorded: Recorded = field(default_factory=Recorded)
+
+
+def lease_of(about: Object, name: str, cluster: str) -> Lease:
+    """Reads the object. Raises StoreError where it can't be, or is another cluster's."""
+    try:
+        found = _LEASE.of(about)
+    except msgspec.ValidationError as error:
+        raise StoreError(f"Lease {name} can't be read: {error}") from error
+    spec = found.spec or _Spec()
+    text = (found.metadata.annotations or {}).get(ANNOTATION)
+    return Lease(
+        version=found.metadata.resourceVersion,
+        holder=spec.holder_identity or "",
+        lease_s=float(max(0, min(spec.lease_duration_seconds or 0, 3_600))),
+        transitions=max(0, spec.lease_transitions or 0),
+        recorded=Recorded() if text is None else _recorded_of(text, name, cluster),
+    )
+
+
+def _recorded_of(text: str, name: str, cluster: str) -> Recorded:
+    try:
+        record = _RECORD.of_json(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # Safe, as a lost file is: nodes tell the highest epoch that they have heard of, and elections go on above it.
+        raise StoreError(
+            f"Lease {name}: its annotation {ANNOTATION} can't be read: {error}; remove the annotation: "
+            "the epoch goes on above what the nodes know"
+        ) from error
+    if record.cluster != cluster:
+        raise StoreError(
+            f"Lease {name} belongs to cluster {quoted(record.cluster)}, not {cluster}: "
+            "set another coordinator.lease_name"
+        )
+    return Recorded(
+        epoch=record.epoch,
+        primary=record.primary,
+        primary_incarnation=record.primary_incarnation,
+        paused=record.paused,
+    )
+
+
+def lease_object(before: Object | None, lease: Lease, *, name: str, cluster: str, wall_time_s: float) -> Object:
+    """The object that says so. What others put beside it in `before`, whose version it names, stays."""
+    about: Object = (
+        copy.deepcopy(before) if before is not None else {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    )
+    recorded = lease.recorded
+    record = _Record(
+        cluster=cluster,
+        epoch=recorded.epoch,
+        primary=recorded.primary,
+        primary_incarnation=recorded.primary_incarnation,
+        paused=recorded.paused,
+    )
+    metadata = about.setdefault("metadata", {})
+    metadata["name"] = name
+    metadata.setdefault("labels", {"app.kubernetes.io/name": "fasttree", "app.kubernetes.io/component": "coordinator"})
+    metadata["annotations"] = {
+        **(metadata.get("annotations") or {}),
+        ANNOTATION: msgspec.json.encode(record).decode(),
+    }
+    spec = dict(about.get("spec") or {})
+    # For people who look, and other programs; nobody decides by this clock.
+    now = datetime.datetime.fromtimestamp(wall_time_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    if lease.holder and lease.holder != spec.get("holderIdentity"):
+        spec["acquireTime"] = now
+    spec |= {
+        "holderIdentity": lease.holder or None,
+        "leaseDurationSeconds": max(1, int(lease.lease_s)),
+        "leaseTransitions": lease.transitions,
+        "renewTime": now,
+    }
+    about["spec"] = {key: value for key, value in spec.items() if value is not None}
+    return about

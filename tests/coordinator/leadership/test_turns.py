@@ -1,0 +1,125 @@
+"""Never two that may act, and the epoch never goes down: over stories of faults, with planted bugs that are found."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from services.coordinator.leadership.leadership import (
+    BecomeActive,
+    Leadership,
+    LeadershipAction,
+    LeadershipEvent,
+    Seen,
+    State,
+    Written,
+)
+from tests.coordinator.leadership.world import BrokenPromiseError, play
+
+SEEDS = 40
+#: More than any planted bug needs.
+PLANTED_SEEDS = 300
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+
+
+def test_no_two_act_whatever_happens() -> None:
+    turns = 0
+    for seed in range(SEEDS):
+        turns += play(seed).turns
+    assert turns > 3 * SEEDS, "the stories have few turns in them: they show little"
+
+
+def test_a_story_is_the_same_each_time() -> None:
+    one, again = play(7), play(7)
+    assert (one.acts, one.turns, one.version) == (again.acts, again.turns, again.version)
+
+
+class Planted(Leadership):
+    """A bug that the core itself does not notice: the stories have to."""
+
+    def validate(self) -> None:
+        """All is well."""
+
+
+class CountsFromTheAnswer(Planted):
+    """A right from when the answer came: the write may have been done long before."""
+
+    def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
+        return super().handle(Written(event.version, now_s) if isinstance(event, Written) else event, now_s)
+
+
+class WaitsFromTheFirstSight(Planted):
+    """A wait that a renewal does not begin anew."""
+
+    def _note(self, version: str, holder: str, lease_s: float, now_s: float) -> None:
+        since_s, same = self._version_since_s, holder == self.holder
+        super()._note(version, holder, lease_s, now_s)
+        if same and holder != self._identity:
+            self._version_since_s = since_s
+
+
+class GoesOnWithoutRenewal(Planted):
+    """Active until it hears of another one."""
+
+    def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
+        actions = super().handle(event, now_s)
+        if self.state is State.ACTIVE:
+            self._right_until_s = now_s + 1e9
+        return actions
+
+
+class GoesByItsOwnLease(Planted):
+    """Whatever the holder wrote down."""
+
+    def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
+        return super().handle(Seen(event.version, event.holder, 0.0) if isinstance(event, Seen) else event, now_s)
+
+
+class TakesWhatIsNotThere(Planted):
+    """A Lease that is not there is free."""
+
+    def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
+        if isinstance(event, Seen) and not event.version and self.state is State.STANDBY:
+            self._version, self._version_since_s = "", now_s - 100.0
+        return super().handle(event, now_s)
+
+
+class BeginsBeforeTheAnswer(Planted):
+    """What was sent counts."""
+
+    def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
+        actions = super().handle(event, now_s)
+        if self.state is State.STANDBY and any(type(action).__name__ == "Acquire" for action in actions):
+            self.state, self.holder = State.ACTIVE, self._identity
+            self._right_until_s = now_s + self._settings.active_lease_s - self._settings.active_margin_s
+            self._version_since_s = now_s
+            self.term += 1
+            actions.append(BecomeActive())
+        return actions
+
+
+PLANTED: list[tuple[type[Leadership], bool]] = [
+    (CountsFromTheAnswer, True),
+    (WaitsFromTheFirstSight, True),
+    (GoesOnWithoutRenewal, True),
+    (GoesByItsOwnLease, True),
+    (TakesWhatIsNotThere, True),
+    (BeginsBeforeTheAnswer, True),
+    (Leadership, False),
+]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("core", "compares"), PLANTED, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_a_planted_bug_is_found(core: type[Leadership], compares: bool) -> None:
+    for seed in range(PLANTED_SEEDS):
+        try:
+            play(seed, core, compares=compares)
+        except BrokenPromiseError:
+            return
+    pytest.fail("no story shows it")
