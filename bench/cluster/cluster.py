@@ -25,9 +25,10 @@ from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNod
 START_TIMEOUT_S = 600.0
 FASTTREE_UP = ("fasttree.command", "up")
 POLL_S = 0.02
-#: A cluster is at rest when it uses less than this share of a processor, over so many seconds: heartbeats take some.
+#: A cluster is at rest when each process uses less than this share of a processor, over so many seconds: heartbeats and
+#: health checks take some, of each process, however many there are.
 REST_S = 1.0
-REST_SHARE = 0.15
+REST_SHARE = 0.05
 
 
 class ClusterError(Exception):
@@ -208,14 +209,15 @@ class RunningCluster:
 
     async def wait_at_rest(self, *, timeout_s: float = 120.0) -> None:
         """Waits until nobody works any more: a service that has just started, or taken an import, still gets ready."""
-        used_s = [0.0]
+        used_s: dict[int, float] = {}
 
         async def at_rest() -> bool:
+            nonlocal used_s
             await asyncio.sleep(REST_S)
             services = children_of(self.pid)
             helpers = [child for service in services for child in children_of(service)]
-            used_s.append(sum(map(cpu_s, (*services, *helpers))))
-            return used_s[-1] - used_s[-2] < REST_SHARE * REST_S
+            before_s, used_s = used_s, {pid: cpu_s(pid) for pid in (*services, *helpers)}
+            return all(used_s[pid] - before_s.get(pid, 0.0) < REST_SHARE * REST_S for pid in used_s)
 
         await wait_for(at_rest, timeout_s, "the cluster to be at rest")
 
