@@ -82,6 +82,32 @@ async def test_one_alone_goes_alone_and_at_once() -> None:
     assert node.flights == [["a"]]
 
 
+async def test_who_is_cancelled_before_a_flight_begins_takes_nobody_along() -> None:
+    node = Node()
+    one = coalescer(node)
+    first, second = (asyncio.create_task(one.get(each, PLAIN)) for each in ("a", "b"))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).member.member_id == "b"
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert node.flights == [["b"]]
+    assert one.__dict__["_queues"] == {}
+
+
+async def test_one_alone_that_is_cancelled_leaves_room_for_the_next() -> None:
+    node = Node()
+    node.open.clear()
+    one = coalescer(node)
+    first = asyncio.create_task(one.get("a", PLAIN))
+    await until(lambda: node.flights == [["a"]], "the first to be asked for")
+    others = [asyncio.create_task(one.get(each, PLAIN)) for each in ("b", "c")]
+    first.cancel()
+    node.open.set()
+    assert [(await other).member.member_id for other in others] == ["b", "c"]
+    assert one.__dict__["_queues"] == {}
+
+
 async def test_those_of_one_moment_go_together_each_with_its_own_answer() -> None:
     node = Node()
     assert await asked(coalescer(node), ["a", "b", "a", "c"]) == ["a", "b", "a", "c"]

@@ -61,14 +61,43 @@ class Coalescer:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue(options)
+        deadline_s = time.monotonic() + self._timeout_s
+        leads = not (queue.due or queue.flights)
+        if leads and not await self._gather(key, queue):
+            return await self._alone(key, queue, member_id)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(member_id, time.monotonic() + self._timeout_s, loop.create_future())
-        queue.waiting.append(waiter)
-        if not queue.due and queue.flights < FLIGHTS_MAX:
-            queue.due = True
-            # At the end of this turn: what others ask for in it goes along.
-            loop.call_soon(self._depart, key)
+        waiter = _Waiter(member_id, deadline_s, loop.create_future())
+        if leads:
+            queue.waiting.appendleft(waiter)
+            self._depart(key)
+        else:
+            queue.waiting.append(waiter)
+            if not queue.due and queue.flights < FLIGHTS_MAX:
+                queue.due = True
+                # At the end of this turn: what others ask for in it goes along.
+                loop.call_soon(self._depart, key)
         return await waiter.answer
+
+    async def _gather(self, key: bytes, queue: _Queue) -> bool:
+        """Waits for the end of this turn; whether others have asked in it. They go along."""
+        queue.due = True
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            self._depart(key)
+            raise
+        queue.due = False
+        return bool(queue.waiting)
+
+    async def _alone(self, key: bytes, queue: _Queue, member_id: str) -> report_pb2.GetMemberResponse:
+        """Where nothing is under way: by whoever asks, who needs no task for it."""
+        queue.flights += 1
+        try:
+            request = report_pb2.GetMemberRequest(member_id=member_id, options=queue.options)
+            return await self._ask_one(request, self._timeout_s)
+        finally:
+            queue.flights -= 1
+            self._depart(key)
 
     def _depart(self, key: bytes) -> None:
         queue = self._queues.get(key)
