@@ -83,15 +83,12 @@ class Field(NamedTuple):
 
     name: str
     picture: Picture
-    #: Its first byte, from 0.
+    #: Its first byte, from 0, and the one behind it.
     start: int
+    end: int
     date: DayFormat | None
     is_month: bool
     values: dict[str, str]
-
-    @property
-    def end(self) -> int:
-        return self.start + self.picture.byte_count
 
     @property
     def place(self) -> str:
@@ -218,7 +215,8 @@ def _fields(section: _LayoutSection) -> list[Field]:
         start = (fields[-1].end if fields else 0) if each.at is None else each.at - 1
         if not 0 <= start <= RECORD_BYTES_MAX - BYTES_MAX:
             raise LayoutError(f"{place}: begins at byte {start + 1:,}: must be 1 to {RECORD_BYTES_MAX - BYTES_MAX:,}")
-        fields.append(Field(each.name, picture, start, *_date(place, each), each.values))
+        end = start + picture.byte_count
+        fields.append(Field(each.name, picture, start, end, *_date(place, each), each.values))
     return fields
 
 

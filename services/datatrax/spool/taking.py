@@ -65,7 +65,8 @@ class Taking:
             self._tell_refused()
             self._tell(self._waiting.popleft().number, receipt)
             self._updates += 1
-            await self._write(_WRITTEN_AT_ONCE)
+            if len(self._lines) >= _WRITTEN_AT_ONCE:
+                await self._write()
         self._tell_refused()
         await self._write()
         return Outcome(self._updates, self._reasons, self._refused)
@@ -76,7 +77,8 @@ class Taking:
                 yield update
             if count % _TURN == 0:
                 self._tell_refused()
-                await self._write(_WRITTEN_AT_ONCE)
+                if len(self._lines) >= _WRITTEN_AT_ONCE:
+                    await self._write()
                 await asyncio.sleep(0)
 
     def _read(self) -> Iterator[types_pb2.Update | None]:
@@ -132,12 +134,11 @@ class Taking:
             if len(self._reasons) < _REASONS_MAX:
                 self._reasons.append((number, plain(receipt.message)))
 
-    async def _write(self, lines_min: int = 1) -> None:
-        """Those that are told, once there are so many of them."""
+    async def _write(self) -> None:
+        """Those that are told so far."""
         async with self._writing:
-            if len(self._lines) >= lines_min:
-                lines, self._lines = self._lines, []
-                await asyncio.to_thread(self._receipts.write, b"".join(lines))
+            lines, self._lines = self._lines, []
+            await asyncio.to_thread(self._receipts.write, b"".join(lines))
 
 
 def reasons_text(outcome: Outcome, unit: str) -> bytes:
