@@ -21,8 +21,8 @@ NODES_MAX = 9
 CGROUP = "fasttree-kubernetes"
 #: Where containerd answers, on each node in a mount of its own.
 CONTAINERD = "/run/containerd/containerd.sock"
-#: Volumes of each node, each for one claim.
-VOLUMES = 8
+#: Volumes of each node, each for one claim ever: a claim that goes leaves its files.
+VOLUMES = 40
 
 
 def run_folder() -> Path:
