@@ -251,7 +251,8 @@ def test_the_commands_endpoints_are_the_services_and_nodes(source: str, tmp_path
 def test_the_coordinators_role_is_for_the_lease_that_it_uses() -> None:
     role = named(kustomized("base"), "Role", "fasttree-coordinator")
     (names,) = [rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule]
-    assert names == ["fasttree-coordinator"]
+    assert names == [_cluster_settings()["coordinator"]["lease_name"]]
+    assert named(kustomized("base"), "Lease", names[0])
 
 
 def test_the_prometheus_operator_gets_the_alert_rules_as_they_are() -> None:
