@@ -138,7 +138,8 @@ def _start_further_node(number: int, nodes: int, images: list[Path]) -> None:
 
 
 def _keeps_policies(number: int) -> bool:
-    return "full sync goroutine" in place.log_file(f"policies{number}").read_text()
+    log = place.log_file(f"policies{number}")
+    return log.exists() and "full sync goroutine" in log.read_text()
 
 
 def _make_volumes(nodes: int) -> None:
