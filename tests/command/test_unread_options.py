@@ -86,7 +86,7 @@ async def test_every_command_refuses_what_it_does_not_take(
     path: tuple[str, ...], command: click.Command, fasttree: FastTree
 ) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
-    unread = sorted({"--endpoints", "--timeout"} - known)
+    unread = sorted({"--context", "--endpoints", "--namespace", "--timeout"} - known)
     for option in unread:
         ran = await fasttree(option, "3", *path)
         assert ran.code == 2

@@ -25,7 +25,7 @@ from fasttree.command.log import commands as log
 from fasttree.command.nodes import commands as nodes
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
-from fasttree.command.session import CommandError, Session, common_options
+from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options
 from fasttree.command.settings.commands import config
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
 
@@ -52,7 +52,8 @@ class Commands(click.Group):
         if leaf is not None and "--help" not in rest and "-h" not in rest:
             known = {option for parameter in leaf.params for option in parameter.opts}
             ctx.ensure_object(Session).refuse(
-                *sorted({"--endpoints", "--json", "--timeout"} - known), why=f"it means nothing to `{path}`"
+                *sorted({*ASKING_OPTIONS, "--json"} - known),
+                why=f"it means nothing to `{path}`",
             )
         return name, command, rest
 
@@ -69,7 +70,8 @@ class Commands(click.Group):
 def cli(session: Session) -> None:
     """A direct-selling genealogy in memory on two or more servers.
 
-    Where the cluster is: --endpoints FILE, or FASTTREE_ENDPOINTS, or .fasttree/ or .demo/ here. Exit code: 0 done,
+    Where the cluster is: --endpoints FILE, or FASTTREE_ENDPOINTS, or .fasttree/ or .demo/ here; or --context NAME, by
+    kubectl. Exit code: 0 done,
     1 not done, 2 wrong use.
     """
 

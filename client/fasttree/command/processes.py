@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 from services.shared.python_process import python_command
 
-__all__ = ["inherited_environment", "last_words", "process_environment", "python_command"]
+__all__ = ["die_with_parent", "inherited_environment", "last_words", "process_environment", "python_command"]
 
 _ERROR = "error: "
 #: Of a log's end that is looked at.
 _END_BYTES = 16 << 10
+_PR_SET_PDEATHSIG = 1
+#: Loaded before any fork: between fork and exec only the call itself is allowed.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def die_with_parent() -> Callable[[], None]:
+    """For preexec_fn of Popen: the process that is started dies when this one does, however that happens."""
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before the call took hold
+            os._exit(1)
+
+    return before_exec
 
 
 def inherited_environment() -> dict[str, str]:

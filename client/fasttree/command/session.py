@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import uvloop
 
 from fasttree.client import Client, Endpoints, Retries
 from fasttree.command.ranges import SecondsRange
+from fasttree.command.terminal import on_one_line
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -24,6 +26,10 @@ DEFAULT_PLACES = (Path(".fasttree/endpoints.json"), Path(".demo/endpoints.json")
 
 
 _VARIABLE = "FASTTREE_ENDPOINTS"
+#: Of a cluster in Kubernetes, where --namespace does not say another one.
+DEFAULT_NAMESPACE = "fasttree"
+#: What says where a cluster is, or how long it is waited for: nothing to what asks none.
+ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout")
 
 
 class CommandError(Exception):
@@ -38,6 +44,9 @@ class Session:
     """
 
     endpoints_path: Path | None = None
+    #: Of kubectl: where the cluster is, and in which namespace there; None: not in Kubernetes.
+    context: str | None = None
+    namespace: str | None = None
     json: bool = False
     timeout_s: float = 30.0
     #: Those of the options that every command may have which were given.
@@ -54,6 +63,10 @@ class Session:
 
     def endpoints_file(self) -> Path:
         """The file that says so. Raises CommandError where none is named, and none lies here."""
+        if self.context is None and self.namespace is not None:
+            raise CommandError("--namespace says where in a cluster of Kubernetes: name that by --context")
+        if self.context is not None and self.endpoints_path is None:
+            self.endpoints_path = self._forwarded(self.context, self.namespace or DEFAULT_NAMESPACE)
         named = self.endpoints_path or os.environ.get(_VARIABLE)
         if not named:
             _check_variables()
@@ -63,6 +76,23 @@ class Session:
         """A client of that cluster, whose calls and streams all mean the same by a time-out."""
         patient_s = timeout_s or self.timeout_s
         return Client(self.endpoints(), retries=Retries(timeout_s=patient_s, patience_s=patient_s))
+
+    def _forwarded(self, context: str, namespace: str) -> Path:
+        """Opens ways into that cluster, for as long as the command runs. Raises CommandError."""
+        from fasttree.command.port_forwards import ForwardError, PortForwards
+
+        root = click.get_current_context().find_root()
+        opened = root.with_resource(PortForwards(context, namespace))
+        folder = root.with_resource(tempfile.TemporaryDirectory(prefix="fasttree-"))
+        try:
+            endpoints = opened.open()
+        except ForwardError as error:
+            raise CommandError(f"context {context}, namespace {namespace}: {error}") from None
+        for problem in opened.problems:
+            click.echo(f"warning: context {context}, namespace {namespace}: {on_one_line(problem)}", err=True)
+        path = Path(folder) / "endpoints.json"
+        endpoints.write(path)
+        return path
 
     @staticmethod
     def _default_place() -> Path:
@@ -111,12 +141,22 @@ def json_option(command: Command) -> Command:
 
 
 def common_options(command: Command) -> Command:
-    """Adds --endpoints, --json and --timeout; the command gets the Session as its first argument."""
+    """Adds the options that say where the cluster is, --json and --timeout; the command gets the Session first."""
 
     def endpoints_given(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
             context.ensure_object(Session).endpoints_path = value
             context.ensure_object(Session).given.add("--endpoints")
+            if "--context" in context.ensure_object(Session).given:
+                raise click.UsageError("--context and --endpoints each say where the cluster is: leave one out.")
+
+    def kubernetes_given(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            session = context.ensure_object(Session)
+            setattr(session, str(parameter.name), value)
+            session.given.add(f"--{parameter.name}")
+            if {"--context", "--endpoints"} <= session.given:
+                raise click.UsageError("--context and --endpoints each say where the cluster is: leave one out.")
 
     def timeout_given(context: click.Context, _: click.Parameter, value: float | None) -> None:
         if value is not None:
@@ -130,6 +170,20 @@ def common_options(command: Command) -> Command:
             expose_value=False,
             callback=endpoints_given,
             help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
+        ),
+        click.option(
+            "--context",
+            metavar="NAME",
+            expose_value=False,
+            callback=kubernetes_given,
+            help="In place of endpoints: a cluster in Kubernetes, by kubectl's context and port-forward.",
+        ),
+        click.option(
+            "--namespace",
+            metavar="NAME",
+            expose_value=False,
+            callback=kubernetes_given,
+            help=f"Of that cluster; {DEFAULT_NAMESPACE} where not given.",
         ),
         _json_option,
         click.option(

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import os
 import signal
 import subprocess
 import time
@@ -23,28 +21,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fasttree.command.processes import inherited_environment
+from fasttree.command.processes import die_with_parent, inherited_environment
 
 WAIT_S_FIRST = 0.1
 WAIT_S_MAX = 5.0
 LIVED_S = 10.0
 LOG_BYTES_MAX = 16 * 1024 * 1024
-
-_PR_SET_PDEATHSIG = 1
-#: Loaded before any fork: between fork and exec only the call itself is allowed.
-_LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-def die_with_parent() -> Callable[[], None]:
-    """For `preexec_fn`: the process that is started dies when this one does, however that happens."""
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before the call took hold
-            os._exit(1)
-
-    return before_exec
 
 
 @dataclass

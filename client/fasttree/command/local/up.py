@@ -22,8 +22,8 @@ from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
 from fasttree.command.local.parts import COORDINATOR, DATATRAX, PUSHER, VIP, ClusterPlan, DataTraxPlace
-from fasttree.command.local.supervisor import Supervisor, die_with_parent
-from fasttree.command.processes import inherited_environment, process_environment, python_command
+from fasttree.command.local.supervisor import Supervisor
+from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
 

@@ -15,7 +15,7 @@ from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.ranges import POSITION
-from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
@@ -59,7 +59,7 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
             click.echo(text)
 
     if folder is not None:
-        session.refuse("--endpoints", "--timeout", why="--folder reads a disk, and asks nobody")
+        session.refuse(*ASKING_OPTIONS, why="--folder reads a disk, and asks nobody")
         shown = 0
         with _told():
             for position, update in dump_log(folder, first or 0, last or 0):
@@ -94,7 +94,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
     Through the pusher, the newest records come from its memory; with --folder, all of them from its disk.
     """
     if folder is not None:
-        session.refuse("--endpoints", "--timeout", why="--folder reads a disk, and asks nobody")
+        session.refuse(*ASKING_OPTIONS, why="--folder reads a disk, and asks nobody")
         _verify_folder(session, folder, first or 0, last or 0)
         return
 
