@@ -20,6 +20,8 @@ from tests.kubernetes.cluster.pause import pause_image
 from tests.kubernetes.cluster.processes import reap_for_ever
 
 _START_S = 600.0
+#: Processes that were killed are gone by then.
+_GONE_S = 10.0
 
 
 class ClusterError(Exception):
@@ -34,7 +36,7 @@ def start(nodes: int, images: list[Path]) -> None:
         raise ClusterError("a cluster needs root: mounts, networks and limits of its own")
     ensure(tuple(PROGRAMS), lambda line: print(line, file=sys.stderr, flush=True))
     folder = place.run_folder()
-    _remove(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     all_images = [pause_image(folder / "pause.tar"), *(image.absolute() for image in images)]
     with (folder / "start.log").open("wb") as log:
@@ -59,20 +61,28 @@ def start(nodes: int, images: list[Path]) -> None:
 
 
 def stop() -> None:
-    """Ends the cluster and all that is in it; its logs stay until the next one."""
+    """Ends the cluster and all that is in it. What its programs said stays until the next one; nothing else does."""
     number = place.first_process()
     if number:
         os.kill(number, signal.SIGKILL)
         while place.first_process():
             time.sleep(0.05)
-    for folder in Path("/sys/fs/cgroup").glob(f"*/{place.CGROUP}"):
-        # A hierarchy's folders go from the innermost on, once their processes are gone.
-        for inner in sorted(folder.rglob("*"), reverse=True):
-            if inner.is_dir():
+        _remove_limits()
+    with contextlib.suppress(FileNotFoundError):
+        for path in place.run_folder().iterdir():
+            if path.is_dir() and path.name != "logs":
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _remove_limits() -> None:
+    """The folders of the cluster's limits: each goes once its processes are gone, from the innermost on."""
+    deadline_s = time.monotonic() + _GONE_S
+    while (left := list(Path("/sys/fs/cgroup").glob(f"*/{place.CGROUP}"))) and time.monotonic() < deadline_s:
+        for folder in left:
+            for inner in (*sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True), folder):
                 with contextlib.suppress(OSError):
                     inner.rmdir()
-        with contextlib.suppress(OSError):
-            folder.rmdir()
+        time.sleep(0.05)
 
 
 def command_inside(command: list[str]) -> list[str]:
@@ -88,11 +98,6 @@ def command_inside(command: list[str]) -> list[str]:
     path = f"{settings[0]}:{os.environ['PATH']}"
     inside = ["nsenter", "--target", str(number), "--mount", "--net", "--pid", "--uts", "--"]
     return [*inside, "env", "--chdir", os.getcwd(), path, settings[1], *command]
-
-
-def _remove(folder: Path) -> None:
-    """What the last one left."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def main() -> int:
