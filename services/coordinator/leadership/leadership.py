@@ -11,7 +11,8 @@ Rules:
    and if the holder did renew meanwhile, the version is another one and the write is refused (rule 1). No clock has to
    agree with another, only to run as fast, and for that is the margin.
 4. A lease that was given up may be taken at once: who gives it up acts no more. So may one that is this process's own
-   by name: it lost it to nobody. One that is not there may be gone from under somebody: rule 3.
+   by name: it lost it to nobody. One that is not there may be gone from under somebody, and has no version that a late
+   write could be told by: it is made as nobody's, and then rule 3 holds, for whoever made it as for the others.
 5. **One that can't renew steps down by itself** when its right is over, and then says so before it takes anything else
    in. It begins anew as any other, with whatever is recorded by then.
 6. One read or write at a time; what came of it is told, each time.
@@ -27,6 +28,8 @@ from services.shared.cores import Tick
 
 #: What failed is tried again after this long, in seconds.
 RETRY_S = 0.25
+#: Whose a lease is that was made because there was none.
+MADE = "nobody-yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,11 @@ class Read:
 
 
 @dataclass(frozen=True, slots=True)
+class Make:
+    """Make the lease, as `MADE`'s; then `Seen`, `Refused` or `Failed`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Acquire:
     """Take the lease if it still has this version; then `Written`, `Refused` or `Failed`."""
 
@@ -100,7 +108,7 @@ class StepDown:
     reason: str
 
 
-LeadershipAction = Read | Acquire | Renew | BecomeActive | StepDown
+LeadershipAction = Read | Make | Acquire | Renew | BecomeActive | StepDown
 
 
 class State(Enum):
@@ -179,26 +187,30 @@ class Leadership:
             actions.append(self._begin(Renew() if self.state is State.ACTIVE else Read()))
         return actions
 
-    def _begin(self, work: Read | Acquire | Renew) -> Read | Acquire | Renew:
+    def _begin(self, work: Read | Make | Acquire | Renew) -> Read | Make | Acquire | Renew:
         self._busy = True
         return work
 
     def _note(self, version: str, holder: str, lease_s: float, now_s: float) -> None:
         if version != self._version:
             self._version, self._version_since_s = version, now_s
-        self.holder, self._holder_lease_s = holder, lease_s
+        self.holder = holder
+        self._holder_lease_s = max(lease_s, self._holder_lease_s if holder == MADE else 0.0)
 
     def _see(self, seen: Seen, now_s: float, actions: list[LeadershipAction]) -> None:
-        self._note(seen.version, seen.holder, seen.lease_s, now_s)
+        if seen.version:
+            self._note(seen.version, seen.holder, seen.lease_s, now_s)
         own = seen.holder == self._identity
         if self.state is State.ACTIVE:
             if own:
                 actions.append(self._begin(Renew()))
                 return
             self._step_down(f"{seen.holder or 'nobody'} has the lease", now_s, actions)
+        if not seen.version:
+            actions.append(self._begin(Make()))
+            return
         free_at_s = self._version_since_s + max(self._settings.active_lease_s, self._holder_lease_s)
-        given_up = seen.version != "" and not seen.holder
-        if own or given_up or now_s >= free_at_s:
+        if own or not seen.holder or now_s >= free_at_s:
             actions.append(self._begin(Acquire(seen.version)))
         else:
             self._next_at_s = min(now_s + self._settings.active_renew_s, free_at_s)

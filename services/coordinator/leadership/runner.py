@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.coordinator.leadership.leadership import (
+    MADE,
     Acquire,
     BecomeActive,
     Failed,
     Leadership,
     LeadershipAction,
     LeadershipEvent,
+    Make,
     Overtaken,
     Read,
     Refused,
@@ -35,6 +37,8 @@ class HeldLease(Protocol):
     """The lease; see LeaseStore."""
 
     async def read(self) -> Lease: ...
+
+    async def make(self, holder: str) -> Lease: ...
 
     async def acquire(self, version: str) -> str: ...
 
@@ -128,7 +132,9 @@ class LeadershipRunner:
     def _perform(self, action: LeadershipAction) -> None:
         match action:
             case Read():
-                self.background.start(self._read(), "reads the lease")
+                self.background.start(self._see(self._lease.read), "reads the lease")
+            case Make():
+                self.background.start(self._see(lambda: self._lease.make(MADE)), "makes the lease")
             case Acquire(version):
                 self.background.start(self._write(lambda: self._lease.acquire(version)), "takes the lease")
             case Renew():
@@ -140,9 +146,11 @@ class LeadershipRunner:
                 logger.warning("is not the active coordinator any more: %s", reason)
                 self._turns.put_nowait(action)
 
-    async def _read(self) -> None:
+    async def _see(self, look: Callable[[], Awaitable[Lease]]) -> None:
         try:
-            lease = await self._lease.read()
+            lease = await look()
+        except StoreConflictError:
+            self.feed(Refused())
         except StoreError as error:
             self._fail(error)
         else:

@@ -97,6 +97,13 @@ class LeaseStore:
             await self._read()
             return self._lease
 
+    async def make(self, holder: str) -> Lease:
+        """Makes the lease, which is not there, as that one's. Raises StoreConflictError where it is, and StoreError."""
+        async with self._lock:
+            self._object = None
+            await self._write(Lease(holder=holder, lease_s=float(self._lease_s), recorded=self._newest))
+            return self._lease
+
     async def acquire(self, version: str) -> str:
         """Takes the lease that has this version ("": makes it); returns its version then.
 

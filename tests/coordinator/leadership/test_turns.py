@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from services.coordinator.leadership.leadership import (
+    MADE,
     BecomeActive,
     Leadership,
     LeadershipAction,
@@ -31,7 +32,7 @@ def test_no_two_act_whatever_happens() -> None:
     turns = 0
     for seed in range(SEEDS):
         turns += play(seed).turns
-    assert turns > 3 * SEEDS, "the stories have few turns in them: they show little"
+    assert turns > SEEDS, "the stories have few turns in them: they show little"
 
 
 def test_a_story_is_the_same_each_time() -> None:
@@ -84,9 +85,8 @@ class TakesWhatIsNotThere(Planted):
     """A Lease that is not there is free."""
 
     def handle(self, event: LeadershipEvent, now_s: float) -> list[LeadershipAction]:
-        if isinstance(event, Seen) and not event.version and self.state is State.STANDBY:
-            self._version, self._version_since_s = "", now_s - 100.0
-        return super().handle(event, now_s)
+        made = isinstance(event, Seen) and event.holder == MADE
+        return super().handle(Seen(event.version) if made and isinstance(event, Seen) else event, now_s)
 
 
 class BeginsBeforeTheAnswer(Planted):

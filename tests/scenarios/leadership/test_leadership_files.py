@@ -16,6 +16,7 @@ from services.coordinator.leadership.leadership import (
     Failed,
     Leadership,
     LeadershipEvent,
+    Make,
     Overtaken,
     Read,
     Refused,
@@ -61,6 +62,8 @@ def say(action: Any) -> str | None:
             return "read"
         case Acquire(version):
             return f"acquire {version or '(make it)'}"
+        case Make():
+            return "make"
         case Renew():
             return "renew"
         case BecomeActive():
