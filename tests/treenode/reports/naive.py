@@ -165,3 +165,8 @@ class NaiveTree:
         """The members of a downline that pass, with every column, by id."""
         members = [self.message(which, slot, *entry) for entry in self.walk(which, start) if entry[0].kind]
         return sorted(filter(passes, members), key=lambda member: member.member_id)
+
+
+def members_of(naive: NaiveTree) -> list[str]:
+    """Ids of those who are not empty places."""
+    return sorted(person.member_id for person in naive.people.values() if person.kind)

@@ -13,7 +13,7 @@ from fasttree.v1 import report_pb2, types_pb2
 from services.treenode.tree import Tree
 from tests.treenode.reports.conftest import SMALL_LIMITS, Served, Services
 from tests.treenode.reports.genealogies import PERIODS, VOLUME_TYPES, random_tree
-from tests.treenode.reports.naive import PLACEMENT, SPONSOR, NaiveTree
+from tests.treenode.reports.naive import PLACEMENT, SPONSOR, NaiveTree, members_of
 
 SLOT = ("CV", "2026-10")
 TREES = pytest.mark.parametrize("which", [SPONSOR, PLACEMENT], ids=["sponsor", "placement"])
@@ -43,11 +43,6 @@ async def served(tree: Tree, services: Services, request: pytest.FixtureRequest)
     return await services.start(tree, SMALL_LIMITS if request.param == "in threads" else None)
 
 
-def members_of(naive: NaiveTree) -> list[str]:
-    """Ids of those who are not empty places."""
-    return sorted(person.member_id for person in naive.people.values() if person.kind)
-
-
 def some_starts(naive: NaiveTree, which: int) -> list[str]:
     """A few members with many and few below, and everybody."""
     sizes = sorted((len(naive.walk(which, member_id)), member_id) for member_id in members_of(naive))
@@ -75,38 +70,6 @@ async def test_get_and_batch(served: Served, naive: NaiveTree, which: int) -> No
     assert batch.as_of == served.node.as_of()
     nothing = await served.stub.BatchGetMembers(report_pb2.BatchGetMembersRequest())
     assert (list(nothing.members), list(nothing.unknown_member_ids)) == ([], [])
-
-
-async def test_a_member_that_is_answered_at_once_is_the_same(served: Served, naive: NaiveTree) -> None:
-    node, servicer = served.node, served.servicer
-    for member_id in members_of(naive):
-        request = report_pb2.GetMemberRequest(member_id=member_id)
-        at_once = servicer.member_at_once(request.SerializeToString())
-        assert at_once == await servicer.GetMember(request, None)  # type: ignore[arg-type]
-        assert at_once is not None
-        answer = report_pb2.GetMemberResponse.FromString(at_once)
-        assert (answer.member.member_id, answer.as_of) == (member_id, node.as_of())
-        for other in (
-            report_pb2.GetMemberRequest(member_id=member_id, options=report_pb2.ReportOptions(min_position=1)),
-            report_pb2.GetMemberRequest(member_id=member_id, options=report_pb2.ReportOptions()),
-            report_pb2.GetMemberRequest(member_id=member_id + "\0"),
-            report_pb2.GetMemberRequest(member_id=" " + member_id),
-        ):
-            assert servicer.member_at_once(other.SerializeToString()) is None
-        async with node.gate.write():
-            assert servicer.member_at_once(request.SerializeToString()) is None
-
-
-async def test_what_the_call_itself_has_to_say_is_not_said_at_once(served: Served, naive: NaiveTree) -> None:
-    empty = [person.member_id for person in naive.people.values() if not person.kind]
-    for member_id in ("nobody", "", "x" * 32, "x" * 33, "\0", "é", *empty):
-        request = report_pb2.GetMemberRequest(member_id=member_id).SerializeToString()
-        assert served.servicer.member_at_once(request) is None
-    known = report_pb2.GetMemberRequest(member_id=members_of(naive)[0]).SerializeToString()
-    for wrong in (b"\n", known[:-1], known + b"\0", b"\x12" + known[1:], known + known):
-        assert served.servicer.member_at_once(wrong) is None
-    served.node.tree = None
-    assert served.servicer.member_at_once(known) is None
 
 
 @TREES
