@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.coordinator.settings import CoordinatorSettings
+from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
 from services.treenode.imports.reading.limits import ImportLimits
@@ -14,4 +15,5 @@ SECTIONS: dict[str, type[Settings]] = {
     "pusher": PusherSettings,
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
+    "datatrax": DataTraxSettings,
 }

@@ -79,7 +79,7 @@ async def test_what_fails_while_it_is_stopped_is_told() -> None:
 @pytest.mark.parametrize(
     ("service", "module", "task", "exit_code"),
     [
-        ("coordinator", "services.coordinator.app", "follow_hosts_file", 1),
+        ("coordinator", "services.shared.membership.source", "FileSource.follow", 1),
         ("pusher", "services.pusher.imports.retention", "Retention.run", 1),
         ("treenode", "services.treenode.replication.relayout", "Relayout.run", 70),
     ],

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from services.shared.files.arrivals import Entry, EntryKind
+from services.shared.files.arrivals import UNFINISHED, Entry, EntryKind
 
 #: What a name has before it where the first of that name lies there already. Never twice: names have a longest length.
 _TIME: Final = re.compile(r"^[0-9]{19}-")
@@ -19,6 +19,9 @@ def entries_of(folder: Path) -> list[Entry]:
     entries = []
     with os.scandir(folder) as found:
         for each in found:
+            if each.name.lower().endswith(UNFINISHED):  # nobody asks for more of those, and there may be many
+                entries.append(Entry(each.name, EntryKind.OTHER, (each.inode(),)))
+                continue
             try:
                 state = each.stat(follow_symlinks=False)
             except FileNotFoundError:

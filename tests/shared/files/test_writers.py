@@ -44,6 +44,8 @@ LISTED = {
     "services/treenode/replication/applying_mark.py:truncate": "as above: with the power gone nobody died of an update",
     "services/treenode/imports/reading/table_memory.py:ftruncate": _MEMORY,
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
+    "client/fasttree/command/port_forwards.py:TemporaryFile": "what kubectl says, for as long as the command runs",
+    "client/fasttree/command/session.py:TemporaryDirectory": "an endpoints file for as long as the command runs",
     "services/datatrax/spool/folder.py:open": _RECEIPTS,
     "services/datatrax/spool/folder.py:fsync": _RECEIPTS,
     "services/shared/serving/calls.py:open": "no file: how many calls are under way",
