@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 import yaml
 
@@ -13,12 +15,15 @@ _SLICES = "endpointslices.discovery.k8s.io"
 
 
 @pytest.fixture(scope="module")
-def cluster(control_plane: ControlPlane) -> ControlPlane:
-    """With the base's roles in its namespace."""
-    kinds = ("Namespace", "ServiceAccount", "Role", "RoleBinding")
-    roles = of_kind(kustomized("base"), *kinds)
-    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump_all(roles))
-    return control_plane
+def cluster(control_plane: ControlPlane) -> Iterator[ControlPlane]:
+    """With the base's roles in its namespace; other tests find it without them."""
+    base = kustomized("base")
+    namespace = yaml.safe_dump_all(of_kind(base, "Namespace"))
+    roles = yaml.safe_dump_all(of_kind(base, "ServiceAccount", "Role", "RoleBinding"))
+    for manifests in (namespace, roles):
+        control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifests)
+    yield control_plane
+    control_plane.kubectl("delete", "-f", "-", stdin=roles)
 
 
 def _may(cluster: ControlPlane, part: str, verb: str, what: str) -> bool:
