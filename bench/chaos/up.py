@@ -32,9 +32,9 @@ def control_path(folder: Path) -> Path:
 class Links:
     """All links of one cluster: planned while its files are written, started before its processes."""
 
-    def __init__(self, count: int) -> None:
-        # Bound from here on, so that the cluster takes no port of these.
-        ports = free_ports("127.0.0.1", count)
+    def __init__(self, count: int, vip_port: int) -> None:
+        # Bound from here on, so that the cluster takes no port of these; the VIP's is given, and not bound yet.
+        ports = [port for port in free_ports("127.0.0.1", count + 1) if port != vip_port][:count]
         self._listeners = iter([socket.create_server(("127.0.0.1", port)) for port in ports])
         self._links: dict[str, Link] = {}
 
@@ -73,7 +73,7 @@ async def main(folder: Path, nodes: int, vip_port: int, start_timeout_s: float) 
     """Runs until SIGINT or SIGTERM."""
     home = ClusterFolder(folder)
     home.take()
-    links = Links(3 * nodes + 8)
+    links = Links(3 * nodes + 8, vip_port)
     plan = ClusterPlan(
         home, host="127.0.0.1", vip_port=vip_port, nodes=node_names(nodes), assignments=(), route=links.route
     )
