@@ -14,22 +14,9 @@ from services.datatrax.app import DataTrax
 from services.datatrax.settings import DataTraxSettings
 from services.shared.config.load import SettingsError
 from services.shared.config.sections import ClusterSettings
+from tests.datatrax.orders_layout import LAYOUT
 from tests.fakes.pusher import FakePusher
 from tests.waiting import until
-
-LAYOUT = """
-change = "volume_posted"
-update_id = "order-{order}"
-[[fields]]
-name = "order"
-picture = "X(4)"
-[[fields]]
-name = "member_id"
-picture = "9(6)"
-[[fields]]
-name = "amount"
-picture = "S9(5)V99"
-"""
 
 
 class Program:

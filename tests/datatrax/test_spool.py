@@ -18,23 +18,11 @@ from services.datatrax.progress import ProgressFiles
 from services.datatrax.settings import DataTraxSettings
 from services.shared.config.load import SettingsError
 from services.shared.config.sections import ClusterSettings
+from tests.datatrax.orders_layout import LAYOUT
 from tests.fakes.coordinator import FakeCoordinator
 from tests.fakes.pusher import FakePusher
 from tests.waiting import until
 
-LAYOUT = """
-change = "volume_posted"
-update_id = "order-{order}"
-[[fields]]
-name = "order"
-picture = "X(4)"
-[[fields]]
-name = "member_id"
-picture = "9(6)"
-[[fields]]
-name = "amount"
-picture = "S9(5)V99"
-"""
 RECORDS = b"A001" + b"000007" + b"000125{" + b"\n" + b"A002" + b"000008" + b"000125}" + b"\n"
 BY_PLACE = LAYOUT.replace('update_id = "order-{order}"', "").replace('"order"', '"filler"')
 
