@@ -9,21 +9,9 @@ import signal
 from pathlib import Path
 
 from services.shared.python_process import python_command
+from tests.datatrax.orders_layout import WITH_IDS
 from tests.fakes.pusher import FakePusher
 from tests.waiting import until
-
-LAYOUT = """
-change = "volume_posted"
-[[fields]]
-name = "update_id"
-picture = "X(8)"
-[[fields]]
-name = "member_id"
-picture = "9(6)"
-[[fields]]
-name = "amount"
-picture = "9(5)V99"
-"""
 
 
 async def started(*settings: str) -> asyncio.subprocess.Process:
@@ -78,7 +66,7 @@ async def test_a_spool_whose_service_is_killed_again_and_again_takes_each_record
     await pusher.start()
     spool = tmp_path / "FT50201"
     (spool / "layouts").mkdir(parents=True)
-    (spool / "layouts/orders.toml").write_text(LAYOUT)
+    (spool / "layouts/orders.toml").write_text(WITH_IDS)
     for number in range(40):
         records = "".join(f"{number:04}{line:04}{'0000070001250'}\n" for line in range(250))
         (spool / f"orders.{number:02}").write_text(records)

@@ -16,8 +16,10 @@ from fasttree.v1 import coordinator_pb2
 from services.datatrax.app import DataTrax
 from services.datatrax.progress import ProgressFiles
 from services.datatrax.settings import DataTraxSettings
+from services.datatrax.spool import folder
 from services.shared.config.load import SettingsError
 from services.shared.config.sections import ClusterSettings
+from services.shared.files.durable import open_new
 from tests.datatrax.orders_layout import LAYOUT
 from tests.fakes.coordinator import FakeCoordinator
 from tests.fakes.pusher import FakePusher
@@ -266,3 +268,23 @@ def test_progress_needs_a_coordinator(tmp_path: Path) -> None:
     settings = DataTraxSettings.of(progress_folder=str(tmp_path / "fasttree"))
     with pytest.raises(SettingsError, match=r"cluster\.coordinator is empty"):
         DataTrax(ClusterSettings(), settings)
+
+
+async def test_a_full_disk_holds_a_file_up_and_no_other_harm(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full = True
+
+    def open_on_a_full_disk(path: Path) -> int:
+        return os.open("/dev/full", os.O_RDWR) if full else open_new(path)
+
+    monkeypatch.setattr(folder, "open_new", open_on_a_full_disk)
+    spool.drop("a.jsonl", "".join(map(order, range(3_000))))
+    await spool.start()
+    await until(lambda: "No space left" in caplog.text, "the word of the disk")
+    assert (spool.folder / ".taking-a.jsonl").exists()
+    full = False
+    receipts = (await spool.goes("a.jsonl", "done")).splitlines()
+    assert [json.loads(line)["code"] for line in receipts] == [0] * 3_000
+    assert sorted(spool.ids) == sorted(f"o-{number}" for number in range(3_000))
+    assert caplog.text.count("tries again") == 1, "told once"

@@ -13,22 +13,11 @@ import pytest
 from bench.cluster.cluster import free_port, running_cluster, wait_for
 from fasttree.client import Client, Endpoints
 from services.shared.config.hosts_file import read_hosts_file
+from tests.datatrax.orders_layout import WITH_IDS
 
 pytestmark = pytest.mark.timeout(900)
 
 MEMBERS = "member_id,sponsor_id,status,rank,joined_on,pv\nroot,,A,5,2020-01-01,10.00\n7,root,A,1,2021-02-03,0\n"
-LAYOUT = """
-change = "volume_posted"
-[[fields]]
-name = "update_id"
-picture = "X(8)"
-[[fields]]
-name = "member_id"
-picture = "9(6)"
-[[fields]]
-name = "amount"
-picture = "S9(5)V99"
-"""
 RECORDS = 20_000
 
 
@@ -54,7 +43,7 @@ async def test_a_company_pushes_as_it_did_in_2016(tmp_path: Path) -> None:
         assert (receipt["code"], receipt["update_id"]) == (0, "line-1")
 
         spool = datatrax / f"FT{port}"
-        (spool / "layouts/orders.toml").write_text(LAYOUT)
+        (spool / "layouts/orders.toml").write_text(WITH_IDS)
         records = "".join(f"{number:08}0000070000010\n" for number in range(RECORDS))
         (spool / "orders.1.tmp").write_text(records)
         await asyncio.sleep(2.0)  # it is seen under that name
