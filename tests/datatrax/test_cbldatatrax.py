@@ -178,6 +178,7 @@ def test_a_name_that_is_an_environment_is_no_other_ones() -> None:
         (file_of("FastTree-cluster-transfer-tst=Y"), "no other key ends with tst"),
         (file_of("FastTree-Instant-Push-test=Y"), "no other key ends with test"),
         (file_of("FastTree-enabled-tertiary-live=Y", enabled_primary_live="N"), "is Y without the first"),
+        (file_of("FastTree-enabled-tertiary-live=Y"), "7: FastTree-enabled-tertiary-live is Y, and a cluster has two"),
         (
             file_of("FastTree-MDIR-test=d", "FastTree-cluster-transfer-tst=Y", "FastTree-cluster-transfer-pre=N"),
             "9: FastTree-cluster-transfer-pre means test, as FastTree-cluster-transfer-tst at line 8 does, which is Y",
@@ -223,10 +224,16 @@ def test_the_page_has_every_key_as_the_code_does() -> None:
     page = (Path(__file__).parents[2] / "docs/datatrax.md").read_text()
     rows = [
         f"| `{key.name}{'-<environment>' if key.is_by_environment else ''}` | {key.kind.words} | {key.default} | "
-        f"{key.effect} | {key.meaning} |"
+        f"{key.effect} | {key.when} | {key.meaning} |"
         for key in KEYS
     ]
     assert "\n".join(rows) in page
+
+
+def test_nodes_that_share_a_machine_have_ports_of_their_own() -> None:
+    shared = {1: Host("10.0.0.1", 50100, 50202), 2: Host("10.0.0.1", 50101, 50203), 3: Host("127.0.0.1", 1, 2)}
+    assert said(file_of(), shared) == []
+    assert len(said(file_of(), {1: shared[1]})) == 1
 
 
 def test_a_long_file_is_read_in_time_that_grows_with_it() -> None:

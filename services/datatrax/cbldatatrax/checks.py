@@ -6,6 +6,7 @@ others too, which nothing listens to.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,8 @@ _NEEDED: Final = (
     ("MDIR", "the folder of its data, which the cluster is named for"),
     ("dir", "a folder for what its processes keep"),
 )
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def faults_of(configuration: Configuration, hosts_file: Path | None, hosts: Mapping[int, Host]) -> list[Fault]:
@@ -80,6 +83,13 @@ def _of_cluster(cluster: Environment, configuration: Configuration) -> Iterator[
         value = cluster.values[name]
         if not value.text and name != "server":  # told above
             yield Fault(switch.line, f"{switch.name} is Y, and {value.name} is missing: add it, {what}")
+    if cluster.is_on("enabled-tertiary"):
+        third = cluster.values["enabled-tertiary"]
+        yield Fault(
+            third.line,
+            f"{third.name} is Y, and a cluster has two trees, of sponsors and of placements: set it to N; what a third "
+            "one said can come as further columns of the import file",
+        )
     if cluster.port == configuration.instant_port:
         other = configuration.common["Instant-Server-Port"]
         yield Fault(
@@ -123,7 +133,11 @@ def _vip_is_no_node(cluster: Environment, hosts_file: Path, hosts: Mapping[int, 
 
 def _of_instant_port(configuration: Configuration, hosts_file: Path, hosts: Mapping[int, Host]) -> Iterator[Fault]:
     port = configuration.common["Instant-Server-Port"]
+    machines = Counter(host.host.lower() for host in hosts.values())
     for line, host in hosts.items():
+        # Nodes that share a machine, with each other or with the local instant port, can't all have the one port.
+        if machines[host.host.lower()] > 1 or host.host.lower() in _THIS_MACHINE:
+            continue
         if host.instant_port != configuration.instant_port:
             yield Fault(
                 port.line,

@@ -16,6 +16,8 @@ class Explained(NamedTuple):
     #: "line 7", or "default"; and the line where it stands behind a `#`.
     source: str
     effect: str
+    #: When a change of it does.
+    when: str
     meaning_2016: str
 
 
@@ -31,4 +33,4 @@ def _explained(value: Value) -> Explained:
     source = f"line {value.line}" if value.line else "default"
     if value.commented_line:
         source += f" (behind a # at line {value.commented_line})"
-    return Explained(value.name, value.text, source, value.key.effect, value.key.meaning)
+    return Explained(value.name, value.text, source, value.key.effect, value.key.when, value.key.meaning)

@@ -62,25 +62,41 @@ class Key(NamedTuple):
     effect: str
     #: What it did in 2016.
     meaning: str
+    #: When a line that was changed under a running system takes effect.
+    when: str
 
     @property
     def key(self) -> str:
         return self.name.lower()
 
 
-def _by_environment(name: str, kind: Kind, default: str, effect: str, meaning: str) -> Key:
-    return Key(name, kind, default, True, effect, meaning)
+#: Of keys that the running service goes by.
+AT_ONCE: Final = "at once"
+#: Of keys that nothing has to go by.
+NEVER: Final = "never: it has none"
+_NEXT_RUN: Final = "at the next run of a job"
+_CLUSTERS_START: Final = "at the next start of the whole cluster"
+_VIPS_START: Final = "at the next start of the VIP and of this service"
 
 
-def _common(name: str, kind: Kind, default: str, effect: str, meaning: str) -> Key:
-    return Key(name, kind, default, False, effect, meaning)
+def _by_environment(name: str, kind: Kind, default: str, effect: str, meaning: str, when: str) -> Key:
+    return Key(name, kind, default, True, effect, meaning, when)
+
+
+def _common(name: str, kind: Kind, default: str, effect: str, meaning: str, when: str) -> Key:
+    return Key(name, kind, default, False, effect, meaning, when)
 
 
 _NOT_YET: Final = "taken and checked; nothing goes by it yet"
 
 KEYS: Final = (
     _by_environment(
-        "MDIR", _FOLDER_NAME, "", "the first part of the cluster's name", "the folder of its data in DataTrax"
+        "MDIR",
+        _FOLDER_NAME,
+        "",
+        "the first part of the cluster's name",
+        "the folder of its data in DataTrax",
+        _CLUSTERS_START,
     ),
     _by_environment(
         "server",
@@ -88,14 +104,16 @@ KEYS: Final = (
         "",
         "the VIP's host, at which reports are asked",
         "the FastTree server, or a cluster's load balancer",
+        _VIPS_START,
     ),
-    _by_environment("server-port", _PORT, "50100", "the VIP's port", "the port of reports, at that host"),
+    _by_environment("server-port", _PORT, "50100", "the VIP's port", "the port of reports, at that host", _VIPS_START),
     _by_environment(
         "dir",
         _PATH,
         "",
         "the folder of what each process keeps: coordinator, pusher and treenode in it",
         "the folder of the tree's files on the FastTree server",
+        _CLUSTERS_START,
     ),
     _by_environment(
         "upload",
@@ -103,47 +121,73 @@ KEYS: Final = (
         "",
         "the folder that is watched for import files",
         "the folder that a commission run's files were sent to",
+        "at the next start of the pusher",
     ),
     _by_environment(
         "enabled-primary",
         YES_OR_NO,
         "N",
-        "whether the environment has a cluster",
+        "whether the environment has a cluster; N: the local port and the spool take nothing, and say so",
         "whether FastTree was in use; taken to be: for the first tree, that of sponsors",
+        AT_ONCE,
     ),
     _by_environment(
-        "enabled-secondary", YES_OR_NO, "N", _NOT_YET, "taken to be: the same for the second tree, that of placements"
+        "enabled-secondary",
+        YES_OR_NO,
+        "N",
+        "none: every cluster has the tree of placements, which holds what import files and updates say of it",
+        "taken to be: the same for the second tree, that of placements",
+        NEVER,
     ),
-    _by_environment("enabled-tertiary", YES_OR_NO, "N", _NOT_YET, "taken to be: the same for a third tree"),
+    _by_environment(
+        "enabled-tertiary",
+        YES_OR_NO,
+        "N",
+        "N alone where the environment has a cluster: there are two trees, of sponsors and of placements; Y is refused",
+        "taken to be: the same for a third tree",
+        NEVER,
+    ),
     _by_environment(
         "cluster-transfer",
         YES_OR_NO,
         "N",
-        "whether the environment's data goes to every node; N: it stays with its one server of 2016",
+        "whether the environment's data goes to every node; N: it stays with its one server of 2016, and the local "
+        "port and the spool take nothing, and say so",
         "whether data went to every server of the host file, through the local instant port",
+        AT_ONCE,
     ),
     _by_environment(
         "Instant-Push",
         YES_OR_NO,
         "",
-        _NOT_YET,
+        "whether the local port and the spool take updates; N: each is answered that it comes with the next import",
         "whether enrolments and orders were sent at once; live: as enabled-primary, any other: N",
+        AT_ONCE,
     ),
     _common(
         "Primary-Output-Option",
         _one_of("ALL"),
         "ALL",
-        _NOT_YET,
+        "none: an import is the whole tree, and would remove whoever is missing in it, so any other word is refused",
         "taken to be: which members a file has; ALL, everybody, is the only one that the papers name",
+        NEVER,
     ),
-    _common("zipped-transfer", YES_OR_NO, "N", _NOT_YET, "whether files were sent compressed"),
-    _common("decoupled-transfer", YES_OR_NO, "N", _NOT_YET, "taken to be: files were written first and sent later"),
+    _common("zipped-transfer", YES_OR_NO, "N", _NOT_YET, "whether files were sent compressed", _NEXT_RUN),
+    _common(
+        "decoupled-transfer",
+        YES_OR_NO,
+        "N",
+        _NOT_YET,
+        "taken to be: files were written first and sent later",
+        _NEXT_RUN,
+    ),
     _common(
         "zip-process",
         _ZIP_PROCESS,
         "zip-7",
         "which form of compression is meant; the program is never started",
         "the program that compressed files",
+        _NEXT_RUN,
     ),
     _common(
         "unzip-process",
@@ -151,6 +195,7 @@ KEYS: Final = (
         "gunzip",
         "which form of compression is meant; the program is never started",
         "the program that opened compressed files",
+        _NEXT_RUN,
     ),
     _common(
         "Customer-Status-List",
@@ -158,15 +203,24 @@ KEYS: Final = (
         "",
         _NOT_YET,
         "which status codes are customers', where the database does not say so",
+        _NEXT_RUN,
     ),
     _common(
         "Instant-Server-Port",
         _PORT,
         "50201",
-        "the nodes' instant port; the host file is hosts.PORT",
+        "the local instant port, and that of the nodes; the host file is hosts.PORT, the spool FTPORT",
         "the port of instant updates, on every server and on the DataTrax host",
+        "at the next start of the nodes and of this service",
     ),
-    _common("Customers-are-Rank-Zero", YES_OR_NO, "N", _NOT_YET, "whether customers have rank 0, whatever is recorded"),
+    _common(
+        "Customers-are-Rank-Zero",
+        YES_OR_NO,
+        "N",
+        _NOT_YET,
+        "whether customers have rank 0, whatever is recorded",
+        _NEXT_RUN,
+    ),
 )
 _COMMON: Final = {each.key: each for each in KEYS if not each.is_by_environment}
 #: The longest first: `server-port-live` is not the server of an environment `port-live`.

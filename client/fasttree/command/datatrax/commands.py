@@ -64,7 +64,7 @@ def check(session: Session, file: Path, hosts_file: Path | None) -> None:
 @config.command()
 @_FILE
 @click.option("--environment", default="", help="One alone, such as live, beside what all share.")
-@click.option("--wide", is_flag=True, help="With what each key did in 2016.")
+@click.option("--wide", is_flag=True, help="With when a change takes effect, and what each key did in 2016.")
 @json_option
 def explain(session: Session, file: Path, environment: str, wide: bool) -> None:
     """Every key: what it comes to, where that is from, and what it does here."""
@@ -77,9 +77,9 @@ def explain(session: Session, file: Path, environment: str, wide: bool) -> None:
     columns = ["key", "value", "from", "what it does here"]
     cells = [[row.name, row.value, row.source, row.effect] for row in rows]
     if wide:
-        columns.append("what it did in 2016")
+        columns += ["a change takes effect", "what it did in 2016"]
         for row, explained_row in zip(cells, rows, strict=True):
-            row.append(explained_row.meaning_2016)
+            row += [explained_row.when, explained_row.meaning_2016]
     print_table(columns, cells)
 
 
