@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from fasttree.client import Client, Endpoints, PushOptions
 from fasttree.v1 import pusher_pb2
+from services.datatrax.in_force.places import PORT, PROGRESS, below, chosen_environment, settings_from
+from services.datatrax.in_force.status import status_page
+from services.datatrax.in_force.watching import WatchedConfiguration, look, sound
 from services.datatrax.instant.port import InstantPort
 from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
@@ -15,8 +19,8 @@ from services.datatrax.progress import ProgressFiles
 from services.datatrax.sending import Sender
 from services.datatrax.settings import DataTraxSettings
 from services.datatrax.spool.folder import SpoolFolder
-from services.shared.config.load import SettingsError, load_settings
-from services.shared.config.sections import ClusterSettings
+from services.shared.config.load import SettingsError, given_places, load_settings
+from services.shared.config.sections import ClusterSettings, value_of
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -36,29 +40,38 @@ _LEVELS = {
 class DataTrax:
     """A running service. `start` makes one."""
 
-    def __init__(self, cluster: ClusterSettings, settings: DataTraxSettings) -> None:
+    def __init__(
+        self, cluster: ClusterSettings, settings: DataTraxSettings, configuration: WatchedConfiguration | None = None
+    ) -> None:
         """Raises SettingsError where the layout can't be, OSError where the spool can't be made."""
         self.settings = settings
+        #: CBLDATATRAX, where the service goes by it.
+        self.configuration = configuration
+        why_closed = configuration.why_closed if configuration is not None else _open
         self.background = Background()
         self.client = Client(Endpoints(pusher=settings.pusher, coordinator=cluster.coordinator))
         options = PushOptions(ack_level=_LEVELS[settings.ack], patience_s=settings.patience_s)
         self.sender = Sender(self.client, options, settings.instant.instant_waiting_max)
-        self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender)
-        self.spool = SpoolFolder(settings.spool, self.client, options) if settings.spool.spool_folder else None
+        self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender, why_closed)
+        spool = settings.spool
+        self.spool = SpoolFolder(spool, self.client, options, why_closed) if spool.spool_folder else None
         self.progress = _progress(cluster, settings, self.client)
-        self.metrics = _metrics(self.instant, self.sender, self.spool)
+        self.metrics = _metrics(self.instant, self.sender, self.spool, configuration)
         self.http = OpsPort(
             "datatrax.http_port",
             self.metrics,
             {"/readyz": self._is_ready},
+            [status_page(configuration)],
             names=(settings.listen_host, *cluster.http_hosts),
         )
         self._stopping = False
 
     @classmethod
-    async def start(cls, cluster: ClusterSettings, settings: DataTraxSettings) -> DataTrax:
+    async def start(
+        cls, cluster: ClusterSettings, settings: DataTraxSettings, configuration: WatchedConfiguration | None = None
+    ) -> DataTrax:
         """Listens. Raises SettingsError, OSError."""
-        service = cls(cluster, settings)
+        service = cls(cluster, settings, configuration)
         async with contextlib.AsyncExitStack() as begun:
             # On both ports, or on none.
             begun.callback(service.metrics.close)
@@ -69,6 +82,8 @@ class DataTrax:
             http_port = await service.http.start(settings.listen_host, settings.http_port)
             begun.pop_all()
         service.background.start(service.sender.run(), "sends to the pusher")
+        if configuration is not None:
+            service.background.start(configuration.run(), "watches CBLDATATRAX")
         if service.progress is not None:
             service.background.start(service.progress.run(), "writes the nodes' progress")
         if service.spool is not None:
@@ -99,7 +114,9 @@ def _progress(cluster: ClusterSettings, settings: DataTraxSettings, client: Clie
     return ProgressFiles(Path(settings.progress_folder).absolute(), settings.instant.instant_port, client)
 
 
-def _metrics(instant: InstantPort, sender: Sender, spool: SpoolFolder | None) -> Metrics:
+def _metrics(
+    instant: InstantPort, sender: Sender, spool: SpoolFolder | None, configuration: WatchedConfiguration | None
+) -> Metrics:
     metrics = Metrics("datatrax", "fasttree_datatrax_")
     metrics.gauge("programs", "Programs that are connected to the instant port.", lambda: instant.connected)
     metrics.counter("lines", "Lines that came there.", lambda: instant.lines)
@@ -110,6 +127,12 @@ def _metrics(instant: InstantPort, sender: Sender, spool: SpoolFolder | None) ->
         metrics.counter("spool_files", "Files of the spool that were taken or refused.", lambda: spool.files)
         metrics.counter("spool_refused_files", "Those of which something was refused.", lambda: spool.refused_files)
         metrics.counter("spool_updates", "Updates of them that got their receipts.", lambda: spool.updates)
+    if configuration is not None:
+        file = configuration
+        metrics.gauge("configuration_good", "0 while CBLDATATRAX as it lies there is refused.", lambda: not file.faults)
+        metrics.gauge("open", "0 while CBLDATATRAX says that no updates are taken.", lambda: not file.why_closed())
+        metrics.counter("configuration_changes", "Changes of it that were taken.", lambda: file.changes_taken)
+        metrics.counter("configuration_refusals", "Times that it was refused.", lambda: file.files_refused)
     return metrics
 
 
@@ -127,6 +150,34 @@ def _records(layout: str) -> RecordForm | None:
     return form
 
 
+def _open() -> str:
+    return ""
+
+
+def _by_cbldatatrax(
+    cluster: ClusterSettings, settings: DataTraxSettings, config: Path | None, overrides: Mapping[str, str]
+) -> tuple[DataTraxSettings, WatchedConfiguration]:
+    """The settings with what that file says, and the file as it is watched. Raises SettingsError."""
+    own = settings.configuration
+    file, folder = Path(own.cbldatatrax), Path(below(own.root, own.folder))
+    first = sound(look(file, None), file)
+    given = {name: str(value_of(settings, name)) for name in given_places("datatrax", config, overrides)}
+    try:
+        environment = chosen_environment(first, own.environment)
+    except SettingsError as error:
+        raise SettingsError(f"{file}: {error} (--environment, or datatrax.environment)") from None
+    made = settings_from(first, folder, given)
+    if not cluster.coordinator:
+        made.pop(PROGRESS, None)
+    port = given.get(PORT) or made[PORT]
+    hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else folder / f"hosts.{port}"
+    configuration = WatchedConfiguration(file, environment, hosts_file, own.cbldatatrax_poll_s)
+    as_overrides = {f"datatrax.{name}": value for name, value in made.items()}
+    settings = load_settings(DataTraxSettings, "datatrax", config, {**as_overrides, **overrides})
+    logger.info("goes by %s for %s; %s", file, environment, configuration.why_closed() or "updates are taken")
+    return settings, configuration
+
+
 def start(config: Path | None, overrides: dict[str, str]) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
@@ -135,8 +186,11 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(DataTraxSettings, "datatrax", config, overrides)
+    configuration = None
+    if settings.configuration.cbldatatrax:
+        settings, configuration = _by_cbldatatrax(cluster, settings, config, overrides)
 
     async def serve() -> DataTrax:
-        return await DataTrax.start(cluster, settings)
+        return await DataTrax.start(cluster, settings, configuration)
 
     run(serve)

@@ -7,8 +7,20 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
-from services.shared.config.bounds import Count, Host, OptionalAddress, OptionalPath, Port, Seconds, SecondsFrom0
+from services.datatrax.cbldatatrax.keys import ENVIRONMENT_PATTERN
+from services.shared.config.bounds import (
+    Count,
+    Folder,
+    Host,
+    OptionalAddress,
+    OptionalPath,
+    Port,
+    Seconds,
+    SecondsFrom0,
+)
 from services.shared.config.sections import Problem, Settings
+
+_ENVIRONMENT = "what keys of CBLDATATRAX end with: up to 16 of a-z 0-9; or empty"
 
 
 class InstantSettings(Settings, frozen=True, kw_only=True):
@@ -45,6 +57,22 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
     spool_marker_settle_s: SecondsFrom0 = 1.0
 
 
+class ConfigurationSettings(Settings, frozen=True, kw_only=True):
+    """DataTrax's own configuration."""
+
+    #: CBLDATATRAX, by whose section [FastTree] the service goes: its ports and folders where no setting says them, and
+    #: whether it takes updates. The file is watched; empty: none.
+    cbldatatrax: OptionalPath = ""
+    #: Whose cluster of that file it is, such as live; empty: the only one that has a cluster.
+    environment: Annotated[str, Meta(pattern=rf"\A(?:{ENVIRONMENT_PATTERN})?\Z", description=_ENVIRONMENT)] = ""
+    #: With it: the folder of DataTrax's host files, spools and nodes' progress.
+    folder: Folder = "/datatrax/fasttree"
+    #: Folder that stands for / in the paths of that file and in `folder`: for whoever tries it; empty: / itself.
+    root: OptionalPath = ""
+    #: How often that file is looked at, in seconds; what has changed counts once two looks found the same.
+    cbldatatrax_poll_s: Seconds = 1.0
+
+
 class DataTraxSettings(Settings, frozen=True, kw_only=True):
     """What stands beside DataTrax's programs, on their machine."""
 
@@ -55,6 +83,7 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     #: host:port of the pusher.
     pusher: OptionalAddress = "127.0.0.1:50300"
 
+    configuration: ConfigurationSettings = field(default_factory=ConfigurationSettings)
     instant: InstantSettings = field(default_factory=InstantSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
 

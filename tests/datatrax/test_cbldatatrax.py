@@ -17,6 +17,7 @@ from services.datatrax.cbldatatrax.keys import KEYS
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError
 from services.shared.domain.addresses import Host
+from tests.datatrax.least_file import LEAST, file_of
 
 SAMPLE = Path(__file__).with_name("CBLDATATRAX.2016")
 HOSTS_FILE = Path("hosts.50201")
@@ -24,22 +25,6 @@ HOSTS = {
     1: Host("ftsp01.dot.client.infotraxsys.com", 50100, 50201),
     2: Host("ftsp02.dot.client.infotraxsys.com", 50100, 50201),
 }
-#: The least that a cluster takes.
-LEAST = {
-    "MDIR-live": "dot",
-    "server-live": "vip.example.com",
-    "dir-live": "/fasttree/live",
-    "enabled-primary-live": "Y",
-    "cluster-transfer-live": "Y",
-}
-
-
-def file_of(*more: str, **changed: str) -> str:
-    """That file with other values, and lines below it. In a keyword, `_` stands for a hyphen; an empty value leaves
-    the key out."""
-    values = LEAST | {name.replace("_", "-"): value for name, value in changed.items()}
-    lines = [f"FastTree-{name}={value}" for name, value in values.items() if value]
-    return "\n".join(["[FastTree]", *lines, *more])
 
 
 def said(text: str, hosts: dict[int, Host] | None = None) -> list[str]:

@@ -74,9 +74,11 @@ class Key(NamedTuple):
 AT_ONCE: Final = "at once"
 #: Of keys that nothing has to go by.
 NEVER: Final = "never: it has none"
+#: How those begin that wait for a start.
+NEXT_START: Final = "at the next start"
 _NEXT_RUN: Final = "at the next run of a job"
-_CLUSTERS_START: Final = "at the next start of the whole cluster"
-_VIPS_START: Final = "at the next start of the VIP and of this service"
+_CLUSTERS_START: Final = f"{NEXT_START} of the whole cluster"
+_VIPS_START: Final = f"{NEXT_START} of the VIP and of this service"
 
 
 def _by_environment(name: str, kind: Kind, default: str, effect: str, meaning: str, when: str) -> Key:
@@ -121,7 +123,7 @@ KEYS: Final = (
         "",
         "the folder that is watched for import files",
         "the folder that a commission run's files were sent to",
-        "at the next start of the pusher",
+        f"{NEXT_START} of the pusher",
     ),
     _by_environment(
         "enabled-primary",
@@ -211,7 +213,7 @@ KEYS: Final = (
         "50201",
         "the local instant port, and that of the nodes; the host file is hosts.PORT, the spool FTPORT",
         "the port of instant updates, on every server and on the DataTrax host",
-        "at the next start of the nodes and of this service",
+        f"{NEXT_START} of the nodes and of this service",
     ),
     _common(
         "Customers-are-Rank-Zero",

@@ -57,6 +57,6 @@ def answer_of(receipt: pusher_pb2.Receipt, as_json: bool) -> bytes:
     return line.rstrip().encode(errors="replace") + b"\n"
 
 
-def refusal(reason: str) -> pusher_pb2.Receipt:
-    """Of a line that is no update."""
-    return pusher_pb2.Receipt(code=INVALID_ARGUMENT, message=reason)
+def refusal(reason: str, code: int = INVALID_ARGUMENT) -> pusher_pb2.Receipt:
+    """Of a line that is no update, or is not taken."""
+    return pusher_pb2.Receipt(code=code, message=reason)

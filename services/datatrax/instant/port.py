@@ -9,23 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 
 from fasttree.client import UpdateFormatError
-from fasttree.v1 import pusher_pb2
+from fasttree.v1 import pusher_pb2, types_pb2
+from services.datatrax.in_force.gate import FAILED_PRECONDITION
 from services.datatrax.instant.lines import answer_of, is_json, refusal, update_of
 from services.datatrax.layouts.records import RecordForm
 from services.datatrax.sending import Sender
 from services.datatrax.settings import InstantSettings
 
 logger = logging.getLogger(__name__)
-_Answer = tuple[asyncio.Future[pusher_pb2.Receipt] | pusher_pb2.Receipt, bool]
+_Told = asyncio.Future[pusher_pb2.Receipt] | pusher_pb2.Receipt
+_Answer = tuple[_Told, bool]
 
 
 class InstantPort:
     """Listens, once started, until `stop`."""
 
-    def __init__(self, settings: InstantSettings, records: RecordForm | None, sender: Sender) -> None:
-        self._settings, self._records, self._sender = settings, records, sender
+    def __init__(
+        self,
+        settings: InstantSettings,
+        records: RecordForm | None,
+        sender: Sender,
+        why_closed: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`why_closed`: why no update is taken now; empty where they are."""
+        self._settings, self._records, self._sender, self._why_closed = settings, records, sender, why_closed
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self._readings: set[asyncio.Task[None]] = set()
@@ -119,7 +129,16 @@ class InstantPort:
                 await answers.put((refusal(str(error)), as_json))
                 continue
             if update is not None:
-                await answers.put((await self._sender.send(update), as_json))
+                await answers.put((await self._taken(update), as_json))
+
+    async def _taken(self, update: types_pb2.Update) -> _Told:
+        """What becomes of it."""
+        if reason := self._why_closed():
+            self.refused_lines += 1
+            receipt = refusal(reason, FAILED_PRECONDITION)
+            receipt.update_id = update.update_id
+            return receipt
+        return await self._sender.send(update)
 
     async def _answer(self, answers: asyncio.Queue[_Answer | None], writer: asyncio.StreamWriter) -> None:
         while (answer := await answers.get()) is not None:

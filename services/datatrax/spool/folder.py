@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -53,7 +54,15 @@ class SpoolFolder:
         OSError: A folder can't be made.
     """
 
-    def __init__(self, settings: SpoolSettings, client: Client, options: PushOptions) -> None:
+    def __init__(
+        self,
+        settings: SpoolSettings,
+        client: Client,
+        options: PushOptions,
+        why_closed: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`why_closed`: why no file is begun now; empty where they are."""
+        self._why_closed = why_closed
         self._folder = Path(settings.spool_folder).absolute()
         self._layouts = Path(settings.layout_folder).absolute() if settings.layout_folder else self._folder / "layouts"
         self._settings, self._client, self._options = settings, client, options
@@ -85,7 +94,10 @@ class SpoolFolder:
     def _claim_due(self) -> list[Path]:
         """Claims what is whole, refuses what is unfit; returns all that is to be taken, the oldest first."""
         for each in self._arrivals.look(entries_of(self._folder), time.monotonic()):
-            if isinstance(each, Due):
+            if isinstance(each, Due) and (closed := self._why_closed()):
+                said = f"{closed}; put it here again where it shall count now"
+                self._refuse_unread(self._folder / each.name, each.name, said)
+            elif isinstance(each, Due):
                 replace_durably(self._folder / each.name, self._folder / (_TAKING + each.name))
             else:
                 self._refuse_unread(self._folder / each.name, fit_file_name(each.name), each.reason)

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -89,13 +89,16 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
     uvloop.run(life())
 
 
-def service_command(name: str, start: Callable[[Path | None, dict[str, str]], None]) -> click.Command:
+def service_command(
+    name: str, start: Callable[[Path | None, dict[str, str]], None], short: Mapping[str, str] | None = None
+) -> click.Command:
     """The click command of a service.
 
     Args:
         name: The service's name.
         start: Gets the settings file and the overrides; runs until the service ends. A SettingsError, StartupError or
             OSError of it is told in one line, with exit code 1.
+        short: Fields of the service's section that have an option of their own, with its help.
     """
 
     @click.command(name=name)
@@ -104,18 +107,21 @@ def service_command(name: str, start: Callable[[Path | None, dict[str, str]], No
         "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated."
     )
     @click.option("--log-level", default="INFO", show_default=True, envvar="FASTTREE_LOG_LEVEL")
-    def command(config: Path | None, assignments: tuple[str, ...], log_level: str) -> None:
+    def command(config: Path | None, assignments: tuple[str, ...], log_level: str, **fields: str | None) -> None:
         configure_logging(name, log_level)
         # Members, orders, the whole company: for the service's own user alone, whatever folder it is told to use.
         os.umask(0o077)
         for line in unknown_variables(os.environ):
             logger.warning("%s", line)
         try:
-            start(config, parse_overrides(assignments))
+            given = {f"{name}.{field}": value for field, value in fields.items() if value is not None}
+            start(config, given | parse_overrides(assignments))
         except (SettingsError, StartupError, OSError) as error:
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
 
+    for field, text in (short or {}).items():
+        command.params.append(click.Option([f"--{field}"], metavar="TEXT", help=f"{text} ({name}.{field})"))
     return command
 
 

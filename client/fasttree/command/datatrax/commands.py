@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fasttree.client.counts import counted
+from fasttree.command.datatrax.status import status
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
 
@@ -23,6 +24,9 @@ _HOSTS = click.option(
 @click.group()
 def datatrax() -> None:
     """For companies that come from DataTrax."""
+
+
+datatrax.add_command(status)
 
 
 @datatrax.group()
