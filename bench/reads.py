@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
@@ -32,6 +33,7 @@ from bench.engine.genealogy import Genealogy, make_genealogy
 from bench.fanout import BATCH, loaded_cluster, order_batches, say, visible_ms
 from bench.rivals.postgres import Session, pgbench, running_postgres
 from fasttree.client import Client
+from fasttree.client.reports import Reports
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, report_pb2
 
 _CALL = "fasttree.v1.ReportService.GetMember"
@@ -99,7 +101,7 @@ async def h2load(address: str, member_id: str, seconds: float, folder: Path) -> 
     return float(rate[1])
 
 
-async def awaits_per_s(client: Client, member_ids: list[str], concurrent: int, seconds: float) -> float:
+async def awaits_per_s(reports: Reports, member_ids: list[str], concurrent: int, seconds: float) -> float:
     """Members a second by the Python client, so many awaits at a time."""
     done, end_s = 0, time.perf_counter() + seconds
 
@@ -107,7 +109,7 @@ async def awaits_per_s(client: Client, member_ids: list[str], concurrent: int, s
         nonlocal done
         number = first
         while time.perf_counter() < end_s:
-            await client.reports.get_member(member_ids[number % len(member_ids)])
+            await reports.get_member(member_ids[number % len(member_ids)])
             number += concurrent
             done += 1
 
@@ -116,14 +118,19 @@ async def awaits_per_s(client: Client, member_ids: list[str], concurrent: int, s
     return done / (time.perf_counter() - begun_s)
 
 
-async def alone_ms(client: Client, node: str, member_id: str) -> float:
-    """The median time of one call after another, straight from a node."""
-    reports, taken = client.reports_at(node), []
+async def alone_ms(reports: Reports, member_id: str) -> float:
+    """The median time of one call after another by the Python client."""
+    taken = []
     for _ in range(_ALONE):
         begun_s = time.perf_counter()
         await reports.get_member(member_id)
         taken.append((time.perf_counter() - begun_s) * 1e3)
     return statistics.median(taken)
+
+
+async def alone_by_ghz_ms(address: str, member_id: str, seconds: float) -> float:
+    """The same by ghz."""
+    return _percentile_ms(await ghz(address, member_id, seconds, connections=1, callers=1), 50)
 
 
 @contextlib.asynccontextmanager
@@ -180,11 +187,15 @@ class Bench:
         if self._peer is not None:
             for clients in (1, 8):
                 yield f"postgres_{clients}_per_s", lambda clients=clients: self._postgres(clients)  # type: ignore[misc]
-        yield "alone_p50_ms", lambda: alone_ms(client, self._node, asked)
+        direct = client.reports_at(self._node)
+        yield "alone_p50_ms", lambda: alone_ms(direct, asked)
+        yield "alone_ghz_p50_ms", lambda: alone_by_ghz_ms(self._address, asked, seconds)
         yield "vip_ghz_per_s", lambda: stock(self._vip)
         yield "vip_h2load_per_s", lambda: h2load(self._vip, asked, seconds, self._folder)
-        for count in (8, 512):
-            yield f"coalesced_{count}_per_s", lambda count=count: awaits_per_s(client, self._ids, count, seconds)  # type: ignore[misc]
+        for place, reports in (("", direct), ("vip_", client.reports)):
+            for count in (8, 512):
+                take = functools.partial(awaits_per_s, reports, self._ids, count, seconds)
+                yield f"{place}coalesced_{count}_per_s", take
 
     async def _postgres(self, clients: int) -> float:
         assert self._peer is not None

@@ -70,9 +70,16 @@ def coalescer(node: Node, timeout_s: float = 60.0) -> Coalescer:
     return Coalescer(node.one, node.many, timeout_s)
 
 
+async def wanted(
+    one: Coalescer, member_id: str, options: report_pb2.ReportOptions | None
+) -> report_pb2.GetMemberResponse:
+    """As a client's `get_member` does it: asked for and awaited in one step."""
+    return await one.get(member_id, options)
+
+
 async def asked(one: Coalescer, member_ids: Iterable[str]) -> list[str | type[BaseException]]:
     """The id of each answer, or the kind of its error."""
-    answers = await asyncio.gather(*(one.get(each, PLAIN) for each in member_ids), return_exceptions=True)
+    answers = await asyncio.gather(*(wanted(one, each, PLAIN) for each in member_ids), return_exceptions=True)
     return [type(each) if isinstance(each, BaseException) else each.member.member_id for each in answers]
 
 
@@ -85,7 +92,7 @@ async def test_one_alone_goes_alone_and_at_once() -> None:
 async def test_who_is_cancelled_before_a_flight_begins_takes_nobody_along() -> None:
     node = Node()
     one = coalescer(node)
-    first, second = (asyncio.create_task(one.get(each, PLAIN)) for each in ("a", "b"))
+    first, second = (asyncio.create_task(wanted(one, each, PLAIN)) for each in ("a", "b"))
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).member.member_id == "b"
@@ -99,9 +106,9 @@ async def test_one_alone_that_is_cancelled_leaves_room_for_the_next() -> None:
     node = Node()
     node.open.clear()
     one = coalescer(node)
-    first = asyncio.create_task(one.get("a", PLAIN))
+    first = asyncio.create_task(wanted(one, "a", PLAIN))
     await until(lambda: node.flights == [["a"]], "the first to be asked for")
-    others = [asyncio.create_task(one.get(each, PLAIN)) for each in ("b", "c")]
+    others = [asyncio.create_task(wanted(one, each, PLAIN)) for each in ("b", "c")]
     first.cancel()
     node.open.set()
     assert [(await other).member.member_id for other in others] == ["b", "c"]
@@ -153,8 +160,8 @@ async def test_other_options_are_another_flight_and_wait_for_nobody() -> None:
     node.open.clear()
     one = coalescer(node)
     later = report_pb2.ReportOptions(min_position=9)
-    tasks = [asyncio.create_task(one.get(name, PLAIN)) for name in "ab"]
-    tasks += [asyncio.create_task(one.get(name, later)) for name in "cd"]
+    tasks = [asyncio.create_task(wanted(one, name, PLAIN)) for name in "ab"]
+    tasks += [asyncio.create_task(wanted(one, name, later)) for name in "cd"]
     await until(lambda: len(node.flights) == 2, "the flights")
     assert sorted(node.flights) == [["a", "b"], ["c", "d"]]
     assert [options.min_position for options in node.options] == [0, 9]
@@ -186,7 +193,7 @@ async def test_who_leaves_is_not_asked_for() -> None:
     one = coalescer(node)
     tasks = []
     for name in "abcd":
-        tasks.append(asyncio.create_task(one.get(name, PLAIN)))
+        tasks.append(asyncio.create_task(wanted(one, name, PLAIN)))
         await asyncio.sleep(0.001)
     tasks[2].cancel()
     await asyncio.sleep(0.001)

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from fasttree.client.errors import CallError, ClientClosedError, DeadlineExceededError, UnavailableError
 from fasttree.v1 import report_pb2
@@ -27,11 +28,11 @@ AskOne = Callable[[report_pb2.GetMemberRequest, float], Awaitable[report_pb2.Get
 AskMany = Callable[[report_pb2.BatchGetMembersRequest, float], Awaitable[report_pb2.BatchGetMembersResponse]]
 
 
-@dataclass(slots=True)
-class _Waiter:
-    member_id: str
-    deadline_s: float
-    answer: asyncio.Future[report_pb2.GetMemberResponse]
+_read_answer = report_pb2.GetMemberResponse.FromString
+
+
+#: Which member, until when (seconds of the monotonic clock), for whom. A plain tuple: there is one for each await.
+_Waiter: TypeAlias = tuple[str, float, asyncio.Future[report_pb2.GetMemberResponse]]
 
 
 @dataclass(slots=True)
@@ -55,32 +56,36 @@ class Coalescer:
         self._queues: dict[bytes, _Queue] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def get(self, member_id: str, options: report_pb2.ReportOptions | None) -> report_pb2.GetMemberResponse:
-        """One member. Raises a CallError."""
+    def get(self, member_id: str, options: report_pb2.ReportOptions | None) -> Awaitable[report_pb2.GetMemberResponse]:
+        """One member, to be awaited at once, which raises a CallError. Who joins others costs a future only."""
         key = b"" if options is None else options.SerializeToString(deterministic=True)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = _Queue(options)
-        deadline_s = time.monotonic() + self._timeout_s
-        leads = not (queue.due or queue.flights)
-        if leads and not await self._gather(key, queue):
-            return await self._alone(key, queue, member_id)
+        if not (queue.due or queue.flights):
+            queue.due = True
+            return self._lead(key, queue, member_id)
         loop = asyncio.get_running_loop()
-        waiter = _Waiter(member_id, deadline_s, loop.create_future())
-        if leads:
-            queue.waiting.appendleft(waiter)
-            self._depart(key)
-        else:
-            queue.waiting.append(waiter)
-            if not queue.due and queue.flights < FLIGHTS_MAX:
-                queue.due = True
-                # At the end of this turn: what others ask for in it goes along.
-                loop.call_soon(self._depart, key)
-        return await waiter.answer
+        answer: asyncio.Future[report_pb2.GetMemberResponse] = loop.create_future()
+        queue.waiting.append((member_id, time.monotonic() + self._timeout_s, answer))
+        if not queue.due and queue.flights < FLIGHTS_MAX:
+            queue.due = True
+            # At the end of this turn: what others ask for in it goes along.
+            loop.call_soon(self._depart, key)
+        return answer
+
+    async def _lead(self, key: bytes, queue: _Queue, member_id: str) -> report_pb2.GetMemberResponse:
+        """Of one that finds nothing under way: with those who ask in the same turn, or alone."""
+        deadline_s = time.monotonic() + self._timeout_s
+        if not await self._gather(key, queue):
+            return await self._alone(key, queue, member_id)
+        answer: asyncio.Future[report_pb2.GetMemberResponse] = asyncio.get_running_loop().create_future()
+        queue.waiting.appendleft((member_id, deadline_s, answer))
+        self._depart(key)
+        return await answer
 
     async def _gather(self, key: bytes, queue: _Queue) -> bool:
         """Waits for the end of this turn; whether others have asked in it. They go along."""
-        queue.due = True
         try:
             await asyncio.sleep(0)
         except asyncio.CancelledError:
@@ -108,7 +113,7 @@ class Coalescer:
             waiters: list[_Waiter] = []
             while queue.waiting and len(waiters) < MEMBERS_A_FLIGHT_MAX:
                 waiter = queue.waiting.popleft()
-                if not waiter.answer.done():  # whoever asked has not left
+                if not waiter[2].done():  # whoever asked has not left
                     waiters.append(waiter)
             if waiters:
                 queue.flights += 1
@@ -132,28 +137,29 @@ class Coalescer:
             self._depart(key)
 
     async def _singly(self, queue: _Queue, waiter: _Waiter) -> None:
-        request = report_pb2.GetMemberRequest(member_id=waiter.member_id, options=queue.options)
+        member_id, _, answer = waiter
+        request = report_pb2.GetMemberRequest(member_id=member_id, options=queue.options)
         try:
-            answer = await self._ask_one(request, _left_s(waiter))
+            found = await self._ask_one(request, _left_s(waiter))
         except asyncio.CancelledError:
-            waiter.answer.cancel()
+            answer.cancel()
             raise
         except Exception as error:
             _fail([waiter], error)
         else:
-            if not waiter.answer.done():
-                waiter.answer.set_result(answer)
+            if not answer.done():
+                answer.set_result(found)
 
     async def _together(self, queue: _Queue, waiters: list[_Waiter]) -> None:
         request = report_pb2.BatchGetMembersRequest(
-            member_ids=[waiter.member_id for waiter in waiters], options=queue.options
+            member_ids=[member_id for member_id, _, _ in waiters], options=queue.options
         )
         try:
             # The first to come has the least time left.
             answer = await self._ask_many(request, _left_s(waiters[0]))
         except (DeadlineExceededError, UnavailableError) as error:
             now_s = time.monotonic()
-            later = [waiter for waiter in waiters if waiter.deadline_s > now_s and waiter is not waiters[0]]
+            later = [waiter for waiter in waiters if waiter[1] > now_s and waiter is not waiters[0]]
             queue.waiting.extendleft(reversed(later))
             _fail(waiters[: len(waiters) - len(later)], error)
         except ClientClosedError as error:
@@ -162,8 +168,8 @@ class Coalescer:
             for waiter in waiters:
                 self._start(self._singly(queue, waiter))
         except asyncio.CancelledError:
-            for waiter in waiters:
-                waiter.answer.cancel()
+            for _, _, future in waiters:
+                future.cancel()
             raise
         except Exception as error:
             _fail(waiters, error)
@@ -173,21 +179,25 @@ class Coalescer:
     def _hand_out(self, queue: _Queue, waiters: list[_Waiter], answer: report_pb2.BatchGetMembersResponse) -> None:
         unknown = frozenset(answer.unknown_member_ids)
         members = iter(answer.members)
-        as_of = answer.as_of
+        # Read anew for each: half of what it costs to copy it.
+        head = report_pb2.GetMemberResponse(as_of=answer.as_of).SerializeToString()
         for waiter in waiters:
-            if waiter.member_id in unknown:
+            member_id, _, future = waiter
+            if unknown and member_id in unknown:
                 self._start(self._singly(queue, waiter))
                 continue
             member = next(members)
-            if not waiter.answer.done():
-                waiter.answer.set_result(report_pb2.GetMemberResponse(as_of=as_of, member=member))
+            if not future.done():
+                made = _read_answer(head)
+                made.member.CopyFrom(member)
+                future.set_result(made)
 
 
 def _left_s(waiter: _Waiter) -> float:
-    return max(waiter.deadline_s - time.monotonic(), 0.001)
+    return max(waiter[1] - time.monotonic(), 0.001)
 
 
 def _fail(waiters: list[_Waiter], error: Exception) -> None:
-    for waiter in waiters:
-        if not waiter.answer.done():
-            waiter.answer.set_exception(error)
+    for _, _, answer in waiters:
+        if not answer.done():
+            answer.set_exception(error)
