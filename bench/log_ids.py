@@ -42,7 +42,7 @@ def _pieces(count: int, seed: int) -> Iterator[Entries]:
 
 def _fill(folder: Path, count: int) -> None:
     """Runs of so many ids, which the log in the folder counts."""
-    store = SqliteLog(folder)
+    store = SqliteLog(folder).claim_alone()
     sizes = [size for level in range(1, _LEVELS) for size in [count // 4**level // 4] * 3 if size]
     sizes.insert(0, count - sum(sizes))
     with store._transaction() as writer:
@@ -59,7 +59,7 @@ class _Pusher:
 
     def __init__(self, folder: Path) -> None:
         began_s = time.perf_counter()
-        self.store = SqliteLog(folder)
+        self.store = SqliteLog(folder).claim_alone()
         self.open_s = time.perf_counter() - began_s
         self._pushed = 0
         self.rates: list[float] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from services.pusher.app import Pusher
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import LogStoreError
+from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
 from services.pusher.without_log import open_log
 from services.shared.config.load import load_settings
@@ -23,12 +23,11 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(PusherSettings, "pusher", config, overrides)
-    folder = settings.state_path
 
     with contextlib.ExitStack() as held:
 
         async def serve() -> Pusher:
-            store, lock = await open_log(settings, cluster.name, lambda: SqliteLog(folder, settings.log))
+            store, lock = await open_log(settings, cluster.name, lambda: _open_alone(settings))
             held.enter_context(lock)
             try:
                 pusher = Pusher(settings, cluster, store)
@@ -39,6 +38,16 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
             return pusher
 
         run(serve)
+
+
+def _open_alone(settings: PusherSettings) -> LogStore:
+    """The log, to write to: no other pusher is beside this one."""
+    store = SqliteLog(settings.state_path, settings.log)
+    try:
+        return store.claim_alone()
+    except BaseException:
+        store.close()  # whoever tries again must not find it in use
+        raise
 
 
 main = service_command("pusher", start)

@@ -292,7 +292,7 @@ async def test_the_log_is_verified(cluster: FakeCluster, fasttree: FastTree) -> 
 async def test_a_log_on_disk_is_shown_and_checked_without_a_pusher(fasttree: FastTree, tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    store = SqliteLog(folder)
+    store = SqliteLog(folder).claim_alone()
     updates = [
         types_pb2.Update(update_id=f"o-{number}", volume_posted=types_pb2.VolumePosted(member_id="m1"))
         for number in range(3)

@@ -52,7 +52,7 @@ async def test_the_value_of_an_option_may_be_called_as_a_command_is(fasttree: Fa
 async def test_records_from_one_to_another_are_checked_on_the_disk_too(fasttree: FastTree, tmp_path: Path) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    store = SqliteLog(folder)
+    store = SqliteLog(folder).claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     frame = store.read(15, 15, 1).data
     store.close()

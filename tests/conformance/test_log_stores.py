@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.log.memory import MemoryLog
-from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogEnds, LogStore, NotInLogError, StoredImport
 from services.shared.wire.record import check_record, content_bytes, encode_frames
 from tests.pusher.updates import ids_and_contents, order, orders
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LogStore]:
-    made: LogStore = MemoryLog() if request.param == "memory" else SqliteLog(tmp_path)
-    yield made
-    made.close()
 
 
 def put(store: LogStore, first: int, count: int) -> None:

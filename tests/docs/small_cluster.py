@@ -81,7 +81,7 @@ async def small_cluster(folder: Path) -> AsyncIterator[Client]:
         )
         (folder / "pusher").mkdir()
         cluster = ClusterSettings(name=CLUSTER, hosts_file=str(hosts), periods=["2026-11", "2026-10"])
-        pusher = Pusher(settings, cluster, SqliteLog(folder / "pusher"))
+        pusher = Pusher(settings, cluster, SqliteLog(folder / "pusher").claim_alone())
         await pusher.start()
         stack.push_async_callback(pusher.stop)
         client = await stack.enter_async_context(Client(Endpoints(pusher=f"127.0.0.1:{pusher.server.port}")))

@@ -68,7 +68,7 @@ async def lose(cluster: RunningCluster, loss: str, elsewhere: Path) -> None:
                 (folder / name).unlink()
         case "another file":
             (elsewhere / "another").mkdir()
-            SqliteLog(elsewhere / "another").close()
+            SqliteLog(elsewhere / "another").claim_alone().close()
             for name in ("log.db-wal", "log.db-shm"):
                 (folder / name).unlink()
             shutil.copy(elsewhere / "another" / "log.db", folder / "log.db")

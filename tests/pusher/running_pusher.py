@@ -52,7 +52,7 @@ async def running_pusher(
         **settings,
     }
     cluster = ClusterSettings(name=CLUSTER, hosts_file=str(write_hosts(folder, nodes)), coordinator=coordinator)
-    pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder), calendar)
+    pusher = Pusher(PusherSettings.of(**chosen), cluster, store or SqliteLog(folder).claim_alone(), calendar)
     await pusher.start()
     try:
         yield pusher

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 
 from fasttree.v1 import pusher_pb2, types_pb2
@@ -14,6 +16,8 @@ from services.pusher.log.placing import place
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
+    DeposedError,
+    Fence,
     KnownDamage,
     LogDamagedError,
     LogEnds,
@@ -44,16 +48,67 @@ class MemoryLog(LogStore):
         self._times: dict[int, float] = {}
         self._imports: dict[int, tuple[bytes, bool]] = {}
         self._rules: dict[int, bytes] = {}
-        self._first, self._last = 1, 0
         self._lock = Lock()
         self._clock = clock
+        #: Of all that have it open: the fence and the ends, one of each.
+        self._fences = [Fence(0, "", 0)]
+        self._stored_ends = [LogEnds(1, 0)]
+        self._adoptions: list[tuple[str, str, tuple[str, ...]]] = []
+        self._ends = LogEnds(1, 0)
+        self._held: Fence | None = None
+
+    def beside(self) -> MemoryLog:
+        """The same log, as another process has it open."""
+        other = copy.copy(self)
+        other._held, other._ends = None, self._stored_ends[0]
+        return other
+
+    @property
+    def epoch(self) -> int:
+        return self._held.epoch if self._held is not None else 0
+
+    def fence(self) -> Fence:
+        return self._fences[0]
+
+    def claim(self, epoch: int, holder: str = "") -> None:
+        with self._lock:
+            self._held = self._fences[0] = self._fences[0].claimed(epoch, holder)
+            self._look()
+
+    def _look(self) -> None:
+        self._ends = self._stored_ends[0]
+        if self._adoptions:
+            self.log_id, self.adopted_reason, self.replaced_log_ids = self._adoptions[-1]
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                self._fences[0].check(self._held)
+            except DeposedError:
+                self._held = None
+                raise
+            yield
+
+    @notes_damage
+    def follow(self, position: int, bytes_max: int) -> Run | None:
+        self._look()
+        return None if position == self._ends.last else self.read(position + 1, self._ends.last, bytes_max)
 
     def ends(self) -> LogEnds:
-        return LogEnds(self._first, self._last)
+        return self._ends
+
+    @property
+    def _first(self) -> int:
+        return self._ends.first
+
+    @property
+    def _last(self) -> int:
+        return self._ends.last
 
     @notes_damage
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
-        with self._lock:
+        with self._writing():
             gone = {update_id: self._gone[update_id] for update_id in update_ids if update_id in self._gone}
             known = recognized(gone, update_ids, contents)
             for update_id in update_ids:
@@ -74,7 +129,7 @@ class MemoryLog(LogStore):
             self._names[position] = update_id
             self._times[position] = self._clock()
             self.frames[position] = frames[position - first]
-        self._last += len(fresh)
+        self._ends = self._stored_ends[0] = LogEnds(self._first, self._last + len(fresh))
         return run_of(first, frames)
 
     def _content(self, position: int) -> bytes:
@@ -119,25 +174,28 @@ class MemoryLog(LogStore):
 
     @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
-        with self._lock:
+        with self._writing():
             end = min(first_position, self._last, self._first + count_max)
             gone = range(self._first, end)
             for position in gone:
                 update_id = self._names.pop(position)
                 self._gone[update_id] = (position, content_hash(self._content(position)))
                 del self._ids[update_id], self.frames[position], self._times[position]
-            self._first = max(self._first, end)
+            self._ends = self._stored_ends[0] = LogEnds(max(self._first, end), self._last)
             return len(gone)
 
     def merge_ids(self) -> None:
         """See `LogStore`: a dict is one piece."""
 
     def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
-        self.log_id, self.adopted_reason = log_id, reason
-        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
+        with self._writing():
+            replaced = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
+            self._adoptions.append((log_id, reason, replaced))
+            self._look()
 
     def save_import(self, stored: StoredImport) -> None:
-        self._imports[stored.status.manifest.import_id] = (stored.status.SerializeToString(), stored.taken)
+        with self._writing():
+            self._imports[stored.status.manifest.import_id] = (stored.status.SerializeToString(), stored.taken)
 
     def imports(self) -> list[StoredImport]:
         return [
@@ -150,10 +208,11 @@ class MemoryLog(LogStore):
         return max((position for position, at in self._times.items() if at <= stored_before_s), default=0)
 
     def keep_time(self) -> None:
-        """See `LogStore`: nothing outlives the process."""
+        with self._writing():
+            pass  # nothing outlives the process
 
     def try_room(self) -> None:
-        with self._lock:
+        with self._writing():
             if len(self.frames) >= self.updates_max:
                 raise StoreFullError("the log is full: allow it more updates")
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,45 +21,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
 from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.database import connect, damage_between, errors_told, prepare
+from services.pusher.log.disk.database import errors_told
 from services.pusher.log.disk.end_mark import EndMark, Promise, check_promise, check_there, read_mark
 from services.pusher.log.disk.log_files import LogFiles
+from services.pusher.log.disk.readers import Readers
 from services.pusher.log.disk.statements import (
     FINDS,
     INSERTS,
     KEEP_TIME_S,
     KEPT_TIME,
-    NAMED,
-    READ,
-    READ_ROWS,
     ROOM_BYTES,
     TIME_MARK_S,
     pieces,
 )
 from services.pusher.log.disk.trimmed_ids import TrimmedIds
 from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
-from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
+from services.pusher.log.disk.writing import FencedWriter, read_fence
+from services.pusher.log.frames import Run, run_of, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
+    Fence,
     KnownDamage,
     LogDamagedError,
     LogEnds,
-    LogGoneError,
     LogStore,
-    LogStoreError,
-    NotInLogError,
     StoredImport,
-    read_imports,
+    StoreFullError,
 )
 from services.shared.clock import RunningTime
-from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
 
 logger = logging.getLogger(__name__)
@@ -87,68 +80,98 @@ class SqliteLog(LogStore):
         self.damage = KnownDamage()
         self._told = partial(errors_told, self.path)
         self._settings = settings or LogSettings()
-        self._readers: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
-        mark_path = folder / "log.end"
-        promise = read_mark(mark_path)
+        self._monotonic = monotonic
+        self._mark_path = folder / "log.end"
+        promise = read_mark(self._mark_path)
         check_there(promise, self.path)
-        with self._told():
-            self._writer = connect(self.path, self._settings, make=True)
+        self._writer = FencedWriter(self.path, self._settings)
         try:
-            self._open(folder, promise, mark_path, monotonic)
+            self._open(folder, promise)
         except BaseException:
             self._writer.close()  # whoever tries again must not find it in use
             raise
-        self._mark = EndMark(mark_path, self.log_id)
-        if self.vouched_for:
-            self._mark.write(self._ends.last)
-        self._checkpointer = WalCheckpointer(self.path)
-        self._checkpointer.start()
+        self._readers = Readers(self.path, self._settings, self._files.problem, self.ends)
+        #: From the first claim on.
+        self._mark: EndMark | None = None
+        self._checkpointer: WalCheckpointer | None = None
 
-    def _open(self, folder: Path, promise: Promise, mark_path: Path, monotonic: Callable[[], float]) -> None:
+    def _open(self, folder: Path, promise: Promise) -> None:
         """Reads what the file says of itself, and holds it against what was promised."""
         with self._told():
-            prepare(self._writer, self.path)
-            self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
-            first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
-            kept = self._writer.execute(KEPT_TIME).fetchone()[0]
-            replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
-            self._ids = TrimmedIds(folder / "ids", self._writer)
-            self._files = LogFiles(self.path, self._ids, self.damage, monotonic)
+            self._writer.prepare()
+            self._ids = TrimmedIds(folder / "ids", self._writer.connection)
+            self._files = LogFiles(self.path, self._ids, self.damage, self._monotonic)
+            self._look()
+        if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
+            check_promise(promise, self._mark_path, self.path, self.log_id, self._ends.last)
+
+    def _look(self) -> None:
+        """What the file says now."""
+        self.log_id = str(self._writer.execute("SELECT value FROM meta WHERE name = 'log_id'").fetchone()[0])
+        first, last = self._writer.execute("SELECT min(position), max(position) FROM log").fetchone()
+        kept = self._writer.execute(KEPT_TIME).fetchone()[0]
+        replaced = self._writer.execute("SELECT log_id, reason FROM replaced_logs ORDER BY number").fetchall()
         self.replaced_log_ids = tuple(log_id for log_id, _ in replaced)[-REPLACED_MAX:]
         self.adopted_reason = str(replaced[-1][1]) if replaced else ""
         self._ends = LogEnds(first or 1, last or 0)
-        self._time = RunningTime(kept or 0.0, monotonic)
+        self._time = RunningTime(kept or 0.0, self._monotonic)
         #: When a mark was made last by this process, and when the running time was kept.
         self._marked_at = -math.inf
         self._kept_at = self._time.now_s()
-        if not any(map(promise.is_of, self.replaced_log_ids)):  # else it died between an adoption and its first mark
-            check_promise(promise, mark_path, self.path, self.log_id, self._ends.last)
         # The record that a new log begins with (position 1) is the pusher's own: nobody has a receipt for it.
+        promise = read_mark(self._mark_path)
         self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
+
+    # -- who writes
+
+    @property
+    def epoch(self) -> int:
+        """See `LogStore`."""
+        held = self._writer.held
+        return held.epoch if held is not None else 0
+
+    def fence(self) -> Fence:
+        with self._told():
+            return read_fence(self._writer.connection)
+
+    @notes_damage
+    def claim(self, epoch: int, holder: str = "") -> None:
+        self._files.check()
+        fence = self._writer.claim(epoch, holder, self._look_again)
+        try:
+            self._begin_to_write(fence)
+        except OSError as error:
+            raise StoreFullError(f"can't write beside {self.path}: {error}; make room on its disk") from error
+
+    def _look_again(self) -> None:
+        self._ids.refresh(self._writer.connection)
+        self._look()
+
+    def _begin_to_write(self, fence: Fence) -> None:
+        self._ids.own(fence.claims)
+        if self._mark is not None:
+            self._mark.close()
+        self._mark = EndMark(self._mark_path, self.log_id)
+        if self.vouched_for:
+            self._mark.write(self._ends.last)
+        if self._checkpointer is None:
+            self._checkpointer = WalCheckpointer(self.path)
+            self._checkpointer.start()
+
+    @notes_damage
+    def follow(self, position: int, bytes_max: int) -> Run | None:
+        self._files.check()
+        with self._told():
+            self._look_again()
+        if position == self._ends.last:
+            return None
+        return self._readers.read(position + 1, self._ends.last, bytes_max)
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the body's writes, or none; on disk when it is left."""
         self._files.check()
-        with self._told():
-            try:
-                self._writer.execute("BEGIN IMMEDIATE")
-                yield self._writer
-                self._writer.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
-
-    def _roll_back(self) -> None:
-        if not self._writer.in_transaction:
-            return
-        try:
-            self._writer.execute("ROLLBACK")
-        except sqlite3.Error:
-            # A connection that can't roll back can't be trusted: a new one starts from what is on disk.
-            logger.exception("can't roll back; opens %s anew", self.path)
-            self._writer.close()
-            self._writer = connect(self.path, self._settings)
+        with self._writer.transaction() as writer:
+            yield writer
 
     # -- the log
 
@@ -182,14 +205,13 @@ class SqliteLog(LogStore):
         values[1::3] = update_ids
         values[2::3] = frames
         now = self._time.now_s()
-        if len(frames) in INSERTS and now - self._marked_at < TIME_MARK_S and not rules:
+        if len(frames) in INSERTS and now - self._marked_at < TIME_MARK_S and not rules and self._writer.writes_at_once:
             # One statement is a transaction by itself, and lets go of the interpreter lock once, not three times.
-            with self._told():
-                self._writer.execute(INSERTS[len(frames)], values)
+            self._writer.insert(first, values)
             return self._inserted(first, frames)
         with self._transaction() as writer:
             for offset, rows in pieces(len(frames)):
-                writer.execute(INSERTS[rows], values[3 * offset : 3 * (offset + rows)])
+                self._writer.insert(first + offset, values[3 * offset : 3 * (offset + rows)])
             for index, content in rules:
                 row = (first + index, content, checksum(first + index, content))
                 writer.execute("INSERT INTO rules VALUES (?, ?, ?)", row)
@@ -203,8 +225,12 @@ class SqliteLog(LogStore):
         """Frames are on disk, the first at position `first`."""
         run = run_of(first, frames)
         self._ends = LogEnds(self._ends.first, run.last_position)
-        self._mark.write(run.last_position)
+        self._mark_end()
         return run
+
+    def _mark_end(self) -> None:
+        if self._mark is not None:
+            self._mark.write(self._ends.last)
 
     def _append_unknown(
         self,
@@ -218,8 +244,16 @@ class SqliteLog(LogStore):
         known = {**self._find(update_ids), **self._ids.known(gone, update_ids, contents)}
         placed = place(update_ids, contents, known, first)
         kept = [(placed.positions[index] - first, contents[index]) for index in rules]
-        run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept) if placed.fresh else None
+        run = None
+        if placed.fresh:
+            run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept)
+        else:
+            self._check_claim()
         return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
+
+    def _check_claim(self) -> None:
+        with self._told():
+            self._writer.check()
 
     def _find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
         """Position and content of those ids that are in the log."""
@@ -238,75 +272,33 @@ class SqliteLog(LogStore):
     def find(self, update_ids: Sequence[str]) -> set[str]:
         return {*self._find(update_ids), *self._ids.find(update_ids)}
 
-    @notes_damage
-    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
-        found: list[tuple[int, types_pb2.Update]] = []
-        with self._reader() as reader, self._told():
-            for position, content, crc32 in reader.execute("SELECT * FROM rules ORDER BY position"):
-                try:
-                    if checksum(position, content) != crc32:
-                        raise DecodeError("its checksum is wrong")
-                    found.append((position, types_pb2.Update.FromString(content)))
-                except DecodeError as error:
-                    raise LogDamagedError(
-                        f"the record of a rule at position {position} in {self.path} is damaged: {error}", position
-                    ) from error
-        return found
+    # -- reading
 
     @notes_damage
     def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        ends = self._ends
-        if not ends.first <= first_position <= ends.last:
-            raise NotInLogError(f"position {first_position} is not in the log ({ends.first} to {ends.last})")
-        last_position = min(last_position, ends.last, first_position + READ_ROWS - 1)
-        with self._reader() as reader:
-            try:
-                count, data = reader.execute(READ, (first_position, last_position)).fetchone()
-                if count != last_position - first_position + 1:
-                    raise RecordDamagedError("a record is missing")
-                run = check_run(first_position, data)
-                if len(run.ends) != count:
-                    raise RecordDamagedError("a record holds more than one")
-            except (RecordDamagedError, sqlite3.DatabaseError) as error:
-                raise self._damage(reader, first_position, last_position, error) from error
-        return run.cut(first_position, last_position, bytes_max)
-
-    def _damage(self, reader: sqlite3.Connection, first: int, last: int, error: Exception) -> LogStoreError:
-        """What exactly is wrong between two positions, after something was."""
-        if self._ends.first > first:
-            return NotInLogError(f"position {first} is no longer in the log: it begins at {self._ends.first}")
-        return damage_between(reader, self.path, first, last, error)
-
-    @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
-        """A connection for one read, from any thread."""
-        try:
-            connection = self._readers.get_nowait()
-        except queue.Empty:
-            if problem := self._files.problem():  # what is there now may be another log
-                raise LogGoneError(problem) from None
-            with self._told():
-                connection = connect(self.path, self._settings)
-                connection.execute("PRAGMA cache_size = -2048")
-        try:
-            yield connection
-        finally:
-            self._readers.put(connection)
+        return self._readers.read(first_position, last_position, bytes_max)
 
     @notes_damage
     def update_id_at(self, position: int) -> str:
-        first, last = self._ends
-        if not first <= position <= last:
-            return ""  # it may be larger than SQLite's numbers are
-        with self._reader() as reader, self._told():
-            row = reader.execute("SELECT update_id FROM log WHERE position = ?", (position,)).fetchone()
-        return row[0] if row is not None else ""
+        return self._readers.update_id_at(position)
 
     @notes_damage
     def named(self, prefix: str) -> list[tuple[int, bytes]]:
-        between = (prefix, prefix + "~" * UPDATE_ID_LENGTH_MAX)  # ids are of ASCII, whose last one that prints is "~"
-        with self._reader() as reader, self._told():
-            return sound_updates(reader.execute(NAMED, between), logger.error)
+        return self._readers.named(prefix)
+
+    @notes_damage
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        return self._readers.rule_records()
+
+    @notes_damage
+    def imports(self) -> list[StoredImport]:
+        return self._readers.imports()
+
+    def position_older_than(self, age_s: float) -> int:
+        """See `LogStore`. Known to about half a minute."""
+        return self._readers.position_marked_until(self._time.now_s() - age_s)
+
+    # -- what else is written
 
     @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
@@ -336,13 +328,6 @@ class SqliteLog(LogStore):
 
         return take_merged
 
-    def position_older_than(self, age_s: float) -> int:
-        """See `LogStore`. Known to about half a minute."""
-        until_s = self._time.now_s() - age_s
-        with self._reader() as reader, self._told():
-            found = reader.execute("SELECT max(position) FROM time_marks WHERE stored_at <= ?", (until_s,)).fetchone()
-        return found[0] or 0
-
     def keep_time(self) -> None:
         now = self._time.now_s()
         if now - self._kept_at < KEEP_TIME_S:
@@ -364,19 +349,15 @@ class SqliteLog(LogStore):
             writer.execute("UPDATE meta SET value = ? WHERE name = 'log_id'", (log_id,))
         self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
         self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
-        mark, self._mark = self._mark, EndMark(self.path.with_name("log.end"), log_id)
-        mark.close()
-        self._mark.write(self._ends.last)
+        if self._mark is not None:
+            self._mark.close()
+        self._mark = EndMark(self._mark_path, log_id)
+        self._mark_end()
 
     def save_import(self, stored: StoredImport) -> None:
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO imports VALUES (?, ?, ?)", row)
-
-    @notes_damage
-    def imports(self) -> list[StoredImport]:
-        with self._reader() as reader, self._told():
-            return read_imports(reader.execute("SELECT * FROM imports ORDER BY import_id"), str(self.path))
 
     def size_bytes(self) -> int:
         """See `LogStore`: the file and its WAL."""
@@ -386,15 +367,18 @@ class SqliteLog(LogStore):
     def tend(self) -> None:
         """Finishes a checkpoint whose bulk is done, so that the WAL starts again from its beginning; looks after the
         log's files."""
-        self._checkpointer.finish(self._writer)
+        if self._checkpointer is None or self._mark is None:
+            return
+        self._checkpointer.finish(self._writer.connection)
         if self._files.look():
             self._mark.keep()
             if self.damage.gone:  # it may be the WAL alone
-                self._checkpointer.finish(self._writer, at_once=True)
+                self._checkpointer.finish(self._writer.connection, at_once=True)
 
     def close(self) -> None:
-        self._checkpointer.stop()
-        while not self._readers.empty():
-            self._readers.get_nowait().close()
+        if self._checkpointer is not None:
+            self._checkpointer.stop()
+        self._readers.close()
         self._writer.close()
-        self._mark.close()
+        if self._mark is not None:
+            self._mark.close()

@@ -1,8 +1,20 @@
 """The log and the list of imports, as an interface that several engines can meet.
 
-All methods block; call them from one writer thread (`append`, `trim`, `adopt`, `save_import`, `keep_time`, `try_room`)
-or from any thread (the rest).
+All methods block; call them from one writer thread (`fence`, `claim`, `follow`, `append`, `trim`, `adopt`,
+`save_import`, `keep_time`, `try_room`) or from any thread (the rest).
 `tests/conformance/test_log_stores.py` holds every engine to what is written here.
+
+Who may write
+-------------
+Any number of processes may have a log open; one may write to it, the one whose claim is the newest. What says so is the
+`Fence`, a part of the log itself, which every write compares in its own transaction. No clock has a say in it: whoever
+was slow, cut off or asleep finds out at its next write, which stores nothing.
+
+1. An epoch is given by whoever decides which pusher is active; a claim under an older one than what is in force is
+   refused. It belongs to one holder: another one's claim under the same epoch is refused too.
+2. The same holder may claim the same epoch again: it was started anew. Every claim is counted, and the count is what
+   writes compare: the process that the holder was before is deposed by the one that it is now.
+3. A pusher that has no other beside it, and whom nobody gives an epoch, claims what is in force (`claim_alone`).
 """
 
 from __future__ import annotations
@@ -10,7 +22,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
@@ -40,6 +52,49 @@ class LogDamagedError(LogStoreError):
 
 class LogGoneError(LogStoreError):
     """A file of the log was removed, moved or replaced under it: what is stored now would be lost. Nothing was."""
+
+
+class DeposedError(LogStoreError):
+    """Another writer has the log, or nobody has claimed it here. Nothing was stored; it will not work later by itself.
+
+    Attributes:
+        epoch: In force in the log.
+    """
+
+    def __init__(self, epoch: int, message: str = "") -> None:
+        super().__init__(message or f"another pusher writes the log, under epoch {epoch}")
+        self.epoch = epoch
+
+
+class Fence(NamedTuple):
+    """Who may write to a log: as the log has it, or as a process claimed it.
+
+    Attributes:
+        epoch: 0 where nobody ever claimed it.
+        holder: The pusher that the epoch was given to; empty for the one pusher that nobody gives epochs.
+        claims: How many there were; the newest alone may write.
+    """
+
+    epoch: int
+    holder: str
+    claims: int
+
+    def claimed(self, epoch: int, holder: str) -> Fence:
+        """The one after a claim. Raises DeposedError where it is refused."""
+        if epoch < 1:
+            raise ValueError(f"epochs begin at 1, not {epoch}")
+        if epoch < self.epoch:
+            raise DeposedError(self.epoch, f"epoch {epoch} is over: epoch {self.epoch} is in force in the log")
+        if epoch == self.epoch and holder != self.holder:
+            raise DeposedError(self.epoch, f"epoch {epoch} is that of {self.holder or 'a pusher without a name'}")
+        return Fence(epoch, holder, self.claims + 1)
+
+    def check(self, own: Fence | None) -> None:
+        """Raises DeposedError where this is not what a process claimed (None: nothing)."""
+        if own is None:
+            raise DeposedError(self.epoch, "this process has not claimed the log: it reads only")
+        if self.claims != own.claims:
+            raise DeposedError(self.epoch)
 
 
 class KnownDamage:
@@ -137,6 +192,9 @@ class LogStore(ABC):
     - *Gap-free*: new updates of an append get `last + 1` on, in their order; a failed append uses up no position.
     - *Once*: an update_id that was stored is never stored again, whether or not its record is still kept. Of one that
       was trimmed, a hash of the content is kept to compare with.
+    - *Fenced*: nothing is stored but under the newest claim, compared in the same transaction as what is stored; an
+      `append`, only behind the position that this process believes to be the last. A deposed writer can change nothing,
+      be it in the middle of a write that it began before. A store that is open reads only, until it has claimed.
     - *Checked*: `read` and the comparison of duplicates verify checksums; damage is an error that names the position.
     """
 
@@ -150,9 +208,52 @@ class LogStore(ABC):
     #: What its methods met.
     damage: KnownDamage
 
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """The epoch under which this process may write, so far as it knows; 0: it reads only."""
+
+    @abstractmethod
+    def fence(self) -> Fence:
+        """Who may write, as the log has it now.
+
+        Raises:
+            StoreFullError: The disk fails.
+        """
+
+    @abstractmethod
+    def claim(self, epoch: int, holder: str = "") -> None:
+        """From here on this process writes, and nobody who claimed before. Durable, and what others have stored until
+        then is known here, when it returns. Where this epoch is the holder's already, a full disk is no hindrance: the
+        claim is then a part of the first write.
+
+        Raises:
+            DeposedError: A newer epoch is in force, or this one is another holder's. Nothing has changed.
+            StoreFullError: No room, or the disk fails; nothing has changed.
+            LogDamagedError: What others have stored can't be read.
+        """
+
+    def claim_alone(self) -> Self:
+        """Claims under what is in force: for the only pusher, whom nobody gives an epoch. Raises as `claim`."""
+        fence = self.fence()
+        self.claim(max(fence.epoch, 1), fence.holder)
+        return self
+
+    @abstractmethod
+    def follow(self, position: int, bytes_max: int) -> Run | None:
+        """For a process that reads what another one writes: the records behind a position, at least one and about
+        `bytes_max` at most; None where there are none yet. What `ends` and `log_id` say is as of now from then on, and
+        so are the ids that `find` knows.
+
+        Raises:
+            NotInLogError: They were trimmed: what is there begins later, or ends before the position.
+            LogDamagedError: A record is damaged.
+            StoreFullError: The disk fails.
+        """
+
     @abstractmethod
     def ends(self) -> LogEnds:
-        """The ends of the log. Never waits for the disk."""
+        """The ends of the log, as far as this process knows. Never waits for the disk."""
 
     @abstractmethod
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
@@ -161,6 +262,7 @@ class LogStore(ABC):
 
         Raises:
             StoreFullError: No room, or the disk fails; nothing was stored.
+            DeposedError: This process has no claim, or a newer one was made; so does each method that writes.
             LogGoneError: A file of the log is gone; so does each method that writes.
             LogDamagedError: A record with one of the ids is damaged, so it can't be compared; nothing was stored.
         """

@@ -198,7 +198,7 @@ async def test_without_nodes_waiting_for_them_ends_in_time(tmp_path: Path) -> No
 
 
 async def test_a_full_log_refuses_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     store.updates_max = 11
     async with running_pusher(tmp_path, store=store) as pusher, stub_of(pusher) as stub:
         assert {receipt.code for receipt in await push(stub, orders(0, 10))} == {code_pb2.OK}
@@ -260,7 +260,7 @@ async def test_a_node_that_lacks_more_than_the_tail_is_fed_from_the_disk(tmp_pat
 
 
 async def test_a_node_that_lacks_a_damaged_record_is_told_that_the_log_begins_behind_it(tmp_path: Path) -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     store.vouched_for = True  # a node that is away says nothing of its past
     late = await FakeNode("late").start()
     await late.stop()
@@ -342,7 +342,7 @@ async def test_read_log_of_what_is_not_there(tmp_path: Path, first: int, last: i
 
 
 async def test_read_log_gives_what_stands_before_a_damaged_record_and_then_names_it(tmp_path: Path) -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     async with running_pusher(tmp_path, store=store, tail_mib=0) as pusher, stub_of(pusher) as stub:
         await push(stub, orders(0, 10))
         await push(stub, orders(10, 1))
@@ -356,7 +356,7 @@ async def test_read_log_gives_what_stands_before_a_damaged_record_and_then_names
 
 
 async def test_an_id_whose_record_is_damaged_is_refused_and_only_that_push(tmp_path: Path) -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     async with running_pusher(tmp_path, store=store) as pusher, stub_of(pusher) as stub:
         await push(stub, orders(0, 3))
         store.frames[3] = store.frames[3][:-1] + b"\x00"

@@ -21,7 +21,7 @@ async def readiness(port: int) -> tuple[int, str]:
 
 
 async def test_room_is_found_without_a_push(tmp_path: Path) -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     async with running_pusher(tmp_path, store=store) as pusher:
         store.updates_max = store.ends().last
         async with open_channel(f"127.0.0.1:{pusher.server.port}") as channel:

@@ -25,7 +25,7 @@ def quiet(what: str, done: int, whole: int) -> None:
 
 def filled(folder: Path, count: int = 3000) -> SqliteLog:
     folder.mkdir(exist_ok=True)
-    store = SqliteLog(folder)
+    store = SqliteLog(folder).claim_alone()
     for begin in range(0, count, 500):
         store.append(*ids_and_contents(orders(begin, 500)))
     (folder / "imports").mkdir(exist_ok=True)
@@ -77,12 +77,12 @@ def test_what_was_pushed_after_the_backup_is_gone_and_what_lay_there_is_kept(tmp
     assert (copied.log.last_position, copied.imports) == (3000, ("000001-members.csv",))
     assert (folder / "imports" / "000001-members.csv").read_bytes() == FILE
     assert copied.moved_to == folder / "replaced-1"
-    again = SqliteLog(folder)
+    again = SqliteLog(folder).claim_alone()
     assert (again.log_id, again.ends(), again.vouched_for) == (log_id, LogEnds(1, 3000), False)
     assert again.append(*ids_and_contents([order(17)])).duplicates == {0}
     assert again.imports()[0].taken
     again.close()
-    before = SqliteLog(folder / "replaced-1")
+    before = SqliteLog(folder / "replaced-1").claim_alone()
     assert (before.ends(), before.vouched_for) == (LogEnds(1, 3007), True)
     before.close()
     assert restore(backup, folder, quiet).moved_to == folder / "replaced-2"
@@ -97,7 +97,7 @@ def test_ids_of_trimmed_records_come_back_too(tmp_path: Path) -> None:
     for folder in ("pusher", "new"):
         copied = restore(tmp_path / "backup", tmp_path / folder, quiet)
         assert copied.log.first_position == 2001
-        again = SqliteLog(tmp_path / folder)
+        again = SqliteLog(tmp_path / folder).claim_alone()
         assert len(again.append(*ids_and_contents(orders(0, 3000))).duplicates) == 3000
         again.close()
     assert sorted(path.name for path in (tmp_path / "pusher" / "replaced-1").iterdir()) == ["ids", "log.db", "log.end"]
@@ -130,4 +130,4 @@ def test_what_is_no_good_is_refused_and_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="SHA-256"):
         back_up(folder, tmp_path / "second", quiet)
     assert not (tmp_path / "second" / "log.db").exists()
-    assert SqliteLog(folder).ends() == LogEnds(1, 500)
+    assert SqliteLog(folder).claim_alone().ends() == LogEnds(1, 500)

@@ -150,7 +150,7 @@ async def test_a_node_that_comes_later_gets_the_import_in_force(tmp_path: Path, 
 async def test_a_rollout_goes_on_after_a_restart_of_the_pusher(tmp_path: Path, nodes: list[FakeNode]) -> None:
     for node in nodes:
         await node.stop()
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.vouched_for = True  # nodes that are away say nothing of their past
     async with running_pusher(tmp_path, nodes, store) as pusher, stub_of(pusher) as stub:
         await upload(stub)
@@ -319,7 +319,7 @@ async def test_a_file_that_was_being_taken_when_the_pusher_died_keeps_its_positi
 
 async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, nodes: list[FakeNode]) -> None:
     now = [1000.0]
-    store = MemoryLog(clock=lambda: now[0])
+    store = MemoryLog(clock=lambda: now[0]).claim_alone()
     settings: dict[str, Any] = {"imports_kept": 2, "retention_age_s": 0.0}
     for node in nodes:
         node.tree.members.update({f"M{number}": ("", number) for number in range(10)})  # nothing has to be carried
@@ -341,7 +341,7 @@ async def test_old_files_and_records_go_when_nothing_needs_them(tmp_path: Path, 
 async def test_the_log_stays_whole_until_a_node_has_taken_an_import(tmp_path: Path) -> None:
     """A file that nobody has taken may turn out bad: a new node could not be built from it."""
     now = [1000.0]
-    store = MemoryLog(clock=lambda: now[0])
+    store = MemoryLog(clock=lambda: now[0]).claim_alone()
     async with running_pusher(tmp_path, [], store=store, retention_age_s=0.0) as pusher, stub_of(pusher) as stub:
         await push(stub, orders(0, 10))
         await upload(stub, FILE)

@@ -50,7 +50,7 @@ def grown(time_now: Time, log: MemoryLog, *steps: tuple[float, int]) -> SinceExp
 
 
 def test_updates_since_the_file_was_written_are_named() -> None:
-    log, now = MemoryLog(), Time()
+    log, now = MemoryLog().claim_alone(), Time()
     names = [update.update_id for update in orders(0, 60)]
     since = grown(now, log, (10, 30), (20, 31), (60, 36), (70, 60))
     now.now_s = 1_080.0
@@ -68,7 +68,7 @@ def test_updates_since_the_file_was_written_are_named() -> None:
 
 
 def test_one_update_is_named_alone_and_an_empty_log_has_none() -> None:
-    log, now = MemoryLog(), Time()
+    log, now = MemoryLog().claim_alone(), Time()
     assert SinceExport(log, now).remark(0, 50.0) == ""
     assert SinceExport(log, now).remark(0, None) == ""
     since = grown(now, log, (10, 1))
@@ -77,7 +77,7 @@ def test_one_update_is_named_alone_and_an_empty_log_has_none() -> None:
 
 
 def test_without_an_age_it_is_said_all_the_same() -> None:
-    log, now = MemoryLog(), Time()
+    log, now = MemoryLog().claim_alone(), Time()
     since = grown(now, log, (10, 7))
     assert since.remark(7, None) == (
         f"nobody said which position the export began at: the file is taken as of 7, the log's end; {HOW_TO_NAME}"
@@ -86,7 +86,7 @@ def test_without_an_age_it_is_said_all_the_same() -> None:
 
 def test_what_was_before_this_process_is_known_from_the_log() -> None:
     now = Time()
-    log = MemoryLog(clock=now)
+    log = MemoryLog(clock=now).claim_alone()
     append(log, 0, 9)
     now.now_s += 100.0
     since = grown(now, log, (100, 12))

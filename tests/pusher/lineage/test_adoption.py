@@ -51,7 +51,7 @@ async def adopt(pusher: Pusher, reason: str = "the disk is gone") -> pusher_pb2.
 def test_the_record_that_a_log_begins_with_vouches_for_nothing(tmp_path: Path) -> None:
     """A pusher that began anew in an empty folder is no more trusted when it starts again."""
     for update_id, vouched_for in (("fasttree/founded", False), ("order-1", False), ("order-2", True)):
-        store = SqliteLog(tmp_path)
+        store = SqliteLog(tmp_path).claim_alone()
         assert store.vouched_for is vouched_for
         store.append([update_id], [update_id.encode()])
         store.close()
@@ -124,7 +124,7 @@ async def test_there_is_nothing_to_adopt_where_nobody_has_another_past(tmp_path:
 
 async def test_a_push_waits_until_it_is_known_whether_a_new_log_may_grow(tmp_path: Path, nodes: list[FakeNode]) -> None:
     await nodes[1].stop()
-    async with running_pusher(tmp_path, nodes, MemoryLog("fresh")) as pusher, stub_of(pusher) as stub:
+    async with running_pusher(tmp_path, nodes, MemoryLog("fresh").claim_alone()) as pusher, stub_of(pusher) as stub:
         pushing = asyncio.create_task(push(stub, orders(0, 1)))
         await until(lambda: nodes[0].log_id == "fresh", "the first node to hear of the log")
         assert pusher.store.ends().last == 1

@@ -59,7 +59,7 @@ def push_for(store: SqliteLog, clock: TurnedClock, first: int, days: int) -> int
 def test_a_step_of_the_wall_clock_neither_trims_early_nor_stops_trimming(
     tmp_path: Path, clock: TurnedClock, wall: WallClock, off_s: float, for_s: float
 ) -> None:
-    store = SqliteLog(tmp_path, monotonic=clock.now_s)
+    store = SqliteLog(tmp_path, monotonic=clock.now_s).claim_alone()
     following = push_for(store, clock, 0, days=10)
     wall.off_s = off_s
     push(store, following)
@@ -77,14 +77,14 @@ def test_a_step_of_the_wall_clock_neither_trims_early_nor_stops_trimming(
 def test_ages_go_on_after_a_restart_and_the_time_between_does_not_count(
     tmp_path: Path, clock: TurnedClock, wall: WallClock
 ) -> None:
-    store = SqliteLog(tmp_path, monotonic=clock.now_s)
+    store = SqliteLog(tmp_path, monotonic=clock.now_s).claim_alone()
     push_for(store, clock, 0, days=20)
     clock.turn(5 * DAY_S)
     store.keep_time()
     store.close()
     wall.off_s = 40 * DAY_S  # the machine comes back with a wrong clock, and another monotonic one
     later = TurnedClock(3.0)
-    again = SqliteLog(tmp_path, monotonic=later.now_s)
+    again = SqliteLog(tmp_path, monotonic=later.now_s).claim_alone()
     assert again.position_older_than(KEPT_S) == 0
     later.turn(10 * DAY_S)
     assert 4 * 4 <= again.position_older_than(KEPT_S) <= 4 * 5 + 1
@@ -92,7 +92,7 @@ def test_ages_go_on_after_a_restart_and_the_time_between_does_not_count(
 
 
 def test_marks_of_a_jumped_clock_in_an_older_log_do_not_make_the_others_old(tmp_path: Path, clock: TurnedClock) -> None:
-    SqliteLog(tmp_path).close()
+    SqliteLog(tmp_path).claim_alone().close()
     database = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     for position, stored_at in ((1, time.time() - DAY_S), (2, time.time() + 10 * YEAR_S), (3, time.time() - 60.0)):
         frame = ids_and_contents(orders(position, 1))[1][0]
@@ -100,7 +100,7 @@ def test_marks_of_a_jumped_clock_in_an_older_log_do_not_make_the_others_old(tmp_
         database.execute("INSERT INTO time_marks VALUES (?, ?)", (position, stored_at))
     database.execute("PRAGMA user_version = 1")
     database.close()
-    store = SqliteLog(tmp_path, monotonic=clock.now_s)
+    store = SqliteLog(tmp_path, monotonic=clock.now_s).claim_alone()
     assert store.position_older_than(2 * DAY_S) == 0
     clock.turn(DAY_S + 3_600.0)
     assert store.position_older_than(2 * DAY_S) == 1

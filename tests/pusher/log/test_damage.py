@@ -22,7 +22,7 @@ from tests.waiting import until
 
 def damaged_log(folder: Path, *positions: int) -> SqliteLog:
     """A log of 20 updates, one bit of each of these records flipped on its disk."""
-    store = SqliteLog(folder)
+    store = SqliteLog(folder).claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     frames = {position: store.read(position, position, 1).data for position in positions}
     store.close()
@@ -30,7 +30,7 @@ def damaged_log(folder: Path, *positions: int) -> SqliteLog:
     for frame in frames.values():
         content[content.rindex(frame) + len(frame) - 4] ^= 1
     (folder / "log.db").write_bytes(content)
-    return SqliteLog(folder)
+    return SqliteLog(folder).claim_alone()
 
 
 async def test_a_damaged_record_is_in_status_readyz_and_metrics_before_anybody_needs_it(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_whoever_meets_damage_it_is_known(tmp_path: Path) -> None:
         store.append(*ids_and_contents([order(6)]))  # at position 7: what it was can't be compared
     assert "position 7" in store.damage.in_words(1)
     store.close()
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     with pytest.raises(LogDamagedError):
         store.read(1, 20, 1 << 20)
     assert store.damage.count(1) == 1
@@ -69,7 +69,7 @@ def test_whoever_meets_damage_it_is_known(tmp_path: Path) -> None:
 
 
 async def test_the_look_goes_past_damage_and_what_is_trimmed_harms_nobody() -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     for position in (3, 4, 20):
         store.frames[position] = store.frames[position][:-1] + b"?"
@@ -97,7 +97,7 @@ class FailingLog(MemoryLog):
 
 
 async def test_the_look_outlives_a_disk_that_fails() -> None:
-    store = FailingLog()
+    store = FailingLog().claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     store.frames[1] = b"?"
     looking = asyncio.create_task(LogCheck(store, piece_pause_s=0.0, round_pause_s=0.0).run())

@@ -98,7 +98,7 @@ def test_records_out_of_order_are_damage() -> None:
 
 
 async def test_the_tail_answers_from_memory_what_it_has_and_the_rest_from_the_store() -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     tail = LogTail(store, bytes_max=2000)
     for begin in range(0, 300, 10):
         appended = store.append([f"u{number}" for number in range(begin, begin + 10)], [b"content"] * 10)

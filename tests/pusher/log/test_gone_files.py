@@ -38,7 +38,7 @@ def opened(folder: Path) -> tuple[SqliteLog, Clock]:
     """A log of 20 updates, of which 10 are trimmed."""
     folder.mkdir(exist_ok=True)
     clock = Clock()
-    store = SqliteLog(folder, monotonic=clock)
+    store = SqliteLog(folder, monotonic=clock).claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     store.trim(11, 100)
     return store, clock
@@ -95,7 +95,7 @@ def test_it_goes_on_once_the_file_is_back(tmp_path: Path) -> None:
     assert list(store.append(*ids_and_contents([order(100)])).positions) == [21]
     assert store.damage.in_words(1) == ""
     store.close()
-    again = SqliteLog(tmp_path / "state")
+    again = SqliteLog(tmp_path / "state").claim_alone()
     assert again.ends() == LogEnds(11, 21)
     again.close()
 
@@ -107,7 +107,7 @@ def test_what_was_in_a_wal_that_is_gone_is_brought_into_the_database(tmp_path: P
     clock.now_s += LOOK_S
     store.tend()
     shutil.copytree(tmp_path / "state", tmp_path / "killed")
-    killed = SqliteLog(tmp_path / "killed")
+    killed = SqliteLog(tmp_path / "killed").claim_alone()
     assert killed.ends() == LogEnds(11, 20)
     assert killed.append(*ids_and_contents(orders(0, 20))).duplicates == set(range(20))
     killed.close()

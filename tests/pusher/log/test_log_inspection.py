@@ -16,7 +16,7 @@ from tests.pusher.updates import ids_and_contents, order, orders
 
 @pytest.fixture
 def log(tmp_path: Path) -> SqliteLog:
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 2500)))
     return store
 

@@ -12,7 +12,7 @@ FRAMES = encode_frames(1, [b"update %d" % number for number in range(COUNT)])
 
 
 def test_many_small_runs_read_as_what_was_added() -> None:
-    tail = LogTail(MemoryLog(), 1 << 20)
+    tail = LogTail(MemoryLog().claim_alone(), 1 << 20)
     for index, frame in enumerate(FRAMES):
         tail.add(run_of(index + 1, [frame]))
         assert tail.size_bytes == sum(map(len, FRAMES[: index + 1]))
@@ -24,7 +24,7 @@ def test_many_small_runs_read_as_what_was_added() -> None:
 
 
 def test_small_and_large_runs_in_turn() -> None:
-    tail = LogTail(MemoryLog(), 1 << 20)
+    tail = LogTail(MemoryLog().claim_alone(), 1 << 20)
     large = encode_frames(1, [bytes([1]) * 20_000])[0]
     frames: list[bytes] = []
     for index in range(200):
@@ -36,7 +36,7 @@ def test_small_and_large_runs_in_turn() -> None:
 
 
 def test_the_tail_forgets_the_oldest_and_keeps_its_limit() -> None:
-    tail = LogTail(MemoryLog(), 2_000)
+    tail = LogTail(MemoryLog().claim_alone(), 2_000)
     for index, frame in enumerate(FRAMES):
         tail.add(run_of(index + 1, [frame]))
     assert tail.size_bytes <= 2_000

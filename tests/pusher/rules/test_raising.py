@@ -70,7 +70,7 @@ async def test_the_record_comes_once_the_last_node_knows_it(tmp_path: Path, monk
 
 
 def test_a_pusher_of_an_earlier_build_leaves_the_log_alone() -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     founded(store, ClusterSettings())
     raised = types_pb2.Update(update_id="fasttree/rule-version")
     raised.rule_version_raised.version = RULE_VERSION + 1

@@ -41,10 +41,12 @@ ROLL_UP = types_pb2.REMOVAL_VOLUME_ROLL_UP
 
 
 def test_a_new_log_begins_with_the_month_of_that_day() -> None:
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     history = founded(store, ClusterSettings(), datetime(2031, 3, 1, tzinfo=UTC))
     assert history.newest == rules_of(["PV"], ["2031-03"])
-    own = founded(MemoryLog(), ClusterSettings(import_removed_percent_max=7.5), datetime(2031, 3, 1, tzinfo=UTC))
+    own = founded(
+        MemoryLog().claim_alone(), ClusterSettings(import_removed_percent_max=7.5), datetime(2031, 3, 1, tzinfo=UTC)
+    )
     assert own.newest.import_thresholds == ImportThresholds(removed_percent_max=7.5)
     assert store.ends().last == 1
     again = founded(store, ClusterSettings(volume_types=["CV"], periods=["2020-01"]))
@@ -52,20 +54,20 @@ def test_a_new_log_begins_with_the_month_of_that_day() -> None:
 
 
 def test_a_log_of_a_version_before_gets_its_rules_at_its_end(tmp_path: Path) -> None:
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 10)))
     store.close()
     older = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     older.executescript("DROP TABLE rules; PRAGMA user_version = 1;")
     older.close()
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     history = founded(store, ClusterSettings(periods=["2026-11", "2026-10"]))
     assert store.ends().last == 11
     assert history.at(5).version == 0
     assert history.at(5).periods == ("2026-11", "2026-10")
     assert history.at(11).version == 1
     store.close()
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     assert RulesHistory(store.rule_records()).newest == history.newest
     store.close()
 
@@ -213,7 +215,7 @@ def test_a_closing_is_too_late_from_the_day_after() -> None:
 @contextlib.asynccontextmanager
 async def late_november(folder: Path, calendar: Calendar) -> AsyncIterator[Pusher]:
     """A pusher whose November takes what comes late to the 5th of December."""
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     founded(store, ClusterSettings(periods=["2026-12", "2026-11"]))
     async with running_pusher(folder, store=store, calendar=calendar) as pusher, stub_of(pusher) as stub:
         await push(stub, [closed("2026-11", "2026-12-05")])

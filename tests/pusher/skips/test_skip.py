@@ -18,7 +18,7 @@ from tests.waiting import until
 
 def damaged_at(position: int) -> MemoryLog:
     """A log of six orders, one of whose records can't be read."""
-    store = MemoryLog()
+    store = MemoryLog().claim_alone()
     updates = orders(0, 6)
     store.append([update.update_id for update in updates], [update.SerializeToString() for update in updates])
     frame = bytearray(store.frames[position])

@@ -15,7 +15,7 @@ from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullE
 from services.shared.files.sqlite_words import primary_code, sqlite_words
 from services.shared.wire.record import RecordDamagedError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Made where they are not there yet: a log of an earlier version gets the newer ones.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -25,10 +25,14 @@ CREATE TABLE IF NOT EXISTS rules (position INTEGER PRIMARY KEY, content BLOB NOT
 CREATE TABLE IF NOT EXISTS imports (import_id INTEGER PRIMARY KEY, taken INTEGER NOT NULL, status BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS id_runs (number INTEGER PRIMARY KEY, level INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS replaced_logs (number INTEGER PRIMARY KEY, log_id TEXT NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS fence (
+    only INTEGER PRIMARY KEY CHECK (only = 1), epoch INTEGER NOT NULL, holder TEXT NOT NULL, claims INTEGER NOT NULL
+);
 """
 #: A clock may be off by so much and still be right, in seconds.
 _CLOCKS_DIFFER_S = 3_600.0
-_NO_ROOM = {
+#: The disk is full or fails, or the file is in use.
+NO_ROOM = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_CANTOPEN,
@@ -47,7 +51,7 @@ def errors_told(path: Path) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         code = primary_code(error)
-        if code in _NO_ROOM:
+        if code in NO_ROOM:
             raise StoreFullError(f"can't write {path}: {sqlite_words(error)}; make room on its disk") from error
         if code in _DAMAGED:
             raise LogDamagedError(f"{path} is damaged: {sqlite_words(error)}; bring back a whole copy") from error
@@ -96,6 +100,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
         connection.executescript(_TABLES)  # writes nothing where they are there: a full disk can be opened
         return
     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION};")
+    connection.execute("INSERT OR IGNORE INTO fence VALUES (1, 0, '', 0)")
     if version == 0:
         connection.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
     elif version == 1:

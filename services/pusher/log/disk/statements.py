@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 #: Rows a statement; a group is cut into these, so that few different statements are ever prepared.
 _ROWS = (500, 100, 25, 10, 5, 4, 3, 2, 1)
-INSERTS = {rows: "INSERT INTO log VALUES " + ",".join(["(?,?,?)"] * rows) for rows in _ROWS}
+#: The fence and the end of the log are compared in the statement itself: nothing is stored where they are others.
+INSERTS = {
+    rows: f"INSERT INTO log SELECT * FROM (VALUES {','.join(['(?,?,?)'] * rows)}) "
+    "WHERE (SELECT claims FROM fence) = ? AND (SELECT max(position) FROM log) IS ?"
+    for rows in _ROWS
+}
 FINDS = {
     rows: f"SELECT position, update_id, frame FROM log WHERE update_id IN ({','.join('?' * rows)})" for rows in _ROWS
 }

@@ -16,6 +16,9 @@ from services.shared.wire.record import RecordDamagedError
 
 logger = logging.getLogger(__name__)
 
+#: Each claim has numbers of its own for so many runs of ids.
+_CLAIM_BITS = 32
+
 
 class TrimmedIds:
     """The archive of one log. What is done with `writer` is part of the caller's transaction.
@@ -25,8 +28,15 @@ class TrimmedIds:
     """
 
     def __init__(self, folder: Path, writer: sqlite3.Connection) -> None:
-        rows = [RunRow(*row) for row in writer.execute("SELECT number, level FROM id_runs")]
-        self._archive = IdArchive(folder, rows)
+        self._archive = IdArchive(folder, _rows(writer))
+
+    def refresh(self, writer: sqlite3.Connection) -> None:
+        """Those that others have written by now. Raises LogDamagedError."""
+        self._archive.refresh(_rows(writer))
+
+    def own(self, claims: int) -> None:
+        """This process writes from now on, by the claim of that number."""
+        self._archive.own((claims - 1) << _CLAIM_BITS)
 
     @property
     def size_bytes(self) -> int:
@@ -107,3 +117,7 @@ class TrimmedIds:
     def take_merged(self, merge: Merge, row: RunRow) -> None:
         """That transaction is on disk."""
         self._archive.replace(merge, row)
+
+
+def _rows(writer: sqlite3.Connection) -> list[RunRow]:
+    return [RunRow(*row) for row in writer.execute("SELECT number, level FROM id_runs")]

@@ -56,7 +56,7 @@ class IdArchive:
 
     Args:
         folder: Made where there is something to keep.
-        rows: The runs that count. Every other file is removed.
+        rows: The runs that count.
 
     Raises:
         LogDamagedError: One is not there, or no run.
@@ -71,10 +71,26 @@ class IdArchive:
             self._fill(run)
         #: Files of runs that were merged: whoever reads the folder may be at them until the next merge.
         self._merged: list[Path] = []
-        if folder.is_dir():
-            remove_leftovers(folder)
+
+    def own(self, number_min: int) -> None:
+        """This process writes here from now on, runs of that number and above: every file that does not count goes.
+
+        Whoever wrote before may be in the middle of it: no run of theirs may have a number of ours.
+        """
+        self._next = max(self._next, number_min)
+        if self._folder.is_dir():
+            remove_leftovers(self._folder)
             known = {run.path for run in self._runs.values()}
-            remove_durably(*(path for path in folder.glob("*" + _SUFFIX) if path not in known))
+            remove_durably(*(path for path in self._folder.glob("*" + _SUFFIX) if path not in known))
+
+    def refresh(self, rows: Sequence[RunRow]) -> None:
+        """The runs that count by now, as somebody else has written them. Raises LogDamagedError."""
+        for row in rows:
+            if row not in self._runs:
+                self.take(row)
+        for row in self._runs.keys() - set(rows):
+            del self._runs[row]
+        self._next = max(self._next, max((row.number for row in rows), default=0) + 1)
 
     def _path(self, number: int) -> Path:
         return run_path(self._folder, number)

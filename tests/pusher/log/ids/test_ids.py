@@ -87,6 +87,7 @@ def test_every_id_is_found_after_merges_and_a_restart_and_no_other(tmp_path: Pat
     for each in (archive, again):
         assert each.find(list(known)) == known
         assert each.find([f"no {number}" for number in range(5_000)]) == {}
+    again.own(0)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"{row.number:08d}.ids" for row in rows)
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 30 * len(known) + 64 * len(rows)
 
@@ -118,7 +119,7 @@ def test_what_is_cut_short_or_gone_is_told_at_the_start(tmp_path: Path) -> None:
 
 
 def test_a_file_that_a_crash_left_goes_and_the_records_are_still_there(tmp_path: Path) -> None:
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 100)))
     store.trim(50, 100)
     kept = sorted((tmp_path / "ids").iterdir())
@@ -126,14 +127,14 @@ def test_a_file_that_a_crash_left_goes_and_the_records_are_still_there(tmp_path:
     (tmp_path / "ids" / "00000099.ids").write_bytes(kept[0].read_bytes())
     (tmp_path / "ids" / "00000100.ids.part").write_bytes(b"half")
     store.close()
-    again = SqliteLog(tmp_path)
+    again = SqliteLog(tmp_path).claim_alone()
     assert sorted((tmp_path / "ids").iterdir()) == kept
     assert list(again.append(*ids_and_contents(orders(0, 100))).positions) == list(range(1, 101))
     again.close()
 
 
 def test_a_damaged_record_is_trimmed_and_its_id_is_still_never_taken_again(tmp_path: Path) -> None:
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 100)))
     database = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     database.execute("UPDATE log SET frame = x'00' WHERE position = 7")
@@ -147,7 +148,7 @@ def test_a_damaged_record_is_trimmed_and_its_id_is_still_never_taken_again(tmp_p
 
 
 def test_damaged_ids_are_found_by_the_check_of_the_log(tmp_path: Path) -> None:
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 100)))
     store.trim(50, 100)
     store.close()
@@ -162,14 +163,14 @@ def test_damaged_ids_are_found_by_the_check_of_the_log(tmp_path: Path) -> None:
 
 def test_a_log_of_version_1_is_taken_over(tmp_path: Path) -> None:
     """Whose ids of trimmed records are gone: from now on, they stay."""
-    store = SqliteLog(tmp_path)
+    store = SqliteLog(tmp_path).claim_alone()
     store.append(*ids_and_contents(orders(0, 20)))
     store.close()
     database = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
     database.executescript("DROP TABLE id_runs; DROP TABLE replaced_logs; PRAGMA user_version = 1;")
     database.close()
     assert verify_log(tmp_path).problems == []
-    again = SqliteLog(tmp_path)
+    again = SqliteLog(tmp_path).claim_alone()
     again.trim(11, 100)
     assert list(again.append(*ids_and_contents(orders(0, 21))).positions) == list(range(1, 22))
     again.close()

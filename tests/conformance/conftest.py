@@ -1,0 +1,41 @@
+"""The log engines that every test of a log store runs with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.pusher.log.memory import MemoryLog
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStore
+
+
+class Engine:
+    """One log of an engine, and as many processes that have it open as a test wants."""
+
+    def __init__(self, open_one: Callable[[], LogStore]) -> None:
+        self._open_one = open_one
+        self._opened: list[LogStore] = []
+
+    def open(self) -> LogStore:
+        """The log as one more process has it open: nothing is claimed."""
+        self._opened.append(self._open_one())
+        return self._opened[-1]
+
+    def close(self) -> None:
+        for store in self._opened:
+            store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def store(engine: Engine) -> LogStore:
+    return engine.open().claim_alone()
