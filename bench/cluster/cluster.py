@@ -110,10 +110,11 @@ class RunningCluster:
         nodes: int = 2,
         arguments: tuple[str, ...] = (),
         program: tuple[str, ...] = FASTTREE_UP,
+        vip_port: int | None = 0,
         tell: Callable[[str], None] = lambda line: None,
     ) -> RunningCluster:
-        """Starts a cluster and waits until it is ready. `program`: a module with its first arguments; `tell` gets what
-        it says until then, line by line.
+        """Starts a cluster and waits until it is ready. `program`: a module with its first arguments; `vip_port`: 0 for
+        a free one, None for what the command takes by itself; `tell` gets what it says until then, line by line.
 
         Raises:
             ClusterError: It did not start; with the end of its log.
@@ -122,10 +123,10 @@ class RunningCluster:
         (folder / "endpoints.json").unlink(missing_ok=True)
         log = folder / "up.log"
         command = [sys.executable, "-m", *program, "--nodes", str(nodes), "--dir", str(folder)]
+        if vip_port is not None:
+            command += ["--vip-port", str(vip_port or free_port())]
         with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command, "--vip-port", str(free_port()), *arguments, stdout=output, stderr=output
-            )
+            process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=output, stderr=output)
         cluster = cls(process, folder, log)
         deadline = time.monotonic() + START_TIMEOUT_S
         told = 0
@@ -262,10 +263,13 @@ async def running_cluster(
     nodes: int = 2,
     arguments: tuple[str, ...] = (),
     program: tuple[str, ...] = FASTTREE_UP,
+    vip_port: int | None = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> AsyncIterator[RunningCluster]:
     """A cluster for the length of a `with` block, as `RunningCluster.start`; ended whatever happens in it."""
-    cluster = await RunningCluster.start(folder, nodes=nodes, arguments=arguments, program=program, tell=tell)
+    cluster = await RunningCluster.start(
+        folder, nodes=nodes, arguments=arguments, program=program, vip_port=vip_port, tell=tell
+    )
     try:
         yield cluster
     finally:

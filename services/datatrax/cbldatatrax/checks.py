@@ -123,7 +123,7 @@ def _apart(clusters: list[Environment]) -> Iterator[Fault]:
 def _vip_is_no_node(cluster: Environment, hosts_file: Path, hosts: Mapping[int, Host]) -> Iterator[Fault]:
     server = cluster.values["server"]
     for line, host in hosts.items():
-        if host.host.lower() == server.text.lower():
+        if (host.host.lower(), host.report_port) == (server.text.lower(), cluster.port):
             yield Fault(
                 server.line,
                 f"{server.name} is the node at line {line} of {hosts_file}: name the VIP, "

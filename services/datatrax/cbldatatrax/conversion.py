@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from services.datatrax.cbldatatrax.configuration import Configuration
+from services.datatrax.cbldatatrax.configuration import Configuration, Environment
 from services.shared.config.load import SettingsError
 from services.shared.domain.addresses import Host, address_of
 
@@ -33,13 +33,7 @@ def converted(
     Raises:
         SettingsError: There is no such environment, it has no cluster, or it has no nodes; with the mend.
     """
-    chosen = configuration.environments.get(environment)
-    if chosen is None:
-        there = ", ".join(configuration.environments) or "none"
-        raise SettingsError(f"no environment {environment}; there are: {there}")
-    if not chosen.has_cluster:
-        switches = " and ".join(f"{chosen.values[name].name}=Y" for name in ("enabled-primary", "cluster-transfer"))
-        raise SettingsError(f"{environment} has no cluster: set {switches} where it is to have one")
+    chosen = cluster_of(configuration, environment)
     if not hosts:
         raise SettingsError("the host file has no node: write a line for each, host report-port instant-port")
     hosts_name = f"hosts.{configuration.instant_port}"
@@ -48,7 +42,7 @@ def converted(
     pusher = address_of(datatrax_host, _PUSHER_PORT)
     sections: dict[str, dict[str, str | int]] = {
         "cluster": {
-            "name": f"{chosen.text('MDIR')}-{environment}",
+            "name": cluster_name(chosen),
             "hosts_file": str(folder / hosts_name),
             "coordinator": coordinator,
         },
@@ -81,6 +75,23 @@ def converted(
         hosts_name: "".join(lines).encode(),
         "endpoints.json": (json.dumps(endpoints, indent=2) + "\n").encode(),
     }
+
+
+def cluster_of(configuration: Configuration, environment: str) -> Environment:
+    """The environment of that name. Raises SettingsError where there is none, or it has no cluster."""
+    chosen = configuration.environments.get(environment)
+    if chosen is None:
+        there = ", ".join(configuration.environments) or "none"
+        raise SettingsError(f"no environment {environment}; there are: {there}")
+    if not chosen.has_cluster:
+        switches = " and ".join(f"{chosen.values[name].name}=Y" for name in ("enabled-primary", "cluster-transfer"))
+        raise SettingsError(f"{environment} has no cluster: set {switches} where it is to have one")
+    return chosen
+
+
+def cluster_name(environment: Environment) -> str:
+    """Of an environment that has one."""
+    return f"{environment.text('MDIR')}-{environment.name}"
 
 
 def _ports(hosts: Sequence[Host]) -> dict[str, int]:

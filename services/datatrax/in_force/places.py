@@ -18,10 +18,10 @@ def below(root: str, path: str) -> str:
 def chosen_environment(configuration: Configuration, named: str) -> str:
     """Whose cluster is meant: the one that is named, else the only one that has a cluster. Raises SettingsError."""
     there = ", ".join(configuration.environments) or "none"
-    if named:
-        if named not in configuration.environments:
-            raise SettingsError(f"no environment {named}; there are: {there}")
+    if named in configuration.environments:
         return named
+    if named:
+        raise SettingsError(f"no environment {named}; there are: {there}")
     clusters = [each.name for each in configuration.environments.values() if each.has_cluster]
     if len(clusters) != 1:
         having = " and ".join(clusters) or "none"

@@ -6,11 +6,11 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from fasttree.client import Endpoints, NodeEndpoint
 from fasttree.command.local.cluster_folder import ClusterFolder
-from fasttree.command.local.free_ports import free_ports
+from fasttree.command.local.datatrax_place import PAGES_PORT, Configured, DataTraxPlace
+from fasttree.command.local.free_ports import free_ports, is_free
 from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
 from fasttree.command.processes import process_environment, python_command
@@ -21,21 +21,6 @@ COORDINATOR = "coordinator"
 PUSHER = "pusher"
 VIP = "vip"
 DATATRAX = "datatrax"
-
-
-class DataTraxPlace(NamedTuple):
-    """Where a company's programs find what they know: as /datatrax/fasttree was in 2016."""
-
-    folder: Path
-    port: int
-
-    @property
-    def spool(self) -> Path:
-        return self.folder / f"FT{self.port}"
-
-    @property
-    def hosts(self) -> Path:
-        return self.folder / f"hosts.{self.port}"
 
 
 #: (who, whom, host:port) -> the host:port at which the one reaches the other: a test may put a link between them.
@@ -83,7 +68,7 @@ class ClusterPlan:
         ports = (port for port in free_ports(host, 7) if port not in given)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
-        self._datatrax_http_port = next(ports)
+        self._datatrax_http_port = self._pages_port(next(ports))
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
         #: What a start waits for now.
@@ -122,6 +107,7 @@ class ClusterPlan:
         self._home.write_hosts(lines)
         if self.datatrax is not None:
             make_folder(self.datatrax.folder)
+            make_folder(self.upload)
             write_durably(self.datatrax.hosts, "".join(f"{line}\n" for line in lines).encode())
         self._home.write_envoy(*self._envoy_configuration())
 
@@ -133,7 +119,7 @@ class ClusterPlan:
             f"coordinator.listen_host={self._host}",
             f"coordinator.port={self._coordinator_port}",
             f"coordinator.http_port={self._coordinator_http_port}",
-            f"coordinator.state_folder={self._home.state(COORDINATOR)}",
+            f"coordinator.state_folder={self._state(COORDINATOR)}",
         )
         for node in self._nodes:
             yield self._service(
@@ -145,7 +131,7 @@ class ClusterPlan:
                 f"treenode.report_port={node.report_port}",
                 f"treenode.instant_port={node.instant_port}",
                 f"treenode.http_port={node.http_port}",
-                f"treenode.state_folder={self._home.state(node.name)}",
+                f"treenode.state_folder={self._state(node.name, 'treenode')}",
             )
         yield self._service(
             PUSHER,
@@ -154,8 +140,8 @@ class ClusterPlan:
             f"pusher.port={self._pusher_port}",
             f"pusher.http_port={self._pusher_http_port}",
             f"pusher.advertise={self._route(NODES, PUSHER, self._at(self._pusher_port))}",
-            f"pusher.state_folder={self._home.state(PUSHER)}",
-            f"pusher.upload_folder={self._home.upload}",
+            f"pusher.state_folder={self._state(PUSHER)}",
+            f"pusher.upload_folder={self.upload}",
         )
         if self.datatrax is not None:
             yield self._service(
@@ -167,15 +153,54 @@ class ClusterPlan:
                 f"datatrax.http_port={self._datatrax_http_port}",
                 f"datatrax.spool_folder={self.datatrax.spool}",
                 f"datatrax.progress_folder={self.datatrax.folder}",
+                *self._cbldatatrax(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
+
+    @property
+    def _configured(self) -> Configured | None:
+        """What CBLDATATRAX says; None: there is none."""
+        return self.datatrax.configured if self.datatrax is not None else None
+
+    @property
+    def upload(self) -> Path:
+        """The folder that is watched for import files."""
+        configured = self._configured
+        return configured.upload if configured is not None and configured.upload is not None else self._home.upload
+
+    @property
+    def pages(self) -> str:
+        """host:port of the logs in a browser."""
+        return self._at(self._datatrax_http_port)
+
+    def _pages_port(self, other: int) -> int:
+        """Where 2016 had them, unless something is there."""
+        if self.datatrax is None or PAGES_PORT in (self._vip_port, self.datatrax.port):
+            return other
+        return PAGES_PORT if is_free(self._host, PAGES_PORT) else other
+
+    def _state(self, part: str, kind: str = "") -> Path:
+        """A process's own folder. `kind`: of which there may be several."""
+        configured = self._configured
+        if configured is None:
+            return self._home.state(part)
+        return configured.kept / kind / part if kind else configured.kept / part
+
+    def _cbldatatrax(self) -> Iterator[str]:
+        """The settings by which the service for DataTrax follows it."""
+        if (configured := self._configured) is not None:
+            yield f"datatrax.cbldatatrax={configured.file}"
+            yield f"datatrax.environment={configured.environment}"
+            yield f"datatrax.root={configured.root}"
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
         command = python_command(module, "--config", str(self._home.settings))
         coordinator = self._at(self._coordinator_port)
         if name != COORDINATOR:
             coordinator = self._route(name, COORDINATOR, coordinator)
-        shared = (f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}")
+        shared = [f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}"]
+        if self._configured is not None:
+            shared.append(f"cluster.name={self._configured.name}")
         for assignment in (*shared, *settings, *self._assignments):
             command += ["--set", assignment]
         return Child(name=name, command=command, log=self._home.log(name), environment=process_environment())

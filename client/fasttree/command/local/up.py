@@ -19,9 +19,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
+from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import COORDINATOR, DATATRAX, PUSHER, VIP, ClusterPlan, DataTraxPlace
+from fasttree.command.local.parts import COORDINATOR, DATATRAX, PUSHER, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
@@ -51,7 +52,7 @@ _LOG_LINES_SHOWN = 5
     show_default=True,
     help="Settings and state; a cluster started here again goes on where it was.",
 )
-@click.option("--vip-port", type=WholeRange(1, 65535), default=50100, show_default=True, help="Reports.")
+@click.option("--vip-port", type=WholeRange(1, 65535), help=f"Reports; {VIP_PORT} where CBLDATATRAX says nothing else.")
 @click.option(
     "--vip-threads",
     type=WholeRange(1, VIP_THREADS_MAX),
@@ -70,9 +71,16 @@ _LOG_LINES_SHOWN = 5
 @click.option(
     "--datatrax-port",
     type=WholeRange(1, 65535),
-    default=50201,
-    show_default=True,
-    help="With --datatrax: the local instant port.",
+    help=f"With --datatrax: the local instant port; {INSTANT_PORT} where CBLDATATRAX says nothing else.",
+)
+@click.option(
+    "--cbldatatrax",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --datatrax: DataTrax's configuration; CBLDATATRAX in that folder where not given and there.",
+)
+@click.option("--environment", default="", help="Whose cluster of it is started, such as live.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False), help="A folder that stands for / in its paths."
 )
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
@@ -89,12 +97,15 @@ def up(
     session: Session,
     nodes: int | None,
     folder: Path,
-    vip_port: int,
+    vip_port: int | None,
     vip_threads: int,
     host: str,
     sample: bool,
     datatrax_folder: Path | None,
-    datatrax_port: int,
+    datatrax_port: int | None,
+    cbldatatrax: Path | None,
+    environment: str,
+    root: Path | None,
     no_restart: bool,
     assignments: tuple[str, ...],
     start_timeout: float,
@@ -105,7 +116,9 @@ def up(
     """
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
-    datatrax = DataTraxPlace(datatrax_folder.absolute(), datatrax_port) if datatrax_folder else None
+    datatrax = place_of(datatrax_folder, datatrax_port, cbldatatrax, environment, root)
+    if vip_port is None:
+        vip_port = datatrax.configured.vip_port if datatrax and datatrax.configured else VIP_PORT
     if not folder.exists():  # what can't start leaves nothing behind
         _check_free(host, vip_port)
         _check_datatrax(host, datatrax)
@@ -266,6 +279,7 @@ class LocalCluster:
             if (datatrax := self._plan.datatrax) is not None:
                 host = self._plan.vip_place[0]
                 self._say(f"lines of updates at {host}:{datatrax.port}, files of updates into {datatrax.spool}")
+                self._say(f"import files into {self._plan.upload}, status at http://{self._plan.pages}/status")
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
                 self._say(try_next(self._home.endpoints))
