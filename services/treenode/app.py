@@ -20,6 +20,8 @@ from fasttree.v1 import (
 from services.shared.config.bounds import Seconds
 from services.shared.config.load import given_value, load_settings
 from services.shared.config.sections import ClusterSettings
+from services.shared.debug.debug_log import DebugLog
+from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.state_folder import lock_folder
@@ -27,8 +29,7 @@ from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
-from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, DebugLog, LogHandler, UpdateEcho
-from services.treenode.debug_pages import DebugPages
+from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, LogHandler, UpdateEcho
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.loading import ImportLoader
@@ -125,7 +126,7 @@ class TreeNode:
         self.calls = ReportCalls(self.runner, self.reports, self.periods)
         declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
         declare_period_figures(self.metrics, self.periods, self.calls.opened)
-        self.debug_pages = DebugPages(self.logs, self.echo)
+        self.debug_pages = DebugPages(self.logs, self.echo.echo.follow)
         self.http = self._ops_port()
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from services.treenode.debug_logs import FOLLOWERS_MAX
+from services.shared.debug.broadcast import FOLLOWERS_MAX
 from tests.fakes.pusher import fake_pusher
 from tests.fakes.pusher_stream import Stream
 from tests.treenode.running_node import running_node

@@ -1,35 +1,48 @@
-"""The node's logs as pages of its HTTP port, for people.
+"""Logs as pages of an HTTP port, for people.
 
 | path | answer |
 |---|---|
-| /debug/mtree.log, /debug/hpushup.log | the last lines: `?lines=N`; `?follow=1` goes on with new ones |
+| /debug/NAME | a log's last lines: `?lines=N`; `?follow=1` goes on with new ones |
 | /debug.txt | each update as it is applied, until the reader goes away |
 
-No path leads to a file by its name: the two logs are found in a table, and nothing else is.
+No path leads to a file by its name: the logs are found in a table, and nothing else is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
 
 from aiohttp import web
 
-from services.treenode.debug_logs import FOLLOW_S_MAX, DebugLog, TooManyFollowersError, UpdateEcho
+from services.shared.debug.broadcast import TooManyFollowersError
 
 LINES_DEFAULT = 100
+#: How long one may follow, in seconds; whoever wants to goes on with another request.
+FOLLOW_S_MAX = 3_600.0
 #: A follower hears something this often, in seconds, so that proxies keep the connection.
 SILENCE_S = 15.0
 #: Whoever takes nothing for so long follows no more, in seconds.
 STALL_S_MAX = 60.0
 
 
+class LineSource(Protocol):
+    """Where a log's lines come from."""
+
+    async def last(self, lines: int) -> list[str]:
+        """So many of the last lines at most, oldest first."""
+
+    def follow(self) -> AsyncIterator[str]:
+        """Lines as they come, on and on. Raises TooManyFollowersError."""
+
+
 class DebugPages:
     """The pages, until `end`."""
 
-    def __init__(self, logs: Mapping[str, DebugLog], echo: UpdateEcho) -> None:
+    def __init__(self, logs: Mapping[str, LineSource], echo: Callable[[], AsyncIterator[str]]) -> None:
+        """`echo`: each update as it is applied, on and on."""
         self._logs = logs
         self._echo = echo
         self._ending = asyncio.Event()
@@ -49,13 +62,13 @@ class DebugPages:
         text = request.query.get("lines", str(LINES_DEFAULT))
         if not text.isascii() or not text.isdecimal() or len(text) > 9:
             raise web.HTTPBadRequest(text="lines must be a whole number\n")
-        lines = await asyncio.to_thread(log.tail, int(text))
+        lines = await log.last(int(text))
         if request.query.get("follow", "0") in ("", "0"):
             return web.Response(text="".join(line + "\n" for line in lines))
-        return await self._stream(request, lines, log.broadcast.follow())
+        return await self._stream(request, lines, log.follow())
 
     async def _echoed(self, request: web.Request) -> web.StreamResponse:
-        return await self._stream(request, ["each update as it is applied:"], self._echo.echo.follow())
+        return await self._stream(request, ["each update as it is applied:"], self._echo())
 
     async def _stream(self, request: web.Request, first: list[str], lines: AsyncIterator[str]) -> web.StreamResponse:
         response = web.StreamResponse(

@@ -12,16 +12,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from services.treenode import debug_pages
-from services.treenode.debug_logs import PUSH_LOG, DebugLog, UpdateEcho
-from services.treenode.debug_pages import DebugPages
+from services.shared.debug import pages as debug_pages
+from services.shared.debug.debug_log import DebugLog
+from services.shared.debug.pages import DebugPages
 from tests.waiting import until
+
+PUSH_LOG = "hpushup.log"
 
 
 @asynccontextmanager
 async def pages(folder: Path) -> AsyncIterator[tuple[DebugLog, int]]:
     log = DebugLog(folder / PUSH_LOG, 1 << 20)
-    served = DebugPages({PUSH_LOG: log}, UpdateEcho(log, 10))
+    served = DebugPages({PUSH_LOG: log}, log.follow)
     application = web.Application()
     application.add_routes(served.routes())
     runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
