@@ -53,6 +53,11 @@ NO_NAMES = {
     "google.rpc.BadRequest": _LIBRARY,
     "grpc.health.v1": _LIBRARY,
     "surrogateescape": _LIBRARY,
+    "tls.crt": "a certificate's file, as cert-manager names it; so is `ca.crt`",
+    "ca.crt": "as `tls.crt`",
+    "tls_config": "a word of Prometheus",
+    "cert_file": "a word of Prometheus",
+    "key_file": "a word of Prometheus",
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
     "fasttree_pusher_log_damaged_records": _METRIC,
@@ -71,6 +76,7 @@ NO_NAMES = {
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,
     "FASTTREE_TREENODE_REPORT_PORT=50100": "made of the setting's name",
+    "FASTTREE_TLS_MODE": "made of the setting's name",
 }
 
 _CODE = ("services", "client", "bench", "tests", "tools")

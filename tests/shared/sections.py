@@ -6,6 +6,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
+from services.shared.security.settings import TlsSettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings
 
@@ -16,4 +17,5 @@ SECTIONS: dict[str, type[Settings]] = {
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
+    "tls": TlsSettings,
 }

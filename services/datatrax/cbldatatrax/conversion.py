@@ -15,6 +15,7 @@ from typing import Final
 from services.datatrax.cbldatatrax.configuration import Configuration, Environment
 from services.shared.config.load import SettingsError
 from services.shared.domain.addresses import Host, address_of
+from services.shared.security.settings import CLEARTEXT
 
 _COORDINATOR_PORT: Final = 50400
 _PUSHER_PORT: Final = 50300
@@ -59,6 +60,8 @@ def converted(
             **({"upload_folder": chosen.text("upload")} if chosen.text("upload") else {}),
         },
         "treenode": {"listen_host": _EVERY_ADDRESS, **_ports(hosts), "state_folder": f"{kept}/treenode"},
+        # As it was in 2016, until the company has certificates.
+        "tls": {"mode": CLEARTEXT},
     }
     endpoints = {
         "vip": address_of(chosen.text("server"), chosen.port),

@@ -18,6 +18,7 @@ from services.datatrax.instant.lines import answer_of, is_json, refusal, update_
 from services.datatrax.layouts.records import RecordForm
 from services.datatrax.sending import Sender
 from services.datatrax.settings import InstantSettings
+from services.shared.security.own import check_clear
 
 logger = logging.getLogger(__name__)
 _Told = asyncio.Future[pusher_pb2.Receipt] | pusher_pb2.Receipt
@@ -52,6 +53,7 @@ class InstantPort:
     async def start(self, host: str) -> int:
         """Listens; returns the port (0 took a free one). Raises OSError, which names the setting."""
         settings = self._settings
+        check_clear(host, "programs of this machine reach it on loopback: set datatrax.listen_host")
         try:
             self._server = await asyncio.start_server(
                 self._connected, host.strip("[]"), settings.instant_port, limit=settings.instant_line_bytes_max

@@ -28,7 +28,7 @@ from services.shared.config.bounds import (
 from services.shared.domain.limits import PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
 from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
-SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports", "datatrax")
+SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports", "datatrax", "tls")
 
 
 class Problem(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import grpc
 import grpc.aio
 
+from services.shared.security.own import own_tls
+
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 #: Calls that wait for their turn at grpcio's server.
 _PENDING_MAX = 10_000
@@ -56,5 +58,10 @@ def server_options(message_bytes_max: int, age_s_max: float) -> list[tuple[str, 
 
 
 def open_channel(address: str) -> grpc.aio.Channel:
-    """A channel to `host:port`."""
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    """A channel to `host:port`, by this process's certificate where it has one. What is renewed counts from the next
+    channel on: who stays with a server for long opens another one where it has lost it."""
+    tls = own_tls()
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
+    options = [*CHANNEL_OPTIONS, *tls.channel_options]
+    return grpc.aio.secure_channel(address, tls.channel_credentials(), options=options)

@@ -6,11 +6,16 @@ import asyncio
 import ipaddress
 import logging
 import socket
-from collections.abc import Collection, Iterable
+import ssl
+from collections.abc import Callable, Collection, Iterable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
+
+from services.shared.serving.connections import End
+from services.shared.serving.http2.tls import Connected, TlsPort
+from services.shared.serving.sockets import listening_sockets
 
 #: What a connection has to have said its first request in, in seconds, and how long it may rest after an answer.
 HEAD_S = 10.0
@@ -75,12 +80,47 @@ def host_check(names: Collection[str], open_paths: Collection[str]) -> Middlewar
     return check
 
 
+def certificate_check(open_paths: Collection[str]) -> Middleware:
+    """The middleware where there is TLS: probes, which have no certificate, learn yes or no; pages need one."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+        if request.path not in open_paths and (tls is None or tls.getpeercert(True) is None):
+            raise web.HTTPForbidden(text="show a certificate of the cluster's authority\n")
+        return await handler(request)
+
+    return check
+
+
+class _TlsListening:
+    """Sockets whose connections begin with a handshake, as aiohttp needs a server."""
+
+    def __init__(self, sockets: list[socket.socket], ports: list[TlsPort]) -> None:
+        self.sockets, self._ports = sockets, ports
+
+    def close(self) -> None:
+        """Takes no more."""
+        for port in self._ports:
+            port.close()
+
+
 class PatientSite(web.BaseSite):
     """Listens, and bears no more connections than are good for the service; see the constants."""
 
-    def __init__(self, runner: web.BaseRunner, host: str, port: int, head_s: float = HEAD_S) -> None:
+    def __init__(
+        self,
+        runner: web.BaseRunner,
+        host: str,
+        port: int,
+        head_s: float = HEAD_S,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """`tls`: the context for each connection as it comes; None: no TLS."""
         super().__init__(runner)
         self._host, self._port, self._head_s = host, port, head_s
+        self._tls = tls
+        self._handshakes: set[Connected] = set()
         #: Those that have said nothing whole yet, the oldest first.
         self._silent: dict[_Connection, None] = {}
         self.connections = 0
@@ -88,7 +128,8 @@ class PatientSite(web.BaseSite):
     @property
     def name(self) -> str:
         """As aiohttp tells it."""
-        return f"http://{self._host}:{self._port}"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self._host}:{self._port}"
 
     async def start(self) -> None:
         """Listens. Raises OSError."""
@@ -96,9 +137,33 @@ class PatientSite(web.BaseSite):
         server = self._runner.server
         if server is None:
             raise RuntimeError("the runner is not set up")
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Connection(self, server()), self._host, self._port
-        )
+        make = server
+        if self._tls is None:
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: _Connection(self, make()), self._host, self._port
+            )
+            return
+        sockets = listening_sockets(self._host, self._port)
+        ports = [TlsPort(self, one, self._tls, lambda _: _Connection(self, make())) for one in sockets]
+        self._server = _TlsListening(sockets, ports)  # type: ignore[assignment]  # what aiohttp uses of one
+
+    # As a door of handshakes.
+
+    @property
+    def hello_s(self) -> float:
+        """What one has to end in."""
+        return self._head_s
+
+    def takes(self, connection: Connected) -> bool:
+        """Whether there is room for one more."""
+        if len(self._handshakes) >= CONNECTIONS_MAX:
+            return False
+        self._handshakes.add(connection)
+        return True
+
+    def lost(self, connection: Connected, why: End | None) -> None:
+        """One is over, well or not."""
+        self._handshakes.discard(connection)
 
     def opened(self, connection: _Connection) -> None:
         """One more."""

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from services.shared.security.own import own_tls
 from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
 
@@ -112,6 +113,12 @@ class Metrics:
         """Memory of this process, and the room on the disk of its state."""
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
+        if (tls := own_tls()) is not None:
+            self.gauge(
+                "certificate_expires_in_seconds",
+                "How long this process's certificate is good yet: an alarm below a day.",
+                lambda: tls.expires_in_s,
+            )
 
     def text(self) -> bytes:
         """All figures now."""

@@ -1,5 +1,7 @@
 """A service's HTTP port, for those who operate it: health for load balancers and probes, figures for Prometheus.
 
+By TLS where the process has a certificate: checks are answered to whoever asks, since probes have none; pages need one.
+
 Every service has /livez and /readyz (200 while it is so, else 503 with the reason) and /metrics; it may add checks of
 its own, such as /primary, and whole pages.
 """
@@ -12,7 +14,15 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from services.shared.serving.http_guard import KEEPALIVE_S, PatientSite, host_check, http_logger, own_names
+from services.shared.security.own import check_clear, own_tls
+from services.shared.serving.http_guard import (
+    KEEPALIVE_S,
+    PatientSite,
+    certificate_check,
+    host_check,
+    http_logger,
+    own_names,
+)
 from services.shared.serving.metrics import CONTENT_TYPE, Metrics
 
 #: What a connection under way has to end in, in seconds.
@@ -56,7 +66,9 @@ class OpsPort:
         self._setting = setting
         self._metrics = metrics
         checks = {"/livez": live, **checks}
-        application = web.Application(middlewares=[host_check(own_names(names), checks)])
+        self._tls = own_tls()
+        guards = [host_check(own_names(names), checks)] + ([certificate_check(checks)] if self._tls else [])
+        application = web.Application(middlewares=guards)
         for path, check in checks.items():
             application.router.add_get(path, _page_of(check))
         application.router.add_get("/metrics", self._figures)
@@ -74,9 +86,12 @@ class OpsPort:
 
     async def start(self, host: str, port: int) -> int:
         """Listens; returns the port (0 took a free one). Raises OSError where it can't, naming the setting."""
+        if self._tls is None:
+            check_clear(host)
         await self._runner.setup()
+        context = None if self._tls is None else self._tls.http_context
         try:
-            await PatientSite(self._runner, host.strip("[]"), port).start()
+            await PatientSite(self._runner, host.strip("[]"), port, tls=context).start()
         except OSError as error:
             reason = "is it in use?" if error.errno == errno.EADDRINUSE else error.strerror
             why = f"can't listen on {host}:{port} (HTTP): {reason}; set {self._setting}"

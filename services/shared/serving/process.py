@@ -18,8 +18,10 @@ from typing import Any, Protocol
 import click
 import uvloop
 
-from services.shared.config.load import SettingsError, parse_overrides, unknown_variables
+from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.domain.sentences import plain, system_words
+from services.shared.security.own import begin, own_tls
+from services.shared.security.settings import TlsError, TlsSettings
 from services.shared.serving.background import Background
 
 logger = logging.getLogger(__name__)
@@ -74,6 +76,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ask)
+        tls = own_tls()
+        following = None if tls is None else asyncio.create_task(tls.run())
         service = await start()
         starting = False
         background = service.background
@@ -83,6 +87,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             end.cancel()
         logger.info("ends")
         await service.stop()
+        if following is not None:
+            following.cancel()
         if background.error is not None:
             raise StartupError(background.reason, fault_exit_code) from background.error
 
@@ -115,8 +121,10 @@ def service_command(
             logger.warning("%s", line)
         try:
             given = {f"{name}.{field}": value for field, value in fields.items() if value is not None}
-            start(config, given | parse_overrides(assignments))
-        except (SettingsError, StartupError, OSError) as error:
+            overrides = given | parse_overrides(assignments)
+            begin(load_settings(TlsSettings, "tls", config, overrides))
+            start(config, overrides)
+        except (SettingsError, StartupError, TlsError, OSError) as error:
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
 

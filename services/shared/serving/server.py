@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import grpc
 import grpc.aio
@@ -14,6 +14,8 @@ from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
+from services.shared.domain.addresses import host_and_port
+from services.shared.security.own import check_clear, own_tls
 from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
@@ -21,6 +23,9 @@ from services.shared.serving.errors import FastTreeError, ResourceExhaustedError
 from services.shared.serving.settings import ServingSettings
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
+
+if TYPE_CHECKING:
+    from services.shared.security.following import Tls
 
 try:
     from services.shared.serving.http2.limits import Limits
@@ -99,13 +104,16 @@ class GrpcServer:
         """Listens; returns the port.
 
         Raises:
-            OSError: The address is taken or can't be listened on; names it.
+            OSError: The address is taken or can't be listened on; names it. Or there is no TLS, and strangers reach it.
         """
         # LIVE serves from the start, the others not until told.
         for name in (LIVE, READY, PRIMARY):
             await self.set_health(name, name == LIVE)
+        tls = own_tls()
+        if tls is None:
+            check_clear(host_and_port(self._address)[0])
         try:
-            self.port = await self._carrier.start(self._address)
+            self.port = await self._carrier.start(self._address, tls)
         except (OSError, RuntimeError) as error:
             raise OSError(f"can't listen on {self._address}: is it in use? set {self._setting}") from error
         return self.port
@@ -139,7 +147,7 @@ class _Carrier(Protocol):
     def answer_at_once(self, path: str, answer: AtOnce) -> None:
         """Asks that before a unary call's handler, where that saves anything."""
 
-    async def start(self, address: str) -> int:
+    async def start(self, address: str, tls: Tls | None) -> int:
         """Listens; returns the port. Raises OSError or RuntimeError."""
 
     async def stop(self, grace_s: float) -> None:
@@ -163,8 +171,11 @@ class _Grpcio:
     def answer_at_once(self, path: str, answer: AtOnce) -> None:
         """Nothing: grpcio takes a thread and a task for each call before anybody could be asked."""
 
-    async def start(self, address: str) -> int:
-        port = self.server.add_insecure_port(address)
+    async def start(self, address: str, tls: Tls | None) -> int:
+        if tls is None:
+            port = self.server.add_insecure_port(address)
+        else:
+            port = self.server.add_secure_port(address, tls.server_credentials())
         await self.server.start()
         return int(port)
 
@@ -191,8 +202,10 @@ class _Nghttp2:
             age_s_max,
         )
         self.answer_at_once = self.server.answer_at_once
-        self.start = self.server.start
         self.stop = self.server.stop
+
+    async def start(self, address: str, tls: Tls | None) -> int:
+        return await self.server.start(address, None if tls is None else tls.server_context)
 
 
 def _too_many_calls(settings: ServingSettings, setting: str) -> Any:

@@ -41,6 +41,7 @@ class Authority:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(self.root))
         context.load_cert_chain(certificate.chain, certificate.key)
         context.verify_mode = clients
+        context.set_alpn_protocols(["h2"])
         return context
 
     def client_context(self, *protocols: str) -> ssl.SSLContext:

@@ -56,15 +56,20 @@ class Served:
         refusal = ("too many", ())
         self.server = Http2Server(Limits(**limits), 100, 3, refusal, self.counts)  # type: ignore[arg-type]
         report_pb2_grpc.add_ReportServiceServicer_to_server(Reports(), cast(grpc.aio.Server, self.server))
-        self._context = context
+        #: For the next connection; None: no TLS.
+        self.context = context
 
     async def __aenter__(self) -> Served:
-        self.port = await self.server.start("127.0.0.1:0", self._context)
+        self.port = await self.server.start("127.0.0.1:0", self._now if self.context else None)
         self.address = f"localhost:{self.port}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.server.stop(0)
+
+    def _now(self) -> ssl.SSLContext:
+        assert self.context is not None
+        return self.context
 
     async def raw(self, context: ssl.SSLContext | None = None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host = None if context is None else "localhost"

@@ -14,6 +14,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
+from services.shared.security.own import begin
+from services.shared.security.settings import CLEARTEXT, TlsSettings
 from services.shared.serving.channels import open_channel
 from services.shared.serving.connections import End
 from services.shared.serving.errors import NotFoundError
@@ -279,7 +281,9 @@ async def test_a_stop_ends_calls_that_do_not(server: GrpcServer, reports: Report
 async def test_it_listens_on_both_families_of_every_address(reports: Reports) -> None:
     add = report_pb2_grpc.add_ReportServiceServicer_to_server
     server = GrpcServer("[::]:0", [(add, reports)], [])
+    begin(TlsSettings(mode=CLEARTEXT))
     port = await server.start()
+    begin(TlsSettings())
     for address in (f"127.0.0.1:{port}", f"[::1]:{port}"):
         async with open_channel(address) as channel:
             assert (await stub_of(channel).GetMember(member("a"))).member.member_id == "a"

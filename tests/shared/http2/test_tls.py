@@ -206,7 +206,7 @@ async def test_a_new_certificate_is_for_later_connections(
             stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
             stream = aiter(stub.StreamDownline(report_pb2.StreamDownlineRequest(member_id="20000")))
             assert (await anext(stream)).as_of.position == 0
-            served.server.use_tls(later.server_context(later.signed("a later one")))
+            served.context = later.server_context(later.signed("a later one"))
             assert await asked(served.address, later)
             with pytest.raises(grpc.aio.AioRpcError):
                 await asked(served.address, authority)

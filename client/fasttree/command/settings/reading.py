@@ -22,6 +22,7 @@ from services.shared.config.load import (
     sound_settings,
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
+from services.shared.security.settings import TlsSettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings, check_lease
 
@@ -32,6 +33,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
+    "tls": TlsSettings,
 }
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import grpc
 
 from services.shared.domain.addresses import host_and_port
 from services.shared.domain.sentences import system_words
+from services.shared.security.own import own_tls
 from services.shared.serving.http2.limits import Limits
 from services.shared.serving.http2.messages import CallError
 from services.shared.serving.http2.outgoing import OutgoingCall
@@ -46,8 +47,13 @@ class ClientStream(asyncio.Protocol):
             CallError: There is no connection to host:port (UNAVAILABLE).
         """
         stream = cls(address, path, limits)
+        host, port = host_and_port(address)
+        tls = own_tls()
+        secure: dict[str, Any] = {}
+        if tls is not None:
+            secure = {"ssl": tls.identity.client_context, "server_hostname": tls.server_name(host)}
         try:
-            await stream._loop.create_connection(lambda: stream, *host_and_port(address))
+            await stream._loop.create_connection(lambda: stream, host, port, **secure)
         except OSError as error:
             raise CallError(grpc.StatusCode.UNAVAILABLE, f"can't connect to {address}: {system_words(error)}") from None
         return stream

@@ -15,10 +15,10 @@ from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Gone, HalfClosed, Message
-from services.shared.serving.http2.tls import auth_context, speaks_http2
+from services.shared.serving.http2.tls import Connected, auth_context, speaks_http2
 
 if TYPE_CHECKING:
-    from services.shared.serving.http2.server import Connected, Http2Server
+    from services.shared.serving.http2.server import Http2Server
 
 logger = logging.getLogger(__name__)
 

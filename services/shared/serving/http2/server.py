@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from services.shared.domain.addresses import host_and_port
 from services.shared.serving.connections import Connections, End
@@ -16,23 +15,10 @@ from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import Metadata
 from services.shared.serving.http2.protocol import ServerProtocol
-from services.shared.serving.http2.tls import TlsPort, prepared
+from services.shared.serving.http2.tls import Connected, TlsPort
+from services.shared.serving.sockets import BACKLOG, listening_sockets
 
 _TICK_S = 1.0
-_BACKLOG = 1_024
-
-
-class Connected(Protocol):
-    """A connection, as its server needs it."""
-
-    def tick(self, now_s: float) -> None:
-        """Looks what is overdue."""
-
-    def drain(self) -> None:
-        """Asks the client to go, or ends at once where it has nothing to finish."""
-
-    def end(self) -> None:
-        """Breaks off what is under way."""
 
 
 class Http2Server:
@@ -73,7 +59,6 @@ class Http2Server:
         self._counts = connections
         self._wrap = wrap
         self._connections: set[Connected] = set()
-        self._tls: ssl.SSLContext | None = None
         self._listening: list[asyncio.Server | TlsPort] = []
         self._ticker: asyncio.Task[None] | None = None
         #: Set once no call is under way, when that is waited for.
@@ -94,32 +79,26 @@ class Http2Server:
         """Asks that before the handler of a unary call. It raises nothing."""
         self.at_once[path.encode()] = answer
 
-    async def start(self, address: str, tls: ssl.SSLContext | None = None) -> int:
-        """Listens on host:port, by TLS where there is a context for it; returns the port.
+    async def start(self, address: str, tls: Callable[[], ssl.SSLContext] | None = None) -> int:
+        """Listens on host:port; returns the port.
+
+        Args:
+            tls: The context for each connection as it comes; those that stand go on with what they have. None: no TLS.
 
         Raises:
             OSError: The address is taken, or is none of this machine.
         """
         loop = asyncio.get_running_loop()
-        if tls is not None:
-            self.use_tls(tls)
-
-        sockets = _listening(*host_and_port(address))
+        sockets = listening_sockets(*host_and_port(address))
         port = int(sockets[0].getsockname()[1])
         for one in sockets:
             if tls is None:
                 protocol = functools.partial(ServerProtocol, self, loop)
-                self._listening.append(await loop.create_server(protocol, sock=one, backlog=_BACKLOG))
+                self._listening.append(await loop.create_server(protocol, sock=one, backlog=BACKLOG))
             else:
-                self._listening.append(
-                    TlsPort(self, one, lambda: self._tls or tls, lambda place: ServerProtocol(self, loop, place))
-                )
+                self._listening.append(TlsPort(self, one, tls, lambda place: ServerProtocol(self, loop, place)))
         self._ticker = asyncio.create_task(self._tick())
         return port
-
-    def use_tls(self, context: ssl.SSLContext) -> None:
-        """For connections from now on, such as with a new certificate; those that stand go on with what they have."""
-        self._tls = prepared(context)
 
     async def stop(self, grace_s: float) -> None:
         """No further calls; ends those that outlive the grace."""
@@ -148,6 +127,11 @@ class Http2Server:
                 connection.tick(loop.time())
 
     # As its connections use it.
+
+    @property
+    def hello_s(self) -> float:
+        """What a handshake has to end in."""
+        return self.limits.hello_s
 
     def takes(self, connection: Connected, instead_of: Connected | None = None) -> bool:
         """Whether there is room for one more, or the place of another to have."""
@@ -178,25 +162,3 @@ class Http2Server:
     def too_many(self) -> tuple[str, Metadata]:
         """What is said to a call for which there is no room."""
         return self._refusal
-
-
-def _listening(host: str, port: int) -> list[socket.socket]:
-    """A socket for each address of the host, all on one port; "::" takes IPv4 as well."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    sockets: list[socket.socket] = []
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
-            one = socket.socket(family, kind, protocol)
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(address[0] != "::"))
-            one.bind((address[0], port, *address[2:]))
-            port = one.getsockname()[1]
-            one.listen(_BACKLOG)
-            one.setblocking(False)
-    except OSError:
-        for one in sockets:
-            one.close()
-        raise
-    return sockets

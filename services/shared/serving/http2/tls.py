@@ -11,13 +11,9 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from services.shared.serving.connections import End
-
-if TYPE_CHECKING:
-    from services.shared.serving.http2.protocol import ServerProtocol
-    from services.shared.serving.http2.server import Http2Server
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +25,31 @@ _SHUTDOWN_S = 5.0
 _AGAIN_S = 1.0
 
 
-def prepared(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The context, for a server of HTTP/2."""
-    context.set_alpn_protocols([_ALPN])
-    return context
+class Connected(Protocol):
+    """A connection, as its server needs it."""
+
+    def tick(self, now_s: float) -> None:
+        """Looks what is overdue."""
+
+    def drain(self) -> None:
+        """Asks the client to go, or ends at once where it has nothing to finish."""
+
+    def end(self) -> None:
+        """Breaks off what is under way."""
+
+
+class Door(Protocol):
+    """A server, as its handshakes need it."""
+
+    @property
+    def hello_s(self) -> float:
+        """What a handshake has to end in."""
+
+    def takes(self, connection: Connected) -> bool:
+        """Whether there is room for one more."""
+
+    def lost(self, connection: Connected, why: End | None) -> None:
+        """One has ended, if it had a place."""
 
 
 class TlsPort:
@@ -45,10 +62,10 @@ class TlsPort:
 
     def __init__(
         self,
-        server: Http2Server,
+        server: Door,
         listening: socket.socket,
         context: Callable[[], ssl.SSLContext],
-        serve: Callable[[Handshake], ServerProtocol],
+        serve: Callable[[Handshake], asyncio.Protocol],
     ) -> None:
         self._server = server
         self._listening = listening
@@ -82,22 +99,22 @@ class TlsPort:
 class Handshake:
     """Has a connection's place until TLS stands, and its peer has said that it speaks HTTP/2."""
 
-    def __init__(self, server: Http2Server, connection: socket.socket) -> None:
+    def __init__(self, server: Door, connection: socket.socket) -> None:
         self._server = server
         self._connection = connection
 
-    def begin(self, context: ssl.SSLContext, serve: Callable[[Handshake], ServerProtocol]) -> None:
+    def begin(self, context: ssl.SSLContext, serve: Callable[[Handshake], asyncio.Protocol]) -> None:
         """Goes on by itself."""
         self._task = asyncio.get_running_loop().create_task(self._shake_hands(context, serve))
 
-    async def _shake_hands(self, context: ssl.SSLContext, serve: Callable[[Handshake], ServerProtocol]) -> None:
+    async def _shake_hands(self, context: ssl.SSLContext, serve: Callable[[Handshake], asyncio.Protocol]) -> None:
         why = End.TLS
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: serve(self),
                 self._connection,
                 ssl=context,
-                ssl_handshake_timeout=self._server.limits.hello_s,
+                ssl_handshake_timeout=self._server.hello_s,
                 ssl_shutdown_timeout=_SHUTDOWN_S,
             )
         except OSError as error:  # no TLS, no certificate that is good, not in time, or gone

@@ -1,0 +1,135 @@
+"""An identity that follows its files: what is renewed is used from the next connection on; what is bad is told, once,
+and the one before serves on."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+
+from services.shared.security.identity import HTTP1, HTTP2, Identity, TlsFiles
+from services.shared.security.settings import TlsError, TlsSettings
+
+logger = logging.getLogger(__name__)
+
+_Stamps = tuple[tuple[int, int, int], ...]
+
+
+def _utc_now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+class Tls:
+    """This process's identity, whatever it is at the time. Any thread may ask.
+
+    Raises:
+        TlsError: The files can't be used.
+    """
+
+    def __init__(self, settings: TlsSettings, now: Callable[[], datetime.datetime] = _utc_now) -> None:
+        self._settings = settings
+        self._now = now
+        self._files = TlsFiles(settings.certificate_path, settings.key_path, settings.ca_path)
+        self._stamps = self._look()
+        #: What was bad at the last look. A pair is two files: between their renewals they don't match.
+        self._bad: _Stamps | None = None
+        self.identity = Identity(self._files, settings.minimum_version, now())
+        logger.info("TLS: this is %s, by a certificate that is good until %s", self._names(), self._until())
+
+    def server_context(self) -> Any:
+        """For a connection that comes now to a server of HTTP/2."""
+        return self.identity.server_context(HTTP2)
+
+    def http_context(self) -> Any:
+        """The same of HTTP/1, where a certificate may be lacking."""
+        return self.identity.server_context(HTTP1)
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """For grpcio's server, which asks at each connection whether there is another pair."""
+        used = self.identity
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal used
+            now = self.identity
+            if now is used:
+                return None
+            used = now
+            return _configuration(now)
+
+        # None says that nothing has changed, which types-grpcio does not know.
+        fetcher: Any = fetch
+        return grpc.dynamic_ssl_server_credentials(_configuration(used), fetcher, require_client_authentication=True)
+
+    def channel_credentials(self) -> grpc.ChannelCredentials:
+        """For a channel that is opened now."""
+        contents = self.identity.contents
+        return grpc.ssl_channel_credentials(contents.ca, contents.key, contents.certificate)
+
+    def server_name(self, host: str) -> str:
+        """What the certificate of a server that is dialled by that host must say."""
+        return self._settings.server_name or host
+
+    @property
+    def channel_options(self) -> list[tuple[str, str]]:
+        """What a channel needs for that."""
+        name = self._settings.server_name
+        return [("grpc.ssl_target_name_override", name)] if name else []
+
+    @property
+    def expires_in_s(self) -> float:
+        """Until the certificate is good no more; less than 0 from then on."""
+        return (self.identity.expires - self._now()).total_seconds()
+
+    async def run(self) -> None:
+        """Follows the files."""
+        while True:
+            await asyncio.sleep(self._settings.reload_s)
+            await asyncio.to_thread(self.look)
+
+    def look(self) -> bool:
+        """Whether another identity is in force since. Blocks: it reads the disk."""
+        stamps = self._look()
+        if stamps == self._stamps:
+            return False
+        try:
+            found = Identity(self._files, self._settings.minimum_version, self._now())
+        except TlsError as error:
+            if stamps == self._bad:  # it stays so
+                self._stamps = stamps
+                logger.error("TLS: %s; goes on with the certificate that is good until %s", error, self._until())
+            self._bad = stamps
+            return False
+        self._stamps = stamps
+        if found.contents == self.identity.contents:
+            return False
+        self.identity = found
+        logger.info("TLS: another certificate for %s, good until %s", self._names(), self._until())
+        return True
+
+    def _names(self) -> str:
+        return " ".join(self.identity.uris) or "a name without spiffe://"
+
+    def _until(self) -> str:
+        return f"{self.identity.expires:%Y-%m-%d %H:%M:%S} UTC"
+
+    def _look(self) -> _Stamps:
+        return tuple(_stamp(path) for path in self._files)
+
+
+def _stamp(path: os.PathLike[str]) -> tuple[int, int, int]:
+    """Another one for another file, whether it is renamed there, written over, or behind another link."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0, 0)
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    contents = identity.contents
+    return grpc.ssl_server_certificate_configuration([(contents.key, contents.certificate)], contents.ca)
