@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fasttree.client import Endpoints
+from services.shared.rules import RULE_VERSION
 from tests.command.fasttree_command import FastTree
 from tests.pusher.running_pusher import running_pusher
 
@@ -36,7 +37,11 @@ async def test_columns_are_declared_and_listed(fasttree: FastTree) -> None:
 
 async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
     shown = (await fasttree("rules", "show", "--json")).json
-    assert (shown["rule_version"], shown["removal_volume"], shown["import_members_min"]) == (1, "roll-up", 1_000)
+    assert (shown["rule_version"], shown["removal_volume"], shown["import_members_min"]) == (
+        RULE_VERSION,
+        "roll-up",
+        1_000,
+    )
     changed = await fasttree("rules", "set", "--removal-volume", "leaves", "--import-removed-percent-max", "12.5")
     assert changed.code == 0, changed.err
     assert changed.out.startswith("position 3; removal-volume leaves; import-members-min 1000; ")
@@ -51,6 +56,27 @@ async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:
     assert (again.code, "REMOVAL_VOLUME_LEAVES already" in again.err) == (1, True)
     assert (await fasttree("rules", "set")).code == 2
     assert (await fasttree("rules", "set", "--import-moved-percent-max", "101")).code == 2
+
+
+async def test_customers_are_set_and_shown(fasttree: FastTree) -> None:
+    shown = (await fasttree("rules", "show", "--json")).json
+    assert (shown["customer_statuses"], shown["customers_rank_zero"]) == ([], False)
+    changed = await fasttree("rules", "set", "--customer-statuses", "X,PC", "--json")
+    assert (changed.code, changed.json["customer_statuses"]) == (0, ["X", "PC"]), changed.err
+    more = await fasttree("rules", "set", "--customers-rank-zero", "yes")
+    assert "customer-statuses X,PC; customers-rank-zero yes" in more.out
+    assert re.search(
+        r"^customer statuses +X,PC +rules set --customer-statuses *$", (await fasttree("rules", "show")).out, re.M
+    )
+    again = await fasttree("rules", "set", "--customers-rank-zero", "yes")
+    assert (again.code, "the rule about customers is this already" in again.err) == (1, True)
+    none = await fasttree("rules", "set", "--customer-statuses", "")
+    assert "customer-statuses none; customers-rank-zero yes" in none.out
+    for wrong, why in (("A,A", "one stands there twice"), ("S" * 17, "longer than 16 characters"), ("é", "ASCII")):
+        refused = await fasttree("rules", "set", "--customer-statuses", wrong)
+        assert (refused.code, why in refused.err, refused.err.count("\n")) == (1, True, 1), refused.err
+    many = await fasttree("rules", "set", "--customer-statuses", ",".join(map(str, range(65))))
+    assert "there are 65: 64 at most" in many.err
 
 
 async def test_a_month_is_opened_and_closed(fasttree: FastTree) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ from services.datatrax.cbldatatrax.configuration import Configuration, configura
 from services.datatrax.cbldatatrax.conversion import converted
 from services.datatrax.cbldatatrax.explanation import explain
 from services.datatrax.cbldatatrax.keys import KEYS
+from services.pusher.rules.founding import rules_of_settings
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError
+from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import Host
 from tests.datatrax.least_file import LEAST, file_of
 
@@ -244,6 +247,7 @@ def test_the_samples_cluster_is_written_in_our_words(tmp_path: Path) -> None:
         "name": "dot-pre-test",
         "hosts_file": str(tmp_path / "hosts.50201"),
         "coordinator": "dtx01.example.com:50400",
+        "customers_are_rank_zero": True,
     }
     assert settings["pusher"]["upload_folder"] == "/fasttree/upload"
     assert settings["treenode"]["state_folder"] == "/fasttree/dot/pre/treenode"
@@ -254,6 +258,16 @@ def test_the_samples_cluster_is_written_in_our_words(tmp_path: Path) -> None:
     assert endpoints.vip == "gvp01.dot.client.infotraxsys.com:50100"
     assert [node.name for node in endpoints.nodes] == ["ftsp01", "ftsp02"]
     assert json.loads(files["endpoints.json"])["pusher"] == "dtx01.example.com:50300"
+
+
+def test_customers_of_the_file_are_the_first_rules_of_a_new_log(tmp_path: Path) -> None:
+    text = SAMPLE.read_text().replace("#FastTree-Customer-Status-List", "FastTree-Customer-Status-List")
+    files = converted(configuration_of(text), "test", list(HOSTS.values()), "dtx01", tmp_path)
+    (tmp_path / "cluster.toml").write_bytes(files["cluster.toml"])
+    settings = tomllib.loads(files["cluster.toml"].decode())["cluster"]
+    assert settings["customer_statuses"] == ["X", "Y", "Z"]
+    rules = rules_of_settings(ClusterSettings.of(**settings), datetime(2026, 11, 1, tzinfo=UTC))
+    assert (rules.customer_statuses, rules.customers_are_rank_zero) == (("X", "Y", "Z"), True)
 
 
 def test_nodes_of_one_machine_keep_their_own_ports(tmp_path: Path) -> None:

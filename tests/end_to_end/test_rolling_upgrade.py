@@ -11,6 +11,7 @@ import pytest
 from bench.cluster.cluster import RunningCluster, running_cluster, wait_for
 from fasttree.client import Client, Endpoints
 from fasttree.v1 import types_pb2
+from services.shared.rules import RULE_VERSION
 from tests.command.fasttree_command import FastTree
 from tests.end_to_end.library_tree import LibraryTree
 from tests.end_to_end.test_engine_failures import page
@@ -93,14 +94,14 @@ async def test_a_rolling_upgrade_never_has_two_trees(
             await builds.upgrade(cluster, "pusher")
             assert await sells_and_leaves(client, cluster, "new-2", sponsor) == 12_300
             known = await cluster.pusher()
-            assert (known.rules.version, known.known_rule_version) == (1, 2)
+            assert (known.rules.version, known.known_rule_version) == (RULE_VERSION, RULE_VERSION + 1)
             assert list(known.rule_version_waits_for) == ["n1"]
-            assert "version 1: 2 waits for n1" in (await fasttree("status")).out
+            assert f"version {RULE_VERSION}: {RULE_VERSION + 1} waits for n1" in (await fasttree("status")).out
 
             await builds.upgrade(cluster, "n1")
 
             async def raised() -> bool:
-                return (await cluster.pusher()).rules.version == 2
+                return (await cluster.pusher()).rules.version == RULE_VERSION + 1
 
             await wait_for(raised, 60, "the version to be raised")
             assert "waits for" not in (await fasttree("status")).out
@@ -128,7 +129,8 @@ async def stopped_before(cluster: RunningCluster, fasttree: FastTree, record: in
     await wait_for(halted, 120, "n2 to stop before the record")
     status = (await cluster.node_status("n2")).status
     assert (status.position, status.fault_position) == (record - 1, 0)
-    why = f"halted before update {record}: from here on updates have the meaning of version 2, and this build knows 1"
+    later = f"updates have the meaning of version {RULE_VERSION + 1}, and this build knows {RULE_VERSION}"
+    why = f"halted before update {record}: from here on {later}"
     assert why in status.halt_reason
     shown = (await fasttree("status")).out
     assert f"n2: {why}: upgrade it" in shown

@@ -53,7 +53,10 @@ class Operator:
 
     def _set(self) -> None:
         random = self._cluster.world.random
-        if random.random() < 0.5:
+        if random.random() < 0.2:
+            customers = types_pb2.CustomerRuleSet(statuses=random.choice(([], ["X"])), rank_zero=random.random() < 0.5)
+            self._push(types_pb2.Update(customer_rule_set=customers))
+        elif random.random() < 0.5:
             removal = types_pb2.RemovalRuleSet(volume=random.choice(_VOLUMES))
             self._push(types_pb2.Update(removal_rule_set=removal))
         else:

@@ -454,6 +454,7 @@ class Update(_message.Message):
     IMPORT_THRESHOLDS_SET_FIELD_NUMBER: _builtins.int
     REMOVAL_RULE_SET_FIELD_NUMBER: _builtins.int
     RULE_VERSION_RAISED_FIELD_NUMBER: _builtins.int
+    CUSTOMER_RULE_SET_FIELD_NUMBER: _builtins.int
     RULES_FOUNDED_FIELD_NUMBER: _builtins.int
     update_id: _builtins.str
     """The source's own name for this change (an order number, say), 1 to 64 printable ASCII characters. The same id with
@@ -520,6 +521,10 @@ class Update(_message.Message):
         """Updates have the meaning of a later version from here on. The pusher's own."""
 
     @_builtins.property
+    def customer_rule_set(self) -> Global___CustomerRuleSet:
+        """Who counts as a customer, and what rank customers have."""
+
+    @_builtins.property
     def rules_founded(self) -> Global___RulesFounded:
         """The rules that a log begins with. The pusher's own."""
 
@@ -542,13 +547,14 @@ class Update(_message.Message):
         import_thresholds_set: Global___ImportThresholdsSet | None = ...,
         removal_rule_set: Global___RemovalRuleSet | None = ...,
         rule_version_raised: Global___RuleVersionRaised | None = ...,
+        customer_rule_set: Global___CustomerRuleSet | None = ...,
         rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rule_version_raised", "rules_founded"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rule_version_raised", "customer_rule_set", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -569,12 +575,16 @@ class Rules(_message.Message):
     COLUMNS_FIELD_NUMBER: _builtins.int
     IMPORT_THRESHOLDS_FIELD_NUMBER: _builtins.int
     REMOVAL_VOLUME_FIELD_NUMBER: _builtins.int
+    CUSTOMER_STATUSES_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_ARE_RANK_ZERO_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version of the meaning of updates, from 1; 0: from before rules were in the log."""
     current_period: _builtins.str
     """The one of them that an update without a period falls into."""
     removal_volume: Global___RemovalVolume.ValueType
     """What becomes of the volume of a removed member; unset: it rolls up, and leaves where version is 0."""
+    customers_are_rank_zero: _builtins.bool
+    """Customers have rank 0 in every report, whatever is recorded of them."""
     @_builtins.property
     def volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Volume types, the default first."""
@@ -599,6 +609,10 @@ class Rules(_message.Message):
     def import_thresholds(self) -> Global___ImportThresholdsSet:
         """How much an import may change; unset: 5 percent of 1,000 members or more, but any of their volumes."""
 
+    @_builtins.property
+    def customer_statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Status codes whose members are customers in every report, whatever kind is recorded of them."""
+
     def __init__(
         self,
         *,
@@ -611,10 +625,12 @@ class Rules(_message.Message):
         columns: _abc.Iterable[Global___ColumnDeclared] | None = ...,
         import_thresholds: Global___ImportThresholdsSet | None = ...,
         removal_volume: Global___RemovalVolume.ValueType = ...,
+        customer_statuses: _abc.Iterable[_builtins.str] | None = ...,
+        customers_are_rank_zero: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["import_thresholds", b"import_thresholds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "current_period", b"current_period", "import_thresholds", b"import_thresholds", "late_periods", b"late_periods", "open_periods", b"open_periods", "removal_volume", b"removal_volume", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "current_period", b"current_period", "customer_statuses", b"customer_statuses", "customers_are_rank_zero", b"customers_are_rank_zero", "import_thresholds", b"import_thresholds", "late_periods", b"late_periods", "open_periods", b"open_periods", "removal_volume", b"removal_volume", "sealed_periods", b"sealed_periods", "version", b"version", "volume_types", b"volume_types"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -849,6 +865,38 @@ class RemovalRuleSet(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemovalRuleSet: _TypeAlias = RemovalRuleSet  # noqa: Y015
+
+@_typing.final
+class CustomerRuleSet(_message.Message):
+    """Who counts as a customer in reports, and what rank customers have there, from here on: of every member, whenever it came.
+    What is recorded of members stays as it is, and shows again where the rule is taken back. Needs version 2 of the rules.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUSES_FIELD_NUMBER: _builtins.int
+    RANK_ZERO_FIELD_NUMBER: _builtins.int
+    rank_zero: _builtins.bool
+    """Customers have rank 0, whatever is recorded of them. A rule that holds already refuses the update."""
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All status codes whose members are customers, whatever kind is recorded of them: at most 64, none twice. Empty: who is
+        recorded as one.
+        """
+
+    def __init__(
+        self,
+        *,
+        statuses: _abc.Iterable[_builtins.str] | None = ...,
+        rank_zero: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rank_zero", b"rank_zero", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerRuleSet: _TypeAlias = CustomerRuleSet  # noqa: Y015
 
 @_typing.final
 class RuleVersionRaised(_message.Message):

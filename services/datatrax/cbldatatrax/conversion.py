@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from services.datatrax.cbldatatrax.configuration import Configuration, Environment
 from services.shared.config.load import SettingsError
@@ -20,6 +20,7 @@ from services.shared.security.settings import CLEARTEXT
 _COORDINATOR_PORT: Final = 50400
 _PUSHER_PORT: Final = 50300
 _EVERY_ADDRESS: Final = "0.0.0.0"
+_Setting: TypeAlias = str | int | bool | list[str]
 
 
 def converted(
@@ -41,11 +42,12 @@ def converted(
     kept = chosen.text("dir").rstrip("/")
     coordinator = address_of(datatrax_host, _COORDINATOR_PORT)
     pusher = address_of(datatrax_host, _PUSHER_PORT)
-    sections: dict[str, dict[str, str | int]] = {
+    sections: dict[str, dict[str, _Setting]] = {
         "cluster": {
             "name": cluster_name(chosen),
             "hosts_file": str(folder / hosts_name),
             "coordinator": coordinator,
+            **_about_customers(configuration),
         },
         "coordinator": {
             "listen_host": _EVERY_ADDRESS,
@@ -97,6 +99,17 @@ def cluster_name(environment: Environment) -> str:
     return f"{environment.text('MDIR')}-{environment.name}"
 
 
+def _about_customers(configuration: Configuration) -> dict[str, _Setting]:
+    """What is not as it is by default. A status code of 2016 is one character."""
+    statuses, rank_zero = configuration.common["Customer-Status-List"], configuration.common["Customers-are-Rank-Zero"]
+    found: dict[str, _Setting] = {}
+    if statuses.text:
+        found["customer_statuses"] = list(statuses.text)
+    if rank_zero.text.upper() == "Y":
+        found["customers_are_rank_zero"] = True
+    return found
+
+
 def _ports(hosts: Sequence[Host]) -> dict[str, int]:
     """Of nodes that all have the same; else each machine's own settings say them."""
     if len({host[1:] for host in hosts}) > 1:
@@ -111,7 +124,7 @@ def _node_name(host: Host, hosts: Sequence[Host]) -> str:
     return short if alone else f"{host.host}-{host.report_port}"
 
 
-def _toml(environment: str, sections: dict[str, dict[str, str | int]]) -> str:
+def _toml(environment: str, sections: dict[str, dict[str, _Setting]]) -> str:
     blocks = [
         f"# Made from CBLDATATRAX for {environment}, by `fasttree datatrax config convert`.\n"
         "# Every other setting has its default."

@@ -78,6 +78,7 @@ NEVER: Final = "never: it has none"
 NEXT_START: Final = "at the next start"
 _NEXT_RUN: Final = "at the next run of a job"
 _CLUSTERS_START: Final = f"{NEXT_START} of the whole cluster"
+_RULE: Final = "in a new log; later by `fasttree rules set`"
 _VIPS_START: Final = f"{NEXT_START} of the VIP and of this service"
 
 
@@ -203,9 +204,9 @@ KEYS: Final = (
         "Customer-Status-List",
         _STATUSES,
         "",
-        _NOT_YET,
+        "members with one of these codes, a character each, are customers in reports: a rule of the log",
         "which status codes are customers', where the database does not say so",
-        _NEXT_RUN,
+        _RULE,
     ),
     _common(
         "Instant-Server-Port",
@@ -219,9 +220,9 @@ KEYS: Final = (
         "Customers-are-Rank-Zero",
         YES_OR_NO,
         "N",
-        _NOT_YET,
+        "customers have rank 0 in reports, whatever is recorded: a rule of the log",
         "whether customers have rank 0, whatever is recorded",
-        _NEXT_RUN,
+        _RULE,
     ),
 )
 _COMMON: Final = {each.key: each for each in KEYS if not each.is_by_environment}

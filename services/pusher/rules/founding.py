@@ -23,7 +23,12 @@ FOUNDED_ID = f"{OWN_ID_PREFIX}founded"
 def rules_of_settings(cluster: ClusterSettings, today: datetime) -> Rules:
     """What the settings say; where they name no period, the month of that day."""
     rules = rules_of(cluster.volume_types, cluster.periods or [f"{today:%Y-%m}"])
-    return replace(rules, import_thresholds=cluster.import_thresholds)
+    return replace(
+        rules,
+        import_thresholds=cluster.import_thresholds,
+        customer_statuses=tuple(cluster.customer_statuses),
+        customers_are_rank_zero=cluster.customers_are_rank_zero,
+    )
 
 
 def founded(store: LogStore, cluster: ClusterSettings, today: datetime | None = None) -> RulesHistory:
@@ -71,6 +76,12 @@ def disagreements(cluster: ClusterSettings, rules: Rules) -> list[str]:
         lines.append(
             f"cluster.periods = {', '.join(cluster.periods)} is for a new log only; in this one "
             f"{', '.join(rules.periods)} can be named by orders: `fasttree period open` opens one"
+        )
+    statuses, rank_zero = cluster.customer_statuses, cluster.customers_are_rank_zero
+    if (statuses and statuses != list(rules.customer_statuses)) or (rank_zero and not rules.customers_are_rank_zero):
+        lines.append(
+            "cluster.customer_statuses and cluster.customers_are_rank_zero are for a new log only, and this one has "
+            "another rule about customers: `fasttree rules set` changes it"
         )
     asked, default = cluster.import_thresholds._asdict(), FIRST_THRESHOLDS._asdict()
     more = [name for name in asked if asked[name] not in (default[name], getattr(rules.import_thresholds, name))]

@@ -71,6 +71,9 @@ VolumeType = Annotated[
         description="a volume type of up to 16 letters, such as PV, that is no column's name, such as GV",
     ),
 ]
+Status = Annotated[
+    str, Meta(pattern=r"\A[ -~]{1,16}\Z", description="a status code of up to 16 printable ASCII characters")
+]
 ColumnName = Annotated[
     str, Meta(pattern=rf"\A{COLUMN_NAME_PATTERN}\Z", description="a column's name of up to 64 characters")
 ]

@@ -14,6 +14,7 @@ import msgspec
 
 from services.shared.config.bounds import (
     CountFrom0,
+    Flag,
     Folder,
     Host,
     Name,
@@ -23,9 +24,10 @@ from services.shared.config.bounds import (
     Percent,
     Period,
     SecondsFrom0,
+    Status,
     VolumeType,
 )
-from services.shared.domain.limits import PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
+from services.shared.domain.limits import CUSTOMER_STATUSES_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
 from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
 SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports", "datatrax", "tls")
@@ -137,6 +139,14 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     import_volumes_changed_percent_max: Percent = FIRST_THRESHOLDS.volumes_changed_percent_max
     #: Trees smaller than this are replaced without these thresholds: a share of few members says nothing.
     import_threshold_members_min: CountFrom0 = FIRST_THRESHOLDS.members_min
+    #: In a new log, status codes whose members count as customers in reports, whatever kind is recorded of them. Later
+    #: on it is changed by `fasttree rules set --customer-statuses`.
+    customer_statuses: Annotated[list[Status], msgspec.Meta(max_length=CUSTOMER_STATUSES_MAX)] = msgspec.field(
+        default_factory=list
+    )
+    #: In a new log, whether customers have rank 0 in reports, whatever is recorded of them. Later on it is changed by
+    #: `fasttree rules set --customers-rank-zero`.
+    customers_are_rank_zero: Flag = False
     #: The cluster's nodes, one a line `host report-port instant-port`; empty: only those that the coordinator sees.
     hosts_file: OptionalPath = ""
     #: In Kubernetes, in place of a host file: the headless Service whose endpoints are the nodes, in this pod's own

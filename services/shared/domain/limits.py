@@ -29,6 +29,8 @@ AMOUNT_MAX: Final = 2**63 - 1
 COLUMN_NAME_LENGTH_MAX: Final = 64
 #: Further columns that are declared by records of the log.
 COLUMNS_DECLARED_MAX: Final = 200
+#: Status codes in the rule about customers.
+CUSTOMER_STATUSES_MAX: Final = 64
 #: Bytes of a further column's text, in UTF-8.
 COLUMN_TEXT_BYTES_MAX: Final = 1024
 #: Characters of a number in a further column.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from services.shared.domain.limits import LEG_MAX, MEMBER_ID_LENGTH_MAX, RANK_MAX, STATUS_LENGTH_MAX
+from services.shared.domain.limits import (
+    CUSTOMER_STATUSES_MAX,
+    LEG_MAX,
+    MEMBER_ID_LENGTH_MAX,
+    RANK_MAX,
+    STATUS_LENGTH_MAX,
+)
 from services.shared.domain.sentences import quoted
 
 ID_EMPTY: Final = f"the id is empty: every member needs 1 to {MEMBER_ID_LENGTH_MAX} printable ASCII characters"
@@ -43,6 +50,16 @@ def status_problem(status: str) -> str | None:
     if not status.isascii() or not status.isprintable():
         return STATUS_CHARACTER.format(value=quoted(status))
     return None
+
+
+def customer_statuses_problem(statuses: Sequence[str]) -> str | None:
+    """What is wrong with a list of the status codes of customers; None where nothing is."""
+    if len(statuses) > CUSTOMER_STATUSES_MAX:
+        return f"there are {len(statuses)}: {CUSTOMER_STATUSES_MAX} at most"
+    if len(set(statuses)) < len(statuses):
+        return "one stands there twice"
+    wrong = next((each for each in statuses if not each or status_problem(each)), None)
+    return None if wrong is None else f"{quoted(wrong)}: {status_problem(wrong) or 'an empty code is none'}"
 
 
 def rank_problem(rank: int) -> str | None:

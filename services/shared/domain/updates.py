@@ -36,6 +36,7 @@ from services.shared.domain.limits import (
 )
 from services.shared.domain.members import (
     LEG_WITHOUT_PLACEMENT,
+    customer_statuses_problem,
     id_problem,
     is_name,
     leg_problem,
@@ -49,7 +50,7 @@ UPDATE_ID_FORM: Final = f"update_id must be 1 to {UPDATE_ID_LENGTH_MAX} printabl
 NO_CHANGE: Final = (
     "the update holds no change this version knows: set one of member_enrolled, member_changed, member_moved, "
     "member_removed, volume_posted, period_opened, period_closed, volume_type_added, column_declared, "
-    "import_thresholds_set, removal_rule_set, held_settled"
+    "import_thresholds_set, removal_rule_set, customer_rule_set, held_settled"
 )
 NO_PERIOD: Final = "period is empty: write it as 2026-11"
 KIND_FORM: Final = "kind must be MEMBER_KIND_DISTRIBUTOR or MEMBER_KIND_CUSTOMER"
@@ -307,6 +308,11 @@ def _removal_problem(change: types_pb2.RemovalRuleSet) -> str | None:
     return None if change.volume in _REMOVAL_VOLUMES else VOLUME_FORM
 
 
+def _customers_problem(change: types_pb2.CustomerRuleSet) -> str | None:
+    problem = customer_statuses_problem(change.statuses)
+    return problem and f"statuses: {problem}"
+
+
 def _raised_problem(change: types_pb2.RuleVersionRaised) -> str | None:
     return None if change.version else "version must be that of a later meaning of updates"
 
@@ -331,6 +337,8 @@ def _founded_problem(change: types_pb2.RulesFounded) -> str | None:
     problem = rules.HasField("import_thresholds") and _thresholds_problem(rules.import_thresholds)
     if problem or (rules.removal_volume and rules.removal_volume not in _REMOVAL_VOLUMES):
         return f"rules.import_thresholds: {problem}" if problem else f"rules.removal_volume: {VOLUME_FORM}"
+    if problem := customer_statuses_problem(rules.customer_statuses):
+        return f"rules.customer_statuses: {problem}"
     active = len(opened) + len(late)
     fits = len(types) <= VOLUME_TYPES_MAX and active <= PERIODS_MAX and len(periods) <= PERIODS_EVER_MAX
     fits = fits and len(types) * active <= SLOTS_MAX and len(columns) <= COLUMNS_DECLARED_MAX
@@ -346,6 +354,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "column_declared": _declared_problem,
     "import_thresholds_set": _thresholds_problem,
     "removal_rule_set": _removal_problem,
+    "customer_rule_set": _customers_problem,
     "rules_founded": _founded_problem,
     "rule_version_raised": _raised_problem,
     "member_enrolled": _enrolled_problem,

@@ -17,7 +17,7 @@ from services.shared.domain.limits import (
 from services.shared.domain.sentences import quoted
 from services.shared.domain.slots import slots_problem
 from services.shared.domain.thresholds import with_given
-from services.shared.rules.rules import DeclaredColumn, LatePeriod, Rules, rules_from
+from services.shared.rules.rules import CUSTOMERS_VERSION, DeclaredColumn, LatePeriod, Rules, rules_from
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,16 @@ def _set_removal(rules: Rules, change: types_pb2.RemovalRuleSet) -> Rules | Refu
     return replace(rules, removal_volume=change.volume)
 
 
+def _set_customers(rules: Rules, change: types_pb2.CustomerRuleSet) -> Rules | Refused:
+    if rules.version < CUSTOMERS_VERSION:
+        return Refused(
+            f"a rule about customers needs version {CUSTOMERS_VERSION} of the rules, and {rules.version} is in force: "
+            "`fasttree status` says which nodes are waited for"
+        )
+    after = replace(rules, customer_statuses=tuple(change.statuses), customers_are_rank_zero=change.rank_zero)
+    return Refused("the rule about customers is this already") if after == rules else after
+
+
 def _raise(rules: Rules, change: types_pb2.RuleVersionRaised) -> Rules | Refused:
     if not rules.version or change.version <= rules.version:
         return Refused(f"updates have the meaning of version {rules.version}: {change.version} is no later one")
@@ -143,5 +153,6 @@ CHANGES: Final[Mapping[str, Callable[[Rules, Any], Rules | Refused]]] = {
     "column_declared": _declare,
     "import_thresholds_set": _set_thresholds,
     "removal_rule_set": _set_removal,
+    "customer_rule_set": _set_customers,
     "rule_version_raised": _raise,
 }

@@ -7,6 +7,7 @@
 - What a removal leaves open means what the rules say at its position; from before they were in the log, that the volume
   leaves.
 - A type, once added, stays; so does a column, once declared, with its type.
+- Who is a customer, and that customers have no rank, is how reports take what is recorded: nothing recorded changes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
 #: The newest meaning of updates that this program knows. A release that changes what some update does, or that has a
 #: new kind, adds one to it, and goes by `Rules.version`: the old meaning holds until a record raises that.
-RULE_VERSION: Final = 1
+RULE_VERSION: Final = 2
+#: From this version on there is a rule about customers.
+CUSTOMERS_VERSION: Final = 2
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Rules:
     import_thresholds: ImportThresholds = FIRST_THRESHOLDS
     #: As it was set; see `volume_of_removed`.
     removal_volume: types_pb2.RemovalVolume.ValueType = types_pb2.REMOVAL_VOLUME_UNSPECIFIED
+    #: Status codes whose members count as customers in reports, whatever kind is recorded of them.
+    customer_statuses: tuple[str, ...] = ()
+    #: Customers have rank 0 in reports, whatever is recorded of them.
+    customers_are_rank_zero: bool = False
     #: 0: from before rules were in the log; then they are in no digest.
     version: int = 0
 
@@ -149,6 +156,8 @@ def rules_message(rules: Rules) -> types_pb2.Rules:
         columns=[types_pb2.ColumnDeclared(name=each.name, type=each.kind) for each in rules.columns],
         import_thresholds=types_pb2.ImportThresholdsSet(**thresholds._asdict()) if changed else None,
         removal_volume=rules.removal_volume,
+        customer_statuses=rules.customer_statuses,
+        customers_are_rank_zero=rules.customers_are_rank_zero,
     )
 
 
@@ -164,5 +173,7 @@ def rules_from(message: types_pb2.Rules) -> Rules:
         columns=tuple(DeclaredColumn(each.name, cast("FurtherKind", each.type)) for each in message.columns),
         import_thresholds=with_given(FIRST_THRESHOLDS, message.import_thresholds),
         removal_volume=message.removal_volume,
+        customer_statuses=tuple(message.customer_statuses),
+        customers_are_rank_zero=message.customers_are_rank_zero,
         version=message.version,
     )

@@ -168,7 +168,7 @@ _EVERY = (
     plain_column("sponsor_id", Kind.ID, Where.SPONSOR),
     plain_column("placement_id", Kind.ID, Where.PLACEMENT),
     plain_column("placement_leg", Kind.NUMBER, Where.ROW, np.int32, lambda tree, *_: tree.store.leg, arrow=pa.int32()),
-    plain_column("kind", Kind.ENUM, Where.ROW, np.uint8, lambda tree, *_: tree.store.kind),
+    plain_column("kind", Kind.ENUM, Where.ROW, np.uint8, lambda tree, *_: tree.shown.kind),
     plain_column(
         "status",
         Kind.CODE,
@@ -177,7 +177,7 @@ _EVERY = (
         lambda tree, *_: tree.store.status,
         names=lambda tree: tree.statuses.texts,
     ),
-    plain_column("rank", Kind.NUMBER, Where.ROW, np.int16, lambda tree, *_: tree.store.rank, arrow=pa.int16()),
+    plain_column("rank", Kind.NUMBER, Where.ROW, np.int16, lambda tree, *_: tree.shown.rank, arrow=pa.int16()),
     plain_column("joined_on", Kind.DATE, Where.ROW, np.int32, lambda tree, *_: tree.store.joined_on),
     plain_column("level", Kind.NUMBER, Where.LEVEL, np.int32, lambda _, walked, __: walked.level, arrow=pa.int32()),
     plain_column("pv", Kind.HUNDREDTHS, Where.ROW, np.int64, lambda tree, _, slot: tree.store.personal[slot]),

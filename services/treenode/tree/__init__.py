@@ -15,6 +15,7 @@ get the next row and the same seat number, at the end.
 | `ids.slots` | about 6 | open addressing by the id's 64-bit key: all and only the places, each once |
 | `kind` | 1 | 1 distributor, 2 customer; 0: an empty place, or a free row |
 | `status`, `rank`, `joined_on`, `leg` | 12 | the member's own; `leg`: 0 unless placed, no two of a parent alike |
+| `shown` kind and rank | 0 (3 where a rule about customers holds) | as reports show them (columns/shown.py) |
 | `personal` | 4 a slot (8 once needed) | own volume; a slot is one volume type in one period (columns/slots.py) |
 | `parent` | 4 a tree | the parent's seat; TOP; FREE in both trees or in none |
 | `following`, `preceding` | 8 a tree | siblings; the first one's `preceding` is the last one: both ends are at hand |

@@ -32,6 +32,7 @@ from services.treenode.tree.changes import Refusal, attempt, find_place
 from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import words_of
 from services.treenode.tree.columns.names import Names
+from services.treenode.tree.columns.shown import show_rows
 from services.treenode.tree.failures import UpdateFailedError
 from services.treenode.tree.held import REMOVALS_CARRIED, CarriedHold, NotApplied, of_removed
 from services.treenode.tree.kernels.kernel import Int32s, UInt32s
@@ -312,6 +313,7 @@ def _enrol_plain(tree: Tree, batch: _Enrolments, begin: int, end: int) -> int:
         1,
     )
     tree.further.clear(rows[begin:done])
+    show_rows(tree, rows[begin:done])
     if batch.brought and done > begin:
         _put_brought(tree, batch, rows, begin, int(done))
     tree.changing = False

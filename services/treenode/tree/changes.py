@@ -15,6 +15,7 @@ from services.shared.domain.updates import NO_CHANGE, change_problem
 from services.shared.rules import CHANGES, Refused, changed, version_problem
 from services.treenode.tree.columns.further import Value
 from services.treenode.tree.columns.ids import find_one, key_of, packed_id
+from services.treenode.tree.columns.shown import show_rows
 from services.treenode.tree.failures import UnknownVersionError
 from services.treenode.tree.held import of_removed
 from services.treenode.tree.kernels.legs import choose_leg
@@ -150,6 +151,7 @@ def _enrol(tree: Tree, enrolled: types_pb2.MemberEnrolled) -> None:
         if placement >= 0 and choose_leg(tree.store, _seat(tree, placement), leg) < 0:
             raise _RefusedError(f"leg {leg} of {enrolled.placement_id} is taken")
         row = _enrol_new(tree, enrolled, (kind, status, rank, joined_on))
+    show_rows(tree, row)
     _set_columns(tree, row, member_id, columns)
 
 
@@ -200,6 +202,7 @@ def _change(tree: Tree, changed: types_pb2.MemberChanged) -> None:
         changed.rank if changed.HasField("rank") else int(store.rank[row]),
         int(store.joined_on[row]) if joined_on is None else joined_on,
     )
+    show_rows(tree, row)
     _set_columns(tree, row, member_id, columns)
 
 
@@ -259,6 +262,7 @@ def _remove(tree: Tree, removed: types_pb2.MemberRemoved) -> None:
         if heir >= 0:
             roll_up_volume(tree.store, row, heir)
         remove_member(tree.store, row)
+    show_rows(tree, row)
     tree.add_to_digest(tree.held_updates.note_removal(removed.member_id, tree.position))
 
 

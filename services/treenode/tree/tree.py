@@ -18,6 +18,7 @@ from services.treenode.tree.building.relayout import relayout
 from services.treenode.tree.columns.further import FurtherColumns
 from services.treenode.tree.columns.ids import MAX_LOAD, words_of
 from services.treenode.tree.columns.names import Names
+from services.treenode.tree.columns.shown import shown_of
 from services.treenode.tree.columns.slots import Slots, free_slots, rules_digest, with_slots_like
 from services.treenode.tree.held import CarriedHold, HeldUpdates, NotApplied, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray, UInt32s, UInt64s
@@ -65,6 +66,7 @@ class Tree:
         self.import_id = import_id
         self.statuses = names
         self.store = store
+        self.shown = shown_of(store, names, rules)
         self.further = FurtherColumns()
         self.held_updates = HeldUpdates()
         self.rejected_updates = RejectedUpdates()
@@ -230,6 +232,7 @@ class Tree:
         self.store = with_slots_like(self.store, slots)
         self.further = self.further.with_declared(rules.columns, self.store.capacity)
         self.rules, self.slots = rules, slots
+        self.shown = shown_of(self.store, self.statuses, rules)
         self.add_to_digest(difference)
 
     def status_code(self, status: str) -> int:
@@ -387,6 +390,7 @@ class Tree:
         if needed > store.capacity:
             store = with_capacity(store, capacity_for(needed))
             self.further.grow(store.used, store.capacity)
+            self.shown = shown_of(store, self.statuses, self.rules)
         entries = int(store.counters[PLACES]) + places
         if entries > len(store.ids.slots) * MAX_LOAD:
             store = with_slots(store, capacity_for(entries))

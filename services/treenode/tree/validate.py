@@ -9,6 +9,7 @@ import numpy as np
 from services.treenode.tree.building.layout import derive_links, empty_genealogy, preorder, roll_up
 from services.treenode.tree.columns.digest import place_digests
 from services.treenode.tree.columns.ids import IdTable, find_rows
+from services.treenode.tree.columns.shown import shown_of
 from services.treenode.tree.columns.slots import rules_digest
 from services.treenode.tree.held import HeldUpdates, RejectedUpdates
 from services.treenode.tree.kernels.kernel import AnyArray, kernel
@@ -47,6 +48,7 @@ def validate(tree: Tree) -> None:
     _validate_genealogy(tree, tree.placement, tree.placement.seat_of[places], "placement")
     _validate_legs(tree, places)
     _validate_counters(tree, places)
+    _validate_shown(tree)
     _validate_digest(tree)
 
 
@@ -190,6 +192,15 @@ def _validate_counters(tree: Tree, places: AnyArray) -> None:
     for slot, amounts in enumerate(store.personal):
         magnitude = float(np.abs(amounts[places].astype(np.float64)).sum())
         _require(store.magnitudes[slot] >= magnitude * (1 - 1e-6), f"the magnitude of slot {slot} is large enough")
+
+
+def _validate_shown(tree: Tree) -> None:
+    used = tree.store.used
+    for name, column in shown_of(tree.store, tree.statuses, tree.rules)._asdict().items():
+        of_tree = getattr(tree.shown, name)
+        _require(np.array_equal(of_tree[:used], column[:used]), f"the {name} that is shown is by the rules")
+        is_own = column is getattr(tree.store, name)
+        _require((of_tree is column) == is_own, f"the {name} that is shown is the recorded one where no rule alters it")
 
 
 def _validate_digest(tree: Tree) -> None:

@@ -27,7 +27,7 @@ from services.shared.clock import SettledWallClock
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.limits import PERIODS_MAX
 from services.shared.domain.thresholds import ImportThresholds
-from services.shared.rules import Rules, RulesHistory, rules_of
+from services.shared.rules import RULE_VERSION, Rules, RulesHistory, rules_of
 from tests.fakes.node import FakeNode
 from tests.pusher.imports.test_imports import ended, upload
 from tests.pusher.running_pusher import push, running_pusher, stub_of
@@ -65,7 +65,7 @@ def test_a_log_of_a_version_before_gets_its_rules_at_its_end(tmp_path: Path) -> 
     assert store.ends().last == 11
     assert history.at(5).version == 0
     assert history.at(5).periods == ("2026-11", "2026-10")
-    assert history.at(11).version == 1
+    assert history.at(11).version == RULE_VERSION
     store.close()
     store = SqliteLog(tmp_path).claim_alone()
     assert RulesHistory(store.rule_records()).newest == history.newest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,6 +59,11 @@ def thresholds_set(**thresholds: float) -> types_pb2.Update:
 
 def removal_set(volume: types_pb2.RemovalVolume.ValueType) -> types_pb2.Update:
     return types_pb2.Update(update_id=f"removal-{volume}", removal_rule_set=types_pb2.RemovalRuleSet(volume=volume))
+
+
+def customers_set(*statuses: str, rank_zero: bool = False) -> types_pb2.Update:
+    change = types_pb2.CustomerRuleSet(statuses=statuses, rank_zero=rank_zero)
+    return types_pb2.Update(update_id=f"customers-{'-'.join(statuses)}-{rank_zero}", customer_rule_set=change)
 
 
 def founded(rules: Rules) -> types_pb2.Update:
@@ -303,3 +310,39 @@ def test_rules_hold_together_whatever_comes(records: list[types_pb2.Update]) -> 
 )
 def test_no_log_begins_with_rules_that_do_not_hold_together(rules: types_pb2.Rules) -> None:
     assert change_problem("rules_founded", types_pb2.RulesFounded(rules=rules)) is not None
+
+
+def test_the_rule_about_customers_is_set_as_a_whole_and_taken_back() -> None:
+    rules = after(RULES, customers_set("X", "Y", rank_zero=True))
+    assert (rules.customer_statuses, rules.customers_are_rank_zero) == (("X", "Y"), True)
+    assert rules_from(rules_message(rules)) == rules
+    assert refusal(rules, customers_set("X", "Y", rank_zero=True)) == "the rule about customers is this already"
+    assert after(rules, customers_set("Y")).customer_statuses == ("Y",)
+    assert after(rules, customers_set()) == RULES
+    assert rules_message(after(rules, customers_set())) == rules_message(RULES)
+
+
+def test_a_rule_about_customers_waits_until_every_node_knows_it() -> None:
+    earlier = replace(RULES, version=1)
+    assert "needs version 2 of the rules, and 1 is in force" in refusal(earlier, customers_set("X"))
+    raised = types_pb2.Update(update_id="raised", rule_version_raised=types_pb2.RuleVersionRaised(version=2))
+    assert after(earlier, raised, customers_set("X")).customer_statuses == ("X",)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "why"),
+    [
+        (["X", "X"], "statuses: one stands there twice"),
+        ([""], 'statuses: "": an empty code is none'),
+        (["S" * 17], "longer than 16 characters"),
+        (["\t"], "not printable ASCII"),
+        ([str(number) for number in range(65)], "statuses: there are 65: 64 at most"),
+    ],
+)
+def test_a_list_of_customers_that_is_none_is_refused_with_the_mend(statuses: list[str], why: str) -> None:
+    problem = change_problem("customer_rule_set", types_pb2.CustomerRuleSet(statuses=statuses))
+    assert problem is not None
+    assert why in problem
+    rules = rules_message(RULES)
+    rules.customer_statuses.extend(statuses)
+    assert "rules.customer_statuses: " in str(change_problem("rules_founded", types_pb2.RulesFounded(rules=rules)))

@@ -73,6 +73,8 @@ _FITTING: dict[str, list[Any]] = {
     "rank": [0, 1, 9],
     "placement_leg": [0, 0, 1, 2],
     "status": ["", "A", "B"],
+    "statuses": ["A", "B", "A"],
+    "customer_statuses": ["A", "B"],
     "joined_on": ["", "2026-11-30"],
     "amount_hundredths": [1, -1, 100, 12_345],
     "volume_type": ["", "PV", "CV"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import mmap
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_the_digest_of_texts_is_that_of_every_version() -> None:
     table = table_of(naive)
     table.further["name"] = FurtherColumn.of_texts(["Béla Ferreira-1", "", "x" * 300])
     table.further["points"] = FurtherColumn("integer", np.array([NO_NUMBER, -3, 2**40]))
-    assert Tree.from_table(table, CONFIG, 1, 0).digest == 0x1839E23183511F33
+    # Rules of version 1, as they were then: later versions' own fields leave no trace in it.
+    assert Tree.from_table(table, replace(CONFIG, version=1), 1, 0).digest == 0x1839E23183511F33
 
 
 @given(TEXTS, TEXTS, st.text(max_size=3), st.text(max_size=3))

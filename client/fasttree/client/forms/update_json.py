@@ -46,6 +46,7 @@ CHANGES = (
     "column_declared",
     "import_thresholds_set",
     "removal_rule_set",
+    "customer_rule_set",
     "held_settled",
 )
 

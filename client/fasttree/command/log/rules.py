@@ -23,6 +23,7 @@ _FIRST = types_pb2.ImportThresholdsSet(
     members_min=1_000, removed_percent_max=5, moved_percent_max=5, volumes_changed_percent_max=100
 )
 _PERCENT = NumberRange(0, 100)
+_YES_OR_NO = click.Choice(["yes", "no"])
 
 
 @click.group("rules")
@@ -58,9 +59,17 @@ def show(session: Session) -> None:
 @click.option("--import-removed-percent-max", type=_PERCENT, help="Most members that an import may remove.")
 @click.option("--import-moved-percent-max", type=_PERCENT, help="Most members that an import may move.")
 @click.option("--import-volumes-changed-percent-max", type=_PERCENT, help="Most members with other volumes.")
+@click.option("--customer-statuses", metavar="A,B", help="Status codes of customers, whatever is recorded; '': none.")
+@click.option("--customers-rank-zero", type=_YES_OR_NO, help="Whether customers have rank 0, whatever is recorded.")
 @common_options
-def set_rules(session: Session, removal_volume: str | None, **thresholds: float | None) -> None:
-    """Changes what removals and imports may do, for every node, from the record's position on."""
+def set_rules(
+    session: Session,
+    removal_volume: str | None,
+    customer_statuses: str | None,
+    customers_rank_zero: str | None,
+    **thresholds: float | None,
+) -> None:
+    """Changes what removals and imports may do, and who is a customer, for all nodes, from the record on."""
     given = {name.removeprefix("import_"): value for name, value in thresholds.items() if value is not None}
     updates = []
     if given:
@@ -69,13 +78,24 @@ def set_rules(session: Session, removal_volume: str | None, **thresholds: float 
     if removal_volume is not None:
         removal = types_pb2.RemovalRuleSet(volume=_VOLUMES[removal_volume])
         updates.append(types_pb2.Update(update_id=new_id("removal-rule"), removal_rule_set=removal))
+    if customer_statuses is not None or customers_rank_zero is not None:
+        customers = _customers(rules_in_force(session), customer_statuses, customers_rank_zero)
+        updates.append(types_pb2.Update(update_id=new_id("customer-rule"), customer_rule_set=customers))
     if not updates:
         raise click.UsageError("nothing to set: give one option at least.")
     change_rules(session, updates, _sentence, lambda found: _settable_members(found))
 
 
+def _customers(found: types_pb2.Rules, statuses: str | None, rank_zero: str | None) -> types_pb2.CustomerRuleSet:
+    """The whole rule: what is not given stays as it is."""
+    return types_pb2.CustomerRuleSet(
+        statuses=found.customer_statuses if statuses is None else [each for each in statuses.split(",") if each],
+        rank_zero=found.customers_are_rank_zero if rank_zero is None else rank_zero == "yes",
+    )
+
+
 def _sentence(found: types_pb2.Rules) -> str:
-    return "; ".join(f"{name} {value}" for name, value in _settable(found).items())
+    return "; ".join(f"{name} {value or 'none'}" for name, value in _settable(found).items())
 
 
 def _thresholds(found: types_pb2.Rules) -> types_pb2.ImportThresholdsSet:
@@ -87,10 +107,18 @@ def _thresholds(found: types_pb2.Rules) -> types_pb2.ImportThresholdsSet:
 
 def _settable(found: types_pb2.Rules) -> dict[str, str]:
     """By the name of the option."""
-    return {
-        name.replace("_", "-"): f"{value:g}" if isinstance(value, float) else str(value)
-        for name, value in _settable_members(found).items()
-    }
+    return {name.replace("_", "-"): _words(value) for name, value in _settable_members(found).items()}
+
+
+def _words(value: Any) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case list():
+            return ",".join(value)
+    return str(value)
 
 
 def _settable_members(found: types_pb2.Rules) -> dict[str, Any]:
@@ -99,6 +127,8 @@ def _settable_members(found: types_pb2.Rules) -> dict[str, Any]:
     return {
         "removal_volume": next(name for name, value in _VOLUMES.items() if value == volume),
         **{f"import_{field.name}": getattr(thresholds, field.name) for field in thresholds.DESCRIPTOR.fields},
+        "customer_statuses": list(found.customer_statuses),
+        "customers_rank_zero": found.customers_are_rank_zero,
     }
 
 

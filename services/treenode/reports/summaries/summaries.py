@@ -70,9 +70,9 @@ def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter)
     columns = MemberColumns(
         level=walked.level,
         row_at=walked.row_at,
-        kind=store.kind,
+        kind=tree.shown.kind,
         status=store.status,
-        rank=store.rank,
+        rank=tree.shown.rank,
         personal=store.personal[slot],
     )
     try:
