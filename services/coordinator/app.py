@@ -19,7 +19,10 @@ from services.coordinator.metrics import coordinator_metrics
 from services.coordinator.role_labels.runner import RoleLabels, label_standby
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
-from services.coordinator.stores.kubernetes import TIMEOUT_S, LeaseStore
+from services.coordinator.stores.etcd import EtcdLease
+from services.coordinator.stores.etcd_client import EtcdClient
+from services.coordinator.stores.kubernetes import KubernetesLease
+from services.coordinator.stores.lease_store import TIMEOUT_S, LeaseObject, LeaseStore
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.coordinator.stores.term import TermStore
@@ -41,6 +44,8 @@ logger = logging.getLogger(__name__)
 _REQUEST_BYTES_MAX = 64 << 10
 #: What a call to Kubernetes about a label has to end in, in seconds.
 _LABELS_TIMEOUT_S = 5.0
+#: A little less than the store waits: what went wrong at which endpoint is the better story.
+_ETCD_TIMEOUT_S = 0.95 * TIMEOUT_S
 
 
 class Coordinator:
@@ -156,13 +161,12 @@ def hosts_order(hosts: Sequence[Host]) -> tuple[str, ...]:
 
 
 async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSettings) -> LeadershipRunner:
-    """A coordinator that stands by until the Lease is its own. Raises SettingsError, OSError."""
+    """A coordinator that stands by until the lease is its own. Raises SettingsError, OSError."""
     identity = f"{settings.own_name}_{secrets.token_hex(8)}"
     clock = MonotonicClock()
     core = Leadership(settings.leadership, identity, clock.now_s())
-    api = own_api(cluster.service_account_folder, TIMEOUT_S)
-    lease_s = settings.leadership.active_lease_s
-    store = LeaseStore(api, settings.lease_name, cluster.name, identity, lease_s)
+    kept, address = _kept_lease(cluster, settings)
+    store = LeaseStore(kept, cluster.name, identity, settings.leadership.active_lease_s, address)
 
     async def act(may_act: Callable[[], bool]) -> Coordinator:
         return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act)
@@ -179,6 +183,16 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
     return runner
 
 
+def _kept_lease(cluster: ClusterSettings, settings: CoordinatorSettings) -> tuple[LeaseObject, str]:
+    """Where the lease is kept, and what it says of where this coordinator is. Raises SettingsError."""
+    if settings.store == "etcd":
+        key = settings.etcd.etcd_key or f"/fasttree/{cluster.name}/coordinator"
+        return EtcdLease(EtcdClient(settings.etcd, _ETCD_TIMEOUT_S), key), settings.own_address
+    # A Service leads to the active one.
+    api = own_api(cluster.service_account_folder, TIMEOUT_S)
+    return KubernetesLease(api, settings.lease_name), settings.advertise
+
+
 def start(config: Path | None, overrides: dict[str, str]) -> None:
     """Runs the service until SIGTERM or SIGINT.
 
@@ -187,7 +201,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
-    if settings.store == "kubernetes":
+    if settings.store != "sqlite":
         run(lambda: start_one_of_several(cluster, settings))
         return
     folder = settings.state_path

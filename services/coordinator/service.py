@@ -95,7 +95,14 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """The cluster now."""
         known = {lease.node for lease in self._runner.core.leases}
         self._heartbeats = {node: heartbeat for node, heartbeat in self._heartbeats.items() if node in known}
-        return cluster_message(self._runner.core, self._cluster, self._heartbeats, self._runner.now(), time.time())
+        return cluster_message(
+            self._runner.core,
+            self._cluster,
+            self._heartbeats,
+            self._runner.now(),
+            time.time(),
+            self._settings.own_address if self._settings.store == "etcd" else self._settings.advertise,
+        )
 
     # ---- heartbeats --------------------------------------------------------------------------------------------------
 

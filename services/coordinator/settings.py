@@ -11,17 +11,20 @@ from msgspec import Meta, field
 
 from services.coordinator.election.settings import ElectionSettings
 from services.coordinator.leadership.settings import LeadershipSettings
+from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.shared.config.bounds import (
     Flag,
     Folder,
     Host,
     KubernetesName,
+    OptionalAddress,
     OptionalNodeName,
     Port,
     Seconds,
     SecondsFrom0,
 )
 from services.shared.config.sections import Problem, Settings
+from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.serving.settings import ServingSettings
 
 
@@ -39,11 +42,18 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     #: Folder of what must survive: the epoch, the primary, the pause. One process has it at a time.
     state_folder: Folder = "state/coordinator"
 
-    #: Where that is kept: a file in the state folder, for one coordinator (sqlite), or a Lease of the Kubernetes
-    #: cluster that this is a pod of, for several of which one is active (kubernetes).
-    store: Annotated[str, Meta(pattern=r"\A(?:sqlite|kubernetes)\Z", description="sqlite or kubernetes")] = "sqlite"
+    #: host:port at which the others, and whoever they send here, reach this coordinator, where there are several
+    #: without a Service in front of them; empty: listen_host and port.
+    advertise: OptionalAddress = ""
+
+    #: Where that is kept: a file in the state folder, for one coordinator (sqlite), or, for several of which one is
+    #: active, a Lease of the Kubernetes cluster that this is a pod of (kubernetes) or a key in an etcd cluster (etcd).
+    store: Annotated[str, Meta(pattern=r"\A(?:sqlite|kubernetes|etcd)\Z", description="sqlite, kubernetes or etcd")] = (
+        "sqlite"
+    )
     #: The Lease's name, where the store is kubernetes.
     lease_name: KubernetesName = "fasttree-coordinator"
+    etcd: EtcdSettings = field(default_factory=EtcdSettings)
     leadership: LeadershipSettings = field(default_factory=LeadershipSettings)
 
     election: ElectionSettings = field(default_factory=ElectionSettings)
@@ -69,11 +79,20 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
         return self.name or socket.gethostname()
 
     @property
+    def own_address(self) -> str:
+        """host:port at which others reach it."""
+        return self.advertise or address_of(self.listen_host, self.port)
+
+    @property
     def state_path(self) -> Path:
         """The state folder, whatever the working folder becomes."""
         return Path(self.state_folder).absolute()
 
     def problems(self) -> Iterator[Problem]:
-        """Ports that collide."""
+        """Ports that collide, and an etcd that nobody named."""
         if self.http_port == self.port != 0:
             yield Problem("http_port", f"must differ from port, which is {self.port}")
+        if self.store == "etcd" and not self.etcd.etcd_endpoints:
+            yield Problem("etcd_endpoints", "must name at least one host:port where store is etcd")
+        if self.store == "etcd" and not self.advertise and (self.port == 0 or self.listen_host in EVERY_ADDRESS):
+            yield Problem("advertise", "must be set where store is etcd and listen_host is no address of its own")

@@ -20,6 +20,7 @@ def cluster_message(
     heartbeats: Mapping[str, coordinator_pb2.KeepAliveRequest],
     now_s: float,
     wall_time_s: float,
+    own_address: str = "",
 ) -> coordinator_pb2.Cluster:
     """The whole view.
 
@@ -29,6 +30,7 @@ def cluster_message(
         heartbeats: Each node's newest heartbeat, by name: what the core does not keep.
         now: The core's clock, in seconds.
         wall_time_s: Seconds since 1970.
+        own_address: Of this coordinator, where it is one of several.
     """
     nodes = sorted(core.leases, key=lambda lease: (host_rank(lease, core.hosts_order), lease.node))
     observed_at = Timestamp()
@@ -42,6 +44,7 @@ def cluster_message(
         observed_at=observed_at,
         note=note(core, now_s),
         hosts=core.hosts_order,
+        coordinator=own_address,
     )
 
 

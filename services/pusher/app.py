@@ -53,14 +53,14 @@ from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
 from services.shared.config.sections import ClusterSettings
-from services.shared.domain.addresses import address_of
+from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.mapping.kept import KeptProfiles
 from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.server import EVERY_ADDRESS, AddServicer, GrpcServer
+from services.shared.serving.server import AddServicer, GrpcServer
 
 logger = logging.getLogger(__name__)
 

@@ -24,6 +24,7 @@ import uvloop
 
 from fasttree.v1 import coordinator_pb2
 from services.shared.backoff import Backoff, Waits
+from services.shared.membership.turns import Turns
 from services.shared.serving.streams import CallStream, StreamError, open_stream
 from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
 from services.treenode.node.runner import NodeRunner, now_s
@@ -70,7 +71,7 @@ class Heartbeat:
 
     def __init__(self, node: NodeRunner, coordinator: str, address: coordinator_pb2.NodeAddress) -> None:
         self._node = node
-        self._coordinator = coordinator
+        self._coordinators = Turns(coordinator)
         self._address = address
         self._incarnation = secrets.token_hex(16)
         self._sequence = 0
@@ -145,24 +146,27 @@ class Heartbeat:
 
     async def _keep_on(self) -> None:
         waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
-        told = ""
+        #: The problem with each that was told last.
+        told: dict[str, str] = {}
         while True:
+            coordinator = self._coordinators.address
             try:
                 await self._keep(waits)
                 problem = "it ended the stream"
             except StreamError as error:
                 problem = str(error)
-            if problem != told:
-                told = problem
-                logger.warning("coordinator %s: %s", self._coordinator, problem)
-            await asyncio.sleep(waits.next_s())
+            if problem != told.get(coordinator):
+                told[coordinator] = problem
+                logger.warning("coordinator %s: %s", coordinator, problem)
+            if self._coordinators.pass_on():
+                await asyncio.sleep(waits.next_s())
 
     async def _keep(self, waits: Waits) -> None:
         """One stream, to its end. Raises StreamError where that is none that was meant."""
         self._unanswered = 0
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
-                stream = await open_stream(self._coordinator, _KEEP_ALIVE)
+                stream = await open_stream(self._coordinators.address, _KEEP_ALIVE)
         except TimeoutError:
             raise StreamError(f"no connection within {CONNECT_S_MAX:g} s") from None
         hearing = asyncio.ensure_future(self._hear(stream, waits))
@@ -188,6 +192,7 @@ class Heartbeat:
         before: LeaseAnswered | None = None
         async for message in stream.read():
             waits.reset()
+            self._coordinators.answered()
             answer = lease_answered(coordinator_pb2.KeepAliveResponse.FromString(message))
             self._note(answer)
             # The answer to the very next heartbeat, with the same word, only prolongs the lease.

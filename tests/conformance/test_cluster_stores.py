@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from services.coordinator.election.events import Recorded
-from services.coordinator.stores.kubernetes import LeaseStore
+from services.coordinator.stores.etcd import EtcdLease
+from services.coordinator.stores.etcd_client import EtcdClient
+from services.coordinator.stores.etcd_settings import EtcdSettings
+from services.coordinator.stores.kubernetes import KubernetesLease
+from services.coordinator.stores.lease_store import LeaseObject, LeaseStore
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
 from services.shared.kubernetes.access import ServiceAccount
 from services.shared.kubernetes.api import KubernetesApi
+from tests.coordinator.etcd_members import Etcd, running_etcd
 from tests.fakes.api_server import fake_api_server, service_account
 
 FIRST = Recorded(epoch=1, primary="a", primary_incarnation="a1")
@@ -25,7 +30,14 @@ SECOND = Recorded(epoch=2, primary="b", primary_incarnation="b1", paused=True)
 Open = Callable[[], Awaitable[ClusterStore]]
 
 
-@pytest.fixture(params=["memory", "sqlite", "kubernetes"])
+@pytest.fixture(scope="session")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """A real one of three members."""
+    with running_etcd(tmp_path_factory.mktemp("etcd"), members=3) as running:
+        yield running
+
+
+@pytest.fixture(params=["memory", "sqlite", "kubernetes", "etcd"])
 async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     memory = MemoryStore()
 
@@ -40,7 +52,13 @@ async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
         async def open_kubernetes() -> ClusterStore:
             return await held_lease(server.url, service_account(tmp_path / "account"))
 
-        yield {"memory": open_memory, "sqlite": open_sqlite, "kubernetes": open_kubernetes}[request.param]
+        key = f"/fasttree/dot-test/{next(_PROCESSES)}"
+
+        async def open_etcd() -> ClusterStore:
+            return await held_key(request.getfixturevalue("etcd").endpoints, key)
+
+        every = {"memory": open_memory, "sqlite": open_sqlite, "kubernetes": open_kubernetes, "etcd": open_etcd}
+        yield every[request.param]
 
 
 _PROCESSES = itertools.count()
@@ -49,7 +67,16 @@ _PROCESSES = itertools.count()
 async def held_lease(url: str, account: Path, cluster: str = "dot-test") -> LeaseStore:
     """The store of a process that is the active coordinator, as one that has just taken its turn."""
     api = KubernetesApi(url, ServiceAccount(account), 10.0)
-    store = LeaseStore(api, "coordinator", cluster, f"coordinator_{next(_PROCESSES)}", 4)
+    return await held(KubernetesLease(api, "coordinator"), cluster)
+
+
+async def held_key(endpoints: list[str], key: str, cluster: str = "dot-test") -> LeaseStore:
+    """The same, where the lease is kept in etcd."""
+    return await held(EtcdLease(EtcdClient(EtcdSettings(etcd_endpoints=endpoints), 5.0), key), cluster)
+
+
+async def held(kept: LeaseObject, cluster: str) -> LeaseStore:
+    store = LeaseStore(kept, cluster, f"coordinator_{next(_PROCESSES)}", 4)
     await store.acquire((await store.read()).version)
     return store
 

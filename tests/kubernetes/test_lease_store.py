@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.coordinator.stores.kubernetes import LeaseStore
+from services.coordinator.stores.lease_store import LeaseStore
 from services.coordinator.stores.store import ClusterStore
 from tests.conformance.test_cluster_stores import (
     Open,

@@ -18,6 +18,7 @@ import grpc
 
 from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.retries import Retries, with_retries
+from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints
@@ -56,6 +57,7 @@ class Client:
         self._channels = Channels()
         self._seen = PositionSeen(read_your_writes=read_your_writes)
         self._coalesce = coalesce
+        self._coordinators: Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub] | None = None
         #: By address.
         self._reports: dict[str, Reports] = {}
 
@@ -203,41 +205,47 @@ class Client:
     async def get_cluster(self) -> coordinator_pb2.Cluster:
         """The cluster as the coordinator sees it."""
         answer = await with_retries(
-            lambda left_s: self._coordinator().GetCluster(coordinator_pb2.GetClusterRequest(), timeout=left_s),
+            lambda left_s: self._coordinator().stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=left_s),
             self._retries,
             called="GetCluster",
             address=self._address("coordinator"),
+            elsewhere=self._coordinator(),
         )
         return answer.cluster
 
     def watch_cluster(self) -> AsyncIterator[coordinator_pb2.Cluster]:
         """The cluster now and after each change; never ends by itself, and comes back after a break."""
-        return watch_cluster(self._coordinator(), self._address("coordinator"), self._retries)
+        return watch_cluster(self._coordinator(), self._retries)
 
     async def switchover(self, to_node: str = "", *, timeout_s: float = 30.0) -> coordinator_pb2.SwitchoverResponse:
         """Makes another node primary; empty: the best. Not retried: a second one would switch back."""
         request = coordinator_pb2.SwitchoverRequest(to_node=to_node)
+        coordinator = self._coordinator()
+        if coordinator.are_several:
+            coordinator.aim((await self.get_cluster()).coordinator)
         try:
-            return await self._coordinator().Switchover(request, timeout=timeout_s)
+            return await coordinator.stub.Switchover(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise call_error(error, "Switchover", self._address("coordinator")) from error
 
     async def pause(self) -> None:
         """No elections until `resume`."""
         await with_retries(
-            lambda left_s: self._coordinator().Pause(coordinator_pb2.PauseRequest(), timeout=left_s),
+            lambda left_s: self._coordinator().stub.Pause(coordinator_pb2.PauseRequest(), timeout=left_s),
             self._retries,
             called="Pause",
             address=self._address("coordinator"),
+            elsewhere=self._coordinator(),
         )
 
     async def resume(self) -> None:
         """Elections go on."""
         await with_retries(
-            lambda left_s: self._coordinator().Resume(coordinator_pb2.ResumeRequest(), timeout=left_s),
+            lambda left_s: self._coordinator().stub.Resume(coordinator_pb2.ResumeRequest(), timeout=left_s),
             self._retries,
             called="Resume",
             address=self._address("coordinator"),
+            elsewhere=self._coordinator(),
         )
 
     # One node
@@ -290,8 +298,11 @@ class Client:
     def _pusher(self) -> pusher_pb2_grpc.PusherServiceAsyncStub:
         return pusher_pb2_grpc.PusherServiceStub(self._channels.to(self._address("pusher")))
 
-    def _coordinator(self) -> coordinator_pb2_grpc.CoordinatorServiceAsyncStub:
-        return coordinator_pb2_grpc.CoordinatorServiceStub(self._channels.to(self._address("coordinator")))
+    def _coordinator(self) -> Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub]:
+        if self._coordinators is None:
+            addresses = self._address("coordinator")
+            self._coordinators = Servers(self._channels, addresses, coordinator_pb2_grpc.CoordinatorServiceStub)
+        return self._coordinators
 
     def _node(self, instant_address: str) -> treenode_pb2_grpc.TreeNodeServiceAsyncStub:
         return treenode_pb2_grpc.TreeNodeServiceStub(self._channels.to(instant_address))

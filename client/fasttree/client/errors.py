@@ -138,17 +138,23 @@ def has_details(error: grpc.aio.AioRpcError) -> bool:
     return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
 
 
+def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
+    """What a server wrote of the reason, for programs; None where none did."""
+    status = rpc_status.from_call(error) if has_details(error) else None
+    for detail in status.details if status is not None else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+            return info
+    return None
+
+
 def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallError:
     """The named error for a gRPC status; `called` and `address` say what was asked of whom."""
     kind = _BY_CODE.get(error.code(), CallError)
     text = _one_line(error.details() or "")
     reason = field = value = ""
-    if has_details(error):
-        status = rpc_status.from_call(error)
-        for detail in status.details if status is not None else ():
-            info = error_details_pb2.ErrorInfo()
-            if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-                reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
+    if (info := error_info(error)) is not None:
+        reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
     if kind is UnavailableError and not has_details(error):
         text = f"nobody answers at {address} ({_TRIED.sub('', text) or 'no connection'}); is the cluster up?"
     elif kind is DeadlineExceededError and not has_details(error):

@@ -395,6 +395,8 @@ class Cluster(_message.Message):
     OBSERVED_AT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    COORDINATOR_FIELD_NUMBER: _builtins.int
+    STANDBY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -405,6 +407,10 @@ class Cluster(_message.Message):
     """Whether elections are paused."""
     note: _builtins.str
     """Why there is no primary, or what the coordinator waits for; empty where all is well."""
+    coordinator: _builtins.str
+    """host:port of the active coordinator, where there are several and it has said so; empty elsewhere."""
+    standby: _builtins.str
+    """Where this was answered by one that is not active: what it says of itself. Empty: the active one said all this."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterNode]:
         """In host-file order, then by name."""
@@ -428,10 +434,12 @@ class Cluster(_message.Message):
         observed_at: _timestamp_pb2.Timestamp | None = ...,
         note: _builtins.str = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
+        coordinator: _builtins.str = ...,
+        standby: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

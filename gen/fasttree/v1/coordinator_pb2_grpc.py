@@ -27,6 +27,9 @@ if _version_not_supported:
 
 class CoordinatorServiceStub:
     """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
     """
 
     def __init__(self, channel):
@@ -69,6 +72,9 @@ class CoordinatorServiceStub:
 
 class CoordinatorServiceServicer:
     """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
     """
 
     def KeepAlive(self, request_iterator, context):
@@ -159,6 +165,9 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class CoordinatorService:
     """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
     """
 
     @staticmethod

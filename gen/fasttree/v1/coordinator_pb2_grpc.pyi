@@ -27,7 +27,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CoordinatorServiceStub:
-    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches."""
+    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -53,7 +57,11 @@ class CoordinatorServiceStub:
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
-    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches."""
+    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     KeepAlive: _aio.StreamStreamMultiCallable[_coordinator_pb2.KeepAliveRequest, _coordinator_pb2.KeepAliveResponse]  # type: ignore[assignment]
@@ -75,7 +83,11 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """Elections go on."""
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches."""
+    """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
+
+    Of several coordinators one is active. Another one answers GetCluster as the active one said last, and refuses the rest:
+    UNAVAILABLE, reason STANDBY, with the active one's address, where it is known, as `active` of the ErrorInfo's metadata.
+    """
 
     @_abc_1.abstractmethod
     def KeepAlive(

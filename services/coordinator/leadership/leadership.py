@@ -1,8 +1,8 @@
 """Whether this coordinator is the active one. No I/O, no clock: what was read and written in, reads and writes out.
 
 Rules:
-1. **The lease is one object with versions.** Whoever writes it names the version that it goes by, and the API server
-   refuses every other one. So of two that take it, one does.
+1. **The lease is one object with versions.** Whoever writes it names the version that it goes by, and the API server,
+   or etcd, refuses every other one. So of two that take it, one does.
 2. **The holder may act** until `active_lease_s` less the margin after it *sent* its newest renewal that came to pass.
    What was sent and not answered counts for nothing.
 3. **Another may take it** once the version that it sees has been the same for a whole lease, by its own clock, counted
@@ -41,6 +41,8 @@ class Seen:
     holder: str = ""
     #: As its holder wrote it down, in seconds.
     lease_s: float = 0.0
+    #: host:port at which the holder is reached; empty where it says none.
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class Leadership:
         self.state = State.STANDBY
         #: Who has the lease, as it was read last; empty: nobody, or nothing was read yet.
         self.holder = ""
+        #: host:port of the holder where it is another one; empty where that is not known.
+        self.holder_address = ""
         #: Why the lease can't be read or written now; empty where it can.
         self.problem = "the lease has not been read yet"
         #: Counts the times that it became active.
@@ -200,6 +204,7 @@ class Leadership:
     def _see(self, seen: Seen, now_s: float, actions: list[LeadershipAction]) -> None:
         if seen.version:
             self._note(seen.version, seen.holder, seen.lease_s, now_s)
+            self.holder_address = seen.address if seen.holder != self._identity else ""
         own = seen.holder == self._identity
         if self.state is State.ACTIVE:
             if own:
@@ -218,6 +223,7 @@ class Leadership:
     def _hold(self, written: Written, now_s: float, actions: list[LeadershipAction]) -> None:
         settings = self._settings
         self._note(written.version, self._identity, settings.active_lease_s, now_s)
+        self.holder_address = ""
         right_until_s = written.sent_at_s + settings.active_lease_s - settings.active_margin_s
         self._next_at_s = max(now_s, written.sent_at_s + settings.active_renew_s)
         if self.state is State.ACTIVE:

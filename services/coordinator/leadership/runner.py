@@ -154,7 +154,7 @@ class LeadershipRunner:
         except StoreError as error:
             self._fail(error)
         else:
-            self.feed(Seen(lease.version, lease.holder, lease.lease_s))
+            self.feed(Seen(lease.version, lease.holder, lease.lease_s, lease.address))
 
     async def _write(self, write: Callable[[], Awaitable[str]]) -> None:
         sent_at_s = self._clock.now_s()

@@ -12,10 +12,10 @@ from services.shared.config.sections import Problem, Settings
 
 
 class LeadershipSettings(Settings, frozen=True, kw_only=True):
-    """Of the lease among coordinators, where the store is `kubernetes`."""
+    """Of the lease among coordinators, where the store is `kubernetes` or `etcd`."""
 
-    #: Of several coordinators (store kubernetes): one that was active and is silent is replaced after so long, in whole
-    #: seconds. The longest of all of theirs counts.
+    #: Of several coordinators (store kubernetes or etcd): one that was active and is silent is replaced after so long,
+    #: in whole seconds. The longest of all of theirs counts. On etcd, 2 with a margin and renewals of 0.5 s does well.
     active_lease_s: Annotated[int, Meta(ge=2, le=3_600)] = 4
     #: The active one stops so much before its lease can be another's, in seconds: clocks may drift apart meanwhile.
     active_margin_s: Seconds = 1.0

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
+from services.coordinator.leadership.active_view import ActiveView
 from services.coordinator.leadership.leadership import Leadership
 from services.coordinator.settings import CoordinatorSettings
 from services.shared.domain.addresses import address_of
@@ -24,13 +25,17 @@ def name_of(identity: str) -> str:
 
 
 class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
-    """Answers every call alike: not here. Who asks comes to the active one by the Service, or tries again."""
+    """Says what the active one said last, to whoever only looks; to every other call, where that one is. Who asks comes
+    to it by the Service, by the list of coordinators, or by the address that the refusal names."""
 
-    def __init__(self, core: Leadership) -> None:
+    def __init__(self, core: Leadership, view: ActiveView) -> None:
         self._core = core
+        self._view = view
 
     def _refusal(self) -> UnavailableError:
-        return UnavailableError(standing(self._core), reason="STANDBY", retry_after_s=_RETRY_AFTER_S)
+        return UnavailableError(
+            standing(self._core), reason="STANDBY", retry_after_s=_RETRY_AFTER_S, active=self._core.holder_address
+        )
 
     def _no_answers(self) -> Iterator[Any]:
         raise self._refusal()
@@ -50,7 +55,11 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def GetCluster(
         self, request: coordinator_pb2.GetClusterRequest, context: Any
     ) -> coordinator_pb2.GetClusterResponse:
-        raise self._refusal()
+        if self._view.cluster is None:
+            raise self._refusal()
+        answer = coordinator_pb2.GetClusterResponse(cluster=self._view.cluster)
+        answer.cluster.standby = standing(self._core)
+        return answer
 
     async def Switchover(
         self, request: coordinator_pb2.SwitchoverRequest, context: Any
@@ -68,7 +77,10 @@ def standing(core: Leadership) -> str:
     """What a standby says of itself."""
     if core.problem:
         return f"this coordinator stands by, and can't see which one is active: {core.problem}"
-    active = f"{name_of(core.holder)} is active" if core.holder else "none is active yet"
+    if not core.holder:
+        return "this coordinator stands by: none is active yet"
+    where = f" at {core.holder_address}" if core.holder_address else ""
+    active = f"{name_of(core.holder)} is active{where}"
     return f"this coordinator stands by: {active}"
 
 
@@ -79,10 +91,11 @@ class Standby:
         self._core = core
         self._settings = settings
         self.background = Background()
+        self._view = ActiveView(lambda: core.holder_address)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
             services=[
-                (coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, StandbyServicer(core)),
+                (coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, StandbyServicer(core, self._view)),
             ],
             service_names=[],
             settings=settings.serving,
@@ -103,6 +116,7 @@ class Standby:
         try:
             await self.server.start()
             await self.http.start(self._settings.listen_host, self._settings.http_port)
+            self.background.start(self._view.run(), "watches the active coordinator")
         except BaseException:
             await self.stop()
             raise

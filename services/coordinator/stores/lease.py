@@ -1,4 +1,6 @@
-"""The coordinators' Lease as an object of Kubernetes: who is active, and in an annotation, what was recorded."""
+"""The coordinators' Lease as an object of Kubernetes, which etcd may hold as well: who is active, and in an annotation,
+what was recorded.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,13 @@ import msgspec
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.store import StoreError
+from services.shared.domain.addresses import address_problem
 from services.shared.domain.sentences import quoted
 from services.shared.forms import Form
 
 ANNOTATION = "fasttree.io/coordinator"
+#: Of the holder: host:port at which others reach it.
+ADDRESS_ANNOTATION = "fasttree.io/coordinator-address"
 _EPOCH_MAX = 2**63 - 1
 
 #: An object as the API server has it.
@@ -56,29 +61,33 @@ class Lease:
     #: Of this state of the object; empty: it is not there.
     version: str = ""
     holder: str = ""
+    #: host:port at which others reach the holder; empty where it says none.
+    address: str = ""
     lease_s: float = 0.0
     transitions: int = 0
     recorded: Recorded = field(default_factory=Recorded)
 
 
-def lease_of(about: Object, name: str, cluster: str) -> Lease:
-    """Reads the object. Raises StoreError where it can't be, or is another cluster's."""
+def lease_of(about: Object, name: str, cluster: str, setting: str) -> Lease:
+    """Reads the object; `setting` names another one. Raises StoreError where it can't be, or is another cluster's."""
     try:
         found = _LEASE.of(about)
     except msgspec.ValidationError as error:
         raise StoreError(f"Lease {name} can't be read: {error}") from error
     spec = found.spec or _Spec()
-    text = (found.metadata.annotations or {}).get(ANNOTATION)
+    annotations = found.metadata.annotations or {}
+    text, address = annotations.get(ANNOTATION), annotations.get(ADDRESS_ANNOTATION, "")
     return Lease(
         version=found.metadata.resourceVersion,
         holder=spec.holder_identity or "",
+        address="" if address_problem(address) else address,
         lease_s=float(max(0, min(spec.lease_duration_seconds or 0, 3_600))),
         transitions=max(0, spec.lease_transitions or 0),
-        recorded=Recorded() if text is None else _recorded_of(text, name, cluster),
+        recorded=Recorded() if text is None else _recorded_of(text, name, cluster, setting),
     )
 
 
-def _recorded_of(text: str, name: str, cluster: str) -> Recorded:
+def _recorded_of(text: str, name: str, cluster: str, setting: str) -> Recorded:
     try:
         record = _RECORD.of_json(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -89,8 +98,7 @@ def _recorded_of(text: str, name: str, cluster: str) -> Recorded:
         ) from error
     if record.cluster != cluster:
         raise StoreError(
-            f"Lease {name} belongs to cluster {quoted(record.cluster)}, not {cluster}: "
-            "set another coordinator.lease_name"
+            f"Lease {name} belongs to cluster {quoted(record.cluster)}, not {cluster}: set another {setting}"
         )
     return Recorded(
         epoch=record.epoch,
@@ -120,6 +128,10 @@ def lease_object(before: Object | None, lease: Lease, *, name: str, cluster: str
         **(metadata.get("annotations") or {}),
         ANNOTATION: msgspec.json.encode(record).decode(),
     }
+    if lease.address:
+        metadata["annotations"][ADDRESS_ANNOTATION] = lease.address
+    else:
+        metadata["annotations"].pop(ADDRESS_ANNOTATION, None)
     spec = dict(about.get("spec") or {})
     # For people who look, and other programs; nobody decides by this clock.
     now = datetime.datetime.fromtimestamp(wall_time_s, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -15,6 +15,7 @@ from services.pusher.fanout.members import Members, MembersChanged
 from services.shared.backoff import Backoff, Waits
 from services.shared.domain.addresses import Host
 from services.shared.membership.source import HostSource
+from services.shared.membership.turns import Turns
 from services.shared.serving.channels import open_channel
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Membership:
 
     Args:
         source: Where the nodes are listed; None where they are not.
-        coordinator: host:port, or "" where there is none.
+        coordinator: host:port, or of several, with commas between; "" where there is none.
         tell: Gets each `MembersChanged`.
     """
 
@@ -105,9 +106,10 @@ class Membership:
     async def _watch_cluster(self) -> None:
         """The coordinator's view, again and again; the last known one stays while it is away."""
         waits = Waits(Backoff(0.05, 1.0, random.random))
+        coordinators = Turns(self._coordinator)
         told = False
         while True:
-            channel = open_channel(self._coordinator)
+            channel = open_channel(coordinators.address)
             try:
                 stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
                 call = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
@@ -116,14 +118,16 @@ class Membership:
                     if not isinstance(response, coordinator_pb2.WatchClusterResponse):
                         break
                     waits.reset()
+                    coordinators.answered()
                     told = False
                     self._cluster = response.cluster
                     self._merge()
             except (grpc.aio.AioRpcError, TimeoutError) as error:
                 if not told:
                     why = error.details() if isinstance(error, grpc.aio.AioRpcError) else "silent for too long"
-                    logger.warning("coordinator %s: %s; goes on with what it said last", self._coordinator, why)
+                    logger.warning("coordinator %s: %s; goes on with what it said last", coordinators.address, why)
                 told = True
             finally:
                 await channel.close()
-            await asyncio.sleep(waits.next_s())
+            if coordinators.pass_on():
+                await asyncio.sleep(waits.next_s())

@@ -42,11 +42,22 @@ Host = Annotated[str, Meta(pattern=rf"\A{HOST_PATTERN}\Z", description="a host n
 OptionalHost = Annotated[
     str, Meta(pattern=rf"\A(?:{HOST_PATTERN})?\Z", description="a host name or an address, without a port; or empty")
 ]
+Address = Annotated[
+    str,
+    Meta(pattern=rf"\A{ADDRESS_PATTERN}\Z", description="host:port, such as ftsp01.example.com:2379"),
+]
 OptionalAddress = Annotated[
     str,
     Meta(
         pattern=rf"\A(?:{ADDRESS_PATTERN})?\Z",
         description="host:port, such as ftsp01.example.com:50400; or empty",
+    ),
+]
+OptionalAddresses = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A(?:{ADDRESS_PATTERN}(?:,{ADDRESS_PATTERN}){{0,15}})?\Z",
+        description="host:port, or up to 16 of them with commas between; or empty",
     ),
 ]
 Folder = Annotated[str, Meta(pattern=rf"\A{_PATH}\Z", description="a path")]
@@ -62,6 +73,10 @@ OptionalService = Annotated[
         pattern=rf"\A(?:{_KUBERNETES_NAME})?\Z",
         description="a Service's name, such as fasttree-treenode; or empty",
     ),
+]
+EtcdKey = Annotated[
+    str,
+    Meta(pattern=r"\A[!-~]{0,256}\Z", description="up to 256 printable ASCII characters without blanks; or empty"),
 ]
 _RESERVED = "|".join(sorted(each for each in RESERVED_TYPES if each != "*"))
 VolumeType = Annotated[

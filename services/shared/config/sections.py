@@ -18,7 +18,7 @@ from services.shared.config.bounds import (
     Folder,
     Host,
     Name,
-    OptionalAddress,
+    OptionalAddresses,
     OptionalPath,
     OptionalService,
     Percent,
@@ -159,8 +159,9 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     #: Host names under which the HTTP ports are asked for metrics and debug logs, beside addresses, names without a dot
     #: and each machine's own name. Any other name is refused, so that no stranger's web page can send a browser there.
     http_hosts: Annotated[list[Host], msgspec.Meta(max_length=1_000)] = msgspec.field(default_factory=list)
-    #: host:port of the coordinator; empty: none, so no primary is elected and the VIP serves from every ready node.
-    coordinator: OptionalAddress = ""
+    #: host:port of the coordinator, or of each of several, with commas between; empty: none, so no primary is elected
+    #: and the VIP serves from every ready node.
+    coordinator: OptionalAddresses = ""
 
     @property
     def import_thresholds(self) -> ImportThresholds:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 from services.shared.domain.sentences import quoted
 
+#: Of every network that a machine has: to listen on, and nothing to be reached by.
+EVERY_ADDRESS: Final = ("0.0.0.0", "::", "[::]")
 PORT_MAX: Final = 65_535
 #: Far more nodes than a cluster has.
 HOSTS_MAX: Final = 1_000

@@ -27,13 +27,21 @@ class FastTreeError(Exception):
         field: The request's field that is wrong, if one is.
         value: Its value, cut to a length that is safe to send.
         retry_after_s: When the same request may do better; None where it can't be said.
+        active: host:port of the server to ask instead, where it is known.
     """
 
     code: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
     default_reason: ClassVar[str] = "INTERNAL"
 
     def __init__(
-        self, message: str, *, reason: str = "", field: str = "", value: str = "", retry_after_s: float | None = None
+        self,
+        message: str,
+        *,
+        reason: str = "",
+        field: str = "",
+        value: str = "",
+        retry_after_s: float | None = None,
+        active: str = "",
     ) -> None:
         encoded = message.encode(errors="replace")
         if len(encoded) > MESSAGE_BYTES_MAX:
@@ -44,6 +52,7 @@ class FastTreeError(Exception):
         self.field = field
         self.value = value[:VALUE_LENGTH_MAX]
         self.retry_after_s = retry_after_s
+        self.active = active
 
     def __str__(self) -> str:
         return self.message
@@ -122,7 +131,8 @@ class AbortedError(FastTreeError):
 def to_rpc_status(error: FastTreeError) -> status_pb2.Status:
     """The error as `google.rpc.Status`, with its details."""
     status = status_pb2.Status(code=error.code.value[0], message=error.message)
-    metadata = {key: value for key, value in (("field", error.field), ("value", error.value)) if value}
+    told = (("field", error.field), ("value", error.value), ("active", error.active))
+    metadata = {key: value for key, value in told if value}
     status.details.add().Pack(error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
     if error.code is grpc.StatusCode.INVALID_ARGUMENT and error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=error.message)

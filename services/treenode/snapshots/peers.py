@@ -65,8 +65,7 @@ _UNFIT = (
 
 async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
     """Instant addresses of the other nodes, the furthest ready one first; without a coordinator, the listed ones."""
-    coordinator = node.cluster.coordinator
-    if coordinator:
+    for coordinator in filter(None, node.cluster.coordinator.split(",")):
         try:
             async with open_channel(coordinator) as channel:
                 stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)

@@ -21,8 +21,9 @@ from services.coordinator.election.events import Recorded
 from services.coordinator.leadership.leadership import Leadership
 from services.coordinator.leadership.runner import LeadershipRunner, MayAct
 from services.coordinator.leadership.settings import LeadershipSettings
-from services.coordinator.stores.kubernetes import LeaseStore
+from services.coordinator.stores.kubernetes import KubernetesLease
 from services.coordinator.stores.lease import ANNOTATION, Object
+from services.coordinator.stores.lease_store import LeaseStore
 from services.coordinator.stores.store import StoreConflictError, StoreError
 from services.coordinator.stores.term import TermStore
 from services.shared.clock import Timer
@@ -140,7 +141,7 @@ class Process:
         self._frozen_until_s = self._cut_until_s = 0.0
         settings = LeadershipSettings(active_lease_s=world.random.choice(world.leases_s))
         self.core = world.core(settings, name, self.now_s())
-        self.store = LeaseStore(self, "coordinator", "dot-test", name, settings.active_lease_s)
+        self.store = LeaseStore(KubernetesLease(self, "coordinator"), "dot-test", name, settings.active_lease_s)
         self.runner = LeadershipRunner(self.core, self.store, self, self._act, self._stand_by)
 
     def may_act(self) -> bool:
@@ -352,7 +353,7 @@ def play(seed: int, core: type[Leadership] = Leadership, *, compares: bool = Tru
     world = World(seed, core)
     world.compares = compares
     with (
-        mock.patch("services.coordinator.stores.kubernetes.TIMEOUT_S", CALL_TIMEOUT_S),
+        mock.patch("services.coordinator.stores.lease_store.TIMEOUT_S", CALL_TIMEOUT_S),
         asyncio.Runner(loop_factory=VirtualLoop) as runner,
     ):
         runner.run(live(world))

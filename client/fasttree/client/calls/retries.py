@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import grpc
 
@@ -53,6 +53,16 @@ def may_retry(error: grpc.aio.AioRpcError) -> bool:
     return error.code() in _TRANSPORT_CODES and not has_details(error)
 
 
+class Elsewhere(Protocol):
+    """Servers of which another one may be asked; see `calls/servers.py`."""
+
+    def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether the call may be made again after this."""
+
+    def missed(self, error: grpc.aio.AioRpcError) -> bool:
+        """Goes on to another one; whether without a wait."""
+
+
 class Waits:
     """The waits between attempts: doubling, each spread between half and whole; back to the first by `reset`."""
 
@@ -75,9 +85,17 @@ def closed_error(called: str, address: str) -> ClientClosedError:
 
 
 async def with_retries(
-    attempt: Callable[[float], Awaitable[Answer]], retries: Retries, *, called: str, address: str
+    attempt: Callable[[float], Awaitable[Answer]],
+    retries: Retries,
+    *,
+    called: str,
+    address: str,
+    elsewhere: Elsewhere | None = None,
 ) -> Answer:
-    """Calls `attempt(seconds left)` until it answers, fails for good, or the deadline passes. Raises a CallError."""
+    """Calls `attempt(seconds left)` until it answers, fails for good, or the deadline passes. Raises a CallError.
+
+    `elsewhere`: where the next attempt goes to another server.
+    """
     deadline = time.monotonic() + retries.timeout_s
     waits = Waits(retries)
     unavailable: grpc.aio.AioRpcError | None = None
@@ -95,8 +113,9 @@ async def with_retries(
         except grpc.aio.AioRpcError as error:
             # When the last attempt merely ran out of time, what went wrong before it is the better story.
             story = unavailable if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and unavailable else error
-            wait_s = waits.next_s()
-            if not may_retry(error) or time.monotonic() + wait_s >= deadline:
+            again = may_retry(error) if elsewhere is None else elsewhere.may_retry(error)
+            wait_s = 0.0 if elsewhere is not None and elsewhere.missed(error) else waits.next_s()
+            if not again or time.monotonic() + wait_s >= deadline:
                 raise call_error(story, called, address) from error
             unavailable = error
             await asyncio.sleep(wait_s)

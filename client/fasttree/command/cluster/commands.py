@@ -90,7 +90,8 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
         "epoch": view.epoch if view is not None else None,
         "primary": view.primary if view is not None else None,
         "paused": view.paused if view is not None else None,
-        "note": view.note if view is not None else "",
+        "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
+        "coordinator": view.coordinator if view is not None else "",
         "log": None
         if pusher is None
         else {

@@ -1,0 +1,86 @@
+"""Several servers of one kind, of which one is active: which one is asked.
+
+A server that stands by says so, and where the active one is; one that is away says nothing. In both cases another one
+is asked at once, and a wait comes only after each has been asked in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import grpc
+
+from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.retries import may_retry
+from fasttree.client.errors import error_info
+
+Stub = TypeVar("Stub")
+
+#: The reason of a server that stands by.
+STANDBY = "STANDBY"
+
+
+def is_standby(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server said that another one is active: it did nothing of what was asked."""
+    info = error_info(error)
+    return info is not None and info.reason == STANDBY
+
+
+class Servers(Generic[Stub]):
+    """The servers of one kind.
+
+    Args:
+        channels: The connections to them.
+        addresses: host:port of each, commas between.
+        stub: Makes the stub of a connection.
+    """
+
+    def __init__(self, channels: Channels, addresses: str, stub: Callable[[grpc.aio.Channel], Stub]) -> None:
+        self._channels = channels
+        self._addresses = tuple(addresses.split(","))
+        self._stub = stub
+        #: Whom the next call goes to: one of the addresses, or the active one as another server named it.
+        self.address = self._addresses[0]
+        #: Asked in vain since one answered last.
+        self._asked: set[str] = set()
+
+    @property
+    def stub(self) -> Stub:
+        """For the next call. Raises ClientClosedError once the client is closed."""
+        return self._stub(self._channels.to(self.address))
+
+    @property
+    def are_several(self) -> bool:
+        return len(self._addresses) > 1
+
+    def answered(self) -> None:
+        """The one that was asked is the right one."""
+        self._asked.clear()
+
+    def aim(self, address: str) -> None:
+        """That one is active, as somebody said who knows; empty: nobody does."""
+        self.address = address or self.address
+
+    def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
+        """Whether a read may be made again after this, here or at another one."""
+        return may_retry(error) or is_standby(error)
+
+    def missed(self, error: grpc.aio.AioRpcError) -> bool:
+        """Goes on to another one. Whether that may be asked at once: it was not asked in vain yet."""
+        self._asked.add(self.address)
+        info = error_info(error)
+        active = info.metadata.get("active", "") if info is not None and info.reason == STANDBY else ""
+        if active and active not in self._asked:
+            self.address = active
+            return True
+        left = [address for address in self._addresses if address not in self._asked]
+        if left:
+            self.address = left[0]
+            return True
+        # A round is over: the next one begins with whoever is said to be active, else with another one than now.
+        places = len(self._addresses)
+        place = self._addresses.index(self.address) if self.address in self._addresses else -1
+        self.address = active or self._addresses[(place + 1) % places]
+        self._asked.clear()
+        return False
