@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from fasttree.client import FastTreeClientError
+from fasttree.command.certs.commands import certs
 from fasttree.command.cluster import commands as cluster
 from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
@@ -105,6 +106,7 @@ COMMANDS = (
     verify,
     drill,
     config,
+    certs,
     datatrax,
     logs,
     completion,

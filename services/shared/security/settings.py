@@ -34,7 +34,7 @@ class TlsSettings(Settings, frozen=True, kw_only=True):
         str,
         Meta(pattern=rf"\A(?:off|{MUTUAL}|{CLEARTEXT})\Z", description=f"off, {MUTUAL} or {CLEARTEXT}"),
     ] = "off"
-    #: A folder with tls.crt, tls.key and ca.crt, as cert-manager writes them.
+    #: A folder with tls.crt, tls.key and ca.crt, as cert-manager writes them and `fasttree certs issue` does.
     folder: OptionalPath = ""
     #: In place of the folder's tls.crt: the certificate, with those between it and the authority behind it, as PEM.
     certificate: OptionalPath = ""

@@ -1,0 +1,159 @@
+"""`fasttree certs`: the commands."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fasttree.command.output import print_json, print_table
+from fasttree.command.ranges import NumberRange
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+
+if TYPE_CHECKING:
+    from fasttree.command.certs.folder import Issued
+
+#: A minute, which tests need, to a century.
+_DAYS = NumberRange(1 / 1_440, 36_525)
+_ROOT_DAYS = 1_825.0
+_DAYS_AT_FIRST = 30.0
+
+_folder_option = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where they are; ./certs, or those of `fasttree up --tls` here, where not given.",
+)
+
+
+def _found(folder: Path | None) -> Path:
+    if folder is not None:
+        return folder
+    return next((path for place in DEFAULT_PLACES if (path := place.parent / "certs").exists()), Path("certs"))
+
+
+@click.group()
+def certs() -> None:
+    """Certificates of a cluster's own authority, for companies that have none.
+
+    `docs/security.md` says which part needs which.
+    """
+
+
+@certs.command()
+@_folder_option
+@click.option("--cluster", default="dot-live", show_default=True, help="The cluster's name, as cluster.name has it.")
+@click.option("--days", type=_DAYS, default=_ROOT_DAYS, show_default=True, help="How long the authority is good.")
+@click.option("--anew", is_flag=True, help="In the place of an authority that is there.")
+@json_option
+def init(session: Session, folder: Path | None, cluster: str, days: float, anew: bool) -> None:
+    """Makes an authority: ca.crt, which everybody may have, and ca.key, which signs and stays here."""
+    from fasttree.command.certs.folder import CertificateFolder
+    from fasttree.command.certs.roles import check_cluster
+
+    found = CertificateFolder(_found(folder))
+    _done(lambda: found.init(check_cluster(cluster), datetime.timedelta(days=days), anew=anew))
+    _print(session, [next(found.issued())])
+
+
+@certs.command()
+@click.argument("holder", metavar="ROLE[/NAME]")
+@_folder_option
+@click.option("--host", "hosts", multiple=True, help="A name or address at which others dial it; may be repeated.")
+@click.option("--days", type=_DAYS, default=_DAYS_AT_FIRST, show_default=True, help="How long it is good.")
+@json_option
+def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, ...], days: float) -> None:
+    """A certificate for a part (node/n1, pusher, coordinator, vip, datatrax), in ROLE/NAME/ as `tls.folder` wants it;
+    or for a client (push-program, importer, reporter, leader, operator, auditor, monitor), as client-ROLE.crt and .key.
+
+    One that is there is replaced.
+    """
+    from fasttree.command.certs.folder import CertificateFolder
+    from fasttree.command.certs.roles import PARTS, holder_of
+
+    named = holder_of(holder)
+    if named.role in PARTS and named.role != "datatrax" and not hosts:
+        raise CommandError(f"{named}: others dial it: name its hosts, as --host ftsp01.example.com --host 10.0.0.1")
+    found = CertificateFolder(_found(folder))
+    authority = found.authority()
+    files = _done(lambda: found.issue(authority, named, hosts, datetime.timedelta(days=days)))
+    _print(session, [each for each in found.issued() if each.path == files.certificate])
+
+
+@certs.command()
+@_folder_option
+@click.option("--all", "all_of_them", is_flag=True, help="Also those that are good for long yet.")
+@json_option
+def renew(session: Session, folder: Path | None, all_of_them: bool) -> None:
+    """New certificates, with new keys, in the places of those that are in the last third of their lives.
+
+    They keep their names and how long they are good. Every part takes them by itself, without a restart.
+    """
+    from fasttree.command.certs.folder import CertificateFolder
+
+    found = CertificateFolder(_found(folder))
+    authority = found.authority()
+    renewed = _done(lambda: found.renew(authority, all_of_them=all_of_them))
+    if not renewed and not session.json:
+        click.echo("none is due")
+        return
+    _print(session, renewed)
+
+
+@certs.command()
+@_folder_option
+@json_option
+def show(session: Session, folder: Path | None) -> None:
+    """Every certificate that lies there: whose it is, and until when. Exit code 1 where one has expired."""
+    from fasttree.command.certs.folder import CertificateFolder
+
+    issued = list(CertificateFolder(_found(folder)).issued())
+    _print(session, issued)
+    expired = [each for each in issued if each.left_s <= 0]
+    if expired:
+        raise CommandError(f"{expired[0].path} has expired: `fasttree certs renew`")
+
+
+def _done(work: Any) -> Any:
+    """Its outcome. Raises CommandError where the disk refuses."""
+    try:
+        return work()
+    except OSError as error:
+        raise CommandError(f"{error.filename or 'the folder'}: {error.strerror or error}") from None
+
+
+def _print(session: Session, issued: list[Issued]) -> None:
+    if session.json:
+        print_json(
+            [
+                {
+                    "file": str(each.path),
+                    "name": each.uri,
+                    "hosts": each.hosts,
+                    "expires": each.expires.isoformat(),
+                    "left_s": round(each.left_s),
+                    "due": each.due,
+                    "ours": each.ours,
+                }
+                for each in issued
+            ]
+        )
+        return
+    print_table(
+        ("file", "name", "hosts", "good until", "left"),
+        [
+            (each.path, each.uri, " ".join(each.hosts), f"{each.expires:%Y-%m-%d %H:%M} UTC", _left(each))
+            for each in issued
+        ],
+    )
+
+
+def _left(each: Issued) -> str:
+    if not each.ours:
+        return "another authority's"
+    if each.left_s <= 0:
+        return "expired"
+    left = f"{each.left_s / 86_400:.0f} days" if each.left_s > 2 * 86_400 else f"{each.left_s / 3_600:.1f} h"
+    return f"{left}, due" if each.due else left

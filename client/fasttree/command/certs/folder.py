@@ -1,0 +1,154 @@
+"""The folder of an authority and what it signed.
+
+ca.crt ca.key               the authority; its key is needed to issue and to renew, nowhere else
+ROLE/NAME/                  a part of the cluster: tls.crt, tls.key and ca.crt, as `tls.folder` wants them
+client-ROLE.crt .key        a client's; client-ROLE-NAME.crt where there are several of a role
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from cryptography import x509
+
+from fasttree.command.certs.authority import BEFORE, Authority, Pair, hosts_of, new_authority, uris_of
+from fasttree.command.certs.roles import PARTS, Holder, named_in
+from fasttree.command.session import CommandError
+from services.shared.files.durable import make_folder, write_durably
+
+CA: Final = "ca.crt"
+_CA_KEY: Final = "ca.key"
+#: What is left of a certificate's life when it is renewed, as a share of all of it.
+RENEWED_BELOW: Final = 1 / 3
+
+
+class PairFiles(NamedTuple):
+    """Where a certificate and its key are."""
+
+    certificate: Path
+    key: Path
+
+
+class Issued(NamedTuple):
+    """A certificate that lies in the folder."""
+
+    path: Path
+    #: spiffe://…; empty where it has none.
+    uri: str
+    hosts: list[str]
+    begins: datetime.datetime
+    expires: datetime.datetime
+    #: By the authority of this folder.
+    ours: bool
+
+    @property
+    def left_s(self) -> float:
+        """Until it is good no more."""
+        return (self.expires - datetime.datetime.now(datetime.UTC)).total_seconds()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to renew it."""
+        return self.left_s < (self.expires - self.begins).total_seconds() * RENEWED_BELOW
+
+
+class CertificateFolder:
+    """One such folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.ca = path / CA
+
+    def init(self, cluster: str, lifetime: datetime.timedelta, *, anew: bool = False) -> None:
+        """Makes the authority. Raises CommandError where there is one, unless `anew`."""
+        if self.ca.exists() and not anew:
+            raise CommandError(
+                f"{self.ca} is there: --anew puts another authority in its place, which nobody knows yet"
+            )
+        make_folder(self.path)
+        self.path.chmod(0o700)
+        _write(PairFiles(self.ca, self.path / _CA_KEY), new_authority(cluster, lifetime))
+
+    def authority(self) -> Authority:
+        """Raises CommandError where it is not here, or can't be used."""
+        try:
+            return Authority(Pair(self.ca.read_bytes(), (self.path / _CA_KEY).read_bytes()))
+        except FileNotFoundError as error:
+            raise CommandError(
+                f"{error.filename} is not there: begin with `fasttree certs init --dir {self.path}`"
+            ) from None
+        except OSError as error:
+            raise CommandError(f"{error.filename} can't be read: {error.strerror}") from None
+
+    def files(self, holder: Holder) -> PairFiles:
+        """Where the holder's are."""
+        if holder.role in PARTS:
+            folder = self.path / holder.role / holder.name
+            return PairFiles(folder / "tls.crt", folder / "tls.key")
+        stem = f"client-{holder.role}" + ("" if holder.name == holder.role else f"-{holder.name}")
+        return PairFiles(self.path / f"{stem}.crt", self.path / f"{stem}.key")
+
+    def issue(
+        self, authority: Authority, holder: Holder, hosts: Sequence[str], lifetime: datetime.timedelta
+    ) -> PairFiles:
+        """A new certificate, in the place of the one before."""
+        files = self.files(holder)
+        make_folder(files.certificate.parent)
+        if holder.role in PARTS:
+            files.certificate.parent.chmod(0o700)
+            write_durably(files.certificate.parent / CA, self.ca.read_bytes())
+        _write(files, authority.issue(holder, hosts, lifetime))
+        return files
+
+    def renew(self, authority: Authority, *, all_of_them: bool = False) -> list[Issued]:
+        """New certificates in the places of those that are due, with the same names and the same length of life."""
+        renewed = []
+        for each in list(self.issued()):
+            named = named_in(each.uri)
+            if not each.ours or named is None or named[1] is None or not (all_of_them or each.due):
+                continue
+            self.issue(authority, named[1], each.hosts, each.expires - each.begins - BEFORE)
+            renewed += [now for now in self.issued() if now.path == each.path]
+        return renewed
+
+    def issued(self) -> Iterator[Issued]:
+        """Every certificate that lies here, the authority first. Raises CommandError where one can't be read."""
+        root = _read(self.ca)
+        yield _told(self.ca, root, ours=True)
+        for path in sorted(self.path.rglob("*.crt")):
+            if path.name != CA:
+                found = _read(path)
+                yield _told(path, found, ours=_signed_by(found, root))
+
+
+def _signed_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(root)
+    except Exception:  # another's: cryptography has several words for that
+        return False
+    return True
+
+
+def _told(path: Path, found: x509.Certificate, *, ours: bool) -> Issued:
+    uris = uris_of(found)
+    return Issued(
+        path, uris[0] if uris else "", hosts_of(found), found.not_valid_before_utc, found.not_valid_after_utc, ours
+    )
+
+
+def _read(path: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except OSError as error:
+        raise CommandError(f"{path} can't be read: {error.strerror}; begin with `fasttree certs init`") from None
+    except ValueError:
+        raise CommandError(f"{path}: there is no certificate in it, as PEM") from None
+
+
+def _write(files: PairFiles, pair: Pair) -> None:
+    """The key first: whoever reads in between finds that the two don't match, and looks again."""
+    write_durably(files.key, pair.key)
+    write_durably(files.certificate, pair.certificate)

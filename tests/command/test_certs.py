@@ -1,0 +1,141 @@
+"""`fasttree certs`: an authority, what it signs, what is renewed in place, and what is refused."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from services.shared.security.following import Tls
+from services.shared.security.settings import TlsSettings
+from tests.command.fasttree_command import FastTree
+
+
+async def as_json(fasttree: FastTree, *arguments: str) -> Any:
+    ran = await fasttree("certs", *arguments, "--json")
+    assert ran.code == 0, ran.err
+    assert "PRIVATE" not in ran.out
+    return json.loads(ran.out)
+
+
+async def test_an_authority_signs_for_parts_and_clients(fasttree: FastTree, tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    (root,) = await as_json(fasttree, "init", "--dir", str(folder), "--cluster", "dot-test")
+    assert root["name"] == "spiffe://dot-test"
+    (node,) = await as_json(
+        fasttree, "issue", "node/n1", "--dir", str(folder), "--host", "localhost", "--host", "127.0.0.1"
+    )
+    assert node["name"] == "spiffe://dot-test/node/n1"
+    assert node["hosts"] == ["localhost", "127.0.0.1"]
+    assert 29 * 86_400 < node["left_s"] <= 30 * 86_400
+    for holder, file in (("reporter", "client-reporter.crt"), ("operator/anna", "client-operator-anna.crt")):
+        (client,) = await as_json(fasttree, "issue", holder, "--dir", str(folder))
+        assert client["file"] == str(folder / file)
+    # A service takes it as it lies there.
+    tls = Tls(TlsSettings(mode="mutual", folder=str(folder / "node/n1")))
+    assert tls.identity.uris == ("spiffe://dot-test/node/n1",)
+    shown = await as_json(fasttree, "show", "--dir", str(folder))
+    assert [Path(each["file"]).name for each in shown] == [
+        "ca.crt", "client-operator-anna.crt", "client-reporter.crt", "tls.crt",
+    ]  # fmt: skip
+
+
+async def test_files_are_for_their_owner_alone(fasttree: FastTree, tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    await as_json(fasttree, "init", "--dir", str(folder))
+    await as_json(fasttree, "issue", "node/n1", "--dir", str(folder), "--host", "localhost")
+    for path in (folder, *folder.rglob("*")):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+async def test_what_is_due_is_renewed_in_place(fasttree: FastTree, tmp_path: Path) -> None:
+    folder = tmp_path / "certs"
+    at = ("--dir", str(folder))
+    await as_json(fasttree, "init", *at)
+    await as_json(fasttree, "issue", "node/n1", *at, "--host", "n1.example.com")
+    await as_json(fasttree, "issue", "reporter", *at)
+    ran = await fasttree("certs", "renew", *at)
+    assert (ran.code, ran.out) == (0, "none is due\n")
+    certificate, key = folder / "node/n1/tls.crt", folder / "node/n1/tls.key"
+    before = (certificate.read_bytes(), key.read_bytes())
+    tls = Tls(TlsSettings(mode="mutual", folder=str(folder / "node/n1")))
+    renewed = await as_json(fasttree, "renew", "--all", *at)
+    assert {each["name"] for each in renewed} == {"spiffe://dot-live/node/n1", "spiffe://dot-live/reporter/reporter"}
+    assert certificate.read_bytes() != before[0]
+    assert key.read_bytes() != before[1]
+    old, new = (x509.load_pem_x509_certificate(pem) for pem in (before[0], certificate.read_bytes()))
+    assert old.subject == new.subject
+    assert old.serial_number != new.serial_number
+    assert old.not_valid_after_utc - old.not_valid_before_utc == new.not_valid_after_utc - new.not_valid_before_utc
+    assert tls.look()
+
+
+async def test_one_in_the_last_third_of_its_life_is_due(fasttree: FastTree, tmp_path: Path) -> None:
+    # It begins five minutes before it is made, so of seven minutes less than a third is left.
+    folder = tmp_path / "certs"
+    at = ("--dir", str(folder))
+    await as_json(fasttree, "init", *at)
+    (made,) = await as_json(fasttree, "issue", "reporter", *at, "--days", str(2 / 1_440))
+    assert made["due"]
+    (renewed,) = await as_json(fasttree, "renew", *at)
+    assert datetime.datetime.fromisoformat(renewed["expires"]) > datetime.datetime.fromisoformat(made["expires"])
+
+
+async def test_another_authority_s_is_told_and_left_alone(fasttree: FastTree, tmp_path: Path) -> None:
+    folder, other = tmp_path / "certs", tmp_path / "other"
+    await as_json(fasttree, "init", "--dir", str(folder))
+    await as_json(fasttree, "init", "--dir", str(other))
+    await as_json(fasttree, "issue", "reporter", "--dir", str(other))
+    content = (other / "client-reporter.crt").read_bytes()
+    (folder / "client-reporter.crt").write_bytes(content)
+    ran = await fasttree("certs", "show", "--dir", str(folder))
+    assert "another authority's" in ran.out
+    assert await as_json(fasttree, "renew", "--all", "--dir", str(folder)) == []
+    assert (folder / "client-reporter.crt").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("issue", "reporter"), "begin with `fasttree certs init"),
+        (("show",), "begin with `fasttree certs init`"),
+        (("renew",), "begin with `fasttree certs init"),
+        (("issue", "boss"), "'boss' is no role; there are node, pusher"),
+        (("issue", "node", "--host", "x"), "which node? write its name, as node/n1"),
+        (("issue", "node/n1"), "name its hosts"),
+        (("issue", "reporter/../x"), "can't be a name"),
+        (("init", "--cluster", "Dot/Live"), "can't be a cluster's name"),
+        (("init", "--days", "nan"), "no number"),
+    ],
+)
+async def test_what_can_not_be_is_refused_in_one_line(
+    fasttree: FastTree, tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    ran = await fasttree("certs", *arguments, "--dir", str(tmp_path / "certs"))
+    assert ran.code != 0
+    assert why in ran.err
+    assert ran.err.count("\n") == 1
+    assert not (tmp_path / "certs").exists()
+
+
+async def test_an_authority_is_not_replaced_by_mistake(fasttree: FastTree, tmp_path: Path) -> None:
+    at = ("--dir", str(tmp_path))
+    await as_json(fasttree, "init", *at)
+    before = (tmp_path / "ca.crt").read_bytes()
+    ran = await fasttree("certs", "init", *at)
+    assert ran.code == 1
+    assert "--anew" in ran.err
+    assert (tmp_path / "ca.crt").read_bytes() == before
+    await as_json(fasttree, "issue", "reporter", *at)
+    await as_json(fasttree, "init", "--anew", *at)
+    assert (tmp_path / "ca.crt").read_bytes() != before
+    ran = await fasttree("certs", "issue", "boss", *at)
+    assert "no role" in ran.err
+    (tmp_path / "ca.key").write_text("damaged")
+    ran = await fasttree("certs", "issue", "reporter", *at)
+    assert "can't be read" in ran.err
