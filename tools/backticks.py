@@ -58,6 +58,7 @@ NO_NAMES = {
     "tls_config": "a word of Prometheus",
     "cert_file": "a word of Prometheus",
     "key_file": "a word of Prometheus",
+    "htelevox.log": "a file of messages, as DataTrax's people know it",
     "log.db": "a file of the pusher's, as `log.end` beside it",
     "fasttree_pusher_closed": _METRIC,
     "fasttree_pusher_log_damaged_records": _METRIC,

@@ -15,6 +15,7 @@ from services.datatrax.in_force.watching import WatchedConfiguration, look, soun
 from services.datatrax.instant.port import InstantPort
 from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
+from services.datatrax.messages.port import MessagePort
 from services.datatrax.progress import ProgressFiles
 from services.datatrax.sending import Sender
 from services.datatrax.settings import DataTraxSettings
@@ -64,6 +65,8 @@ class DataTrax:
             [status_page(configuration)],
             names=(settings.listen_host, *cluster.http_hosts),
         )
+        #: None where there are none.
+        self.messages: MessagePort | None = None
         self._stopping = False
 
     @classmethod
@@ -80,6 +83,11 @@ class DataTrax:
             port = await service.instant.start(settings.listen_host)
             begun.push_async_callback(service.http.stop)
             http_port = await service.http.start(settings.listen_host, settings.http_port)
+            if settings.messages.message_folder:
+                service.messages = await MessagePort.start(
+                    settings.messages, settings.serving, settings.listen_host, service.background
+                )
+                service.messages.show(service.metrics)
             begun.pop_all()
         service.background.start(service.sender.run(), "sends to the pusher")
         if configuration is not None:
@@ -95,6 +103,8 @@ class DataTrax:
         """Drains: no more lines; those that came get their receipts, or the word to push them again."""
         self._stopping = True
         await self.instant.stop(self.settings.drain_grace_s)
+        if self.messages is not None:
+            await self.messages.stop(self.settings.drain_grace_s)
         await self.background.stop()
         await self.instant.stop(_LAST_WORDS_S)
         await self.client.close()

@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from services.datatrax.cbldatatrax.keys import ENVIRONMENT_PATTERN
+from services.datatrax.messages.settings import MessageSettings
 from services.shared.config.bounds import (
     Count,
     Folder,
@@ -19,6 +20,7 @@ from services.shared.config.bounds import (
     SecondsFrom0,
 )
 from services.shared.config.sections import Problem, Settings
+from services.shared.serving.settings import ServingSettings
 
 _ENVIRONMENT = "what keys of CBLDATATRAX end with: up to 16 of a-z 0-9; or empty"
 
@@ -86,6 +88,8 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     configuration: ConfigurationSettings = field(default_factory=ConfigurationSettings)
     instant: InstantSettings = field(default_factory=InstantSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    messages: MessageSettings = field(default_factory=MessageSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
 
     #: Folder of a file for each node, `NODE.PORT` with instant_port, touched whenever the node took something (by
     #: cluster.coordinator); empty: none.
@@ -99,6 +103,8 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
 
     def problems(self) -> Iterator[Problem]:
         """Ports that collide, and nowhere to send to."""
+        if self.messages.message_port in {self.http_port, self.instant.instant_port} - {0}:
+            yield Problem("message_port", "must differ from instant_port and http_port")
         if self.http_port == self.instant.instant_port != 0:
             yield Problem("http_port", f"must differ from instant_port, which is {self.instant.instant_port}")
         if not self.pusher:

@@ -27,6 +27,7 @@ from fasttree.client.errors import (
 from fasttree.client.forms.amounts import from_hundredths, to_hundredths
 from fasttree.client.forms.update_json import update_from_json, update_to_json
 from fasttree.client.imports import FINAL_STATES, ImportFileError, UploadOptions
+from fasttree.client.messages import Messages
 from fasttree.client.push import PushOptions
 from fasttree.client.reports import Reports
 
@@ -45,6 +46,7 @@ __all__ = [
     "FastTreeClientError",
     "ImportFileError",
     "InvalidArgumentError",
+    "Messages",
     "NodeEndpoint",
     "NotFoundError",
     "OutOfRangeError",

@@ -24,6 +24,7 @@ from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints
 from fasttree.client.errors import EndpointsError, call_error
 from fasttree.client.imports import Upload, UploadOptions, watch_import
+from fasttree.client.messages import Messages
 from fasttree.client.push import Push, PushOptions, Updates
 from fasttree.client.reports import PositionSeen, Reports
 from fasttree.v1 import (
@@ -100,6 +101,12 @@ class Client:
     def position(self) -> int:
         """The newest position among this client's receipts."""
         return self._seen.position
+
+    @property
+    def messages(self) -> Messages:
+        """Messages to downlines. Raises EndpointsError where the endpoints file names no service for them."""
+        address = self._address("messages")
+        return Messages(self._channels.to(address), address, self._retries)
 
     # Updates and imports
 

@@ -14,7 +14,7 @@ from fasttree.client.files import open_regular
 
 #: Far more than the addresses of a cluster take.
 _BYTES_MAX = 1 << 20
-_ADDRESSES = ("vip", "pusher", "coordinator")
+_ADDRESSES = ("vip", "pusher", "coordinator", "messages")
 _NODE_FIELDS: dict[str, type] = {"name": str, "report": str, "instant": str, "http": str, "pid": int}
 _ANEW = "write it anew with `fasttree up`, or by hand with vip, pusher, coordinator, nodes"
 
@@ -32,11 +32,13 @@ class NodeEndpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
-    """Addresses as host:port: `vip` for reports, `pusher` for updates and imports, `coordinator` for operators."""
+    """Addresses as host:port: `vip` for reports, `pusher` for updates and imports, `coordinator` for operators,
+    `messages` for messages to downlines, where the service for DataTrax takes them."""
 
     vip: str = ""
     pusher: str = ""
     coordinator: str = ""
+    messages: str = ""
     nodes: tuple[NodeEndpoint, ...] = ()
     #: host:port of the HTTP ports (health, metrics) of what is not a node.
     http: dict[str, str] = field(default_factory=dict)

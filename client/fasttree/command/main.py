@@ -23,6 +23,7 @@ from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
 from fasttree.command.log import columns, periods, push, rules
 from fasttree.command.log import commands as log
+from fasttree.command.messages.commands import message
 from fasttree.command.nodes import commands as nodes
 from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
@@ -108,6 +109,7 @@ COMMANDS = (
     config,
     certs,
     datatrax,
+    message,
     logs,
     completion,
 )

@@ -19,6 +19,7 @@ _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a dis
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
+_LETTERS = "a file that grows by lines, each with an fsync of its own; what a crash cut off is taken away at the start"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
@@ -48,6 +49,13 @@ LISTED = {
     "client/fasttree/command/session.py:TemporaryDirectory": "an endpoints file for as long as the command runs",
     "services/datatrax/spool/folder.py:open": _RECEIPTS,
     "services/datatrax/spool/folder.py:fsync": _RECEIPTS,
+    "services/datatrax/messages/journal.py:connect": _SQLITE,
+    "services/datatrax/messages/senders/spool.py:os.open": _LETTERS,
+    "services/datatrax/messages/senders/spool.py:ftruncate": _LETTERS,
+    "services/datatrax/messages/senders/spool.py:fsync": _LETTERS,
+    "services/datatrax/messages/senders/spool.py:write": _LETTERS,
+    "services/datatrax/messages/senders/spool.py:truncate": _LETTERS,
+    "services/datatrax/messages/senders/spool.py:open": _LETTERS,
     "services/shared/serving/calls.py:open": "no file: how many calls are under way",
     "services/shared/serving/connections.py:open": "no file: how many connections there are",
     "services/shared/serving/http2/server.py:open": "as above",

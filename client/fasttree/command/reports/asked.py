@@ -31,7 +31,7 @@ class Asked:
         period: str = "",
         as_of_period: str,
         min_position: int,
-        node: str,
+        node: str = "",
     ) -> None:
         self._tree = tree
         self._volume_type = volume_type
@@ -66,8 +66,8 @@ _OF = [
     click.option("--volume-type", default="", help="Type of pv and gv; the cluster's first where not given."),
     click.option("--period", default="", help='Period of pv and gv, "YYYY-MM"; the current one where not given.'),
 ]
-#: Who is asked, and of which moment.
-_FROM = [
+#: Of which moment.
+_AT = [
     click.option(
         "--as-of-period",
         default="",
@@ -75,13 +75,19 @@ _FROM = [
         help="The tree, ranks and volumes as they were when this period was closed for good.",
     ),
     click.option("--min-position", type=POSITION_OR_NONE, default=0, help="Wait until this position is applied."),
-    click.option("--node", default="", help="Ask this node instead of the VIP."),
 ]
+#: Who is asked, and of which moment.
+_FROM = [*_AT, click.option("--node", default="", help="Ask this node instead of the VIP.")]
 
 
 def report_options(command: Command) -> Command:
     """Adds what every report about members takes; the command gets it as `asked`."""
     return gathered(command, [*_OF, *_FROM], "asked", Asked, told_of_options)
+
+
+def audience_options(command: Command) -> Command:
+    """The same of what is sent to a downline, which no node is named for."""
+    return gathered(command, [*_OF, *_AT], "asked", Asked, told_of_options)
 
 
 def answer_options(command: Command) -> Command:

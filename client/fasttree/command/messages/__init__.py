@@ -1,0 +1,1 @@
+"""Commands about messages to downlines, which the service for DataTrax sends."""
