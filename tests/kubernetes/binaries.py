@@ -1,6 +1,7 @@
 """The programs of a Kubernetes cluster, built from Go modules whose versions `locks/` pins.
 
     python -m tests.kubernetes.binaries PROGRAM...      (none: all that a cluster of nodes needs)
+    python -m tests.kubernetes.binaries --built         (builds none: fails where one of all is missing)
 
 They are kept outside the clone, in `FASTTREE_KUBERNETES_HOME` (else `~/.cache/ha-fasttree/kubernetes`), each under a
 key of all that it is made of: what is there under its key is used. The first time, an API server takes some ten minutes
@@ -224,6 +225,8 @@ def _unfinished(target: Path) -> Iterator[Path]:
 
 def main() -> int:
     """Builds what the command line names; paths on standard output."""
+    if sys.argv[1:] == ["--built"]:
+        return _tell_whether_built()
     unknown = [name for name in sys.argv[1:] if name not in PROGRAMS]
     if unknown:
         print(f"error: no program of a cluster: {', '.join(unknown)} (known: {', '.join(PROGRAMS)})", file=sys.stderr)
@@ -233,6 +236,15 @@ def main() -> int:
             sys.argv[1:] or list(PROGRAMS), lambda line: print(line, file=sys.stderr, flush=True)
         ).values():
             print(path)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tell_whether_built() -> int:
+    try:
+        print(*found(tuple(PROGRAMS)).values(), sep="\n")
     except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -51,3 +51,8 @@ def _folder(module: _Module) -> Path:
     told = json.loads(ran.stdout)
     assert told["Sum"] == module.digest, f"{module.version} is not what it was: {told['Sum']}"
     return Path(told["Dir"])
+
+
+if __name__ == "__main__":
+    # Fetches them, for who can't later on: inside of a cluster of the project's own there is no network.
+    print(*custom_resource_definitions(), sep="\n")

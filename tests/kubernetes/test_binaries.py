@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -50,3 +51,24 @@ def test_a_name_that_is_none_of_them_is_refused_with_those_that_are() -> None:
     )
     assert ran.returncode == 2
     assert ran.stderr.startswith("error: no program of a cluster: etc (known: etcd, ")
+
+
+def test_whether_all_have_been_built_is_told_without_building(tmp_path: Path) -> None:
+    def told() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "tests.kubernetes.binaries", "--built"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"FASTTREE_KUBERNETES_HOME": str(tmp_path)},
+        )
+
+    ran = told()
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: build them first, once: ")
+    assert not list(tmp_path.iterdir())
+    for name in binaries.PROGRAMS:
+        program = tmp_path / "programs" / binaries.folder(name).name / name
+        program.parent.mkdir(parents=True)
+        program.write_text("")
+    assert told().returncode == 0

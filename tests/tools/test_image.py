@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
+import subprocess
 import tarfile
 from pathlib import Path
 
+import pyarrow
 import pytest
 
 from tools.image.archive import Image, write_archive
 from tools.image.bill import bill_of_materials
 from tools.image.contents import Contents, Layer, layer_of, sha256_of
-from tools.image.packages import NODE_ONLY, Package, PackagesError, needed
-from tools.image.project import ENTRY_POINT, ENVIRONMENT, ROOT, USER, project_contents
+from tools.image.packages import NODE_ONLY, UNUSED, Package, PackagesError, needed
+from tools.image.project import ENTRY_POINT, ENVIRONMENT, ROOT, USER, lay_out, project_contents
 
 PINS = ROOT / "requirements" / "run.txt"
 CONTAINERFILE = (ROOT / "deploy" / "k8s" / "image" / "Containerfile").read_text()
@@ -130,3 +133,42 @@ def test_a_pods_folders_and_programs_are_there(tmp_path: Path) -> None:
         "usr/local/bin/fasttree",
     ):
         assert path in contents
+
+
+def test_the_containerfile_takes_nothing_of_arrow_away_that_the_builder_keeps() -> None:
+    folder = Path(pyarrow.__file__).parent
+    kept = [path.name for path in folder.glob("*.so*") if not UNUSED.match(f"pyarrow/{path.name}")]
+    globs = re.findall(r"/packages/pyarrow/(\S+)", "".join(re.findall(r"&& rm -f (.*)", CONTAINERFILE)))
+    assert globs
+    assert [name for name in kept if any(fnmatch.fnmatch(name, each) for each in globs)] == []
+
+
+def test_another_commits_code_is_laid_out_as_it_was(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path / "clone", check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    (tmp_path / "clone").mkdir()
+    git("init", "--quiet")
+    for name in ("services/one.py", "gen/fasttree/v1/two.py", "client/fasttree/three.py", "deploy/envoy/four.yaml"):
+        (tmp_path / "clone" / name).parent.mkdir(parents=True)
+        (tmp_path / "clone" / name).write_text("before = 1\n")
+    (tmp_path / "clone/deploy/haproxy").mkdir()
+    (tmp_path / "clone/deploy/haproxy/five.cfg").write_text("before = 1\n")
+    git("add", ".")
+    git("commit", "--quiet", "--message", "before")
+    before = git("rev-parse", "HEAD")
+    (tmp_path / "clone/services/one.py").write_text("after = 1\n")
+    (tmp_path / "clone/services/new.py").write_text("after = 1\n")
+    lay_out(tmp_path / "out", before, clone=tmp_path / "clone")
+    files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert {name for name in files if "__pycache__" not in name} == {
+        "services/one.py",
+        "fasttree/v1/two.py",
+        "fasttree/three.py",
+        "fasttree/command/local/deploy/envoy/four.yaml",
+        "fasttree/command/local/deploy/haproxy/five.cfg",
+    }
+    assert (tmp_path / "out/services/one.py").read_text() == "before = 1\n"

@@ -48,9 +48,11 @@ def main() -> int:
         "--base", type=Path, help="a tar with a base's files, Python 3.11 among them, in place of Debian's"
     )
     parser.add_argument("--cache", type=Path, default=Path(cache) / "ha-fasttree" / "image", help="what is kept")
+    parser.add_argument("--code", help="a commit whose services are in the images, in place of those of this clone")
+    parser.add_argument("--tag", default=version(), help="of the images (the version)")
     given = parser.parse_args()
     try:
-        print(json.dumps(build(given.output, given.base, given.cache.absolute())))
+        print(json.dumps(build(given.output, given.base, given.cache.absolute(), given.code, given.tag)))
     except (BaseError, PackagesError, KernelsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -60,9 +62,9 @@ def main() -> int:
     return 0
 
 
-def build(output: Path, base: Path | None, cache: Path) -> dict[str, object]:
+def build(output: Path, base: Path | None, cache: Path, code: str | None, tag: str) -> dict[str, object]:
     """Builds both images into one archive; returns what was made."""
-    revision, time_s = commit()
+    revision, time_s = commit(code or "HEAD")
     debian: list[str] = []
     if base is None:
         base, listed = build_base(cache, _tell)
@@ -73,7 +75,7 @@ def build(output: Path, base: Path | None, cache: Path) -> dict[str, object]:
     of_nodes = [package for package in packages if package.name in NODE_ONLY]
     with tempfile.TemporaryDirectory(prefix="fasttree-image-") as name:
         work = Path(name)
-        lay_out(work / "project")
+        lay_out(work / "project", code)
         slim = [
             layer_of(base),
             _packages_layer(common, cache, work / "packages.tar"),
@@ -84,16 +86,15 @@ def build(output: Path, base: Path | None, cache: Path) -> dict[str, object]:
         images = []
         for title, layers, parts in ((NAME, node, packages), (SLIM, slim, common)):
             bill = bill_of_materials(title, version(), time_s, parts, debian)
-            image = f"{title.rsplit('/', 1)[1]}-{version()}"
+            image = f"{title.rsplit('/', 1)[1]}-{tag}"
             output.mkdir(parents=True, exist_ok=True)
             (output / f"{image}.cdx.json").write_bytes(bill)
             contents = Contents()
             contents.add_bytes(f"{_LICENSES}/fasttree.cdx.json", bill)
-            images.append(
-                _image(title, [*layers, contents.write(work / f"{image}-bill.tar", time_s)], revision, time_s)
-            )
+            layers = [*layers, contents.write(work / f"{image}-bill.tar", time_s)]
+            images.append(_image(f"{title}:{tag}", layers, revision))
         images.append(_envoy_image(layer_of(base), pins, cache, work / "envoy.tar"))
-        archive = output / f"fasttree-{version()}.oci.tar"
+        archive = output / f"fasttree-{tag}.oci.tar"
         digests = write_archive(archive, images, time_s)
     return {
         "archive": str(archive),
@@ -128,14 +129,13 @@ def _envoy_image(base: Layer, pins: Path, cache: Path, path: Path) -> Image:
     return Image(name, [base, contents.write(path)], ("/usr/local/bin/envoy",), paths, f"{USER}:{USER}", "/", labels)
 
 
-def _image(title: str, layers: Sequence[Layer], revision: str, time_s: int) -> Image:
+def _image(name: str, layers: Sequence[Layer], revision: str) -> Image:
     labels = {
-        "org.opencontainers.image.title": title.rsplit("/", 1)[1],
+        "org.opencontainers.image.title": name.rsplit("/", 1)[1].split(":")[0],
         "org.opencontainers.image.description": "A direct-selling genealogy in memory on two or more servers",
-        "org.opencontainers.image.version": version(),
+        "org.opencontainers.image.version": name.rsplit(":", 1)[1],
         "org.opencontainers.image.revision": revision,
     }
-    name = f"{title}:{version()}"
     return Image(name, layers, (ENTRY_POINT,), ENVIRONMENT, f"{USER}:{USER}", f"/{HOME}", labels)
 
 

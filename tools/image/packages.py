@@ -23,7 +23,7 @@ INSTALLED_IN = "usr/local/lib/python3.11/dist-packages"
 #: What only tree nodes import, and the checks of import files, which are the nodes' own reader.
 NODE_ONLY = {"llvmlite", "numba", "pyarrow"}
 #: What none of our programs imports, opens or links: tests, sources, headers, and parts for clouds and graphics cards.
-_UNUSED = re.compile(
+UNUSED = re.compile(
     r"(.*/)?tests(/|$)"
     r"|.*\.(pyi|pyx|pxd|pxi|h|hpp|c|cc|cpp|a)$"
     r"|bin(/|$)"
@@ -88,7 +88,7 @@ def needed(pyproject: Path, pins: Path) -> list[Package]:
 
 def installed(packages: Sequence[Package], cache: Path, tell: Callable[[str], None]) -> Path:
     """A folder with these packages as an image has them: pruned, stripped and compiled to bytecode."""
-    rules = (_UNUSED.pattern, *_STRIPPED)
+    rules = (UNUSED.pattern, *_STRIPPED)
     kept = cache / f"packages-{key_of((*map(str, packages), *rules, sys.version.split()[0]))}"
     if kept.exists():
         return kept
@@ -112,7 +112,7 @@ def _prune(folder: Path) -> None:
     for path in sorted(folder.rglob("*"), reverse=True):
         inside = path.relative_to(folder).as_posix()
         # How and from where pip installed it differs from machine to machine.
-        if _UNUSED.match(inside) or path.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
+        if UNUSED.match(inside) or path.name in ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json"):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             elif path.exists() or path.is_symlink():

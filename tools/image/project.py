@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -28,6 +29,8 @@ ENVIRONMENT = {
 }
 ENTRY_POINT = "/usr/local/bin/fasttree-service"
 
+#: What of a clone is in an image.
+_PARTS = ("services", "gen/fasttree", "client/fasttree", "deploy/envoy", "deploy/haproxy")
 _PROGRAMS = ROOT / "deploy" / "k8s" / "image"
 
 
@@ -36,27 +39,42 @@ def version() -> str:
     return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
-def commit() -> tuple[str, int]:
-    """The commit that this clone is at, and its time in seconds: the time of every file in an image."""
-    said = subprocess.run(
-        ["git", "log", "-1", "--format=%H %ct"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
+def commit(named: str = "HEAD") -> tuple[str, int]:
+    """A commit of this clone, the one that it is at unless one is named, and its time in seconds: that of all files.
+
+    Raises:
+        CalledProcessError: This clone has no such commit.
+    """
+    command = ["git", "log", "-1", "--format=%H %ct", named, "--"]
+    said = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
     return said[0], int(said[1])
 
 
-def lay_out(folder: Path) -> None:
-    """The modules as the package has them, compiled to bytecode. Only what git knows: nothing that lies about."""
+def lay_out(folder: Path, of: str | None = None, *, clone: Path = ROOT) -> None:
+    """The modules as the package has them, compiled to bytecode. Only what git knows: nothing that lies about.
+
+    Args:
+        folder: Where to.
+        of: A commit; None: as they lie in the clone.
+        clone: Of the project.
+    """
     shutil.rmtree(folder, ignore_errors=True)
-    named = subprocess.run(
-        ["git", "ls-files", "-z", "services", "gen/fasttree", "client/fasttree", "deploy/envoy", "deploy/haproxy"],
-        cwd=ROOT, check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    for name in filter(None, named.split("\0")):
-        inside = name.removeprefix("gen/").removeprefix("client/")
-        if name.startswith("deploy/"):
-            inside = f"fasttree/command/local/{name}"
-        (folder / inside).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / inside)
+    with tempfile.TemporaryDirectory(prefix="fasttree-commit-") as checkout:
+        source = clone
+        if of:
+            source = Path(checkout)
+            archive = subprocess.run(["git", "archive", of, *_PARTS], cwd=clone, check=True, capture_output=True).stdout
+            subprocess.run(["tar", "--extract", "--directory", checkout], input=archive, check=True)
+            names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file()]
+        else:
+            listed = subprocess.run(["git", "ls-files", "-z", *_PARTS], cwd=clone, check=True, capture_output=True)
+            names = [name for name in listed.stdout.decode().split("\0") if name]
+        for name in names:
+            inside = name.removeprefix("gen/").removeprefix("client/")
+            if name.startswith("deploy/"):
+                inside = f"fasttree/command/local/{name}"
+            (folder / inside).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / name, folder / inside)
     compile_to_bytecode(folder, f"/{HOME}")
 
 

@@ -21,6 +21,7 @@ from services.shared.files.threads import in_thread
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.runner import NotOfProfileError, RewritingEndedError, rewrite_file
+from services.shared.packing import Packing, packing_of
 from services.shared.serving.errors import (
     DataLossError,
     InvalidArgumentError,
@@ -29,13 +30,17 @@ from services.shared.serving.errors import (
 )
 
 _ROOM_LEFT_BYTES = 256 << 20  # for the log: an import must never be what fills the disk
-_GZIP_MAGIC, _PARQUET_MAGIC = b"\x1f\x8b", b"PAR1"
+_PARQUET_MAGIC = b"PAR1"
 
 
 def find_format(head: bytes) -> types_pb2.ImportFormat.ValueType:
-    """The format by a file's first bytes: gzip and Parquet say what they are, everything else is read as CSV."""
-    if head.startswith(_GZIP_MAGIC):
-        return types_pb2.IMPORT_FORMAT_CSV_GZIP
+    """The format by a file's first bytes: what is packed and Parquet say what they are, all else is read as CSV.
+
+    Zip and zstd have no number: nodes see by themselves, and one of an earlier version refuses the file in plain words.
+    """
+    if (packing := packing_of(head)) is not Packing.NONE:
+        is_gzip = packing is Packing.GZIP
+        return types_pb2.IMPORT_FORMAT_CSV_GZIP if is_gzip else types_pb2.IMPORT_FORMAT_UNSPECIFIED
     if head.startswith(_PARQUET_MAGIC):
         return types_pb2.IMPORT_FORMAT_PARQUET
     return types_pb2.IMPORT_FORMAT_CSV

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from services.shared.mapping.faults import RejectedRow, Tally, with_others
 from services.shared.mapping.formats import DayFormat, Notation
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
+from services.shared.packing import Packing, PackingError, Unpacked, is_bomb, packing_of
 
 #: Faults that are kept one by one; the others are counted.
 FAULTS_KEPT: Final = 1_000_000
@@ -115,7 +115,7 @@ def rewrite(
     known: KnownColumns,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Rewritten:
-    """Writes the file in the form of imports, packed where it is packed. Blocks for seconds on large files.
+    """Writes the file in the form of imports, by gzip where it is packed. Blocks for seconds on large files.
 
     Raises MappingError, or OSError.
     """
@@ -124,15 +124,15 @@ def rewrite(
     for magic, reason in _OTHER_FORMS.items():
         if head.startswith(magic):
             raise MappingError(reason)
-    is_packed, size_bytes = head.startswith(b"\x1f\x8b"), source.stat().st_size
+    is_packed, size_bytes = packing_of(head) is not Packing.NONE, source.stat().st_size
     try:
         with open_unpacked(source) as reading, _writing(target, is_packed=is_packed) as write:
             bounded = _Bounded(reading, size_bytes, progress) if is_packed else _Told(reading, size_bytes, progress)
-            return _Rewriting(profile, known).run(read_rows(cast("BinaryIO", bounded), profile.separator), write)
+            return _Rewriting(profile, known).run(read_rows(bounded, profile.separator), write)
     except RowTooLongError as error:
         raise MappingError(str(error)) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise MappingError(f"its gzip stream is damaged or was cut off ({error}): send it again") from error
+    except PackingError as error:
+        raise MappingError(str(error)) from error
 
 
 class _Rewriting:
@@ -235,7 +235,7 @@ def _line(fields: Sequence[str]) -> str:
 class _Told:
     """A file that tells how far it was read."""
 
-    def __init__(self, file: BinaryIO, size_bytes: int, progress: Callable[[float], None]) -> None:
+    def __init__(self, file: Unpacked, size_bytes: int, progress: Callable[[float], None]) -> None:
         self._file, self._size_bytes, self._progress = file, size_bytes, progress
         self._read_bytes = 0
 
@@ -251,7 +251,8 @@ class _Bounded(_Told):
 
     def read(self, size: int) -> bytes:
         data = super().read(size)
-        if self._read_bytes > min(_UNPACKED_BYTES_MAX, max(_UNPACK_FREE_BYTES, _UNPACK_RATIO_MAX * self._size_bytes)):
+        is_too_much = self._read_bytes > _UNPACKED_BYTES_MAX
+        if is_too_much or is_bomb(self._read_bytes, self._size_bytes, _UNPACK_RATIO_MAX, _UNPACK_FREE_BYTES):
             raise MappingError(f"it unpacks to more than {_UNPACK_RATIO_MAX} times its size: it is taken for a bomb")
         return data
 

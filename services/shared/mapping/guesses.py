@@ -134,7 +134,7 @@ def guess(path: Path, profile: Profile, known: KnownColumns) -> Guessed:
 
 def _separator(path: Path) -> str:
     with open_unpacked(path) as file:
-        header = file.readline(_HEADER_BYTES_MAX).decode("utf-8", "replace")
+        header = file.read(_HEADER_BYTES_MAX).partition(b"\n")[0].decode("utf-8", "replace")
     if _NO_TEXT.search(header):
         return ","
     header = re.sub(r'"[^"]*"', "", header)

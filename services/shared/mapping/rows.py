@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
+from services.shared.packing import Unpacked, opened
 
 QUOTES_WRONG: Final = "its quotes can't be read: close each quote that begins a field, and double those inside"
 
@@ -26,9 +26,6 @@ _QUOTED_CHARACTERS_MAX = 2 * COLUMN_TEXT_BYTES_MAX + 2
 #: Enough to see what stands behind it, too.
 _AHEAD_CHARACTERS = _QUOTED_CHARACTERS_MAX + 4
 _QUOTED = re.compile(r'"(?:[^"]|"")*+"')
-
-
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class RowTooLongError(Exception):
@@ -48,15 +45,13 @@ class Row(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_unpacked(path: Path) -> Iterator[BinaryIO]:
-    """A file's bytes, unpacked where it is gzip. Raises OSError, then and while it is read, EOFError and zlib.error."""
+def open_unpacked(path: Path) -> Iterator[Unpacked]:
+    """A file's bytes, unpacked where it is packed. Raises OSError, then and while it is read; PackingError is one."""
     with path.open("rb") as file:
-        is_packed = file.read(2) == _GZIP_MAGIC
-        file.seek(0)
-        yield cast("BinaryIO", gzip.GzipFile(fileobj=file)) if is_packed else file
+        yield opened(file)
 
 
-def read_rows(file: BinaryIO, separator: str) -> Iterator[Row]:
+def read_rows(file: Unpacked, separator: str) -> Iterator[Row]:
     """Every row, empty lines among them. Raises RowTooLongError."""
     decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
     text, at, line, is_end = "", 0, 1, False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from services.pusher.app import Pusher
 from services.shared.files.checksums import file_sha256
 from tests.newcomer_file import FILE_NAME, NAMES, newcomer_csv
 from tests.pusher.running_pusher import running_pusher
+from tests.shared.packing.archives import zipped, zstd
 from tests.waiting import until
 
 PROFILE = pusher_pb2.ImportProfile(columns=NAMES, separator=";", date_format="MM/DD/YYYY", decimal="1,234.50")
@@ -44,9 +47,35 @@ async def test_a_file_of_another_form_is_kept_in_that_of_imports(tmp_path: Path)
         assert list(pusher.files.incoming.iterdir()) == []
 
 
+@pytest.mark.parametrize(("pack", "name"), [(zstd, "own.csv.zst"), (lambda text: zipped(("own.csv", text)), "own.zip")])
+async def test_a_packed_file_of_another_form_is_kept_as_imports_are_packed(
+    pack: Callable[[bytes], bytes], name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(pack(newcomer_csv()))
+    (tmp_path / FILE_NAME).write_bytes(newcomer_csv())
+    async with running_pusher(tmp_path) as pusher:
+        manifest = await _upload(pusher, tmp_path / name, PROFILE)
+        plain = await _upload(pusher, tmp_path / FILE_NAME, PROFILE)
+        assert manifest.format == types_pb2.IMPORT_FORMAT_UNSPECIFIED, "nodes find it by themselves"
+        packed = pusher.files.path(manifest).read_bytes()
+        assert gzip.decompress(packed) == pusher.files.path(plain).read_bytes()
+
+
+async def test_a_zip_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) -> None:
+    content = zipped(("members.csv", b"member_id,sponsor_id,status,rank,joined_on,pv\n1,,A,1,,0\n"))
+    (tmp_path / "members.zip").write_bytes(content)
+    async with running_pusher(tmp_path) as pusher, Client(_endpoints(pusher)) as client:
+        manifest = await client.upload_import(tmp_path / "members.zip", UploadOptions())
+        assert pusher.files.path(manifest).read_bytes() == content
+        assert manifest.format == types_pb2.IMPORT_FORMAT_UNSPECIFIED
+
+
 @pytest.mark.parametrize(
     ("content", "profile", "told"),
     [
+        (zipped(("a.csv", b"id\n1\n"), ("b.csv", b"id\n2\n")), {"separator": ";"}, 'holds 2 files, "a.csv", "b.csv"'),
+        (zstd(b"id;pv\n1;1.5\n" * 99)[:-3], {"separator": ";"}, "zstd stream is damaged or was cut off"),
+        (gzip.compress(b"id;pv\n1;1.5\n")[:-3], {"separator": ";"}, "gzip stream is damaged or was cut off"),
         (b"DISTRIBUTOR_ID\n1\n", {"columns": {"member_id": "ID"}}, 'has no column "ID"; it has "DISTRIBUTOR_ID"'),
         (
             b"id;pv\n1;1.5\n2;x\n",

@@ -57,8 +57,8 @@ class _FileOrCommand(click.Group):
 def import_group(session: Session) -> None:
     """Uploads an import file: fasttree import FILE [--wait].
 
-    The file replaces the whole tree: CSV, gzipped CSV or Parquet. It is checked whole before anything changes; the
-    old tree serves until the new one is complete.
+    The file replaces the whole tree: CSV, packed by gzip, zip or zstd or not, or Parquet. It is checked whole before
+    anything changes; the old tree serves until the new one is complete.
 
     \b
     --wait                 wait until every node serves it; exit code 1 if it is refused

@@ -1,4 +1,4 @@
-"""Import files: CSV, gzipped CSV and Parquet, checked whole and read into columns, or refused row by row."""
+"""Import files: CSV, packed or not, and Parquet, checked whole and read into columns, or refused row by row."""
 
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.reader import read_import

@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.treenode.imports.reading import ImportLimits
+from tests.shared.packing.archives import unopenable, zipped, zstd
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, BadFile, bad, csv_file, spoilt, spoilt_wide
 
 
 def packed_files() -> Iterator[BadFile]:
     yield from _gzip()
+    yield from _zip_and_zstd()
     yield from _over_limits()
     yield from _parquet()
     yield from _parquet_values()
@@ -37,6 +39,21 @@ def _gzip() -> Iterator[BadFile]:
     yield bad("gzip with garbage behind", packed + b"garbage", (0, "", "damaged"), **gz)
     yield bad("gzip in gzip", gzip.compress(packed), (1, "", "not text"), **gz)
     yield bad("bad row in gzip", gzip.compress(spoilt(5, "103,101,A,3,,x")), (5, "pv", "not a decimal"), **gz)
+
+
+def _zip_and_zstd() -> Iterator[BadFile]:
+    text = csv_file(*GOOD, *(f"x{number},100,A,1,,1" for number in range(20_000)))
+    for each in unopenable(text):
+        yield bad(each.name, each.content, (0, "", each.words))
+    yield bad("zip named .gz", zipped(("a.csv", text)), (0, "", "should be gzipped CSV"), suffix=".csv.gz")
+    yield bad("zip named .parquet", zipped(("a.csv", text)), (0, "", "should be Parquet"), suffix=".parquet")
+    for pack, suffix in ((lambda part: zipped(("a.csv", part)), ".zip"), (zstd, ".csv.zst")):
+        yield bad(f"bad row in {suffix}", pack(spoilt(5, "103,101,A,3,,x")), (5, "pv", "not a decimal"), suffix=suffix)
+        yield bad(f"nothing in {suffix}", pack(b""), (0, "", "no line"), suffix=suffix)
+        yield bad(f"no text in {suffix}", pack(bytes(range(256)) * 8), (1, "", "not text"), suffix=suffix)
+        bomb = pack(csv_file(*GOOD) + b"1,1,A,1,,1\n" * (8 << 20))
+        limits = ImportLimits(unpack_free_bytes=1 << 20)
+        yield bad(f"bomb in {suffix}", bomb, (0, "", "taken for a bomb"), suffix=suffix, limits=limits)
 
 
 def _zeros(size_bytes: int, start: bytes, fill: bytes) -> bytes:

@@ -17,6 +17,7 @@ from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, assembly, read_import
 from services.treenode.tree.columns.text_hash import CHUNK_BYTES
 from services.treenode.tree.table import FurtherColumn, ImportTable
+from tests.shared.packing.archives import zipped, zstd
 from tests.treenode.imports.reading.bad_file import GOOD, HEADER, WIDE_GOOD, WIDE_HEADER
 from tests.treenode.tree.reads import texts_of
 
@@ -175,6 +176,15 @@ def test_gzip_in_members_and_padded(tmp_path: Path) -> None:
     path = tmp_path / "import"
     path.write_bytes(gzip.compress(text[:50]) + gzip.compress(text[50:]) + bytes(512))
     assert len(read_import(path, FileFormat.CSV_GZIP)) == len(GOOD)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".csv.zst", ".csv", ""])
+def test_zip_and_zstd_by_their_first_bytes_whatever_the_name(suffix: str, tmp_path: Path) -> None:
+    text = _good()
+    path = tmp_path / f"packed{suffix}"
+    for content in (zipped(("members.csv", text.encode())), zstd(text.encode())):
+        path.write_bytes(content)
+        assert read_import(path).member_ids.tolist() == _read(tmp_path, text).member_ids.tolist()
 
 
 def test_packs_that_hold_next_to_nothing(tmp_path: Path) -> None:
