@@ -15,6 +15,7 @@ from services.datatrax.in_force.watching import WatchedConfiguration, look, soun
 from services.datatrax.instant.port import InstantPort
 from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
+from services.datatrax.logs.host_logs import HostLogs
 from services.datatrax.messages.port import MessagePort
 from services.datatrax.progress import ProgressFiles
 from services.datatrax.sending import Sender
@@ -58,12 +59,13 @@ class DataTrax:
         self.spool = SpoolFolder(spool, self.client, options, why_closed) if spool.spool_folder else None
         self.progress = _progress(cluster, settings, self.client)
         self.metrics = _metrics(self.instant, self.sender, self.spool, configuration)
+        self.logs = HostLogs(cluster.coordinator, settings.logs_answer_s)
         self.http = OpsPort(
             "datatrax.http_port",
             self.metrics,
             {"/readyz": self._is_ready},
-            [status_page(configuration)],
-            names=(settings.listen_host, *cluster.http_hosts),
+            [status_page(configuration), *self.logs.routes()],
+            names=(settings.listen_host, settings.http_host, *cluster.http_hosts),
         )
         #: None where there are none.
         self.messages: MessagePort | None = None
@@ -79,10 +81,11 @@ class DataTrax:
             # On both ports, or on none.
             begun.callback(service.metrics.close)
             begun.push_async_callback(service.client.close)
+            begun.push_async_callback(service.logs.close)
             begun.push_async_callback(service.instant.stop, 0.0)
             port = await service.instant.start(settings.listen_host)
             begun.push_async_callback(service.http.stop)
-            http_port = await service.http.start(settings.listen_host, settings.http_port)
+            http_port = await service.http.start(settings.http_host or settings.listen_host, settings.http_port)
             if settings.messages.message_folder:
                 service.messages = await MessagePort.start(
                     settings.messages, settings.serving, settings.listen_host, service.background
@@ -108,7 +111,9 @@ class DataTrax:
         await self.background.stop()
         await self.instant.stop(_LAST_WORDS_S)
         await self.client.close()
+        self.logs.end()
         await self.http.stop()
+        await self.logs.close()
         self.metrics.close()
 
     def _is_ready(self) -> Verdict:

@@ -14,6 +14,7 @@ from services.shared.config.bounds import (
     Folder,
     Host,
     OptionalAddress,
+    OptionalHost,
     OptionalPath,
     Port,
     Seconds,
@@ -78,10 +79,14 @@ class ConfigurationSettings(Settings, frozen=True, kw_only=True):
 class DataTraxSettings(Settings, frozen=True, kw_only=True):
     """What stands beside DataTrax's programs, on their machine."""
 
-    #: Address to listen on, on both ports. Whoever reaches it may push: the machine alone, by default.
+    #: Address to listen on. Whoever reaches it may push: the machine alone, by default.
     listen_host: Host = "127.0.0.1"
-    #: Port of health and metrics (HTTP); 0 takes a free one.
-    http_port: Port = 50220
+    #: Port of health, metrics and logs in a browser (HTTP), where 2016 had them; 0 takes a free one.
+    http_port: Port = 50200
+    #: Address of that port; empty: `listen_host`. The logs name members and their orders.
+    http_host: OptionalHost = ""
+    #: How long a node may take to tell the end of its logs, in seconds.
+    logs_answer_s: Seconds = 5.0
     #: host:port of the pusher.
     pusher: OptionalAddress = "127.0.0.1:50300"
 

@@ -20,7 +20,7 @@ from fasttree.v1 import (
 from services.shared.config.bounds import Seconds
 from services.shared.config.load import given_value, load_settings
 from services.shared.config.sections import ClusterSettings
-from services.shared.debug.debug_log import DebugLog
+from services.shared.debug.debug_log import NODE_LOG, PUSH_LOG, DebugLog
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
@@ -29,7 +29,7 @@ from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
-from services.treenode.debug_logs import NODE_LOG, PUSH_LOG, LogHandler, UpdateEcho
+from services.treenode.debug_logs import LogHandler, UpdateEcho
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.imports.files import ImportFiles
 from services.treenode.imports.loading import ImportLoader

@@ -19,9 +19,6 @@ from services.shared.debug.debug_log import DebugLog
 from services.shared.domain.sentences import counted
 from services.treenode.tree import NotApplied
 
-NODE_LOG = "mtree.log"
-PUSH_LOG = "hpushup.log"
-
 
 class LogHandler(logging.Handler):
     """Writes what the node logs into a DebugLog. Lines of other threads go over the loop."""

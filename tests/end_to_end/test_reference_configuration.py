@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from bench.cluster.cluster import RunningCluster, free_port, running_cluster, wait_for
@@ -46,6 +48,22 @@ class Day:
             self.taken += 1
             self.position = max(self.position, receipt["position"])
         writer.close()
+
+    async def page(self, path: str) -> list[str]:
+        """Lines of a page of the DataTrax host, as in a browser."""
+        async with aiohttp.ClientSession() as session, session.get(self._url(path)) as response:
+            assert response.status == 200
+            return (await response.text()).splitlines()
+
+    async def follow(self, path: str, lines: list[str]) -> None:
+        """The lines as they come, on and on."""
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(self._url(path)) as response:
+            async for line in response.content:
+                lines += [line.decode().rstrip()]
+
+    def _url(self, path: str) -> str:
+        return f"http://{self.client.endpoints.http['datatrax']}{path}"
 
     async def wait_for_volume(self, hundredths: int, what: str) -> None:
         """Until the VIP's port answers so."""
@@ -91,6 +109,9 @@ async def test_the_sample_of_2016_runs_a_cluster_of_two_nodes_end_to_end(tmp_pat
         (upload / "members.csv.tmp").rename(upload / "members.csv")
         await run.wait_for_volume(0, "the import")
 
+        assert {line.split()[0] for line in await run.page("/debug/mtree.log")} == {"n1", "n2"}
+        echo: list[str] = []
+        echoing = asyncio.create_task(run.follow("/debug.txt", echo))
         orders = asyncio.create_task(run.push_orders(0, ORDERS))
 
         async def are_under_way() -> bool:
@@ -113,3 +134,17 @@ async def test_the_sample_of_2016_runs_a_cluster_of_two_nodes_end_to_end(tmp_pat
 
         await wait_for(all_equal, 120.0, "both nodes with the same, the killed one among them")
         assert (await client.get_cluster()).primary not in ("", primary)
+
+        async def are_told() -> bool:
+            # The killed node is followed again some time after it is back; what it took before is not said again.
+            await run.push_orders(10_000 + len(echo), 1)
+            pushed = await run.page("/debug/hpushup.log?lines=10000")
+            return all(
+                any(re.match(rf"{name} .*order-1[0-9]{{4}} volume 7 \+0\.01 applied", line) for line in lines)
+                for name in ("n1", "n2")
+                for lines in (pushed, echo)
+            )
+
+        await wait_for(are_told, 60.0, "the orders in both nodes' logs, and echoed")
+        echoing.cancel()
+        await asyncio.gather(echoing, return_exceptions=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from services.shared.domain.sentences import counted
 
@@ -42,7 +42,7 @@ class Broadcast:
         for follower in self._followers:
             follower.skipped += count
 
-    async def follow(self) -> AsyncIterator[str]:
+    async def follow(self) -> AsyncGenerator[str, None]:
         """Lines as they come, on and on.
 
         Raises:

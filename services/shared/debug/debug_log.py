@@ -11,6 +11,9 @@ from pathlib import Path
 from services.shared.debug.broadcast import Broadcast
 from services.shared.domain.sentences import plain
 
+#: A node's: what it does; updates as they are applied.
+NODE_LOG = "mtree.log"
+PUSH_LOG = "hpushup.log"
 LINES_MAX = 10_000
 #: Bytes of a file's end that a tail looks at.
 TAIL_BYTES_MAX = 4 * 1024**2

@@ -8,10 +8,10 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.v1 import coordinator_pb2
+from services.shared.debug.debug_log import NODE_LOG
 from services.shared.serving import streams
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
-from services.treenode.debug_logs import NODE_LOG
 from services.treenode.node.lifecycle import NodeState
 from tests.fakes.coordinator import fake_coordinator
 from tests.fakes.import_file import csv_of

@@ -30,7 +30,7 @@ def page(address: str, path: str, timeout_s: float) -> Page:
     """
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
-        raise CommandError(f"{address} is no host:port: write it as 127.0.0.1:50220")
+        raise CommandError(f"{address} is no host:port: write it as 127.0.0.1:50200")
     connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
     try:
         connection.request("GET", path)

@@ -12,7 +12,7 @@ from fasttree.command.session import CommandError, Session, common_options
 from fasttree.command.terminal import on_one_line
 
 #: Where the service has its HTTP port, where no endpoints file says so.
-DEFAULT_HTTP = "127.0.0.1:50220"
+DEFAULT_HTTP = "127.0.0.1:50200"
 
 
 @click.command()
