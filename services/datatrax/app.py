@@ -17,6 +17,7 @@ from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
 from services.datatrax.logs.host_logs import HostLogs
 from services.datatrax.messages.port import MessagePort
+from services.datatrax.messages.senders.hits import HITS_LOG
 from services.datatrax.progress import ProgressFiles
 from services.datatrax.sending import Sender
 from services.datatrax.settings import DataTraxSettings
@@ -91,6 +92,7 @@ class DataTrax:
                     settings.messages, settings.serving, settings.listen_host, service.background
                 )
                 service.messages.show(service.metrics)
+                service.logs.sources[HITS_LOG] = service.messages.runner.hits
             begun.pop_all()
         service.background.start(service.sender.run(), "sends to the pusher")
         if configuration is not None:

@@ -41,12 +41,12 @@ class GatheredLog:
         wanted = max(0, min(lines, LINES_MAX))
         places = await self._places.now()
         found: list[tuple[str, str]] = []
-        problems = [f"{self._places.problem}: the nodes that were known before"] if self._places.problem else []
+        problems = [self._places.problem] if self._places.problem else []
         for asked in asyncio.as_completed([self._last_of(name, place, wanted) for name, place in places.items()]):
             ends, problem = await asked
             found = list(heapq.merge(found, ends, key=lambda line: line[0]))[-wanted:] if wanted else []
             problems += [problem] if problem else []
-        if not places:
+        if not places and not problems:
             problems.append("no node is known to the coordinator")
         return [line for _, line in found] + sorted(problems)
 

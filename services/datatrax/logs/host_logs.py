@@ -20,7 +20,7 @@ class HostLogs:
         patient = Retries(timeout_s=answer_s, patience_s=answer_s)
         self._client = Client(Endpoints(coordinator=coordinator), retries=patient)
         self._nodes = NodePages(answer_s)
-        places = NodePlaces(self._client)
+        places = NodePlaces(self._client if coordinator else None)
         self._gathered = {name: GatheredLog(f"/debug/{name}", places, self._nodes) for name in (NODE_LOG, PUSH_LOG)}
         self._echo = GatheredLog("/debug.txt", places, self._nodes)
         #: By the names that they have in a browser. What this host writes itself is added here.

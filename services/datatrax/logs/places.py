@@ -10,24 +10,26 @@ from services.shared.domain.sentences import plain
 
 #: How old an answer may be, in seconds.
 _FRESH_S = 2.0
+_NOBODY = "cluster.coordinator is empty, and knows where the nodes are: name it"
 
 
 class NodePlaces:
     """host:port of each node's HTTP port, by the node's name."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client | None) -> None:
+        """`client`: None where no coordinator is named."""
         self._client = client
         self._known: dict[str, str] = {}
         self._known_at_s = float("-inf")
         self._asking = asyncio.Lock()
         #: Why what is known may be old; empty: it is not.
-        self.problem = ""
+        self.problem = "" if client is not None else _NOBODY
 
     async def now(self) -> dict[str, str]:
         """Those that are known now: nodes that live, or did when the coordinator was last heard."""
         async with self._asking:
             loop = asyncio.get_running_loop()
-            if loop.time() - self._known_at_s > _FRESH_S:
+            if self._client is not None and loop.time() - self._known_at_s > _FRESH_S:
                 try:
                     cluster = await self._client.get_cluster()
                     places = {node.address.name: node.address.http for node in cluster.nodes if node.alive}
