@@ -32,3 +32,20 @@ def test_an_end_is_heard_while_it_starts(number: signal.Signals) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "ends before it has started" in told
+
+
+def test_an_end_that_was_held_back_until_it_could_be_heard_is_heard() -> None:
+    """As the container's first process is started, which gets nothing that it has no handler for."""
+    late = 'import time\nprint("is not there yet", flush=True)\ntime.sleep(1)\n' + _SERVICE
+    process = subprocess.Popen(
+        ["env", "--block-signal=TERM", sys.executable, "-c", late],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "is not there yet\n"
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "ends before it has started" in told

@@ -76,6 +76,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
 
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, ask)
+        # Whoever started the process may have blocked it until now (deploy/k8s/image/fasttree-service).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         tls = own_tls()
         following = None if tls is None else asyncio.create_task(tls.run())
         service = await start()
