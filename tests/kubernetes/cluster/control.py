@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import secrets
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from tests.kubernetes.cluster import place
+from tests.kubernetes.cluster.machines import start_node
 from tests.kubernetes.cluster.node import run_node
 from tests.kubernetes.cluster.processes import call, reap_for_ever, say, start, succeeds, wait_for
 from tests.kubernetes.control_plane import certify, kubeconfig_text
@@ -39,7 +39,7 @@ def run_control(nodes: int, images: list[Path]) -> None:
     _name_users(nodes, certificate)
     _start_programs(folder, certificate)
     for number in range(2, nodes + 1):
-        _start_further_node(number, nodes, images)
+        start_node(number, nodes, images)
     run_node(1, nodes, images)
     for number in range(1, nodes + 1):
         wait = ("kubectl", "wait", "--for=condition=Ready", f"node/node{number}", "--timeout=1s")
@@ -122,21 +122,6 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _start_further_node(number: int, nodes: int, images: list[Path]) -> None:
-    """A node in a network of its own, with a cable to the bridge."""
-    process = start(f"node{number}", [
-        "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child",
-        sys.executable, "-P", "-m", "tests.kubernetes.cluster", "node", str(number), str(nodes), *map(str, images),
-    ])  # fmt: skip
-    (place.run_folder() / f"node{number}.pid").write_text(str(process.pid))
-    own = os.readlink("/proc/self/ns/net")
-    wait_for(f"node{number} has a network", lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own)
-    cable = f"cable{number}"
-    call("ip", "link", "add", cable, "type", "veth", "peer", "name", "node0", "netns", str(process.pid))
-    call("ip", "link", "set", cable, "master", "node0", "up")
-    call("ip", "route", "add", f"{place.POD_NETWORK}.{number}.0/24", "via", f"{place.NODE_NETWORK}.{number}")
-
-
 def _keeps_policies(number: int) -> bool:
     log = place.log_file(f"policies{number}")
     return log.exists() and "full sync goroutine" in log.read_text()
@@ -144,30 +129,41 @@ def _keeps_policies(number: int) -> bool:
 
 def _make_volumes(nodes: int) -> None:
     """Volumes on the nodes' own disks, for whoever claims one: nothing here makes them on demand."""
-    objects = ["""apiVersion: storage.k8s.io/v1
-kind: StorageClass
-metadata: {name: local, annotations: {storageclass.kubernetes.io/is-default-class: "true"}}
-provisioner: kubernetes.io/no-provisioner
-volumeBindingMode: WaitForFirstConsumer
-"""]  # fmt: skip
+    objects = [_storage_class("local", "true"), _storage_class("small", "false")]
     for number in range(1, nodes + 1):
         for volume in range(place.VOLUMES):
             folder = place.node_folder(number) / "volumes" / str(volume)
             folder.mkdir(parents=True)
-            objects.append(f"""apiVersion: v1
-kind: PersistentVolume
-metadata: {{name: node{number}-{volume}}}
-spec:
-  capacity: {{storage: 100Gi}}
-  accessModes: [ReadWriteOnce]
-  persistentVolumeReclaimPolicy: Retain
-  storageClassName: local
-  local: {{path: "{folder}"}}
-  nodeAffinity:
-    required:
-      nodeSelectorTerms:
-      - matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [node{number}]}}]
-""")
+            objects.append(_volume(f"node{number}-{volume}", number, folder, "local", "100Gi"))
+        for volume in range(place.SMALL_VOLUMES):
+            path = place.small_volume(number, volume)
+            objects.append(_volume(f"node{number}-small-{volume}", number, path, "small", f"{place.SMALL_MIB}Mi"))
     manifest = place.run_folder() / "volumes.yaml"
     manifest.write_text("---\n".join(objects))
     subprocess.run(["kubectl", "apply", "-f", str(manifest)], check=True, env=place.environment(), stdout=sys.stderr)
+
+
+def _storage_class(name: str, default: str) -> str:
+    return f"""apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {{name: {name}, annotations: {{storageclass.kubernetes.io/is-default-class: "{default}"}}}}
+provisioner: kubernetes.io/no-provisioner
+volumeBindingMode: WaitForFirstConsumer
+"""
+
+
+def _volume(name: str, node: int, path: Path, storage_class: str, capacity: str) -> str:
+    return f"""apiVersion: v1
+kind: PersistentVolume
+metadata: {{name: {name}}}
+spec:
+  capacity: {{storage: {capacity}}}
+  accessModes: [ReadWriteOnce]
+  persistentVolumeReclaimPolicy: Retain
+  storageClassName: {storage_class}
+  local: {{path: "{path}"}}
+  nodeAffinity:
+    required:
+      nodeSelectorTerms:
+      - matchExpressions: [{{key: kubernetes.io/hostname, operator: In, values: [node{node}]}}]
+"""

@@ -20,16 +20,19 @@ _KERNEL_SETTINGS = {
     "kernel/panic": "10",
     "kernel/panic_on_oops": "1",
 }
+#: Of processors, where others want them too: all pods of the cluster together would have as much as one process else.
+_SHARES = "8192"
 
 
 def run_node(number: int, nodes: int, images: list[Path]) -> None:
-    """Starts a node's programs."""
+    """Starts a node's programs; on what it had before, where it was ended."""
     folder = place.node_folder(number)
     socket.sethostname(f"node{number}")
     _shield_kernel(folder)
     if number > 1:
         _lay_network(number, nodes)
     _mount_own_folders(folder)
+    _mount_small_volumes(number)
     _make_cgroups(number)
     _start_containerd(number, folder)
     for image in images:
@@ -77,6 +80,13 @@ def _mount_own_folders(folder: Path) -> None:
         call("mount", "--make-rshared", path)
 
 
+def _mount_small_volumes(number: int) -> None:
+    for volume in range(place.SMALL_VOLUMES):
+        path = place.small_volume(number, volume)
+        path.mkdir(parents=True, exist_ok=True)
+        call("mount", "-t", "tmpfs", "-o", f"size={place.SMALL_MIB}m,mode=0777", "tmpfs", str(path))
+
+
 def _make_cgroups(number: int) -> None:
     """A root of its own for each kubelet, in every hierarchy. One of cpuset takes no process before it is filled in."""
     for hierarchy in Path("/sys/fs/cgroup").iterdir():
@@ -90,10 +100,13 @@ def _make_cgroups(number: int) -> None:
                 if (above / file).exists():
                     (own / file).write_text((above / file).read_text())
             above = own
+        shares = hierarchy / place.CGROUP / "cpu.shares"
+        if shares.exists():
+            shares.write_text(_SHARES)
 
 
 def _start_containerd(number: int, folder: Path) -> None:
-    (folder / "cni.d").mkdir()
+    (folder / "cni.d").mkdir(exist_ok=True)
     # ptp rather than a bridge: each packet is routed, so that answers of Services pass conntrack without br_netfilter.
     network = {
         "cniVersion": "1.0.0",

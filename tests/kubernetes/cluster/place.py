@@ -23,6 +23,9 @@ CGROUP = "fasttree-kubernetes"
 CONTAINERD = "/run/containerd/containerd.sock"
 #: Volumes of each node, each for one claim ever: a claim that goes leaves its files.
 VOLUMES = 40
+#: Volumes of each node, of the class "small", that are soon full; in memory, and gone with the node's power.
+SMALL_VOLUMES = 2
+SMALL_MIB = 64
 
 
 def run_folder() -> Path:
@@ -43,6 +46,11 @@ def kubeconfig(name: str) -> Path:
 def node_folder(number: int) -> Path:
     """All that a node keeps."""
     return run_folder() / f"node{number}"
+
+
+def small_volume(number: int, volume: int) -> Path:
+    """Where one of them is, for who makes it larger."""
+    return node_folder(number) / "small" / str(volume)
 
 
 def first_process() -> int | None:

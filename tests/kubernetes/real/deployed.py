@@ -19,7 +19,11 @@ from tests.kubernetes.real.waiting import WAIT_S, until
 ROOT = Path(__file__).parents[3]
 OVERLAY = ROOT / "deploy" / "k8s" / "overlays" / "demo"
 NAMESPACE = "fasttree"
+_SHELL = ROOT / "deploy" / "k8s" / "examples" / "shell.yaml"
 _NODES = "app.kubernetes.io/component=treenode"
+_VIP, _PUSHER = "fasttree-vip", "fasttree-pusher"
+#: Every VIP by its own address, by DNS.
+EACH_VIP = "dns:///fasttree-vips:50100"
 LOAD_POD = """
 apiVersion: v1
 kind: Pod
@@ -27,6 +31,7 @@ metadata:
   name: load
   labels: {fasttree.io/client: "true"}
 spec:
+  nodeName:
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: 0
@@ -47,11 +52,15 @@ class Deployed:
     """One that is there.
 
     Attributes:
+        namespace: Where it is.
+        labelled: Whether the pods' labels say who is primary.
         nodes: Tree nodes that its manifests ask for.
         first_answer_s: From `kubectl apply` to the first answer through the VIP.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str = NAMESPACE, *, labelled: bool = True) -> None:
+        self.namespace = namespace
+        self.labelled = labelled
         self.nodes = 2
         self.first_answer_s = 0.0
         self._loads = 0
@@ -59,7 +68,7 @@ class Deployed:
     def kubectl(self, *arguments: str, stdin: str | bytes = "", check: bool = True) -> str:
         """What kubectl says; the test fails where it does."""
         ran = subprocess.run(
-            ["kubectl", "--namespace", NAMESPACE, *arguments],
+            ["kubectl", "--namespace", self.namespace, *arguments],
             input=stdin if isinstance(stdin, bytes) else stdin.encode(),
             capture_output=True,
             check=False,
@@ -82,6 +91,11 @@ class Deployed:
 
         return str(until("one pod is labelled primary", labelled))
 
+    def vips(self) -> list[dict[str, Any]]:
+        """Pods of the VIPs."""
+        pods = self.pods("app.kubernetes.io/component=vip")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
     def machine_of(self, pod: str) -> str:
         """Name of the Kubernetes node that it runs on."""
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
@@ -99,7 +113,8 @@ class Deployed:
         until(f"{self.nodes} tree nodes are ready", lambda: self.ready() == self.nodes)
         until("a pusher is ready", lambda: self.ready("app.kubernetes.io/component=pusher") == 1)
         until("two VIPs are ready", lambda: self.ready("app.kubernetes.io/component=vip") == 2)
-        self.primary()
+        if self.labelled:
+            self.primary()
 
     def scale(self, nodes: int) -> None:
         """So many tree nodes, once they are there and ready."""
@@ -119,29 +134,59 @@ class Deployed:
         """SIGKILL, as the kernel does where memory is short; nobody inside can do it to the first process."""
         os.kill(self.process_of(pod), signal.SIGKILL)
 
+    def start_client(self, name: str, machine: str = "") -> None:
+        """A pod that may read and push, on a machine of one's choice, with the programs of `load`."""
+        manifest = LOAD_POD.replace("name: load\n  labels", f"name: {name}\n  labels")
+        self.kubectl("apply", "-f", "-", stdin=manifest.replace("nodeName:", f"nodeName: {machine}" if machine else ""))
+        self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=4m")
+        self.put(name, "/tmp/endpoints.json", json.dumps({"vip": f"{_VIP}:50100", "pusher": f"{_PUSHER}:50300"}))
+        self.kubectl(
+            "exec", "-i", name, "--", "sh", "-c", "mkdir -p /tmp/load && tar x -C /tmp/load", stdin=_programs()
+        )
+
+    def put(self, pod: str, path: str, content: str | bytes) -> None:
+        """Writes a file in a pod."""
+        self.kubectl("exec", "-i", pod, "--", "sh", "-c", f"cat > {path}", stdin=content)
+
+    def command(self, *arguments: str, pod: str = "load", check: bool = True) -> str:
+        """What `fasttree` says in a client's pod."""
+        ask = ("exec", pod, "--", "fasttree", "--endpoints", "/tmp/endpoints.json")
+        return self.kubectl(*ask, *arguments, check=check)
+
+    def start_shell(self, machine: str = "") -> None:
+        """The examples' pod of an operator."""
+        manifest = _SHELL.read_text().replace("namespace: fasttree\n", f"namespace: {self.namespace}\n")
+        manifest = manifest.replace("name: fasttree-shell", "name: operator")
+        manifest = manifest.replace("\nspec:\n", f"\nspec:\n  nodeName: {machine}\n")
+        self.kubectl("apply", "-f", "-", stdin=manifest)
+        self.kubectl("wait", "--for=condition=Ready", "pod/operator", "--timeout=4m")
+
+    def operate(self, *arguments: str, check: bool = True) -> str:
+        """What `fasttree` says to an operator."""
+        return self.kubectl("exec", "operator", "--", "fasttree", *arguments, check=check)
+
+    def wait_until_alike(self) -> None:
+        """Every node has the same digest."""
+        until(
+            "all nodes hold the same",
+            lambda: f"{self.nodes} nodes hold the same" in self.operate("verify", check=False),
+        )
+
     @contextlib.contextmanager
-    def load(self, *addresses: str, settle_s: float = 5.0) -> Iterator[dict[str, Any]]:
+    def load(self, several: str = "", *, settle_s: float = 5.0, pod: str = "load") -> Iterator[dict[str, Any]]:
         """Reads and orders in the background; the figures are there when the block ends.
 
         Args:
-            addresses: Of VIPs, in place of their Service: reads that meet one that is gone are asked of another.
+            several: gRPC's name for the VIPs, in place of their Service: reads that meet one that is gone are asked of
+                another.
             settle_s: How long it goes on after the block.
+            pod: Where it runs.
         """
         self._loads += 1
         figures: dict[str, Any] = {}
-        arguments = ["fasttree-vip:50100", "fasttree-pusher:50300", f"load-{self._loads}", *addresses]
-        command = [
-            "kubectl",
-            "-n",
-            NAMESPACE,
-            "exec",
-            "-i",
-            "load",
-            "--",
-            "python3",
-            "-m",
-            "tests.kubernetes.real.load",
-        ]
+        arguments = [f"{_VIP}:50100", f"{_PUSHER}:50300", f"{pod}-{self._loads}", several]
+        program = ("python3", "-m", "tests.kubernetes.real.load")
+        command = ["kubectl", "--namespace", self.namespace, "exec", "-i", pod, "--", *program]
         with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
             assert run.stdin is not None
             assert run.stdout is not None
@@ -153,7 +198,7 @@ class Deployed:
                 figures.update(json.loads(run.stdout.read()))
             finally:
                 run.kill()
-        print(json.dumps(figures))
+        print(json.dumps(figures), f"at a load of {os.getloadavg()[0]:.1f}")
 
 
 def check(figures: dict[str, Any]) -> None:
@@ -168,21 +213,16 @@ def check(figures: dict[str, Any]) -> None:
     }, figures
 
 
-def deploy() -> Deployed:
-    """Applies the demo overlay, and waits for the first answer through the VIP; then for everything."""
-    made = Deployed()
-    there = made.kubectl("get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name")
-    assert not there, f"the cluster has a namespace {NAMESPACE}, which these tests would end by deleting: take another"
+def deploy(overlay: Path = OVERLAY, namespace: str = NAMESPACE, *, labelled: bool = True) -> Deployed:
+    """Applies an overlay with the sample tree, and waits for the first answer through the VIP; then for everything."""
+    made = Deployed(namespace, labelled=labelled)
+    there = made.kubectl("get", "namespace", namespace, "--ignore-not-found", "-o", "name")
+    assert not there, f"the cluster has a namespace {namespace}, which these tests would end by deleting: take another"
     applied_s = time.monotonic()
-    made.kubectl("apply", "-k", str(OVERLAY))
-    made.kubectl("apply", "-f", "-", stdin=LOAD_POD)
-    ask = ("exec", "load", "--", "fasttree", "--endpoints", "/tmp/endpoints.json", "member", "10000")
-    endpoints = json.dumps({"vip": "fasttree-vip:50100", "pusher": "fasttree-pusher:50300"})
-    until("the load's pod runs", lambda: made.ready("fasttree.io/client=true") == 1)
-    made.kubectl("exec", "-i", "load", "--", "sh", "-c", "cat > /tmp/endpoints.json", stdin=endpoints)
-    until("the VIP answers", lambda: made.kubectl(*ask, check=False))
+    made.kubectl("apply", "-k", str(overlay))
+    made.start_client("load")
+    until("the VIP answers", lambda: made.command("member", "10000", check=False))
     made.first_answer_s = time.monotonic() - applied_s
-    made.kubectl("exec", "-i", "load", "--", "sh", "-c", "mkdir -p /tmp/load && tar x -C /tmp/load", stdin=_programs())
     made.wait_until_whole()
     return made
 
@@ -197,5 +237,6 @@ def _programs() -> bytes:
 
 
 def delete(made: Deployed) -> None:
-    """Takes all of it away, volumes too."""
-    made.kubectl("delete", "namespace", NAMESPACE, "--wait=true")
+    """Takes all of it away, volumes too; nobody waits for what it might still have had to do."""
+    made.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
+    made.kubectl("delete", "namespace", made.namespace, "--wait=true")

@@ -27,7 +27,7 @@ _SAMPLED = 50
 #: Every call has ended by its deadline, but for one whose end grpcio loses when a connection goes: now and then its
 #: channel waits for that for ever.
 _CLOSE_S = 10.0
-#: What a client is told that knows several VIPs: take them in turn, and ask another one where one is gone.
+#: What a client is told that knows several VIPs: take them in turn, and ask another one where one is gone …
 _SEVERAL = {
     "loadBalancingConfig": [{"round_robin": {}}],
     "methodConfig": [
@@ -43,6 +43,12 @@ _SEVERAL = {
         }
     ],
 }
+#: … also where it is silent, as one whose machine has no power.
+_KEEPALIVE = [
+    ("grpc.keepalive_time_ms", 300),
+    ("grpc.keepalive_timeout_ms", 300),
+    ("grpc.http2.max_pings_without_data", 0),
+]
 
 
 async def _orders(prefix: str, member_ids: list[str], ended: asyncio.Event) -> AsyncIterator[types_pb2.Update]:
@@ -54,17 +60,16 @@ async def _orders(prefix: str, member_ids: list[str], ended: asyncio.Event) -> A
         await asyncio.sleep(1 / ORDERS_PER_S)
 
 
-async def run(vip: str, pusher: str, prefix: str, *addresses: str) -> dict[str, object]:
+async def run(vip: str, pusher: str, prefix: str, several: str = "") -> dict[str, object]:
     """Until standard input ends; returns the figures.
 
     Args:
         vip: The VIP's Service.
         pusher: The pusher's.
         prefix: Of the orders' ids.
-        addresses: Of VIPs, each by itself: reads go to these, and are asked again where one is gone.
+        several: gRPC's name for the VIPs, each by itself: reads go to these, and are asked again where one is gone.
     """
-    target = f"ipv4:{','.join(addresses)}" if addresses else vip
-    options = [("grpc.service_config", json.dumps(_SEVERAL))] if addresses else []
+    options = [("grpc.service_config", json.dumps(_SEVERAL)), *_KEEPALIVE] if several else []
     ended = asyncio.Event()
 
     async def wait_for_end() -> None:
@@ -81,7 +86,7 @@ async def run(vip: str, pusher: str, prefix: str, *addresses: str) -> dict[str, 
             receipts.extend([receipt async for receipt in pushed])
 
         beside = AsyncExitStack()
-        channel = await beside.enter_async_context(grpc.aio.insecure_channel(target, options=options))
+        channel = await beside.enter_async_context(grpc.aio.insecure_channel(several or vip, options=options))
         load = await beside.enter_async_context(ReadLoad(channel, member_ids))
         print("loaded", flush=True)
         await asyncio.gather(wait_for_end(), push())

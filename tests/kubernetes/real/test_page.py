@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.kubernetes.real.deployed import ROOT, Deployed
-from tests.kubernetes.real.waiting import WAIT_S, until
+from tests.kubernetes.real.pages import PAGE, run
+from tests.kubernetes.real.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
 
-PAGE = (ROOT / "docs/kubernetes.md").read_text()
 _SHELL = "kubectl exec -n fasttree fasttree-shell -- "
-
-
-def run(command: str, **replaced: str) -> str:
-    """What a command of the page prints; `replaced`: what a reader puts in the place of a word of it."""
-    assert re.search(rf"^(.*`)?{re.escape(command)}(`.*)?$", PAGE, re.MULTILINE), f"the page has no command {command}"
-    for word, by in replaced.items():
-        command = command.replace(word, by)
-    ran = subprocess.run(
-        ["bash", "-euc", command], cwd=ROOT, capture_output=True, text=True, check=False, timeout=WAIT_S
-    )
-    assert ran.returncode == 0, f"{command}: {ran.stderr or ran.stdout}"
-    return ran.stdout
 
 
 @pytest.fixture
@@ -77,7 +64,9 @@ def test_a_rolling_restart_of_each_part(shell: Deployed) -> None:
     until("both nodes hold the same", lambda: "2 nodes hold the same" in _digests(shell))
 
 
-@pytest.mark.parametrize("address", ["fasttree-vip:50100", "fasttree-rw:50100", "fasttree-ro:50100"])
+@pytest.mark.parametrize(
+    "address", ["fasttree-vip:50100", "fasttree-vips:50100", "fasttree-rw:50100", "fasttree-ro:50100"]
+)
 def test_every_address_answers(shell: Deployed, address: str) -> None:
     assert f"| `{address}` |" in PAGE
     shell.kubectl(
