@@ -15,6 +15,7 @@ import pytest
 from bench.cluster.cluster import RunningCluster, free_port, running_cluster, wait_for
 from fasttree.client import Client, Endpoints, NotFoundError
 from fasttree.command.local.free_ports import is_free
+from fasttree.command.processes import python_command
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -48,6 +49,18 @@ class Day:
             self.taken += 1
             self.position = max(self.position, receipt["position"])
         writer.close()
+
+    async def checks(self) -> list[str]:
+        """What `fasttree datatrax check` finds wrong."""
+        words = ["datatrax", "check", str(self.root / "datatrax/fasttree"), "--root", str(self.root), "--json"]
+        words += ["--port", str(self.port), "--endpoints", str(self.cluster.folder / "endpoints.json")]
+        command = python_command("fasttree.command", *words)
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await process.communicate()
+        content = json.loads(output)
+        assert len(content["checks"]) > 20
+        assert content["good"] == (process.returncode == 0)
+        return [f"{each['what']}: {each['said']}" for each in content["checks"] if not each["good"]]
 
     async def page(self, path: str) -> list[str]:
         """Lines of a page of the DataTrax host, as in a browser."""
@@ -112,6 +125,7 @@ async def test_the_sample_of_2016_runs_a_cluster_of_two_nodes_end_to_end(tmp_pat
         assert {line.split()[0] for line in await run.page("/debug/mtree.log")} == {"n1", "n2"}
         echo: list[str] = []
         echoing = asyncio.create_task(run.follow("/debug.txt", echo))
+        assert await run.checks() == []
         orders = asyncio.create_task(run.push_orders(0, ORDERS))
 
         async def are_under_way() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from fasttree.client.counts import counted
+from fasttree.command.datatrax.check import check as check_all
 from fasttree.command.datatrax.status import status
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
@@ -27,6 +28,7 @@ def datatrax() -> None:
 
 
 datatrax.add_command(status)
+datatrax.add_command(check_all)
 
 
 @datatrax.group()

@@ -1,0 +1,87 @@
+"""`fasttree datatrax check`: whether the DataTrax side and the servers fit, for people and for vsched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fasttree.client import Endpoints
+from fasttree.client.counts import counted
+from fasttree.command.datatrax.status import service_address
+from fasttree.command.output import print_json
+from fasttree.command.ranges import SecondsRange, WholeRange
+from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.terminal import on_one_line
+
+#: What a server may take to answer, where --timeout does not say it: a check is to end soon.
+_ANSWER_S = 5.0
+_FOLDER = Path("/datatrax/fasttree")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=_FOLDER)
+@click.option(
+    "--cbldatatrax",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="DataTrax's configuration; CBLDATATRAX in that folder where not given and there.",
+)
+@click.option("--environment", default="", help="Whose cluster of it is meant, such as live.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False), help="A folder that stands for / in its paths."
+)
+@click.option("--port", type=WholeRange(1, 65535), help="The instant port, where CBLDATATRAX is not to say it.")
+@click.option("--http", metavar="HOST:PORT", help="The service's HTTP port, where endpoints don't say it.")
+@click.option(
+    "--clock-max",
+    "clock_s",
+    type=SecondsRange(0.0),
+    default=2.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How far a server's clock may be from this machine's.",
+)
+@common_options
+def check(
+    session: Session,
+    folder: Path,
+    cbldatatrax: Path | None,
+    environment: str,
+    root: Path | None,
+    port: int | None,
+    http: str | None,
+    clock_s: float,
+) -> None:
+    """Names, ports, VIP, clocks, versions, folders, and FOLDER's host file against CBLDATATRAX: a line for each.
+
+    FOLDER is /datatrax/fasttree where not given. Exit code 1 where a line is wrong; each says the mend.
+    """
+    from fasttree.command.datatrax.checking import Patience, checks
+    from fasttree.command.datatrax.places import Check, read_place
+
+    endpoints = _endpoints(session)
+    answer_s = session.timeout_s if "--timeout" in session.given else _ANSWER_S
+    place = read_place(folder.absolute(), cbldatatrax, environment, root, port, endpoints)
+    found: list[Check] = []
+
+    async def look() -> None:
+        async for each in checks(place, endpoints, http or service_address(session), Patience(answer_s, clock_s)):
+            found.append(each)
+            if not session.json:
+                click.echo(on_one_line(f"{'ok   ' if each.good else 'WRONG'} {each.what}: {each.said}"))
+
+    run(look())
+    wrong = sum(not each.good for each in found)
+    if session.json:
+        print_json({"good": not wrong, "checks": [each._asdict() for each in found]})
+    if wrong:
+        raise CommandError(f"{counted(wrong, 'line is', 'lines are')} wrong")
+
+
+def _endpoints(session: Session) -> Endpoints:
+    """Those that are named; none where none are, which is a line of its own then. Raises EndpointsError."""
+    try:
+        session.endpoints_file()
+    except CommandError:
+        return Endpoints()
+    return session.endpoints()
