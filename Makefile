@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-spool bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -131,6 +131,10 @@ bench-quota: $(VENV)/.dev ## Imports and orders on nodes with PERCENT=50 of a pr
 RECORDS ?= 1000000
 bench-spool: $(VENV)/.dev ## A file of RECORDS=1000000 through the spool of a real cluster; JSON last.
 	@$(BIN)/python -m bench.spool --records $(RECORDS)
+
+RECIPIENTS ?= 100000
+bench-messages: $(VENV)/.dev ## A message to RECIPIENTS=100000, while its service is killed five times; JSON last.
+	@$(BIN)/python -m bench.messages --recipients $(RECIPIENTS)
 
 bench: bench-tree bench-fanout bench-failover ## All three benches, one after another.
 

@@ -34,7 +34,7 @@ async def fasttree(cluster: FakeCluster, gateway: Gateway, tmp_path: Path) -> As
     settings = MessageSettings.of(
         message_port=0,
         message_folder=str(tmp_path / "state"),
-        message_channels_file=str(write_channels(tmp_path, gateway, slots=1)),
+        message_channels_file=str(write_channels(tmp_path, gateway, window=1)),
         vip=cluster.reports.address,
     )
     background = Background()

@@ -12,6 +12,7 @@ import pytest
 
 from bench.cluster.cluster import free_port, running_cluster, wait_for
 from fasttree.client import Client, Endpoints
+from fasttree.v1 import message_pb2
 from services.shared.config.hosts_file import read_hosts_file
 from tests.datatrax.orders_layout import WITH_IDS
 
@@ -24,6 +25,9 @@ RECORDS = 20_000
 async def test_a_company_pushes_as_it_did_in_2016(tmp_path: Path) -> None:
     datatrax, port = tmp_path / "datatrax/fasttree", free_port()
     arguments = ("--datatrax", str(datatrax), "--datatrax-port", str(port))
+    datatrax.mkdir(parents=True)
+    (datatrax / "channels.toml").write_text(f'[voice]\nsender = "spool"\nfolder = "{tmp_path / "voice"}"\n')
+    (datatrax / "opt-outs").write_text("root\n")
     async with contextlib.AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(running_cluster(tmp_path / "cluster", arguments=arguments))
         endpoints = Endpoints.read(cluster.folder / "endpoints.json")
@@ -66,6 +70,12 @@ async def test_a_company_pushes_as_it_did_in_2016(tmp_path: Path) -> None:
             return all(file.exists() and f"position {last}" in file.read_text() for file in files)
 
         await wait_for(told, 60.0, "the nodes' files of progress")
+
+        sent = message_pb2.Message(message_id="autumn", channel="voice", template="{member_id}: {pv}")
+        await client.messages.send(sent)
+        await wait_for_path(tmp_path / "voice/autumn.jsonl.done")
+        line = json.loads((tmp_path / "voice/autumn.jsonl").read_text())
+        assert (line["key"], line["text"]) == ("autumn/7", f"7: {1 + RECORDS // 10}.00")
         writer.close()
 
 

@@ -3,14 +3,14 @@
 1. A message's recipients are written down whole, as of one position, before anything of it goes out; messages take
    turns with that. Where it fails for good, nothing was sent.
 2. A letter goes out when its message is not paused, its time has come, no quiet hours hold, its message's and its
-   channel's pace allow it, and one of the channel's slots is free. Messages of a channel take turns.
-3. It holds its slot until what became of it is on disk. So of a channel no more letters than it has slots can be handed
+   channel's pace allow it, and the channel's window has room. Messages of a channel take turns.
+3. It stays in the window until what became of it is on disk. So of a channel no more letters than that can be handed
    over again after a crash: those whose answers were not on disk. They go out under the same keys.
 4. A sender takes a letter, refuses it for good (it is dead), or can't say: then it is tried again, after a wait that
    grows, so many times; then it is dead.
 5. Who wants none gets none, up to the moment at which the letter is with its sender. What is there is not called back,
    neither by an opt-out nor by a pause nor by a cancellation.
-6. A message that is paused, or waits for its time, holds no slot but for what is with its sender.
+6. A message that is paused, or waits for its time, has nothing in the window but what is with its sender.
 7. A message is done when no letter of it waits or is under way.
 """
 
@@ -71,7 +71,7 @@ class Sending:
 
     @property
     def under_way(self) -> Mapping[str, int]:
-        """Letters that have a slot, by message."""
+        """Letters in a window, by message."""
         return {message_id: len(each.flying) for message_id, each in self._messages.items()}
 
     def held(self, message_id: str) -> list[int]:
@@ -115,7 +115,7 @@ class Sending:
         """See `services.shared.cores`."""
         for channel, lane in self._lanes.items():
             flying = self._flying_of(channel)
-            assert flying <= lane.slots, f"{flying} letters of {channel} have one of {lane.slots} slots"
+            assert flying <= lane.window, f"{flying} letters of {channel} in a window of {lane.window}"
         for message_id, each in self._messages.items():
             ready = [letter.number for letter in each.ready]
             assert len(set(ready)) == len(ready), f"{message_id} would hand a letter over twice"
@@ -240,15 +240,15 @@ class Sending:
     def _hand_over(self, channel: str, now_s: float) -> Iterator[Action]:
         """As many as may go, message by message."""
         waiting = deque(each for each in self._messages.values() if each.opened.channel == channel)
-        pace, slots = self._paces[channel], self._lanes[channel].slots
-        free = slots - self._flying_of(channel)
+        pace, window = self._paces[channel], self._lanes[channel].window
+        free = window - self._flying_of(channel)
         while waiting:
             message = waiting.popleft()
             if (action := self._next(message, pace, free, now_s)) is None:
                 continue
             message_id = message.opened.message_id
             self._messages[message_id] = self._messages.pop(message_id)  # the others come first now
-            free = slots - self._flying_of(channel)
+            free = window - self._flying_of(channel)
             yield action
             waiting.append(message)
 
@@ -295,7 +295,7 @@ class Sending:
         return False
 
     def _wants_more(self, message: Message) -> bool:
-        low = self._lane(message).slots
+        low = self._lane(message).window
         return message.phase is Phase.SENDING and message.more and not message.loading and len(message.ready) < low
 
     def _due_s(self, message: Message) -> float:
@@ -307,7 +307,7 @@ class Sending:
             return math.inf
         channel = message.opened.channel
         due_s = min((each.again_s for each in message.flying.values() if each.again_s is not None), default=math.inf)
-        if message.ready and self._flying_of(channel) < self._lanes[channel].slots:
+        if message.ready and self._flying_of(channel) < self._lanes[channel].window:
             due_s = -math.inf
         if due_s == math.inf:
             return due_s
@@ -323,4 +323,4 @@ class Sending:
 
 def _ahead(lane: Lane) -> int:
     """Letters to load at once."""
-    return 2 * lane.slots
+    return 2 * lane.window

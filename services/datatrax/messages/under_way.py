@@ -16,7 +16,7 @@ class Lane:
     """How a channel's letters go."""
 
     #: Letters at a time that are handed over and not noted yet, those between two tries among them.
-    slots: int = 64
+    window: int = 64
     limit_a_minute: int = 0
     attempts_max: int = 8
     retry_initial_s: float = 1.0
@@ -25,7 +25,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Flying:
-    """A letter that has a slot."""
+    """A letter in the window."""
 
     #: How often it was handed over.
     attempts: int = 1
@@ -65,7 +65,7 @@ class Message:
         return not (self.more or self.loading or self.ready or self.flying)
 
     def let_go(self) -> None:
-        """It waits for long: what waits for another try gives its slot to other messages, and is read again later."""
+        """It waits for long: what waits for another try makes room for other messages, and is read again later."""
         waiting = [number for number, each in self.flying.items() if each.again_s is not None]
         for number in waiting:
             del self.flying[number]

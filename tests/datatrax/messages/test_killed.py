@@ -20,14 +20,14 @@ from tests.fakes.reports import FakeReports
 from tests.waiting import until
 
 pb = message_pb2
-SLOTS = 16
+WINDOW = 16
 
 
 class Service:
     """The process; started as often as it is needed."""
 
     def __init__(self, folder: Path, gateway: Gateway, reports: FakeReports) -> None:
-        channels = write_channels(folder, gateway, slots=SLOTS)
+        channels = write_channels(folder, gateway, window=WINDOW)
         settings = (
             "datatrax.instant_port=0", "datatrax.http_port=0", "datatrax.message_port=0",
             f"datatrax.message_folder={folder / 'state'}", f"datatrax.message_channels_file={channels}",
@@ -85,7 +85,7 @@ def has_come(gateway: Gateway, enough: int) -> bool:
 
 
 async def test_a_service_killed_three_times_hands_each_letter_over_once(tmp_path: Path) -> None:
-    """A letter whose answer was not on disk may come again, under its key: no more of them than there are slots."""
+    """A letter whose answer was not on disk may come again, under its key: no more of them than the window takes."""
     recipients = 3_000
     async with service_of(tmp_path, recipients) as (service, gateway):
         message = pb.Message(message_id="autumn", channel="sms", template="{member_id}")
@@ -107,7 +107,7 @@ async def test_a_service_killed_three_times_hands_each_letter_over_once(tmp_path
             assert (status.counts.total, status.counts.sent) == (recipients, recipients)
             assert await service.end(signal.SIGTERM) == 0
         assert set(gateway.keys) == {f"autumn/m{index}" for index in range(recipients)}
-        assert gateway.keys.total() - recipients <= 3 * SLOTS
+        assert gateway.keys.total() - recipients <= 3 * WINDOW
 
 
 async def test_lines_of_a_service_that_is_killed_stand_there_once(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ async def test_what_is_with_its_sender_at_the_end_is_waited_for_and_a_pause_outl
         message = pb.Message(message_id="autumn", channel="sms", template="{member_id}")
         async with service.stub() as stub:
             await stub.SendMessage(pb.SendMessageRequest(message=message), timeout=60)
-            await until(lambda: gateway.waiting == SLOTS, "letters")
+            await until(lambda: gateway.waiting == WINDOW, "letters")
             await stub.PauseMessage(pb.PauseMessageRequest(message_id="autumn"), timeout=60)
             ending = asyncio.create_task(service.end(signal.SIGTERM))
             await until(lambda: "ends" in "".join(service.said), "its end")
@@ -148,7 +148,7 @@ async def test_what_is_with_its_sender_at_the_end_is_waited_for_and_a_pause_outl
             assert await ending == 0
         async with service.stub() as stub:
             status = (await stub.GetMessage(pb.GetMessageRequest(message_id="autumn"), timeout=60)).status
-            assert (status.state, status.counts.sent) == (pb.MESSAGE_STATE_PAUSED, SLOTS)
+            assert (status.state, status.counts.sent) == (pb.MESSAGE_STATE_PAUSED, WINDOW)
             await stub.ResumeMessage(pb.ResumeMessageRequest(message_id="autumn"), timeout=60)
             await until(lambda: len(gateway.keys) == 50, "the rest")
             await service.end(signal.SIGKILL)

@@ -212,7 +212,7 @@ async def test_refused_letters_are_dead_others_are_tried_again_and_the_dead_are_
 
 
 async def test_pause_resume_and_cancel(service: Service) -> None:
-    service.channel_settings["slots"] = 1
+    service.channel_settings["window"] = 1
     service.gateway.open.clear()
     await service.send()
     await until(lambda: service.gateway.waiting == 1, "the first letter")

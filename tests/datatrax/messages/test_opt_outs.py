@@ -14,7 +14,7 @@ pb = message_pb2
 
 
 async def test_who_opts_out_while_a_message_is_under_way_gets_none(service: Service) -> None:
-    service.channel_settings["slots"] = 1
+    service.channel_settings["window"] = 1
     service.gateway.open.clear()
     await service.send()
     await until(lambda: service.gateway.waiting == 1, "the first letter")

@@ -209,7 +209,7 @@ def test_a_file_of_opt_outs_with_a_fault_is_refused_by_its_line(tmp_path: Path, 
         ("[sms]\nsender = 'spool'\nfolder = '/proc/x'", "[sms] folder: "),
         ("[sms]\nsender = 'spool'\nfolder = 'x'\ncolour = 'red'", "unknown field `colour`"),
         ("[sms]\nsender = 'spool'\nfolder = 'x'\nprice = '-1'", "price"),
-        ("[sms]\nsender = 'spool'\nfolder = 'x'\nslots = 0", "slots"),
+        ("[sms]\nsender = 'spool'\nfolder = 'x'\nwindow = 0", "window"),
         ("[sms]\nsender = 'spool'", "missing required field `folder`"),
         ("[SMS]\nsender = 'spool'\nfolder = 'x'", "[SMS]: a channel's name"),
         ("sms = 3", "sms: write it as a table [sms]"),
@@ -239,7 +239,7 @@ async def test_a_gateway_that_does_not_answer_is_asked_again(tmp_path: Path) -> 
     gateway.open.clear()
     options = WebhookOptions(url=gateway.url, key_file=str(tmp_path / "key"), timeout_s=0.2)
     assert options.problem() is None
-    sender = WebhookSender(options, slots=2)
+    sender = WebhookSender(options, window=2)
     await sender.start()
     answer = await sender.hand_over(letter("m1"))
     assert (answer.word, answer.reason) == (Word.AGAIN, "no answer within 0.2 s")

@@ -42,7 +42,7 @@ CHANNEL = "sms"
 class Start:
     """What the core is made with."""
 
-    slots: int = 2
+    window: int = 2
     limit_a_minute: int = 0
     attempts_max: int = 3
     retry_initial_s: float = 1.0
@@ -87,7 +87,7 @@ def short(words: list[str], core: Sending) -> Event | None:
 
 
 def state(core: Sending, now_s: float) -> str:
-    """Who has a slot, and what waits for its time."""
+    """What is in the window, and what waits for its time."""
     lines = []
     for message_id, under_way in core.under_way.items():
         until_s = core.waits_until_s(message_id, now_s)
@@ -97,7 +97,7 @@ def state(core: Sending, now_s: float) -> str:
 
 
 def made(start: Start) -> Sending:
-    lane = Lane(start.slots, start.limit_a_minute, start.attempts_max, start.retry_initial_s, start.retry_max_s)
+    lane = Lane(start.window, start.limit_a_minute, start.attempts_max, start.retry_initial_s, start.retry_max_s)
     return Sending({CHANNEL: lane}, 0.0)
 
 

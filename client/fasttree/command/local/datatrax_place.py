@@ -49,6 +49,20 @@ class DataTraxPlace(NamedTuple):
     def hosts(self) -> Path:
         return self.folder / f"hosts.{self.port}"
 
+    @property
+    def channels(self) -> Path:
+        """Where messages to downlines go."""
+        return self.folder / "channels.toml"
+
+    @property
+    def opt_outs(self) -> Path:
+        """Who wants none."""
+        return self.folder / "opt-outs"
+
+    @property
+    def has_channels(self) -> bool:
+        return self.channels.exists()
+
 
 def place_of(
     folder: Path | None, port: int | None, file: Path | None, environment: str, root: Path | None

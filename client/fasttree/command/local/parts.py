@@ -65,10 +65,10 @@ class ClusterPlan:
         self.datatrax = datatrax
         # What was given out already may not be listened on yet.
         given = {vip_port, datatrax.port} if datatrax else {vip_port}
-        ports = (port for port in free_ports(host, 7) if port not in given)
+        ports = (port for port in free_ports(host, 8) if port not in given)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         self._pusher_port, self._pusher_http_port = next(ports), next(ports)
-        self._datatrax_http_port = self._pages_port(next(ports))
+        self._datatrax_http_port, self._message_port = self._pages_port(next(ports)), next(ports)
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
         #: What a start waits for now.
@@ -79,7 +79,9 @@ class ClusterPlan:
         known = {node.name: node for node in self._nodes}
         new = [name for name in names if name not in known]
         taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
-        taken |= {self._vip_port, self._datatrax_http_port} | ({self.datatrax.port} if self.datatrax else set())
+        taken |= {self._vip_port, self._datatrax_http_port, self._message_port} | (
+            {self.datatrax.port} if self.datatrax else set()
+        )
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
         known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
@@ -154,6 +156,7 @@ class ClusterPlan:
                 f"datatrax.spool_folder={self.datatrax.spool}",
                 f"datatrax.progress_folder={self.datatrax.folder}",
                 *self._cbldatatrax(),
+                *self._messages(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
 
@@ -193,6 +196,16 @@ class ClusterPlan:
             yield f"datatrax.environment={configured.environment}"
             yield f"datatrax.root={configured.root}"
 
+    def _messages(self) -> Iterator[str]:
+        """The settings of messages to downlines, where the folder has channels for them."""
+        if self.datatrax is not None and self.datatrax.has_channels:
+            yield f"datatrax.vip={self._at(self._vip_port)}"
+            yield f"datatrax.message_port={self._message_port}"
+            yield f"datatrax.message_folder={self._state(DATATRAX)}"
+            yield f"datatrax.message_channels_file={self.datatrax.channels}"
+            if self.datatrax.opt_outs.exists():
+                yield f"datatrax.message_opt_outs_file={self.datatrax.opt_outs}"
+
     def _service(self, name: str, module: str, *settings: str) -> Child:
         command = python_command(module, "--config", str(self._home.settings))
         coordinator = self._at(self._coordinator_port)
@@ -220,6 +233,7 @@ class ClusterPlan:
             vip=self._at(self._vip_port),
             pusher=self._at(self._pusher_port),
             coordinator=self._at(self._coordinator_port),
+            messages=self._at(self._message_port) if self.datatrax and self.datatrax.has_channels else "",
             nodes=tuple(
                 NodeEndpoint(
                     name=node.name,

@@ -49,7 +49,7 @@ class _Common(msgspec.Struct, frozen=True, kw_only=True):
     #: Of one letter: a decimal number in whatever currency.
     price: Annotated[str, msgspec.Meta(pattern=_PRICE)] = "0"
     #: Letters at a time that are handed over and whose answers are not on disk yet.
-    slots: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 64
+    window: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 64
     #: Letters in any minute, of all messages together; 0: no limit.
     limit_a_minute: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 0
     #: How often a letter is handed over before it is dead.
@@ -66,7 +66,7 @@ class _Kind(NamedTuple):
 
 _COMMON: Final = Form[_Common](_Common)
 SENDERS: Final[Mapping[str, _Kind]] = {
-    "webhook": _Kind(Form[WebhookOptions](WebhookOptions), lambda own, common: WebhookSender(own, common.slots)),
+    "webhook": _Kind(Form[WebhookOptions](WebhookOptions), lambda own, common: WebhookSender(own, common.window)),
     "spool": _Kind(Form[SpoolOptions](SpoolOptions), lambda own, common: SpoolSender(own)),
 }
 
@@ -112,5 +112,5 @@ def _channel(name: str, table: Any) -> Channel:
         raise ChannelsError(
             f"[{name}] retry_max_s: must be retry_initial_s at least, which is {common.retry_initial_s:g}"
         )
-    lane = Lane(common.slots, common.limit_a_minute, common.attempts_max, common.retry_initial_s, common.retry_max_s)
+    lane = Lane(common.window, common.limit_a_minute, common.attempts_max, common.retry_initial_s, common.retry_max_s)
     return Channel(lane, kind.make(own, common), decimal.Decimal(common.price))

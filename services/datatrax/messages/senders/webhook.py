@@ -67,16 +67,16 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class WebhookSender:
-    """See Sender. `slots`: letters at a time."""
+    """See Sender. `window`: letters at a time."""
 
-    def __init__(self, options: WebhookOptions, slots: int, wall_s: Callable[[], float] = time.time) -> None:
-        self._options, self._slots, self._wall_s = options, slots, wall_s
+    def __init__(self, options: WebhookOptions, window: int, wall_s: Callable[[], float] = time.time) -> None:
+        self._options, self._window, self._wall_s = options, window, wall_s
         self._key = _key_of(Path(options.key_file))
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._slots),
+            connector=aiohttp.TCPConnector(limit=self._window),
             timeout=aiohttp.ClientTimeout(total=self._options.timeout_s),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
