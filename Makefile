@@ -28,8 +28,8 @@ setup-run: $(VENV)/.run ## Installs what a running cluster needs into .venv/.
 setup: $(VENV)/.dev ## Installs what tests and checks need too.
 
 lock: ## Pins requirements/*.txt anew from pyproject.toml.
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --output-file requirements/run.txt pyproject.toml requirements/build.in
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra postgres --output-file requirements/run.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra postgres --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
 
 gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 	bash tools/gen gen
@@ -42,7 +42,7 @@ CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
 WORKERS ?= 2
 
 test: $(VENV)/.dev ## Installs, then runs all tests.
-	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl node=nodejs npm=npm
+	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl node=nodejs npm=npm pgbouncer=pgbouncer /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%) --ignore=tests/kubernetes/real

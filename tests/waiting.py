@@ -21,3 +21,11 @@ async def until(condition: Callable[[], Any], what: str) -> None:
             return
         assert time.monotonic() < deadline_s, f"waited {WAIT_S:g} s for {what}"
         await asyncio.sleep(0.01)
+
+
+def blocking_until(condition: Callable[[], Any], what: str) -> None:
+    """As `until`, for tests without an event loop."""
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s, f"waited {WAIT_S:g} s for {what}"
+        time.sleep(0.01)

@@ -31,6 +31,7 @@ KEPT = {
     "services/shared/serving/metrics.py:collect": "what the registry of Prometheus's client calls",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
+    "bench/rivals/postgres_replicas.py:promote": "what tests of standbys do",
     "services/pusher/admission/admission.py:unconfirmed": _FIELD,
     "services/pusher/admission/progress.py:unconfirmed": _FIELD,
     "services/treenode/tree/reconcile.py:members_added": _FIELD,

@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,9 @@ from numpy.typing import NDArray
 BIN = Path("/usr/lib/postgresql/15/bin")
 USER = "postgres"
 STANDBYS = ("standby1", "standby2")
+
+#: No program takes so long that is well.
+_RUN_S = 600
 
 SETTINGS = """
 listen_addresses = ''
@@ -57,57 +61,97 @@ class PostgresError(Exception):
 
 
 class ReplicatedPostgres:
-    """A primary and two synchronous standbys on unix sockets of a temporary folder."""
+    """A primary and its synchronous standbys on unix sockets of a temporary folder.
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    Args:
+        settings: What postgresql.conf gets at its end.
+        standbys: Their names; none for a server alone.
+    """
+
+    def __init__(self, folder: Path, settings: str = SETTINGS, standbys: Sequence[str] = STANDBYS) -> None:
+        self.folder = folder
+        self._settings = settings
+        self.names = ("primary", *standbys)
+        self.first_port = 5432
         self._started: list[str] = []
 
-    def _run(self, *command: str | Path, text: str | None = None) -> str:
+    def run(self, *command: str | Path, text: str | None = None) -> str:
+        """Runs a program as the servers' user; returns what it prints. Raises PostgresError."""
         arguments = [str(part) for part in command]
         if os.geteuid() == 0:
             arguments = ["setpriv", "--reuid", USER, "--regid", USER, "--init-groups", *arguments]
-        done = subprocess.run(arguments, input=text, capture_output=True, text=True, cwd=self._folder, check=False)
+        try:
+            done = subprocess.run(
+                arguments, input=text, capture_output=True, text=True, cwd=self.folder, check=False, timeout=_RUN_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PostgresError(f"{Path(str(command[0])).name} was not done after {_RUN_S} s") from error
         if done.returncode:
             raise PostgresError(f"{Path(str(command[0])).name} failed: {done.stderr.strip()[-500:]}")
         return done.stdout
 
-    def _start(self, name: str) -> None:
-        data = self._folder / name
-        options = f"-k {self._folder} -p {self.port(name)}"
-        self._run(BIN / "pg_ctl", "-D", data, "-l", self._folder / f"{name}.log", "-w", "-o", options, "start")
-        self._started.append(name)
+    def start_one(self, name: str) -> None:
+        """Starts a server that is there."""
+        data = self.folder / name
+        options = f"-k {self.folder} -p {self.port(name)}"
+        self.run(BIN / "pg_ctl", "-D", data, "-l", self.folder / f"{name}.log", "-w", "-o", options, "start")
+        if name not in self._started:
+            self._started.append(name)
 
-    @staticmethod
-    def port(name: str) -> int:
+    def port(self, name: str) -> int:
         """Each server's own number beside the shared socket folder; no TCP port is opened."""
-        return 5432 + ("primary", *STANDBYS).index(name)
+        return self.first_port + self.names.index(name)
+
+    def url(self, user: str = USER, database: str = "postgres") -> str:
+        """The address of all of them, for clients."""
+        hosts = ",".join(str(self.folder) for _ in self.names)
+        ports = ",".join(str(self.port(name)) for name in self.names)
+        return f"postgresql:///{database}?user={user}&host={hosts}&port={ports}"
 
     def psql(self, sql: str, server: str = "primary") -> str:
         """Runs SQL; returns what it prints, unaligned."""
         port = str(self.port(server))
-        return self._run(
-            BIN / "psql", "-h", self._folder, "-p", port, "-d", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1", text=sql
+        return self.run(
+            BIN / "psql", "-h", self.folder, "-p", port, "-d", "postgres", "-qAtX", "-v", "ON_ERROR_STOP=1", text=sql
         ).strip()
 
-    def start(self) -> None:
-        """Makes the three servers and waits until both standbys are synchronous."""
-        self._run(BIN / "initdb", "-D", self._folder / "primary", "--auth=trust", "--no-sync", "-U", USER)
-        with (self._folder / "primary" / "postgresql.conf").open("a") as settings:
-            settings.write(SETTINGS)
-        self._start("primary")
-        for name in STANDBYS:
-            connection = f"host={self._folder} port={self.port('primary')} user={USER} application_name={name}"
-            self._run(
-                BIN / "pg_basebackup", "-D", self._folder / name, "-R", "-c", "fast", "--no-sync", "-d", connection
+    def start(self, synchronous_commit: str = "remote_apply") -> None:
+        """Makes the servers; from then on a commit waits for every standby."""
+        self.run(BIN / "initdb", "-D", self.folder / "primary", "--auth=trust", "--no-sync", "-U", USER)
+        with (self.folder / "primary" / "postgresql.conf").open("a") as settings:
+            settings.write(self._settings)
+        self.start_one("primary")
+        standbys = self.names[1:]
+        for name in standbys:
+            connection = f"host={self.folder} port={self.port('primary')} user={USER} application_name={name}"
+            self.run(BIN / "pg_basebackup", "-D", self.folder / name, "-R", "-c", "fast", "--no-sync", "-d", connection)
+            self.start_one(name)
+        if standbys:
+            self.psql(
+                f"ALTER SYSTEM SET synchronous_standby_names = '{len(standbys)} ({', '.join(standbys)})';"
+                f"ALTER SYSTEM SET synchronous_commit = '{synchronous_commit}';"
+                "SELECT pg_reload_conf();"
             )
-            self._start(name)
-        names = ", ".join(STANDBYS)
-        self.psql(
-            f"ALTER SYSTEM SET synchronous_standby_names = '2 ({names})';"
-            "ALTER SYSTEM SET synchronous_commit = 'remote_apply';"
-            "SELECT pg_reload_conf();"
-        )
+
+    def kill(self, name: str) -> None:
+        """Ends every process of a server at once, as the loss of its machine does."""
+        parent = int((self.folder / name / "postmaster.pid").read_text().split()[0])
+        os.kill(parent, signal.SIGSTOP)  # it starts no more
+        for process in (*_children(parent), parent):
+            os.kill(process, signal.SIGKILL)
+        self._started.remove(name)
+        # As a machine that starts again has them: the processes in these are gone, whoever still has to reap them.
+        socket = f".s.PGSQL.{self.port(name)}"
+        for left in (self.folder / name / "postmaster.pid", self.folder / socket, self.folder / f"{socket}.lock"):
+            left.unlink(missing_ok=True)
+
+    def promote(self, name: str, standbys: Sequence[str] = ()) -> None:
+        """Makes a standby the primary. Its commits wait for those of `standbys`."""
+        names = f"{len(standbys)} ({', '.join(standbys)})" if standbys else ""
+        with (self.folder / name / "postgresql.auto.conf").open("a") as settings:
+            settings.write(f"\nsynchronous_standby_names = '{names}'\n")
+        self.run(BIN / "pg_ctl", "-D", self.folder / name, "-w", "promote")
+        self.psql("SELECT pg_reload_conf();", name)
 
     def load(self, sponsor: NDArray[np.int32]) -> None:
         """Loads members 0, 1, … by their sponsors' numbers (-1: the root, member 0), with their paths."""
@@ -123,10 +167,10 @@ class ReplicatedPostgres:
 
     def orders_per_s(self, members: int, clients: int, seconds: int) -> tuple[float, float]:
         """Runs orders; returns how many a second, and the mean latency in milliseconds."""
-        script = self._folder / "order.sql"
+        script = self.folder / "order.sql"
         script.write_text(f"\\set member random(0, {members - 1})\nSELECT post_order(:member, 100);\n")
-        out = self._run(
-            BIN / "pgbench", "-h", self._folder, "-p", str(self.port("primary")), "-n", "-M", "prepared",
+        out = self.run(
+            BIN / "pgbench", "-h", self.folder, "-p", str(self.port("primary")), "-n", "-M", "prepared",
             "-c", str(clients), "-j", "1", "-T", str(seconds), "-f", script, "postgres",
         )  # fmt: skip
         rate = re.search(r"tps = ([\d.]+)", out)
@@ -139,21 +183,34 @@ class ReplicatedPostgres:
         """Ends every server that was started."""
         for name in reversed(self._started):
             with contextlib.suppress(PostgresError):
-                self._run(BIN / "pg_ctl", "-D", self._folder / name, "-m", "immediate", "-w", "stop")
+                self.run(BIN / "pg_ctl", "-D", self.folder / name, "-m", "immediate", "-w", "stop")
+        self._started.clear()
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = stat.read_text()
+            if int(text.rpartition(")")[2].split()[1]) == parent:
+                found.append(int(stat.parent.name))
+    return found
 
 
 @contextlib.contextmanager
-def replicated_postgres() -> Iterator[ReplicatedPostgres]:
-    """Three servers for the length of a `with` block, in a folder that is removed after it."""
+def replicated_postgres(
+    settings: str = SETTINGS, standbys: Sequence[str] = STANDBYS, synchronous_commit: str = "remote_apply"
+) -> Iterator[ReplicatedPostgres]:
+    """The servers for the length of a `with` block, in a folder that is removed after it."""
     if not BIN.exists():
         raise PostgresError("PostgreSQL 15 is missing: apt-get install postgresql-15, or PEER=none")
     folder = Path(tempfile.mkdtemp(prefix="fasttree-pg-"))
     if os.geteuid() == 0:
         owner = pwd.getpwnam(USER)
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-    servers = ReplicatedPostgres(folder)
+    servers = ReplicatedPostgres(folder, settings, standbys)
     try:
-        servers.start()
+        servers.start(synchronous_commit)
         yield servers
     finally:
         servers.stop()

@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 from services.pusher.app import Pusher
-from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore, LogStoreError
+from services.pusher.opening import open_store
 from services.pusher.settings import PusherSettings
 from services.pusher.without_log import open_log
 from services.shared.config.load import load_settings
@@ -27,7 +27,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     with contextlib.ExitStack() as held:
 
         async def serve() -> Pusher:
-            store, lock = await open_log(settings, cluster.name, lambda: _open_alone(settings))
+            store, lock = await open_log(settings, cluster.name, lambda: _open_alone(settings, cluster.name))
             held.enter_context(lock)
             try:
                 pusher = Pusher(settings, cluster, store)
@@ -40,9 +40,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
         run(serve)
 
 
-def _open_alone(settings: PusherSettings) -> LogStore:
+def _open_alone(settings: PusherSettings, cluster: str) -> LogStore:
     """The log, to write to: no other pusher is beside this one."""
-    store = SqliteLog(settings.state_path, settings.log)
+    store = open_store(settings, cluster)
     try:
         return store.claim_alone()
     except BaseException:

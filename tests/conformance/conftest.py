@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.rivals.postgres_replicas import ReplicatedPostgres
 from services.pusher.log.memory import MemoryLog
+from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
+from tests.postgresql_server import end_shared_server, schema_settings, shared_server
 
 
 class Engine:
@@ -29,11 +33,25 @@ class Engine:
             store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
-    made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))
-    yield made
-    made.close()
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], ReplicatedPostgres]]:
+    """The server, started by the first test that needs it."""
+    yield shared_server
+    end_shared_server()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, postgresql: Callable[[], ReplicatedPostgres]
+) -> Iterator[Engine]:
+    with contextlib.ExitStack() as kept:
+        if request.param == "postgresql":
+            settings = kept.enter_context(schema_settings(postgresql()))
+            made = Engine(lambda: PostgresqlLog(tmp_path, settings, "test"))
+        else:
+            made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))
+        kept.callback(made.close)
+        yield made
 
 
 @pytest.fixture

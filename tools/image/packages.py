@@ -55,22 +55,27 @@ class Package(NamedTuple):
         return f"{self.name}=={self.version}"
 
 
+#: Optional ones that an image has all the same: which store a cluster uses is a setting, not another image.
+_EXTRAS = ("postgres",)
+
+
 def pinned_versions(pins: Path) -> dict[str, str]:
     """Every pinned package's version."""
     return dict(line.split("==") for line in pins.read_text(encoding="utf-8").split())
 
 
 def needed(pyproject: Path, pins: Path) -> list[Package]:
-    """What the project depends on, by itself and through others; nothing of its extras or of its build.
+    """What the project depends on, by itself and through others, and the extras that images have; nothing of its build.
 
     Raises:
         PackagesError: Something is not pinned, or is there in another version than the pinned one.
     """
     pinned = pinned_versions(pins)
     found: dict[str, Package] = {}
-    waiting = [
-        Requirement(text) for text in tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["dependencies"]
-    ]
+    project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
+    extras = project.get("optional-dependencies", {})
+    named = [*project["dependencies"], *(text for extra in _EXTRAS for text in extras.get(extra, ()))]
+    waiting = [Requirement(text) for text in named]
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)

@@ -66,6 +66,11 @@ class DeposedError(LogStoreError):
         self.epoch = epoch
 
 
+class OutcomeUnknownError(LogStoreError):
+    """A write got no answer, and what became of it could not be found out. Its writer has given up its claim: once it
+    claims again, it reads what is there."""
+
+
 class Fence(NamedTuple):
     """Who may write to a log: as the log has it, or as a process claimed it.
 
@@ -263,6 +268,7 @@ class LogStore(ABC):
         Raises:
             StoreFullError: No room, or the disk fails; nothing was stored.
             DeposedError: This process has no claim, or a newer one was made; so does each method that writes.
+            OutcomeUnknownError: It may be stored or not; so does each method that writes.
             LogGoneError: A file of the log is gone; so does each method that writes.
             LogDamagedError: A record with one of the ids is damaged, so it can't be compared; nothing was stored.
         """

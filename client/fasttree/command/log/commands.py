@@ -13,6 +13,7 @@ import click
 from fasttree.client import update_to_json
 from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
+from fasttree.command.log.schema import schema_command
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.ranges import POSITION
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options, run
@@ -38,6 +39,7 @@ def log() -> None:
 
 log.add_command(backup_command)
 log.add_command(restore_command)
+log.add_command(schema_command)
 
 
 @log.command()

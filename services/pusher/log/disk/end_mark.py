@@ -58,7 +58,7 @@ def check_there(promise: Promise, path: Path) -> None:
         )
 
 
-def check_promise(promise: Promise, mark_path: Path, path: Path, log_id: str, position: int) -> None:
+def check_promise(promise: Promise, mark_path: Path, path: Path | str, log_id: str, position: int) -> None:
     """Raises LogDamagedError where the mark says that this is not the log, or not the whole of it.
 
     `path`, `log_id`, `position`: of the log that is there, and where it ends.

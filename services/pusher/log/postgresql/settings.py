@@ -1,0 +1,41 @@
+"""`[pusher]`, `log_…`: how the pusher uses a PostgreSQL server."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from services.shared.config.bounds import OptionalPath, Seconds
+from services.shared.config.sections import Settings
+
+#: A name that PostgreSQL needs no quotes for.
+SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+SchemaName = Annotated[
+    str,
+    Meta(pattern=rf"\A{SCHEMA_PATTERN.pattern}\Z", description="a name of 1 to 63 of a-z 0-9 _, as PostgreSQL has it"),
+]
+
+
+class PostgresqlSettings(Settings, frozen=True, kw_only=True):
+    """The server, beside `log_url`."""
+
+    #: Schema that holds the log: one for each cluster.
+    log_schema: SchemaName = "fasttree"
+    #: File whose first line is the password; empty: PGPASSWORD, PGPASSFILE or a certificate, as for every client of
+    #: PostgreSQL. A password in `log_url` is refused: settings are shown and logged.
+    log_password_file: OptionalPath = ""
+    #: What a commit waits for, as PostgreSQL's setting of that name. With synchronous standbys, "on" is their disks and
+    #: "remote_apply" that they show it, too. "local": an acknowledged update can be lost with the server's machine.
+    log_synchronous_commit: Literal["on", "remote_apply", "remote_write", "local"] = "on"
+    #: How long an attempt to connect may take, in seconds.
+    log_connect_timeout_s: Seconds = 3.0
+    #: How long one statement may take, in seconds: a commit that standbys do not confirm, for one.
+    log_statement_timeout_s: Seconds = 5.0
+    #: A transaction in which nothing comes for so long ends, in seconds: a pusher that froze in the middle of a write
+    #: holds up the next one for so long.
+    log_idle_in_transaction_s: Seconds = 2.0
+    #: How long a write waits for a server that is away, or for another one to be promoted, in seconds, before it is
+    #: refused.
+    log_patience_s: Seconds = 30.0

@@ -1,0 +1,352 @@
+"""The log in PostgreSQL: what a pusher asks for, as transactions."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+
+from fasttree.v1 import types_pb2
+from services.pusher.log.damage import notes_damage
+from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
+from services.pusher.log.frames import Run, run_of, update_bytes
+from services.pusher.log.ids.keys import recognized
+from services.pusher.log.placing import place
+from services.pusher.log.postgresql.connecting import Connecting, Connection
+from services.pusher.log.postgresql.copying import id_rows, record_rows, unsigned
+from services.pusher.log.postgresql.readers import Readers
+from services.pusher.log.postgresql.schema import prepare
+from services.pusher.log.postgresql.writing import Transaction, Writer
+from services.pusher.log.settings import LogSettings
+from services.pusher.log.store import (
+    REPLACED_MAX,
+    Appended,
+    Fence,
+    KnownDamage,
+    LogDamagedError,
+    LogEnds,
+    LogStore,
+    StoredImport,
+    StoreFullError,
+)
+from services.shared.clock import RunningTime
+from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
+
+#: How often a mark is made of how old positions are, how often the running time is kept, how often sizes are asked for.
+_TIME_MARK_S: Final = 30.0
+_KEEP_TIME_S: Final = 600.0
+_LOOK_S: Final = 30.0
+#: Some updates take so much.
+_ROOM_BYTES: Final = 64 * 1024
+
+
+class PostgresqlLog(LogStore):
+    """The log in one schema of a database.
+
+    Args:
+        folder: Exists; the mark of what was promised is kept there, outside of the server.
+        cluster: The schema is that one's, or new.
+
+    Raises:
+        LogDamagedError: The log is not the one that was promised, or has lost its end.
+        LogStoreError: The server refuses, or the schema is another cluster's.
+        StoreFullError: The server can't be reached.
+    """
+
+    def __init__(
+        self, folder: Path, settings: LogSettings, cluster: str, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.damage = KnownDamage()
+        options = settings.postgresql
+        self._monotonic = monotonic
+        self._tables = f'"{options.log_schema}"'
+        self._connecting = Connecting(settings.log_url, options)
+        self._writer = Writer(self._connecting, options)
+        self._readers = Readers(self._connecting, options.log_schema, self.ends)
+        self._mark_path = folder / "log.end"
+        self._mark: EndMark | None = None
+        self._size_bytes = 0
+        self._looks_again_at_s = -math.inf
+        promise = read_mark(self._mark_path)
+        try:
+            self._writer.patiently(lambda: prepare(self._writer.connection(), options.log_schema, cluster))
+            self._writer.patiently(lambda: self._look(self._writer.connection()))
+            if not any(map(promise.is_of, self.replaced_log_ids)):
+                check_promise(promise, self._mark_path, self._connecting.place, self.log_id, self._ends.last)
+        except BaseException:
+            self.close()
+            raise
+
+    def _look(self, connection: Connection) -> None:
+        """What the server says now."""
+        tables = self._tables
+        meta: dict[str, str] = dict(connection.execute(f"SELECT name, value FROM {tables}.meta").fetchall())
+        self.log_id = str(meta["log_id"])
+        rows = connection.execute(f"SELECT log_id, reason FROM {tables}.replaced_logs ORDER BY number").fetchall()
+        self.replaced_log_ids = tuple(log_id for log_id, _ in rows)[-REPLACED_MAX:]
+        self.adopted_reason = str(rows[-1][1]) if rows else ""
+        marked = connection.execute(f"SELECT max(stored_at) FROM {tables}.time_marks").fetchall()[0][0]
+        self._time = RunningTime(max(marked or 0.0, float(meta.get("running_s", 0))), self._monotonic)
+        self._marked_at, self._kept_at = -math.inf, self._time.now_s()
+        self._ends = LogEnds(*connection.execute(f"SELECT first, last FROM {tables}.fence").fetchall()[0])
+        promise = read_mark(self._mark_path)
+        self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
+
+    # -- who writes
+
+    @property
+    def epoch(self) -> int:
+        """See `LogStore`."""
+        held = self._writer.held
+        return held.epoch if held is not None else 0
+
+    def fence(self) -> Fence:
+        return self._writer.row().fence
+
+    @notes_damage
+    def claim(self, epoch: int, holder: str = "") -> None:
+        self._writer.claim(epoch, holder, self._look)
+        self._ends = self._writer.ends
+        self._open_mark()
+
+    def _open_mark(self) -> None:
+        if self._mark is not None:
+            self._mark.close()
+        try:
+            self._mark = EndMark(self._mark_path, self.log_id)
+        except OSError as error:
+            raise StoreFullError(f"can't write {self._mark_path}: {error}; make room") from error
+        if self.vouched_for:
+            self._mark.write(self._ends.last)
+
+    @notes_damage
+    def follow(self, position: int, bytes_max: int) -> Run | None:
+        self._writer.patiently(lambda: self._look(self._writer.connection()))
+        if position == self._ends.last:
+            return None
+        return self._readers.read(position + 1, self._ends.last, bytes_max)
+
+    def _write(self, body: Callable[[Transaction], Any]) -> Any:
+        result = self._writer.write(body)
+        self._ends = self._writer.ends
+        return result
+
+    # -- the log
+
+    def ends(self) -> LogEnds:
+        return self._ends
+
+    @notes_damage
+    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
+        try:
+            run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
+        except psycopg.errors.UniqueViolation:
+            return self._append_unknown(update_ids, contents, rules)
+        return Appended(run, range(run.first_position, run.last_position + 1))
+
+    def _insert(
+        self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]] = ()
+    ) -> Run:
+        """Stores updates that should all be new. `rules`: by their distance from the first.
+
+        Raises:
+            psycopg.errors.UniqueViolation: One is not; nothing was stored.
+        """
+        first = self._writer.ends.last + 1
+        last = first + len(contents) - 1
+        frames = encode_frames(first, contents)
+        records, ids = record_rows(first, update_ids, frames), id_rows(first, update_ids, contents)
+        now = self._time.now_s()
+        is_marked = now - self._marked_at >= _TIME_MARK_S
+
+        def insert(transaction: Transaction) -> None:
+            connection, tables = transaction.connection, self._tables
+            _copy(connection, f"{tables}.ids (update_id, position, content_hash)", ids)
+            _copy(connection, f"{tables}.records (position, update_id, frame)", records)
+            for index, content in rules:
+                row = (first + index, content, checksum(first + index, content))
+                connection.execute(f"INSERT INTO {tables}.rules VALUES (%s, %s, %s)", row)
+            if is_marked:
+                connection.execute(
+                    f"INSERT INTO {tables}.time_marks VALUES (%s, %s) ON CONFLICT (position) DO NOTHING", (last, now)
+                )
+            transaction.ends = transaction.ends._replace(last=last)
+
+        self._write(insert)
+        if is_marked:
+            self._marked_at = now
+        self._mark_end()
+        return run_of(first, frames)
+
+    def _mark_end(self) -> None:
+        if self._mark is not None:
+            self._mark.write(self._ends.last)
+
+    def _append_unknown(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int]) -> Appended:
+        """Stores those updates that are new, after a look-up of all."""
+        first = self._ends.last + 1
+        placed = place(update_ids, contents, self._known(update_ids, contents), first)
+        kept = [(placed.positions[index] - first, contents[index]) for index in rules]
+        run = None
+        if placed.fresh:
+            run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept)
+        else:
+            self._writer.check_claim()
+        return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
+
+    def _known(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> dict[str, tuple[int, bytes]]:
+        """Position and content of those ids that were ever taken."""
+        known: dict[str, tuple[int, bytes]] = {}
+        gone: dict[str, tuple[int, int]] = {}
+        for update_id, position, content, frame in self._find(update_ids):
+            if frame is None:
+                gone[update_id] = (position, unsigned(content))
+                continue
+            try:
+                known[update_id] = (position, update_bytes(position, bytes(frame)))
+            except RecordDamagedError as error:
+                raise LogDamagedError(f"{error} in {self._connecting.place}", position) from error
+        return {**known, **recognized(gone, update_ids, contents)}
+
+    def _find(self, update_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+        return self._readers.rows(
+            f"SELECT ids.update_id, ids.position, content_hash, frame FROM {self._tables}.ids "
+            f"LEFT JOIN {self._tables}.records USING (position) WHERE ids.update_id = ANY(%s)",
+            (list(update_ids),),
+        )
+
+    @notes_damage
+    def find(self, update_ids: Sequence[str]) -> set[str]:
+        rows = self._readers.rows(
+            f"SELECT update_id FROM {self._tables}.ids WHERE update_id = ANY(%s)", (list(update_ids),)
+        )
+        return {row[0] for row in rows}
+
+    # -- reading
+
+    @notes_damage
+    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
+        return self._readers.read(first_position, last_position, bytes_max)
+
+    @notes_damage
+    def update_id_at(self, position: int) -> str:
+        return self._readers.update_id_at(position)
+
+    @notes_damage
+    def named(self, prefix: str) -> list[tuple[int, bytes]]:
+        return self._readers.named(prefix)
+
+    @notes_damage
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        return self._readers.rule_records()
+
+    @notes_damage
+    def imports(self) -> list[StoredImport]:
+        return self._readers.imports()
+
+    def position_older_than(self, age_s: float) -> int:
+        """See `LogStore`. Known to about half a minute."""
+        return self._readers.position_marked_until(self._time.now_s() - age_s)
+
+    # -- what else is written
+
+    @notes_damage
+    def trim(self, first_position: int, count_max: int) -> int:
+        first, last = self._ends
+        end = min(first_position, last, first + count_max)
+        if end <= first:
+            return 0
+
+        def trim(transaction: Transaction) -> None:
+            connection = transaction.connection
+            gone = connection.execute(f"DELETE FROM {self._tables}.records WHERE position < %s", (end,)).rowcount
+            if gone != end - first:
+                text = f"of log records {first} to {end - 1}, {end - first - gone} are missing"
+                raise LogDamagedError(text, first)
+            connection.execute(f"DELETE FROM {self._tables}.time_marks WHERE position < %s", (end,))
+            transaction.ends = LogEnds(end, last)
+
+        self._write(trim)
+        return end - first
+
+    def merge_ids(self) -> None:
+        """See `LogStore`: the ids are one table."""
+
+    def keep_time(self) -> None:
+        now = self._time.now_s()
+        if now - self._kept_at >= _KEEP_TIME_S:
+            self._write(lambda transaction: self._set(transaction, "running_s", str(now)))
+            self._kept_at = now
+
+    def _set(self, transaction: Transaction, name: str, value: str) -> None:
+        transaction.connection.execute(
+            f"INSERT INTO {self._tables}.meta VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+    def try_room(self) -> None:
+        self._write(lambda transaction: self._set(transaction, "room", "x" * _ROOM_BYTES))
+        self._write(
+            lambda transaction: transaction.connection.execute(f"DELETE FROM {self._tables}.meta WHERE name = 'room'")
+        )
+
+    def adopt(self, log_id: str, replaced_log_ids: Sequence[str], reason: str) -> None:
+        def adopt(transaction: Transaction) -> None:
+            for replaced in replaced_log_ids:
+                transaction.connection.execute(
+                    f"INSERT INTO {self._tables}.replaced_logs "
+                    f"SELECT coalesce(max(number), 0) + 1, %s, %s FROM {self._tables}.replaced_logs",
+                    (replaced, reason),
+                )
+            self._set(transaction, "log_id", log_id)
+
+        self._write(adopt)
+        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
+        self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
+        self._open_mark()
+
+    def save_import(self, stored: StoredImport) -> None:
+        row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
+        self._write(
+            lambda transaction: transaction.connection.execute(
+                f"INSERT INTO {self._tables}.imports VALUES (%s, %s, %s) ON CONFLICT (import_id) "
+                "DO UPDATE SET taken = excluded.taken, status = excluded.status",
+                row,
+            )
+        )
+
+    # -- upkeep
+
+    def size_bytes(self) -> int:
+        """See `LogStore`: as of the last look; nobody waits for the server."""
+        return self._size_bytes
+
+    def tend(self) -> None:
+        """Looks how large the tables are."""
+        now_s = self._monotonic()
+        if now_s < self._looks_again_at_s:
+            return
+        self._looks_again_at_s = now_s + _LOOK_S
+        sizes = self._readers.rows(
+            "SELECT sum(pg_total_relation_size(format('%%I.%%I', schemaname, tablename)::regclass))::bigint "
+            "FROM pg_tables WHERE schemaname = %s",
+            (self._tables.strip('"'),),
+        )
+        self._size_bytes = int(sizes[0][0] or 0)
+        if self._mark is not None:
+            self._mark.keep()
+
+    def close(self) -> None:
+        self._readers.close()
+        self._writer.close()
+        if self._mark is not None:
+            self._mark.close()
+
+
+def _copy(connection: Connection, columns: str, rows: bytes) -> None:
+    with connection.cursor() as cursor, cursor.copy(f"COPY {columns} FROM STDIN (FORMAT binary)") as copy:
+        copy.write(rows)

@@ -1,0 +1,61 @@
+"""The tables of a log, how they came to be, and what a pusher needs to be allowed.
+
+Every statement names its schema: nothing is kept in a session, so a pooler may give each transaction another one. The
+tables belong to whoever made them; a pusher that may only read and change rows finds them made by `schema_sql`.
+
+| table | holds |
+|---|---|
+| `meta` | the version of these tables, the cluster, the log's id, how far its running time is |
+| `fence` | one row: who may write, the ends of the log, and how many writes there were |
+| `records` | the frame at each position that is kept |
+| `ids` | each id that was ever taken, with its position and the hash of its content: for good |
+| `rules`, `imports`, `time_marks`, `replaced_logs` | as in every log |
+"""
+
+from __future__ import annotations
+
+import uuid
+
+VERSION = 1
+
+#: From the version before to that one. A released one never changes.
+MIGRATIONS = {
+    1: """
+CREATE TABLE {schema}.meta (name text PRIMARY KEY, value text NOT NULL);
+CREATE TABLE {schema}.fence (
+    only_row boolean PRIMARY KEY CHECK (only_row), epoch bigint NOT NULL, holder text NOT NULL, claims bigint NOT NULL,
+    first bigint NOT NULL, last bigint NOT NULL, writes bigint NOT NULL
+) WITH (fillfactor = 10);
+CREATE TABLE {schema}.records (position bigint PRIMARY KEY, update_id text COLLATE "C" NOT NULL, frame bytea NOT NULL);
+CREATE TABLE {schema}.ids (
+    update_id text COLLATE "C" PRIMARY KEY, position bigint NOT NULL, content_hash bigint NOT NULL
+);
+CREATE TABLE {schema}.rules (position bigint PRIMARY KEY, content bytea NOT NULL, crc32 bigint NOT NULL);
+CREATE TABLE {schema}.imports (import_id bigint PRIMARY KEY, taken boolean NOT NULL, status bytea NOT NULL);
+CREATE TABLE {schema}.time_marks (position bigint PRIMARY KEY, stored_at double precision NOT NULL);
+CREATE TABLE {schema}.replaced_logs (number bigint PRIMARY KEY, log_id text NOT NULL, reason text NOT NULL);
+INSERT INTO {schema}.fence VALUES (true, 0, '', 0, 1, 0, 0);
+""",
+}
+_GRANTS = """
+GRANT USAGE ON SCHEMA {schema} TO {role};
+GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role};
+"""
+
+
+def schema_sql(schema: str, cluster: str, role: str = "") -> str:
+    """What a database's administrator runs where the pusher itself may make no tables: once, in one transaction.
+
+    `role`: the pusher's own, which is given what it needs and no more.
+    """
+    quoted = f'"{schema}"'
+    steps = "".join(MIGRATIONS[version].format(schema=quoted) for version in range(1, VERSION + 1))
+    grants = _GRANTS.format(schema=quoted, role=f'"{role}"') if role else ""
+    return f"BEGIN;\nCREATE SCHEMA IF NOT EXISTS {quoted};{steps}{founding(quoted, cluster)}{grants}COMMIT;\n"
+
+
+def founding(quoted: str, cluster: str) -> str:
+    """What a new log says of itself."""
+    rows = {"version": str(VERSION), "cluster": cluster, "log_id": uuid.uuid4().hex}
+    values = ", ".join("('{}', '{}')".format(name, value.replace("'", "''")) for name, value in rows.items())
+    return f"INSERT INTO {quoted}.meta VALUES {values};\n"

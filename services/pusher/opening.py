@@ -1,0 +1,24 @@
+"""The log that the settings name, opened."""
+
+from __future__ import annotations
+
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogStore, LogStoreError
+from services.pusher.settings import PusherSettings
+
+
+def open_store(settings: PusherSettings, cluster: str) -> LogStore:
+    """It reads only, until somebody claims it.
+
+    Raises:
+        LogStoreError: It can't be opened, or what it needs is not installed.
+    """
+    if settings.log.log_store == "sqlite":
+        return SqliteLog(settings.state_path, settings.log)
+    try:
+        from services.pusher.log.postgresql.store import PostgresqlLog
+    except ImportError as error:
+        raise LogStoreError(
+            f"the log in PostgreSQL needs {error.name}, which is not installed: pip install ha-fasttree[postgres]"
+        ) from error
+    return PostgresqlLog(settings.state_path, settings.log, cluster)

@@ -1,0 +1,34 @@
+"""`fasttree log schema` prints what makes a log; that a server takes it is in tests/pusher/log/postgresql."""
+
+from __future__ import annotations
+
+import json
+
+from click.testing import CliRunner
+
+from fasttree.command.main import cli
+from fasttree.command.session import CommandError
+from services.pusher.log.postgresql.tables import VERSION
+
+
+def test_it_prints_the_tables_and_the_grants() -> None:
+    arguments = ["log", "schema", "--cluster", "o'hara", "--schema", "company", "--role", "fasttree", "--json"]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 0, done.output
+    sql = json.loads(done.output)["sql"]
+    assert 'CREATE TABLE "company".fence' in sql
+    assert f"('version', '{VERSION}'), ('cluster', 'o''hara')" in sql
+    assert 'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA "company" TO "fasttree";' in sql
+    assert sql.startswith("BEGIN;\n")
+    assert sql.endswith("COMMIT;\n")
+
+
+def test_a_name_that_is_none_is_told() -> None:
+    for arguments, words in (
+        (["--cluster", "a", "--schema", 'x"; DROP'], "--schema must be"),
+        (["--cluster", "a", "--role", "Role"], "--role must be"),
+        (["--cluster", "two words"], "--cluster must be"),
+    ):
+        done = CliRunner().invoke(cli, ["log", "schema", *arguments])
+        assert isinstance(done.exception, CommandError)
+        assert words in str(done.exception)
