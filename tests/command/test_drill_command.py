@@ -12,7 +12,8 @@ import pytest
 from fasttree.client import Client, Endpoints, NodeEndpoint, NotFoundError, update_from_json
 from fasttree.client.calls.streams import broken
 from fasttree.client.errors import call_error
-from fasttree.command.cluster.drill import Drill, for_node
+from fasttree.command.cluster.drill import Drill
+from fasttree.command.cluster.node_process import for_node
 from fasttree.command.session import Session
 from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, treenode_pb2, types_pb2
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from fasttree.command.cluster.drill import _own_fault
 from fasttree.command.cluster.drill_load import Reads
 from tests.fakes.reports import FakeReports
 from tests.waiting import until
@@ -16,12 +15,12 @@ async def test_a_drill_that_was_held_up_itself_says_so() -> None:
     try:
         async with Reads(fake.address, "m1", 100.0) as reads:
             await until(lambda: len(reads.good) > 3, "some reads")
-            assert _own_fault(reads) == "" or reads.late_s_max >= 0.5
+            assert reads.own_fault == "" or reads.late_s_max >= 0.5
             time.sleep(0.8)  # noqa: ASYNC251
             held = len(reads.good)
             await until(lambda: len(reads.good) > held + 3, "further reads")
             assert reads.late_s_max >= 0.5
-            assert _own_fault(reads).startswith("; the drill itself came ")
+            assert reads.own_fault.startswith("; the drill itself came ")
             assert not reads.failures
     finally:
         await fake.stop()

@@ -311,6 +311,7 @@ async def test_the_drill_on_a_live_cluster(tmp_path: Path) -> None:
         assert steps["nothing lost, nothing twice"]["lost"] == steps["nothing lost, nothing twice"]["twice"] == 0
         assert steps["nothing lost, nothing twice"]["acknowledged"] > 0
         assert steps["reads"]["failed"] == 0
+        assert {each["result"] for each in ran.json["procedure_2016"]} == {"good"}, ran.json["procedure_2016"]
         assert steps["primary killed"]["election_ms"] > 0
         assert (await fasttree("status", "--json")).json["primary"] == before
         assert (await fasttree("search", "drill-", "--json")).json["members"] == []

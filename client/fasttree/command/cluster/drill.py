@@ -2,54 +2,57 @@
 
 Under reads through the VIP and pushed orders:
 1. all nodes are ready and hold the same;
-2. a planned switchover to a passive node;
-3. the primary is killed: how long until it is noticed, another one is elected, and a read is good again;
-4. the killed node comes back and catches up;
-5. every order with a receipt counts once on every node; all nodes hold the same;
-6. undone: the primary of before is primary again, the drill's own member is gone.
+2. looks (`drill_looks.py`): the newest import is everywhere, reads go to the primary, the logs have a line;
+3. a planned switchover to a passive node;
+4. the primary is killed: how long until it is noticed, another one is elected, and a read is good again;
+5. the killed node comes back and catches up;
+6. every order with a receipt counts once on every node; all nodes hold the same;
+7. undone: the primary of before is primary again, the drill's own member is gone.
+
+The receipt (`drill_receipt.py`) has the sections of 2016's testing procedure beside these.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
-import shlex
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
 from fasttree.client import CallError, FastTreeClientError, NodeEndpoint, NotFoundError, update_to_json
 from fasttree.client.counts import counted
-from fasttree.command.cluster.drill_load import READ_DEADLINE_S, Orders, Reads
-from fasttree.command.cluster.node_process import check_process, kill_process
-from fasttree.command.output import Progress, print_json, print_table
+from fasttree.command.cluster.drill_load import Orders, Reads
+from fasttree.command.cluster.drill_looks import NotTriedError, hits_in_logs, newest_import, traffic_is_the_primarys
+from fasttree.command.cluster.drill_receipt import (
+    BACK,
+    HITS,
+    IMPORTED,
+    KILLED,
+    NOTHING_LOST,
+    READS,
+    READY,
+    SWITCHOVER,
+    TRAFFIC,
+    UNDONE,
+    DrillError,
+    Step,
+    print_receipt,
+)
+from fasttree.command.cluster.node_process import check_process, for_node, kill_process
+from fasttree.command.output import Progress
 from fasttree.command.ranges import NumberRange, SecondsRange
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import coordinator_pb2, types_pb2
 
 _READY = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY)
 _SETTLE_S = 1.0
-_UNDONE = "undone"
-
-
-@dataclass
-class Step:
-    """One line of the drill's receipt."""
-
-    name: str
-    good: bool = False
-    figures: dict[str, float] = field(default_factory=dict)
-    problem: str = ""
-
-
-class DrillError(CommandError):
-    """A step that did not go as it should."""
 
 
 @click.command()
@@ -91,40 +94,11 @@ def drill(
         click.echo(f"interrupted; {drill.left_behind() or 'what the drill did is undone'}", err=True)
         raise
     good = all(step.good for step in steps)
-    if session.json:
-        content = [{"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps]
-        print_json({"good": good, "steps": content})
-    else:
-        print_table(
-            ["step", "result", "figures"],
-            [
-                [
-                    step.name,
-                    "good" if step.good else "BAD",
-                    ", ".join(f"{name} {value:g}" for name, value in step.figures.items()),
-                ]
-                for step in steps
-            ],
-        )
+    print_receipt(steps, drill.not_tried, as_json=session.json)
     if not good:
         bad = next(step for step in steps if not step.good)
         left = drill.left_behind()
         raise CommandError(f"the drill failed at `{bad.name}`: {bad.problem}" + (f"; {left}" if left else ""))
-
-
-def for_node(command: str, node: str) -> str:
-    """The command for a shell, which sees one word in the node's name, whatever that is: nodes name themselves."""
-    return command.replace("{node}", shlex.quote(node))
-
-
-def _own_fault(reads: Reads) -> str:
-    """What a drill says where it came too late to its own work for its figures to mean much."""
-    if reads.late_s_max < READ_DEADLINE_S / 4:
-        return ""
-    return (
-        f"; the drill itself came {reads.late_s_max:.1f} s late to its own work: this machine is too busy, drill again "
-        "from a quieter one before you blame the cluster"
-    )
 
 
 def _ask(session: Session, *, kill: bool, orders_per_s: float) -> None:
@@ -150,6 +124,8 @@ class Drill:
         self._reads_per_s, self._orders_per_s = rates
         self._wait_s = wait_s
         self._steps: list[Step] = []
+        #: Steps that were left out, and why.
+        self.not_tried = {} if kill else dict.fromkeys((KILLED, BACK), "--no-kill")
         self._progress = Progress(quiet=session.json)
         self._name = f"drill-{secrets.token_hex(6)}"
         self._primary_before = ""
@@ -158,7 +134,7 @@ class Drill:
 
     def left_behind(self) -> str:
         """What is not undone, with the commands that undo it; empty where all is."""
-        undoing = next((step for step in self._steps if step.name == _UNDONE), Step(_UNDONE))
+        undoing = next((step for step in self._steps if step.name == UNDONE), Step(UNDONE))
         if not self._primary_before or undoing.good:
             return ""
         why = f" ({undoing.problem})" if undoing.problem else ""
@@ -172,8 +148,9 @@ class Drill:
         async with self._session.client() as client:
             self._client = client
             try:
-                async with self._step("ready and equal") as step:
+                async with self._step(READY) as step:
                     await self._begin(step)
+                await self._look()
                 await self._with_load()
             except (CommandError, FastTreeClientError):
                 pass  # it is in its step
@@ -213,26 +190,48 @@ class Drill:
         await self._equal(self._client.position)
         step.figures["nodes"] = len(ready)
 
+    async def _look(self) -> None:
+        """What one look finds wrong keeps nothing else from being tried."""
+
+        async def traffic() -> dict[str, float]:
+            said = "the VIP has reads answered by others than the primary"
+            await self._until(lambda: traffic_is_the_primarys(self._client, self._name[:32]), said)
+            return {}
+
+        looks: dict[str, Callable[[], Awaitable[dict[str, float]]]] = {
+            IMPORTED: lambda: newest_import(self._client),
+            TRAFFIC: traffic,
+            HITS: lambda: hits_in_logs(self._client),
+        }
+        for name, look in looks.items():
+            with contextlib.suppress(CommandError, FastTreeClientError):
+                try:
+                    async with self._step(name) as step:
+                        step.figures.update(await look())
+                except NotTriedError as error:
+                    self._steps.remove(step)
+                    self.not_tried[name] = str(error)
+
     async def _with_load(self) -> None:
         member = self._name[:32]
         reads = Reads(self._client.endpoints.vip, member, self._reads_per_s)
         orders = Orders(self._client, member, self._name, self._orders_per_s)
         async with reads, orders:
             await asyncio.sleep(_SETTLE_S)
-            async with self._step("planned switchover") as step:
+            async with self._step(SWITCHOVER) as step:
                 await self._switchover(step, reads)
             if self._kill:
-                async with self._step("primary killed") as step:
+                async with self._step(KILLED) as step:
                     killed, pid = await self._kill_primary(step, reads)
-                async with self._step("killed node back") as step:
+                async with self._step(BACK) as step:
                     await self._back(step, killed, pid)
-            async with self._step("nothing lost, nothing twice") as step:
+            async with self._step(NOTHING_LOST) as step:
                 await orders.finish()
                 await self._count(step, orders)
-            async with self._step("reads") as step:
+            async with self._step(READS) as step:
                 step.figures.update(good=len(reads.good), failed=sum(reads.failures.values()))
                 if reads.failures:
-                    raise DrillError(f"reads failed: {reads.failures.most_common(1)[0][0]}{_own_fault(reads)}")
+                    raise DrillError(f"reads failed: {reads.failures.most_common(1)[0][0]}{reads.own_fault}")
 
     async def _switchover(self, step: Step, reads: Reads) -> None:
         begun = time.monotonic()
@@ -329,7 +328,7 @@ class Drill:
         With a step's patience: a node that the drill has killed may be away, and so may anything else.
         """
         try:
-            async with self._step(_UNDONE) as step:
+            async with self._step(UNDONE) as step:
                 await self._until(lambda: self._take_back(step), "the drill's member was not removed")
 
                 async def is_primary() -> bool:

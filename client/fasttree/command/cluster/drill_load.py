@@ -65,6 +65,16 @@ class Reads:
             return
         self.good.append((sent, time.monotonic()))
 
+    @property
+    def own_fault(self) -> str:
+        """What a drill says where it came too late to its own work for its figures to mean much."""
+        if self.late_s_max < READ_DEADLINE_S / 4:
+            return ""
+        return (
+            f"; the drill itself came {self.late_s_max:.1f} s late to its own work: this machine is too busy, drill "
+            "again from a quieter one before you blame the cluster"
+        )
+
     def longest_gap_ms(self, since: float) -> float:
         """The longest time between two good answers after a moment of the monotonic clock."""
         answered = sorted(answered for _, answered in self.good if answered >= since)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,3 +72,8 @@ def _lines(path: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError):  # a machine without IPv6
         return path.read_text().splitlines()[1:]
     return []
+
+
+def for_node(command: str, node: str) -> str:
+    """The command for a shell, which sees one word in the node's name, whatever that is: nodes name themselves."""
+    return command.replace("{node}", shlex.quote(node))

@@ -1,0 +1,119 @@
+"""What a drill came to: each step of its own, and beside the testing procedure of 2016 what showed each section of it.
+
+The papers of 2016 (HA FastTree, Two Server Setup and Testing Procedure, revised February 8, 2016) number no steps: the
+titles of their sections stand for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import click
+
+from fasttree.command.output import print_json, print_table
+from fasttree.command.session import CommandError
+
+#: The drill's own steps, in their order.
+READY: Final = "ready and equal"
+IMPORTED: Final = "import on every node"
+TRAFFIC: Final = "traffic to the primary"
+HITS: Final = "hits in the logs"
+SWITCHOVER: Final = "planned switchover"
+KILLED: Final = "primary killed"
+BACK: Final = "killed node back"
+NOTHING_LOST: Final = "nothing lost, nothing twice"
+READS: Final = "reads"
+UNDONE: Final = "undone"
+
+
+class DrillError(CommandError):
+    """A step that did not go as it should."""
+
+
+@dataclass
+class Step:
+    """One line of the drill's receipt."""
+
+    name: str
+    good: bool = False
+    figures: dict[str, float] = field(default_factory=dict)
+    problem: str = ""
+
+
+class Section(NamedTuple):
+    """Of the papers of 2016."""
+
+    title: str
+    #: What it says has to happen.
+    asks: str
+    #: The drill's steps that show it.
+    shown_by: tuple[str, ...]
+
+
+PROCEDURE: Final = (
+    Section("Importing large reporting files", "the first server takes the file, then the second", (IMPORTED,)),
+    Section("Real Time Data", "enrolments and orders reach every server", (READY, NOTHING_LOST)),
+    Section("Managing Traffic: The Load Balancer", "all traffic goes to the primary server", (TRAFFIC, READS)),
+    Section("Two FastTree Servers: failover", "the passive server resumes the work", (SWITCHOVER, KILLED, BACK)),
+    Section("Monitoring FastTree hits", "logs in a browser show what is sent", (HITS,)),
+)
+
+
+class Result(NamedTuple):
+    """Of a section."""
+
+    section: Section
+    #: "good", "BAD" or "not tried".
+    word: str
+    #: By which steps, or why not.
+    why: str
+
+
+def results(steps: Sequence[Step], not_tried: Mapping[str, str]) -> list[Result]:
+    """What the steps say of each section. `not_tried`: steps and the reasons why they were left out."""
+    done = {step.name: step for step in steps}
+    found = []
+    for section in PROCEDURE:
+        bad = [name for name in section.shown_by if name in done and not done[name].good]
+        missing = [name for name in section.shown_by if name not in done]
+        if bad:
+            found.append(Result(section, "BAD", "; ".join(f"{name}: {done[name].problem}" for name in bad)))
+        elif len(missing) == len(section.shown_by):
+            why = [not_tried.get(name, "the drill ended before") for name in missing]
+            found.append(Result(section, "not tried", "; ".join(dict.fromkeys(why))))
+        else:
+            said = [name if name in done else f"{name} not tried" for name in section.shown_by]
+            found.append(Result(section, "good", ", ".join(said)))
+    return found
+
+
+def print_receipt(steps: Sequence[Step], not_tried: Mapping[str, str], *, as_json: bool) -> None:
+    """Both tables, or one object."""
+    procedure = results(steps, not_tried)
+    if as_json:
+        print_json(
+            {
+                "good": all(step.good for step in steps),
+                "steps": [
+                    {"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps
+                ],
+                "procedure_2016": [
+                    {"section": each.section.title, "asks": each.section.asks, "result": each.word, "by": each.why}
+                    for each in procedure
+                ],
+            }
+        )
+        return
+    print_table(["step", "result", "figures"], [_row(step) for step in steps])
+    click.echo()
+    print_table(
+        ["testing procedure of 2016", "what it asks for", "result", "shown by"],
+        [[each.section.title, each.section.asks, each.word, each.why] for each in procedure],
+    )
+
+
+def _row(step: Step) -> list[str]:
+    figures = ", ".join(f"{name} {value:g}" for name, value in step.figures.items())
+    return [step.name, "good" if step.good else "BAD", figures]
