@@ -55,6 +55,7 @@ NO_NAMES = {
     "surrogateescape": _LIBRARY,
     "tls.crt": "a certificate's file, as cert-manager names it; so is `ca.crt`",
     "ca.crt": "as `tls.crt`",
+    "x-forwarded-client-cert": "a header of Envoy's",
     "tls_config": "a word of Prometheus",
     "cert_file": "a word of Prometheus",
     "key_file": "a word of Prometheus",

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from fasttree.client import Client, Endpoints, PushOptions
+from fasttree.client import Client, Endpoints, PushOptions, TlsFiles
 from fasttree.v1 import pusher_pb2
 from services.datatrax.in_force.places import PORT, PROGRESS, below, chosen_environment, settings_from
 from services.datatrax.in_force.status import status_page
@@ -24,6 +24,7 @@ from services.datatrax.settings import DataTraxSettings
 from services.datatrax.spool.folder import SpoolFolder
 from services.shared.config.load import SettingsError, given_places, load_settings
 from services.shared.config.sections import ClusterSettings, value_of
+from services.shared.security.own import own_tls
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -52,7 +53,7 @@ class DataTrax:
         self.configuration = configuration
         why_closed = configuration.why_closed if configuration is not None else _open
         self.background = Background()
-        self.client = Client(Endpoints(pusher=settings.pusher, coordinator=cluster.coordinator))
+        self.client = Client(Endpoints(pusher=settings.pusher, coordinator=cluster.coordinator), tls=_client_tls())
         options = PushOptions(ack_level=_LEVELS[settings.ack], patience_s=settings.patience_s)
         self.sender = Sender(self.client, options, settings.instant.instant_waiting_max)
         self.instant = InstantPort(settings.instant, _records(settings.instant.instant_layout), self.sender, why_closed)
@@ -121,6 +122,15 @@ class DataTrax:
     def _is_ready(self) -> Verdict:
         problem = "ending" if self._stopping else self.sender.problem
         return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
+
+
+def _client_tls() -> TlsFiles | None:
+    """This process's own certificate."""
+    tls = own_tls()
+    if tls is None:
+        return None
+    certificate, key, ca = map(str, tls.files)
+    return TlsFiles(certificate=certificate, key=key, ca=ca, server_name=tls.server_name(""))
 
 
 def _progress(cluster: ClusterSettings, settings: DataTraxSettings, client: Client) -> ProgressFiles | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from fasttree.command.certs.folder import CertificateFolder
+from fasttree.command.certs.roles import Holder
 from fasttree.command.local.vip import (
     ENVOY_CLUSTERS,
     VipError,
@@ -17,6 +20,7 @@ from fasttree.command.local.vip import (
     render_haproxy,
 )
 from tests.vip.fronts import envoy_program, haproxy_program
+from tools.vip_tls import ROOT, made
 
 SHIPPED_NODES = ["ftsp01.example.com", "ftsp02.example.com"]
 
@@ -47,6 +51,28 @@ def test_the_shipped_envoy_file_is_valid() -> None:
 def test_the_shipped_haproxy_file_is_valid() -> None:
     path = deploy_file("haproxy/haproxy.cfg")
     result = validate_haproxy(path, path.parent)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_shipped_files_by_tls_are_made_of_those_without() -> None:
+    for path, text in made().items():
+        assert (ROOT / path).read_text(encoding="utf-8") == text, f"{path}: run `python -m tools.vip_tls`"
+
+
+def test_the_shipped_files_by_tls_are_valid(tmp_path: Path) -> None:
+    folder = CertificateFolder(tmp_path / "certs")
+    folder.init("dot-live", datetime.timedelta(days=1))
+    issued = folder.issue(folder.authority(), Holder("vip", "vip"), ["127.0.0.1"], datetime.timedelta(days=1))
+    there = issued.certificate.parent
+    for path, text in made().items():
+        copy = tmp_path / Path(path).name
+        copy.write_text(text.replace("/etc/envoy/tls", str(there)).replace("/etc/envoy", str(tmp_path)))
+    result = validate_envoy(tmp_path / "envoy-tls.yaml")
+    assert result.returncode == 0, result.stderr
+    haproxy_file = tmp_path / "haproxy-tls.cfg"
+    text = haproxy_file.read_text().replace("/etc/haproxy/tls", str(there))
+    haproxy_file.write_text(text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}"))
+    result = validate_haproxy(haproxy_file, tmp_path)
     assert result.returncode == 0, result.stderr
 
 

@@ -4,6 +4,7 @@ Start with `Client`. Messages are those of fasttree.v1; errors are named in `fas
 """
 
 from fasttree.client.calls.retries import Retries
+from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.client import Client
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import (
@@ -21,6 +22,7 @@ from fasttree.client.errors import (
     OutOfRangeError,
     ResourceExhaustedError,
     StreamInterruptedError,
+    TlsFilesError,
     UnavailableError,
     UpdateFormatError,
 )
@@ -55,6 +57,8 @@ __all__ = [
     "ResourceExhaustedError",
     "Retries",
     "StreamInterruptedError",
+    "TlsFiles",
+    "TlsFilesError",
     "UnavailableError",
     "UpdateFormatError",
     "UploadOptions",

@@ -20,6 +20,7 @@ from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.retries import Retries, with_retries
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
+from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints
 from fasttree.client.errors import EndpointsError, call_error
@@ -52,10 +53,14 @@ class Client:
         retries: Retries | None = None,
         read_your_writes: bool = False,
         coalesce: bool = True,
+        tls: TlsFiles | None = None,
     ) -> None:
+        """`tls`: the certificate that this client shows; None: that of the folder FASTTREE_TLS_DIR, or the one that the
+        endpoints name, or none."""
         self.endpoints = endpoints
         self._retries = retries or Retries()
-        self._channels = Channels()
+        self.tls = tls or TlsFiles.of_environment() or endpoints.tls
+        self._channels = Channels(self.tls)
         self._seen = PositionSeen(read_your_writes=read_your_writes)
         self._coalesce = coalesce
         self._coordinators: Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub] | None = None
@@ -70,9 +75,11 @@ class Client:
         retries: Retries | None = None,
         read_your_writes: bool = False,
         coalesce: bool = True,
+        tls: TlsFiles | None = None,
     ) -> Client:
         """The cluster that an endpoints file names. Raises EndpointsError."""
-        return cls(Endpoints.read(Path(path)), retries=retries, read_your_writes=read_your_writes, coalesce=coalesce)
+        endpoints = Endpoints.read(Path(path))
+        return cls(endpoints, retries=retries, read_your_writes=read_your_writes, coalesce=coalesce, tls=tls)
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.errors import EndpointsError
 from fasttree.client.files import open_regular
 
@@ -16,6 +17,7 @@ from fasttree.client.files import open_regular
 _BYTES_MAX = 1 << 20
 _ADDRESSES = ("vip", "pusher", "coordinator", "messages")
 _NODE_FIELDS: dict[str, type] = {"name": str, "report": str, "instant": str, "http": str, "pid": int}
+_TLS_FIELDS = ("certificate", "key", "ca", "server_name")
 _ANEW = "write it anew with `fasttree up`, or by hand with vip, pusher, coordinator, nodes"
 
 
@@ -44,6 +46,8 @@ class Endpoints:
     http: dict[str, str] = field(default_factory=dict)
     #: Process ids of what is not a node: coordinator, pusher, vip, up. Empty for a cluster elsewhere.
     pids: dict[str, int] = field(default_factory=dict)
+    #: The certificate that whoever has this file shows, and whose it believes; None: no TLS.
+    tls: TlsFiles | None = None
 
     @classmethod
     def read(cls, path: Path) -> Endpoints:
@@ -68,23 +72,30 @@ class Endpoints:
             raise EndpointsError(f"{path} does not hold a JSON object with vip, pusher, coordinator, nodes")
         if problem := _problem(content):
             raise EndpointsError(f"{path}: {problem}; {_ANEW}")
-        return cls._of(content)
+        return cls._of(content, path.absolute().parent)
 
     @classmethod
-    def _of(cls, content: dict[str, Any]) -> Endpoints:
+    def _of(cls, content: dict[str, Any], folder: Path) -> Endpoints:
         nodes = tuple(
             NodeEndpoint(**{key: value for key, value in node.items() if key in _NODE_FIELDS})
             for node in content.get("nodes", [])
         )
         addresses = {key: content.get(key, "") for key in _ADDRESSES}
-        return cls(**addresses, nodes=nodes, http=dict(content.get("http", {})), pids=dict(content.get("pids", {})))
+        tls = content.get("tls")
+        return cls(
+            **addresses,
+            nodes=nodes,
+            http=dict(content.get("http", {})),
+            pids=dict(content.get("pids", {})),
+            tls=_tls(tls, folder) if tls else None,
+        )
 
     def write(self, path: Path) -> None:
         """Writes the file in one step: a reader sees the old one or the new one, never a half.
 
         Without an fsync: after a power failure no process that it names is there.
         """
-        text = json.dumps(asdict(self), indent=2) + "\n"
+        text = json.dumps(self.content(), indent=2) + "\n"
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -93,6 +104,13 @@ class Endpoints:
         except BaseException:
             os.unlink(temporary)
             raise
+
+    def content(self) -> dict[str, Any]:
+        """As the file has it."""
+        content = asdict(self)
+        if self.tls is None:
+            del content["tls"]
+        return content
 
     def node(self, name: str) -> NodeEndpoint:
         """The node of that name. Raises EndpointsError, which lists those that there are."""
@@ -112,6 +130,11 @@ def _problem(content: dict[str, Any]) -> str | None:
         part = content.get(key, {})
         if not isinstance(part, dict) or not all(_is(value, inner) for value in part.values()):
             return f"{key} must be an object of {words}"
+    tls = content.get("tls") or {}
+    if not isinstance(tls, dict) or not all(isinstance(tls.get(key, ""), str) for key in _TLS_FIELDS):
+        return f"tls must be an object of texts: {', '.join(_TLS_FIELDS)}"
+    if tls and not all(tls.get(key) for key in _TLS_FIELDS[:3]):
+        return "tls must name the files certificate, key and ca"
     nodes = content.get("nodes", [])
     if not isinstance(nodes, list) or not all(isinstance(node, dict) and "name" in node for node in nodes):
         return "nodes must be a list of objects, each with a name"
@@ -120,6 +143,12 @@ def _problem(content: dict[str, Any]) -> str | None:
             if not _is(node.get(key, kind()), kind):
                 return f"{key} of a node must be a {'text' if kind is str else 'number'}"
     return None
+
+
+def _tls(named: dict[str, str], folder: Path) -> TlsFiles:
+    """Files are named from the folder of the endpoints file."""
+    files = {key: str(folder / named[key]) for key in _TLS_FIELDS[:3]}
+    return TlsFiles(**files, server_name=named.get("server_name", ""))
 
 
 def _is(value: Any, kind: type) -> bool:

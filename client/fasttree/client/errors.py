@@ -29,6 +29,10 @@ class EndpointsError(FastTreeClientError):
     """The endpoints file is missing, damaged, or lacks what was asked for."""
 
 
+class TlsFilesError(FastTreeClientError):
+    """A certificate, a key or an authority that can't be used."""
+
+
 class UpdateFormatError(FastTreeClientError):
     """An update as text that can't be read."""
 
@@ -133,6 +137,34 @@ _TRIED = re.compile(
 )
 
 
+#: What gRPC says of TLS, and what is wrong then: in its own words nobody would find it.
+_TLS_WORDS = (
+    (re.compile("CERTIFICATE_VERIFY_FAILED: certificate has expired"), "its certificate has expired: renew it there"),
+    (re.compile("CERTIFICATE_VERIFY_FAILED"), "its certificate is of no authority in this client's ca.crt"),
+    (re.compile("Peer name .* is not in peer certificate|Hostname"), "its certificate is for another host"),
+    (re.compile("WRONG_VERSION_NUMBER"), "it speaks no TLS, and this client does"),
+    (re.compile("TSI_DATA_CORRUPTED"), "it refuses this client's certificate: another authority's, or expired"),
+    (
+        re.compile("^Secure read failed"),
+        "the connection is broken: its server has ended, or refuses this client's certificate",
+    ),
+    (
+        re.compile("^Socket closed$"),
+        "it ends the connection at once: it may want a certificate, or another one than this client's (--tls-dir)",
+    ),
+)
+
+
+def tls_words(details: str) -> str:
+    """What is wrong with a certificate, where gRPC's words for a broken connection tell of one; else empty."""
+    return next((words for pattern, words in _TLS_WORDS if pattern.search(details)), "")
+
+
+def is_not_trusted(error: grpc.aio.AioRpcError) -> bool:
+    """Whether this client does not believe the server's certificate: another try would come to the same."""
+    return "CERTIFICATE_VERIFY_FAILED" in (error.details() or "") and not has_details(error)
+
+
 def has_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether a server wrote the status itself. Without details it may be a broken transport's or a proxy's."""
     return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
@@ -156,7 +188,9 @@ def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallEr
     if (info := error_info(error)) is not None:
         reason, field, value = info.reason, info.metadata.get("field", ""), info.metadata.get("value", "")
     if kind is UnavailableError and not has_details(error):
-        text = f"nobody answers at {address} ({_TRIED.sub('', text) or 'no connection'}); is the cluster up?"
+        text = _TRIED.sub("", text)
+        text = tls_words(text) or text or "no connection"
+        text = f"nobody answers at {address} ({text}); is the cluster up?"
     elif kind is DeadlineExceededError and not has_details(error):
         text = f"no answer from {address} in time; ask again, or allow more with a longer timeout"
     elif kind is CallError:

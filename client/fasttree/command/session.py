@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
-from fasttree.client import Client, Endpoints, Retries
+from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from fasttree.command.ranges import SecondsRange
 from fasttree.command.terminal import on_one_line
 
@@ -29,7 +29,7 @@ _VARIABLE = "FASTTREE_ENDPOINTS"
 #: Of a cluster in Kubernetes, where --namespace does not say another one.
 DEFAULT_NAMESPACE = "fasttree"
 #: What says where a cluster is, or how long it is waited for: nothing to what asks none.
-ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout")
+ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout", "--tls-dir")
 
 
 class CommandError(Exception):
@@ -47,6 +47,8 @@ class Session:
     #: Of kubectl: where the cluster is, and in which namespace there; None: not in Kubernetes.
     context: str | None = None
     namespace: str | None = None
+    #: The folder of the certificate to show; None: that of the environment, or of the endpoints, or none.
+    tls_dir: Path | None = None
     json: bool = False
     timeout_s: float = 30.0
     #: Those of the options that every command may have which were given.
@@ -75,7 +77,14 @@ class Session:
     def client(self, *, timeout_s: float | None = None) -> Client:
         """A client of that cluster, whose calls and streams all mean the same by a time-out."""
         patient_s = timeout_s or self.timeout_s
-        return Client(self.endpoints(), retries=Retries(timeout_s=patient_s, patience_s=patient_s))
+        endpoints = self.endpoints()
+        return Client(endpoints, retries=Retries(timeout_s=patient_s, patience_s=patient_s), tls=self.tls(endpoints))
+
+    def tls(self, endpoints: Endpoints) -> TlsFiles | None:
+        """The certificate to show; None: no TLS. Raises TlsFilesError."""
+        if self.tls_dir is not None:
+            return TlsFiles.in_folder(self.tls_dir, endpoints.tls.server_name if endpoints.tls else "")
+        return TlsFiles.of_environment() or endpoints.tls
 
     def _forwarded(self, context: str, namespace: str) -> Path:
         """Opens ways into that cluster, for as long as the command runs. Raises CommandError."""
@@ -140,50 +149,50 @@ def json_option(command: Command) -> Command:
     return click.pass_obj(_json_option(command))  # type: ignore[return-value]
 
 
-def common_options(command: Command) -> Command:
-    """Adds the options that say where the cluster is, --json and --timeout; the command gets the Session first."""
+def _kept(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """What an option was given, as a field of the session."""
 
-    def endpoints_given(context: click.Context, _: click.Parameter, value: Path | None) -> None:
-        if value is not None:
-            context.ensure_object(Session).endpoints_path = value
-            context.ensure_object(Session).given.add("--endpoints")
-            if "--context" in context.ensure_object(Session).given:
-                raise click.UsageError("--context and --endpoints each say where the cluster is: leave one out.")
-
-    def kubernetes_given(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    def given(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         if value is not None:
             session = context.ensure_object(Session)
-            setattr(session, str(parameter.name), value)
-            session.given.add(f"--{parameter.name}")
+            setattr(session, name, value)
+            session.given.add(parameter.opts[0])
             if {"--context", "--endpoints"} <= session.given:
                 raise click.UsageError("--context and --endpoints each say where the cluster is: leave one out.")
 
-    def timeout_given(context: click.Context, _: click.Parameter, value: float | None) -> None:
-        if value is not None:
-            context.ensure_object(Session).timeout_s = value
-            context.ensure_object(Session).given.add("--timeout")
+    return given
 
+
+def common_options(command: Command) -> Command:
+    """Adds the options that say where the cluster is, --json and --timeout; the command gets the Session first."""
     options = [
         click.option(
             "--endpoints",
             type=click.Path(path_type=Path),
             expose_value=False,
-            callback=endpoints_given,
+            callback=_kept("endpoints_path"),
             help="The cluster's endpoints.json; FASTTREE_ENDPOINTS where not given.",
         ),
         click.option(
             "--context",
             metavar="NAME",
             expose_value=False,
-            callback=kubernetes_given,
+            callback=_kept("context"),
             help="In place of endpoints: a cluster in Kubernetes, by kubectl's context and port-forward.",
         ),
         click.option(
             "--namespace",
             metavar="NAME",
             expose_value=False,
-            callback=kubernetes_given,
+            callback=_kept("namespace"),
             help=f"Of that cluster; {DEFAULT_NAMESPACE} where not given.",
+        ),
+        click.option(
+            "--tls-dir",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_kept("tls_dir"),
+            help="tls.crt, tls.key and ca.crt to show; FASTTREE_TLS_DIR, or as the endpoints say, where not given.",
         ),
         _json_option,
         click.option(
@@ -191,7 +200,7 @@ def common_options(command: Command) -> Command:
             type=SecondsRange(0.1),
             metavar="SECONDS",
             expose_value=False,
-            callback=timeout_given,
+            callback=_kept("timeout_s"),
             help="For each call, with all its retries; 30 where not given.",
         ),
     ]

@@ -25,7 +25,7 @@ from services.shared.domain.columns import is_number
 _SHOWN_MAX = 60
 _FILE_BYTES_MAX = 1 << 20
 #: Variables that are no settings of a section.
-_OTHER_VARIABLES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_LEVEL")
+_OTHER_VARIABLES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_LEVEL", "FASTTREE_TLS_DIR")
 _MORE = "docs/configuration.md has every setting"
 
 
@@ -161,7 +161,7 @@ def _given(
         yield field, Given(str(file), f"{file}: {section}.{_cut(field)} = {_shown(value)}", value, False)
     prefix = f"FASTTREE_{section.upper()}_"
     for name, text in os.environ.items():
-        if name.startswith(prefix):
+        if name.startswith(prefix) and name not in _OTHER_VARIABLES:
             yield (
                 name.removeprefix(prefix).lower(),
                 Given("environment", f"environment: {_cut(name)}={_cut(text)}", text, True),

@@ -34,11 +34,11 @@ class Tls:
     def __init__(self, settings: TlsSettings, now: Callable[[], datetime.datetime] = _utc_now) -> None:
         self._settings = settings
         self._now = now
-        self._files = TlsFiles(settings.certificate_path, settings.key_path, settings.ca_path)
+        self.files = TlsFiles(settings.certificate_path, settings.key_path, settings.ca_path)
         self._stamps = self._look()
         #: What was bad at the last look. A pair is two files: between their renewals they don't match.
         self._bad: _Stamps | None = None
-        self.identity = Identity(self._files, settings.minimum_version, now())
+        self.identity = Identity(self.files, settings.minimum_version, now())
         logger.info("TLS: this is %s, by a certificate that is good until %s", self._names(), self._until())
 
     def server_context(self) -> Any:
@@ -97,7 +97,7 @@ class Tls:
         if stamps == self._stamps:
             return False
         try:
-            found = Identity(self._files, self._settings.minimum_version, self._now())
+            found = Identity(self.files, self._settings.minimum_version, self._now())
         except TlsError as error:
             if stamps == self._bad:  # it stays so
                 self._stamps = stamps
@@ -118,7 +118,7 @@ class Tls:
         return f"{self.identity.expires:%Y-%m-%d %H:%M:%S} UTC"
 
     def _look(self) -> _Stamps:
-        return tuple(_stamp(path) for path in self._files)
+        return tuple(_stamp(path) for path in self.files)
 
 
 def _stamp(path: os.PathLike[str]) -> tuple[int, int, int]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 
+from fasttree.client.calls.reopening import ReopeningChannel
+from fasttree.client.calls.tls import Credentials, TlsFiles
 from fasttree.client.errors import ClientClosedError
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -21,20 +23,31 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 
 
 class Channels:
-    """Opens a channel to an address once and keeps it until `close`."""
+    """Opens a channel to an address once and keeps it until `close`. `tls`: by TLS, and who this client is."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: TlsFiles | None = None) -> None:
+        self._tls = tls
+        self._credentials: Credentials | None = None
         self._open: dict[str, grpc.aio.Channel] = {}
         self._closed = False
 
     def to(self, address: str) -> grpc.aio.Channel:
-        """The channel to a host:port. Raises ClientClosedError after `close`."""
+        """The channel to a host:port. Raises ClientClosedError after `close`, TlsFilesError."""
         if self._closed:
             raise ClientClosedError(f"{address}: the client is closed; ask by another one")
         channel = self._open.get(address)
         if channel is None:
-            channel = self._open[address] = grpc.aio.insecure_channel(address, options=_OPTIONS)
+            channel = self._open[address] = self._opened(address)
         return channel
+
+    def _opened(self, address: str) -> grpc.aio.Channel:
+        if self._tls is None:
+            return grpc.aio.insecure_channel(address, options=_OPTIONS)
+        if self._credentials is None:
+            self._credentials = Credentials(self._tls)
+        name = self._tls.server_name
+        options = [*_OPTIONS, ("grpc.ssl_target_name_override", name)] if name else _OPTIONS
+        return ReopeningChannel(address, self._credentials, options)
 
     async def close(self) -> None:
         self._closed = True

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from fasttree.client.errors import ClientClosedError, call_error, has_details
+from fasttree.client.errors import ClientClosedError, call_error, has_details, is_not_trusted
 
 Answer = TypeVar("Answer")
 
@@ -49,7 +49,7 @@ def patience_s(asked_s: float | None, retries: Retries, own_s: float) -> float:
 def may_retry(error: grpc.aio.AioRpcError) -> bool:
     """Whether a read may be made again after this."""
     if error.code() is grpc.StatusCode.UNAVAILABLE:
-        return True
+        return not is_not_trusted(error)
     return error.code() in _TRANSPORT_CODES and not has_details(error)
 
 

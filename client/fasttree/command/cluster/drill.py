@@ -214,7 +214,7 @@ class Drill:
 
     async def _with_load(self) -> None:
         member = self._name[:32]
-        reads = Reads(self._client.endpoints.vip, member, self._reads_per_s)
+        reads = Reads(self._client.endpoints.vip, member, self._reads_per_s, self._client.tls)
         orders = Orders(self._client, member, self._name, self._orders_per_s)
         async with reads, orders:
             await asyncio.sleep(_SETTLE_S)

@@ -11,7 +11,7 @@ from typing import Self
 
 import grpc
 
-from fasttree.client import Client
+from fasttree.client import Client, TlsFiles
 from fasttree.client.calls.channels import Channels
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 
@@ -23,8 +23,8 @@ _FINISH_S = 30.0
 class Reads:
     """Reads one member at a steady rate, without retries: what a plain client of the VIP would see."""
 
-    def __init__(self, vip: str, member_id: str, reads_per_s: float) -> None:
-        self._channels = Channels()
+    def __init__(self, vip: str, member_id: str, reads_per_s: float, tls: TlsFiles | None = None) -> None:
+        self._channels = Channels(tls)
         self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(self._channels.to(vip))
         self._request = report_pb2.GetMemberRequest(member_id=member_id)
         self._pause_s = 1 / reads_per_s

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from fasttree.client import Endpoints
 from fasttree.client.counts import counted
-from fasttree.command.datatrax.status import service_address
+from fasttree.command.datatrax.status import cluster_of, service_address
 from fasttree.command.output import print_json
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -59,7 +58,7 @@ def check(
     from fasttree.command.datatrax.checking import Patience, checks
     from fasttree.command.datatrax.places import Check, read_place
 
-    endpoints = _endpoints(session)
+    endpoints = cluster_of(session)
     answer_s = session.timeout_s if "--timeout" in session.given else _ANSWER_S
     place = read_place(folder.absolute(), cbldatatrax, environment, root, port, endpoints)
     found: list[Check] = []
@@ -76,12 +75,3 @@ def check(
         print_json({"good": not wrong, "checks": [each._asdict() for each in found]})
     if wrong:
         raise CommandError(f"{counted(wrong, 'line is', 'lines are')} wrong")
-
-
-def _endpoints(session: Session) -> Endpoints:
-    """Those that are named; none where none are, which is a line of its own then. Raises EndpointsError."""
-    try:
-        session.endpoints_file()
-    except CommandError:
-        return Endpoints()
-    return session.endpoints()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from fasttree.client import Client, Endpoints, FastTreeClientError, Retries
+from fasttree.client import Client, Endpoints, FastTreeClientError, Retries, TlsFiles
 from fasttree.client.calls.channels import Channels
 from fasttree.command.datatrax.clocks import clock_difference_s
 from fasttree.command.datatrax.pages import json_page, page
@@ -39,7 +39,7 @@ async def checks(place: Place, endpoints: Endpoints, service_http: str, patience
     addresses = await _resolved([*(host.host for host in place.hosts), *([place.vip_place[0]] if place.vip else [])])
     for host, found in addresses.items():
         yield found if isinstance(found, Check) else Check(f"name {host}", True, f"is {', '.join(sorted(found))}")
-    channels = Channels()
+    channels = Channels(endpoints.tls)
     client = Client(endpoints, retries=Retries(timeout_s=patience.answer_s, patience_s=patience.answer_s))
     try:
         ports = [(f"report port {host.report_address}", host.report_address, "") for host in place.hosts]
@@ -56,7 +56,7 @@ async def checks(place: Place, endpoints: Endpoints, service_http: str, patience
             yield check
         for check in _versions(cluster, pusher):
             yield check
-        for check in await _service(place, service_http, patience.answer_s):
+        for check in await _service(place, service_http, patience.answer_s, endpoints.tls):
             yield check
     finally:
         await channels.close()
@@ -171,16 +171,16 @@ async def _clocks(
         servers |= {node.address.name: node.address.http for node in cluster.nodes if node.alive}
     servers["datatrax"] = service_http
     known = {name: address for name, address in servers.items() if address}
-    looks = [_clock(name, address, patience) for name, address in known.items()]
+    looks = [_clock(name, address, patience, endpoints.tls) for name, address in known.items()]
     for check in await asyncio.gather(*looks):
         yield check
 
 
-async def _clock(name: str, address: str, patience: Patience) -> Check:
+async def _clock(name: str, address: str, patience: Patience, tls: TlsFiles | None) -> Check:
     what = f"clock of {name}"
     before_s = time.time()
     try:
-        date = (await asyncio.to_thread(page, address, "/livez", patience.answer_s)).date
+        date = (await asyncio.to_thread(page, address, "/livez", patience.answer_s, tls)).date
     except CommandError as error:
         return Check(what, False, f"can't be asked: {error}")
     difference_s = clock_difference_s(date, before_s, time.time())
@@ -207,7 +207,7 @@ def _versions(cluster: coordinator_pb2.Cluster | str, pusher: pusher_pb2.GetPush
     return found
 
 
-async def _service(place: Place, http: str, answer_s: float) -> list[Check]:
+async def _service(place: Place, http: str, answer_s: float, tls: TlsFiles | None) -> list[Check]:
     """The service on this machine: its port of lines, and what it says of itself."""
     found = []
     host = http.rpartition(":")[0]
@@ -222,9 +222,9 @@ async def _service(place: Place, http: str, answer_s: float) -> list[Check]:
         found.append(Check(f"local instant port {host}:{place.instant_port}", False, said))
     what = f"service at http://{http}"
     try:
-        ready = await asyncio.to_thread(page, http, "/readyz", answer_s)
+        ready = await asyncio.to_thread(page, http, "/readyz", answer_s, tls)
         found.append(Check(what, ready.status == 200, ready.body.decode(errors="replace").strip()))
-        status = (await asyncio.to_thread(json_page, http, "/status", answer_s)).get("cbldatatrax")
+        status = (await asyncio.to_thread(json_page, http, "/status", answer_s, tls)).get("cbldatatrax")
     except CommandError as error:
         return [*found, Check(what, False, str(error))]
     if status:

@@ -6,6 +6,7 @@ import http.client
 import json
 from typing import Any, NamedTuple
 
+from fasttree.client import TlsFiles
 from fasttree.command.session import CommandError
 
 #: A page that is longer is none of ours.
@@ -22,7 +23,7 @@ class Page(NamedTuple):
     date: str
 
 
-def page(address: str, path: str, timeout_s: float) -> Page:
+def page(address: str, path: str, timeout_s: float, tls: TlsFiles | None = None) -> Page:
     """What host:port answers. Blocks.
 
     Raises:
@@ -31,7 +32,12 @@ def page(address: str, path: str, timeout_s: float) -> Page:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) <= _PORT_MAX:
         raise CommandError(f"{address} is no host:port: write it as 127.0.0.1:50200")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=timeout_s)
+    place = host.strip("[]"), int(port)
+    connection = (
+        http.client.HTTPConnection(*place, timeout=timeout_s)
+        if tls is None
+        else http.client.HTTPSConnection(*place, timeout=timeout_s, context=tls.context())
+    )
     try:
         connection.request("GET", path)
         response = connection.getresponse()
@@ -47,9 +53,9 @@ def page(address: str, path: str, timeout_s: float) -> Page:
     return Page(response.status, body, response.getheader("Date") or "")
 
 
-def json_page(address: str, path: str, timeout_s: float) -> dict[str, Any]:
+def json_page(address: str, path: str, timeout_s: float, tls: TlsFiles | None = None) -> dict[str, Any]:
     """An object. Blocks. Raises CommandError."""
-    found = page(address, path, timeout_s)
+    found = page(address, path, timeout_s, tls)
     try:
         content = json.loads(found.body) if found.status == 200 else None
     except (ValueError, RecursionError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
 
+from fasttree.client import Endpoints
 from fasttree.command.datatrax.pages import json_page
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options
@@ -20,7 +22,8 @@ DEFAULT_HTTP = "127.0.0.1:50200"
 @common_options
 def status(session: Session, address: str | None) -> None:
     """What of CBLDATATRAX is in force, what waits for a start, what is refused; exit code 1 where something is."""
-    found = json_page(address or service_address(session), "/status", session.timeout_s).get("cbldatatrax")
+    tls = cluster_of(session).tls
+    found = json_page(address or service_address(session), "/status", session.timeout_s, tls).get("cbldatatrax")
     if session.json:
         print_json(found or {})
     elif found is None:
@@ -33,11 +36,19 @@ def status(session: Session, address: str | None) -> None:
 
 def service_address(session: Session) -> str:
     """Where the service's HTTP port is. Raises EndpointsError."""
+    return cluster_of(session).http.get("datatrax", DEFAULT_HTTP)
+
+
+def cluster_of(session: Session) -> Endpoints:
+    """The cluster that is named, with the certificate that is shown there; nothing where none is: the service may be
+    there all the same. Raises EndpointsError, TlsFilesError."""
     try:
         session.endpoints_file()
-    except CommandError:  # no cluster is named: the service may be there all the same
-        return DEFAULT_HTTP
-    return session.endpoints().http.get("datatrax", DEFAULT_HTTP)
+    except CommandError:
+        endpoints = Endpoints()
+    else:
+        endpoints = session.endpoints()
+    return replace(endpoints, tls=session.tls(endpoints))
 
 
 def _print(found: dict[str, Any]) -> None:

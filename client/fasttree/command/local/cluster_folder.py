@@ -8,11 +8,13 @@ upload/            an import file that is put here is taken
 logs/              what each process wrote
 state/             log, import files, trees: what must not be lost
 envoy.yaml         the VIP's configuration
-vip-*.yaml         its nodes, which it follows
+vip-*.yaml         its nodes, and with --tls its certificate, which it follows
+certs/             with --tls: an authority of its own, and what it signed
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -35,6 +37,8 @@ volume_types = ["PV"]
 
 
 NODES_MAX = 32
+#: Where the settings say nothing.
+_CLUSTER = "dot-live"
 
 
 def node_names(count: int) -> list[str]:
@@ -53,6 +57,7 @@ class ClusterFolder:
         self.endpoints = self.path / "endpoints.json"
         self.upload = self.path / "upload"
         self.envoy = self.path / "envoy.yaml"
+        self.certs = self.path / "certs"
         self._lock: IO[str] | None = None
 
     def take(self) -> None:
@@ -99,8 +104,16 @@ class ClusterFolder:
         return self.path.absolute() / "vip-admin.sock"
 
     def envoy_nodes(self, cluster: str) -> Path:
-        """The nodes of one of Envoy's clusters."""
+        """The nodes of one of Envoy's clusters; or one of its secrets."""
         return self.path / f"vip-{cluster}.yaml"
+
+    def cluster_name(self) -> str:
+        """As the settings have it. Raises CommandError."""
+        try:
+            section = tomllib.loads(self.settings.read_text(encoding="utf-8")).get("cluster", {})
+            return str(section.get("name", _CLUSTER))
+        except (OSError, ValueError, AttributeError) as error:
+            raise CommandError(f"{self.settings} can't be read: {error}") from None
 
     def forget_endpoints(self) -> None:
         """Removes the file of a cluster that doesn't run, or not yet."""

@@ -7,12 +7,15 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from fasttree.client import Endpoints, NodeEndpoint
+from fasttree.client import Endpoints, NodeEndpoint, TlsFiles
+from fasttree.command.certs.roles import Holder
+from fasttree.command.local.certificates import ClusterCertificates
 from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.datatrax_place import PAGES_PORT, Configured, DataTraxPlace
 from fasttree.command.local.free_ports import free_ports, is_free
 from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
+from fasttree.command.local.vip_tls import AUTHORITIES, CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
 from fasttree.command.processes import process_environment, python_command
 from fasttree.command.session import CommandError
 from services.shared.files.durable import make_folder, write_durably
@@ -55,8 +58,10 @@ class ClusterPlan:
         vip_threads: int = 1,
         route: Route = _straight,
         datatrax: DataTraxPlace | None = None,
+        certificates: ClusterCertificates | None = None,
     ) -> None:
         self._home = home
+        self.certificates = certificates
         self._route = route
         self._host = host
         self._vip_port = vip_port
@@ -101,7 +106,9 @@ class ClusterPlan:
         return f"{self._host}:{port}"
 
     def write_files(self) -> None:
-        """The host file and the VIP's configuration."""
+        """The host file, the VIP's configuration, and certificates where there are to be some."""
+        if self.certificates is not None:
+            self.certificates.prepare([self._holder(name) for name in (*self._servers, *self._beside, VIP)])
         lines = []
         for node in self._nodes:
             instant = self._route(PUSHER, node.name, self._at(node.instant_port))
@@ -214,9 +221,25 @@ class ClusterPlan:
         shared = [f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}"]
         if self._configured is not None:
             shared.append(f"cluster.name={self._configured.name}")
+        if self.certificates is not None:
+            shared += self.certificates.settings(self._holder(name))
         for assignment in (*shared, *settings, *self._assignments):
             command += ["--set", assignment]
         return Child(name=name, command=command, log=self._home.log(name), environment=process_environment())
+
+    @property
+    def _servers(self) -> tuple[str, ...]:
+        return (COORDINATOR, PUSHER, *self.node_names)
+
+    @staticmethod
+    def _holder(name: str) -> Holder:
+        """Whom a part's certificate names."""
+        return Holder(name if name in (COORDINATOR, PUSHER, VIP, DATATRAX) else "node", name)
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """What whoever has the endpoints file shows."""
+        return None if self.certificates is None else self.certificates.client
 
     def health(self) -> Iterator[tuple[str, str, str]]:
         """(part, address, health service) of all that must say SERVING before the cluster is ready."""
@@ -245,6 +268,7 @@ class ClusterPlan:
                 for node in self._nodes
             ),
             http=self._http(),
+            tls=self.tls,
             pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP, *self._beside)}},
         )
 
@@ -263,7 +287,14 @@ class ClusterPlan:
         followed = {cluster: self._home.envoy_nodes(cluster) for cluster in ENVOY_CLUSTERS}
         try:
             files = {path: render_envoy_nodes(cluster, nodes) for cluster, path in followed.items()}
-            return render_followed_envoy(followed, self._at(self._vip_port), self._home.envoy_admin), files
+            text = render_followed_envoy(followed, self._at(self._vip_port), self._home.envoy_admin)
+            if self.certificates is None:
+                return text, files
+            secrets = sds_files(self.certificates.folder_of(self._holder(VIP)))
+            paths = {kind: self._home.envoy_nodes(kind) for kind in secrets}
+            files |= {paths[kind]: content for kind, content in secrets.items()}
+            tls = EnvoyTls(self.certificates.cluster, paths[CERTIFICATE], paths[AUTHORITIES])
+            return envoy_with_tls(text, tls), files
         except VipError as error:
             raise CommandError(str(error)) from None
 

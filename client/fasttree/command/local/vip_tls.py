@@ -1,0 +1,123 @@
+"""The VIP by TLS: what is put into its configuration for its clients and for the nodes.
+
+Envoy reads its certificate from files that it watches (`sds_files`), so what is renewed is used from the next
+connection on. HAProxy reads its own when it starts or is reloaded.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from fasttree.command.local.vip import ENVOY_CLUSTERS, replace_block
+
+_TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+CERTIFICATE: Final = "certificate"
+AUTHORITIES: Final = "authorities"
+#: Of the company's clients that speak 1.2 yet, and of no others.
+_VERSIONS: Final = "{tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3}"
+
+
+class EnvoyTls(NamedTuple):
+    """Where Envoy's certificate is, and whom it believes."""
+
+    #: The cluster's name in the nodes' certificates.
+    cluster: str
+    #: The files of `sds_files`.
+    certificate: Path
+    authorities: Path
+
+
+def sds_files(folder: Path) -> dict[str, str]:
+    """What tells Envoy of the tls.crt, tls.key and ca.crt in `folder`; by what it is of. Envoy looks at the files again
+    whenever one takes another's place there."""
+    watched = f"watched_directory: {{path: {json.dumps(str(folder))}}}"
+    names = {name: f"{{filename: {json.dumps(str(folder / name))}}}" for name in ("tls.crt", "tls.key", "ca.crt")}
+    certificate = (
+        f"tls_certificate:\n  certificate_chain: {names['tls.crt']}\n  private_key: {names['tls.key']}\n  {watched}\n"
+    )
+    authorities = f"validation_context:\n  trusted_ca: {names['ca.crt']}\n  {watched}\n"
+    return {
+        kind: f'resources:\n  - "@type": {_TLS}.Secret\n    name: {kind}\n{textwrap.indent(content, "    ")}'
+        for kind, content in ((CERTIFICATE, certificate), (AUTHORITIES, authorities))
+    }
+
+
+def envoy_with_tls(text: str, tls: EnvoyTls) -> str:
+    """Envoy's configuration, with certificates to its clients and to the nodes. Raises VipError."""
+    text = replace_block(text, "TLS to clients", _downstream(tls).splitlines())
+    text = replace_block(text, "names of callers", _CALLERS.splitlines())
+    for cluster in ENVOY_CLUSTERS:
+        text = replace_block(text, f"TLS of {cluster}", _upstream(tls).splitlines())
+    return text
+
+
+#: A node hears who calls it, and from nobody else: what a client says of itself in this header is thrown away.
+_CALLERS: Final = """\
+forward_client_cert_details: SANITIZE_SET
+set_current_client_cert_details: {uri: true}"""
+
+
+def _secrets(tls: EnvoyTls) -> Mapping[str, str]:
+    files = {CERTIFICATE: tls.certificate, AUTHORITIES: tls.authorities}
+    return {
+        name: f"{{name: {name}, sds_config: {{path_config_source: {{path: {json.dumps(str(path))}}}}}}}"
+        for name, path in files.items()
+    }
+
+
+def _downstream(tls: EnvoyTls) -> str:
+    secrets = _secrets(tls)
+    return f"""\
+transport_socket:
+  name: envoy.transport_sockets.tls
+  typed_config:
+    "@type": {_TLS}.DownstreamTlsContext
+    require_client_certificate: true
+    # Whoever comes again shows its certificate again.
+    disable_stateless_session_resumption: true
+    common_tls_context:
+      alpn_protocols: [h2]
+      tls_params: {_VERSIONS}
+      tls_certificate_sds_secret_configs: [{secrets[CERTIFICATE]}]
+      validation_context_sds_secret_config: {secrets[AUTHORITIES]}"""
+
+
+def _upstream(tls: EnvoyTls) -> str:
+    secrets = _secrets(tls)
+    return f"""\
+transport_socket:
+  name: envoy.transport_sockets.tls
+  typed_config:
+    "@type": {_TLS}.UpstreamTlsContext
+    common_tls_context:
+      alpn_protocols: [h2]
+      tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
+      tls_certificate_sds_secret_configs: [{secrets[CERTIFICATE]}]
+      combined_validation_context:
+        # Whatever its address is: a node of this cluster.
+        default_validation_context:
+          match_typed_subject_alt_names:
+            - {{san_type: URI, matcher: {{prefix: "spiffe://{tls.cluster}/node/"}}}}
+        validation_context_sds_secret_config: {secrets[AUTHORITIES]}"""
+
+
+def haproxy_with_tls(text: str, folder: str) -> str:
+    """HAProxy's configuration by TLS. `folder`: of tls.crt, tls.key and ca.crt, without a `/` at its end."""
+    own = f"crt {folder}/tls.crt ca-file {folder}/ca.crt verify required"
+    lines = []
+    for line in text.splitlines():
+        words = line.split()
+        if words[:1] == ["bind"]:
+            line = line.replace(" proto h2", f" ssl {own} alpn h2 ssl-min-ver TLSv1.2 no-tls-tickets")
+        elif words[:1] == ["server"]:
+            line = line.replace(" proto h2", f" ssl {own} alpn h2 proto h2")
+            line = line.replace("check check-proto h1", "check check-ssl check-alpn http/1.1 check-proto h1")
+        lines.append(line)
+        if words == ["global"]:
+            lines.append("  # The key of NAME.crt is NAME.key.")
+            lines.append("  ssl-load-extra-del-ext")
+    return "\n".join(lines) + "\n"
