@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from fasttree.client import (
     Client,
     ClientClosedError,
     DeadlineExceededError,
+    FastTreeClientError,
     InvalidArgumentError,
     NotFoundError,
     Retries,
@@ -34,6 +37,9 @@ class Node:
         self.open.set()
         self.unknown: set[str] = set()
         self.refused: set[str] = set()
+        self.refused_field = "member_ids[1]"
+        #: Of this side, such as a message that can't be written.
+        self.fault: Exception | None = None
         #: Flights that end by their deadline, first.
         self.late = 0
 
@@ -63,7 +69,9 @@ class Node:
             raise DeadlineExceededError("no answer in time")
         await self.open.wait()
         if self.refused.intersection(member_ids):
-            raise InvalidArgumentError("is no member id")
+            raise InvalidArgumentError("is no member id", field=self.refused_field)
+        if self.fault is not None:
+            raise self.fault
 
 
 def coalescer(node: Node, timeout_s: float = 60.0) -> Coalescer:
@@ -146,13 +154,59 @@ async def test_an_id_that_nobody_has_fails_alone() -> None:
     node = Node()
     node.unknown = {"x"}
     assert await asked(coalescer(node), ["a", "x", "b"]) == ["a", NotFoundError, "b"]
-    assert node.flights == [["a", "x", "b"], ["x"]]
+    assert node.flights == [["a", "x", "b"]]
 
 
-async def test_a_refused_batch_is_asked_singly() -> None:
+async def test_thousands_of_ids_that_nobody_has_are_no_calls_of_their_own() -> None:
+    node = Node()
+    names = [f"m{number}" for number in range(2 * MEMBERS_A_FLIGHT_MAX)]
+    node.unknown = set(names[1:])
+    assert await asked(coalescer(node), names) == ["m0"] + [NotFoundError] * (len(names) - 1)
+    assert len(node.flights) == 2
+
+
+async def test_a_batch_that_is_refused_for_one_of_it_is_asked_singly() -> None:
     node = Node()
     node.refused = {"bad"}
     assert await asked(coalescer(node), ["a", "bad", "b"]) == ["a", InvalidArgumentError, "b"]
+
+
+async def test_what_is_refused_for_its_options_is_asked_once() -> None:
+    node = Node()
+    node.refused, node.refused_field = {"a"}, "options.columns"
+    assert await asked(coalescer(node), ["a", "b", "c"]) == [InvalidArgumentError] * 3
+    assert node.flights == [["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("odd", ["", " a", "a ", "x" * 33, "é", "a\n", "\x00"])
+async def test_an_id_that_can_be_none_goes_alone(odd: str) -> None:
+    node = Node()
+    node.refused = {odd}
+    assert await asked(coalescer(node), ["a", odd, "b"]) == ["a", InvalidArgumentError, "b"]
+    assert sorted(node.flights) == sorted([["a", "b"], [odd]])
+
+
+async def test_a_fault_on_the_way_leaves_nobody_waiting() -> None:
+    node = Node()
+    node.fault = RuntimeError("as nobody expects")
+    one = coalescer(node)
+    async with asyncio.timeout(60):
+        assert await asked(one, ["a", "b", "c"]) == [RuntimeError] * 3
+    node.fault = None
+    assert await asked(one, ["a", "b"]) == ["a", "b"]
+
+
+async def test_an_answer_that_lacks_members_gives_nobody_that_of_another() -> None:
+    node = Node()
+    many = node.many
+
+    async def lacking(request: report_pb2.BatchGetMembersRequest, left_s: float) -> report_pb2.BatchGetMembersResponse:
+        answer = await many(request, left_s)
+        del answer.members[0]
+        return answer
+
+    node.many = lacking  # type: ignore[method-assign]
+    assert await asked(coalescer(node), ["a", "b", "c"]) == ["a", "b", "c"]
 
 
 async def test_other_options_are_another_flight_and_wait_for_nobody() -> None:
@@ -260,3 +314,49 @@ async def test_who_is_cancelled_is_cancelled() -> None:
                     async with asyncio.timeout(0.05):
                         await client.reports.get_member("m1")
         cluster.reports.open.set()
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+async def test_what_is_no_text_is_told_to_whoever_asks_for_it_and_to_nobody_else(coalesce: bool) -> None:
+    async with fake_cluster() as cluster, Client(cluster.endpoints, coalesce=coalesce) as client:
+        for odd in (1, b"m1", None, ["m1"]):
+            async with asyncio.timeout(60):
+                *others, end = await asyncio.gather(
+                    *(client.reports.get_member(f"m{number}") for number in range(1, 4)),
+                    client.reports.get_member(odd),  # type: ignore[arg-type]
+                    return_exceptions=True,
+                )
+            assert [each.member.sponsor_id for each in others] == ["m0", "m1", "m2"]  # type: ignore[union-attr]
+            assert isinstance(end, TypeError)
+            assert "a member id is text" in str(end)
+        for several in ("m1", [1], [b"m1"]):
+            with pytest.raises(TypeError, match="such as"):
+                await client.reports.batch_get_members(several)  # type: ignore[arg-type]
+        # No UTF-8 can be made of it, and so no message.
+        ends = await asyncio.gather(
+            *(client.reports.get_member(each) for each in ("m1", "\ud800")), return_exceptions=True
+        )
+        assert [type(end) for end in ends] == [report_pb2.GetMemberResponse, UnicodeEncodeError]
+
+
+def test_a_client_says_that_it_belongs_to_another_event_loop() -> None:
+    async def story() -> None:
+        async with fake_cluster() as cluster, Client(cluster.endpoints) as client:
+            await client.reports.get_member("m1")
+            for call in (lambda: client.reports.get_member("m1"), client.reports.describe_tree, client.get_cluster):
+                with pytest.raises(FastTreeClientError, match="make a Client in each"):
+                    await asyncio.to_thread(asyncio.run, call())  # type: ignore[arg-type]
+            await client.reports.get_member("m1")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("odd", [0, -1, math.nan, math.inf, 1e300, 10**40, "1", None])
+def test_a_time_that_is_none_is_refused(odd: Any) -> None:
+    with pytest.raises(ValueError, match=r"timeout_s is .*: give seconds, more than 0"):
+        Retries(timeout_s=odd)
+    with pytest.raises(ValueError, match="wait_s_max is"):
+        Retries(wait_s_max=odd)
+    if odd is not None:
+        with pytest.raises(ValueError, match="patience_s is"):
+            Retries(patience_s=odd)

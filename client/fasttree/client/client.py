@@ -17,7 +17,7 @@ from typing import Self
 import grpc
 
 from fasttree.client.calls.channels import Channels
-from fasttree.client.calls.retries import Retries, with_retries
+from fasttree.client.calls.retries import Retries, seconds, with_retries
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
 from fasttree.client.calls.tls import TlsFiles
@@ -238,7 +238,7 @@ class Client:
         if coordinator.are_several:
             coordinator.aim((await self.get_cluster()).coordinator)
         try:
-            return await coordinator.stub.Switchover(request, timeout=timeout_s)
+            return await coordinator.stub.Switchover(request, timeout=seconds("timeout_s", timeout_s))
         except grpc.aio.AioRpcError as error:
             raise call_error(error, "Switchover", self._address("coordinator")) from error
 
@@ -304,8 +304,7 @@ class Client:
     def _reports_at(self, address: str) -> Reports:
         reports = self._reports.get(address)
         if reports is None:
-            channel = self._channels.to(address)
-            reports = Reports(channel, address, self._retries, self._seen, coalesce=self._coalesce)
+            reports = Reports(self._channels, address, self._retries, self._seen, coalesce=self._coalesce)
             self._reports[address] = reports
         return reports
 

@@ -198,5 +198,12 @@ def call_error(error: grpc.aio.AioRpcError, called: str, address: str) -> CallEr
     return kind(text or f"{called} at {address}: {error.code().name}", reason=reason, field=field, value=value)
 
 
+def member_unknown(member_id: str) -> NotFoundError:
+    """What GetMember says of an id that nobody has, where a batch was asked."""
+    return NotFoundError(
+        f'member_id "{member_id}": no member has this id', reason="MEMBER_UNKNOWN", field="member_id", value=member_id
+    )
+
+
 def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 
+from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.coalescing import Coalescer
 from fasttree.client.calls.retries import Retries, may_retry, with_retries
 from fasttree.client.errors import DeadlineExceededError, StreamInterruptedError, call_error
@@ -51,9 +52,10 @@ class Reports:
     """
 
     def __init__(
-        self, channel: grpc.aio.Channel, address: str, retries: Retries, seen: PositionSeen, *, coalesce: bool = True
+        self, channels: Channels, address: str, retries: Retries, seen: PositionSeen, *, coalesce: bool = True
     ) -> None:
-        self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channel)
+        self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channels.to(address))
+        self._loop = channels.loop
         self._address = address
         self._retries = retries
         self._seen = seen
@@ -64,6 +66,9 @@ class Reports:
     ) -> report_pb2.GetMemberResponse:
         """One member. NotFoundError: there is none of that id. Those that are asked for at one time are fetched
         together (`fasttree.client.calls.coalescing`)."""
+        self._loop.check()
+        if not isinstance(member_id, str):
+            raise _no_text(member_id)
         asked = None if options is None and not self._seen.min_position(0) else self._options(options)
         if self._coalescer is not None:
             return await self._coalescer.get(member_id, asked)
@@ -74,6 +79,12 @@ class Reports:
         self, member_ids: Iterable[str], *, options: report_pb2.ReportOptions | None = None
     ) -> report_pb2.BatchGetMembersResponse:
         """Up to 10,000 members in the order asked; unknown ones apart."""
+        if isinstance(member_ids, str):
+            raise TypeError(f"member_ids are several, such as [{member_ids[:40]!r}], not one text")
+        member_ids = list(member_ids)
+        for member_id in member_ids:
+            if not isinstance(member_id, str):
+                raise _no_text(member_id)
         request = report_pb2.BatchGetMembersRequest(member_ids=member_ids, options=self._options(options))
         return await self._call(self._stub.BatchGetMembers, request, "BatchGetMembers")
 
@@ -180,6 +191,7 @@ class Reports:
         It is asked again as long as nothing has come yet; once rows have come, a break raises StreamInterruptedError,
         because another attempt would be as of another position. The deadline holds for the first rows only.
         """
+        self._loop.check()
         request.options.CopyFrom(self._options(request.options))
         call, answers, first = await with_retries(
             lambda left_s: self._first(request, left_s), self._retries, called="StreamDownline", address=self._address
@@ -235,7 +247,12 @@ class Reports:
     async def _call(
         self, method: _Unary[Request, Answer], request: Request, called: str, timeout_s: float | None = None
     ) -> Answer:
+        self._loop.check()
         retries = self._retries if timeout_s is None else replace(self._retries, timeout_s=timeout_s)
         return await with_retries(
             lambda left_s: method(request, timeout=left_s), retries, called=called, address=self._address
         )
+
+
+def _no_text(member_id: object) -> TypeError:
+    return TypeError(f'a member id is text, such as "10420", not {member_id!r:.60}')

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from fasttree.client.calls.retries import SECONDS_MAX
+
 _POSITION_MAX = 2**63 - 1
 _COUNT_MAX = 2**31 - 1
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_YEAR_S = 366.0 * 86_400
 
 #: Whatever has so many digits is one.
 POSITION_DIGITS_MAX = 18
@@ -69,4 +70,4 @@ class SecondsRange(NumberRange):
     """Seconds up to a year."""
 
     def __init__(self, least_s: float) -> None:
-        super().__init__(least_s, _YEAR_S)
+        super().__init__(least_s, SECONDS_MAX)

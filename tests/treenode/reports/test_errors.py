@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from fasttree.client.errors import call_error, member_unknown
 from fasttree.v1 import report_pb2
 from services.treenode.reports import ReportLimits
 from services.treenode.tree import Tree
@@ -281,6 +282,15 @@ async def test_each_error_names_field_and_value(services: Services, tree: Tree) 
         else:
             assert details["ResourceInfo"].resource_name == value
         assert "\n" not in (error.details() or "")
+
+
+@pytest.mark.parametrize("member_id", ["nobody", 'no "body"', "no\\body", "n" * 32])
+async def test_the_client_says_of_an_unknown_member_of_a_batch_what_the_node_says_of_one(
+    services: Services, tree: Tree, member_id: str
+) -> None:
+    served = await services.start(tree)
+    said = call_error(await ask(served.stub, "GetMember", report_pb2.GetMemberRequest(member_id=member_id)), "", "")
+    assert (type(member_unknown(member_id)), vars(member_unknown(member_id))) == (type(said), vars(said))
 
 
 async def test_an_end_of_an_upline_that_is_not_above(services: Services, tree: Tree) -> None:

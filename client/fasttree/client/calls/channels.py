@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import grpc
 
 from fasttree.client.calls.reopening import ReopeningChannel
 from fasttree.client.calls.tls import Credentials, TlsFiles
-from fasttree.client.errors import ClientClosedError
+from fasttree.client.errors import ClientClosedError, FastTreeClientError
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 64 << 20),
@@ -22,6 +24,28 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+class OneLoop:
+    """The event loop that a client's connections belong to: that of its first call. In another one, as in another
+    thread, they would answer nobody, or not there."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def check(self) -> None:
+        """Raises FastTreeClientError in another one."""
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # nothing is called yet
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            raise FastTreeClientError(
+                "this client was used in another event loop (another thread, or an earlier asyncio.run): make a Client "
+                "in each"
+            )
+
+
 class Channels:
     """Opens a channel to an address once and keeps it until `close`. `tls`: by TLS, and who this client is."""
 
@@ -29,12 +53,14 @@ class Channels:
         self._tls = tls
         self._credentials: Credentials | None = None
         self._open: dict[str, grpc.aio.Channel] = {}
+        self.loop = OneLoop()
         self._closed = False
 
     def to(self, address: str) -> grpc.aio.Channel:
         """The channel to a host:port. Raises ClientClosedError after `close`, TlsFilesError."""
         if self._closed:
             raise ClientClosedError(f"{address}: the client is closed; ask by another one")
+        self.loop.check()
         channel = self._open.get(address)
         if channel is None:
             channel = self._open[address] = self._opened(address)

@@ -4,24 +4,28 @@ A call costs a client and a server far more than the member in it. So awaits of 
 under way wait for those, and then go as one BatchGetMembers: up to two flights for each kind of question (its options),
 as many members as have come meanwhile. One that comes alone goes alone, at once.
 
-Each await keeps what it would have by itself: its deadline, its answer's `as_of`, its own error. What a batch can't
-answer (an id that nobody has, a question that is refused) is asked again singly.
+Each await keeps what it would have by itself: its deadline, its answer's `as_of`, its own error. What would have all of
+a batch refused, an id that can't be one, goes alone from the beginning. Whatever happens, nobody waits for ever: who is
+left by a flight is told what became of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from fasttree.client.errors import CallError, ClientClosedError, DeadlineExceededError, UnavailableError
+from fasttree.client.errors import CallError, DeadlineExceededError, UnavailableError, member_unknown
 from fasttree.v1 import report_pb2
 
 FLIGHTS_MAX = 2
 MEMBERS_A_FLIGHT_MAX = 1_000
+#: Ids that a batch is taken with; a server says what is wrong with any other.
+_is_id = re.compile(r"[!-~](?:[ -~]{0,30}[!-~])?").fullmatch
 
 #: Asks for one member, or for several; with the seconds that are left.
 AskOne = Callable[[report_pb2.GetMemberRequest, float], Awaitable[report_pb2.GetMemberResponse]]
@@ -58,6 +62,8 @@ class Coalescer:
 
     def get(self, member_id: str, options: report_pb2.ReportOptions | None) -> Awaitable[report_pb2.GetMemberResponse]:
         """One member, to be awaited at once, which raises a CallError. Who joins others costs a future only."""
+        if _is_id(member_id) is None:
+            return self._apart(member_id, options)
         key = b"" if options is None else options.SerializeToString(deterministic=True)
         queue = self._queues.get(key)
         if queue is None:
@@ -83,6 +89,10 @@ class Coalescer:
         queue.waiting.appendleft((member_id, deadline_s, answer))
         self._depart(key)
         return await answer
+
+    async def _apart(self, member_id: str, options: report_pb2.ReportOptions | None) -> report_pb2.GetMemberResponse:
+        """One that nobody goes together with."""
+        return await self._ask_one(report_pb2.GetMemberRequest(member_id=member_id, options=options), self._timeout_s)
 
     async def _gather(self, key: bytes, queue: _Queue) -> bool:
         """Waits for the end of this turn; whether others have asked in it. They go along."""
@@ -132,6 +142,12 @@ class Coalescer:
                 await self._singly(queue, waiters[0])
             else:
                 await self._together(queue, waiters)
+        except asyncio.CancelledError:
+            for _, _, answer in waiters:
+                answer.cancel()
+            raise
+        except Exception as error:
+            _fail(waiters, error)
         finally:
             queue.flights -= 1
             self._depart(key)
@@ -139,16 +155,9 @@ class Coalescer:
     async def _singly(self, queue: _Queue, waiter: _Waiter) -> None:
         member_id, _, answer = waiter
         request = report_pb2.GetMemberRequest(member_id=member_id, options=queue.options)
-        try:
-            found = await self._ask_one(request, _left_s(waiter))
-        except asyncio.CancelledError:
-            answer.cancel()
-            raise
-        except Exception as error:
-            _fail([waiter], error)
-        else:
-            if not answer.done():
-                answer.set_result(found)
+        found = await self._ask_one(request, _left_s(waiter))
+        if not answer.done():
+            answer.set_result(found)
 
     async def _together(self, queue: _Queue, waiters: list[_Waiter]) -> None:
         request = report_pb2.BatchGetMembersRequest(
@@ -162,35 +171,43 @@ class Coalescer:
             later = [waiter for waiter in waiters if waiter[1] > now_s and waiter is not waiters[0]]
             queue.waiting.extendleft(reversed(later))
             _fail(waiters[: len(waiters) - len(later)], error)
-        except ClientClosedError as error:
-            _fail(waiters, error)
-        except CallError:
-            for waiter in waiters:
-                self._start(self._singly(queue, waiter))
-        except asyncio.CancelledError:
-            for _, _, future in waiters:
-                future.cancel()
-            raise
-        except Exception as error:
-            _fail(waiters, error)
+        except CallError as error:
+            if _is_of_one(error):
+                await self._each(queue, waiters)
+            else:
+                _fail(waiters, error)
         else:
-            self._hand_out(queue, waiters, answer)
+            unknown = frozenset(answer.unknown_member_ids)
+            known = [waiter for waiter in waiters if waiter[0] not in unknown]
+            if len(known) == len(answer.members):
+                _hand_out(known, answer)
+                for waiter in waiters if unknown else ():
+                    if waiter[0] in unknown:
+                        _fail([waiter], member_unknown(waiter[0]))
+            else:  # whose is which, that answer does not say
+                await self._each(queue, waiters)
 
-    def _hand_out(self, queue: _Queue, waiters: list[_Waiter], answer: report_pb2.BatchGetMembersResponse) -> None:
-        unknown = frozenset(answer.unknown_member_ids)
-        members = iter(answer.members)
-        # Read anew for each: half of what it costs to copy it.
-        head = report_pb2.GetMemberResponse(as_of=answer.as_of).SerializeToString()
-        for waiter in waiters:
-            member_id, _, future = waiter
-            if unknown and member_id in unknown:
-                self._start(self._singly(queue, waiter))
-                continue
-            member = next(members)
-            if not future.done():
-                made = _read_answer(head)
-                made.member.CopyFrom(member)
-                future.set_result(made)
+    async def _each(self, queue: _Queue, waiters: list[_Waiter]) -> None:
+        """Each by itself, as part of this flight."""
+        ends = await asyncio.gather(*(self._singly(queue, waiter) for waiter in waiters), return_exceptions=True)
+        for waiter, error in zip(waiters, ends, strict=True):
+            if isinstance(error, Exception):
+                _fail([waiter], error)
+
+
+def _hand_out(waiters: list[_Waiter], answer: report_pb2.BatchGetMembersResponse) -> None:
+    # Read anew for each: half of what it costs to copy it.
+    head = report_pb2.GetMemberResponse(as_of=answer.as_of).SerializeToString()
+    for (_, _, future), member in zip(waiters, answer.members, strict=True):
+        if not future.done():
+            made = _read_answer(head)
+            made.member.CopyFrom(member)
+            future.set_result(made)
+
+
+def _is_of_one(error: CallError) -> bool:
+    """Whether a refusal may be due to one of those that a batch asks for: it names that one, or a server has failed."""
+    return error.field.startswith("member_ids") or type(error) is CallError
 
 
 def _left_s(waiter: _Waiter) -> float:

@@ -11,7 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Protocol, TypeVar
 
 import grpc
@@ -24,11 +24,20 @@ Answer = TypeVar("Answer")
 _TRANSPORT_CODES = frozenset(
     {grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.CANCELLED, grpc.StatusCode.UNAVAILABLE}
 )
+#: Longest time that a call may be told to wait.
+SECONDS_MAX = 366 * 86_400.0
+
+
+def seconds(name: str, value: float) -> float:
+    """A time that a call can be told to wait, as it is. Raises ValueError."""
+    if not (isinstance(value, int | float) and 0 < value <= SECONDS_MAX):  # NaN is neither
+        raise ValueError(f"{name} is {value!r:.40}: give seconds, more than 0 and {SECONDS_MAX:,.0f} (a year) at most")
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retries:
-    """How patient calls are."""
+    """How patient calls are. Raises ValueError where a time is none, or longer than a year."""
 
     #: For a call with all its attempts.
     timeout_s: float = 10.0
@@ -40,10 +49,18 @@ class Retries:
     #: Longest wait.
     wait_s_max: float = 1.0
 
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is not None or each.name != "patience_s":
+                seconds(f"Retries.{each.name}", value)
+
 
 def patience_s(asked_s: float | None, retries: Retries, own_s: float) -> float:
     """How patient a push, an upload or a watch is: as its options say, or the client's, or as it is by itself."""
-    return next(each for each in (asked_s, retries.patience_s, own_s) if each is not None)
+    if asked_s is not None:
+        return seconds("patience_s", asked_s)
+    return own_s if retries.patience_s is None else retries.patience_s
 
 
 def may_retry(error: grpc.aio.AioRpcError) -> bool:
