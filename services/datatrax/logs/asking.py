@@ -9,7 +9,9 @@ from aiohttp import ClientTimeout
 
 from services.shared.debug.debug_log import LINE_LENGTH_MAX, LINES_MAX
 from services.shared.debug.pages import SILENCE_S
+from services.shared.domain.addresses import host_and_port
 from services.shared.domain.sentences import plain, system_words
+from services.shared.security.own import own_tls
 
 #: Of one answer, in bytes: each line with its time before it, in letters of any script.
 _ANSWER_BYTES_MAX = 8 << 20
@@ -69,7 +71,17 @@ class NodePages:
     def _get(self, place: str, path: str, timeout: ClientTimeout) -> aiohttp.client._RequestContextManager:
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
-        return self._session.get(f"http://{place}{path}", timeout=timeout, allow_redirects=False)
+        tls = own_tls()
+        if tls is None:
+            return self._session.get(f"http://{place}{path}", timeout=timeout, allow_redirects=False)
+        # By the identity of now: it is renewed while this goes on.
+        return self._session.get(
+            f"https://{place}{path}",
+            timeout=timeout,
+            allow_redirects=False,
+            ssl=tls.identity.client_context,
+            server_hostname=tls.server_name(host_and_port(place)[0]),
+        )
 
 
 def _check(status: int, body: bytes) -> None:
