@@ -138,7 +138,8 @@ def _progress(cluster: ClusterSettings, settings: DataTraxSettings, client: Clie
         return None
     if not cluster.coordinator:
         raise SettingsError("datatrax.progress_folder: cluster.coordinator is empty, and knows what nodes do: name it")
-    return ProgressFiles(Path(settings.progress_folder).absolute(), settings.instant.instant_port, client)
+    folder, kept_s = Path(settings.progress_folder).absolute(), settings.progress_kept_s
+    return ProgressFiles(folder, settings.instant.instant_port, client, kept_s)
 
 
 def _metrics(

@@ -13,6 +13,7 @@ from services.shared.config.bounds import (
     Count,
     Folder,
     Host,
+    KeptSeconds,
     OptionalAddress,
     OptionalHost,
     OptionalPath,
@@ -99,6 +100,8 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     #: Folder of a file for each node, `NODE.PORT` with instant_port, touched whenever the node took something (by
     #: cluster.coordinator); empty: none.
     progress_folder: OptionalPath = ""
+    #: How long the file of a node stays that is not in the cluster any more, in seconds.
+    progress_kept_s: KeptSeconds = 2_592_000.0
     #: What a receipt means: durable (on the pusher's disk), one (applied on one node), all (on every healthy node).
     ack: Annotated[str, Meta(pattern=r"\A(?:durable|one|all)\Z", description="durable, one or all")] = "durable"
     #: How long the pusher may be away before those who wait are told to push again, in seconds.

@@ -95,3 +95,20 @@ def test_what_means_nothing_is_told(tmp_path: Path) -> None:
         place_of(None, None, None, "test", tmp_path)
     with pytest.raises(CommandError, match="CBLDATATRAX does not exist, and --environment and --root speak of it"):
         place_of(tmp_path, None, None, "test", None)
+
+
+def test_the_companys_own_host_file_is_kept(tmp_path: Path) -> None:
+    """It may want to go back."""
+    own = b"ftsp01.dot.client.infotraxsys.com 50100 50201\n"
+    (tmp_path / "hosts.50201").write_bytes(own)
+    place = taken(tmp_path)
+    place.write_hosts(["127.0.0.1 1 2"])
+    place.write_hosts(["127.0.0.1 3 4"])
+    assert (tmp_path / "hosts.50201.before").read_bytes() == own
+    assert place.hosts.read_text().endswith("\n127.0.0.1 3 4\n")
+    for content in (b"10.0.0.1 1 2\n", own, b"10.0.0.1 1 2\n"):
+        place.hosts.write_bytes(content)
+        place.write_hosts(["127.0.0.1 3 4"])
+    assert (tmp_path / "hosts.50201.before").read_bytes() == own
+    assert (tmp_path / "hosts.50201.before-2").read_bytes() == b"10.0.0.1 1 2\n"
+    assert len(list(tmp_path.glob("hosts.*"))) == 3

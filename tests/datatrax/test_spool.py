@@ -247,7 +247,9 @@ async def test_the_nodes_progress_is_told_by_files(tmp_path: Path) -> None:
         instant_port=50_201, http_port=0, pusher="127.0.0.1:1", progress_folder=str(tmp_path / "fasttree")
     )
     client = Client(Endpoints(coordinator=coordinator.address))
-    files = ProgressFiles(Path(settings.progress_folder), settings.instant.instant_port, client)
+    files = ProgressFiles(
+        Path(settings.progress_folder), settings.instant.instant_port, client, settings.progress_kept_s
+    )
     running = asyncio.create_task(files.run())
     first, second = tmp_path / "fasttree/ftsp01.50201", tmp_path / "fasttree/ftsp02.50201"
     await until(lambda: first.exists() and second.exists(), "both files")

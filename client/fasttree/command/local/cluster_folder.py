@@ -36,6 +36,8 @@ volume_types = ["PV"]
 """
 
 
+#: What a host file begins with that we have written.
+HOSTS_HEADER = "# host report-port instant-port; written by `fasttree up` at each start\n"
 NODES_MAX = 32
 #: Where the settings say nothing.
 _CLUSTER = "dot-live"
@@ -89,8 +91,7 @@ class ClusterFolder:
         write_durably(self.nodes, "".join(f"{name}\n" for name in names).encode())
 
     def write_hosts(self, lines: list[str]) -> None:
-        header = "# host report-port instant-port; written by `fasttree up` at each start\n"
-        write_durably(self.hosts, (header + "".join(f"{line}\n" for line in lines)).encode())
+        write_durably(self.hosts, (HOSTS_HEADER + "".join(f"{line}\n" for line in lines)).encode())
 
     def write_envoy(self, configuration: str, nodes: Mapping[Path, str]) -> None:
         """Writes the VIP's configuration, and the files of its nodes, each in one step."""

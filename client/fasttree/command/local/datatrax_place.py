@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import click
 
+from fasttree.command.local.cluster_folder import HOSTS_HEADER
 from fasttree.command.session import CommandError
+from services.shared.files.durable import write_durably
 
 CBLDATATRAX = "CBLDATATRAX"
 #: Where CBLDATATRAX says nothing else, or is not there.
@@ -48,6 +51,16 @@ class DataTraxPlace(NamedTuple):
     @property
     def hosts(self) -> Path:
         return self.folder / f"hosts.{self.port}"
+
+    def write_hosts(self, lines: Sequence[str]) -> None:
+        """Writes the host file. One that is the company's own is kept beside it: it may want to go back."""
+        content = self.hosts.read_bytes() if self.hosts.exists() else b""
+        kept = sorted(self.folder.glob(f"{self.hosts.name}.before*"))
+        is_theirs = bool(content) and not content.startswith(HOSTS_HEADER.encode())
+        if is_theirs and not any(path.read_bytes() == content for path in kept):
+            number = f"-{len(kept) + 1}" if kept else ""
+            write_durably(self.hosts.with_name(f"{self.hosts.name}.before{number}"), content)
+        write_durably(self.hosts, (HOSTS_HEADER + "".join(f"{line}\n" for line in lines)).encode())
 
     @property
     def channels(self) -> Path:

@@ -18,7 +18,7 @@ from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_no
 from fasttree.command.local.vip_tls import AUTHORITIES, CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
 from fasttree.command.processes import process_environment, python_command
 from fasttree.command.session import CommandError
-from services.shared.files.durable import make_folder, write_durably
+from services.shared.files.durable import make_folder
 
 COORDINATOR = "coordinator"
 PUSHER = "pusher"
@@ -117,7 +117,7 @@ class ClusterPlan:
         if self.datatrax is not None:
             make_folder(self.datatrax.folder)
             make_folder(self.upload)
-            write_durably(self.datatrax.hosts, "".join(f"{line}\n" for line in lines).encode())
+            self.datatrax.write_hosts(lines)
         self._home.write_envoy(*self._envoy_configuration())
 
     def children(self) -> Iterator[Child]:
