@@ -16,6 +16,8 @@ from services.coordinator.leadership.leadership import Leadership
 from services.coordinator.leadership.runner import LeadershipRunner
 from services.coordinator.leadership.standby import Standby
 from services.coordinator.metrics import coordinator_metrics
+from services.coordinator.pushers.election import PusherElection
+from services.coordinator.pushers.runner import PusherElectionRunner
 from services.coordinator.role_labels.runner import RoleLabels, label_standby
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
@@ -23,6 +25,7 @@ from services.coordinator.stores.etcd import EtcdLease
 from services.coordinator.stores.etcd_client import EtcdClient
 from services.coordinator.stores.kubernetes import KubernetesLease
 from services.coordinator.stores.lease_store import TIMEOUT_S, LeaseObject, LeaseStore
+from services.coordinator.stores.shared import SharedRecord
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
 from services.coordinator.stores.term import TermStore
@@ -56,15 +59,20 @@ class Coordinator:
         cluster: ClusterSettings,
         settings: CoordinatorSettings,
         store: ClusterStore,
-        core: ElectionCore,
+        record: SharedRecord,
+        cores: tuple[ElectionCore, PusherElection],
         clock: Clock,
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self.settings = settings
         self.store = store
         self.background = Background()
-        self.runner = CoreRunner(core, store, clock, self.background, may_act)
-        self.servicer = CoordinatorServicer(self.runner, cluster.name, settings)
+        core, pushers = cores
+        self.runner = CoreRunner(core, record.nodes, clock, self.background, may_act)
+        self.pushers = PusherElectionRunner(
+            pushers, record.pushers, clock, self.background, may_act, self.runner.notify
+        )
+        self.servicer = CoordinatorServicer(self.runner, self.pushers, cluster.name, settings)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
             services=[(coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, self.servicer)],
@@ -101,12 +109,14 @@ class Coordinator:
             SettingsError: The list of nodes, or a setting, can't be used.
             OSError: A port is taken.
         """
-        recorded = await store.load()
+        record = SharedRecord(store)
+        recorded, recorded_pushers = await record.nodes.load(), await record.pushers.load()
         clock = clock or MonotonicClock()
         source = host_source(cluster, settings.hosts_file_interval_s)
         order = hosts_order(source.hosts) if source is not None else ()
         core = ElectionCore(settings.election, recorded, order, clock.now_s())
-        coordinator = cls(cluster, settings, store, core, clock, may_act)
+        pushers = PusherElection(settings.pushers, recorded_pushers, clock.now_s())
+        coordinator = cls(cluster, settings, store, record, (core, pushers), clock, may_act)
         async with contextlib.AsyncExitStack() as begun:
             # On both ports, or on none.
             begun.callback(coordinator.metrics.close)
@@ -116,6 +126,7 @@ class Coordinator:
             http_port = await coordinator.http.start(settings.listen_host, settings.http_port)
             begun.pop_all()
         coordinator.runner.start()
+        coordinator.pushers.start()
         if source is not None:
             following = source.follow(
                 lambda hosts: coordinator.runner.feed(HostsChanged(hosts_order=hosts_order(hosts)))
@@ -144,6 +155,7 @@ class Coordinator:
         await self.server.set_active(False)
         self.servicer.stop()
         await self.runner.close()
+        await self.pushers.close()
         await self.server.stop(self.settings.drain_grace_s)
         await self.background.stop()
         await self.http.stop()

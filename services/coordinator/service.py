@@ -11,6 +11,8 @@ from typing import Any
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.election.events import Answer, Heartbeat, NodeState
 from services.coordinator.election.runner import CoreRunner
+from services.coordinator.pushers.runner import PusherElectionRunner
+from services.coordinator.pushers.service import PusherCalls
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.view import cluster_message
 from services.shared.domain.addresses import NODE_NAME_FORM, address_problem, is_node_name
@@ -72,12 +74,16 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
 
     Args:
         runner: The election core and its surroundings.
+        pushers: The election of the active pusher.
         cluster: The cluster's name.
         settings: How often watchers hear at least, and how many of them and of nodes there may be.
     """
 
-    def __init__(self, runner: CoreRunner, cluster: str, settings: CoordinatorSettings) -> None:
+    def __init__(
+        self, runner: CoreRunner, pushers: PusherElectionRunner, cluster: str, settings: CoordinatorSettings
+    ) -> None:
         self._runner = runner
+        self._pushers = PusherCalls(pushers, cluster, settings.nodes_max)
         self._cluster = cluster
         self._settings = settings
         self._watchers = 0
@@ -95,7 +101,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         """The cluster now."""
         known = {lease.node for lease in self._runner.core.leases}
         self._heartbeats = {node: heartbeat for node, heartbeat in self._heartbeats.items() if node in known}
-        return cluster_message(
+        view = cluster_message(
             self._runner.core,
             self._cluster,
             self._heartbeats,
@@ -103,6 +109,21 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             time.time(),
             self._settings.own_address if self._settings.store == "etcd" else self._settings.advertise,
         )
+        self._pushers.describe(view)
+        return view
+
+    # ---- pushers -----------------------------------------------------------------------------------------------------
+
+    async def KeepPusher(
+        self, request_iterator: AsyncIterator[coordinator_pb2.KeepPusherRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]:
+        async for answer in self._pushers.keep(request_iterator, context):
+            yield answer
+
+    async def SwitchoverPusher(
+        self, request: coordinator_pb2.SwitchoverPusherRequest, context: Any
+    ) -> coordinator_pb2.SwitchoverPusherResponse:
+        return await self._pushers.switch_over(request.to_pusher)
 
     # ---- heartbeats --------------------------------------------------------------------------------------------------
 

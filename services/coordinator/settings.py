@@ -11,6 +11,7 @@ from msgspec import Meta, field
 
 from services.coordinator.election.settings import ElectionSettings
 from services.coordinator.leadership.settings import LeadershipSettings
+from services.coordinator.pushers.settings import PusherElectionSettings
 from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.shared.config.bounds import (
     Flag,
@@ -57,6 +58,7 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     leadership: LeadershipSettings = field(default_factory=LeadershipSettings)
 
     election: ElectionSettings = field(default_factory=ElectionSettings)
+    pushers: PusherElectionSettings = field(default_factory=PusherElectionSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
 
     #: Whoever watches the cluster hears of it at least this often, in seconds.

@@ -14,7 +14,7 @@ from services.shared.config.bounds import (
     Folder,
     Host,
     KeptSeconds,
-    OptionalAddress,
+    OptionalAddresses,
     OptionalHost,
     OptionalPath,
     Port,
@@ -88,8 +88,8 @@ class DataTraxSettings(Settings, frozen=True, kw_only=True):
     http_host: OptionalHost = ""
     #: How long a node may take to tell the end of its logs, in seconds.
     logs_answer_s: Seconds = 5.0
-    #: host:port of the pusher.
-    pusher: OptionalAddress = "127.0.0.1:50300"
+    #: host:port of the pusher, or of each of several, with commas between.
+    pusher: OptionalAddresses = "127.0.0.1:50300"
 
     configuration: ConfigurationSettings = field(default_factory=ConfigurationSettings)
     instant: InstantSettings = field(default_factory=InstantSettings)

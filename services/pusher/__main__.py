@@ -6,12 +6,18 @@ import contextlib
 from pathlib import Path
 
 from services.pusher.app import Pusher
+from services.pusher.imports.files import ImportFiles
+from services.pusher.leadership.keeping import CoordinatorLink
+from services.pusher.leadership.runner import PusherTurns
+from services.pusher.leadership.standby import FollowedLog, StandbyPusher
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.opening import open_store
 from services.pusher.settings import PusherSettings
 from services.pusher.without_log import open_log
-from services.shared.config.load import load_settings
+from services.shared.clock import MonotonicClock
+from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
+from services.shared.files.state_folder import lock_folder
 from services.shared.serving.process import StartupError, run, service_command, settle_memory
 
 
@@ -23,6 +29,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(PusherSettings, "pusher", config, overrides)
+    if settings.turns.takes_turns:
+        _start_one_of_several(cluster, settings)
+        return
 
     with contextlib.ExitStack() as held:
 
@@ -37,6 +46,33 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
             settle_memory()
             return pusher
 
+        run(serve)
+
+
+def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> None:
+    """Runs a pusher that stands by until the coordinator makes it active."""
+    if not cluster.coordinator:
+        raise SettingsError("pusher.takes_turns: cluster.coordinator is empty, and says whose turn it is: name it")
+
+    async def serve() -> PusherTurns:
+        files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
+        turns = PusherTurns(
+            settings.own_name,
+            MonotonicClock(),
+            follow=lambda: FollowedLog(
+                lambda: open_store(settings, cluster.name), files, settings.turns.follow_interval_s
+            ),
+            stand_by=lambda turn, log: StandbyPusher(settings, cluster.name, turn, log),
+            act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch),
+            link=lambda status, told: CoordinatorLink(
+                cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
+            ),
+        )
+        await turns.start()
+        settle_memory()
+        return turns
+
+    with lock_folder(settings.state_path, shared=True):
         run(serve)
 
 

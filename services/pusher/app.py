@@ -41,9 +41,9 @@ from services.pusher.lineage.lineage import Adopted, Door
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.damage import LogCheck
 from services.pusher.log.frames import Run
-from services.pusher.log.group_commit import Committed, RulesInForce
+from services.pusher.log.group_commit import Committed, NotStored, RulesInForce
 from services.pusher.log.reading import LogReading
-from services.pusher.log.store import LogStore
+from services.pusher.log.store import DeposedError, LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
@@ -77,8 +77,16 @@ class Pusher:
     """
 
     def __init__(
-        self, settings: PusherSettings, cluster: ClusterSettings, store: LogStore, calendar: Calendar | None = None
+        self,
+        settings: PusherSettings,
+        cluster: ClusterSettings,
+        store: LogStore,
+        calendar: Calendar | None = None,
+        *,
+        epoch: int = 0,
     ) -> None:
+        """`epoch`: in which it is active, of several; 0: it is the only one."""
+        self.epoch = epoch
         self.settings, self.cluster, self.store = settings, cluster, store
         self.background = Background()
         self.draining = asyncio.Event()
@@ -114,7 +122,7 @@ class Pusher:
             KeptProfiles(settings.state_path / "profiles"),
             tell,
         )
-        identity = PusherIdentity(cluster.name, self._address, history.founding)
+        identity = PusherIdentity(cluster.name, self._address, history.founding, epoch)
         in_force = self.catalog.history.in_force
         self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)
         self.comparison = ComparisonRunner(settings.comparison, self.fan_out)
@@ -177,6 +185,7 @@ class Pusher:
             log_damage=self._log_damage,
             log_gone=lambda: self.store.damage.gone,
             draining=self.draining,
+            epoch=self.epoch,
         )
         services: list[tuple[AddServicer, object]] = [
             (add_pusher_servicer, PusherServicer(parts)),
@@ -284,7 +293,7 @@ class Pusher:
         """Who is told what, in this order. Parts are looked up when there is news: all are there by then."""
         return {
             # The receipts of a commit go first: its client waits. Then the tail: everyone else reads from that.
-            Committed: (lambda news: self.admission.handle(news),),
+            Committed: (lambda news: self.admission.handle(news), self._look_for_another),
             Run: (
                 lambda news: self.tail.add(news),
                 lambda news: self.fan_out.added(news),
@@ -315,6 +324,12 @@ class Pusher:
             LogEndChanged: (lambda news: self.fan_out.announce(news),),
             Trimmed: (lambda news: self.fan_out.handle(news),),
         }
+
+    def _look_for_another(self, news: Committed) -> None:
+        """Ends the pusher whose log another one has claimed: it can write nothing more."""
+        for _, result in news.results:
+            if isinstance(result, NotStored) and isinstance(result.error, DeposedError):
+                self.background.end(result.error)
 
     def _tell_members(self, news: MembersChanged) -> None:
         addresses = news.now.addresses

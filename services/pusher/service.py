@@ -53,6 +53,8 @@ class Parts:
     log_damage: Callable[[], str]
     log_gone: Callable[[], str]
     draining: asyncio.Event
+    #: In which it is active, of several pushers; 0: it is the only one.
+    epoch: int = 0
 
 
 class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
@@ -108,6 +110,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             known_rule_version=RULE_VERSION,
             rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],
             hosts=parts.membership.hosts,
+            epoch=parts.epoch,
         )
 
     async def SkipUpdate(

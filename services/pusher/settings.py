@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -11,6 +12,7 @@ from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.comparison.settings import ComparisonSettings
 from services.pusher.fanout.settings import ReplicationSettings
 from services.pusher.imports.settings import RetentionSettings, RolloutSettings
+from services.pusher.leadership.settings import PusherTurnSettings
 from services.pusher.lineage.settings import LineageSettings
 from services.pusher.log.settings import LogSettings
 from services.shared.config.bounds import (
@@ -24,6 +26,7 @@ from services.shared.config.bounds import (
     SecondsFrom0,
 )
 from services.shared.config.sections import Problem, Settings
+from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.serving.settings import ServingSettings
 
 
@@ -62,10 +65,22 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
     lineage: LineageSettings = field(default_factory=LineageSettings)
     rollout: RolloutSettings = field(default_factory=RolloutSettings)
+    turns: PusherTurnSettings = field(default_factory=PusherTurnSettings)
     serving: ServingSettings = field(default_factory=ServingSettings)
 
     #: How long open streams have to end when the pusher is asked to end, in seconds.
     drain_grace_s: SecondsFrom0 = 5.0
+
+    @property
+    def own_address(self) -> str:
+        """host:port at which clients and nodes reach it, where its port is no free one that it takes."""
+        host = "127.0.0.1" if self.listen_host in EVERY_ADDRESS else self.listen_host
+        return self.advertise or address_of(host, self.port)
+
+    @property
+    def own_name(self) -> str:
+        """The name, filled in."""
+        return self.turns.name or socket.gethostname()
 
     @property
     def state_path(self) -> Path:
@@ -78,3 +93,5 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
             yield Problem("http_port", f"must differ from port, which is {self.port}")
         if self.upload_folder and PurePath(self.upload_folder) == PurePath(self.state_folder):
             yield Problem("upload_folder", "must differ from state_folder")
+        if self.turns.takes_turns and self.port == 0:
+            yield Problem("port", "must be set where takes_turns is: others name it")

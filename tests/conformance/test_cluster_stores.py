@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from services.coordinator.stores.etcd_client import EtcdClient
 from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.coordinator.stores.kubernetes import KubernetesLease
 from services.coordinator.stores.lease_store import LeaseObject, LeaseStore
+from services.coordinator.stores.shared import SharedRecord
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
 from services.shared.kubernetes.access import ServiceAccount
@@ -137,6 +139,41 @@ async def test_the_epoch_never_goes_down(open_store: Open) -> None:
     await store.close()
 
 
+async def test_the_active_pusher_is_recorded_beside_and_its_epoch_never_goes_down(open_store: Open) -> None:
+    store = await open_store()
+    with_pusher = replace(FIRST, pusher_epoch=3, pusher="p1", pusher_incarnation="i1", pusher_address="127.0.0.1:50300")
+    await store.save(FIRST, Recorded())
+    await store.save(with_pusher, FIRST)
+    assert await store.load() == with_pusher
+    with pytest.raises(StoreConflictError):
+        await store.save(SECOND, FIRST)
+    with pytest.raises(StoreConflictError):
+        await store.save(replace(with_pusher, pusher_epoch=2), with_pusher)
+    assert await store.load() == with_pusher
+    await store.close()
+    again = await open_store()
+    assert await again.load() == with_pusher
+    await again.close()
+
+
+async def test_two_parts_of_one_record_never_undo_each_other(open_store: Open) -> None:
+    store = await open_store()
+    record = SharedRecord(store)
+    pusher = Recorded(pusher_epoch=1, pusher="p1", pusher_incarnation="i1", pusher_address="127.0.0.1:50300")
+    await asyncio.gather(record.nodes.save(FIRST, Recorded()), record.pushers.save(pusher, Recorded()))
+    assert (await record.nodes.load(), await record.pushers.load()) == (FIRST, pusher)
+    with pytest.raises(StoreConflictError):
+        await record.pushers.save(replace(pusher, pusher_epoch=2), Recorded())
+    await record.nodes.save(SECOND, FIRST)
+    later = replace(pusher, pusher_epoch=2, pusher="p2")
+    await record.pushers.save(later, pusher)
+    assert (await record.nodes.load(), await record.pushers.load()) == (SECOND, later)
+    assert await store.load() == replace(
+        SECOND, pusher_epoch=2, pusher="p2", pusher_incarnation="i1", pusher_address="127.0.0.1:50300"
+    )
+    await store.close()
+
+
 async def test_odd_names_come_back_as_they_were(open_store: Open) -> None:
     odd = Recorded(epoch=2**62, primary="'); DROP TABLE recorded; --", primary_incarnation="%s\\")
     store = await open_store()
@@ -172,6 +209,22 @@ async def test_a_damaged_file_is_refused_and_left_as_it_is(tmp_path: Path, damag
     with pytest.raises(StoreError, match=r"coordinator\.sqlite: .* move the file away"):
         SqliteStore(path, "dot-test")
     assert path.read_bytes() == damage
+
+
+async def test_a_file_of_a_version_before_there_were_several_pushers_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "coordinator.sqlite"
+    earlier = sqlite3.connect(path, isolation_level=None)
+    earlier.execute(
+        "CREATE TABLE recorded (cluster TEXT PRIMARY KEY NOT NULL, epoch INTEGER NOT NULL, primary_node TEXT NOT NULL,"
+        " primary_incarnation TEXT NOT NULL, paused INTEGER NOT NULL) STRICT"
+    )
+    earlier.execute("INSERT INTO recorded VALUES ('dot-test', 1, 'a', 'a1', 0)")
+    earlier.close()
+    store = SqliteStore(path, "dot-test")
+    assert await store.load() == FIRST
+    await store.save(SECOND, FIRST)
+    assert await store.load() == SECOND
+    await store.close()
 
 
 async def test_a_locked_file_is_a_problem_of_now(tmp_path: Path) -> None:

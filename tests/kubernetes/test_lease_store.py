@@ -16,7 +16,9 @@ from tests.conformance.test_cluster_stores import (
     test_a_save_that_expects_something_else_changes_nothing,
     test_odd_names_come_back_as_they_were,
     test_of_two_coordinators_one_wins,
+    test_the_active_pusher_is_recorded_beside_and_its_epoch_never_goes_down,
     test_the_epoch_never_goes_down,
+    test_two_parts_of_one_record_never_undo_each_other,
     test_what_is_stored_already_may_be_saved_again,
     test_what_was_saved_is_there_after_a_restart,
 )
@@ -27,7 +29,9 @@ __all__ = [
     "test_a_save_that_expects_something_else_changes_nothing",
     "test_odd_names_come_back_as_they_were",
     "test_of_two_coordinators_one_wins",
+    "test_the_active_pusher_is_recorded_beside_and_its_epoch_never_goes_down",
     "test_the_epoch_never_goes_down",
+    "test_two_parts_of_one_record_never_undo_each_other",
     "test_what_is_stored_already_may_be_saved_again",
     "test_what_was_saved_is_there_after_a_restart",
 ]

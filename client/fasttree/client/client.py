@@ -64,6 +64,7 @@ class Client:
         self._seen = PositionSeen(read_your_writes=read_your_writes)
         self._coalesce = coalesce
         self._coordinators: Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub] | None = None
+        self._pushers: Servers[pusher_pb2_grpc.PusherServiceAsyncStub] | None = None
         #: By address.
         self._reports: dict[str, Reports] = {}
 
@@ -119,8 +120,7 @@ class Client:
 
     async def push(self, updates: Updates, options: PushOptions | None = None) -> AsyncIterator[pusher_pb2.Receipt]:
         """Pushes updates and yields their receipts in order; see fasttree.client.push. Raises a CallError."""
-        address = self._address("pusher")
-        push = Push(self._pusher(), address, updates, options or PushOptions(), self._retries)
+        push = Push(self._pusher(), updates, options or PushOptions(), self._retries)
         async for receipt in push.receipts():
             self._seen.saw(receipt.position)
             yield receipt
@@ -132,17 +132,18 @@ class Client:
         progress: Callable[[int, int], None] | None = None,
     ) -> types_pb2.ImportManifest:
         """Uploads an import file; `progress(sent bytes, bytes)` is called on the way. The rollout follows."""
-        upload = Upload(self._pusher(), self._address("pusher"), path, options or UploadOptions(), progress)
+        upload = Upload(self._pusher(), path, options or UploadOptions(), progress)
         return await upload.run(self._retries)
 
     async def get_import_profile(self, name: str) -> pusher_pb2.ImportProfile:
         """A profile that is kept beside the pusher. Raises InvalidArgumentError where there is none of that name."""
         request = pusher_pb2.GetImportProfileRequest(name=name)
         answer: pusher_pb2.GetImportProfileResponse = await with_retries(
-            lambda left_s: self._pusher().GetImportProfile(request, timeout=left_s),
+            lambda left_s: self._pusher().stub.GetImportProfile(request, timeout=left_s),
             self._retries,
             called="GetImportProfile",
             address=self._address("pusher"),
+            elsewhere=self._pusher(),
         )
         return answer.profile
 
@@ -151,13 +152,13 @@ class Client:
     ) -> AsyncIterator[pusher_pb2.ImportStatus]:
         """An import's rollout (0: the newest) until it is over. Gives up after `patience_s` without a word; None:
         `Retries.patience_s`, or 60."""
-        return watch_import(self._pusher(), self._address("pusher"), import_id, self._retries, patience_s)
+        return watch_import(self._pusher(), import_id, self._retries, patience_s)
 
     async def rollback_import(self) -> types_pb2.ImportManifest:
         """Goes back to the import before the current one: its file under a new id."""
         address = self._address("pusher")
         try:
-            answer = await self._pusher().RollbackImport(
+            answer = await self._pusher().stub.RollbackImport(
                 pusher_pb2.RollbackImportRequest(), timeout=self._retries.timeout_s
             )
         except grpc.aio.AioRpcError as error:
@@ -167,10 +168,11 @@ class Client:
     async def get_pusher(self) -> pusher_pb2.GetPusherResponse:
         """The log's ends, how far each node is, the newest imports."""
         return await with_retries(
-            lambda left_s: self._pusher().GetPusher(pusher_pb2.GetPusherRequest(), timeout=left_s),
+            lambda left_s: self._pusher().stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=left_s),
             self._retries,
             called="GetPusher",
             address=self._address("pusher"),
+            elsewhere=self._pusher(),
         )
 
     async def skip_update(self, position: int, reason: str, *, force: bool = False) -> pusher_pb2.SkipUpdateResponse:
@@ -180,10 +182,11 @@ class Client:
         """
         request = pusher_pb2.SkipUpdateRequest(position=position, reason=reason, force=force)
         return await with_retries(
-            lambda left_s: self._pusher().SkipUpdate(request, timeout=left_s),
+            lambda left_s: self._pusher().stub.SkipUpdate(request, timeout=left_s),
             self._retries,
             called="SkipUpdate",
             address=self._address("pusher"),
+            elsewhere=self._pusher(),
         )
 
     async def adopt_log(self, reason: str) -> pusher_pb2.AdoptLogResponse:
@@ -193,7 +196,7 @@ class Client:
         """
         address = self._address("pusher")
         try:
-            return await self._pusher().AdoptLog(
+            return await self._pusher().stub.AdoptLog(
                 pusher_pb2.AdoptLogRequest(reason=reason), timeout=self._retries.timeout_s
             )
         except grpc.aio.AioRpcError as error:
@@ -207,7 +210,7 @@ class Client:
         request = pusher_pb2.ReadLogRequest(first_position=first_position, last_position=last_position)
         patient_s = self._retries.timeout_s if last_position else None
         try:
-            async with aclosing(promptly(self._pusher().ReadLog(request), patient_s, patient_s)) as responses:
+            async with aclosing(promptly(self._pusher().stub.ReadLog(request), patient_s, patient_s)) as responses:
                 async for response in responses:
                     for record in response.records:
                         yield record
@@ -241,6 +244,19 @@ class Client:
             return await coordinator.stub.Switchover(request, timeout=seconds("timeout_s", timeout_s))
         except grpc.aio.AioRpcError as error:
             raise call_error(error, "Switchover", self._address("coordinator")) from error
+
+    async def switchover_pusher(
+        self, to_pusher: str = "", *, timeout_s: float = 30.0
+    ) -> coordinator_pb2.SwitchoverPusherResponse:
+        """Makes another pusher active; empty: the one that has read furthest. Not retried, as `switchover`."""
+        request = coordinator_pb2.SwitchoverPusherRequest(to_pusher=to_pusher)
+        coordinator = self._coordinator()
+        if coordinator.are_several:
+            coordinator.aim((await self.get_cluster()).coordinator)
+        try:
+            return await coordinator.stub.SwitchoverPusher(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise call_error(error, "SwitchoverPusher", self._address("coordinator")) from error
 
     async def pause(self) -> None:
         """No elections until `resume`."""
@@ -308,8 +324,10 @@ class Client:
             self._reports[address] = reports
         return reports
 
-    def _pusher(self) -> pusher_pb2_grpc.PusherServiceAsyncStub:
-        return pusher_pb2_grpc.PusherServiceStub(self._channels.to(self._address("pusher")))
+    def _pusher(self) -> Servers[pusher_pb2_grpc.PusherServiceAsyncStub]:
+        if self._pushers is None:
+            self._pushers = Servers(self._channels, self._address("pusher"), pusher_pb2_grpc.PusherServiceStub)
+        return self._pushers
 
     def _coordinator(self) -> Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub]:
         if self._coordinators is None:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, may_retry, patience_s
+from fasttree.client.calls.retries import Retries, Waits, patience_s
+from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken, promptly
 from fasttree.client.errors import FastTreeClientError, call_error
 from fasttree.client.files import open_regular
@@ -79,14 +80,12 @@ class Upload:
 
     def __init__(
         self,
-        stub: pusher_pb2_grpc.PusherServiceAsyncStub,
-        address: str,
+        pushers: Servers[pusher_pb2_grpc.PusherServiceAsyncStub],
         path: Path,
         options: UploadOptions,
         progress: Callable[[int, int], None] | None,
     ) -> None:
-        self._stub = stub
-        self._address = address
+        self._pushers = pushers
         self._path = path
         self._options = options
         self._progress = progress or (lambda sent_bytes, size_bytes: None)
@@ -109,7 +108,7 @@ class Upload:
         while True:
             ask_s = min(_ASK_S, max(deadline - time.monotonic(), 0.001))
             try:
-                imports = (await self._stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=ask_s)).imports
+                imports = (await self._pushers.stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=ask_s)).imports
                 if newest_before is None:
                     newest_before = max((status.manifest.import_id for status in imports), default=0)
                 for status in imports:
@@ -119,9 +118,10 @@ class Upload:
                         return manifest
                 return await self._attempt()
             except grpc.aio.AioRpcError as error:
-                wait_s = waits.next_s()
-                if not may_retry(error) or time.monotonic() + wait_s > deadline:
-                    raise call_error(error, "UploadImport", self._address) from error
+                again = self._pushers.may_retry(error)
+                wait_s = 0.0 if self._pushers.missed(error) else waits.next_s()
+                if not again or time.monotonic() + wait_s > deadline:
+                    raise call_error(error, "UploadImport", self._pushers.address) from error
                 await asyncio.sleep(wait_s)
 
     def _read_header(self) -> pusher_pb2.UploadImportHeader:
@@ -145,7 +145,7 @@ class Upload:
 
     async def _attempt(self) -> types_pb2.ImportManifest:
         """One try. The chunks are written from a task of their own: a pusher that refuses ends the call early."""
-        call = self._stub.UploadImport()
+        call = self._pushers.stub.UploadImport()
         sender = asyncio.create_task(self._send(call))
         try:
             response: pusher_pb2.UploadImportResponse = await call
@@ -191,8 +191,7 @@ class Upload:
 
 
 async def watch_import(
-    stub: pusher_pb2_grpc.PusherServiceAsyncStub,
-    address: str,
+    pushers: Servers[pusher_pb2_grpc.PusherServiceAsyncStub],
     import_id: int,
     retries: Retries,
     asked_s: float | None,
@@ -204,17 +203,20 @@ async def watch_import(
     patient_s = patience_s(asked_s, retries, _PATIENCE_S)
     heard_at = time.monotonic()
     while True:
-        call = stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id))
+        call = pushers.stub.WatchImport(pusher_pb2.WatchImportRequest(import_id=import_id))
         try:
             async for response in promptly(call, max(heard_at + patient_s - time.monotonic(), 0.001)):
                 heard_at = time.monotonic()
                 waits.reset()
+                pushers.answered()
                 yield response.status
                 if response.status.state in FINAL_STATES:
                     return
         except grpc.aio.AioRpcError as error:
-            if not may_retry(error) or time.monotonic() - heard_at > patient_s:
-                raise call_error(error, "WatchImport", address) from error
+            if not pushers.may_retry(error) or time.monotonic() - heard_at > patient_s:
+                raise call_error(error, "WatchImport", pushers.address) from error
+            if pushers.missed(error):
+                continue
         finally:
             call.cancel()
         await asyncio.sleep(waits.next_s())

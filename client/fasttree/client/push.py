@@ -16,7 +16,8 @@ from itertools import islice
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, may_retry, patience_s
+from fasttree.client.calls.retries import Retries, Waits, patience_s
+from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
@@ -105,14 +106,12 @@ class Push:
 
     def __init__(
         self,
-        stub: pusher_pb2_grpc.PusherServiceAsyncStub,
-        address: str,
+        pushers: Servers[pusher_pb2_grpc.PusherServiceAsyncStub],
         updates: Updates,
         options: PushOptions,
         retries: Retries,
     ) -> None:
-        self._stub = stub
-        self._address = address
+        self._pushers = pushers
         self._options = options
         self._patience_s = patience_s(options.patience_s, retries, _PATIENCE_S)
         self._batch_updates_max = min(options.batch_updates_max, MESSAGE_UPDATES_MAX)
@@ -147,23 +146,24 @@ class Push:
             await asyncio.gather(pump, return_exceptions=True)
 
     async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
-        retryable = may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        retryable = self._pushers.may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now
         # Of a pusher that owes nothing, too: one that can't be reached is given up after the same time.
         left_s = self._patience_s - max(self._silent_s(), now - self._failing_since)
         if not retryable or left_s <= 0:
-            failure: CallError = call_error(error, "PushUpdates", self._address)
+            failure: CallError = call_error(error, "PushUpdates", self._pushers.address)
             failure.message += (
                 f" ({counted(len(self._unacknowledged), 'update')} without a receipt: push again, same ids)"
             )
             failure.args = (failure.message,)
             raise failure from error
-        await asyncio.sleep(min(self._waits.next_s(), left_s))
+        if not self._pushers.missed(error):
+            await asyncio.sleep(min(self._waits.next_s(), left_s))
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
-        call = self._stub.PushUpdates()
+        call = self._pushers.stub.PushUpdates()
         self._gave_up = self._all_sent = False
         sender, watcher = asyncio.create_task(self._send(call)), asyncio.create_task(self._watch(call))
         try:
@@ -171,6 +171,7 @@ class Push:
                 self._progress_at = time.monotonic()
                 self._failing_since = None
                 self._waits.reset()
+                self._pushers.answered()
                 for receipt in response.receipts:
                     self._check_next(receipt)
                     self._unacknowledged.popleft()
@@ -212,7 +213,7 @@ class Push:
         expected = self._unacknowledged[0].update_id if self._unacknowledged else "none"
         if receipt.update_id != expected:
             raise CallError(
-                f"the pusher at {self._address} answered {receipt.update_id!r} where {expected!r} was next: "
+                f"the pusher at {self._pushers.address} answered {receipt.update_id!r} where {expected!r} was next: "
                 "its version may not fit; push again with the same ids"
             )
 

@@ -14,6 +14,7 @@ import click
 from fasttree.client import FastTreeClientError
 from fasttree.command.certs.commands import certs
 from fasttree.command.cluster import commands as cluster
+from fasttree.command.cluster import turns
 from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
 from fasttree.command.completion import completion
@@ -81,9 +82,9 @@ def cli(session: Session) -> None:
 COMMANDS = (
     up,
     cluster.status,
-    cluster.switchover,
-    cluster.pause,
-    cluster.resume,
+    turns.switchover,
+    turns.pause,
+    turns.resume,
     cluster.follow,
     nodes.node,
     imports.import_group,

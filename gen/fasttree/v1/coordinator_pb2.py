@@ -25,17 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x61sttree/v1/coordinator.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x0bNodeAddress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\t\x12\x0f\n\x07instant\x18\x03 \x01(\t\x12\x0c\n\x04http\x18\x04 \x01(\t\"\x92\x03\n\nNodeStatus\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.fasttree.v1.NodeState\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x06\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x15\n\rprimary_epoch\x18\x06 \x01(\x04\x12\x19\n\x11loading_import_id\x18\x07 \x01(\x04\x12\x17\n\x0floading_percent\x18\x08 \x01(\r\x12\x13\n\x0bknown_epoch\x18\t \x01(\x04\x12\x17\n\x0frecord_position\x18\n \x01(\x04\x12\x14\n\x0crecord_crc32\x18\x0b \x01(\x07\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x15 \x01(\t\x12\x16\n\x0e\x66\x61ult_position\x18\x16 \x01(\x04\x12\x14\n\x0c\x66ile_periods\x18\x1e \x03(\t\x12\x19\n\x11\x66ile_volume_types\x18\x1f \x03(\t\x12\x14\n\x0crule_version\x18  \x01(\r\"\x9b\x01\n\x10KeepAliveRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x03 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\t\"\xa8\x01\n\x11KeepAliveResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x0f\n\x07primary\x18\x05 \x01(\t\x12.\n\x0cothers_ready\x18\x06 \x01(\x0b\x32\x18.fasttree.v1.OthersReady\"D\n\x0bOthersReady\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\"\xb2\x01\n\x0b\x43lusterNode\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\x12\x0c\n\x04host\x18\x06 \x01(\t\"\xe4\x01\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\x0e\n\x06paused\x18\x04 \x01(\x08\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.fasttree.v1.ClusterNode\x12/\n\x0bobserved_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\r\n\x05hosts\x18\x08 \x03(\t\x12\x13\n\x0b\x63oordinator\x18\t \x01(\t\x12\x0f\n\x07standby\x18\n \x01(\t\"\x15\n\x13WatchClusterRequest\"=\n\x14WatchClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"\x13\n\x11GetClusterRequest\";\n\x12GetClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"$\n\x11SwitchoverRequest\x12\x0f\n\x07to_node\x18\x01 \x01(\t\"X\n\x12SwitchoverResponse\x12\x11\n\tfrom_node\x18\x01 \x01(\t\x12\x0f\n\x07to_node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse*\xbc\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_JOINING\x10\x01\x12\x16\n\x12NODE_STATE_LOADING\x10\x02\x12\x1a\n\x16NODE_STATE_CATCHING_UP\x10\x03\x12\x16\n\x12NODE_STATE_PASSIVE\x10\x04\x12\x16\n\x12NODE_STATE_PRIMARY\x10\x05\x12\x17\n\x13NODE_STATE_DRAINING\x10\x06*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PASSIVE\x10\x01\x12\x10\n\x0cROLE_PRIMARY\x10\x02\x32\xdc\x03\n\x12\x43oordinatorService\x12N\n\tKeepAlive\x12\x1d.fasttree.v1.KeepAliveRequest\x1a\x1e.fasttree.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0cWatchCluster\x12 .fasttree.v1.WatchClusterRequest\x1a!.fasttree.v1.WatchClusterResponse0\x01\x12M\n\nGetCluster\x12\x1e.fasttree.v1.GetClusterRequest\x1a\x1f.fasttree.v1.GetClusterResponse\x12M\n\nSwitchover\x12\x1e.fasttree.v1.SwitchoverRequest\x1a\x1f.fasttree.v1.SwitchoverResponse\x12>\n\x05Pause\x12\x19.fasttree.v1.PauseRequest\x1a\x1a.fasttree.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.fasttree.v1.ResumeRequest\x1a\x1b.fasttree.v1.ResumeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x61sttree/v1/coordinator.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x0bNodeAddress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\t\x12\x0f\n\x07instant\x18\x03 \x01(\t\x12\x0c\n\x04http\x18\x04 \x01(\t\"\x92\x03\n\nNodeStatus\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.fasttree.v1.NodeState\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x06\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x15\n\rprimary_epoch\x18\x06 \x01(\x04\x12\x19\n\x11loading_import_id\x18\x07 \x01(\x04\x12\x17\n\x0floading_percent\x18\x08 \x01(\r\x12\x13\n\x0bknown_epoch\x18\t \x01(\x04\x12\x17\n\x0frecord_position\x18\n \x01(\x04\x12\x14\n\x0crecord_crc32\x18\x0b \x01(\x07\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x15 \x01(\t\x12\x16\n\x0e\x66\x61ult_position\x18\x16 \x01(\x04\x12\x14\n\x0c\x66ile_periods\x18\x1e \x03(\t\x12\x19\n\x11\x66ile_volume_types\x18\x1f \x03(\t\x12\x14\n\x0crule_version\x18  \x01(\r\"\x9b\x01\n\x10KeepAliveRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x03 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\t\"\xa8\x01\n\x11KeepAliveResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x0f\n\x07primary\x18\x05 \x01(\t\x12.\n\x0cothers_ready\x18\x06 \x01(\x0b\x32\x18.fasttree.v1.OthersReady\"D\n\x0bOthersReady\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\"\xb2\x01\n\x0b\x43lusterNode\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\x12\x0c\n\x04host\x18\x06 \x01(\t\"\xcf\x02\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\x0e\n\x06paused\x18\x04 \x01(\x08\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.fasttree.v1.ClusterNode\x12/\n\x0bobserved_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\r\n\x05hosts\x18\x08 \x03(\t\x12\x13\n\x0b\x63oordinator\x18\t \x01(\t\x12\x0f\n\x07standby\x18\n \x01(\t\x12\x14\n\x0cpusher_epoch\x18\x0b \x01(\x04\x12\x0e\n\x06pusher\x18\x0c \x01(\t\x12\x16\n\x0epusher_address\x18\r \x01(\t\x12+\n\x07pushers\x18\x0e \x03(\x0b\x32\x1a.fasttree.v1.ClusterPusher\"\x15\n\x13WatchClusterRequest\"=\n\x14WatchClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"\x13\n\x11GetClusterRequest\";\n\x12GetClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"$\n\x11SwitchoverRequest\x12\x0f\n\x07to_node\x18\x01 \x01(\t\"X\n\x12SwitchoverResponse\x12\x11\n\tfrom_node\x18\x01 \x01(\t\x12\x0f\n\x07to_node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse\"\x8b\x01\n\x0cPusherStatus\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.fasttree.v1.PusherState\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x13\n\x0bknown_epoch\x18\x05 \x01(\x04\x12\x0c\n\x04note\x18\x06 \x01(\t\"\x95\x01\n\x11KeepPusherRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12)\n\x06status\x18\x04 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x13\n\x0bincarnation\x18\x06 \x01(\t\"r\n\x12KeepPusherResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x63tive_name\x18\x04 \x01(\t\x12\x16\n\x0e\x61\x63tive_address\x18\x05 \x01(\t\"{\n\rClusterPusher\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\",\n\x17SwitchoverPusherRequest\x12\x11\n\tto_pusher\x18\x01 \x01(\t\"b\n\x18SwitchoverPusherResponse\x12\x13\n\x0b\x66rom_pusher\x18\x01 \x01(\t\x12\x11\n\tto_pusher\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r*\xbc\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_JOINING\x10\x01\x12\x16\n\x12NODE_STATE_LOADING\x10\x02\x12\x1a\n\x16NODE_STATE_CATCHING_UP\x10\x03\x12\x16\n\x12NODE_STATE_PASSIVE\x10\x04\x12\x16\n\x12NODE_STATE_PRIMARY\x10\x05\x12\x17\n\x13NODE_STATE_DRAINING\x10\x06*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PASSIVE\x10\x01\x12\x10\n\x0cROLE_PRIMARY\x10\x02*\xac\x01\n\x0bPusherState\x12\x1c\n\x18PUSHER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14PUSHER_STATE_STANDBY\x10\x01\x12\x19\n\x15PUSHER_STATE_CLAIMING\x10\x02\x12\x17\n\x13PUSHER_STATE_ACTIVE\x10\x03\x12\x19\n\x15PUSHER_STATE_DRAINING\x10\x04\x12\x16\n\x12PUSHER_STATE_UNFIT\x10\x05\x32\x90\x05\n\x12\x43oordinatorService\x12N\n\tKeepAlive\x12\x1d.fasttree.v1.KeepAliveRequest\x1a\x1e.fasttree.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0cWatchCluster\x12 .fasttree.v1.WatchClusterRequest\x1a!.fasttree.v1.WatchClusterResponse0\x01\x12M\n\nGetCluster\x12\x1e.fasttree.v1.GetClusterRequest\x1a\x1f.fasttree.v1.GetClusterResponse\x12M\n\nSwitchover\x12\x1e.fasttree.v1.SwitchoverRequest\x1a\x1f.fasttree.v1.SwitchoverResponse\x12>\n\x05Pause\x12\x19.fasttree.v1.PauseRequest\x1a\x1a.fasttree.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.fasttree.v1.ResumeRequest\x1a\x1b.fasttree.v1.ResumeResponse\x12Q\n\nKeepPusher\x12\x1e.fasttree.v1.KeepPusherRequest\x1a\x1f.fasttree.v1.KeepPusherResponse(\x01\x30\x01\x12_\n\x10SwitchoverPusher\x12$.fasttree.v1.SwitchoverPusherRequest\x1a%.fasttree.v1.SwitchoverPusherResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fasttree.v1.coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODESTATE']._serialized_start=1736
-  _globals['_NODESTATE']._serialized_end=1924
-  _globals['_ROLE']._serialized_start=1926
-  _globals['_ROLE']._serialized_end=1990
+  _globals['_NODESTATE']._serialized_start=2524
+  _globals['_NODESTATE']._serialized_end=2712
+  _globals['_ROLE']._serialized_start=2714
+  _globals['_ROLE']._serialized_end=2778
+  _globals['_PUSHERSTATE']._serialized_start=2781
+  _globals['_PUSHERSTATE']._serialized_end=2953
   _globals['_NODEADDRESS']._serialized_start=79
   _globals['_NODEADDRESS']._serialized_end=153
   _globals['_NODESTATUS']._serialized_start=156
@@ -49,27 +51,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLUSTERNODE']._serialized_start=960
   _globals['_CLUSTERNODE']._serialized_end=1138
   _globals['_CLUSTER']._serialized_start=1141
-  _globals['_CLUSTER']._serialized_end=1369
-  _globals['_WATCHCLUSTERREQUEST']._serialized_start=1371
-  _globals['_WATCHCLUSTERREQUEST']._serialized_end=1392
-  _globals['_WATCHCLUSTERRESPONSE']._serialized_start=1394
-  _globals['_WATCHCLUSTERRESPONSE']._serialized_end=1455
-  _globals['_GETCLUSTERREQUEST']._serialized_start=1457
-  _globals['_GETCLUSTERREQUEST']._serialized_end=1476
-  _globals['_GETCLUSTERRESPONSE']._serialized_start=1478
-  _globals['_GETCLUSTERRESPONSE']._serialized_end=1537
-  _globals['_SWITCHOVERREQUEST']._serialized_start=1539
-  _globals['_SWITCHOVERREQUEST']._serialized_end=1575
-  _globals['_SWITCHOVERRESPONSE']._serialized_start=1577
-  _globals['_SWITCHOVERRESPONSE']._serialized_end=1665
-  _globals['_PAUSEREQUEST']._serialized_start=1667
-  _globals['_PAUSEREQUEST']._serialized_end=1681
-  _globals['_PAUSERESPONSE']._serialized_start=1683
-  _globals['_PAUSERESPONSE']._serialized_end=1698
-  _globals['_RESUMEREQUEST']._serialized_start=1700
-  _globals['_RESUMEREQUEST']._serialized_end=1715
-  _globals['_RESUMERESPONSE']._serialized_start=1717
-  _globals['_RESUMERESPONSE']._serialized_end=1733
-  _globals['_COORDINATORSERVICE']._serialized_start=1993
-  _globals['_COORDINATORSERVICE']._serialized_end=2469
+  _globals['_CLUSTER']._serialized_end=1476
+  _globals['_WATCHCLUSTERREQUEST']._serialized_start=1478
+  _globals['_WATCHCLUSTERREQUEST']._serialized_end=1499
+  _globals['_WATCHCLUSTERRESPONSE']._serialized_start=1501
+  _globals['_WATCHCLUSTERRESPONSE']._serialized_end=1562
+  _globals['_GETCLUSTERREQUEST']._serialized_start=1564
+  _globals['_GETCLUSTERREQUEST']._serialized_end=1583
+  _globals['_GETCLUSTERRESPONSE']._serialized_start=1585
+  _globals['_GETCLUSTERRESPONSE']._serialized_end=1644
+  _globals['_SWITCHOVERREQUEST']._serialized_start=1646
+  _globals['_SWITCHOVERREQUEST']._serialized_end=1682
+  _globals['_SWITCHOVERRESPONSE']._serialized_start=1684
+  _globals['_SWITCHOVERRESPONSE']._serialized_end=1772
+  _globals['_PAUSEREQUEST']._serialized_start=1774
+  _globals['_PAUSEREQUEST']._serialized_end=1788
+  _globals['_PAUSERESPONSE']._serialized_start=1790
+  _globals['_PAUSERESPONSE']._serialized_end=1805
+  _globals['_RESUMEREQUEST']._serialized_start=1807
+  _globals['_RESUMEREQUEST']._serialized_end=1822
+  _globals['_RESUMERESPONSE']._serialized_start=1824
+  _globals['_RESUMERESPONSE']._serialized_end=1840
+  _globals['_PUSHERSTATUS']._serialized_start=1843
+  _globals['_PUSHERSTATUS']._serialized_end=1982
+  _globals['_KEEPPUSHERREQUEST']._serialized_start=1985
+  _globals['_KEEPPUSHERREQUEST']._serialized_end=2134
+  _globals['_KEEPPUSHERRESPONSE']._serialized_start=2136
+  _globals['_KEEPPUSHERRESPONSE']._serialized_end=2250
+  _globals['_CLUSTERPUSHER']._serialized_start=2252
+  _globals['_CLUSTERPUSHER']._serialized_end=2375
+  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_start=2377
+  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_end=2421
+  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_start=2423
+  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_end=2521
+  _globals['_COORDINATORSERVICE']._serialized_start=2956
+  _globals['_COORDINATORSERVICE']._serialized_end=3612
 # @@protoc_insertion_point(module_scope)

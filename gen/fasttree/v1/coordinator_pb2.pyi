@@ -84,6 +84,42 @@ ROLE_PRIMARY: Role.ValueType  # 2
 """Serves the VIP."""
 Global___Role: _TypeAlias = Role  # noqa: Y015
 
+class _PusherState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PusherStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PusherState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUSHER_STATE_UNSPECIFIED: _PusherState.ValueType  # 0
+    """Not known."""
+    PUSHER_STATE_STANDBY: _PusherState.ValueType  # 1
+    """Follows the log, and takes nothing."""
+    PUSHER_STATE_CLAIMING: _PusherState.ValueType  # 2
+    """Was made active, and claims the log."""
+    PUSHER_STATE_ACTIVE: _PusherState.ValueType  # 3
+    """Takes pushes."""
+    PUSHER_STATE_DRAINING: _PusherState.ValueType  # 4
+    """Ends."""
+    PUSHER_STATE_UNFIT: _PusherState.ValueType  # 5
+    """Can't read the log: it is never made active."""
+
+class PusherState(_PusherState, metaclass=_PusherStateEnumTypeWrapper):
+    """What a pusher of several is doing."""
+
+PUSHER_STATE_UNSPECIFIED: PusherState.ValueType  # 0
+"""Not known."""
+PUSHER_STATE_STANDBY: PusherState.ValueType  # 1
+"""Follows the log, and takes nothing."""
+PUSHER_STATE_CLAIMING: PusherState.ValueType  # 2
+"""Was made active, and claims the log."""
+PUSHER_STATE_ACTIVE: PusherState.ValueType  # 3
+"""Takes pushes."""
+PUSHER_STATE_DRAINING: PusherState.ValueType  # 4
+"""Ends."""
+PUSHER_STATE_UNFIT: PusherState.ValueType  # 5
+"""Can't read the log: it is never made active."""
+Global___PusherState: _TypeAlias = PusherState  # noqa: Y015
+
 @_typing.final
 class NodeAddress(_message.Message):
     """Where a node is found."""
@@ -397,6 +433,10 @@ class Cluster(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     COORDINATOR_FIELD_NUMBER: _builtins.int
     STANDBY_FIELD_NUMBER: _builtins.int
+    PUSHER_EPOCH_FIELD_NUMBER: _builtins.int
+    PUSHER_FIELD_NUMBER: _builtins.int
+    PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
+    PUSHERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -411,6 +451,12 @@ class Cluster(_message.Message):
     """host:port of the active coordinator, where there are several and it has said so; empty elsewhere."""
     standby: _builtins.str
     """Where this was answered by one that is not active: what it says of itself. Empty: the active one said all this."""
+    pusher_epoch: _builtins.int
+    """Of several pushers: the number of the newest election among them; 0 where none ever took part in one."""
+    pusher: _builtins.str
+    """Name of the active pusher of that epoch; empty where there is none yet."""
+    pusher_address: _builtins.str
+    """host:port of that pusher."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterNode]:
         """In host-file order, then by name."""
@@ -422,6 +468,10 @@ class Cluster(_message.Message):
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The host file as the coordinator goes by it now: report addresses in its order; empty where there is none."""
+
+    @_builtins.property
+    def pushers(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterPusher]:
+        """Every pusher that takes turns, by name."""
 
     def __init__(
         self,
@@ -436,10 +486,14 @@ class Cluster(_message.Message):
         hosts: _abc.Iterable[_builtins.str] | None = ...,
         coordinator: _builtins.str = ...,
         standby: _builtins.str = ...,
+        pusher_epoch: _builtins.int = ...,
+        pusher: _builtins.str = ...,
+        pusher_address: _builtins.str = ...,
+        pushers: _abc.Iterable[Global___ClusterPusher] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "standby", b"standby"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -650,3 +704,223 @@ class ResumeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class PusherStatus(_message.Message):
+    """Where a pusher of several stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    KNOWN_EPOCH_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    state: Global___PusherState.ValueType
+    """What it does."""
+    position: _builtins.int
+    """The end of the log, as far as it has read."""
+    log_id: _builtins.str
+    """The log's id."""
+    epoch: _builtins.int
+    """The epoch in which it is active; 0 while it is not."""
+    known_epoch: _builtins.int
+    """The highest epoch that it has heard of, or found in the log."""
+    note: _builtins.str
+    """What stands in the way of its taking over, such as import files that it lacks; empty where nothing does."""
+    def __init__(
+        self,
+        *,
+        state: Global___PusherState.ValueType = ...,
+        position: _builtins.int = ...,
+        log_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        known_epoch: _builtins.int = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "known_epoch", b"known_epoch", "log_id", b"log_id", "note", b"note", "position", b"position", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PusherStatus: _TypeAlias = PusherStatus  # noqa: Y015
+
+@_typing.final
+class KeepPusherRequest(_message.Message):
+    """One heartbeat of a pusher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    cluster: _builtins.str
+    """The cluster's name."""
+    name: _builtins.str
+    """The pusher's name, unique in the cluster."""
+    address: _builtins.str
+    """host:port at which clients and nodes reach it."""
+    sequence: _builtins.int
+    """Counts a process's heartbeats, from 1; answers echo it."""
+    incarnation: _builtins.str
+    """Told apart from an earlier process of the same name: 16 random bytes in hex."""
+    @_builtins.property
+    def status(self) -> Global___PusherStatus:
+        """Where it stands."""
+
+    def __init__(
+        self,
+        *,
+        cluster: _builtins.str = ...,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        status: Global___PusherStatus | None = ...,
+        sequence: _builtins.int = ...,
+        incarnation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cluster", b"cluster", "incarnation", b"incarnation", "name", b"name", "sequence", b"sequence", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepPusherRequest: _TypeAlias = KeepPusherRequest  # noqa: Y015
+
+@_typing.final
+class KeepPusherResponse(_message.Message):
+    """The answer to a pusher's heartbeat."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ACTIVE_NAME_FIELD_NUMBER: _builtins.int
+    ACTIVE_ADDRESS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The heartbeat that it answers."""
+    active: _builtins.bool
+    """Whether this pusher is the active one, in the epoch below: it claims the log under it."""
+    epoch: _builtins.int
+    """The epoch of the newest election among pushers."""
+    active_name: _builtins.str
+    """Name of the active pusher; empty where there is none."""
+    active_address: _builtins.str
+    """Its host:port."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        active: _builtins.bool = ...,
+        epoch: _builtins.int = ...,
+        active_name: _builtins.str = ...,
+        active_address: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "active_address", b"active_address", "active_name", b"active_name", "epoch", b"epoch", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeepPusherResponse: _TypeAlias = KeepPusherResponse  # noqa: Y015
+
+@_typing.final
+class ClusterPusher(_message.Message):
+    """A pusher of several as the coordinator sees it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ADDRESS_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    ALIVE_FIELD_NUMBER: _builtins.int
+    SILENT_MS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    address: _builtins.str
+    """host:port."""
+    alive: _builtins.bool
+    """Whether it was heard within its lease."""
+    silent_ms: _builtins.int
+    """Since its last heartbeat."""
+    @_builtins.property
+    def status(self) -> Global___PusherStatus:
+        """Where it stood at its last heartbeat."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        address: _builtins.str = ...,
+        status: Global___PusherStatus | None = ...,
+        alive: _builtins.bool = ...,
+        silent_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "alive", b"alive", "name", b"name", "silent_ms", b"silent_ms", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClusterPusher: _TypeAlias = ClusterPusher  # noqa: Y015
+
+@_typing.final
+class SwitchoverPusherRequest(_message.Message):
+    """Asks for another active pusher."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_PUSHER_FIELD_NUMBER: _builtins.int
+    to_pusher: _builtins.str
+    """Its name; empty: the one that has read furthest."""
+    def __init__(
+        self,
+        *,
+        to_pusher: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["to_pusher", b"to_pusher"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchoverPusherRequest: _TypeAlias = SwitchoverPusherRequest  # noqa: Y015
+
+@_typing.final
+class SwitchoverPusherResponse(_message.Message):
+    """What the switchover did."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_PUSHER_FIELD_NUMBER: _builtins.int
+    TO_PUSHER_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    TOOK_MS_FIELD_NUMBER: _builtins.int
+    from_pusher: _builtins.str
+    """The active one before; empty if there was none."""
+    to_pusher: _builtins.str
+    """The active one now."""
+    epoch: _builtins.int
+    """The new epoch."""
+    took_ms: _builtins.int
+    """From the request to the new one's word that it takes pushes, in milliseconds."""
+    def __init__(
+        self,
+        *,
+        from_pusher: _builtins.str = ...,
+        to_pusher: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        took_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "from_pusher", b"from_pusher", "to_pusher", b"to_pusher", "took_ms", b"took_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchoverPusherResponse: _TypeAlias = SwitchoverPusherResponse  # noqa: Y015

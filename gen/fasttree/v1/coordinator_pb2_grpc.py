@@ -68,6 +68,16 @@ class CoordinatorServiceStub:
                 request_serializer=fasttree_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
                 _registered_method=True)
+        self.KeepPusher = channel.stream_stream(
+                '/fasttree.v1.CoordinatorService/KeepPusher',
+                request_serializer=fasttree_dot_v1_dot_coordinator__pb2.KeepPusherRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_coordinator__pb2.KeepPusherResponse.FromString,
+                _registered_method=True)
+        self.SwitchoverPusher = channel.unary_unary(
+                '/fasttree.v1.CoordinatorService/SwitchoverPusher',
+                request_serializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -122,6 +132,23 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def KeepPusher(self, request_iterator, context):
+        """The heartbeats of a pusher that is one of several, and the coordinator's answers: one for each, and one unasked
+        whenever another pusher is active. FAILED_PRECONDITION: another cluster's pusher. ALREADY_EXISTS: another process
+        holds the pusher's name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchoverPusher(self, request, context):
+        """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
+        DEADLINE_EXCEEDED: it did not become active in time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -154,6 +181,16 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.Resume,
                     request_deserializer=fasttree_dot_v1_dot_coordinator__pb2.ResumeRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_coordinator__pb2.ResumeResponse.SerializeToString,
+            ),
+            'KeepPusher': grpc.stream_stream_rpc_method_handler(
+                    servicer.KeepPusher,
+                    request_deserializer=fasttree_dot_v1_dot_coordinator__pb2.KeepPusherRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_coordinator__pb2.KeepPusherResponse.SerializeToString,
+            ),
+            'SwitchoverPusher': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchoverPusher,
+                    request_deserializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -322,6 +359,60 @@ class CoordinatorService:
             '/fasttree.v1.CoordinatorService/Resume',
             fasttree_dot_v1_dot_coordinator__pb2.ResumeRequest.SerializeToString,
             fasttree_dot_v1_dot_coordinator__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepPusher(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/fasttree.v1.CoordinatorService/KeepPusher',
+            fasttree_dot_v1_dot_coordinator__pb2.KeepPusherRequest.SerializeToString,
+            fasttree_dot_v1_dot_coordinator__pb2.KeepPusherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchoverPusher(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.CoordinatorService/SwitchoverPusher',
+            fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.SerializeToString,
+            fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,15 @@ class CoordinatorServiceStub:
     """No election until Resume: a primary that fails is not replaced (the VIP then serves from every ready node)."""
     Resume: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]
     """Elections go on."""
+    KeepPusher: _grpc.StreamStreamMultiCallable[_coordinator_pb2.KeepPusherRequest, _coordinator_pb2.KeepPusherResponse]
+    """The heartbeats of a pusher that is one of several, and the coordinator's answers: one for each, and one unasked
+    whenever another pusher is active. FAILED_PRECONDITION: another cluster's pusher. ALREADY_EXISTS: another process
+    holds the pusher's name.
+    """
+    SwitchoverPusher: _grpc.UnaryUnaryMultiCallable[_coordinator_pb2.SwitchoverPusherRequest, _coordinator_pb2.SwitchoverPusherResponse]
+    """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
+    DEADLINE_EXCEEDED: it did not become active in time.
+    """
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
@@ -81,6 +90,15 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     """No election until Resume: a primary that fails is not replaced (the VIP then serves from every ready node)."""
     Resume: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.ResumeRequest, _coordinator_pb2.ResumeResponse]  # type: ignore[assignment]
     """Elections go on."""
+    KeepPusher: _aio.StreamStreamMultiCallable[_coordinator_pb2.KeepPusherRequest, _coordinator_pb2.KeepPusherResponse]  # type: ignore[assignment]
+    """The heartbeats of a pusher that is one of several, and the coordinator's answers: one for each, and one unasked
+    whenever another pusher is active. FAILED_PRECONDITION: another cluster's pusher. ALREADY_EXISTS: another process
+    holds the pusher's name.
+    """
+    SwitchoverPusher: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SwitchoverPusherRequest, _coordinator_pb2.SwitchoverPusherResponse]  # type: ignore[assignment]
+    """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
+    DEADLINE_EXCEEDED: it did not become active in time.
+    """
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """Tracks the leases of a cluster's nodes, elects the primary, and tells everyone who watches.
@@ -141,5 +159,26 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_coordinator_pb2.ResumeResponse, _abc.Awaitable[_coordinator_pb2.ResumeResponse]]:
         """Elections go on."""
+
+    @_abc_1.abstractmethod
+    def KeepPusher(
+        self,
+        request_iterator: _MaybeAsyncIterator[_coordinator_pb2.KeepPusherRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.KeepPusherResponse], _abc.AsyncIterator[_coordinator_pb2.KeepPusherResponse]]:
+        """The heartbeats of a pusher that is one of several, and the coordinator's answers: one for each, and one unasked
+        whenever another pusher is active. FAILED_PRECONDITION: another cluster's pusher. ALREADY_EXISTS: another process
+        holds the pusher's name.
+        """
+
+    @_abc_1.abstractmethod
+    def SwitchoverPusher(
+        self,
+        request: _coordinator_pb2.SwitchoverPusherRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_coordinator_pb2.SwitchoverPusherResponse, _abc.Awaitable[_coordinator_pb2.SwitchoverPusherResponse]]:
+        """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
+        DEADLINE_EXCEEDED: it did not become active in time.
+        """
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

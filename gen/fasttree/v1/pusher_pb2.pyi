@@ -700,6 +700,7 @@ class GetPusherResponse(_message.Message):
     KNOWN_RULE_VERSION_FIELD_NUMBER: _builtins.int
     RULE_VERSION_WAITS_FOR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -712,6 +713,8 @@ class GetPusherResponse(_message.Message):
     """
     known_rule_version: _builtins.int
     """The newest version of the meaning of updates that the pusher knows; rules.version is the one in force."""
+    epoch: _builtins.int
+    """Of one of several pushers, the epoch in which it is active; 0: it is the only one."""
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
         """The log's ends, and the newest import in force."""
@@ -760,10 +763,11 @@ class GetPusherResponse(_message.Message):
         known_rule_version: _builtins.int = ...,
         rule_version_waits_for: _abc.Iterable[_builtins.str] | None = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

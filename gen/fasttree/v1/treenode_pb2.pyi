@@ -177,6 +177,7 @@ class PusherHello(_message.Message):
     ADOPTED_REASON_FIELD_NUMBER: _builtins.int
     SKIPS_FIELD_NUMBER: _builtins.int
     FOUNDING_RULES_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -185,6 +186,10 @@ class PusherHello(_message.Message):
     """host:port at which the node reaches the pusher."""
     adopted_reason: _builtins.str
     """The operator's reason, for the node's log."""
+    epoch: _builtins.int
+    """Of one of several pushers, the epoch in which it is active: a node refuses one of an older epoch than it knows of. 0:
+    it is the only pusher, or of a build from before there were several.
+    """
     @_builtins.property
     def replaced_log_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Logs in whose place an operator has put this one (AdoptLog), 64 at most: a node with the state of one of them goes
@@ -210,10 +215,11 @@ class PusherHello(_message.Message):
         adopted_reason: _builtins.str = ...,
         skips: _abc.Iterable[_types_pb2.UpdateSkipped] | None = ...,
         founding_rules: _types_pb2.Rules | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["founding_rules", b"founding_rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted_reason", b"adopted_reason", "cluster", b"cluster", "founding_rules", b"founding_rules", "log_id", b"log_id", "pusher_address", b"pusher_address", "replaced_log_ids", b"replaced_log_ids", "skips", b"skips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adopted_reason", b"adopted_reason", "cluster", b"cluster", "epoch", b"epoch", "founding_rules", b"founding_rules", "log_id", b"log_id", "pusher_address", b"pusher_address", "replaced_log_ids", b"replaced_log_ids", "skips", b"skips"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class Recorded:
     paused: bool = False
     #: The winner's process: a later process of the same name was promised nothing.
     primary_incarnation: str = ""
+    #: Of several pushers: the newest election among them, and who won it (services/coordinator/pushers).
+    pusher_epoch: int = 0
+    pusher: str = ""
+    pusher_incarnation: str = ""
+    pusher_address: str = ""
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

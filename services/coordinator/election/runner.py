@@ -125,7 +125,7 @@ class CoreRunner:
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(ending)
-        self._notify()
+        self.notify()
 
     # ---- events in ---------------------------------------------------------------------------------------------------
 
@@ -219,7 +219,7 @@ class CoreRunner:
             case PauseFailed():
                 self._settle_request(action.request, UnavailableError(action.message))
             case ClusterChanged():
-                self._notify()
+                self.notify()
 
     def _log_loss(self) -> None:
         """Why there is no primary any more, before anybody else is."""
@@ -248,7 +248,8 @@ class CoreRunner:
         else:
             future.set_result(result)
 
-    def _notify(self) -> None:
+    def notify(self) -> None:
+        """Whoever watches hears of it."""
         self.changes += 1
         self._changed.set()
         self._changed = asyncio.Event()

@@ -66,6 +66,17 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     ) -> coordinator_pb2.SwitchoverResponse:
         raise self._refusal()
 
+    async def KeepPusher(
+        self, request_iterator: AsyncIterator[coordinator_pb2.KeepPusherRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]:
+        for answer in self._no_answers():
+            yield answer
+
+    async def SwitchoverPusher(
+        self, request: coordinator_pb2.SwitchoverPusherRequest, context: Any
+    ) -> coordinator_pb2.SwitchoverPusherResponse:
+        raise self._refusal()
+
     async def Pause(self, request: coordinator_pb2.PauseRequest, context: Any) -> coordinator_pb2.PauseResponse:
         raise self._refusal()
 

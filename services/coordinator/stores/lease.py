@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Any
 
 import msgspec
@@ -32,6 +32,10 @@ class _Record(msgspec.Struct, kw_only=True):
     primary: str
     primary_incarnation: str
     paused: bool
+    pusher_epoch: Annotated[int, msgspec.Meta(ge=0, le=_EPOCH_MAX)] = 0
+    pusher: str = ""
+    pusher_incarnation: str = ""
+    pusher_address: str = ""
 
 
 class _Metadata(msgspec.Struct):
@@ -49,6 +53,9 @@ class _Lease(msgspec.Struct):
     metadata: _Metadata
     spec: _Spec | None = None
 
+
+#: The fields of a record: both have them under the same names.
+_RECORDED = tuple(each.name for each in fields(Recorded))
 
 _LEASE: Form[_Lease] = Form(_Lease)
 _RECORD: Form[_Record] = Form(_Record)
@@ -100,12 +107,7 @@ def _recorded_of(text: str, name: str, cluster: str, setting: str) -> Recorded:
         raise StoreError(
             f"Lease {name} belongs to cluster {quoted(record.cluster)}, not {cluster}: set another {setting}"
         )
-    return Recorded(
-        epoch=record.epoch,
-        primary=record.primary,
-        primary_incarnation=record.primary_incarnation,
-        paused=record.paused,
-    )
+    return Recorded(**{name: getattr(record, name) for name in _RECORDED})
 
 
 def lease_object(before: Object | None, lease: Lease, *, name: str, cluster: str, wall_time_s: float) -> Object:
@@ -113,14 +115,7 @@ def lease_object(before: Object | None, lease: Lease, *, name: str, cluster: str
     about: Object = (
         copy.deepcopy(before) if before is not None else {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
     )
-    recorded = lease.recorded
-    record = _Record(
-        cluster=cluster,
-        epoch=recorded.epoch,
-        primary=recorded.primary,
-        primary_incarnation=recorded.primary_incarnation,
-        paused=recorded.paused,
-    )
+    record = _Record(cluster=cluster, **{name: getattr(lease.recorded, name) for name in _RECORDED})
     metadata = about.setdefault("metadata", {})
     metadata["name"] = name
     metadata.setdefault("labels", {"app.kubernetes.io/name": "fasttree", "app.kubernetes.io/component": "coordinator"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from dataclasses import astuple, fields
 from pathlib import Path
 
 from services.coordinator.election.events import Recorded
@@ -17,14 +18,27 @@ CREATE TABLE IF NOT EXISTS recorded (
     epoch INTEGER NOT NULL CHECK (epoch >= 0),
     primary_node TEXT NOT NULL,
     primary_incarnation TEXT NOT NULL,
-    paused INTEGER NOT NULL CHECK (paused IN (0, 1))
+    paused INTEGER NOT NULL CHECK (paused IN (0, 1)),
+    pusher_epoch INTEGER NOT NULL DEFAULT 0,
+    pusher TEXT NOT NULL DEFAULT '',
+    pusher_incarnation TEXT NOT NULL DEFAULT '',
+    pusher_address TEXT NOT NULL DEFAULT ''
 ) STRICT
 """
+#: What a file of a version before there were several pushers lacks.
+_LATER_COLUMNS = {
+    "pusher_epoch": "INTEGER NOT NULL DEFAULT 0",
+    "pusher": "TEXT NOT NULL DEFAULT ''",
+    "pusher_incarnation": "TEXT NOT NULL DEFAULT ''",
+    "pusher_address": "TEXT NOT NULL DEFAULT ''",
+}
+#: In the order of the fields of `Recorded`.
+_COLUMNS = ("epoch", "primary_node", "paused", "primary_incarnation", *_LATER_COLUMNS)
 #: A row that takes the other's place: an UPDATE that changes nothing writes nothing, and so can't fail.
-_UPDATE = """
-REPLACE INTO recorded (epoch, primary_node, primary_incarnation, paused, cluster)
-SELECT ?, ?, ?, ?, cluster FROM recorded
-WHERE cluster = ? AND epoch = ? AND primary_node = ? AND primary_incarnation = ? AND paused = ?
+_UPDATE = f"""
+REPLACE INTO recorded ({", ".join(_COLUMNS)}, cluster)
+SELECT {", ".join("?" for _ in _COLUMNS)}, cluster FROM recorded
+WHERE cluster = ? AND {" AND ".join(f"{column} = ?" for column in _COLUMNS)}
 """
 
 
@@ -53,12 +67,20 @@ class SqliteStore:
             if problem != "ok":
                 raise sqlite3.DatabaseError(problem)
             self._connection.execute(_SCHEMA)
+            known = {row[1] for row in self._connection.execute("PRAGMA table_info(recorded)")}
+            for column, kind in _LATER_COLUMNS.items():
+                if column not in known:
+                    self._connection.execute(f"ALTER TABLE recorded ADD COLUMN {column} {kind}")
             owners = [row[0] for row in self._connection.execute("SELECT cluster FROM recorded")]
             if owners not in ([], [cluster]):
                 raise StoreError(
                     f"{path} belongs to cluster {owners[0]}, not {cluster}: set another [coordinator] state_folder"
                 )
-            self._connection.execute("INSERT OR IGNORE INTO recorded VALUES (?, 0, '', '', 0)", (cluster,))
+            self._connection.execute(
+                "INSERT OR IGNORE INTO recorded (cluster, epoch, primary_node, primary_incarnation, paused)"
+                " VALUES (?, 0, '', '', 0)",
+                (cluster,),
+            )
         except sqlite3.Error as error:
             raise StoreError(f"{path}: {sqlite_words(error)}; {self._mend(error)}") from error
 
@@ -82,7 +104,7 @@ class SqliteStore:
             self._connection.close()
 
     def _load(self) -> Recorded:
-        columns = "epoch, primary_node, primary_incarnation, paused"
+        columns = ", ".join(_COLUMNS)
         with self._lock:
             try:
                 row = self._connection.execute(
@@ -92,7 +114,8 @@ class SqliteStore:
                 raise StoreError(f"{self._path}: {sqlite_words(error)}; {self._mend(error)}") from error
         if row is None:
             raise StoreError(f"{self._path} has lost its record of {self._cluster}: move the file away and start again")
-        return Recorded(epoch=row[0], primary=row[1], primary_incarnation=row[2], paused=bool(row[3]))
+        values = dict(zip((each.name for each in fields(Recorded)), row, strict=True))
+        return Recorded(**{**values, "paused": bool(values["paused"])})
 
     def _save(self, recorded: Recorded, expected: Recorded) -> None:
         new, old = _row(recorded), _row(expected)
@@ -107,5 +130,5 @@ class SqliteStore:
             )
 
 
-def _row(recorded: Recorded) -> tuple[int, str, str, int]:
-    return recorded.epoch, recorded.primary, recorded.primary_incarnation, int(recorded.paused)
+def _row(recorded: Recorded) -> tuple[int | str, ...]:
+    return astuple(recorded)

@@ -55,6 +55,10 @@ def check_epoch(recorded: Recorded, expected: Recorded) -> None:
     """Raises StoreConflictError where the epoch would go down."""
     if recorded.epoch < expected.epoch:
         raise StoreConflictError(f"the epoch can't go from {expected.epoch} down to {recorded.epoch}")
+    if recorded.pusher_epoch < expected.pusher_epoch:
+        raise StoreConflictError(
+            f"the pushers' epoch can't go from {expected.pusher_epoch} down to {recorded.pusher_epoch}"
+        )
 
 
 class MemoryStore:

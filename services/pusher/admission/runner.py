@@ -27,6 +27,7 @@ from services.pusher.admission.events import (
 from services.pusher.admission.messages import batch_of, response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.log.group_commit import Push
+from services.pusher.log.store import DeposedError
 from services.shared.cores import Tick
 from services.shared.rules import Rules
 from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
@@ -98,6 +99,8 @@ class AdmissionRunner:
                     raise FailedPreconditionError(action.message, reason="LOG_CONTESTED")
                 case StreamEnd.TOO_MANY_UPDATES:
                     raise InvalidArgumentError(action.message, field="updates")
+                case StreamEnd.FAULT if isinstance(action.error, DeposedError):
+                    raise FailedPreconditionError(f"{action.message}; push again there", reason="STANDBY")
                 case StreamEnd.FAULT:
                     raise RuntimeError(action.message) from action.error
         finally:

@@ -73,6 +73,8 @@ class PusherIdentity:
     address: Callable[[], str]
     #: What held before the log's first record of a rule.
     founding_rules: Rules = NO_RULES
+    #: Of one of several pushers, in which it is active.
+    epoch: int = 0
 
 
 @dataclass(slots=True)
@@ -266,6 +268,7 @@ class FanOut:
             replaced_log_ids=self._store.replaced_log_ids,
             adopted_reason=self._store.adopted_reason,
             founding_rules=rules_message(self._identity.founding_rules),
+            epoch=self._identity.epoch,
         )
         return treenode_pb2.ApplyUpdatesRequest(hello=hello, log_end=self.log_end()).SerializeToString()
 

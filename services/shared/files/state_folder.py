@@ -11,8 +11,9 @@ from services.shared.files.durable import make_folder
 from services.shared.serving.process import StartupError
 
 
-def lock_folder(folder: Path) -> IO[str]:
-    """Makes a state folder this process's own until it ends; keep the returned file open.
+def lock_folder(folder: Path, *, shared: bool = False) -> IO[str]:
+    """Makes a state folder this process's own until it ends; keep the returned file open. `shared`: its own and that of
+    others who say so too.
 
     Raises:
         StartupError: Another process has it, or it can't be written.
@@ -24,7 +25,7 @@ def lock_folder(folder: Path) -> IO[str]:
     except OSError as error:
         raise StartupError(f"can't use the state folder {folder}: {error}; set another one") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         lock.seek(0)
         holder = lock.read().strip() or "unknown"

@@ -41,8 +41,6 @@ PRIMARY = "primary"
 
 logger = logging.getLogger(__name__)
 
-#: Hosts to listen on that mean every address of the machine.
-
 AddServicer = Callable[[Any, Any], None]
 #: Answers a unary call's request, both as bytes, without its handler; None, or any exception, where the handler is to
 #: do it. It must not wait, and only reads.

@@ -80,6 +80,8 @@ class SequenceCore:
         self.import_id = 0
         #: Everything up to here was applied, held or rejected. Falls only at a `StateLost`, another log, or a halt.
         self.position = 0
+        #: Of the pushers that it has heard of, the newest; one of an older epoch is refused.
+        self.pusher_epoch = 0
         #: The log of the tree that is served, where that is not `log_id` (rule 2); empty where it is.
         self.old_log_id = ""
         #: The log of the pusher that is refused (rules 2 and 3), and why; empty while none is.
@@ -208,6 +210,9 @@ class SequenceCore:
     def _meet(self, hello: PusherHello) -> list[SequenceAction]:
         if not hello.log_id:
             return [RefusePusher("the pusher's hello has no log_id")]
+        if 0 < hello.epoch < self.pusher_epoch:
+            return [RefusePusher(f"pusher epoch {hello.epoch} is over: epoch {self.pusher_epoch} has begun")]
+        self.pusher_epoch = max(self.pusher_epoch, hello.epoch)
         if self.log_id and self.log_id != hello.log_id and (self.old_log_id or not self.empty):
             return self._meet_other_log(hello)
         if self.position > hello.log_end.position:

@@ -34,6 +34,8 @@ class PusherHello:
     #: The logs in whose place an operator has put this one, and why.
     replaced_log_ids: tuple[str, ...] = ()
     adopted_reason: str = ""
+    #: Of one of several pushers, in which it is active; 0: it is the only one.
+    epoch: int = 0
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,7 @@ class UpdateStreams:
             )
         reason = hello.adopted_reason[:REASON_LENGTH_MAX]
         skipped = tuple(skip.position for skip in hello.skips)
-        return PusherHello(hello.log_id, _log_end(request.log_end), skipped, tuple(replaced), reason)
+        return PusherHello(hello.log_id, _log_end(request.log_end), skipped, tuple(replaced), reason, hello.epoch)
 
 
 class _Stream:

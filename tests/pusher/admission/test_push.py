@@ -153,7 +153,7 @@ class FaultyLog(MemoryLog):
 
 
 async def test_a_defect_ends_the_stream_that_met_it_and_no_other(tmp_path: Path) -> None:
-    async with running_pusher(tmp_path, store=FaultyLog()) as pusher, stub_of(pusher) as stub:
+    async with running_pusher(tmp_path, store=FaultyLog().claim_alone()) as pusher, stub_of(pusher) as stub:
         with pytest.raises(grpc.aio.AioRpcError):
             await push(stub, [order(13)])
         assert (await push(stub, [order(14)]))[0].position == 2

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
+from fasttree.command.cluster.pushers import pusher_lines, pushers_json
 from fasttree.command.output import print_json, print_json_line, print_table
 from fasttree.command.processes import last_words
 from fasttree.command.ranges import COUNT, POSITION
@@ -92,6 +93,7 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
         "paused": view.paused if view is not None else None,
         "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
         "coordinator": view.coordinator if view is not None else "",
+        "pushers": pushers_json(view, end),
         "log": None
         if pusher is None
         else {
@@ -236,6 +238,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
         click.echo(
             f"{versions}: {content['log']['known_rule_version']} waits for {', '.join(waits_for)}; see docs/upgrades.md"
         )
+    for line in pusher_lines(content["pushers"]):
+        click.echo(line)
     if content["note"]:
         click.echo(f"note: {content['note']}")
     for entry in content["imports"][:3]:
@@ -252,61 +256,6 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
 
 def _phase(node: dict[str, Any]) -> str:
     return f"{node['phase']} {node['percent']} %"
-
-
-@click.command()
-@click.option("--to", "to_node", default="", metavar="NODE", help="The new primary; the best ready node if not given.")
-@common_options
-def switchover(session: Session, to_node: str) -> None:
-    """Makes another node primary, once it has caught up to the exact position."""
-
-    async def body() -> coordinator_pb2.SwitchoverResponse:
-        async with session.client() as client:
-            return await client.switchover(to_node, timeout_s=session.timeout_s)
-
-    answer = run(body())
-    if session.json:
-        print_json(
-            {
-                "from_node": answer.from_node,
-                "to_node": answer.to_node,
-                "epoch": answer.epoch,
-                "took_ms": answer.took_ms,
-            }
-        )
-    elif answer.from_node == answer.to_node:
-        click.echo(f"{answer.to_node} is primary already, epoch {answer.epoch}")
-    else:
-        click.echo(
-            f"{answer.to_node} is primary (before: {answer.from_node or 'none'}), epoch {answer.epoch}, "
-            f"took {answer.took_ms} ms"
-        )
-
-
-@click.command()
-@common_options
-def pause(session: Session) -> None:
-    """No elections until `fasttree resume`: a primary that fails is not replaced."""
-    _set_paused(session, True)
-
-
-@click.command()
-@common_options
-def resume(session: Session) -> None:
-    """Elections go on."""
-    _set_paused(session, False)
-
-
-def _set_paused(session: Session, paused: bool) -> None:
-    async def body() -> None:
-        async with session.client() as client:
-            await (client.pause() if paused else client.resume())
-
-    run(body())
-    if session.json:
-        print_json({"paused": paused})
-    else:
-        click.echo("elections are paused; `fasttree resume` ends that" if paused else "elections go on")
 
 
 @click.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from fasttree.client import Endpoints, NodeEndpoint, TlsFiles
@@ -59,6 +60,7 @@ class ClusterPlan:
         route: Route = _straight,
         datatrax: DataTraxPlace | None = None,
         certificates: ClusterCertificates | None = None,
+        pushers: int = 1,
     ) -> None:
         self._home = home
         self.certificates = certificates
@@ -70,9 +72,11 @@ class ClusterPlan:
         self.datatrax = datatrax
         # What was given out already may not be listened on yet.
         given = {vip_port, datatrax.port} if datatrax else {vip_port}
-        ports = (port for port in free_ports(host, 8) if port not in given)
+        ports = (port for port in free_ports(host, 6 + 2 * pushers) if port not in given)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
-        self._pusher_port, self._pusher_http_port = next(ports), next(ports)
+        names = [PUSHER, *(f"{PUSHER}-{number}" for number in range(2, pushers + 1))]
+        #: Port and HTTP port of each, by name.
+        self._pushers = {name: (next(ports), next(ports)) for name in names}
         self._datatrax_http_port, self._message_port = self._pages_port(next(ports)), next(ports)
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
@@ -83,7 +87,7 @@ class ClusterPlan:
         """Those that are there go on with their ports. Raises OSError where no ports are free."""
         known = {node.name: node for node in self._nodes}
         new = [name for name in names if name not in known]
-        taken = {self._coordinator_port, self._coordinator_http_port, self._pusher_port, self._pusher_http_port}
+        taken = {self._coordinator_port, self._coordinator_http_port, *chain(*self._pushers.values())}
         taken |= {self._vip_port, self._datatrax_http_port, self._message_port} | (
             {self.datatrax.port} if self.datatrax else set()
         )
@@ -91,6 +95,15 @@ class ClusterPlan:
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
         known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
         self._nodes = [known[name] for name in names]
+
+    @property
+    def pusher_names(self) -> list[str]:
+        """In the order of their start."""
+        return list(self._pushers)
+
+    @property
+    def _pusher_addresses(self) -> str:
+        return ",".join(self._at(port) for port, _ in self._pushers.values())
 
     @property
     def node_names(self) -> list[str]:
@@ -142,22 +155,25 @@ class ClusterPlan:
                 f"treenode.http_port={node.http_port}",
                 f"treenode.state_folder={self._state(node.name, 'treenode')}",
             )
-        yield self._service(
-            PUSHER,
-            "services.pusher",
-            f"pusher.listen_host={self._host}",
-            f"pusher.port={self._pusher_port}",
-            f"pusher.http_port={self._pusher_http_port}",
-            f"pusher.advertise={self._route(NODES, PUSHER, self._at(self._pusher_port))}",
-            f"pusher.state_folder={self._state(PUSHER)}",
-            f"pusher.upload_folder={self.upload}",
-        )
+        for name, (port, http_port) in self._pushers.items():
+            yield self._service(
+                name,
+                "services.pusher",
+                f"pusher.listen_host={self._host}",
+                f"pusher.port={port}",
+                f"pusher.http_port={http_port}",
+                f"pusher.advertise={self._route(NODES, name, self._at(port))}",
+                # Of several, all have one log.
+                f"pusher.state_folder={self._state(PUSHER)}",
+                f"pusher.upload_folder={self.upload}",
+                *(["pusher.takes_turns=true", f"pusher.name={name}"] if len(self._pushers) > 1 else ()),
+            )
         if self.datatrax is not None:
             yield self._service(
                 DATATRAX,
                 "services.datatrax",
                 f"datatrax.listen_host={self._host}",
-                f"datatrax.pusher={self._at(self._pusher_port)}",
+                f"datatrax.pusher={self._pusher_addresses}",
                 f"datatrax.instant_port={self.datatrax.port}",
                 f"datatrax.http_port={self._datatrax_http_port}",
                 f"datatrax.spool_folder={self.datatrax.spool}",
@@ -229,11 +245,12 @@ class ClusterPlan:
 
     @property
     def _servers(self) -> tuple[str, ...]:
-        return (COORDINATOR, PUSHER, *self.node_names)
+        return (COORDINATOR, *self._pushers, *self.node_names)
 
-    @staticmethod
-    def _holder(name: str) -> Holder:
+    def _holder(self, name: str) -> Holder:
         """Whom a part's certificate names."""
+        if name in self._pushers:
+            return Holder(PUSHER, name)
         return Holder(name if name in (COORDINATOR, PUSHER, VIP, DATATRAX) else "node", name)
 
     @property
@@ -244,7 +261,8 @@ class ClusterPlan:
     def health(self) -> Iterator[tuple[str, str, str]]:
         """(part, address, health service) of all that must say SERVING before the cluster is ready."""
         yield COORDINATOR, self._at(self._coordinator_port), ""
-        yield PUSHER, self._at(self._pusher_port), ""
+        for name, (port, _) in self._pushers.items():
+            yield name, self._at(port), ""
         for node in self._nodes:
             yield node.name, self._at(node.report_port), "ready"
         # Through the VIP, so that an elected primary and the way to it are there.
@@ -254,7 +272,7 @@ class ClusterPlan:
         """Where everything is; `pid` tells a part's process id."""
         return Endpoints(
             vip=self._at(self._vip_port),
-            pusher=self._at(self._pusher_port),
+            pusher=self._pusher_addresses,
             coordinator=self._at(self._coordinator_port),
             messages=self._at(self._message_port) if self.datatrax and self.datatrax.has_channels else "",
             nodes=tuple(
@@ -269,7 +287,7 @@ class ClusterPlan:
             ),
             http=self._http(),
             tls=self.tls,
-            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, PUSHER, VIP, *self._beside)}},
+            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, *self._pushers, VIP, *self._beside)}},
         )
 
     @property
@@ -277,7 +295,8 @@ class ClusterPlan:
         return (DATATRAX,) if self.datatrax is not None else ()
 
     def _http(self) -> dict[str, str]:
-        ports = {COORDINATOR: self._coordinator_http_port, PUSHER: self._pusher_http_port}
+        ports = {COORDINATOR: self._coordinator_http_port}
+        ports |= {name: http_port for name, (_, http_port) in self._pushers.items()}
         ports |= dict.fromkeys(self._beside, self._datatrax_http_port)
         return {part: self._at(port) for part, port in ports.items()}
 

@@ -23,7 +23,7 @@ from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import COORDINATOR, DATATRAX, PUSHER, VIP, ClusterPlan
+from fasttree.command.local.parts import COORDINATOR, DATATRAX, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
@@ -43,6 +43,7 @@ In another terminal, in this folder:
   {program} downline 10420 --levels 2
 `{program} --help` lists the others. Ctrl-C here ends the cluster; the same command starts it again where it was."""
 _LOG_LINES_SHOWN = 5
+PUSHERS_MAX = 5
 
 
 @click.command()
@@ -54,6 +55,13 @@ _LOG_LINES_SHOWN = 5
     default=Path(".fasttree"),
     show_default=True,
     help="Settings and state; a cluster started here again goes on where it was.",
+)
+@click.option(
+    "--pushers",
+    type=WholeRange(1, PUSHERS_MAX),
+    default=1,
+    show_default=True,
+    help="Pushers over one log, of which one is active.",
 )
 @click.option("--vip-port", type=WholeRange(1, 65535), help=f"Reports; {VIP_PORT} where CBLDATATRAX says nothing else.")
 @click.option(
@@ -106,6 +114,7 @@ def up(
     session: Session,
     nodes: int | None,
     folder: Path,
+    pushers: int,
     vip_port: int | None,
     vip_threads: int,
     host: str,
@@ -139,7 +148,7 @@ def up(
     home.write_nodes(names)
     plan = ClusterPlan(
         home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
-        datatrax=datatrax, certificates=_certificates(home, by_tls, host, datatrax, assignments),
+        datatrax=datatrax, pushers=pushers, certificates=_certificates(home, by_tls, host, datatrax, assignments),
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
@@ -235,7 +244,7 @@ class LocalCluster:
             self._home.forget_endpoints()
             # What gives work ends before what does it; the VIP stays until the last report is answered.
             nodes = list(self._plan.node_names)
-            await self._supervisor.stop([[DATATRAX], [PUSHER], [*nodes, COORDINATOR], [VIP]])
+            await self._supervisor.stop([[DATATRAX], self._plan.pusher_names, [*nodes, COORDINATOR], [VIP]])
 
     async def _run(self, start_timeout_s: float) -> None:
         """Starts everything; then nodes come and go as the file in the folder says."""

@@ -102,7 +102,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION};")
     connection.execute("INSERT OR IGNORE INTO fence VALUES (1, 0, '', 0)")
     if version == 0:
-        connection.execute("INSERT INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
+        # Of two that make it at one moment, the first one's.
+        connection.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (uuid.uuid4().hex,))
     elif version == 1:
         # Version 1 has readings of the wall clock for marks; running time goes on from the newest. One of the future is
         # of a clock that had jumped: by it, every other record would be older than it is.

@@ -1,0 +1,86 @@
+"""Whose turn it is: switchovers of the primary and of the active pusher, and pauses."""
+
+from __future__ import annotations
+
+import click
+
+from fasttree.command.output import print_json
+from fasttree.command.session import Session, common_options, run
+from fasttree.v1 import coordinator_pb2
+
+
+@click.command()
+@click.option(
+    "--to", "to_node", default="", metavar="NAME", help="The new primary, or pusher; the best ready one if not given."
+)
+@click.option("--pusher", "of_pushers", is_flag=True, help="Of several pushers, make another one active instead.")
+@common_options
+def switchover(session: Session, to_node: str, of_pushers: bool) -> None:
+    """Makes another node primary, once it has caught up to the exact position; or another pusher active."""
+    if of_pushers:
+        _switch_pusher(session, to_node)
+        return
+
+    async def body() -> coordinator_pb2.SwitchoverResponse:
+        async with session.client() as client:
+            return await client.switchover(to_node, timeout_s=session.timeout_s)
+
+    answer = run(body())
+    if session.json:
+        print_json(
+            {
+                "from_node": answer.from_node,
+                "to_node": answer.to_node,
+                "epoch": answer.epoch,
+                "took_ms": answer.took_ms,
+            }
+        )
+    elif answer.from_node == answer.to_node:
+        click.echo(f"{answer.to_node} is primary already, epoch {answer.epoch}")
+    else:
+        click.echo(
+            f"{answer.to_node} is primary (before: {answer.from_node or 'none'}), epoch {answer.epoch}, "
+            f"took {answer.took_ms} ms"
+        )
+
+
+def _switch_pusher(session: Session, to_pusher: str) -> None:
+    async def body() -> coordinator_pb2.SwitchoverPusherResponse:
+        async with session.client() as client:
+            return await client.switchover_pusher(to_pusher, timeout_s=session.timeout_s)
+
+    answer = run(body())
+    if session.json:
+        told = {"from_pusher": answer.from_pusher, "to_pusher": answer.to_pusher}
+        print_json({**told, "epoch": answer.epoch, "took_ms": answer.took_ms})
+    elif answer.from_pusher == answer.to_pusher:
+        click.echo(f"{answer.to_pusher} is the active pusher already, epoch {answer.epoch}")
+    else:
+        before = f"(before: {answer.from_pusher or 'none'})"
+        click.echo(f"{answer.to_pusher} is the active pusher {before}, epoch {answer.epoch}, took {answer.took_ms} ms")
+
+
+@click.command()
+@common_options
+def pause(session: Session) -> None:
+    """No elections until `fasttree resume`: a primary that fails is not replaced."""
+    _set_paused(session, True)
+
+
+@click.command()
+@common_options
+def resume(session: Session) -> None:
+    """Elections go on."""
+    _set_paused(session, False)
+
+
+def _set_paused(session: Session, paused: bool) -> None:
+    async def body() -> None:
+        async with session.client() as client:
+            await (client.pause() if paused else client.resume())
+
+    run(body())
+    if session.json:
+        print_json({"paused": paused})
+    else:
+        click.echo("elections are paused; `fasttree resume` ends that" if paused else "elections go on")

@@ -1,0 +1,293 @@
+"""Which of several pushers is active. No I/O, no clock: heartbeats and the time in, answers and records out.
+
+Rules:
+1. **Epochs.** Each election has a number of its own, above every one that this core, its store or any pusher has known:
+   pushers find the log's own epoch in it, and tell. The winner is durable (`Persist`) before it is told. A write that
+   failed may have happened: its number is not used again.
+2. **Nobody is told to be active but the recorded process**, in the recorded epoch. Whoever was active before is told
+   that it is not, at once; it may go on for as long as it has not heard that, and the log takes nothing of it from the
+   new one's claim on. So a lease is here for one thing only: when to look for another one.
+3. **The active one is replaced** once it was silent for a lease, or says that it ends or can't read the log; or where
+   it does not become active within ten. After a start of this coordinator, and after a sleep, everybody has one lease
+   to be heard first.
+4. **Who wins**: a pusher that is heard, and that reads the log: one that is active already (this coordinator lost its
+   record), the one that has read furthest, then the first name. One that was elected and did not become active lets
+   others go first.
+5. **Switchover**: the wanted one is recorded as any winner is, while the active one goes on. It is done when the wanted
+   one says that it is active in that epoch.
+6. A name belongs to the process that was heard under it, until that was silent for a lease.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
+from services.coordinator.pushers.events import (
+    PusherAction,
+    PusherAnswer,
+    PusherBeat,
+    PusherEvent,
+    PusherRefused,
+    PushersChanged,
+    PusherState,
+    PusherSwitchoverAsked,
+    PusherSwitchoverDone,
+    PusherSwitchoverFailed,
+)
+from services.coordinator.pushers.settings import PusherElectionSettings
+
+#: A write that failed is tried again after this, in seconds.
+_WRITE_AGAIN_S = 0.25
+#: A claim reads what the pusher before has stored last, and may have to wait for its disk: so many leases.
+_LEASES_TO_CLAIM = 10
+_FIT = frozenset(PusherState) - {PusherState.UNSPECIFIED, PusherState.DRAINING, PusherState.UNFIT}
+
+
+class PusherElectionError(AssertionError):
+    """The core broke one of its own rules."""
+
+
+@dataclass(slots=True)
+class PusherLease:
+    """A pusher's process as it was heard last."""
+
+    beat: PusherBeat
+    heard_at_s: float
+    #: It was elected and did not become active: others go first until then.
+    demoted_until_s: float = -math.inf
+
+
+@dataclass(slots=True)
+class _Switchover:
+    request: int
+    from_pusher: str
+    to_pusher: str
+    begun_at_s: float
+    #: Of the election; 0 until it is durable.
+    epoch: int = field(default=0)
+
+
+class PusherElection:
+    """Leases and elections of the pushers of one cluster."""
+
+    def __init__(self, settings: PusherElectionSettings, recorded: Recorded, now_s: float) -> None:
+        self._settings = settings
+        #: What is durable.
+        self.recorded = recorded
+        #: What is being written.
+        self.writing: Recorded | None = None
+        #: Why the last write failed; empty once one succeeded.
+        self.problem = ""
+        self.leases: dict[str, PusherLease] = {}
+        #: Every epoch up to here was used or heard of.
+        self.epoch_floor = recorded.pusher_epoch
+        #: Nobody is elected before.
+        self._elects_from_s = now_s + settings.pusher_lease_s
+        self._write_again_at_s = now_s
+        #: The recorded one has to be active by then.
+        self._due_at_s = self._elects_from_s
+        self._switchover: _Switchover | None = None
+        self._now_s = now_s
+        self._shown: object = None
+
+    # ---- in and out --------------------------------------------------------------------------------------------------
+
+    def handle(self, event: PusherEvent, now_s: float) -> list[PusherAction]:
+        """Takes an event in; returns what to do, in this order."""
+        due_s = self.deadline_s
+        if due_s is not None and now_s > due_s + self._settings.pusher_lease_s / 2:
+            self._elects_from_s = now_s + self._settings.pusher_lease_s  # slept: nobody was heard meanwhile
+        self._now_s = now_s = max(now_s, self._now_s)
+        actions: list[PusherAction] = []
+        match event:
+            case PusherBeat():
+                self._hear(event, now_s, actions)
+            case PersistDone():
+                self._written(now_s, actions)
+            case PersistFailed():
+                self.writing, self.problem = None, event.reason
+                self._write_again_at_s = now_s + _WRITE_AGAIN_S
+            case PusherSwitchoverAsked():
+                self._begin_switchover(event, now_s, actions)
+        self._forget(now_s)
+        self._check_switchover(now_s, actions)
+        self._elect(now_s, actions)
+        shown = (self.recorded, tuple((name, lease.beat.shown()) for name, lease in sorted(self.leases.items())))
+        if shown != self._shown:
+            self._shown = shown
+            actions.append(PushersChanged())
+        return actions
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When it has something to do if nothing happens before."""
+        lease_s = self._settings.pusher_lease_s
+        times = [self._elects_from_s, self._write_again_at_s, self._due_at_s]
+        times += [lease.heard_at_s + lease_s for lease in self.leases.values()]
+        times += [lease.demoted_until_s for lease in self.leases.values()]
+        if self._switchover is not None:
+            times.append(self._switchover.begun_at_s + self._settings.pusher_switchover_timeout_s)
+        return min([time for time in times if time > self._now_s], default=None)
+
+    def is_alive(self, lease: PusherLease, now_s: float) -> bool:
+        """Whether it was heard within its lease."""
+        return now_s < lease.heard_at_s + self._settings.pusher_lease_s
+
+    # ---- heartbeats --------------------------------------------------------------------------------------------------
+
+    def _hear(self, beat: PusherBeat, now_s: float, actions: list[PusherAction]) -> None:
+        lease = self.leases.get(beat.name)
+        if lease is not None and lease.beat.incarnation != beat.incarnation:
+            ended = lease.beat.state is PusherState.DRAINING
+            if self.is_alive(lease, now_s) and not ended:  # rule 6
+                message = f"another process holds the name {beat.name}: end it, or set another pusher.name"
+                actions.append(PusherRefused(beat.name, beat.incarnation, message))
+                return
+            lease = None
+        if lease is None:
+            lease = self.leases[beat.name] = PusherLease(beat, now_s)
+        elif beat.sequence > lease.beat.sequence:
+            lease.beat, lease.heard_at_s = beat, now_s
+        else:
+            return
+        self.epoch_floor = max(self.epoch_floor, beat.known_epoch, beat.epoch)
+        if self._is_recorded(beat) and beat.epoch == self.recorded.pusher_epoch:
+            self._due_at_s = -math.inf  # it has become active
+        actions.append(self._answer(lease))
+
+    def _answer(self, lease: PusherLease) -> PusherAnswer:
+        """The only place from which a pusher hears that it is active (rule 2)."""
+        return PusherAnswer(
+            lease.beat.name,
+            lease.beat.incarnation,
+            lease.beat.sequence,
+            self._is_recorded(lease.beat),
+            self.recorded.pusher_epoch,
+            self.recorded.pusher,
+            self.recorded.pusher_address,
+        )
+
+    def _is_recorded(self, beat: PusherBeat) -> bool:
+        return (beat.name, beat.incarnation) == (self.recorded.pusher, self.recorded.pusher_incarnation)
+
+    def _forget(self, now_s: float) -> None:
+        gone = [
+            name
+            for name, lease in self.leases.items()
+            if now_s >= lease.heard_at_s + self._settings.pusher_forget_s and name != self.recorded.pusher
+        ]
+        for name in gone:
+            del self.leases[name]
+
+    # ---- elections ---------------------------------------------------------------------------------------------------
+
+    def _elect(self, now_s: float, actions: list[PusherAction]) -> None:
+        if self.writing is not None or now_s < self._write_again_at_s:
+            return
+        if (switchover := self._switchover) is not None and switchover.epoch == 0:
+            winner = self.leases.get(switchover.to_pusher)
+            if winner is not None and self._is_fit(winner, now_s):
+                self._record(winner, actions)
+            return
+        if now_s < self._elects_from_s or not self._is_vacant(now_s):
+            return
+        active = self.leases.get(self.recorded.pusher)
+        if active is not None and self._is_recorded(active.beat) and self._is_fit(active, now_s):
+            active.demoted_until_s = now_s + 10.0 * self._settings.pusher_lease_s  # it did not become active
+        fit = [lease for lease in self.leases.values() if self._is_fit(lease, now_s)]
+        if fit:
+            self._record(min(fit, key=lambda lease: _rank(lease, now_s)), actions)
+
+    def _is_fit(self, lease: PusherLease, now_s: float) -> bool:
+        return self.is_alive(lease, now_s) and lease.beat.state in _FIT
+
+    def _is_vacant(self, now_s: float) -> bool:
+        """Rule 3: whether another one is to be looked for."""
+        lease = self.leases.get(self.recorded.pusher)
+        if lease is None or not self._is_recorded(lease.beat) or not self._is_fit(lease, now_s):
+            return True
+        if lease.beat.known_epoch > self.recorded.pusher_epoch:
+            return True  # the log is another epoch's: a coordinator that lost its record
+        return -math.inf < self._due_at_s <= now_s and lease.beat.epoch != self.recorded.pusher_epoch
+
+    def _record(self, winner: PusherLease, actions: list[PusherAction]) -> None:
+        self.epoch_floor += 1
+        self.writing = replace(
+            self.recorded,
+            pusher_epoch=self.epoch_floor,
+            pusher=winner.beat.name,
+            pusher_incarnation=winner.beat.incarnation,
+            pusher_address=winner.beat.address,
+        )
+        actions.append(Persist(recorded=self.writing))
+
+    def _written(self, now_s: float, actions: list[PusherAction]) -> None:
+        if self.writing is None:
+            raise PusherElectionError("told of a write that was not asked for")
+        self.recorded, self.writing, self.problem = self.writing, None, ""
+        self._due_at_s = now_s + _LEASES_TO_CLAIM * self._settings.pusher_lease_s
+        if self._switchover is not None and self._switchover.to_pusher == self.recorded.pusher:
+            self._switchover.epoch = self.recorded.pusher_epoch
+        # The new one first: it has to claim the log; then whoever has to stop.
+        first = sorted(self.leases.values(), key=lambda lease: not self._is_recorded(lease.beat))
+        actions += [self._answer(lease) for lease in first]
+
+    # ---- an operator's wish ------------------------------------------------------------------------------------------
+
+    def _begin_switchover(self, asked: PusherSwitchoverAsked, now_s: float, actions: list[PusherAction]) -> None:
+        active = self.recorded.pusher
+        others = [lease for lease in self.leases.values() if lease.beat.name != active and self._is_fit(lease, now_s)]
+        to_pusher = asked.to_pusher or (min(others, key=lambda lease: _rank(lease, now_s)).beat.name if others else "")
+        target = self.leases.get(to_pusher)
+        if self._switchover is not None:
+            message, known = f"a switchover to {self._switchover.to_pusher} is under way", True
+        elif not to_pusher:
+            message, known = "no other pusher is ready: `fasttree status` lists them", True
+        elif target is None:
+            names = ", ".join(sorted(self.leases)) or "none"
+            message, known = f"there is no pusher {to_pusher} that takes turns; there are: {names}", False
+        elif not self._is_fit(target, now_s):
+            message, known = f"{to_pusher} is not ready: {target.beat.note or 'it was not heard for a while'}", True
+        elif to_pusher == active:
+            done = PusherSwitchoverDone(asked.request, active, active, self.recorded.pusher_epoch, 0.0)
+            actions.append(done)
+            return
+        else:
+            self._switchover = _Switchover(asked.request, active, to_pusher, now_s)
+            return
+        actions.append(PusherSwitchoverFailed(asked.request, message, is_known=known))
+
+    def _check_switchover(self, now_s: float, actions: list[PusherAction]) -> None:
+        switchover = self._switchover
+        if switchover is None:
+            return
+        target = self.leases.get(switchover.to_pusher)
+        took_s = now_s - switchover.begun_at_s
+        if switchover.epoch and target is not None and target.beat.epoch == switchover.epoch:
+            self._switchover = None
+            actions.append(
+                PusherSwitchoverDone(
+                    switchover.request, switchover.from_pusher, switchover.to_pusher, switchover.epoch, took_s
+                )
+            )
+        elif took_s >= self._settings.pusher_switchover_timeout_s:
+            self._switchover = None
+            why = f"{switchover.to_pusher} did not become active in {took_s:.0f} s; `fasttree status` says who is"
+            if self.problem:
+                why = f"the coordinator cannot write its state: {self.problem}"
+            actions.append(PusherSwitchoverFailed(switchover.request, why, is_known=True, in_time=False))
+
+    def validate(self) -> None:
+        """Raises PusherElectionError where a rule is broken."""
+        if self.recorded.pusher_epoch > self.epoch_floor:
+            raise PusherElectionError("an epoch above all known ones")
+        if self.writing is not None and self.writing.pusher_epoch <= self.recorded.pusher_epoch:
+            raise PusherElectionError("an election that does not raise the epoch")
+
+
+def _rank(lease: PusherLease, now_s: float) -> tuple[bool, bool, int, str]:
+    """Who goes first (rule 4): the least."""
+    active = lease.beat.state is PusherState.ACTIVE
+    return now_s < lease.demoted_until_s, not active, -lease.beat.position, lease.beat.name

@@ -1,0 +1,154 @@
+"""A pusher's lease at the coordinator: heartbeats out, the coordinator's word in, on a thread of its own.
+
+A pusher that reads a long log when it takes over holds its event loop up for a while, and must not lose its turn for
+that. So the thread repeats the loop's last word, for as long as that is not too old to be true of a loop that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import secrets
+import threading
+from collections.abc import Callable
+
+import uvloop
+
+from fasttree.v1 import coordinator_pb2
+from services.pusher.leadership.leadership import Told
+from services.shared.backoff import Backoff, Waits
+from services.shared.membership.turns import Turns
+from services.shared.serving.streams import CallStream, StreamError, open_stream
+
+logger = logging.getLogger(__name__)
+
+_METHOD = "/fasttree.v1.CoordinatorService/KeepPusher"
+BEAT_S = 0.25
+#: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
+_UNANSWERED_MAX = 8
+_CONNECT_S_MAX = 1.0
+#: A loop that has said nothing for so long is taken for dead.
+LOOP_SILENCE_S_MAX = 10.0
+_JOIN_S = 5.0
+
+
+class CoordinatorLink:
+    """The stream to whichever coordinator is active.
+
+    Args:
+        coordinators: host:port of each, with commas between.
+        cluster, name: The cluster's name, and this pusher's.
+        address: host:port at which clients and nodes reach this pusher.
+        status: What it is now; asked on the event loop.
+        told: Gets each word of the coordinator's, on the event loop.
+    """
+
+    def __init__(
+        self,
+        coordinators: str,
+        cluster: str,
+        name: str,
+        address: str,
+        status: Callable[[], coordinator_pb2.PusherStatus],
+        told: Callable[[Told], None],
+    ) -> None:
+        self._coordinators = Turns(coordinators)
+        self._beat = coordinator_pb2.KeepPusherRequest(
+            cluster=cluster, name=name, address=address, incarnation=secrets.token_hex(16)
+        )
+        self._status, self._told = status, told
+        self._unanswered = 0
+        #: The loop's newest word, and when it was said, by the loop's clock.
+        self._word: tuple[coordinator_pb2.PusherStatus, float] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._thread_loop: asyncio.AbstractEventLoop
+        #: On the thread's loop: a heartbeat is to leave at once.
+        self._wanted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled."""
+        self._loop, self._thread_loop = asyncio.get_running_loop(), uvloop.new_event_loop()
+        self._word = (self._status(), self._loop.time())
+        keeping = self._thread_loop.create_task(self._keep_on())
+        thread = threading.Thread(target=self._live, args=(keeping,), name="lease", daemon=True)
+        thread.start()
+        try:
+            while True:
+                await asyncio.sleep(BEAT_S)
+                self._word = (self._status(), self._loop.time())
+        finally:
+            with contextlib.suppress(RuntimeError):
+                self._thread_loop.call_soon_threadsafe(keeping.cancel)
+            await asyncio.to_thread(thread.join, _JOIN_S)
+
+    def say(self) -> None:
+        """What this pusher is has changed: the coordinator hears of it at once. On the event loop."""
+        self._word = (self._status(), asyncio.get_running_loop().time())
+        with contextlib.suppress(RuntimeError, AttributeError):  # not begun, or ended
+            self._thread_loop.call_soon_threadsafe(self._wanted.set)
+
+    # -- in the thread
+
+    def _live(self, keeping: asyncio.Task[None]) -> None:
+        asyncio.set_event_loop(self._thread_loop)
+        with contextlib.suppress(asyncio.CancelledError):
+            self._thread_loop.run_until_complete(keeping)
+        self._thread_loop.close()
+
+    async def _keep_on(self) -> None:
+        waits = Waits(Backoff(0.05, 1.0, random.random))
+        told: dict[str, str] = {}
+        while True:
+            coordinator = self._coordinators.address
+            try:
+                await self._keep(coordinator, waits)
+                problem = "it ended the stream"
+            except StreamError as error:
+                problem = str(error)
+            if problem != told.get(coordinator):
+                told[coordinator] = problem
+                logger.warning("coordinator %s: %s", coordinator, problem)
+            if self._coordinators.pass_on():
+                await asyncio.sleep(waits.next_s())
+
+    async def _keep(self, coordinator: str, waits: Waits) -> None:
+        """One stream, to its end. Raises StreamError."""
+        self._unanswered = 0
+        try:
+            async with asyncio.timeout(_CONNECT_S_MAX):
+                stream = await open_stream(coordinator, _METHOD)
+        except TimeoutError:
+            raise StreamError(f"no connection within {_CONNECT_S_MAX:g} s") from None
+        hearing = asyncio.ensure_future(self._hear(stream, waits))
+        hearing.add_done_callback(lambda _: self._wanted.set())
+        try:
+            while not hearing.done():
+                self._wanted.clear()
+                if self._unanswered >= _UNANSWERED_MAX:
+                    raise StreamError(f"no answer to {_UNANSWERED_MAX} heartbeats")
+                word = self._word
+                if word is not None and self._loop.time() - word[1] < LOOP_SILENCE_S_MAX:
+                    self._beat.sequence += 1
+                    self._beat.status.CopyFrom(word[0])
+                    self._unanswered += 1
+                    await stream.write(self._beat.SerializeToString())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(BEAT_S):
+                        await self._wanted.wait()
+            await hearing
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+            await stream.close()
+
+    async def _hear(self, stream: CallStream, waits: Waits) -> None:
+        async for message in stream.read():
+            waits.reset()
+            self._coordinators.answered()
+            self._unanswered = 0
+            answer = coordinator_pb2.KeepPusherResponse.FromString(message)
+            told = Told(answer.active, answer.epoch, answer.active_name, answer.active_address)
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._told, told)

@@ -1,0 +1,213 @@
+"""A pusher that stands by: it follows the log, and says which one is active to whoever would push."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc
+from services.pusher.imports.files import ImportFiles
+from services.pusher.leadership.leadership import PusherTurn
+from services.pusher.log.store import LogStore, LogStoreError, NotInLogError
+from services.pusher.settings import PusherSettings
+from services.shared.domain.addresses import address_of
+from services.shared.serving.background import Background
+from services.shared.serving.errors import FailedPreconditionError, UnavailableError
+from services.shared.serving.metrics import Metrics
+from services.shared.serving.ops_port import OpsPort, Verdict
+from services.shared.serving.server import GrpcServer
+
+logger = logging.getLogger(__name__)
+
+#: A log that can't be read is looked at again so often, and the import files, in seconds.
+_LOOK_S = 1.0
+_FOLLOWED_BYTES = 4 << 20
+_RETRY_AFTER_S = 0.1
+#: Of the imports in the log, so many of the newest ones' files have to be there.
+_IMPORTS_LOOKED_AT = 2
+
+
+class FollowedLog:
+    """The log as one reads it that another one writes; then claimed, and handed over.
+
+    Args:
+        open_store: Opens it; raises LogStoreError.
+        files: This pusher's own import files.
+        interval_s: How often it reads on.
+    """
+
+    def __init__(self, open_store: Callable[[], LogStore], files: ImportFiles, interval_s: float) -> None:
+        self._open_store, self._files, self._interval_s = open_store, files, interval_s
+        self._store: LogStore | None = None
+        #: Somebody has claimed it, and writes.
+        self._handed_over = False
+        #: One call to the store after another.
+        self._lock = asyncio.Lock()
+        #: The end of what was read.
+        self.position = 0
+        self.log_id = ""
+        #: Why the log can't be read; empty where it can.
+        self.problem = "the log has not been read yet"
+        #: Which import files are missing here; empty where none are.
+        self.lacks = ""
+
+    async def run(self) -> None:
+        """Reads on, until it is cancelled."""
+        looked_s = float("-inf")
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                async with self._lock:
+                    if not self._handed_over:
+                        await asyncio.to_thread(self._read_on)
+                    if loop.time() - looked_s >= _LOOK_S:
+                        looked_s = loop.time()
+                        self.lacks = await asyncio.to_thread(self._missing_files)
+            except (LogStoreError, OSError) as error:
+                self._note(str(error))
+            await asyncio.sleep(_LOOK_S if self.problem else self._interval_s)
+
+    async def claim(self, epoch: int, holder: str) -> LogStore:
+        """Claims the log, which is the caller's from then on. Raises as `LogStore.claim`."""
+        async with self._lock:
+            store = self._store if self._store is not None else await asyncio.to_thread(self._open_store)
+            self._store = store
+            await asyncio.to_thread(store.claim, epoch, holder)
+            self._store, self._handed_over = None, True
+            return store
+
+    def resume(self) -> None:
+        """What was handed over came to nothing: reads on."""
+        self._handed_over = False
+
+    async def close(self) -> None:
+        """Gives the log up, where it is not somebody else's by now."""
+        async with self._lock:
+            store, self._store = self._store, None
+            if store is not None:
+                await asyncio.to_thread(store.close)
+
+    def _read_on(self) -> None:
+        if self._store is None:
+            self._store = self._open_store()
+            self.position = max(self._store.ends().first - 1, self._store.ends().last - 1)
+        store = self._store
+        try:
+            while (run := store.follow(self.position, _FOLLOWED_BYTES)) is not None:
+                self.position = run.last_position
+        except NotInLogError:  # trimmed under it, or put in the place of another one
+            self.position = store.ends().last
+        self.log_id = store.log_id
+        self._note("")
+
+    def _missing_files(self) -> str:
+        if self._store is None:
+            return ""
+        newest = [stored.status.manifest for stored in self._store.imports()][-_IMPORTS_LOOKED_AT:]
+        missing = [f"{manifest.import_id}" for manifest in newest if not self._files.path(manifest).exists()]
+        if not missing:
+            return ""
+        return f"lacks the file of import {', '.join(missing)}: a node that needs it gets it from its peers only"
+
+    def _note(self, problem: str) -> None:
+        if problem and problem != self.problem:
+            logger.error("the log can't be read: %s", problem)
+        self.problem = problem
+
+
+class StandbyPusher:
+    """What serves meanwhile, on both ports."""
+
+    def __init__(self, settings: PusherSettings, cluster: str, turn: PusherTurn, log: FollowedLog) -> None:
+        self._settings, self._turn, self._log = settings, turn, log
+        self.background = Background()
+        metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
+        metrics.gauge("active", "1 while this pusher, of several, takes pushes.", lambda: 0)
+        metrics.gauge("followed_position", "The end of the log, as far as this pusher has read.", lambda: log.position)
+        metrics.gauge("unfit", "1 while this pusher can't read the log: an alarm", lambda: bool(log.problem))
+        self._metrics = metrics
+        self._http = OpsPort("pusher.http_port", metrics, {"/readyz": self._is_ready})
+        services: list[tuple[Any, Any]] = [
+            (pusher_pb2_grpc.add_PusherServiceServicer_to_server, _Servicer(self)),
+            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, _NoFiles(self)),
+        ]
+        names = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
+        address = address_of(settings.listen_host, settings.port)
+        self._server = GrpcServer(address, services, names, settings.serving, "pusher.port")
+
+    async def start(self) -> StandbyPusher:
+        """Listens on both ports. Raises OSError where one is taken."""
+        try:
+            await self._http.start(self._settings.listen_host, self._settings.http_port)
+            await self._server.start()
+        except BaseException:
+            await self.stop()
+            raise
+        self.background.start(self._log.run(), "follows the log")
+        return self
+
+    async def stop(self) -> None:
+        """Listens no more, and follows no more."""
+        await self.background.stop()
+        await self._server.stop(0.0)
+        await self._http.stop()
+        self._metrics.close()
+
+    @property
+    def standing(self) -> str:
+        """What it says of itself."""
+        name, address = self._turn.active
+        if self._turn.epoch:
+            return "this pusher was made active, and claims the log" + (
+                f": {self._turn.problem}" if self._turn.problem else ""
+            )
+        active = f"{name} is active at {address}" if name else "the coordinator has named no active one yet"
+        return f"this pusher stands by: {active}"
+
+    def refusal(self) -> FailedPreconditionError:
+        """To whoever would change something."""
+        active = "" if self._turn.epoch else self._turn.active[1]
+        return FailedPreconditionError(self.standing, reason="STANDBY", retry_after_s=_RETRY_AFTER_S, active=active)
+
+    def _is_ready(self) -> Verdict:
+        return Verdict(not self._log.problem, self._log.problem or self.standing)
+
+
+class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
+    """Sends everybody on. Whoever asks where a pusher stands means the active one: a standby's answer would be taken
+    for that of a log without imports."""
+
+    def __init__(self, standby: StandbyPusher) -> None:
+        self._standby = standby
+
+    async def _refuse(self, request: Any, context: Any) -> None:
+        raise self._standby.refusal()
+
+    GetPusher: Any = _refuse
+    UploadImport: Any = _refuse
+    RollbackImport: Any = _refuse
+    GetImportProfile: Any = _refuse
+    SkipUpdate: Any = _refuse
+    AdoptLog: Any = _refuse
+
+    async def PushUpdates(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
+        await self._refuse(request_iterator, context)
+        yield
+
+    WatchImport: Any = PushUpdates
+    ReadLog: Any = PushUpdates
+
+
+class _NoFiles(import_source_pb2_grpc.ImportSourceServiceServicer):
+    def __init__(self, standby: StandbyPusher) -> None:
+        self._standby = standby
+
+    async def DownloadImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """A node tries another source, or again."""
+        self._put_off()
+        yield
+
+    def _put_off(self) -> None:
+        raise UnavailableError(self._standby.standing, reason="STANDBY")
