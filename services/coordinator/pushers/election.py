@@ -249,7 +249,9 @@ class PusherElection:
             names = ", ".join(sorted(self.leases)) or "none"
             message, known = f"there is no pusher {to_pusher} that takes turns; there are: {names}", False
         elif not self._is_fit(target, now_s):
-            message, known = f"{to_pusher} is not ready: {target.beat.note or 'it was not heard for a while'}", True
+            silent = "" if self.is_alive(target, now_s) else "it was not heard for a while"
+            why = silent or target.beat.note or f"it says that it is {target.beat.state.name.lower()}"
+            message, known = f"{to_pusher} is not ready: {why}", True
         elif to_pusher == active:
             done = PusherSwitchoverDone(asked.request, active, active, self.recorded.pusher_epoch, 0.0)
             actions.append(done)

@@ -130,8 +130,8 @@ class PusherTurn:
 
     @property
     def deadline_s(self) -> float | None:
-        """When a claim is to be tried again."""
-        return self._claim_at_s
+        """When a claim is to be tried again; the one that is under way is waited for."""
+        return None if self._claiming else self._claim_at_s
 
     def handle(self, event: TurnEvent, now_s: float) -> list[TurnAction]:
         """Takes an event in; returns what to do, in this order."""
