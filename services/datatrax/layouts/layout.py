@@ -109,13 +109,16 @@ class Layout(NamedTuple):
     #: As Python names it.
     encoding: str
 
+    def _length_problem(self, record: bytes) -> str:
+        return f"the record has {len(record):,} bytes, the layout {self.record_bytes:,}: correct it, or the layout"
+
     def texts_of(self, record: bytes) -> dict[str, str]:
         """The fields' texts, those that are empty left out. Raises RecordError."""
         if len(record) > self.record_bytes:
-            raise RecordError(f"the record has {len(record):,} bytes, the layout {self.record_bytes:,}")
+            raise RecordError(self._length_problem(record))
         if len(record) < self.record_bytes:
             if not self.has_lines:
-                raise RecordError(f"the record has {len(record):,} bytes, the layout {self.record_bytes:,}")
+                raise RecordError(self._length_problem(record))
             record = record.ljust(self.record_bytes)  # programs leave out the blanks at a line's end
         texts = {}
         for field in self.fields:
@@ -207,7 +210,7 @@ def _fields(section: _LayoutSection) -> list[Field]:
         if not _NAME.fullmatch(each.name):
             raise LayoutError(f"{place}: a name has small letters, digits and _, or is columns.NAME")
         if each.name != FILLER and any(field.name == each.name for field in fields):
-            raise LayoutError(f"{place}: the name stands there twice")
+            raise LayoutError(f"{place}: the name stands there twice: call one of them {FILLER}, or as it is meant")
         try:
             picture = picture_of(each.picture)
         except ValueError as error:
@@ -233,7 +236,7 @@ def _check_id(update_id: str, names: set[str]) -> None:
     places: list[Any] = _PLACE.findall(update_id)
     for name in places:
         if name not in names or name == FILLER:
-            raise LayoutError(f"update_id names {{{name}}}, which is no field")
+            raise LayoutError(f"update_id names {{{name}}}, which is no field; there are {', '.join(sorted(names))}")
     if update_id and not places:
         raise LayoutError("update_id is the same for every record: put a field in it, such as order-{order}")
     if set("{}") & set(_PLACE.sub("", update_id)):

@@ -77,6 +77,10 @@ class Records:
         return False
 
     @property
+    def is_lost(self) -> bool:
+        return False
+
+    @property
     def record_bytes(self) -> int:
         layout = self._form.layout
         return 0 if layout.has_lines else layout.record_bytes

@@ -54,7 +54,11 @@ def form_of(name: str, layouts: Path) -> FileForm:
         return FileForm(JsonLines(), is_records=False, has_own_ids=True)
     if low.endswith(_CSV):
         change = stem.lower() if stem.lower() in CHANGES else _ORDER
-        return FileForm(CsvUpdates(change, ","), is_records=False, has_own_ids=True)
+        return FileForm(
+            CsvUpdates(change, ",", "write commas there, and texts that hold one in quotes"),
+            is_records=False,
+            has_own_ids=True,
+        )
     if file_name_problem(stem + _LAYOUT):
         raise FormError(f"its name begins with no layout's: call it STEM.anything, where {layouts} has STEM{_LAYOUT}")
     path = layouts / (stem + _LAYOUT)
@@ -64,5 +68,6 @@ def form_of(name: str, layouts: Path) -> FileForm:
         raise FormError(f"the layout {path}: {error}") from None
     except OSError as error:
         known = ", ".join((*_JSON, _CSV))
-        raise FormError(f"the layout {path}: {error}; put it there, or name the file {known}") from None
+        mend = "" if path.exists() else f"; put it there, or name the file {known}"
+        raise FormError(f"the layout {path}: {error}{mend}") from None
     return FileForm(Records(form, name), is_records=True, has_own_ids=form.names_ids)

@@ -91,13 +91,13 @@ class Taking:
                 if len(piece) > _PIECE_BYTES_MAX:
                     raise UpdateFormatError(f"longer than {_PIECE_BYTES_MAX:,} bytes; one update a line")
                 update = pieces.update_of(piece)
-            except UpdateFormatError as error:
-                self._waiting.append(_Waiting(begun, refusal(str(error))))
+            except (UpdateFormatError, UnicodeDecodeError) as error:
+                is_text = isinstance(error, UpdateFormatError)
+                reason = str(error) if is_text else "not UTF-8: save the file as UTF-8"
+                self._waiting.append(_Waiting(begun, refusal(reason)))
                 yield None
-                continue
-            except UnicodeDecodeError:
-                self._waiting.append(_Waiting(begun, refusal("not UTF-8: save the file as UTF-8")))
-                yield None
+                if pieces.is_lost:
+                    return
                 continue
             if update is not None:
                 self._waiting.append(_Waiting(begun, None))

@@ -22,10 +22,11 @@ _SEPARATORS = (";", "\t", "|")
 class CsvUpdates:
     """Rows, one after another: the first is the header."""
 
-    def __init__(self, change: str, separator: str) -> None:
-        """`change`: the field of an update that its rows are."""
-        self._form, self._separator = RowForm(change), separator
+    def __init__(self, change: str, separator: str, other_separator: str = "add --separator '{}'") -> None:
+        """`change`: the field of an update that its rows are; `other_separator`: what to do where {} separates them."""
+        self._form, self._separator, self._other_separator = RowForm(change), separator, other_separator
         self._names: list[str] = []
+        self._is_lost = False
         #: A row so far, whose quotes are open.
         self._open = ""
 
@@ -34,12 +35,23 @@ class CsvUpdates:
         return bool(self._open)
 
     @property
+    def is_lost(self) -> bool:
+        return self._is_lost
+
+    @property
     def record_bytes(self) -> int:
         return 0
 
     def update_of(self, piece: bytes) -> types_pb2.Update | None:
         """The update of a row that ends with this line; None where none does."""
-        self._open += piece.decode()
+        try:
+            return self._update_of(piece.decode())
+        except (UpdateFormatError, UnicodeDecodeError):
+            self._is_lost = not self._names
+            raise
+
+    def _update_of(self, line: str) -> types_pb2.Update | None:
+        self._open += line
         if self._open.count('"') % 2:
             if len(self._open) > _ROW_CHARACTERS_MAX:
                 raise UpdateFormatError("a quote is not closed: close it, and double those inside a text")
@@ -74,7 +86,8 @@ class CsvUpdates:
         other = next((each for each in _SEPARATORS if len(fields) == 1 and each in fields[0]), "")
         if other:
             shown = "tab" if other == "\t" else other
-            raise UpdateFormatError(f"the header is one field: if {shown} separates columns, add --separator '{shown}'")
+            mend = self._other_separator.format(shown)
+            raise UpdateFormatError(f"the header is one field: if {shown} separates columns, {mend}")
         names = [self._form.name_of(field.strip()) for field in fields]
         if twice := next((name for name in names if names.count(name) > 1), ""):
             raise UpdateFormatError(f'the header has "{twice}" twice: leave one of them')

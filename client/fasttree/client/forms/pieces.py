@@ -16,6 +16,10 @@ class Pieces(Protocol):
         """Whether the piece before was no whole row."""
 
     @property
+    def is_lost(self) -> bool:
+        """Whether nothing that follows can be read, as where its header is none."""
+
+    @property
     def record_bytes(self) -> int:
         """How long each piece is; 0: a line."""
 
@@ -31,6 +35,10 @@ class JsonLines:
 
     @property
     def is_open(self) -> bool:
+        return False
+
+    @property
+    def is_lost(self) -> bool:
         return False
 
     @property
