@@ -25,7 +25,8 @@ CONTAINERD = "/run/containerd/containerd.sock"
 VOLUMES = 40
 #: Volumes of each node, of the class "small", that are soon full; in memory, and gone with the node's power.
 SMALL_VOLUMES = 2
-SMALL_MIB = 64
+#: More than the 256 MiB that a pusher keeps for its log when it takes an import.
+SMALL_MIB = 320
 
 
 def run_folder() -> Path:
