@@ -42,7 +42,7 @@ KEPT = {
     "services/shared/cores.py:Core": _DOOR,
     "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
-    "services/shared/serving/http2/call.py:invocation_metadata": _CONTEXT,
+    "services/shared/serving/standard/guarding.py:intercept_service": _FRAMEWORK,
     "services/shared/serving/http2/call.py:send_initial_metadata": _CONTEXT,
     "services/shared/serving/http2/call.py:set_trailing_metadata": _CONTEXT,
     "services/shared/serving/http2/call.py:set_code": _CONTEXT,

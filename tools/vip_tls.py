@@ -26,7 +26,9 @@ def made() -> dict[str, str]:
     secrets = {CERTIFICATE: "sds-certificate.yaml", AUTHORITIES: "sds-authorities.yaml"}
     tls = EnvoyTls(_CLUSTER, _ENVOY / secrets[CERTIFICATE], _ENVOY / secrets[AUTHORITIES])
     envoy = envoy_with_tls(deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8"), tls)
-    haproxy = haproxy_with_tls(deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8"), "/etc/haproxy/tls")
+    haproxy = haproxy_with_tls(
+        deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8"), "/etc/haproxy/tls", _CLUSTER
+    )
     return {
         "deploy/envoy/envoy-tls.yaml": _HEAD.format("deploy/envoy/envoy.yaml") + _NODE + envoy,
         "deploy/haproxy/haproxy-tls.cfg": _HEAD.format("deploy/haproxy/haproxy.cfg") + haproxy,

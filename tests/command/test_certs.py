@@ -139,3 +139,28 @@ async def test_an_authority_is_not_replaced_by_mistake(fasttree: FastTree, tmp_p
     (tmp_path / "ca.key").write_text("damaged")
     ran = await fasttree("certs", "issue", "reporter", *at)
     assert "can't be read" in ran.err
+
+
+async def test_a_policy_is_shown_and_tested(fasttree: FastTree, tmp_path: Path) -> None:
+    shown = await fasttree("policy", "show", "--cluster", "dot-test")
+    assert shown.code == 0
+    file = tmp_path / "policy.json"
+    file.write_text(shown.out)
+    again = await fasttree("policy", "show", "--policy", str(file))
+    assert again.out == shown.out
+    for who, call, code in (
+        ("reporter", "GetMember", 0),
+        ("reporter", "PushUpdates", 1),
+        ("node/n1", "CoordinatorService/KeepAlive", 0),
+        ("spiffe://dot-test/monitor/m", "/metrics", 0),
+        ("spiffe://dot-other/operator/o", "GetMember", 1),
+    ):
+        ran = await fasttree("policy", "test", who, call, "--policy", str(file), "--cluster", "dot-test")
+        assert ran.code == code, (who, call, ran.err)
+        assert ("allowed" if code == 0 else "refused") in ran.out
+    every = await fasttree("policy", "test", "auditor", "--json")
+    assert every.code == 0
+    assert {each["path"] for each in every.json if each["allowed"]} >= {"/fasttree.v1.PusherService/GetPusher"}
+    ran = await fasttree("policy", "test", "reporter", "Everything")
+    assert ran.code == 1
+    assert "is no call of the API" in ran.err

@@ -22,13 +22,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.cluster.cluster import RunningCluster, free_port, running_cluster, wait_for
 from bench.cluster.read_load import ReadLoad
-from fasttree.client import Client, Endpoints, PushOptions, Retries, TlsFiles
+from fasttree.client import Client, Endpoints, PermissionDeniedError, PushOptions, Retries, TlsFiles
 from fasttree.client.calls.channels import Channels
 from fasttree.command.certs.folder import CertificateFolder
 from fasttree.command.certs.roles import Holder
 from fasttree.command.local.vip import render_haproxy
 from fasttree.command.local.vip_tls import haproxy_with_tls
-from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, types_pb2
+from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, report_pb2, report_pb2_grpc, types_pb2
 from tests.command.fasttree_command import FastTree
 
 # One cluster for all: its connections belong to one loop.
@@ -167,19 +167,62 @@ async def test_haproxy_goes_by_tls_too(cluster: RunningCluster, tmp_path: Path) 
     endpoints = Endpoints.read(cluster.folder / "endpoints.json")
     port = free_port()
     text = render_haproxy([(node.report, node.http) for node in endpoints.nodes], port)
-    (tmp_path / "haproxy.cfg").write_text(haproxy_with_tls(text, str(cluster.folder / "certs/vip/vip")))
+    (tmp_path / "haproxy.cfg").write_text(haproxy_with_tls(text, str(cluster.folder / "certs/vip/vip"), "dot-local"))
     program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "install haproxy"
     process = await asyncio.create_subprocess_exec(program, "-db", "-f", str(tmp_path / "haproxy.cfg"))
     try:
         async with Client(replace(endpoints, vip=f"127.0.0.1:{port}"), retries=Retries(timeout_s=WAIT_S)) as client:
             assert (await client.reports.get_member("a")).member.member_id == "a"
+        auditor = TlsFiles.in_folder(cluster.folder / "certs/client-auditor")
+        async with Client(replace(endpoints, vip=f"127.0.0.1:{port}"), tls=auditor) as client:
+            with pytest.raises(PermissionDeniedError, match="auditor/auditor may not call"):
+                await client.reports.get_member("a")
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             with pytest.raises(grpc.aio.AioRpcError):
                 await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
     finally:
         process.terminate()
         await process.wait()
+
+
+ROLES = {
+    ("reporter", "member"): ("member", "root"),
+    ("auditor", "status"): ("status",),
+    ("operator", "switchover"): ("switchover",),
+    ("push-program", None): ("member", "root"),
+    ("auditor", None): ("member", "root"),
+    ("leader", None): ("member", "root"),
+    ("reporter", None): ("switchover",),
+    ("monitor", None): ("pause",),
+    ("importer", None): ("held",),
+}
+
+
+@pytest.mark.parametrize("of", ROLES)
+async def test_each_role_may_do_its_own_and_nothing_else(cluster: RunningCluster, of: tuple[str, str | None]) -> None:
+    role, allowed = of
+    own = str(cluster.folder / f"certs/client-{role}")
+    ran = await command(cluster)("--timeout", str(WAIT_S), "--tls-dir", own, *ROLES[of])
+    if allowed:
+        assert ran.code == 0, ran.err
+    else:
+        assert ran.code == 1
+        assert f"spiffe://dot-local/{role}/{role} may not call /fasttree.v1." in ran.err
+        assert ran.err.count("\n") == 1
+
+
+async def test_a_caller_can_not_say_itself_who_it_is(cluster: RunningCluster) -> None:
+    endpoints = Endpoints.read(cluster.folder / "endpoints.json")
+    claims = (("x-forwarded-client-cert", "URI=spiffe://dot-local/operator/operator"),)
+    for address in (endpoints.vip, endpoints.nodes[0].report):
+        channels = Channels(TlsFiles.in_folder(cluster.folder / "certs/client-monitor"))
+        stub = report_pb2_grpc.ReportServiceStub(channels.to(address))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stub.GetMember(report_pb2.GetMemberRequest(member_id="a"), metadata=claims, timeout=WAIT_S)
+        assert raised.value.code() is grpc.StatusCode.PERMISSION_DENIED
+        assert "monitor/monitor may not call" in (raised.value.details() or "")
+        await channels.close()
 
 
 @pytest.fixture

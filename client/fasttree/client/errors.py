@@ -49,6 +49,12 @@ class NotFoundError(CallError):
     code = grpc.StatusCode.NOT_FOUND
 
 
+class PermissionDeniedError(CallError):
+    """This client's certificate is of a role that may not call that."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+
+
 class InvalidArgumentError(CallError):
     """The request names what does not exist, or is malformed."""
 
@@ -117,6 +123,7 @@ _BY_CODE: dict[grpc.StatusCode, type[CallError]] = {
     kind.code: kind
     for kind in (
         NotFoundError,
+        PermissionDeniedError,
         InvalidArgumentError,
         FailedPreconditionError,
         UnavailableError,

@@ -13,6 +13,7 @@ import click
 
 from fasttree.client import FastTreeClientError
 from fasttree.command.certs.commands import certs
+from fasttree.command.certs.policy_commands import policy
 from fasttree.command.cluster import commands as cluster
 from fasttree.command.cluster import turns
 from fasttree.command.cluster.drill import drill
@@ -109,6 +110,7 @@ COMMANDS = (
     drill,
     config,
     certs,
+    policy,
     datatrax,
     message,
     logs,

@@ -8,15 +8,20 @@ import datetime
 import logging
 import os
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import grpc
 
+from services.shared.security.guard import Guard
 from services.shared.security.identity import HTTP1, HTTP2, Identity, TlsFiles
+from services.shared.security.policy import Policy, read_policy
+from services.shared.security.roles import shipped_policy
 from services.shared.security.settings import TlsError, TlsSettings
 
 logger = logging.getLogger(__name__)
 
+_SPIFFE: Final = "spiffe://"
 _Stamps = tuple[tuple[int, int, int], ...]
 
 
@@ -39,6 +44,9 @@ class Tls:
         #: What was bad at the last look. A pair is two files: between their renewals they don't match.
         self._bad: _Stamps | None = None
         self.identity = Identity(self.files, settings.minimum_version, now())
+        self.policy = self._read_policy()
+        self._policy_stamp = _stamp(settings.policy) if settings.policy else None
+        self.guard = Guard(lambda: self.policy)
         logger.info("TLS: this is %s, by a certificate that is good until %s", self._names(), self._until())
 
     def server_context(self) -> Any:
@@ -90,6 +98,35 @@ class Tls:
         while True:
             await asyncio.sleep(self._settings.reload_s)
             await asyncio.to_thread(self.look)
+            await asyncio.to_thread(self.look_at_policy)
+
+    def _read_policy(self) -> Policy:
+        """The one that is named, or the shipped one. Raises TlsError."""
+        if self._settings.policy:
+            return read_policy(Path(self._settings.policy))
+        for uri in self.identity.uris:
+            if uri.startswith(_SPIFFE):
+                return shipped_policy(uri.removeprefix(_SPIFFE).partition("/")[0])
+        raise TlsError(
+            f"{self.files.certificate}: it has no name {_SPIFFE}CLUSTER/ROLE/NAME, by which the shipped roles go: "
+            "issue one that has, or name a policy of your own in tls.policy"
+        )
+
+    def look_at_policy(self) -> bool:
+        """Whether another policy is in force since. Blocks: it reads the disk."""
+        if not self._settings.policy:
+            return False
+        stamp = _stamp(self._settings.policy)
+        if stamp == self._policy_stamp:
+            return False
+        self._policy_stamp = stamp
+        try:
+            self.policy = self._read_policy()
+        except TlsError as error:
+            logger.error("TLS: %s; the policy of before goes on", error)
+            return False
+        logger.info("TLS: the policy is another one: %s", self.policy.content.name)
+        return True
 
     def look(self) -> bool:
         """Whether another identity is in force since. Blocks: it reads the disk."""
@@ -121,7 +158,7 @@ class Tls:
         return tuple(_stamp(path) for path in self.files)
 
 
-def _stamp(path: os.PathLike[str]) -> tuple[int, int, int]:
+def _stamp(path: os.PathLike[str] | str) -> tuple[int, int, int]:
     """Another one for another file, whether it is renamed there, written over, or behind another link."""
     try:
         found = os.stat(path)

@@ -47,6 +47,9 @@ class TlsSettings(Settings, frozen=True, kw_only=True):
     server_name: OptionalHost = ""
     #: The oldest version of TLS that is spoken. Where grpcio serves (`server`), it takes 1.2 whatever is said here.
     minimum_version: Annotated[str, Meta(pattern=r"\A1\.[23]\Z", description="1.2 or 1.3")] = "1.3"
+    #: A file that says who may call what, in the form of gRFC A43; followed as the others are. Empty: the roles that
+    #: are shipped, as `fasttree policy show` has them.
+    policy: OptionalPath = ""
     #: How often the files are looked at, in seconds.
     reload_s: Seconds = 1.0
 

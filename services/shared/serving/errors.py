@@ -58,6 +58,13 @@ class FastTreeError(Exception):
         return self.message
 
 
+class PermissionDeniedError(FastTreeError):
+    """Whoever calls may not."""
+
+    code = grpc.StatusCode.PERMISSION_DENIED
+    default_reason = "NOT_ALLOWED"
+
+
 class NotFoundError(FastTreeError):
     """What the request names does not exist."""
 

@@ -13,8 +13,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
+from services.shared.security.guard import Guard, principals_of
 from services.shared.serving.connections import End
-from services.shared.serving.http2.tls import Connected, TlsPort
+from services.shared.serving.http2.tls import Connected, TlsPort, auth_context
 from services.shared.serving.sockets import listening_sockets
 
 #: What a connection has to have said its first request in, in seconds, and how long it may rest after an answer.
@@ -80,14 +81,20 @@ def host_check(names: Collection[str], open_paths: Collection[str]) -> Middlewar
     return check
 
 
-def certificate_check(open_paths: Collection[str]) -> Middleware:
-    """The middleware where there is TLS: probes, which have no certificate, learn yes or no; pages need one."""
+def certificate_check(open_paths: Collection[str], guard: Guard) -> Middleware:
+    """The middleware where there is TLS: probes, which have no certificate, learn yes or no; pages need one whose
+    holder may see them."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path in open_paths:
+            return await handler(request)
         tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
-        if request.path not in open_paths and (tls is None or tls.getpeercert(True) is None):
+        if tls is None or tls.getpeercert(True) is None:
             raise web.HTTPForbidden(text="show a certificate of the cluster's authority\n")
+        refusal = guard.refusal(request.path, principals_of(auth_context(tls)), None)
+        if refusal is not None:
+            raise web.HTTPForbidden(text=refusal + "\n")
         return await handler(request)
 
     return check

@@ -67,7 +67,9 @@ class OpsPort:
         self._metrics = metrics
         checks = {"/livez": live, **checks}
         self._tls = own_tls()
-        guards = [host_check(own_names(names), checks)] + ([certificate_check(checks)] if self._tls else [])
+        guards = [host_check(own_names(names), checks)] + (
+            [certificate_check(checks, self._tls.guard)] if self._tls else []
+        )
         application = web.Application(middlewares=guards)
         for path, check in checks.items():
             application.router.add_get(path, _page_of(check))

@@ -21,6 +21,7 @@ from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
 from services.shared.serving.settings import ServingSettings
+from services.shared.serving.standard.guarding import GuardInterceptor, guarding
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
 
@@ -161,7 +162,10 @@ class _Grpcio:
     ) -> None:
         # No maximum_concurrent_rpcs: what grpcio itself refuses by has no details.
         self.server = grpc.aio.server(
-            interceptors=[_Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting))],
+            interceptors=[
+                _Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting)),
+                *([] if (tls := own_tls()) is None else [GuardInterceptor(tls.guard)]),
+            ],
             options=[*server_options(message_bytes_max, age_s_max)],
         )
 
@@ -202,7 +206,10 @@ class _Nghttp2:
         self.stop = self.server.stop
 
     async def start(self, address: str, tls: Tls | None) -> int:
-        return await self.server.start(address, None if tls is None else tls.server_context)
+        if tls is None:
+            return await self.server.start(address)
+        self.server.guard = guarding(tls.guard)
+        return await self.server.start(address, tls.server_context)
 
 
 def _too_many_calls(settings: ServingSettings, setting: str) -> Any:

@@ -125,7 +125,7 @@ async def test_who_shows_no_good_certificate_is_refused(
 
 async def test_a_server_name_stands_for_addresses(tmp_path: Path, authority: Authority) -> None:
     settings = lay_out(tmp_path / "tls", authority)
-    made = authority.signed("named", "DNS:treenode.fasttree")
+    made = authority.signed("named", "DNS:treenode.fasttree,URI:spiffe://dot-test/node/n3")
     named = TlsSettings(
         mode="mutual", certificate=str(made.chain), key=str(made.key), ca=settings.folder + "/ca.crt",
         server_name="treenode.fasttree",
@@ -135,7 +135,7 @@ async def test_a_server_name_stands_for_addresses(tmp_path: Path, authority: Aut
     server = GrpcServer("127.0.0.1:0", [(add, Coordinator())], [])
     address = f"127.0.0.1:{await server.start()}"
     async with open_channel(address) as channel:
-        assert await called(channel) == ""
+        assert await called(channel) == "spiffe://dot-test/node/n3"
     stream = await open_stream(address, KEEP_ALIVE)
     await stream.close()
     begin(settings)  # without it, the certificate must have the address
@@ -151,7 +151,7 @@ async def test_probes_need_no_certificate_and_pages_do(tmp_path: Path, authority
     port = OpsPort("coordinator.http_port", metrics, {"/readyz": lambda: Verdict(True, "ready")})
     url = f"https://localhost:{await port.start('127.0.0.1', 0)}"
     bare, shown = authority.client_context(), authority.client_context()
-    made = authority.signed("a monitor", "DNS:monitor")
+    made = authority.signed("a monitor", "URI:spiffe://dot-test/monitor/m")
     shown.load_cert_chain(made.chain, made.key)
     strange = ssl.create_default_context(cafile=str(authority.root))
     stranger = Authority(tmp_path / "another").signed("a monitor", "DNS:monitor")
@@ -166,6 +166,10 @@ async def test_probes_need_no_certificate_and_pages_do(tmp_path: Path, authority
         assert [await status(path, shown) for path in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
         async with session.get(url + "/metrics", ssl=shown) as answer:
             assert "fasttree_coordinator_certificate_expires_in_seconds" in await answer.text()
+        reporter = authority.signed("a reporter", "URI:spiffe://dot-test/reporter/r")
+        other = authority.client_context()
+        other.load_cert_chain(reporter.chain, reporter.key)
+        assert [await status(path, other) for path in ("/livez", "/metrics")] == [200, 403]
         with pytest.raises(aiohttp.ClientError):
             await status("/livez", strange)
         with pytest.raises(aiohttp.ClientError):

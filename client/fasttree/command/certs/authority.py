@@ -56,7 +56,7 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
         certificate = (
-            _builder(str(holder), key, now, lifetime)
+            _builder(f"{holder.role}/{holder.name}", key, now, lifetime)
             .issuer_name(self.certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)

@@ -105,8 +105,14 @@ transport_socket:
         validation_context_sds_secret_config: {secrets[AUTHORITIES]}"""
 
 
-def haproxy_with_tls(text: str, folder: str) -> str:
-    """HAProxy's configuration by TLS. `folder`: of tls.crt, tls.key and ca.crt, without a `/` at its end."""
+def haproxy_with_tls(text: str, folder: str, cluster: str) -> str:
+    """HAProxy's configuration by TLS.
+
+    Args:
+        folder: Of tls.crt, tls.key and ca.crt, without a `/` at its end.
+        cluster: Its name in certificates. HAProxy 2.6 reads no URI of one, so it tells the nodes the common name,
+            ROLE/NAME.
+    """
     own = f"crt {folder}/tls.crt ca-file {folder}/ca.crt verify required"
     lines = []
     for line in text.splitlines():
@@ -117,6 +123,10 @@ def haproxy_with_tls(text: str, folder: str) -> str:
             line = line.replace(" proto h2", f" ssl {own} alpn h2 proto h2")
             line = line.replace("check check-proto h1", "check check-ssl check-alpn http/1.1 check-proto h1")
         lines.append(line)
+        if words[:1] == ["bind"]:
+            caller = f"URI=spiffe://{cluster}/%[ssl_c_s_dn(cn)]"
+            lines.append("  # A node hears whose call it is, and from nobody else.")
+            lines.append(f"  http-request set-header x-forwarded-client-cert {caller}")
         if words == ["global"]:
             lines.append("  # The key of NAME.crt is NAME.key.")
             lines.append("  ssl-load-extra-del-ext")

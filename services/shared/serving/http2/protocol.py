@@ -128,6 +128,11 @@ class ServerProtocol(asyncio.Protocol):
 
     def _begin(self, begun: Begun) -> None:
         server = self._server
+        if server.guard is not None:
+            refusal = server.guard(begun.path, self.auth_context, begun.headers)
+            if refusal is not None:
+                self.core.end(begun.stream_id, grpc.StatusCode.PERMISSION_DENIED, *refusal)
+                return
         if begun.path in server.at_once and begun.message is not None and server.calls_open < server.calls_max:
             answer = server.at_once[begun.path](begun.message)
             if answer is not None:

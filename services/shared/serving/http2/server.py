@@ -13,12 +13,16 @@ from services.shared.domain.addresses import host_and_port
 from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits
-from services.shared.serving.http2.messages import Metadata
+from services.shared.serving.http2.messages import Headers, Metadata
 from services.shared.serving.http2.protocol import ServerProtocol
 from services.shared.serving.http2.tls import Connected, TlsPort
 from services.shared.serving.sockets import BACKLOG, listening_sockets
 
 _TICK_S = 1.0
+
+
+#: Given a path, what TLS knows of the peer, and the call's headers: details and metadata of the refusal; None: none.
+CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers], tuple[str, Metadata] | None]
 
 
 class Http2Server:
@@ -54,6 +58,8 @@ class Http2Server:
         self.at_once: dict[bytes, Callable[[bytes], bytes | None]] = {}
         self.unary: set[bytes] = set()
         self.streaming: set[bytes] = set()
+        #: Before anything of a call is looked at; None: everybody may call everything.
+        self.guard: CallGuard | None = None
         self.calls_open = 0
         self._refusal = refusal
         self._counts = connections

@@ -1,0 +1,86 @@
+"""The roles that are shipped: what each may call, where no policy file says otherwise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.shared.security.policy import Content, Policy, Request, Rule, Source
+
+_COORDINATOR: Final = "/fasttree.v1.CoordinatorService/"
+_PUSHER: Final = "/fasttree.v1.PusherService/"
+_NODE: Final = "/fasttree.v1.TreeNodeService/"
+_REPORTS: Final = "/fasttree.v1.ReportService/"
+_FILES: Final = "/fasttree.v1.ImportSourceService/DownloadImport"
+#: Reports whose rows are members.
+_MEMBER_REPORTS: Final = (
+    "GetMember", "BatchGetMembers", "ListUpline", "ListFrontLine", "SummarizeDownline", "ListDownline",
+    "StreamDownline", "SearchMembers", "ListHoldingTank",
+)  # fmt: skip
+
+
+def _of(service: str, *calls: str) -> list[str]:
+    return [service + call for call in calls]
+
+
+_SEE_CLUSTER: Final = _of(_COORDINATOR, "GetCluster", "WatchCluster")
+_SEE_NODES: Final = _of(_NODE, "GetNode", "GetUpdateFate", "GetDigest", "ListLegDigests")
+_SEE_PUSHER: Final = _of(_PUSHER, "GetPusher", "WatchImport")
+_SEE_TREE: Final = _of(_REPORTS, "ListHeldUpdates", "ListRejectedUpdates", "DescribeTree")
+
+#: By role. A call that nobody has here is nobody's. What a leader may see is not told by a call's name but by who is
+#: below him, which no part of this system holds yet: so that role has nothing.
+CALLS: Final[dict[str, list[str]]] = {
+    # Its lease; the log, import files, snapshots and closed periods, from the pusher and from its peers.
+    "node": [
+        *_of(_COORDINATOR, "KeepAlive"),
+        *_SEE_CLUSTER,
+        *_of(_PUSHER, "ReadLog"),
+        *_of(_NODE, "GetNode", "DownloadSnapshot"),
+        _FILES,
+    ],
+    # Its term; updates and imports to the nodes; the log and the files of another pusher that it stands by for.
+    "pusher": [
+        *_of(_COORDINATOR, "KeepPusher"),
+        *_of(_NODE, "ApplyUpdates", "LoadImport"),
+        *_SEE_NODES,
+        *_SEE_CLUSTER,
+        *_of(_PUSHER, "GetPusher", "ReadLog"),
+        _FILES,
+    ],
+    "coordinator": [*_SEE_CLUSTER],
+    # It calls in its callers' names, and health by itself.
+    "vip": [],
+    "datatrax": [
+        *_of(_PUSHER, "PushUpdates", "GetPusher"),
+        *_SEE_CLUSTER,
+        *_of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
+    ],
+    "push-program": _of(_PUSHER, "PushUpdates"),
+    "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),
+    "reporter": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
+    "leader": [],
+    "operator": [
+        f"{_PUSHER}*",
+        f"{_REPORTS}*",
+        "/fasttree.v1.MessageService/*",
+        *_of(_COORDINATOR, "Switchover", "SwitchoverPusher", "Pause", "Resume"),
+        *_SEE_CLUSTER,
+        *_SEE_NODES,
+        "/grpc.reflection.*",
+        "/metrics",
+        "/status",
+        "/debug*",
+    ],
+    # All of how the cluster does, and no member.
+    "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics"],
+    "monitor": [*_SEE_CLUSTER, *_of(_PUSHER, "GetPusher"), "/metrics"],
+}
+
+
+def shipped_policy(cluster: str) -> Policy:
+    """Of the cluster whose name stands in its certificates."""
+    rules = [Rule("health", request=Request(["/grpc.health.v1.Health/*"]))]
+    rules += [
+        Rule(role, Source([f"spiffe://{cluster}/{role}/*"]), Request(calls)) for role, calls in CALLS.items() if calls
+    ]
+    return Policy(Content(f"the roles of {cluster}", rules))
