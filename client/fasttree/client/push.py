@@ -17,7 +17,7 @@ from itertools import islice
 import grpc
 
 from fasttree.client.calls.retries import Retries, Waits, patience_s
-from fasttree.client.calls.servers import Servers
+from fasttree.client.calls.servers import Servers, is_standby
 from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
@@ -26,6 +26,8 @@ from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 #: The API's limit.
 MESSAGE_UPDATES_MAX = 1_000
 _PATIENCE_S = 30.0
+#: Before pushers that all stand by are asked again.
+_STANDBY_WAIT_S_MAX = 0.05
 
 Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
 
@@ -160,7 +162,9 @@ class Push:
             failure.args = (failure.message,)
             raise failure from error
         if not self._pushers.missed(error):
-            await asyncio.sleep(min(self._waits.next_s(), left_s))
+            # Where every pusher says that another one is active, one of them is about to be.
+            wait_s = min(self._waits.next_s(), _STANDBY_WAIT_S_MAX if is_standby(error) else left_s)
+            await asyncio.sleep(min(wait_s, left_s))
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._pushers.stub.PushUpdates()

@@ -35,6 +35,17 @@ def test_why_an_import_can_not_be_built_is_said_of_that_import() -> None:
     assert core.why_unbuildable(3) == core.why_unbuildable(5) == ""
 
 
+def test_a_pusher_of_an_epoch_that_is_over_is_refused() -> None:
+    core = SequenceCore(caught_up_lag_updates=1)
+    end = LogEnd(1, 9, 0)
+    core.handle(PusherHello("log", end, epoch=3))
+    (refusal,) = core.handle(PusherHello("log", end, epoch=2))
+    assert refusal == RefusePusher("pusher epoch 2 is over: epoch 3 has begun")
+    # In its own epoch again, in a newer one, and the only pusher, which nobody gives epochs.
+    for epoch in (3, 4, 0):
+        assert not any(isinstance(each, RefusePusher) for each in core.handle(PusherHello("log", end, epoch=epoch)))
+
+
 class SequenceWalk(RuleBasedStateMachine):
     """Pushers of two logs that say and send anything, against the rules written down once more as definitions."""
 
