@@ -11,7 +11,7 @@ from fasttree.client import Client, Endpoints, PushOptions, TlsFiles
 from fasttree.v1 import pusher_pb2
 from services.datatrax.in_force.places import PORT, PROGRESS, below, chosen_environment, settings_from
 from services.datatrax.in_force.status import status_page
-from services.datatrax.in_force.watching import WatchedConfiguration, look, sound
+from services.datatrax.in_force.watching import WatchedConfiguration, first_look, sound
 from services.datatrax.instant.port import InstantPort
 from services.datatrax.layouts.layout import LayoutError
 from services.datatrax.layouts.records import RecordForm, read_layout
@@ -188,7 +188,8 @@ def _by_cbldatatrax(
     """The settings with what that file says, and the file as it is watched. Raises SettingsError."""
     own = settings.configuration
     file, folder = Path(own.cbldatatrax), Path(below(own.root, own.folder))
-    first = sound(look(file, None), file)
+    kept = folder / f".CBLDATATRAX{'-' if own.environment else ''}{own.environment}"
+    first = sound(first_look(file, None, kept), file)
     given = {name: str(value_of(settings, name)) for name in given_places("datatrax", config, overrides)}
     try:
         environment = chosen_environment(first, own.environment)
@@ -199,7 +200,7 @@ def _by_cbldatatrax(
         made.pop(PROGRESS, None)
     port = given.get(PORT) or made[PORT]
     hosts_file = Path(cluster.hosts_file) if cluster.hosts_file else folder / f"hosts.{port}"
-    configuration = WatchedConfiguration(file, environment, hosts_file, own.cbldatatrax_poll_s)
+    configuration = WatchedConfiguration(file, environment, hosts_file, own.cbldatatrax_poll_s, kept)
     as_overrides = {f"datatrax.{name}": value for name, value in made.items()}
     settings = load_settings(DataTraxSettings, "datatrax", config, {**as_overrides, **overrides})
     logger.info("goes by %s for %s; %s", file, environment, configuration.why_closed() or "updates are taken")

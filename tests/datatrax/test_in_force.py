@@ -193,6 +193,29 @@ async def test_an_environment_out_of_use_says_so(tmp_path: Path, pusher: FakePus
     assert pusher.updates == []
 
 
+async def test_a_start_beside_a_file_with_a_fault_goes_by_what_was_in_force(tmp_path: Path, pusher: FakePusher) -> None:
+    """A machine that comes back in the night needs nobody to mend a line first."""
+    file = tmp_path / "CBLDATATRAX"
+    words = ("--cbldatatrax", str(file), "--root", str(tmp_path / "root"), "--set", f"datatrax.pusher={pusher.address}")
+    file.write_text(file_of("FastTree-Instant-Push-live=N"))
+    async with running(*words) as service:
+        assert (await service.answer("o-1"))["code"] == 9
+        file.write_text(file_of("FastTree-upload-live=/up"))
+        await service.heard("FastTree-Instant-Push-live is Y, was N; in force now")
+        file.write_text(file_of("FastTree-Instant-Push-live=maybe"))
+        await service.heard("is refused, and changes nothing: line 7: FastTree-Instant-Push-live")
+    async with running(*words) as service:
+        assert any("has a fault: goes by what was last in force" in line for line in service.said)
+        assert (await service.answer("o-2"))["code"] == 0
+        await service.heard("is refused, and changes nothing: line 7: FastTree-Instant-Push-live")
+        status = await service.status()
+        assert status["values"]["FastTree-upload-live"] == "/up"
+        assert len(status["refused"]) == 1
+        file.write_text(file_of())
+        await service.heard("FastTree-upload-live is empty, was /up; takes effect at the next start of the pusher")
+        assert (await service.status())["refused"] == []
+
+
 async def test_what_can_not_be_in_force_is_one_line_at_the_start(tmp_path: Path) -> None:
     file = tmp_path / "CBLDATATRAX"
     assert "can't read it: No such file" in await refused("--cbldatatrax", str(file))

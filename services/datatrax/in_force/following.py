@@ -27,6 +27,8 @@ class Looked:
     configuration: Configuration | None
     #: All that is wrong with it, beside the host file too.
     faults: tuple[Fault, ...]
+    #: Its text; empty where it can't be read.
+    text: str = ""
 
 
 class Change(NamedTuple):

@@ -18,6 +18,7 @@ from services.shared.config.load import SettingsError
 from services.shared.config.text_file import read_text_file
 from services.shared.domain.addresses import Host
 from services.shared.domain.sentences import plain
+from services.shared.files.durable import make_folder, write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ def look(path: Path, hosts_file: Path | None) -> Looked:
     faults = faults_of(configuration, hosts_file, hosts)
     # The same file may be good beside one host file, and not beside the next.
     seen = hashlib.blake2b(f"{text}\0{faults}".encode(errors="replace")).hexdigest()
-    return Looked(seen, configuration, tuple(faults))
+    return Looked(seen, configuration, tuple(faults), text)
 
 
 def _hosts(hosts_file: Path | None) -> dict[int, Host]:
@@ -54,13 +55,14 @@ class WatchedConfiguration:
         SettingsError: The file can't be in force: with the first fault.
     """
 
-    def __init__(self, path: Path, environment: str, hosts_file: Path | None, poll_s: float) -> None:
+    def __init__(self, path: Path, environment: str, hosts_file: Path | None, poll_s: float, kept: Path) -> None:
+        """`kept`: what was last in force, for a start beside a file that has a fault by then."""
         self.path, self.environment = path.absolute(), environment
-        self._hosts_file, self._poll_s = hosts_file, poll_s
-        first = look(self.path, hosts_file)
-        sound(first, self.path)
+        self._hosts_file, self._poll_s, self._kept = hosts_file, poll_s, kept
+        first = first_look(self.path, hosts_file, kept)
         self._following = Following(environment, first)
         self.changes_taken = self.files_refused = 0
+        self._keep(first)
 
     @property
     def in_force(self) -> Configuration:
@@ -85,11 +87,21 @@ class WatchedConfiguration:
         """For as long as the process runs."""
         while True:
             await asyncio.sleep(self._poll_s)
-            for action in self._following.handle(await asyncio.to_thread(look, self.path, self._hosts_file)):
+            looked = await asyncio.to_thread(look, self.path, self._hosts_file)
+            for action in self._following.handle(looked):
                 if isinstance(action, Take):
                     self._tell_taken(action.changes)
+                    await asyncio.to_thread(self._keep, looked)
                 else:
                     self._tell_refused(action.faults)
+
+    def _keep(self, looked: Looked) -> None:
+        """Blocks. Without it all goes on, until a start beside a file with a fault."""
+        try:
+            make_folder(self._kept.parent)
+            write_durably(self._kept, looked.text.encode(errors="replace"))
+        except OSError as error:
+            logger.warning("%s can't be written: %s; a start needs %s without a fault", self._kept, error, self.path)
 
     def _tell_taken(self, changes: tuple[Change, ...]) -> None:
         self.changes_taken += len(changes)
@@ -111,6 +123,21 @@ class WatchedConfiguration:
 
 #: Of one file that are told.
 _FAULTS_TOLD_MAX = 20
+
+
+def first_look(path: Path, hosts_file: Path | None, kept: Path) -> Looked:
+    """The file where it has no fault; else what was last in force, beside which the file is refused soon.
+
+    Blocks. Raises SettingsError where neither is without a fault: with the first one of the file.
+    """
+    looked = look(path, hosts_file)
+    if looked.faults and kept.exists():
+        before = look(kept, hosts_file)
+        if not before.faults:
+            logger.error("%s has a fault: goes by what was last in force (%s)", path, kept)
+            return before
+    sound(looked, path)
+    return looked
 
 
 def sound(looked: Looked, path: Path) -> Configuration:
