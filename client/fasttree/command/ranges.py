@@ -16,6 +16,8 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 #: Whatever has so many digits is one.
 POSITION_DIGITS_MAX = 18
+#: Stands for the log's end, as a position that there is not.
+AT_END = -1
 # Python itself takes underscores, exponents, blanks and the digits of every script.
 _WHOLE = re.compile(r"-?[0-9]{1,40}")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(?:\.[0-9]{1,40})?")
@@ -71,3 +73,12 @@ class SecondsRange(NumberRange):
 
     def __init__(self, least_s: float) -> None:
         super().__init__(least_s, SECONDS_MAX)
+
+
+def parse_position(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
+    """A position, AT_END, or None where nothing is given."""
+    if value is None or value == "end":
+        return None if value is None else AT_END
+    if not (value.isascii() and value.isdigit() and len(value) <= POSITION_DIGITS_MAX):
+        raise click.BadParameter(f"{value[:40]!r} is no position: write a number from 0, or end")
+    return int(value)

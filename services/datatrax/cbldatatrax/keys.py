@@ -90,8 +90,6 @@ def _common(name: str, kind: Kind, default: str, effect: str, meaning: str, when
     return Key(name, kind, default, False, effect, meaning, when)
 
 
-_NOT_YET: Final = "taken and checked; nothing goes by it yet"
-
 KEYS: Final = (
     _by_environment(
         "MDIR",
@@ -175,12 +173,19 @@ KEYS: Final = (
         "taken to be: which members a file has; ALL, everybody, is the only one that the papers name",
         NEVER,
     ),
-    _common("zipped-transfer", YES_OR_NO, "N", _NOT_YET, "whether files were sent compressed", _NEXT_RUN),
+    _common(
+        "zipped-transfer",
+        YES_OR_NO,
+        "N",
+        "whether import files are packed on their way by `fasttree datatrax transfer` and export-transfer",
+        "whether files were sent compressed",
+        _NEXT_RUN,
+    ),
     _common(
         "decoupled-transfer",
         YES_OR_NO,
         "N",
-        _NOT_YET,
+        "Y: `fasttree datatrax transfer` writes a file to outgoing/ alone, and the next export-transfer sends it",
         "taken to be: files were written first and sent later",
         _NEXT_RUN,
     ),
@@ -188,7 +193,7 @@ KEYS: Final = (
         "zip-process",
         _ZIP_PROCESS,
         "zip-7",
-        "which form of compression is meant; the program is never started",
+        "how files are packed then: the form that this program makes; it is never started",
         "the program that compressed files",
         _NEXT_RUN,
     ),
@@ -196,9 +201,9 @@ KEYS: Final = (
         "unzip-process",
         _ZIP_PROCESS,
         "gunzip",
-        "which form of compression is meant; the program is never started",
+        "none: how a file is packed its first bytes say, and what opens it is never started",
         "the program that opened compressed files",
-        _NEXT_RUN,
+        NEVER,
     ),
     _common(
         "Customer-Status-List",

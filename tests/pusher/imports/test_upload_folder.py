@@ -9,8 +9,8 @@ import pytest
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.imports.uploads.folder import UploadFolder
-from services.pusher.imports.uploads.markers import read_marker
 from services.shared.files import durable
+from services.shared.markers import read_marker
 from services.shared.serving.background import Background
 from tests.pusher.imports.watched_folder import (
     FILE,

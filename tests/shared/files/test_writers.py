@@ -20,6 +20,8 @@ _STATE = "a state's own order: its first bytes last, after an fsync of all else;
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
 _LETTERS = "a file that grows by lines, each with an fsync of its own; what a crash cut off is taken away at the start"
+_LOCK = "who has a job's lock, for people: what counts is the kernel's, which ends with the process"
+_PACKED = "a part of whoever has it packed, with an fsync of its own; takes its name by `replace_durably`"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
 
 #: "path:what" to the reason.
@@ -47,6 +49,14 @@ LISTED = {
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
     "client/fasttree/command/port_forwards.py:TemporaryFile": "what kubectl says, for as long as the command runs",
     "client/fasttree/command/session.py:TemporaryDirectory": "an endpoints file for as long as the command runs",
+    "services/datatrax/jobs/lock.py:os.open": _LOCK,
+    "services/datatrax/jobs/lock.py:pwrite": _LOCK,
+    "services/datatrax/jobs/lock.py:ftruncate": _LOCK,
+    "services/datatrax/jobs/outgoing.py:link": "a second name, which says whose file it is; its folder's fsync follows",
+    "services/datatrax/jobs/outgoing.py:copystat": "days of a part, before it takes its name by `replace_durably`",
+    "services/shared/packing/writing.py:open": _PACKED,
+    "services/shared/packing/zip_archive.py:open": "what is in an archive, to be read",
+    "services/shared/packing/writing.py:fsync": _PACKED,
     "services/datatrax/spool/folder.py:open": _RECEIPTS,
     "services/datatrax/spool/folder.py:fsync": _RECEIPTS,
     "services/datatrax/messages/journal.py:connect": _SQLITE,

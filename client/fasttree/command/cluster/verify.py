@@ -44,6 +44,16 @@ class NodeDigest:
     def state(self) -> tuple[int, int, int]:
         return self.import_id, self.position, self.digest
 
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "node": self.node,
+            "import_id": self.import_id,
+            "position": self.position,
+            "digest": f"{self.digest:016x}",
+            "problem": self.problem,
+        }
+
 
 @click.command()
 @click.option("--position", type=POSITION, help="Compare there; where the log ends now if not given.")
@@ -58,7 +68,7 @@ def verify(session: Session, position: int | None, limit: int) -> None:
         print_json(
             {
                 "equal": equal and len(answered) == len(digests),
-                "nodes": [_digest_json(digest) for digest in digests],
+                "nodes": [digest.as_json() for digest in digests],
                 "differences": differences,
             }
         )
@@ -81,16 +91,6 @@ def verify(session: Session, position: int | None, limit: int) -> None:
         )
 
 
-def _digest_json(digest: NodeDigest) -> dict[str, Any]:
-    return {
-        "node": digest.node,
-        "import_id": digest.import_id,
-        "position": digest.position,
-        "digest": f"{digest.digest:016x}",
-        "problem": digest.problem,
-    }
-
-
 def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> None:
     print_table(
         ["node", "import", "position", "digest"],
@@ -106,25 +106,31 @@ def _print(digests: Sequence[NodeDigest], differences: list[dict[str, Any]]) -> 
 async def _verify(
     session: Session, position: int | None, limit: int
 ) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
-    """What the nodes hold, where that differs, and why the pusher takes nothing, if it said so."""
-    closed = ""
     async with session.client() as client:
-        nodes = client.endpoints.nodes
-        if not nodes:
-            raise CommandError("the endpoints file names no nodes; add them, each with name, report and instant")
-        if position is None:
-            pusher = await client.get_pusher()
-            position, closed = pusher.log_end.position, pusher.closed_reason
-        digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
-        answered = [digest for digest in digests if not digest.problem]
-        differences: list[dict[str, Any]] = []
-        majority = Counter(digest.state for digest in answered).most_common(1)
-        for digest in answered:
-            if digest.state != majority[0][0]:
-                other = next(one for one in answered if one.state == majority[0][0])
-                descent = Descent(client, client.endpoints.node(other.node), client.endpoints.node(digest.node), limit)
-                differences += await descent.run()
-        return list(digests), differences, closed
+        return await compare(client, position, limit)
+
+
+async def compare(
+    client: Client, position: int | None, limit: int
+) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
+    """What the nodes hold, where that differs (0: nobody asks), and why the pusher takes nothing, if it said so."""
+    closed = ""
+    nodes = client.endpoints.nodes
+    if not nodes:
+        raise CommandError("the endpoints file names no nodes; add them, each with name, report and instant")
+    if position is None:
+        pusher = await client.get_pusher()
+        position, closed = pusher.log_end.position, pusher.closed_reason
+    digests = await asyncio.gather(*(_digest(client, node, position) for node in nodes))
+    answered = [digest for digest in digests if not digest.problem]
+    differences: list[dict[str, Any]] = []
+    majority = Counter(digest.state for digest in answered).most_common(1)
+    for digest in answered:
+        if limit and digest.state != majority[0][0]:
+            other = next(one for one in answered if one.state == majority[0][0])
+            descent = Descent(client, client.endpoints.node(other.node), client.endpoints.node(digest.node), limit)
+            differences += await descent.run()
+    return list(digests), differences, closed
 
 
 async def _digest(client: Client, node: NodeEndpoint, position: int) -> NodeDigest:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +15,13 @@ from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.terminal import on_one_line
 
+if TYPE_CHECKING:
+    from fasttree.command.datatrax.places import Check
+
 #: What a server may take to answer, where --timeout does not say it: a check is to end soon.
 _ANSWER_S = 5.0
+#: How far a server's clock may be from this machine's.
+CLOCK_S = 2.0
 _FOLDER = Path("/datatrax/fasttree")
 
 
@@ -35,7 +42,7 @@ _FOLDER = Path("/datatrax/fasttree")
     "--clock-max",
     "clock_s",
     type=SecondsRange(0.0),
-    default=2.0,
+    default=CLOCK_S,
     show_default=True,
     metavar="SECONDS",
     help="How far a server's clock may be from this machine's.",
@@ -55,23 +62,40 @@ def check(
 
     FOLDER is /datatrax/fasttree where not given. Exit code 1 where a line is wrong; each says the mend.
     """
-    from fasttree.command.datatrax.checking import Patience, checks
-    from fasttree.command.datatrax.places import Check, read_place
 
-    endpoints = cluster_of(session)
-    answer_s = session.timeout_s if "--timeout" in session.given else _ANSWER_S
-    place = read_place(folder.absolute(), cbldatatrax, environment, root, port, endpoints)
-    found: list[Check] = []
+    def tell(each: Check) -> None:
+        if not session.json:
+            click.echo(on_one_line(f"{'ok   ' if each.good else 'WRONG'} {each.what}: {each.said}"))
 
-    async def look() -> None:
-        async for each in checks(place, endpoints, http or service_address(session), Patience(answer_s, clock_s)):
-            found.append(each)
-            if not session.json:
-                click.echo(on_one_line(f"{'ok   ' if each.good else 'WRONG'} {each.what}: {each.said}"))
-
-    run(look())
+    found = run(checked(session, folder.absolute(), cbldatatrax, environment, root, port, http, clock_s, tell=tell))
     wrong = sum(not each.good for each in found)
     if session.json:
         print_json({"good": not wrong, "checks": [each._asdict() for each in found]})
     if wrong:
         raise CommandError(f"{counted(wrong, 'line is', 'lines are')} wrong")
+
+
+async def checked(
+    session: Session,
+    folder: Path,
+    cbldatatrax: Path | None,
+    environment: str,
+    root: Path | None,
+    port: int | None,
+    http: str | None = None,
+    clock_s: float = CLOCK_S,
+    *,
+    tell: Callable[[Check], None] = lambda each: None,
+) -> list[Check]:
+    """Every line, each told as it is found. Raises CommandError."""
+    from fasttree.command.datatrax.checking import Patience, checks
+    from fasttree.command.datatrax.places import read_place
+
+    endpoints = cluster_of(session)
+    answer_s = session.timeout_s if "--timeout" in session.given else _ANSWER_S
+    place = read_place(folder, cbldatatrax, environment, root, port, endpoints)
+    found: list[Check] = []
+    async for each in checks(place, endpoints, http or service_address(session), Patience(answer_s, clock_s)):
+        found.append(each)
+        tell(each)
+    return found

@@ -9,6 +9,7 @@ import click
 
 from fasttree.client.counts import counted
 from fasttree.command.datatrax.check import check as check_all
+from fasttree.command.datatrax.jobs import run_job, transfer
 from fasttree.command.datatrax.status import status
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
@@ -109,3 +110,7 @@ def convert(
     for path in written:
         click.echo(path)
     click.echo(f"Next: fasttree config check --config {written[0]}")
+
+
+datatrax.add_command(transfer)
+datatrax.add_command(run_job)

@@ -16,13 +16,11 @@ from fasttree.command.cluster.commands import import_json
 from fasttree.command.imports.check import check
 from fasttree.command.imports.mapping import as_message, mapping_options, own_form, write_profile
 from fasttree.command.output import Progress, print_json
-from fasttree.command.ranges import POSITION_DIGITS_MAX
+from fasttree.command.ranges import AT_END, parse_position
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import pusher_pb2, treenode_pb2
 
 _REJECTED_ROWS_SHOWN = 20
-#: Stands for the log's end, as a position that there is not.
-_AT_END = -1
 _UPDATES_SINCE_EXPORT = "UPDATES_SINCE_EXPORT"
 
 _PHASES = {
@@ -77,20 +75,12 @@ def import_group(session: Session) -> None:
     """
 
 
-def _parse_position(_context: click.Context, _parameter: click.Parameter, value: str | None) -> int | None:
-    if value is None or value == "end":
-        return None if value is None else _AT_END
-    if not (value.isascii() and value.isdigit() and len(value) <= POSITION_DIGITS_MAX):
-        raise click.BadParameter(f"{value[:40]!r} is no position: write a number from 0, or end")
-    return int(value)
-
-
 @import_group.command("file", hidden=True)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--wait", is_flag=True, help="Wait until every node serves it.")
 @click.option(
     "--as-of-position",
-    callback=_parse_position,
+    callback=parse_position,
     metavar="N|end",
     help="The log position that the export began at; end: the log's end now.",
 )
@@ -175,7 +165,7 @@ async def _import(session: Session, file: Path, options: UploadOptions, wait: bo
         progress.percent(f"uploading {file.name}", sent_bytes, size_bytes)
 
     async with session.client() as client:
-        if options.as_of_position == _AT_END:
+        if options.as_of_position == AT_END:
             options = replace(options, as_of_position=(await client.get_pusher()).log_end.position)
         try:
             manifest = await client.upload_import(file, options, tell)

@@ -29,7 +29,6 @@ from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
-from services.pusher.imports.uploads.markers import POSITION_MAX, MarkerError, read_marker
 from services.pusher.imports.uploads.whole import ends_within_a_line
 from services.shared.domain.sentences import counted, plain, system_words
 from services.shared.files.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
@@ -44,6 +43,7 @@ from services.shared.files.durable import (
 )
 from services.shared.files.names import file_name_problem, fit_file_name
 from services.shared.files.watched_folder import entries_of, free_name, look_of
+from services.shared.markers import POSITION_MAX, MarkerError, read_marker
 from services.shared.serving.background import Background
 from services.shared.serving.errors import ResourceExhaustedError
 
