@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fasttree.client import Client, Endpoints, PushOptions, TlsFiles
 from fasttree.v1 import pusher_pb2
+from services.datatrax.cleaning import SpoolCleaning
 from services.datatrax.in_force.places import PORT, PROGRESS, below, chosen_environment, settings_from
 from services.datatrax.in_force.status import status_page
 from services.datatrax.in_force.watching import WatchedConfiguration, first_look, sound
@@ -60,6 +61,7 @@ class DataTrax:
         spool = settings.spool
         self.spool = SpoolFolder(spool, self.client, options, why_closed) if spool.spool_folder else None
         self.progress = _progress(cluster, settings, self.client)
+        self.cleaning = SpoolCleaning(spool)
         self.metrics = _metrics(self.instant, self.sender, self.spool, configuration)
         self.logs = HostLogs(cluster.coordinator, settings.logs_answer_s)
         self.http = OpsPort(
@@ -102,6 +104,7 @@ class DataTrax:
             service.background.start(service.progress.run(), "writes the nodes' progress")
         if service.spool is not None:
             service.background.start(service.spool.run(), "watches the spool")
+            service.background.start(service.cleaning.run(), "cleans the spool")
         logger.info("sends to %s: lines at %s:%d, HTTP %d", settings.pusher, settings.listen_host, port, http_port)
         return service
 

@@ -9,16 +9,29 @@ Where a file's own name is what keeps its records from counting twice, the name 
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import logging
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from services.datatrax.settings import SpoolSettings
 from services.datatrax.spool.forms import FormError, form_of
+from services.shared.clock import SettledWallClock
+from services.shared.domain.sentences import counted, system_words
 from services.shared.files.arrivals import UNFINISHED
 from services.shared.files.durable import remove_durably, write_durably
 
+logger = logging.getLogger(__name__)
+
+#: So often the clocks are looked at: a step that is taken back within it is not seen.
+_LOOK_S: Final = 5.0
+#: Files that the service removes in one round; the others have to wait for the next.
+_A_ROUND: Final = 10_000
 #: Files that are removed before others get the disk.
 _AT_A_TIME: Final = 1_000
 #: What the service and the jobs put beside a file.
@@ -69,6 +82,39 @@ def clean(old: list[Old]) -> int:
     for first in range(0, len(gone), _AT_A_TIME):
         remove_durably(*gone[first : first + _AT_A_TIME])
     return sum(each.size_bytes for each in old)
+
+
+class SpoolCleaning:
+    """The service's own, now and then; `run` is its life. By no clock that has just been set."""
+
+    def __init__(self, settings: SpoolSettings, clock: SettledWallClock | None = None) -> None:
+        self._folder = Path(settings.spool_folder).absolute()
+        self._layouts = Path(settings.layout_folder).absolute() if settings.layout_folder else self._folder / "layouts"
+        self._kept = Kept(settings.spool_done_kept_s, settings.spool_refused_kept_s, settings.spool_unfinished_kept_s)
+        self._every_s = settings.spool_clean_s
+        self._clock = clock or SettledWallClock()
+        self.removed = 0
+
+    async def run(self) -> None:
+        """For as long as the process runs."""
+        due_s = time.monotonic()
+        while True:
+            now_s = self._clock.note(time.time(), time.monotonic())
+            if now_s is not None and time.monotonic() >= due_s:
+                due_s = time.monotonic() + self._every_s
+                try:
+                    await asyncio.to_thread(self.clean, now_s)
+                except OSError as error:
+                    logger.error("the spool %s can't be cleaned: %s; tries again", self._folder, system_words(error))
+            await asyncio.sleep(min(_LOOK_S, self._every_s))
+
+    def clean(self, now_s: float) -> None:
+        """One round. Blocks. Raises OSError."""
+        old = list(itertools.islice(old_files(self._folder, self._layouts, self._kept, now_s), _A_ROUND))
+        if old:
+            freed = clean(old)
+            self.removed += len(old)
+            logger.info("%s had lain in the spool long enough: %s bytes", counted(len(old), "file"), f"{freed:,}")
 
 
 def _old_of(

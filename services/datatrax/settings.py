@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from services.datatrax.cbldatatrax.keys import ENVIRONMENT_PATTERN
 from services.datatrax.messages.settings import MessageSettings
 from services.shared.config.bounds import (
+    DAY_S,
     Count,
     Folder,
     Host,
@@ -59,6 +60,15 @@ class SpoolSettings(Settings, frozen=True, kw_only=True):
     spool_stable_s: SecondsFrom0 = 30.0
     #: A marker counts once it has not changed for so long, in seconds.
     spool_marker_settle_s: SecondsFrom0 = 1.0
+    #: How long a file stays in `done/` with its receipts, and what was sent in `outgoing/sent/`, in seconds; 0: for
+    #: good.
+    spool_done_kept_s: KeptSeconds = 30.0 * DAY_S
+    #: The same for `refused/` and `outgoing/refused/`, which somebody has to look at.
+    spool_refused_kept_s: KeptSeconds = 90.0 * DAY_S
+    #: The same for files with an unfinished name, which nobody has touched for so long.
+    spool_unfinished_kept_s: KeptSeconds = 7.0 * DAY_S
+    #: How often what is older is removed, in seconds.
+    spool_clean_s: Seconds = 3_600.0
 
 
 class ConfigurationSettings(Settings, frozen=True, kw_only=True):

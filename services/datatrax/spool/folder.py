@@ -132,7 +132,7 @@ class SpoolFolder:
     ) -> tuple[FileForm, BinaryIO, BinaryIO]:
         """Its form, itself and its receipts. Raises FormError, OSError."""
         form = form_of(name, self._layouts)
-        if not form.has_own_ids and os.path.lexists(self._folder / DONE / name):
+        if not form.has_own_ids and os.path.lexists(self._folder / DONE / name):  # cleaning leaves the name
             raise FormError(
                 f"{DONE}/{name} was taken already, and its updates are known by their places in a file of that name: "
                 "give this one another name, or its layout an update_id"
