@@ -20,6 +20,7 @@ _STATE = "a state's own order: its first bytes last, after an fsync of all else;
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
 _LETTERS = "a file that grows by lines, each with an fsync of its own; what a crash cut off is taken away at the start"
+_ASKED_AGAIN = "a report as a file, whole or not there: made anew by asking again"
 _LOCK = "who has a job's lock, for people: what counts is the kernel's, which ends with the process"
 _PACKED = "a part of whoever has it packed, with an fsync of its own; takes its name by `replace_durably`"
 _SQLITE = "SQLite's own files: it does its own fsyncs"
@@ -49,6 +50,11 @@ LISTED = {
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
     "client/fasttree/command/port_forwards.py:TemporaryFile": "what kubectl says, for as long as the command runs",
     "client/fasttree/command/session.py:TemporaryDirectory": "an endpoints file for as long as the command runs",
+    "client/fasttree/command/datatrax/bonus_export.py:open": _ASKED_AGAIN,
+    "client/fasttree/command/datatrax/bonus_export.py:fsync": _ASKED_AGAIN,
+    "client/fasttree/command/datatrax/bonus_export.py:replace": _ASKED_AGAIN,
+    "client/fasttree/command/datatrax/bonus_export.py:unlink": _ASKED_AGAIN,
+    "client/fasttree/command/datatrax/bonus_export.py:write_text": _ASKED_AGAIN,
     "services/datatrax/jobs/lock.py:os.open": _LOCK,
     "services/datatrax/jobs/lock.py:pwrite": _LOCK,
     "services/datatrax/jobs/lock.py:ftruncate": _LOCK,

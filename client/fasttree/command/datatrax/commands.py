@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from fasttree.client.counts import counted
+from fasttree.command.datatrax.bonus_export import bonus_export
 from fasttree.command.datatrax.check import check as check_all
 from fasttree.command.datatrax.jobs import run_job, transfer
+from fasttree.command.datatrax.programs import distributor_change, enrol, leave, order, tree_change
 from fasttree.command.datatrax.status import status
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, json_option
@@ -114,3 +116,6 @@ def convert(
 
 datatrax.add_command(transfer)
 datatrax.add_command(run_job)
+datatrax.add_command(bonus_export)
+for program in (order, enrol, distributor_change, tree_change, leave):
+    datatrax.add_command(program)

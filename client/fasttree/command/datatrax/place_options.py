@@ -23,8 +23,9 @@ def place_options(command: Command) -> Command:
             metavar="DIR",
             type=click.Path(path_type=Path, file_okay=False),
             default=_FOLDER,
+            envvar="FASTTREE_DATATRAX",
             show_default=True,
-            help="The folder of DataTrax's host files and spools.",
+            help="The folder of DataTrax's host files and spools; or FASTTREE_DATATRAX.",
         ),
         click.option("--datatrax-port", "port", type=PORT, help="Whose FTPORT it is; 50201 where nothing says."),
         click.option(
