@@ -49,25 +49,28 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
         run(serve)
 
 
+def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> PusherTurns:
+    """One pusher of several, to be started."""
+    files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
+    return PusherTurns(
+        settings.own_name,
+        MonotonicClock(),
+        follow=lambda: FollowedLog(lambda: open_store(settings, cluster.name), files, settings.turns.follow_interval_s),
+        stand_by=lambda turn, log: StandbyPusher(settings, cluster.name, turn, log),
+        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch),
+        link=lambda status, told: CoordinatorLink(
+            cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
+        ),
+    )
+
+
 def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> None:
     """Runs a pusher that stands by until the coordinator makes it active."""
     if not cluster.coordinator:
         raise SettingsError("pusher.takes_turns: cluster.coordinator is empty, and says whose turn it is: name it")
 
     async def serve() -> PusherTurns:
-        files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
-        turns = PusherTurns(
-            settings.own_name,
-            MonotonicClock(),
-            follow=lambda: FollowedLog(
-                lambda: open_store(settings, cluster.name), files, settings.turns.follow_interval_s
-            ),
-            stand_by=lambda turn, log: StandbyPusher(settings, cluster.name, turn, log),
-            act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch),
-            link=lambda status, told: CoordinatorLink(
-                cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
-            ),
-        )
+        turns = one_of_several(cluster, settings)
         await turns.start()
         settle_memory()
         return turns

@@ -55,6 +55,7 @@ class CoordinatorLink:
         told: Callable[[Told], None],
     ) -> None:
         self._coordinators = Turns(coordinators)
+        self.address = address
         self._beat = coordinator_pb2.KeepPusherRequest(
             cluster=cluster, name=name, address=address, incarnation=secrets.token_hex(16)
         )

@@ -71,6 +71,8 @@ class PusherTurns:
         self._name, self._clock = name, clock
         self._follow, self._stand_by, self._act = follow, stand_by, act
         self._link = link(self._status, self.feed)
+        #: host:port at which others reach it.
+        self.address = self._link.address
         self._log = follow()
         self._part: StandbyPusher | ActivePart | None = None
         #: What was claimed, by its epoch, until somebody has taken it.

@@ -1,0 +1,110 @@
+"""Two pushers and a coordinator in this process, over one log on each engine: who is active, what the other lacks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import msgspec
+import pytest
+
+from bench.cluster.cluster import free_port
+from bench.rivals.postgres_replicas import ReplicatedPostgres
+from fasttree.client import Client, Endpoints
+from fasttree.v1 import coordinator_pb2, pusher_pb2, pusher_pb2_grpc, types_pb2
+from services.coordinator.app import Coordinator
+from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.stores.store import MemoryStore
+from services.pusher.__main__ import one_of_several
+from services.pusher.leadership.runner import PusherTurns
+from services.pusher.log.settings import LogSettings
+from services.pusher.settings import PusherSettings
+from services.shared.config.sections import ClusterSettings
+from services.shared.serving.channels import open_channel
+from tests.conformance.conftest import postgresql as postgresql
+from tests.postgresql_server import schema_settings
+from tests.pusher.updates import orders
+from tests.waiting import until
+
+IMPORT = "member_id,sponsor_id\nT1,\n"
+
+
+@contextlib.asynccontextmanager
+async def pusher(name: str, folder: Path, log: LogSettings, coordinator: str) -> AsyncIterator[PusherTurns]:
+    folder.mkdir(exist_ok=True)
+    cluster = ClusterSettings(name="dot-test", coordinator=coordinator, periods=["2026-11"])
+    settings = PusherSettings.of(
+        name=name,
+        takes_turns=True,
+        port=free_port(),
+        http_port=free_port(),
+        state_folder=str(folder),
+        lineage_patience_s=0.1,
+        follow_interval_s=0.01,
+    )
+    turns = one_of_several(cluster, msgspec.structs.replace(settings, log=log))
+    await turns.start()
+    try:
+        yield turns
+    finally:
+        await turns.stop()
+        assert turns.background.error is None
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+async def test_the_other_one_goes_on_where_the_first_one_was(
+    engine: str, tmp_path: Path, postgresql: Callable[[], ReplicatedPostgres]
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        settings = CoordinatorSettings.of(port=0, http_port=0)
+        coordinator = await Coordinator.start(ClusterSettings(name="dot-test"), settings, MemoryStore())
+        stack.push_async_callback(coordinator.stop)
+        address = f"127.0.0.1:{coordinator.server.port}"
+        log, folders = LogSettings(), [tmp_path, tmp_path]
+        if engine == "postgresql":
+            # As on two machines: nothing but the log is common.
+            log, folders = stack.enter_context(schema_settings(postgresql())), [tmp_path / "one", tmp_path / "other"]
+        both = [
+            await stack.enter_async_context(pusher(name, folder, log, address))
+            for name, folder in zip(("p1", "p2"), folders, strict=True)
+        ]
+        core = coordinator.pushers.core
+        client = await stack.enter_async_context(Client(Endpoints(coordinator=address, pusher=addresses(both))))
+
+        async def push(first: int) -> list[int]:
+            return [receipt.position async for receipt in client.push(orders(first, 50))]
+
+        assert await push(1) == list(range(2, 52))
+        before = core.recorded.pusher
+        standby = "p2" if before == "p1" else "p1"
+        await until(lambda: core.leases[standby].beat.position == 51, "the other one to have read it all")
+        # Who pushes there is sent on, by name and address.
+        with pytest.raises(grpc.aio.AioRpcError, match=f"this pusher stands by: {before} is active at ") as caught:
+            async with open_channel(core.leases[standby].beat.address) as channel:
+                call = pusher_pb2_grpc.PusherServiceStub(channel).PushUpdates()
+                await call.write(pusher_pb2.PushUpdatesRequest(updates=[types_pb2.Update(update_id="u")]))
+                await call.read()
+                nothing = grpc.aio.Metadata()
+                raise grpc.aio.AioRpcError(await call.code(), nothing, nothing, await call.details())
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+
+        (tmp_path / "tree.csv").write_text(IMPORT)
+        await client.upload_import(tmp_path / "tree.csv")
+        lacks = "lacks the file of import 1" if engine == "postgresql" else ""
+        await until(lambda: lacks in core.leases[standby].beat.note, "what it lacks")
+
+        done = await client.switchover_pusher()
+        assert (done.from_pusher, done.to_pusher, done.epoch) == (before, standby, core.recorded.pusher_epoch)
+        assert await push(51) == list(range(52, 102))
+        assert await push(1) == list(range(2, 52))  # taken before: the same positions
+        cluster = await client.get_cluster()
+        states = {pusher.name: pusher.status.state for pusher in cluster.pushers}
+        assert states[standby] == coordinator_pb2.PUSHER_STATE_ACTIVE
+        assert (await client.get_pusher()).epoch == done.epoch
+
+
+def addresses(pushers: list[PusherTurns]) -> str:
+    return ",".join(turns.address for turns in pushers)
