@@ -39,6 +39,10 @@ def custom_resource_definitions() -> list[Path]:
 
 
 def _folder(module: _Module) -> Path:
+    kept = Path(go_environment()["GOMODCACHE"]) / module.version
+    # It has this name once it is whole, and was held to the digest when it was fetched.
+    if kept.is_dir():
+        return kept
     ran = subprocess.run(
         [go(print), "mod", "download", "-json", module.version],
         env=go_environment(),
