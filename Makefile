@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -121,6 +121,10 @@ attack: $(VENV)/.dev ## What no honest client sends, against a live cluster, SCA
 	$(BIN)/python -m bench.attack --scale $(SCALE)
 
 ROUNDS ?= 20
+bench-engines: $(VENV)/.dev ## Orders by the engine of the log: SQLite, PostgreSQL with two standbys; JSON last.
+	@tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
+	@$(BIN)/python -m bench.engines --members $(MEMBERS)
+
 bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
 	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)
 

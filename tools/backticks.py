@@ -57,6 +57,7 @@ NO_NAMES = {
     "ca.crt": "as `tls.crt`",
     "x-forwarded-client-cert": "a header of Envoy's",
     "tls_config": "a word of Prometheus",
+    "synchronous_standby_names": "a setting of PostgreSQL",
     "cert_file": "a word of Prometheus",
     "key_file": "a word of Prometheus",
     "htelevox.log": "a file of messages, as DataTrax's people know it",

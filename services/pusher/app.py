@@ -184,6 +184,7 @@ class Pusher:
             membership=self.membership,
             log_damage=self._log_damage,
             log_gone=lambda: self.store.damage.gone,
+            log_durability=self.store.durability,
             draining=self.draining,
             epoch=self.epoch,
         )

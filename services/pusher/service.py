@@ -21,6 +21,7 @@ from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.runner import RolloutRunner
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
+from services.pusher.log.store import Durability
 from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
 from services.shared.rules import RULE_VERSION, Rules, rules_message
@@ -52,6 +53,7 @@ class Parts:
     #: In words; empty where none is known.
     log_damage: Callable[[], str]
     log_gone: Callable[[], str]
+    log_durability: Callable[[], Durability]
     draining: asyncio.Event
     #: In which it is active, of several pushers; 0: it is the only one.
     epoch: int = 0
@@ -111,6 +113,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],
             hosts=parts.membership.hosts,
             epoch=parts.epoch,
+            log_durability=pusher_pb2.LogDurability(**parts.log_durability()._asdict()),
         )
 
     async def SkipUpdate(

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
-from services.pusher.log.store import DeposedError, Fence, LogEnds, LogStore, NotInLogError, StoredImport
+from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.store import DeposedError, LogEnds, LogStore, NotInLogError, StoredImport
 from tests.conformance.conftest import Engine
 from tests.pusher.updates import ids_and_contents, order, orders
 

@@ -144,6 +144,14 @@ def test_ids_are_known_after_many_trims_and_merges(store: LogStore) -> None:
     assert other.conflicts == {number: number + 1 for number in range(2000)}
 
 
+def test_a_store_says_what_it_promises(store: LogStore) -> None:
+    """None of these outlives its machine; with standbys: `tests/pusher/log/postgresql/test_standbys.py`."""
+    promise = store.durability()
+    assert promise.store in ("memory", "sqlite", "postgresql")
+    assert not promise.survives_machine_loss
+    assert promise.description
+
+
 def test_imports_are_kept_and_replaced(store: LogStore) -> None:
     status = pusher_pb2.ImportStatus(state=pusher_pb2.IMPORT_STATE_WAITING)
     for import_id in (2, 1):

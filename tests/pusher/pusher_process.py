@@ -15,7 +15,7 @@ import grpc.aio
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.shared.serving.channels import open_channel
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 
 
 def free_port() -> int:

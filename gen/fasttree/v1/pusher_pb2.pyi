@@ -701,6 +701,7 @@ class GetPusherResponse(_message.Message):
     RULE_VERSION_WAITS_FOR_FIELD_NUMBER: _builtins.int
     HOSTS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
+    LOG_DURABILITY_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -747,6 +748,10 @@ class GetPusherResponse(_message.Message):
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The host file as the pusher goes by it now: instant addresses in its order; empty where there is none."""
 
+    @_builtins.property
+    def log_durability(self) -> Global___LogDurability:
+        """What the log's store promises of an update that has its receipt."""
+
     def __init__(
         self,
         *,
@@ -764,14 +769,45 @@ class GetPusherResponse(_message.Message):
         rule_version_waits_for: _abc.Iterable[_builtins.str] | None = ...,
         hosts: _abc.Iterable[_builtins.str] | None = ...,
         epoch: _builtins.int = ...,
+        log_durability: Global___LogDurability | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPusherResponse: _TypeAlias = GetPusherResponse  # noqa: Y015
+
+@_typing.final
+class LogDurability(_message.Message):
+    """How safe an acknowledged update is, before any node has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORE_FIELD_NUMBER: _builtins.int
+    SURVIVES_MACHINE_LOSS_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    store: _builtins.str
+    """The store: sqlite or postgresql."""
+    survives_machine_loss: _builtins.bool
+    """It is there after the loss of any one machine."""
+    description: _builtins.str
+    """The same in words."""
+    def __init__(
+        self,
+        *,
+        store: _builtins.str = ...,
+        survives_machine_loss: _builtins.bool = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "store", b"store", "survives_machine_loss", b"survives_machine_loss"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LogDurability: _TypeAlias = LogDurability  # noqa: Y015
 
 @_typing.final
 class SkipUpdateRequest(_message.Message):

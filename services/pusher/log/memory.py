@@ -10,6 +10,7 @@ from threading import Lock
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.damage import notes_damage
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.ids.keys import content_hash, recognized
 from services.pusher.log.placing import place
@@ -17,7 +18,7 @@ from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
     DeposedError,
-    Fence,
+    Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
@@ -215,6 +216,9 @@ class MemoryLog(LogStore):
         with self._writing():
             if len(self.frames) >= self.updates_max:
                 raise StoreFullError("the log is full: allow it more updates")
+
+    def durability(self) -> Durability:
+        return Durability("memory", False, "in memory alone: gone with the process")
 
     def size_bytes(self) -> int:
         return sum(map(len, self.frames.values()))

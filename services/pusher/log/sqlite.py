@@ -39,13 +39,14 @@ from services.pusher.log.disk.statements import (
 from services.pusher.log.disk.trimmed_ids import TrimmedIds
 from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.disk.writing import FencedWriter, read_fence
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, run_of, update_bytes
 from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
-    Fence,
+    Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
@@ -358,6 +359,9 @@ class SqliteLog(LogStore):
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
         with self._transaction() as writer:
             writer.execute("INSERT OR REPLACE INTO imports VALUES (?, ?, ?)", row)
+
+    def durability(self) -> Durability:
+        return Durability("sqlite", False, f"on the disk of one machine, in {self.path.parent}: as safe as that disk")
 
     def size_bytes(self) -> int:
         """See `LogStore`: the file and its WAL."""

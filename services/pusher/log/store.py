@@ -22,12 +22,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.frames import Run
+
+if TYPE_CHECKING:
+    from services.pusher.log.fencing.fence import Fence
 
 
 class LogStoreError(Exception):
@@ -66,40 +69,9 @@ class DeposedError(LogStoreError):
         self.epoch = epoch
 
 
-class OutcomeUnknownError(LogStoreError):
+class OutcomeUnknownError(DeposedError):
     """A write got no answer, and what became of it could not be found out. Its writer has given up its claim: once it
     claims again, it reads what is there."""
-
-
-class Fence(NamedTuple):
-    """Who may write to a log: as the log has it, or as a process claimed it.
-
-    Attributes:
-        epoch: 0 where nobody ever claimed it.
-        holder: The pusher that the epoch was given to; empty for the one pusher that nobody gives epochs.
-        claims: How many there were; the newest alone may write.
-    """
-
-    epoch: int
-    holder: str
-    claims: int
-
-    def claimed(self, epoch: int, holder: str) -> Fence:
-        """The one after a claim. Raises DeposedError where it is refused."""
-        if epoch < 1:
-            raise ValueError(f"epochs begin at 1, not {epoch}")
-        if epoch < self.epoch:
-            raise DeposedError(self.epoch, f"epoch {epoch} is over: epoch {self.epoch} is in force in the log")
-        if epoch == self.epoch and holder != self.holder:
-            raise DeposedError(self.epoch, f"epoch {epoch} is that of {self.holder or 'a pusher without a name'}")
-        return Fence(epoch, holder, self.claims + 1)
-
-    def check(self, own: Fence | None) -> None:
-        """Raises DeposedError where this is not what a process claimed (None: nothing)."""
-        if own is None:
-            raise DeposedError(self.epoch, "this process has not claimed the log: it reads only")
-        if self.claims != own.claims:
-            raise DeposedError(self.epoch)
 
 
 class KnownDamage:
@@ -147,6 +119,16 @@ class LogEnds(NamedTuple):
 
     first: int
     last: int
+
+
+class Durability(NamedTuple):
+    """What a store promises of what was acknowledged."""
+
+    store: str
+    #: It is there after the loss of any one machine.
+    survives_machine_loss: bool
+    #: The same in words.
+    description: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +361,10 @@ class LogStore(ABC):
         Raises:
             StoreFullError: No room, or the disk fails; nothing has changed.
         """
+
+    @abstractmethod
+    def durability(self) -> Durability:
+        """What this store promises, as far as it knows at the moment. Never waits."""
 
     @abstractmethod
     def size_bytes(self) -> int:

@@ -30,7 +30,8 @@ from services.pusher.leadership.leadership import (
     Turn,
     TurnEvent,
 )
-from services.pusher.log.store import DeposedError, Fence
+from services.pusher.log.fencing.fence import Fence
+from services.pusher.log.store import DeposedError
 from services.shared.cores import Tick
 
 FAULTS_S, CALM_S = 40.0, 30.0

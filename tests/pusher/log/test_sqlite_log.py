@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import DeposedError, Fence, LogDamagedError, LogEnds, StoreFullError
+from services.pusher.log.store import DeposedError, LogDamagedError, LogEnds, StoreFullError
 from tests.pusher.updates import ids_and_contents, order, orders
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
+from fasttree.command.cluster.log_status import log_json, log_lines
 from fasttree.command.cluster.pushers import pusher_lines, pushers_json
 from fasttree.command.output import print_json, print_json_line, print_table
 from fasttree.command.processes import last_words
@@ -94,18 +95,7 @@ def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPus
         "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
         "coordinator": view.coordinator if view is not None else "",
         "pushers": pushers_json(view, end),
-        "log": None
-        if pusher is None
-        else {
-            "log_id": pusher.log_id,
-            "first_position": pusher.log_end.first_position,
-            "position": end,
-            "closed": pusher.closed_reason,
-            "damage": pusher.log_damage,
-            "rule_version": pusher.rules.version,
-            "known_rule_version": pusher.known_rule_version,
-            "rule_version_waits_for": list(pusher.rule_version_waits_for),
-        },
+        "log": None if pusher is None else log_json(pusher),
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
@@ -231,13 +221,8 @@ def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> 
         if node.get("note"):
             mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
             click.echo(f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else ""))
-    if has_pusher and content["log"]["closed"] and content["log"]["closed"] != content["log"]["damage"]:
-        click.echo(f"no pushes are taken: {content['log']['closed']}")
-    if has_pusher and (waits_for := content["log"]["rule_version_waits_for"]):
-        versions = f"updates have the meaning of version {content['log']['rule_version']}"
-        click.echo(
-            f"{versions}: {content['log']['known_rule_version']} waits for {', '.join(waits_for)}; see docs/upgrades.md"
-        )
+    for line in log_lines(content["log"]) if has_pusher else ():
+        click.echo(line)
     for line in pusher_lines(content["pushers"]):
         click.echo(line)
     if content["note"]:

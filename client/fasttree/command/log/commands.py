@@ -13,6 +13,7 @@ import click
 from fasttree.client import update_to_json
 from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
+from fasttree.command.log.copying import copy_command
 from fasttree.command.log.schema import schema_command
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.ranges import POSITION
@@ -40,6 +41,7 @@ def log() -> None:
 log.add_command(backup_command)
 log.add_command(restore_command)
 log.add_command(schema_command)
+log.add_command(copy_command)
 
 
 @log.command()

@@ -11,8 +11,9 @@ from typing import Any
 
 from services.pusher.log.disk.database import NO_ROOM, connect, errors_told, prepare
 from services.pusher.log.disk.statements import INSERTS
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.settings import LogSettings
-from services.pusher.log.store import DeposedError, Fence, LogDamagedError
+from services.pusher.log.store import DeposedError, LogDamagedError
 from services.shared.files.sqlite_words import primary_code
 
 logger = logging.getLogger(__name__)

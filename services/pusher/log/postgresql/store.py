@@ -13,11 +13,13 @@ import psycopg
 from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, run_of, update_bytes
-from services.pusher.log.ids.keys import recognized
+from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
 from services.pusher.log.placing import place
 from services.pusher.log.postgresql.connecting import Connecting, Connection
-from services.pusher.log.postgresql.copying import id_rows, record_rows, unsigned
+from services.pusher.log.postgresql.copying import id_rows, record_rows, signed, unsigned
+from services.pusher.log.postgresql.promise import promised
 from services.pusher.log.postgresql.readers import Readers
 from services.pusher.log.postgresql.schema import prepare
 from services.pusher.log.postgresql.writing import Transaction, Writer
@@ -25,7 +27,7 @@ from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,
-    Fence,
+    Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
@@ -62,6 +64,7 @@ class PostgresqlLog(LogStore):
     ) -> None:
         self.damage = KnownDamage()
         options = settings.postgresql
+        self._waits_for = options.log_synchronous_commit
         self._monotonic = monotonic
         self._tables = f'"{options.log_schema}"'
         self._connecting = Connecting(settings.log_url, options)
@@ -75,6 +78,7 @@ class PostgresqlLog(LogStore):
         try:
             self._writer.patiently(lambda: prepare(self._writer.connection(), options.log_schema, cluster))
             self._writer.patiently(lambda: self._look(self._writer.connection()))
+            self._writer.patiently(lambda: self._look_at_promise(self._writer.connection()))
             if not any(map(promise.is_of, self.replaced_log_ids)):
                 check_promise(promise, self._mark_path, self._connecting.place, self.log_id, self._ends.last)
         except BaseException:
@@ -93,6 +97,7 @@ class PostgresqlLog(LogStore):
         self._time = RunningTime(max(marked or 0.0, float(meta.get("running_s", 0))), self._monotonic)
         self._marked_at, self._kept_at = -math.inf, self._time.now_s()
         self._ends = LogEnds(*connection.execute(f"SELECT first, last FROM {tables}.fence").fetchall()[0])
+        self._has_old_ids = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {tables}.old_ids)").fetchone() == (True,)
         promise = read_mark(self._mark_path)
         self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
 
@@ -130,7 +135,8 @@ class PostgresqlLog(LogStore):
             return None
         return self._readers.read(position + 1, self._ends.last, bytes_max)
 
-    def _write(self, body: Callable[[Transaction], Any]) -> Any:
+    def write(self, body: Callable[[Transaction], Any]) -> Any:
+        """One transaction, as `Writer.write`: for who moves a log here."""
         result = self._writer.write(body)
         self._ends = self._writer.ends
         return result
@@ -140,8 +146,14 @@ class PostgresqlLog(LogStore):
     def ends(self) -> LogEnds:
         return self._ends
 
+    def rows(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
+        """What else is read, for who moves a log here. Raises LogStoreError."""
+        return self._readers.rows(statement, values)
+
     @notes_damage
     def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
+        if self._find_old(update_ids):
+            return self._append_unknown(update_ids, contents, rules)
         try:
             run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
         except psycopg.errors.UniqueViolation:
@@ -176,7 +188,7 @@ class PostgresqlLog(LogStore):
                 )
             transaction.ends = transaction.ends._replace(last=last)
 
-        self._write(insert)
+        self.write(insert)
         if is_marked:
             self._marked_at = now
         self._mark_end()
@@ -201,7 +213,11 @@ class PostgresqlLog(LogStore):
     def _known(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> dict[str, tuple[int, bytes]]:
         """Position and content of those ids that were ever taken."""
         known: dict[str, tuple[int, bytes]] = {}
-        gone: dict[str, tuple[int, int]] = {}
+        gone = self._find_old(update_ids)
+        for update_id, (position, content) in gone.items():
+            if content == UNKNOWN_CONTENT:
+                text = f"log record at position {position}, of {update_id}, was damaged before it was trimmed"
+                raise LogDamagedError(text, position)
         for update_id, position, content, frame in self._find(update_ids):
             if frame is None:
                 gone[update_id] = (position, unsigned(content))
@@ -211,6 +227,20 @@ class PostgresqlLog(LogStore):
             except RecordDamagedError as error:
                 raise LogDamagedError(f"{error} in {self._connecting.place}", position) from error
         return {**known, **recognized(gone, update_ids, contents)}
+
+    def _find_old(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Position and content hash of those ids that came with a log that was moved here."""
+        if not self._has_old_ids:
+            return {}
+        keys = keys_of(update_ids)
+        wanted = list(zip(map(signed, keys.high.tolist()), keys.low.tolist(), strict=True))
+        rows = self._readers.rows(
+            f"SELECT old_ids.high, old_ids.low, position, content_hash FROM {self._tables}.old_ids "
+            "JOIN unnest(%s::bigint[], %s::bigint[]) AS asked (high, low) USING (high, low)",
+            ([high for high, _ in wanted], [low for _, low in wanted]),
+        )
+        found = {(high, low): (position, unsigned(content)) for high, low, position, content in rows}
+        return {update_id: found[key] for update_id, key in zip(update_ids, wanted, strict=True) if key in found}
 
     def _find(self, update_ids: Sequence[str]) -> list[tuple[Any, ...]]:
         return self._readers.rows(
@@ -224,7 +254,7 @@ class PostgresqlLog(LogStore):
         rows = self._readers.rows(
             f"SELECT update_id FROM {self._tables}.ids WHERE update_id = ANY(%s)", (list(update_ids),)
         )
-        return {row[0] for row in rows}
+        return {*(row[0] for row in rows), *self._find_old(update_ids)}
 
     # -- reading
 
@@ -270,7 +300,7 @@ class PostgresqlLog(LogStore):
             connection.execute(f"DELETE FROM {self._tables}.time_marks WHERE position < %s", (end,))
             transaction.ends = LogEnds(end, last)
 
-        self._write(trim)
+        self.write(trim)
         return end - first
 
     def merge_ids(self) -> None:
@@ -279,7 +309,7 @@ class PostgresqlLog(LogStore):
     def keep_time(self) -> None:
         now = self._time.now_s()
         if now - self._kept_at >= _KEEP_TIME_S:
-            self._write(lambda transaction: self._set(transaction, "running_s", str(now)))
+            self.write(lambda transaction: self._set(transaction, "running_s", str(now)))
             self._kept_at = now
 
     def _set(self, transaction: Transaction, name: str, value: str) -> None:
@@ -289,8 +319,8 @@ class PostgresqlLog(LogStore):
         )
 
     def try_room(self) -> None:
-        self._write(lambda transaction: self._set(transaction, "room", "x" * _ROOM_BYTES))
-        self._write(
+        self.write(lambda transaction: self._set(transaction, "room", "x" * _ROOM_BYTES))
+        self.write(
             lambda transaction: transaction.connection.execute(f"DELETE FROM {self._tables}.meta WHERE name = 'room'")
         )
 
@@ -304,14 +334,14 @@ class PostgresqlLog(LogStore):
                 )
             self._set(transaction, "log_id", log_id)
 
-        self._write(adopt)
+        self.write(adopt)
         self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
         self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
         self._open_mark()
 
     def save_import(self, stored: StoredImport) -> None:
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
-        self._write(
+        self.write(
             lambda transaction: transaction.connection.execute(
                 f"INSERT INTO {self._tables}.imports VALUES (%s, %s, %s) ON CONFLICT (import_id) "
                 "DO UPDATE SET taken = excluded.taken, status = excluded.status",
@@ -320,6 +350,19 @@ class PostgresqlLog(LogStore):
         )
 
     # -- upkeep
+
+    def durability(self) -> Durability:
+        """See `LogStore`: as of the last look."""
+        return self._durability
+
+    def _look_at_promise(self, connection: Connection) -> None:
+        """What a commit waits for, by the server's settings."""
+        rows = connection.execute(
+            "SELECT current_setting('synchronous_standby_names'), current_setting('fsync') = 'on', "
+            "current_setting('server_version')"
+        ).fetchall()
+        standbys, syncs, version = rows[0]
+        self._durability = promised(standbys, syncs, version, self._waits_for, self._connecting.place)
 
     def size_bytes(self) -> int:
         """See `LogStore`: as of the last look; nobody waits for the server."""
@@ -331,6 +374,7 @@ class PostgresqlLog(LogStore):
         if now_s < self._looks_again_at_s:
             return
         self._looks_again_at_s = now_s + _LOOK_S
+        self._writer.patiently(lambda: self._look_at_promise(self._writer.connection()))
         sizes = self._readers.rows(
             "SELECT sum(pg_total_relation_size(format('%%I.%%I', schemaname, tablename)::regclass))::bigint "
             "FROM pg_tables WHERE schemaname = %s",

@@ -9,6 +9,7 @@ tables belong to whoever made them; a pusher that may only read and change rows 
 | `fence` | one row: who may write, the ends of the log, and how many writes there were |
 | `records` | the frame at each position that is kept |
 | `ids` | each id that was ever taken, with its position and the hash of its content: for good |
+| `old_ids` | the same of ids that were trimmed in SQLite before the log was moved here, by their keys (`ids/keys.py`) |
 | `rules`, `imports`, `time_marks`, `replaced_logs` | as in every log |
 """
 
@@ -29,6 +30,9 @@ CREATE TABLE {schema}.fence (
 CREATE TABLE {schema}.records (position bigint PRIMARY KEY, update_id text COLLATE "C" NOT NULL, frame bytea NOT NULL);
 CREATE TABLE {schema}.ids (
     update_id text COLLATE "C" PRIMARY KEY, position bigint NOT NULL, content_hash bigint NOT NULL
+);
+CREATE TABLE {schema}.old_ids (
+    high bigint, low bigint, position bigint NOT NULL, content_hash bigint NOT NULL, PRIMARY KEY (high, low)
 );
 CREATE TABLE {schema}.rules (position bigint PRIMARY KEY, content bytea NOT NULL, crc32 bigint NOT NULL);
 CREATE TABLE {schema}.imports (import_id bigint PRIMARY KEY, taken boolean NOT NULL, status bytea NOT NULL);

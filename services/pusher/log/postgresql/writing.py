@@ -24,12 +24,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.postgresql.connecting import IDLE_TOO_LONG, Connecting, Connection, in_words
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.postgresql.watchdog import Watchdog
 from services.pusher.log.store import (
     DeposedError,
-    Fence,
     LogDamagedError,
     LogEnds,
     LogStoreError,
@@ -71,13 +71,15 @@ class Transaction:
     """What a write has while it holds the fence's row.
 
     Attributes:
-        row: As it was found; `ends` is what it is to say when this is committed.
+        row: As it was found.
+        ends, epoch, holder: What it is to say when this is committed.
     """
 
     def __init__(self, connection: Connection, row: Row) -> None:
         self.connection = connection
         self.row = row
         self.ends = row.ends
+        self.epoch, self.holder = row.epoch, row.holder
 
 
 class Writer:
@@ -185,7 +187,8 @@ class Writer:
         self._check(row)
         transaction = Transaction(connection, row)
         results.append(body(transaction))
-        after = row._replace(first=transaction.ends.first, last=transaction.ends.last)
+        first, last = transaction.ends
+        after = row._replace(first=first, last=last, epoch=transaction.epoch, holder=transaction.holder)
         self._finish(connection, after)
         self.ends = after.ends
 
@@ -242,8 +245,9 @@ class Writer:
         try:
             stored = self.patiently(lambda: self._cleanly(lambda: self._look_up(after)), ends_at_s)
         except LogStoreError as error:
+            epoch = error.epoch if isinstance(error, DeposedError) else after.epoch
             self.held = None
-            raise OutcomeUnknownError(f"whether the last update was stored is not known: {error}") from error
+            raise OutcomeUnknownError(epoch, f"whether the last update was stored is not known: {error}") from error
         logger.warning("that commit was %s", "stored" if stored else "not stored")
         return stored
 

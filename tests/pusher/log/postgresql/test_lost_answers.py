@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from bench.rivals.postgres_replicas import ReplicatedPostgres
+from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.settings import LogSettings
-from services.pusher.log.store import DeposedError, Fence, LogEnds, OutcomeUnknownError, StoreFullError
+from services.pusher.log.store import DeposedError, LogEnds, OutcomeUnknownError, StoreFullError
 from tests.pusher.log.postgresql.cutting import CuttingProxy
 from tests.pusher.updates import ids_and_contents, order, orders
 

@@ -145,7 +145,7 @@ def test_a_writer_that_froze_in_the_middle_holds_nobody_up_for_long_and_writes_n
     old = PostgresqlLog(tmp_path, settings, "test")
     old.claim(1, "a")
     frozen, go_on = threading.Event(), threading.Event()
-    copied = PostgresqlLog._write
+    copied = PostgresqlLog.write
     told: list[BaseException] = []
 
     def append() -> None:
@@ -163,7 +163,7 @@ def test_a_writer_that_froze_in_the_middle_holds_nobody_up_for_long_and_writes_n
 
         return copied(store, slowly)
 
-    old._write = freeze.__get__(old)  # type: ignore[method-assign]
+    old.write = freeze.__get__(old)  # type: ignore[method-assign]
     late = threading.Thread(target=append)
     late.start()
     assert frozen.wait(20)

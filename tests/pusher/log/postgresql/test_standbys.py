@@ -57,6 +57,9 @@ def test_the_server_is_killed_and_a_standby_promoted_while_updates_come(
 ) -> None:
     settings = fresh_settings(servers, log_patience_s=60.0)
     store = PostgresqlLog(tmp_path, settings, "test").claim_alone()
+    promise = store.durability()
+    assert promise.survives_machine_loss
+    assert "'2 (standby1, standby2)' (synchronous_commit on)" in promise.description
     pusher = Pusher(store)
     blocking_until(lambda: len(pusher.acknowledged) >= 300, "updates")
     servers.kill("primary")
@@ -69,6 +72,11 @@ def test_the_server_is_killed_and_a_standby_promoted_while_updates_come(
     assert [position for position, _ in pusher.acknowledged] == list(range(1, len(pusher.acknowledged) + 1))
     assert ids_from(store, 1) == [update_id for _, update_id in pusher.acknowledged]
     assert store.epoch == 1
+    # The promoted one has no standby yet: that is told, too.
+    store._looks_again_at_s = 0.0
+    store.tend()
+    assert not store.durability().survives_machine_loss
+    assert "it has no synchronous standby" in store.durability().description
     store.close()
 
 

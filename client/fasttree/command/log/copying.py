@@ -1,0 +1,69 @@
+"""`fasttree log copy`: a log moved from SQLite to PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fasttree.command.output import Progress, print_json
+from fasttree.command.session import CommandError, Session, json_option
+from services.pusher.log.postgresql.settings import SCHEMA_PATTERN, PostgresqlSettings
+from services.pusher.log.settings import LogSettings
+from services.pusher.log.store import LogStoreError
+
+
+@click.command("copy")
+@click.option(
+    "--from",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The pusher's state folder, with its log in SQLite.",
+)
+@click.option("--to", "url", required=True, help="The PostgreSQL server, as pusher.log_url.")
+@click.option("--cluster", required=True, help="The cluster's name (cluster.name).")
+@click.option("--schema", default="fasttree", show_default=True, help="As pusher.log_schema; empty, or a copy's.")
+@click.option("--password-file", default="", help="As pusher.log_password_file.")
+@click.option("--finish", is_flag=True, help="The last step: the old log takes nothing more, the copy is the log.")
+@json_option
+def copy_command(
+    session: Session, folder: Path, url: str, cluster: str, schema: str, password_file: str, finish: bool
+) -> None:
+    """Copies a log to PostgreSQL while its pusher goes on: positions, ids, rules, imports.
+
+    Each record is read back and compared. Run it as often as you like: it goes on where it was. With --finish it then
+    moves the log: the pusher's pushes are refused from there on, until it is started with pusher.log_store =
+    "postgresql". See docs/operations.md, `From SQLite to PostgreSQL`.
+    """
+    if not SCHEMA_PATTERN.fullmatch(schema):
+        raise CommandError(f"--schema must be 1 to 63 of a-z 0-9 _, not {schema[:100]!r}")
+    try:
+        from services.pusher.moving.moving import copy_log
+    except ImportError as error:
+        raise CommandError(f"this needs {error.name}: pip install ha-fasttree[postgres]") from None
+    postgresql = PostgresqlSettings(log_schema=schema, log_password_file=password_file)
+    settings = LogSettings(log_store="postgresql", log_url=url, postgresql=postgresql)
+    progress = Progress(quiet=session.json)
+    try:
+        copied = copy_log(folder, settings, cluster, finish=finish, progress=progress.percent)
+    except (LogStoreError, OSError) as error:
+        raise CommandError(str(error)) from None
+    finally:
+        progress.clear()
+    if session.json:
+        print_json(
+            {
+                "log_id": copied.log_id,
+                "first_position": copied.ends.first,
+                "last_position": copied.ends.last,
+                "trimmed_ids": copied.old_ids,
+                "moved": copied.moved,
+            }
+        )
+        return
+    what = f"log {copied.log_id}, positions {copied.ends.first} to {copied.ends.last}"
+    if copied.moved:
+        click.echo(f'{what}: moved; start the pusher with pusher.log_store = "postgresql" and pusher.log_url')
+    else:
+        click.echo(f"{what}: copied; the pusher goes on with its own until you run this again with --finish")

@@ -1,0 +1,112 @@
+"""From SQLite to PostgreSQL, without losing an update.
+
+1. While the pusher goes on, everything is copied that is there, piece by piece; each is read back and compared. That
+   can be done as often as wanted, and goes on where it was, whatever ended it.
+2. The last step begins by a claim on the old log that no pusher can ever follow: from then on nothing is written to it,
+   and what its pusher has not stored has no receipt. Then the rest is copied.
+   Before that, all of the copy is compared once more.
+3. In one transaction the copy becomes the log: it has the old one's id, its rules, imports and ages, and the epoch that
+   was in force. Until then no pusher can claim it; afterwards none can claim the old one. What dies in between
+   goes on when it is begun again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from services.pusher.log.fencing.fence import MOVED
+from services.pusher.log.settings import LogSettings
+from services.pusher.log.store import LogDamagedError, LogEnds
+from services.pusher.moving.source import Piece, SqliteSource
+from services.pusher.moving.target import PostgresqlTarget, Small
+
+#: Told what is being done, and how far: done, in all.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What is in the copy. `moved`: it is the log from now on."""
+
+    log_id: str
+    ends: LogEnds
+    old_ids: int
+    moved: bool
+
+
+def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool, progress: Progress) -> Copied:
+    """Copies the log of a pusher's folder to the schema that the settings name; `finish`: and moves it there.
+
+    Raises:
+        LogStoreError: Why not. What was copied stays, for the next time.
+    """
+    source = SqliteSource(folder)
+    try:
+        with TemporaryDirectory() as mark:
+            target = PostgresqlTarget(Path(mark), settings, cluster, source.log_id)
+            try:
+                old_ids = _copy(source, target, progress)
+                if finish:
+                    _check(source, target, progress)
+                    old_ids = _finish(source, target, settings, progress)
+                ends = LogEnds(source.ends().first, target.last_position)
+                return Copied(source.log_id, ends, old_ids, finish)
+            finally:
+                target.close()
+    finally:
+        source.close()
+
+
+def _copy(source: SqliteSource, target: PostgresqlTarget, progress: Progress) -> int:
+    """Everything up to the source's end as it is now; returns how many ids of trimmed records there are."""
+    end = source.ends().last
+    while target.last_position < end:
+        first = source.ends().first
+        if target.last_position < first - 1:
+            target.begin_at(first)
+        piece = source.piece(target.last_position + 1)
+        if piece.first_position != target.last_position + 1:
+            if source.ends().first > target.last_position + 1:
+                continue  # it was trimmed just now
+            raise LogDamagedError(f"log record at position {target.last_position + 1} is missing")
+        target.add(piece)
+        progress("copying the log", target.last_position - first + 1, end - first + 1)
+    # Behind the records: what was trimmed before they were copied is in these by now.
+    return sum(target.add_ids(path) for path in source.id_files())
+
+
+def _check(source: SqliteSource, target: PostgresqlTarget, progress: Progress) -> None:
+    """Compares all that runs before this one have copied, while the pusher still goes on."""
+    position, last = source.ends().first, target.last_position
+    first = position
+    while position <= last:
+        piece = source.piece(position)
+        if piece.first_position != position:  # trimmed just now
+            position = max(position + 1, source.ends().first)
+            continue
+        kept = last - position + 1
+        target.check(Piece(position, piece.update_ids[:kept], piece.frames[:kept]))
+        position += len(piece.frames)
+        progress("comparing the copy", min(position, last) - first, last - first + 1)
+
+
+def _finish(source: SqliteSource, target: PostgresqlTarget, settings: LogSettings, progress: Progress) -> int:
+    fence = source.fence()
+    if not fence.holder.startswith(MOVED):  # else a run before this one has come so far
+        target.keep("copied_holder", f"{fence.holder}.")
+    source.end_here(f"schema {settings.postgresql.log_schema}")
+    old_ids = _copy(source, target, progress)
+    small = Small(
+        source.table("rules"),
+        source.table("imports"),
+        source.table("time_marks"),
+        source.table("replaced_logs"),
+        source.running_s(),
+    )
+    holder = target.kept("copied_holder")[:-1]
+    # The epoch that was in force: nobody but its holder, who can't write the old log any more, may claim under it.
+    target.finish(source.log_id, small, source.ends(), max(source.fence().epoch - 1, 1), holder)
+    return old_ids

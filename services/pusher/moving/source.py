@@ -1,0 +1,89 @@
+"""The log that is moved: an SQLite file, read beside the pusher that writes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from services.pusher.log.disk.writing import read_fence
+from services.pusher.log.fencing.fence import MOVED, Fence
+from services.pusher.log.inspection import log_path, runs_of
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogEnds, LogStoreError
+from services.shared.files.sqlite_words import sqlite_words
+
+#: Records of one piece.
+PIECE = 1_000
+
+
+class Piece(NamedTuple):
+    """Records that follow each other; both have one entry for each."""
+
+    first_position: int
+    update_ids: list[str]
+    frames: list[bytes]
+
+
+class SqliteSource:
+    """Reads the log of a pusher's folder. Raises LogStoreError where there is none, or it can't be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = log_path(folder)
+        self._folder = self._path.parent
+        self._connection = sqlite3.connect(f"{self._path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        tables = {name for (name,) in self._rows("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        if "fence" not in tables:
+            raise LogStoreError(f"{self._path} is of an earlier version: start its pusher once with this one")
+        self.log_id = str(self._rows("SELECT value FROM meta WHERE name = 'log_id'")[0][0])
+
+    def _rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise LogStoreError(f"{self._path} can't be read: {sqlite_words(error)}") from error
+
+    def ends(self) -> LogEnds:
+        """As of now."""
+        first, last = self._rows("SELECT min(position), max(position) FROM log")[0]
+        return LogEnds(first or 1, last or 0)
+
+    def fence(self) -> Fence:
+        """Who writes it."""
+        return read_fence(self._connection)
+
+    def piece(self, first_position: int) -> Piece:
+        """Records from there on, as far as they are there."""
+        rows = self._rows(
+            "SELECT position, update_id, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position",
+            (first_position, first_position + PIECE - 1),
+        )
+        return Piece(rows[0][0] if rows else 0, [row[1] for row in rows], [row[2] for row in rows])
+
+    def id_files(self) -> list[Path]:
+        """Those with the ids of trimmed records."""
+        return runs_of(self._connection, self._folder / "ids")
+
+    def table(self, name: str) -> list[tuple[Any, ...]]:
+        """All of a small table, in the order of its first column."""
+        return self._rows(f"SELECT * FROM {name} ORDER BY 1")
+
+    def running_s(self) -> str:
+        """How far the log's running time is kept."""
+        rows = self._rows("SELECT value FROM meta WHERE name = 'running_s'")
+        return str(rows[0][0]) if rows else "0"
+
+    def end_here(self, place: str) -> None:
+        """Nobody writes this log any more, whatever they know of it. Raises as `LogStore.claim`."""
+        fence = self.fence()
+        if fence.holder == MOVED + place:
+            return
+        log = SqliteLog(self._folder)
+        try:
+            log.claim(fence.epoch + 1, MOVED + place)
+        finally:
+            log.close()
+
+    def close(self) -> None:
+        """Ends the connection."""
+        self._connection.close()

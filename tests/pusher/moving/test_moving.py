@@ -1,0 +1,202 @@
+"""A log in SQLite becomes the same log in PostgreSQL, while it is written; nothing is lost, and nobody writes both."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
+from services.pusher.log.fencing.fence import COPYING
+from services.pusher.log.postgresql.store import PostgresqlLog
+from services.pusher.log.settings import LogSettings
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import DeposedError, LogEnds, LogStoreError, StoredImport
+from services.pusher.moving.moving import Copied, copy_log
+from services.pusher.moving.target import PostgresqlTarget
+from services.shared.serving.channels import open_channel
+from tests.postgresql_server import end_shared_server, schema_settings, shared_server
+from tests.pusher.pusher_process import PusherProcess
+from tests.pusher.running_pusher import push
+from tests.pusher.updates import ids_and_contents, order, orders
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ended() -> Iterator[None]:
+    yield
+    end_shared_server()
+
+
+@pytest.fixture
+def settings() -> Iterator[LogSettings]:
+    with schema_settings(shared_server()) as made:
+        yield made
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Iterator[SqliteLog]:
+    (tmp_path / "state").mkdir()
+    store = SqliteLog(tmp_path / "state")
+    store.claim(3, "a")
+    yield store
+    store.close()
+
+
+def copied(folder: Path, settings: LogSettings, *, finish: bool = False) -> Copied:
+    return copy_log(folder, settings, "test", finish=finish, progress=lambda what, done, total: None)
+
+
+def put(store: SqliteLog, first: int, count: int) -> None:
+    for begin in range(first, first + count, 500):
+        store.append(*ids_and_contents(orders(begin, min(500, first + count - begin))))
+
+
+def test_everything_is_the_same_afterwards(old: SqliteLog, settings: LogSettings, tmp_path: Path) -> None:
+    put(old, 0, 1500)
+    for first in range(100, 1000, 100):
+        old.trim(first, 100)
+        while (take_merged := old.merge_ids()) is not None:
+            take_merged()
+    folder = tmp_path / "state"
+    assert copied(folder, settings) == Copied(old.log_id, LogEnds(900, 1500), 899, False)
+    # It goes on meanwhile: records are added, others trimmed, some of them before they were ever copied.
+    put(old, 1500, 2500)
+    old.trim(2001, 10_000)
+    assert copied(folder, settings).ends == LogEnds(2001, 4000)
+    old.append(*ids_and_contents([order(4000), order(4001)]), [1])
+    status = pusher_pb2.ImportStatus(state=pusher_pb2.IMPORT_STATE_DONE)
+    status.manifest.import_id = 7
+    old.save_import(StoredImport(status, taken=True))
+    old.adopt(old.log_id, ["another"], "as a test")
+    data = old.read(2001, 2500, 1 << 20).data
+
+    # Until it is finished nobody can take the copy for the log.
+    (tmp_path / "new").mkdir()
+    new = PostgresqlLog(tmp_path / "new", settings, "test")
+    with pytest.raises(DeposedError, match="let `fasttree log copy` finish"):
+        new.claim(9, "b")
+    assert copied(folder, settings, finish=True) == Copied(old.log_id, LogEnds(2001, 4002), 2000, True)
+
+    with pytest.raises(DeposedError):
+        put(old, 5000, 1)
+    for epoch, holder in ((3, "a"), (99, "b")):
+        with pytest.raises(DeposedError, match="this log was moved to schema"):
+            old.claim(epoch, holder)
+    for epoch, holder in ((2, "a"), (3, "b")):
+        with pytest.raises(DeposedError):
+            new.claim(epoch, holder)
+    new.claim(3, "a")
+    assert (new.log_id, new.replaced_log_ids, new.adopted_reason) == (old.log_id, ("another",), "as a test")
+    assert new.ends() == LogEnds(2001, 4002)
+    assert new.read(2001, 2500, 1 << 20).data == data
+    assert [position for position, _ in new.rule_records()] == [4002]
+    assert [(each.status.manifest.import_id, each.taken) for each in new.imports()] == [(7, True)]
+    assert new.find([f"order-{number}" for number in range(5000)]) == {f"order-{number}" for number in range(4002)}
+    again = new.append(*ids_and_contents(orders(0, 4003)))
+    assert list(again.positions) == list(range(1, 4004))
+    assert again.duplicates == frozenset(range(4002))
+    other = new.append(*ids_and_contents([order(5, 7), order(1900, 7), order(3000, 7)]))
+    assert other.conflicts == {0: 6, 1: 1901, 2: 3001}
+    new.close()
+
+
+def test_what_ended_in_the_middle_goes_on(
+    old: SqliteLog, settings: LogSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(old, 0, 2500)
+    old.trim(500, 1000)
+    folder = tmp_path / "state"
+
+    def dies_in(name: str, call: int) -> Callable[..., object]:
+        work, calls = getattr(PostgresqlTarget, name), list[int]()
+
+        def dying(target: object, *values: object) -> object:
+            calls.append(1)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return work(target, *values)
+
+        return dying
+
+    for name, call in (("add", 2), ("add_ids", 1), ("finish", 1)):
+        with monkeypatch.context() as patched:
+            patched.setattr(PostgresqlTarget, name, dies_in(name, call))
+            with pytest.raises(KeyboardInterrupt):
+                copied(folder, settings, finish=True)
+    with pytest.raises(DeposedError):
+        put(old, 3000, 1)
+    assert copied(folder, settings, finish=True).ends == LogEnds(500, 2500)
+    new = PostgresqlLog(tmp_path, settings, "test").claim_alone()
+    assert new.fence()[:2] == (3, "a")
+    assert list(new.append(*ids_and_contents(orders(0, 2501))).positions) == list(range(1, 2502))
+    new.close()
+    with pytest.raises(LogStoreError, match="holds a log already"):
+        copied(folder, settings)
+
+
+def test_another_log_is_no_target_and_a_copy_that_differs_is_told(
+    old: SqliteLog, settings: LogSettings, tmp_path: Path
+) -> None:
+    put(old, 0, 1500)
+    copied(tmp_path / "state", settings)
+    (tmp_path / "other").mkdir()
+    other = SqliteLog(tmp_path / "other").claim_alone()
+    put(other, 0, 10)
+    with pytest.raises(LogStoreError, match="name an empty one"):
+        copied(tmp_path / "other", settings)
+    other.close()
+    store = PostgresqlLog(tmp_path, settings, "test")
+    store.claim(1, COPYING)
+    store.append(*ids_and_contents([order(1500, 7)]))  # what only a fault could put there
+    store.close()
+    put(old, 1500, 1000)
+    with pytest.raises(LogStoreError, match="differs"):
+        copied(tmp_path / "state", settings, finish=True)
+    put(old, 2500, 1)  # the log is still where it was
+
+
+async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_path: Path) -> None:
+    """As the runbook has it: docs/operations.md, `From SQLite to PostgreSQL`."""
+    process = PusherProcess(tmp_path)
+    await process.start()
+    receipts: dict[str, int] = {}
+    before = await process.get()
+
+    async def push_some(first: int, count: int) -> None:
+        async with open_channel(process.address) as channel:
+            for receipt in await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(first, count)):
+                assert receipt.position
+                assert receipts.setdefault(receipt.update_id, receipt.position) == receipt.position
+
+    def copy(*arguments: str) -> dict[str, object]:
+        command = [sys.executable, "-P", "-m", "fasttree.command", "log", "copy", "--from", str(tmp_path / "state")]
+        command += ["--to", settings.log_url, "--schema", settings.postgresql.log_schema, "--cluster", before.cluster]
+        done = run([*command, "--json", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+    await push_some(0, 1000)
+    assert copy()["moved"] is False
+    await push_some(1000, 500)
+    assert copy("--finish")["moved"] is True
+    with pytest.raises(Exception):  # noqa: B017, PT011 (whatever its words are: there is no receipt)
+        await push_some(1500, 1)
+    assert "order-1500" not in receipts
+    await process.end(signal.SIGKILL)  # it may have ended by itself: it can write nothing any more
+    process._settings += [
+        "pusher.log_store=postgresql",
+        f"pusher.log_url={settings.log_url}",
+        f"pusher.log_schema={settings.postgresql.log_schema}",
+    ]
+    await process.start()
+    await push_some(0, 1502)
+    assert len(set(receipts.values())) == 1502
+    now = await process.get()
+    assert now.log_id == before.log_id
+    assert now.log_durability.store == "postgresql"
+    await process.end()
