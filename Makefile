@@ -45,6 +45,7 @@ test: $(VENV)/.dev ## Installs, then runs all tests.
 	@tools/need haproxy=haproxy ip=iproute2 openssl=openssl node=nodejs npm=npm pgbouncer=pgbouncer /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
+	$(BIN)/python -m tests.end_to_end.go_programs >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%) --ignore=tests/kubernetes/real
 	$(BIN)/pytest $(CLUSTER_TESTS)
 
