@@ -17,10 +17,12 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.view import cluster_message
 from services.shared.domain.addresses import NODE_NAME_FORM, address_problem, is_node_name
 from services.shared.domain.sentences import counted, quoted
+from services.shared.security.guard import name_problem, principals_of
 from services.shared.serving.errors import (
     AbortedError,
     FailedPreconditionError,
     InvalidArgumentError,
+    PermissionDeniedError,
     ResourceExhaustedError,
 )
 
@@ -131,7 +133,8 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         self, request_iterator: AsyncIterator[coordinator_pb2.KeepAliveRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.KeepAliveResponse]:
         stream = NodeStream()
-        reader = asyncio.create_task(self._read(request_iterator, stream))
+        names = principals_of(context.auth_context())
+        reader = asyncio.create_task(self._read(request_iterator, stream, names))
         # The generator may be left where it stands when the call ends; the callback always comes.
         context.add_done_callback(lambda _: reader.cancel())
         try:
@@ -140,12 +143,21 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         finally:
             reader.cancel()
 
-    async def _read(self, requests: AsyncIterator[coordinator_pb2.KeepAliveRequest], stream: NodeStream) -> None:
+    async def _read(
+        self, requests: AsyncIterator[coordinator_pb2.KeepAliveRequest], stream: NodeStream, names: tuple[str, ...]
+    ) -> None:
         process: tuple[str, str] | None = None
         try:
             async for request in requests:
                 self._check(request, process)
                 if process is None:
+                    if problem := name_problem(names, "node", request.node.name):
+                        raise PermissionDeniedError(
+                            f"{problem}: set treenode.name, or give this node its own certificate",
+                            reason="NAME_NOT_OWN",
+                            field="node.name",
+                            value=request.node.name,
+                        )
                     process = request.node.name, request.incarnation
                     if older := self._runner.attach(*process, stream):
                         older.end(AbortedError(f"a newer stream of {request.node.name} took this one's place"))

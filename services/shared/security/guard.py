@@ -25,6 +25,17 @@ def principals_of(peer: Mapping[str, Sequence[bytes]]) -> tuple[str, ...]:
     return ()
 
 
+def name_problem(principals: Sequence[str], role: str, name: str) -> str | None:
+    """Why whoever has these names is not the one of that role and name; None where it may be. A certificate that names
+    nobody of the role says nothing of it: then the policy that let it in is all that there is to go by."""
+    named = [found[1] for each in principals if (found := re.fullmatch(rf"spiffe://[^/]+/{role}/([^/]+)", each))]
+    if not named or name in named:
+        return None
+    return (
+        f"this certificate is {role} {plain(named[0])[:_SHOWN_MAX]}'s, and the name here is {plain(name)[:_SHOWN_MAX]}"
+    )
+
+
 class Guard:
     """Says whether a call may be made. `policy`: the one in force at the time."""
 
