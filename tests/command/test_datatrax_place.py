@@ -28,7 +28,7 @@ def test_the_file_in_the_folder_says_ports_and_folders(tmp_path: Path) -> None:
     assert (place.port, place.spool, place.hosts) == (50201, tmp_path / "FT50201", tmp_path / "hosts.50201")
     assert place.configured is not None
     assert place.configured[1:] == (
-        "test", str(tmp_path / "root"), "dot-pre-test", 50100, 50201,
+        "test", str(tmp_path / "root"), "dot-pre-test", ("cluster.customers_are_rank_zero=true",), 50100, 50201,
         tmp_path / "root/fasttree/dot/pre", tmp_path / "root/fasttree/upload",
     )  # fmt: skip
 
@@ -40,6 +40,7 @@ def test_every_process_is_started_by_it(tmp_path: Path) -> None:
     plan = ClusterPlan(home, host="127.0.0.1", vip_port=1, nodes=["n1", "n2"], assignments=(), datatrax=place)
     said = {child.name: [word for word in child.command if "=" in word] for child in plan.children()}
     kept = tmp_path / "root/fasttree/dot/pre"
+    assert "cluster.customers_are_rank_zero=true" in said["pusher"]
     assert f"coordinator.state_folder={kept / 'coordinator'}" in said["coordinator"]
     assert f"treenode.state_folder={kept / 'treenode/n2'}" in said["n2"]
     assert f"pusher.upload_folder={tmp_path / 'root/fasttree/upload'}" in said["pusher"]

@@ -12,12 +12,12 @@ import pytest
 from fasttree.client import Endpoints
 from services.datatrax.cbldatatrax.checks import faults_of, remarks_of
 from services.datatrax.cbldatatrax.configuration import Configuration, configuration_of, read_configuration
-from services.datatrax.cbldatatrax.conversion import converted
+from services.datatrax.cbldatatrax.conversion import converted, customer_assignments
 from services.datatrax.cbldatatrax.explanation import explain
 from services.datatrax.cbldatatrax.keys import KEYS
 from services.pusher.rules.founding import rules_of_settings
 from services.shared.config.hosts_file import read_hosts_file
-from services.shared.config.load import SettingsError
+from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import Host
 from tests.datatrax.least_file import LEAST, file_of
@@ -268,6 +268,10 @@ def test_customers_of_the_file_are_the_first_rules_of_a_new_log(tmp_path: Path) 
     assert settings["customer_statuses"] == ["X", "Y", "Z"]
     rules = rules_of_settings(ClusterSettings.of(**settings), datetime(2026, 11, 1, tzinfo=UTC))
     assert (rules.customer_statuses, rules.customers_are_rank_zero) == (("X", "Y", "Z"), True)
+    assigned = customer_assignments(configuration_of(text))
+    assert assigned == ("cluster.customer_statuses=X,Y,Z", "cluster.customers_are_rank_zero=true")
+    given = load_settings(ClusterSettings, "cluster", None, dict(each.split("=", 1) for each in assigned))
+    assert (given.customer_statuses, given.customers_are_rank_zero) == (["X", "Y", "Z"], True)
 
 
 def test_nodes_of_one_machine_keep_their_own_ports(tmp_path: Path) -> None:

@@ -110,6 +110,14 @@ def _about_customers(configuration: Configuration) -> dict[str, _Setting]:
     return found
 
 
+def customer_assignments(configuration: Configuration) -> tuple[str, ...]:
+    """The same for a command line."""
+    words = {
+        name: value if isinstance(value, list) else ["true"] for name, value in _about_customers(configuration).items()
+    }
+    return tuple(f"cluster.{name}={','.join(value)}" for name, value in words.items())
+
+
 def _ports(hosts: Sequence[Host]) -> dict[str, int]:
     """Of nodes that all have the same; else each machine's own settings say them."""
     if len({host[1:] for host in hosts}) > 1:

@@ -89,18 +89,26 @@ class Arrivals:
     def look(self, entries: Iterable[Entry], now_s: float) -> list[Due | Unfit]:
         """What is to be done now, by name."""
         unfinished, self._unfinished = self._unfinished, set()
-        here = {entry.name: entry for entry in entries if entry.kind is not EntryKind.FOLDER or _is_marker(entry.name)}
+        here: dict[str, Entry] = {}
+        for entry in entries:
+            if _is_marker(entry.name):
+                here[entry.name] = entry
+            elif entry.kind is EntryKind.FOLDER:
+                continue
+            elif _passed_over(entry.name):  # nothing else is asked of those, and there may be many
+                self._unfinished.add(entry.look[0])
+            else:
+                here[entry.name] = entry
         self._seen = {name: self._still(entry, now_s) for name, entry in here.items()}
         markers = {name[: -len(MARKER)]: name for name in sorted(here) if _is_marker(name)}
         found = []
         for name in sorted(here):
+            if _is_marker(name):
+                continue
             entry = here[name]
-            if is_passed_over := _passed_over(name):
-                if not _is_marker(name):
-                    self._unfinished.add(entry.look[0])
-            elif entry.look[0] in unfinished:
+            if entry.look[0] in unfinished:
                 self._seen[name].is_renamed = True
-            verdict = None if is_passed_over else self._verdict(entry, here.get(markers.get(name, "")), now_s)
+            verdict = self._verdict(entry, here.get(markers.get(name, "")), now_s)
             if verdict is not None and not self._seen[name].told:
                 self._seen[name].told = True
                 found.append(verdict)

@@ -29,6 +29,8 @@ class Configured(NamedTuple):
     root: str
     #: The cluster's.
     name: str
+    #: Settings of [cluster] by which a new log begins with what the file says of customers.
+    customers: tuple[str, ...]
     vip_port: int
     instant_port: int
     #: The folder of what each process keeps.
@@ -103,7 +105,7 @@ def place_of(
 
 
 def _configured(file: Path, environment: str, root: str) -> Configured:
-    from services.datatrax.cbldatatrax.conversion import cluster_name, cluster_of
+    from services.datatrax.cbldatatrax.conversion import cluster_name, cluster_of, customer_assignments
     from services.datatrax.in_force.places import below, chosen_environment
     from services.datatrax.in_force.watching import look, sound
     from services.shared.config.load import SettingsError
@@ -122,6 +124,7 @@ def _configured(file: Path, environment: str, root: str) -> Configured:
         environment=chosen.name,
         root=root,
         name=cluster_name(chosen),
+        customers=customer_assignments(configuration),
         vip_port=chosen.port,
         instant_port=configuration.instant_port,
         kept=Path(below(root, chosen.text("dir"))),

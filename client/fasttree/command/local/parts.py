@@ -236,7 +236,7 @@ class ClusterPlan:
             coordinator = self._route(name, COORDINATOR, coordinator)
         shared = [f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}"]
         if self._configured is not None:
-            shared.append(f"cluster.name={self._configured.name}")
+            shared += [f"cluster.name={self._configured.name}", *self._configured.customers]
         if self.certificates is not None:
             shared += self.certificates.settings(self._holder(name))
         for assignment in (*shared, *settings, *self._assignments):
