@@ -180,28 +180,3 @@ def test_a_node_compiles_nothing_and_is_ready_soon(pod: Pod) -> None:
     print(f"ready {ready_s:.1f} s after its start")
     assert "compil" not in pod.said("treenode")
     assert ready_s < READY_S
-
-
-@pytest.mark.parametrize("root", ["fasttree"], indirect=True)
-@pytest.mark.parametrize("service", ["coordinator", "pusher", "treenode"])
-def test_a_pod_that_is_asked_to_end_as_soon_as_it_begins_does(pod: Pod, service: str) -> None:
-    """It is the first process of its container: what nobody listens to is not sent to it."""
-    with (pod.folder / "begun.log").open("wb") as log, subprocess.Popen(
-        pod.command(ENTRY_POINT, f"services.{service}"), stdout=log, stderr=log
-    ) as running:  # fmt: skip
-        children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
-
-        def first() -> int:
-            """The process, once it runs what the image says and no longer what lays its folders."""
-            for child in children.read_text().split():
-                if b"services." in Path(f"/proc/{child}/cmdline").read_bytes().replace(b"sh\0-c\0", b""):
-                    return int(child)
-            return 0
-
-        try:
-            os.kill(until("it begins", first), signal.SIGTERM)
-            running.wait(timeout=60)
-        finally:
-            if running.poll() is None:
-                end(running)
-    assert running.returncode == 0

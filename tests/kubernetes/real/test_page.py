@@ -42,7 +42,8 @@ def test_from_nothing_to_a_served_tree(shell: Deployed) -> None:
     assert "primary fasttree-treenode-" in status
     assert "import 1" in status
     front_line = run(_SHELL + "fasttree frontline 10126 --columns member_id,status,rank,pv,gv")
-    assert "10594  A          1    0.00  1237.33" in front_line
+    # Others of the front line may have sold something meanwhile, and columns are as wide as what they hold.
+    assert re.search(r"10594 +A +1 +0\.00 +1237\.33", front_line)
 
 
 def test_a_switchover(shell: Deployed) -> None:
