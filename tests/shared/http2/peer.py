@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TypeVar
 
+import grpc
 from ngh2 import (
     Configuration,
     Connection,
@@ -24,6 +26,7 @@ from services.shared.serving.http2.limits import Budget, Limits
 
 _E = TypeVar("_E")
 
+CODES = {code.name: code.value[0] for code in grpc.StatusCode}
 UNARY = b"/t.S/One"
 STREAM = b"/t.S/Many"
 HEADERS = (
@@ -44,6 +47,11 @@ def headers(path: bytes = UNARY, more: Mapping[str, bytes] | None = None) -> tup
 
 def framed(message: bytes, flag: int = 0) -> bytes:
     return bytes((flag,)) + len(message).to_bytes(4, "big") + message
+
+
+def packed(data: bytes) -> bytes:
+    """The same bytes whenever it is called."""
+    return gzip.compress(data, mtime=0)
 
 
 class Peer:

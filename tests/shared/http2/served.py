@@ -51,11 +51,16 @@ class Reports(report_pb2_grpc.ReportServiceServicer):
 class Served:
     """The server of this project, with its figures."""
 
-    def __init__(self, context: ssl.SSLContext | None = None, **limits: float) -> None:
+    def __init__(
+        self,
+        context: ssl.SSLContext | None = None,
+        service: report_pb2_grpc.ReportServiceServicer | None = None,
+        **limits: float,
+    ) -> None:
         self.counts = Connections("report")
         refusal = ("too many", ())
         self.server = Http2Server(Limits(**limits), 100, 3, refusal, self.counts)  # type: ignore[arg-type]
-        report_pb2_grpc.add_ReportServiceServicer_to_server(Reports(), cast(grpc.aio.Server, self.server))
+        report_pb2_grpc.add_ReportServiceServicer_to_server(service or Reports(), cast(grpc.aio.Server, self.server))
         #: For the next connection; None: no TLS.
         self.context = context
 

@@ -41,11 +41,12 @@ from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import (
     ANSWER_HEAD,
     ANSWER_OK,
-    ENCODINGS,
     CallError,
     Headers,
     Metadata,
+    check_encoding,
     compress,
+    is_grpc,
     not_grpc,
     parse_timeout_s,
     write_message,
@@ -151,7 +152,7 @@ class GrpcConnection:
     def _request(self, stream_id: int, headers: Headers, end: bool, events: list[Event]) -> None:
         fields = dict(headers)
         method = fields.get(b":method", b"")
-        if method != b"POST" or not fields.get(b"content-type", b"").startswith(b"application/grpc"):
+        if method != b"POST" or not is_grpc(fields.get(b"content-type", b"")):
             self._refuse_http(stream_id, method, end)
             return
         path = fields[b":path"]
@@ -163,8 +164,7 @@ class GrpcConnection:
             if not streams and path not in self.unary:
                 named = path[:200].decode("ascii", "replace")
                 raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {named}")
-            if encoding not in ENCODINGS:
-                raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"can't read {encoding[:20]!r}")
+            check_encoding(encoding)
             timeout = fields.get(b"grpc-timeout")
             if timeout is not None:
                 incoming.timeout_s = parse_timeout_s(timeout)
@@ -281,7 +281,8 @@ class GrpcConnection:
     def _terminate(self, code: ErrorCode, why: End) -> None:
         if not self.over:
             self.over = why
-            self._h2.terminate_connection(code)
+            with contextlib.suppress(NGH2Error):  # libnghttp2 has ended it itself
+                self._h2.terminate_connection(code)
 
     # Time.
 

@@ -11,6 +11,8 @@ from urllib.parse import quote, unquote_to_bytes
 
 import grpc
 
+from services.shared.domain.sentences import quoted_bytes
+
 Headers = Sequence[tuple[bytes, bytes]]
 Metadata = Iterable[tuple[str, str | bytes]]
 
@@ -25,9 +27,10 @@ _PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
 _EITHER_FORMAT = 32 + zlib.MAX_WBITS
 _GZIP = 16 + zlib.MAX_WBITS
 ENCODINGS = (b"identity", b"deflate", b"gzip")
+_CONTENT_TYPE = b"application/grpc"
 ANSWER_HEAD = (
     (b":status", b"200"),
-    (b"content-type", b"application/grpc"),
+    (b"content-type", _CONTENT_TYPE),
     (b"grpc-accept-encoding", b",".join(ENCODINGS)),
 )
 ANSWER_OK = ((b"grpc-status", b"0"),)
@@ -45,6 +48,11 @@ class CallError(Exception):
         self.details = details
 
 
+def is_grpc(content_type: bytes) -> bool:
+    """Whether a request is one of gRPC: that, or that with a kind of message or parameters. gRPC-Web is another one."""
+    return content_type.startswith(_CONTENT_TYPE) and content_type[len(_CONTENT_TYPE) :][:1] in (b"", b"+", b";")
+
+
 def parse_timeout_s(value: bytes) -> float:
     """Seconds of a `grpc-timeout`.
 
@@ -53,7 +61,11 @@ def parse_timeout_s(value: bytes) -> float:
     """
     digits, unit = value[:-1], _UNIT_S.get(value[-1:])
     if unit is None or not digits.isdigit() or len(digits) > _TIMEOUT_DIGITS_MAX:
-        raise CallError(grpc.StatusCode.INTERNAL, f"grpc-timeout {value[:20]!r} is not a time")
+        raise CallError(
+            grpc.StatusCode.INTERNAL,
+            f"grpc-timeout {quoted_bytes(value)} is not a time: "
+            f"send 1 to {_TIMEOUT_DIGITS_MAX} digits and one of H M S m u n",
+        )
     return int(digits) * unit
 
 
@@ -106,6 +118,16 @@ def read_status(headers: Headers) -> CallError | None:
         return None
     details = unquote_to_bytes(fields.get(b"grpc-message", b"" if number else b"the server ended it without a status"))
     return CallError(code, details.decode(errors="replace"))
+
+
+def check_encoding(encoding: bytes) -> None:
+    """Raises CallError where messages can't be read by it."""
+    if encoding not in ENCODINGS:
+        known = ", ".join(each.decode() for each in ENCODINGS)
+        raise CallError(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"grpc-encoding {quoted_bytes(encoding)} is not known here: send one of {known}",
+        )
 
 
 def compress(message: bytes) -> bytes:
@@ -172,17 +194,27 @@ class MessageReader:
     def _open(self, flag: int, payload: bytes) -> bytes:
         if flag == 0:
             return payload
-        if flag > 1 or self._encoding == b"identity":
-            raise CallError(grpc.StatusCode.INTERNAL, "a message says it is compressed, the call says it is not")
+        if flag > 1:
+            raise CallError(
+                grpc.StatusCode.INTERNAL, f"a message begins with the byte {flag}: 0 and 1 are what gRPC has"
+            )
+        if self._encoding == b"identity":
+            raise CallError(
+                grpc.StatusCode.INTERNAL,
+                "a message says it is compressed, the call says it is not: name its encoding as grpc-encoding",
+            )
+        encoding = self._encoding.decode()
         opener = zlib.decompressobj(_EITHER_FORMAT)
         try:
             message = opener.decompress(payload, self._limit + 1)
         except zlib.error:
-            raise CallError(grpc.StatusCode.INTERNAL, f"can't decompress a message as {self._encoding!r}") from None
+            raise CallError(grpc.StatusCode.INTERNAL, f"can't decompress a message as {encoding}") from None
         if len(message) > self._limit:
             raise CallError(
                 grpc.StatusCode.RESOURCE_EXHAUSTED, f"Decompressed message larger than max ({self._limit} bytes)"
             )
         if not opener.eof:
-            raise CallError(grpc.StatusCode.INTERNAL, f"a compressed message ends early ({self._encoding!r})")
+            raise CallError(grpc.StatusCode.INTERNAL, f"a compressed message ends early ({encoding})")
+        if opener.unused_data:
+            raise CallError(grpc.StatusCode.INTERNAL, f"more follows a compressed message than is of it ({encoding})")
         return message

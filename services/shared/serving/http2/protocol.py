@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
@@ -14,7 +15,7 @@ import grpc
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
-from services.shared.serving.http2.events import Begun, Gone, HalfClosed, Message
+from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
 from services.shared.serving.http2.tls import Connected, auth_context, speaks_http2
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 _SOCKET_BYTES_MAX = 256 << 10
 #: Bytes that are read of a connection before another has its turn: some hundred calls at most.
 _PIECE_BYTES = 32 << 10
+#: How long the calls of one connection may hold the loop before others have their turn, in seconds: what is quick is
+#: over by then; hundreds of calls that each take some work are not.
+TURN_S = 0.002
 #: How far connections' ages are spread, so that those of one moment don't end in one.
 _AGE_SPREAD = 0.1
 
@@ -53,8 +57,10 @@ class ServerProtocol(asyncio.Protocol):
         self._flushing = False
         #: How much waited to be written when that last changed, and when that was.
         self._unwritten = (0, 0.0)
-        #: What has come and waits for its turn; nothing more is read meanwhile.
+        #: What has come and waits for its turn, and what it means where that is known; nothing more is read meanwhile.
         self._unread: deque[bytes] = deque()
+        self._events: deque[Event] = deque()
+        self._turn_due = False
 
     # As asyncio calls it.
 
@@ -73,47 +79,67 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        if len(data) > _PIECE_BYTES or self._unread:
-            self._unread.append(data)
-            if len(self._unread) == 1:
-                self._transport.pause_reading()
-                self._read_on()
-        else:
-            self._receive(data)
+        self._unread.append(data)
+        if not self._turn_due:
+            self._read_on()
 
     def _read_on(self) -> None:
-        """A piece at a time, so that others have their turn between two of them."""
+        """As much as fits into a turn. Others have theirs before the rest."""
+        paused, self._turn_due = self._turn_due, False
         if self._transport.is_closing():
             self._unread.clear()
-            return
-        data = self._unread[0]
-        self._unread[0] = data[_PIECE_BYTES:]
-        self._receive(data[:_PIECE_BYTES])
-        if not self._unread[0]:
-            self._unread.popleft()
-        if self._unread:
-            self.loop.call_soon(self._read_on)
+            self._events.clear()
         elif not self.blocked:
-            self._transport.resume_reading()
+            self._receive()
+            if self._has_more:
+                if not paused:
+                    self._transport.pause_reading()
+                self._take_turn()
+            elif paused and not self.blocked:
+                self._transport.resume_reading()
 
-    def _receive(self, data: bytes) -> None:
+    def _take_turn(self) -> None:
+        self._turn_due = True
+        self.loop.call_soon(self._read_on)
+
+    @property
+    def _has_more(self) -> bool:
+        return bool(self._events or self._unread)
+
+    def _receive(self) -> None:
         self._reading = True
         try:
-            for event in self.core.receive(data, self.loop.time()):
-                if isinstance(event, Begun):
-                    self._begin(event)
-                else:
-                    self._handle(event)
+            if not self._events:
+                self._events.extend(self.core.receive(self._piece(), self.loop.time()))
+            until_s = time.monotonic() + TURN_S
+            while self._events:
+                self._take(self._events.popleft())
+                if time.monotonic() > until_s:
+                    break
         except Exception:
-            # A fault of ours: it costs the connection that it came by, and no other.
-            logger.exception("a connection of %s is broken off", self.peer)
-            self._break_off(End.FAULT)
+            self._fault()
             return
         finally:
             self._reading = False
         self._flush()
+
+    def _piece(self) -> bytes:
+        data = self._unread.popleft()
+        if len(data) > _PIECE_BYTES:
+            self._unread.appendleft(data[_PIECE_BYTES:])
+            data = data[:_PIECE_BYTES]
+        return data
+
+    def _fault(self) -> None:
+        """A fault of ours: it costs the connection that it came by, and no other."""
+        logger.exception("a connection of %s is broken off", self.peer)
+        self._break_off(End.FAULT)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Begun):
+            self._begin(event)
+        else:
+            self._handle(event)
 
     def _handle(self, event: Message | HalfClosed | Gone) -> None:
         call = self._calls.get(event.stream_id)
@@ -153,9 +179,12 @@ class ServerProtocol(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.blocked = False
         self._unwritten = (0, 0.0)
-        if not self._unread:
-            self._transport.resume_reading()
         self._flush()
+        if not self._turn_due:
+            if self._has_more:
+                self._take_turn()
+            elif not self.blocked:
+                self._transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not hasattr(self, "core"):  # it was not taken
@@ -213,7 +242,11 @@ class ServerProtocol(asyncio.Protocol):
         if self.blocked or self._transport.is_closing():
             self._watch_writing(now_s)
             return
-        self.core.tick(now_s)
+        try:
+            self.core.tick(now_s)
+        except Exception:
+            self._fault()
+            return
         self._flush()
 
     def _watch_writing(self, now_s: float) -> None:
@@ -236,9 +269,12 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def end(self) -> None:
-        """Breaks off what is still under way."""
+        """Breaks off what is still under way, or has come and had no turn yet."""
         for call in list(self._calls.values()):
             call.refuse(grpc.StatusCode.UNAVAILABLE, "the server ends")
+        for event in self._events:
+            if isinstance(event, Begun):
+                self.core.end(event.stream_id, grpc.StatusCode.UNAVAILABLE, "the server ends")
         self._flush()
         self._transport.close()
 
