@@ -187,9 +187,30 @@ def test_who_takes_no_answers_gets_no_further_calls() -> None:
     for _ in range(2):
         peer.core.answer(peer.call(framed(b"a")), b"x" * 200_000)
         peer.exchange()
-    refused = peer.call(framed(b"a"))
-    assert peer.status[refused] == CODES["RESOURCE_EXHAUSTED"]
+    assert peer.core.unsent.is_too_much()
     assert not peer.core.over
+
+
+def test_who_takes_nothing_pays_for_it_where_there_is_no_room_in_all() -> None:
+    limits = Limits(unsent_alone_max=100_000, unsent_in_all_max=500_000, unread_s=60.0, keepalive_s=1e6)
+    idle = [Peer(limits)]
+    idle += [Peer(limits, idle[0].budget) for _ in range(2)]
+    taking = Peer(limits, idle[0].budget)
+    for peer in idle:
+        peer.core.answer(peer.call(framed(b"a")), b"x" * 300_000)
+        peer.exchange()  # as much as its window lets go
+    taking.core.answer(taking.call(framed(b"a")), b"x" * 60_000)
+    assert [peer.core.unsent.is_too_much() for peer in (*idle, taking)] == [True, True, True, False]
+    taking.exchange()
+    for now_s in (59.0, 61.0):
+        assert [bool(peer.core.over) for peer in idle] == [False] * 3
+        for peer in (*idle, taking):
+            peer.core.tick(now_s)
+    assert [peer.core.over for peer in (*idle, taking)] == [End.IDLE] * 3 + [None]
+    for peer in idle:
+        peer.core.close()
+    assert taking.budget.unsent == 0
+    assert not taking.core.unsent.is_too_much()
 
 
 @pytest.mark.parametrize("kind", ["ping", "settings", "nothing"])

@@ -7,7 +7,7 @@ import time
 
 from ngh2 import Configuration, Connection, ResponseReceived, Role, Setting, TrailersReceived
 
-from fasttree.v1 import report_pb2, report_pb2_grpc
+from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 from services.shared.serving.connections import End
 from services.shared.serving.http2.protocol import TURN_S
 from tests.shared.http2.peer import HEADERS, framed
@@ -80,7 +80,7 @@ class Caller:
     """A client's side, by hand."""
 
     def __init__(self) -> None:
-        self.client = Connection(Role.CLIENT, Configuration())
+        self.client = Connection(Role.CLIENT, Configuration(auto_window_update=False))
         self.client.initiate_connection({})
         self.statuses: list[bytes] = []
 
@@ -137,3 +137,19 @@ async def test_a_fault_costs_its_own_connection_and_no_other() -> None:
         await until(lambda: served.counts.ended[End.IDLE] == 1, "the end of the other, whose time is up")
         for _, writer in (faulty, silent):
             writer.transport.abort()
+
+
+class Large(report_pb2_grpc.ReportServiceServicer):
+    async def GetMember(self, request, context):
+        return report_pb2.GetMemberResponse(member=types_pb2.Member(member_id="x" * 200_000))
+
+
+async def test_calls_of_one_read_are_served_until_their_answers_are_too_much() -> None:
+    caller = Caller()
+    async with asyncio.timeout(DEADLINE_S), Served(service=Large(), unsent_max=1_000_000) as served:
+        reader, writer = await served.raw()
+        writer.write(caller.calls("any", 40))
+        while len(caller.statuses) < 30:
+            caller.take(await reader.read(1 << 16))  # windows are opened by nobody
+        assert set(caller.statuses) == {b"8"}
+        writer.transport.abort()

@@ -53,6 +53,7 @@ from services.shared.serving.http2.messages import (
     write_metadata,
     write_status,
 )
+from services.shared.serving.http2.unsent import Unsent
 
 _KEEPALIVE = b"livelive"
 _DRAIN = b"enddrain"
@@ -106,6 +107,7 @@ class GrpcConnection:
                 stream_reset_rate_limit=limits.resets,
             ),
         )
+        self.unsent = Unsent(self._h2, limits, self.budget, self.now_s)
         self._h2.initiate_connection(
             {
                 Setting.MAX_CONCURRENT_STREAMS: limits.calls_max,
@@ -135,10 +137,8 @@ class GrpcConnection:
                 self._request(event.stream_id, event.headers, event.end_stream, events)
             elif isinstance(event, StreamClosed):
                 self._closed(event.stream_id, events)
-            elif isinstance(event, PingReceived):
-                self._idle_frame()
-            elif isinstance(event, SettingsReceived):
-                self._greeted = True
+            elif isinstance(event, PingReceived | SettingsReceived):
+                self._greeted = self._greeted or isinstance(event, SettingsReceived)
                 self._idle_frame()
             elif isinstance(event, TrailersReceived):
                 self._data(event.stream_id, b"", True, events)
@@ -168,8 +168,6 @@ class GrpcConnection:
             timeout = fields.get(b"grpc-timeout")
             if timeout is not None:
                 incoming.timeout_s = parse_timeout_s(timeout)
-            if self._h2.queued_body_size() > self.limits.unsent_max:
-                raise CallError(grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first")
         except CallError as error:
             self.end(stream_id, error.code, error.details)
             return
@@ -237,8 +235,7 @@ class GrpcConnection:
             self._release(stream_id, incoming)
 
     def _release(self, stream_id: int, incoming: Incoming) -> None:
-        if incoming.budgeted:
-            self._buffers.release(incoming)
+        self._buffers.release(incoming)
         if incoming.held:
             self._give_back(stream_id, incoming.held)
             incoming.held = 0
@@ -298,6 +295,8 @@ class GrpcConnection:
             self.over = End.IDLE  # it is not there: there is nobody to tell
         elif self._pinged_s is None and now_s - self._heard_s > limits.keepalive_s:
             self._ping(_KEEPALIVE)
+        elif self.unsent.is_given_up(now_s):
+            self._terminate(ErrorCode.ENHANCE_YOUR_CALM, End.IDLE)
         if self.age_s_max and now_s - self._opened_s > self.age_s_max:
             self.drain(End.AGE)
         late = [call.stream_id for call in self._incoming.values() if call.is_late(now_s - limits.request_s)]
@@ -367,7 +366,7 @@ class GrpcConnection:
     def outgoing(self) -> bytes:
         """What is to be sent now; the windows may hold back more."""
         try:
-            data = self._h2.data_to_send()
+            data = self.unsent.data_to_send(self.now_s)
         except NGH2Error:
             self.over = self.over or End.PROTOCOL
             return b""
@@ -398,3 +397,4 @@ class GrpcConnection:
         for incoming in self._incoming.values():
             self._buffers.release(incoming)
         self._incoming.clear()
+        self.unsent.release()

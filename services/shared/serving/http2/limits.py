@@ -21,6 +21,9 @@ class Limits:
     buffered_in_all_max: int = 512 << 20
     #: Of answers that wait for one connection's client, before its further calls are refused.
     unsent_max: int = 64 << 20
+    #: The same of all connections, and what each may have beside that.
+    unsent_in_all_max: int = 512 << 20
+    unsent_alone_max: int = 1 << 20
     #: Until a connection has said hello, a request is whole.
     hello_s: float = 10.0
     request_s: float = 60.0
@@ -41,3 +44,5 @@ class Budget:
 
     limit: int
     used: int = 0
+    #: Of answers that wait for their clients.
+    unsent: int = 0

@@ -154,6 +154,11 @@ class ServerProtocol(asyncio.Protocol):
 
     def _begin(self, begun: Begun) -> None:
         server = self._server
+        if self.core.unsent.is_too_much():
+            self.core.end(
+                begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first"
+            )
+            return
         if server.guard is not None:
             refusal = server.guard(begun.path, self.auth_context, begun.headers)
             if refusal is not None:
