@@ -55,8 +55,8 @@ def kept(language: str) -> Path:
     return folder
 
 
-async def ran(language: str, made: Path, pusher: str, vip: str) -> tuple[int, str]:
-    """The exit code, and all that it says."""
+async def ran(language: str, made: Path, pusher: str, vip: str) -> tuple[int, str, str]:
+    """The exit code, what it says, and what its libraries and builders say beside it."""
     environment = os.environ | {"EXAMPLE_FOLDER": str(made), "EXAMPLE_PYTHON": sys.executable}
     if language == "go":
         environment["PROTOC"] = f"{sys.executable} -m grpc_tools.protoc"
@@ -64,10 +64,10 @@ async def ran(language: str, made: Path, pusher: str, vip: str) -> tuple[int, st
     environment.pop("PYTHONPATH", None)
     process = await asyncio.create_subprocess_exec(
         ROOT / "examples" / language / "run", pusher, vip, MEMBER,
-        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 1_200)
-    return process.returncode or 0, out.decode()
+    out, beside = await asyncio.wait_for(process.communicate(), 1_200)
+    return process.returncode or 0, out.decode(), beside.decode()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -78,11 +78,11 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize("language", ["python", "node", "go"])
+@pytest.mark.parametrize("language", ["python", "node", "go", "java"])
 async def test_each_example_does_what_it_says(tmp_path: Path, cluster: RunningCluster, language: str) -> None:
-    made = kept(language) if language == "go" else tmp_path
-    code, said = await ran(language, made, cluster.endpoints["pusher"], cluster.endpoints["vip"])
-    assert code == 0, said
+    made = kept(language) if language in ("go", "java") else tmp_path
+    code, said, beside = await ran(language, made, cluster.endpoints["pusher"], cluster.endpoints["vip"])
+    assert code == 0, said + beside
     assert SAID.fullmatch(said), said
 
 
