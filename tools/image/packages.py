@@ -28,10 +28,13 @@ UNUSED = re.compile(
     r"|.*\.(pyi|pyx|pxd|pxi|h|hpp|c|cc|cpp|a)$"
     r"|bin(/|$)"
     r"|numba/cuda(/|$)"
-    r"|numpy/(f2py|_pyinstaller)(/|$)"
+    # Kernels run in threads of our own, not of Numba's.
+    r"|numba/np/ufunc/(tbb|omp)pool\.cpython.*"
+    r"|numpy/(f2py|_pyinstaller|distutils)(/|$)"
+    r"|numpy/_core/_(simd|\w+_tests)\.cpython.*"
     r"|pyarrow/(include|src)(/|$)"
     r"|pyarrow/lib\w*(flight|s3)\w*\.so.*"
-    r"|pyarrow/_\w*(flight|substrait|s3fs|gcsfs|azurefs|hdfs|orc|encryption)\.cpython.*"
+    r"|pyarrow/_\w*(flight|substrait|s3fs|gcsfs|azurefs|hdfs|orc|encryption|json|feather|tests)\.cpython.*"
     # Copies under names that nothing links.
     r"|pyarrow/lib\w+\.so(\.\d+\.\d+\.\d+)?$"
 )
