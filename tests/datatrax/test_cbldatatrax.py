@@ -11,9 +11,10 @@ import pytest
 
 from fasttree.client import Endpoints
 from services.datatrax.cbldatatrax.checks import faults_of, remarks_of
-from services.datatrax.cbldatatrax.configuration import Configuration, configuration_of, read_configuration
+from services.datatrax.cbldatatrax.configuration import Configuration, configuration_of
 from services.datatrax.cbldatatrax.conversion import converted, customer_assignments
 from services.datatrax.cbldatatrax.explanation import explain
+from services.datatrax.cbldatatrax.file import read_configuration
 from services.datatrax.cbldatatrax.keys import KEYS
 from services.pusher.rules.founding import rules_of_settings
 from services.shared.config.hosts_file import read_hosts_file

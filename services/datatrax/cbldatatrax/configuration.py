@@ -9,17 +9,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from services.datatrax.cbldatatrax.keys import KEYS, Key, key_of, named
 from services.datatrax.cbldatatrax.lines import SECTION, Entry, Fault, read_section
-from services.shared.config.load import SettingsError
-from services.shared.config.text_file import read_text_file
 from services.shared.domain.sentences import quoted
 
-#: A file of thousands of sections has no more.
-BYTES_MAX: Final = 1 << 20
 _ENVIRONMENTS_MAX: Final = 16
 #: Keys that switch something for an environment that others describe.
 _SWITCHES: Final = ("cluster-transfer", "Instant-Push")
@@ -80,18 +75,6 @@ class Configuration(NamedTuple):
     @property
     def instant_port(self) -> int:
         return int(self.common["Instant-Server-Port"].text)
-
-
-def read_configuration(path: Path) -> Configuration:
-    """Reads a file. Blocks: it reads the disk.
-
-    Raises:
-        SettingsError: It can't be read at all.
-    """
-    try:
-        return configuration_of(read_text_file(path, BYTES_MAX, or_latin_1=True))
-    except OSError as error:
-        raise SettingsError(f"{path}: can't read it: {error}") from error
 
 
 def configuration_of(text: str) -> Configuration:

@@ -8,7 +8,8 @@ import logging
 from pathlib import Path
 
 from services.datatrax.cbldatatrax.checks import faults_of
-from services.datatrax.cbldatatrax.configuration import BYTES_MAX, Configuration, configuration_of
+from services.datatrax.cbldatatrax.configuration import Configuration, configuration_of
+from services.datatrax.cbldatatrax.file import BYTES_MAX
 from services.datatrax.cbldatatrax.keys import AT_ONCE
 from services.datatrax.cbldatatrax.lines import Fault
 from services.datatrax.in_force.following import Change, Following, Looked, Take

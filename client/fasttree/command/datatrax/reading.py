@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from fasttree.command.session import CommandError
 from services.datatrax.cbldatatrax.checks import faults_of, remarks_of
-from services.datatrax.cbldatatrax.configuration import Configuration, read_configuration
+from services.datatrax.cbldatatrax.configuration import Configuration
 from services.datatrax.cbldatatrax.conversion import converted
 from services.datatrax.cbldatatrax.explanation import Explained, explain
+from services.datatrax.cbldatatrax.file import read_configuration
 from services.shared.config.hosts_file import hosts_by_line, hosts_faults, read_lines
 from services.shared.config.load import SettingsError
 from services.shared.domain.addresses import Host
