@@ -47,6 +47,8 @@ _GIVEN: dict[str, list[list[str]]] = {
     "held drop": [["3", "--reason", "why"]],
     "held retry": [["3", "--reason", "why"]],
     "downline": [["A"], ["A", "--format", "csv"]],
+    "message preview": [["A", "--channel", "sms", "--template", "hello"]],
+    "message send": [["A", "--id", "m1", "--channel", "sms", "--template", "hello"]],
 }
 
 
@@ -119,7 +121,7 @@ def dead(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     with ExitStack() as until_then:
         address = f"127.0.0.1:{until_then.enter_context(DEAD[request.param]())}"
         nodes = tuple(NodeEndpoint(name=name, report=address, instant=address) for name in ("n1", "n2"))
-        endpoints = Endpoints(vip=address, pusher=address, coordinator=address, nodes=nodes)
+        endpoints = Endpoints(vip=address, pusher=address, coordinator=address, messages=address, nodes=nodes)
         endpoints.write(Path("endpoints.json"))
         monkeypatch.setenv("FASTTREE_ENDPOINTS", "endpoints.json")
         yield endpoints

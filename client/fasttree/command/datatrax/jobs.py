@@ -13,7 +13,7 @@ from fasttree.client import Client, FastTreeClientError
 from fasttree.command.datatrax.place_options import place_options
 from fasttree.command.output import print_json
 from fasttree.command.ranges import AT_END, NumberRange, SecondsRange, parse_position
-from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.session import CommandError, Session, common_options, json_option, run
 from fasttree.command.terminal import on_one_line
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def verify(session: Session, **given: Any) -> int:
 @click.option("--unfinished-days", type=_DAYS, default=7.0, show_default=True, help="Of what nobody ends; 0: stays.")
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 @place_options
-@common_options
+@json_option
 def prune(
     session: Session, done_days: float, refused_days: float, unfinished_days: float, dry_run: bool, **given: Any
 ) -> int:
@@ -145,7 +145,6 @@ def prune(
     from fasttree.command.datatrax.job_runs import prune as remove
     from services.datatrax.cleaning import Kept
 
-    session.refuse("--endpoints", "--context", "--namespace", "--timeout", why="no cluster is asked for it")
     place = job_place(**given)
     kept = Kept(done_days * _DAY_S, refused_days * _DAY_S, unfinished_days * _DAY_S)
     return _held(session, "prune", place, lambda: remove(place, kept, dry_run=dry_run))
