@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Bytes, OptionalAddress, OptionalPath, Port, Seconds
+from services.shared.config.bounds import Address, Bytes, OptionalPath, Port, Seconds
 from services.shared.config.sections import Problem, Settings
 
 
@@ -25,7 +25,7 @@ class MessageSettings(Settings, frozen=True, kw_only=True):
     #: How often that file is looked at, in seconds.
     message_opt_outs_poll_s: Seconds = 2.0
     #: host:port of the VIP, which is asked who is in an audience.
-    vip: OptionalAddress = "127.0.0.1:50100"
+    vip: Address = "127.0.0.1:50100"
     #: Messages that are not finished yet; one more is refused.
     messages_open_max: Annotated[int, Meta(ge=1, le=1_000)] = 100
     #: Newest finished messages whose letters are kept; of older ones only the counts.
@@ -39,5 +39,3 @@ class MessageSettings(Settings, frozen=True, kw_only=True):
         """What messages need."""
         if self.message_folder and not self.message_channels_file:
             yield Problem("message_channels_file", "must name a file of channels where message_folder is set")
-        if self.message_folder and not self.vip:
-            yield Problem("vip", "must name the VIP where message_folder is set: it knows who is in an audience")

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, field
 
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.shared.config.sections import Problem, Settings
 
+ServerUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"\A(?:postgres(?:ql)?://[!-~]{0,1980})?\Z",
+        description="postgresql://ROLE@HOST/DATABASE, in printable ASCII without blanks; or empty",
+    ),
+]
+
 
 class LogSettings(Settings, frozen=True, kw_only=True):
     """What the log takes of memory and disk, and how much one write of it holds."""
 
     #: Where the log is kept: "sqlite", in `state_folder`; or "postgresql", in the server that `log_url` names.
-    log_store: Literal["sqlite", "postgresql"] = "sqlite"
+    log_store: Annotated[str, Meta(pattern=r"\A(?:sqlite|postgresql)\Z", description="sqlite or postgresql")] = "sqlite"
     #: The PostgreSQL server, as every client of it has it: postgresql://ROLE@HOST,HOST/DATABASE?sslmode=verify-full.
     #: Without a password (`log_password_file`).
-    log_url: Annotated[str, Meta(max_length=2000)] = ""
+    log_url: ServerUrl = ""
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
     #: Most updates that one fsync covers.
     group_updates_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000

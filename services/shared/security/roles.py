@@ -54,6 +54,8 @@ CALLS: Final[dict[str, list[str]]] = {
         *_of(_PUSHER, "PushUpdates", "GetPusher"),
         *_SEE_CLUSTER,
         *_of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
+        # It shows the nodes' logs where 2016 had them.
+        "/debug*",
     ],
     "push-program": _of(_PUSHER, "PushUpdates"),
     "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),

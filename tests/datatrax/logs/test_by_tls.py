@@ -19,7 +19,7 @@ from tests.shared.security.test_identity import lay_out
 
 
 async def test_logs_are_gathered_by_tls(tmp_path: Path) -> None:
-    begin(lay_out(tmp_path / "tls", Authority(tmp_path / "authority"), "n1"))
+    begin(lay_out(tmp_path / "tls", Authority(tmp_path / "authority"), "dtx01", "datatrax"))
     log, metrics, pages = DebugLog(tmp_path / NODE_LOG, 1 << 20), Metrics("test", "test_"), NodePages(answer_s=30.0)
     served = DebugPages({NODE_LOG: log}, log.follow)
     port = OpsPort("test.http_port", metrics, {"/readyz": lambda: Verdict(True, "ready")}, served.routes())

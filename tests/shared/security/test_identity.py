@@ -22,9 +22,9 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path / "authority")
 
 
-def lay_out(folder: Path, authority: Authority, name: str = "n1") -> TlsSettings:
+def lay_out(folder: Path, authority: Authority, name: str = "n1", role: str = "node") -> TlsSettings:
     """As cert-manager does."""
-    made = authority.signed(name, f"DNS:localhost,IP:127.0.0.1,URI:spiffe://dot-test/node/{name}")
+    made = authority.signed(name, f"DNS:localhost,IP:127.0.0.1,URI:spiffe://dot-test/{role}/{name}")
     folder.mkdir(exist_ok=True)
     for path, file in ((made.chain, "tls.crt"), (made.key, "tls.key"), (authority.root, "ca.crt")):
         shutil.copy(path, folder / f"{file}.new")

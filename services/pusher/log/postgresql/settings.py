@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
@@ -17,6 +17,11 @@ SchemaName = Annotated[
     Meta(pattern=rf"\A{SCHEMA_PATTERN.pattern}\Z", description="a name of 1 to 63 of a-z 0-9 _, as PostgreSQL has it"),
 ]
 
+SynchronousCommit = Annotated[
+    str,
+    Meta(pattern=r"\A(?:on|remote_apply|remote_write|local)\Z", description="on, remote_apply, remote_write or local"),
+]
+
 
 class PostgresqlSettings(Settings, frozen=True, kw_only=True):
     """The server, beside `log_url`."""
@@ -28,7 +33,7 @@ class PostgresqlSettings(Settings, frozen=True, kw_only=True):
     log_password_file: OptionalPath = ""
     #: What a commit waits for, as PostgreSQL's setting of that name. With synchronous standbys, "on" is their disks and
     #: "remote_apply" that they show it, too. "local": an acknowledged update can be lost with the server's machine.
-    log_synchronous_commit: Literal["on", "remote_apply", "remote_write", "local"] = "on"
+    log_synchronous_commit: SynchronousCommit = "on"
     #: How long an attempt to connect may take, in seconds.
     log_connect_timeout_s: Seconds = 3.0
     #: How long one statement may take, in seconds: a commit that standbys do not confirm, for one.
