@@ -142,6 +142,7 @@ async def test_a_profile_that_is_kept_beside_the_pusher_goes_by_its_name(
         (("--profile", "./office"), "--profile office: No such file"),
         (("--profile", "odd.toml"), "--profile odd.toml: seperator: a profile has the texts separator"),
         (("--save-profile", "no/such.toml"), "--save-profile no/such.toml: No such file"),
+        (("--save-profile", "/dev/null"), "--save-profile /dev/null: it is no regular file"),
     ],
 )
 async def test_what_no_form_can_be(arguments: tuple[str, ...], told: str, fasttree: FastTree, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Files that somebody names: regular ones alone, since a pipe, a device or a folder may never end, or never begin."""
+"""Files that somebody names: regular ones alone, since a pipe, a device or a folder may never end, or never begin.
+
+Nor is anything else written over: who gives a file its name in one step, puts it in the place of a device or a link.
+"""
 
 from __future__ import annotations
 
@@ -19,3 +22,13 @@ def open_regular(path: Path) -> BufferedReader:
         os.close(descriptor)
         raise OSError(0, "it is no regular file")
     return os.fdopen(descriptor, "rb")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises OSError where something is there that is no file: /dev/stdout would be one from then on, for everybody."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(0, "it is no regular file, and is not written over: name a file")

@@ -19,6 +19,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from fasttree.client.files import open_regular
 from services.shared.domain.sentences import plain
 from services.shared.files.arrivals import MARKER, NOT_REGULAR, UNFINISHED, EntryKind
 from services.shared.files.checksums import file_sha256
@@ -102,9 +103,9 @@ class Outgoing:
 
         Raises:
             OutgoingError: Its name can't be, or one of that name waits there already.
-            OSError: It can't be read, or not be written.
+            OSError: It can't be read, is no regular file, or can't be written.
         """
-        with source.open("rb") as file:
+        with open_regular(source) as file:
             is_packed = _is_packed(file.read(HEAD_BYTES))
             file.seek(0)
             name = source.name + ("" if is_packed else SUFFIXES.get(packing, ""))

@@ -90,6 +90,12 @@ def test_what_can_not_be_put_there_says_why(outgoing: Outgoing, tmp_path: Path) 
         (tmp_path / name).write_bytes(gzip.compress(MEMBERS) if len(name) < 9 else MEMBERS)
         with pytest.raises(OutgoingError, match=why):
             outgoing.put(tmp_path / name, Packing.GZIP, None)
+    for endless in ("/dev/zero", tmp_path / "pipe.csv"):
+        if not Path(endless).exists():
+            os.mkfifo(endless)
+        with pytest.raises(OSError, match="it is no regular file"):
+            outgoing.put(Path(endless), Packing.NONE, None)
+    assert left(outgoing) == []
     (tmp_path / "members.csv").write_bytes(MEMBERS)
     assert outgoing.put(tmp_path / "members.csv", Packing.NONE, 7) == "members.csv"
     with pytest.raises(OutgoingError, match="waits there already"):

@@ -12,6 +12,7 @@ import click
 
 from fasttree.client import Client, from_hundredths
 from fasttree.client.counts import counted
+from fasttree.client.files import check_replaceable
 from fasttree.command.output import as_of_json, as_of_text, print_json
 from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows, typed_header
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -34,14 +35,16 @@ def bonus_export(session: Session, file: Path, period: str, as_of_period: str, m
     FILE is there once it is whole; FILE.done beside it holds the log position that it is as of.
     """
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    marker = file.with_name(file.name + _MARKER)
 
     async def body() -> tuple[types_pb2.AsOf, str, int]:
         async with session.client() as client:
             return await _export(client, part, period or as_of_period, as_of_period, min_position)
 
     try:
+        check_replaceable(file)
+        check_replaceable(marker)
         as_of, shown_period, count = run(body())
-        marker = file.with_name(file.name + _MARKER)
         # Never one file beside the position of another.
         marker.unlink(missing_ok=True)
         os.replace(part, file)

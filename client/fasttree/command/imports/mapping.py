@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import InvalidArgumentError
+from fasttree.client.files import check_replaceable
 from fasttree.command.session import CommandError, Session
 from fasttree.v1 import pusher_pb2
 from services.shared.files.durable import write_durably
@@ -123,6 +124,7 @@ def write_profile(path: Path, form: Mapping[str, Any]) -> None:
     if columns := form.get("columns"):
         lines += ["", "[columns]", *(f"{_quoted(name)} = {_quoted(header)}" for name, header in columns.items())]
     try:
+        check_replaceable(path)
         write_durably(path, ("\n".join(lines).lstrip() + "\n").encode())
     except OSError as error:
         raise CommandError(f"--save-profile {path}: {error.strerror or error}") from None
