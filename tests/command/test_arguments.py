@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 import pytest
@@ -57,3 +58,17 @@ def test_any_script_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
         command.main(["member", "Zoë 山 \U0001f600"])
     assert ended.value.code == 0
     assert begun == [["member", "Zoë 山 \U0001f600"]]
+
+
+def test_a_file_that_may_not_be_looked_at_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main(**_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", ".fasttree/endpoints.json")
+
+    monkeypatch.setattr(command, "guard_output", lambda: None)
+    monkeypatch.setattr(command.cli, "main", main)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["status"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: .fasttree/endpoints.json: Permission denied\n"

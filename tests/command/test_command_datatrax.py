@@ -36,7 +36,10 @@ def run(*words: str | Path, command: str = "datatrax") -> tuple[str, str]:
 def test_a_good_file_is_called_good(hosts: Path) -> None:
     assert run("check", SAMPLE) == (f"{SAMPLE}: good (beside {hosts})\n", "")
     hosts.unlink()
-    assert "no host file" in run("check", SAMPLE)[0]
+    assert f"{hosts} is not there; name it by --hosts" in run("check", SAMPLE)[0]
+    told = run("convert", SAMPLE, "--environment", "test", "--to", hosts.parent / "to")[1]
+    assert told == f"{hosts} is not there: name the host file by --hosts"
+    assert not (hosts.parent / "to").exists()
 
 
 def test_faults_of_both_files_are_lines_and_json(hosts: Path, tmp_path: Path) -> None:

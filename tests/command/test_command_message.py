@@ -135,6 +135,8 @@ async def test_what_can_not_be_is_one_line(fasttree: FastTree, tmp_path: Path) -
         ((*send, "--channel", "sms", *template, "--quiet", "21:00-08:00", "--time-zone", "Mars/X"), 1, "--time-zone: "),
         ((*send, "--channel", "sms", *template, "--not-before", "2026-11-30"), 2, "names no time zone"),
         ((*send, "--channel", "sms", *template, "--not-before", "soon"), 2, "is no time"),
+        ((*send, "--channel", "sms", *template, "--not-before", "9999-12-31T23:59-23:59"), 2, "after every time"),
+        ((*send, "--channel", "sms", *template, "--not-before", "0001-01-01T00:00+01:00"), 2, "before or after"),
         ((*send, "--channel", "sms", *template, "--limit-a-minute", "-1"), 2, "--limit-a-minute"),
         ((*send, "--channel", "sms", *template, "--column", "phone"), 1, "--column: there is no column"),
         (("message", "send", "--id", "a b", "--channel", "sms", *template), 1, "--id: message_id"),
@@ -148,4 +150,8 @@ async def test_what_can_not_be_is_one_line(fasttree: FastTree, tmp_path: Path) -
 
 async def test_a_cluster_that_takes_no_messages_is_told(cluster: FakeCluster, tmp_path: Path) -> None:
     ran = await FastTree(tmp_path, cluster.endpoints)("message", "list")
-    one_line(ran, 1, "the endpoints file names no messages: add it as host:port")
+    one_line(
+        ran,
+        1,
+        "the endpoints file names no messages: they are sent where the service for DataTrax has a file of channels",
+    )

@@ -95,6 +95,14 @@ def test_other_sections_are_passed_over_and_old_encodings_read(tmp_path: Path) -
     assert configuration.environments["live"].has_cluster
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_is_told_and_not_read_as_latin_1(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "CBLDATATRAX"
+    file.write_bytes(("\ufeff" + file_of()).encode(encoding))
+    with pytest.raises(SettingsError, match="it is UTF-16: save it as UTF-8"):
+        read_configuration(file)
+
+
 @pytest.mark.parametrize(
     ("switch", "meant"),
     [("test", "test"), ("TST", "test"), ("pre", "test"), ("preview", "test"), ("dev", "sample"), ("live", "live")],
@@ -147,6 +155,8 @@ def test_a_name_that_is_an_environment_is_no_other_ones() -> None:
         (file_of(dir_live="/a/./b"), "must be a folder's path"),
         (file_of(dir_live="/a\x00b"), "must be a folder's path"),
         (file_of(upload_live="C:\\upload"), "must be a folder's path"),
+        (file_of(dir_live="/a/", upload_live="/a/pusher/log"), "lies in what a process keeps below FastTree-dir-live"),
+        (file_of(dir_live="/a", upload_live="/a/treenode"), "lies in what a process keeps below FastTree-dir-live"),
         (file_of(MDIR_live="a/b"), "must be a name of 1 to 48 letters"),
         (file_of(MDIR_live="a" * 49), "must be a name of 1 to 48 letters"),
         (file_of(enabled_primary_live="YES"), "must be Y or N"),

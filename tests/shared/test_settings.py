@@ -136,7 +136,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (".", "it is no regular file"),
         ("pipe.toml", "it is no regular file"),
         ("latin.toml", "it is not UTF-8: save it as UTF-8"),
-        ("wide.toml", "it is not UTF-8: save it as UTF-8"),
+        ("wide.toml", "it is UTF-16: save it as UTF-8"),
     ):
         assert refusal("cluster", tmp_path / name) == f"{tmp_path / name}: can't read the settings: {words}"
     assert refusal("cluster", Path("/dev/zero")) == "/dev/zero: can't read the settings: it is no regular file"

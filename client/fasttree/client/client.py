@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import grpc
 
@@ -37,6 +37,12 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
+
+#: What the endpoints file may lack because the cluster has none, and what gives it one.
+_WHERE_THERE_IS: Final = {
+    "messages": "they are sent where the service for DataTrax has a file of channels, as `fasttree up --datatrax DIR` "
+    "has by DIR/channels.toml; where it has, "
+}
 
 
 class Client:
@@ -314,7 +320,8 @@ class Client:
     def _address(self, part: str) -> str:
         address = str(getattr(self.endpoints, part))
         if not address:
-            raise EndpointsError(f"the endpoints file names no {part}: add it as host:port")
+            where = _WHERE_THERE_IS.get(part, "")
+            raise EndpointsError(f"the endpoints file names no {part}: {where}add it as host:port")
         return address
 
     def _reports_at(self, address: str) -> Reports:

@@ -154,6 +154,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _print_no_more()
         _say(str(error))
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.filename is None:  # not what a file's name can mend
+            raise
+        _say(f"{error.filename}: {error.strerror}")
+        sys.exit(EXIT_FAILED)
 
 
 def _need_streams() -> None:

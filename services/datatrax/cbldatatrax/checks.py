@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from services.datatrax.cbldatatrax.configuration import Configuration, Environment
@@ -89,6 +89,14 @@ def _of_cluster(cluster: Environment, configuration: Configuration) -> Iterator[
             third.line,
             f"{third.name} is Y, and a cluster has two trees, of sponsors and of placements: set it to N; what a third "
             "one said can come as further columns of the import file",
+        )
+    upload = cluster.values["upload"]
+    kept = [PurePosixPath(cluster.text("dir"), process) for process in ("coordinator", "pusher", "treenode")]
+    if upload.text and any(PurePosixPath(upload.text).is_relative_to(each) for each in kept):
+        yield Fault(
+            upload.line,
+            f"{upload.name} lies in what a process keeps below {cluster.values['dir'].name}, whose files are no import "
+            "files: name a folder of its own",
         )
     if cluster.port == configuration.instant_port:
         other = configuration.common["Instant-Server-Port"]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from fasttree.client import Client, Endpoints, Retries
 from services.datatrax.logs.asking import NodePages
 from services.datatrax.logs.gathering import GatheredLog
 from services.datatrax.logs.places import NodePlaces
+from services.datatrax.messages.senders.hits import HITS_LOG
 from services.shared.debug.debug_log import NODE_LOG, PUSH_LOG
 from services.shared.debug.pages import DebugPages, LineSource
+
+#: Logs that this host has only where it does what they are of.
+_ABSENT: Final = {
+    HITS_LOG: f"{HITS_LOG} is there once messages are sent: set datatrax.message_folder and message_channels_file"
+}
 
 
 class HostLogs:
@@ -25,7 +33,7 @@ class HostLogs:
         self._echo = GatheredLog("/debug.txt", places, self._nodes)
         #: By the names that they have in a browser. What this host writes itself is added here.
         self.sources: dict[str, LineSource] = dict(self._gathered)
-        self._pages = DebugPages(self.sources, self._echo.follow)
+        self._pages = DebugPages(self.sources, self._echo.follow, _ABSENT)
 
     def routes(self) -> list[web.RouteDef]:
         """Where the pages are."""

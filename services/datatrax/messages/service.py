@@ -229,18 +229,18 @@ class MessageServicer(message_pb2_grpc.MessageServiceServicer):
             ),
             reason=row.reason,
         )
-        status.accepted_at.FromNanoseconds(round(row.accepted_at * 1e9))
+        status.accepted_at.FromMicroseconds(round(row.accepted_at * 1e6))
         if row.as_of:
             status.as_of.ParseFromString(row.as_of)
         if row.finished_at:
-            status.finished_at.FromNanoseconds(round(row.finished_at * 1e9))
+            status.finished_at.FromMicroseconds(round(row.finished_at * 1e6))
         if row.phase not in _UNDER_WAY:
             return status
         status.reason = runner.trouble(message_id)
         if row.paused:
             status.state = message_pb2.MESSAGE_STATE_PAUSED
         elif (until := runner.waits_until(message_id)) is not None:
-            status.waits_until.FromNanoseconds(round(until * 1e9))
+            status.waits_until.FromMicroseconds(round(until * 1e6))
         status.rate_a_minute = runner.rate_a_minute(message_id)
         if a_minute := status.rate_a_minute or status.message.limit_a_minute:
             status.seconds_left = row.waiting * 60.0 / a_minute

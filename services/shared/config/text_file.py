@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 _NOT_UTF8 = "it is not UTF-8: save it as UTF-8"
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
 
 def read_text_file(path: Path, bytes_max: int, *, or_latin_1: bool = False) -> str:
@@ -28,6 +29,8 @@ def read_text_file(path: Path, bytes_max: int, *, or_latin_1: bool = False) -> s
         content = file.read(bytes_max + 1)
     if len(content) > bytes_max:
         raise OSError(f"it is longer than {bytes_max:,} bytes")
+    if content.startswith(_UTF16_MARKS):  # Latin-1 would be letters with nothing between them
+        raise OSError("it is UTF-16: save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -41,8 +42,14 @@ class LineSource(Protocol):
 class DebugPages:
     """The pages, until `end`."""
 
-    def __init__(self, logs: Mapping[str, LineSource], echo: Callable[[], AsyncIterator[str]]) -> None:
-        """`echo`: each update as it is applied, on and on."""
+    def __init__(
+        self,
+        logs: Mapping[str, LineSource],
+        echo: Callable[[], AsyncIterator[str]],
+        absent: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """`echo`: each update as it is applied, on and on. `absent`: logs that may not be there, and why."""
+        self._absent = absent
         self._logs = logs
         self._echo = echo
         self._ending = asyncio.Event()
@@ -58,7 +65,8 @@ class DebugPages:
     async def _log(self, request: web.Request) -> web.StreamResponse:
         log = self._logs.get(request.match_info["name"])
         if log is None:
-            raise web.HTTPNotFound(text=f"no such log; there are {', '.join(self._logs)}\n")
+            why = self._absent.get(request.match_info["name"], "no such log")
+            raise web.HTTPNotFound(text=f"{why}; there are {', '.join(self._logs)}\n")
         text = request.query.get("lines", str(LINES_DEFAULT))
         if not text.isascii() or not text.isdecimal() or len(text) > 9:
             raise web.HTTPBadRequest(text="lines must be a whole number\n")

@@ -109,11 +109,14 @@ async def fasttree(tmp_path: Path) -> AsyncIterator[FastTree]:
         (["enrol", "e-1", "7", "--column", "shoes"], 2, "write it as NAME=VALUE"),
         (["enrol", "e-1", "7", "--kind", "friend"], 2, "'friend' is not one of"),
         (["enrol", "e-1", "7", "--sponsor", "7"], 1, "sponsor_id is the member itself"),
+        (["distributor-change", "c-1", "7"], 2, "Say what changes: --kind, --status"),
         (["distributor-change", "c-1", "7", "--status", "S" * 17], 1, "longer than 16 characters"),
         (["tree-change", "t-1", "7", "7"], 1, "is the member itself"),
         (["tree-change", "t-1", "7", "8", "--leg", "-1"], 1, "leg"),
         (["leave", "l-1", "7", "--mode", "leave_empty", "--volume", "leaves"], 1, "keeps its volume"),
         (["bonus-export", "/absent/bonus.csv"], 1, ""),
+        (["bonus-export", "/dev/null"], 1, "/dev/null: it is no regular file, and is not written over: name a file"),
+        (["bonus-export", "/dev/stdout"], 1, "/dev/stdout: it is no regular file"),
     ],
 )
 async def test_what_can_not_be_meant_is_one_line_with_the_mend(

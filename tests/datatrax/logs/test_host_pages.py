@@ -44,6 +44,11 @@ async def test_without_a_coordinator_the_page_says_what_is_missing() -> None:
     service = await DataTrax.start(ClusterSettings(), settings)
     status, text = await page(service, "/debug/mtree.log")
     assert (status, text) == (200, "cluster.coordinator is empty, and knows where the nodes are: name it\n")
-    assert await page(service, "/debug/htelevox.log") == (404, "no such log; there are mtree.log, hpushup.log\n")
+    assert await page(service, "/debug/x.log") == (404, "no such log; there are mtree.log, hpushup.log\n")
+    status, text = await page(service, "/debug/htelevox.log")
+    assert (status, text.startswith("htelevox.log is there once messages are sent: set datatrax.message_")) == (
+        404,
+        True,
+    )
     assert (await page(service, "/debug/..%2fapp.py"))[0] == 404
     await service.stop()

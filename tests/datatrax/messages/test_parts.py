@@ -12,6 +12,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
 from fasttree.v1 import types_pb2
 from services.datatrax.messages.audience.template import Template
@@ -249,6 +250,20 @@ async def test_a_gateway_that_does_not_answer_is_asked_again(tmp_path: Path) -> 
     assert answer.word is Word.AGAIN
     assert "Connect" in answer.reason
     await sender.stop()
+
+
+@pytest.mark.parametrize(("said", "after_s"), [("7", 7.0), ("9" * 40, 1e40), ("soon", 0.0), ("-7", 0.0)])
+async def test_a_gateway_says_how_long_to_wait(tmp_path: Path, said: str, after_s: float) -> None:
+    (tmp_path / "key").write_bytes(KEY)
+    gateway = await Gateway().start()
+    gateway.reply = lambda *_: web.Response(status=503, headers={"Retry-After": said})
+    sender = WebhookSender(WebhookOptions(url=gateway.url, key_file=str(tmp_path / "key")), window=1)
+    await sender.start()
+    answer = await sender.hand_over(letter("m1"))
+    assert answer.word is Word.AGAIN
+    assert answer.after_s == pytest.approx(after_s)
+    await sender.stop()
+    await gateway.stop()
 
 
 async def test_lines_that_come_together_are_written_together_and_a_full_disk_takes_none(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def config() -> None:
 @json_option
 def check(session: Session, file: Path, hosts_file: Path | None) -> None:
     """Every fault of CBLDATATRAX and its host file, a line each with the mend; exit code 1 where there is one."""
-    from fasttree.command.datatrax.reading import read
+    from fasttree.command.datatrax.reading import read, usual_hosts
 
     found = read(file, hosts_file)
     if session.json:
@@ -66,7 +66,10 @@ def check(session: Session, file: Path, hosts_file: Path | None) -> None:
     if found.faults:
         raise CommandError(f"{file}: {counted(len(found.faults), 'fault')}")
     if not session.json:
-        beside = found.hosts_file or "no host file, so nodes and VIP are not held against each other"
+        beside = found.hosts_file or (
+            f"no host file, so nodes and VIP are not held against each other: {usual_hosts(found.configuration)} is "
+            "not there; name it by --hosts"
+        )
         click.echo(f"{file}: good (beside {beside})")
 
 

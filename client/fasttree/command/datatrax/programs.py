@@ -84,6 +84,8 @@ def distributor_change(
     session: Session, update_id: str, ack: str, columns: tuple[str, ...], **change: str | None
 ) -> None:
     """New values of a member's own fields, as ccscdist sent them; what is not given stays as it is."""
+    if not columns and all(value is None for name, value in change.items() if name != "member_id"):
+        raise click.UsageError("Say what changes: --kind, --status, --rank, --joined-on or --column.")
     _push(session, ack, update_id, "member_changed", change, columns)
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from fasttree.command.session import CommandError
 from services.datatrax.cbldatatrax.checks import faults_of, remarks_of
 from services.datatrax.cbldatatrax.configuration import Configuration
-from services.datatrax.cbldatatrax.conversion import converted
+from services.datatrax.cbldatatrax.conversion import cluster_of, converted
 from services.datatrax.cbldatatrax.explanation import Explained, explain
 from services.datatrax.cbldatatrax.file import read_configuration
 from services.shared.config.hosts_file import hosts_by_line, hosts_faults, read_lines
@@ -49,7 +49,7 @@ def read(file: Path, hosts_file: Path | None) -> Read:
     except SettingsError as error:
         raise CommandError(str(error)) from None
     if hosts_file is None:
-        usual = HOSTS_FOLDER / f"hosts.{configuration.instant_port}"
+        usual = usual_hosts(configuration)
         hosts_file = usual if usual.exists() else None
     hosts: dict[int, Host] = {}
     faults: list[Finding] = []
@@ -63,6 +63,11 @@ def read(file: Path, hosts_file: Path | None) -> Read:
     return Read(
         configuration, hosts_file, hosts, own + faults, [_at(file, *each) for each in remarks_of(configuration)]
     )
+
+
+def usual_hosts(configuration: Configuration) -> Path:
+    """Where the host file is on the DataTrax host."""
+    return HOSTS_FOLDER / f"hosts.{configuration.instant_port}"
 
 
 def explained(file: Path, environment: str) -> list[Explained]:
@@ -90,6 +95,9 @@ def convert(file: Path, environment: str, hosts_file: Path | None, datatrax_host
     """Writes the files of a cluster; returns them. Raises CommandError: nothing is written then."""
     found = sound(file, hosts_file)
     try:
+        cluster_of(found.configuration, environment)
+        if found.hosts_file is None:
+            raise CommandError(f"{usual_hosts(found.configuration)} is not there: name the host file by --hosts")
         folder = folder.absolute()
         files = converted(found.configuration, environment, list(found.hosts.values()), datatrax_host, folder)
         there = [str(folder / name) for name in files if (folder / name).exists()]

@@ -63,7 +63,10 @@ class _Time(click.ParamType[datetime.datetime]):
             self.fail(f"{value[:40]!r} is no time: write it as 2026-11-30T09:00+01:00", param, ctx)
         if found.tzinfo is None:
             self.fail(f"{value[:40]!r} names no time zone: write it as 2026-11-30T09:00+01:00", param, ctx)
-        return found
+        try:
+            return found.astimezone(datetime.UTC)
+        except OverflowError:
+            self.fail(f"{value[:40]!r} is before or after every time that there is", param, ctx)
 
 
 _OPTIONS = [

@@ -39,7 +39,7 @@ _REFUSED: Final = frozenset({400, 410, 413, 422})
 _ANSWER_BYTES_MAX: Final = 16 << 10
 _SAID_MAX: Final = 200
 _URL: Final = r"\Ahttps?://[A-Za-z0-9_.\[\]:-]{1,300}(?:/[!-~]{0,2000})?\Z"
-_SECONDS = re.compile(r"[0-9]{1,6}")
+_SECONDS = re.compile(r"[0-9]{1,100}")
 
 
 class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -29,6 +29,9 @@ _PACKED_BYTES = 256 << 10
 _OTHER_MAGICS = {
     b"BZh": "a bzip2 file",
     b"\xfd7zXZ": "an xz file",
+    b"7z\xbc\xaf\x27\x1c": "a 7z file",
+    b"Rar!\x1a\x07": "a RAR file",
+    b"PK\x05\x06": "a zip archive without a file in it",
     b"\xd0\xcf\x11\xe0": "an office document",
 }
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"\x00\x00\xfe\xff": "UTF-32"}
@@ -61,7 +64,7 @@ def find_format(path: Path, asked: FileFormat, limits: ImportLimits) -> FileForm
         start = file.read(8)
     for magic, kind in _OTHER_MAGICS.items():
         if start.startswith(magic):
-            raise refuse_file(f"it is {kind}: send CSV, packed or not, or Parquet")
+            raise refuse_file(f"it is {kind}: send CSV, as it is or packed by gzip, zip or zstd, or Parquet")
     if start.startswith(_GZIP_MAGIC):
         found = FileFormat.CSV_GZIP
     elif start.startswith(_PARQUET_MAGIC):
