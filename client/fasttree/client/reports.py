@@ -215,7 +215,8 @@ class Reports:
         call: _StreamCall = self._stub.StreamDownline(request)
         answers = aiter(call)
         try:
-            return call, answers, await asyncio.wait_for(anext(answers, None), left_s)
+            async with asyncio.timeout(left_s):
+                return call, answers, await anext(answers, None)
         except TimeoutError:
             call.cancel()
             raise DeadlineExceededError(

@@ -114,7 +114,9 @@ class Membership:
                 stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
                 call = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
                 while True:
-                    response = await asyncio.wait_for(call.read(), _SILENCE_MAX_S)
+                    # Not `asyncio.wait_for`: in Python 3.11 it forgets a cancellation that comes with the answer.
+                    async with asyncio.timeout(_SILENCE_MAX_S):
+                        response = await call.read()
                     if not isinstance(response, coordinator_pb2.WatchClusterResponse):
                         break
                     waits.reset()

@@ -29,6 +29,7 @@ from services.pusher.leadership.standby import FollowedLog, StandbyPusher
 from services.pusher.log.store import DeposedError, LogStore, LogStoreError
 from services.shared.clock import Clock, Timer
 from services.shared.cores import Tick
+from services.shared.files.threads import in_thread
 from services.shared.serving.background import Background
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class PusherTurns:
         await self.background.stop()
         await self._log.close()
         if self._claimed is not None:
-            await asyncio.to_thread(self._claimed[1].close)
+            await in_thread(self._claimed[1].close)
 
     def feed(self, event: TurnEvent) -> None:
         """Hands an event to the core and performs what it asks for."""
@@ -168,12 +169,12 @@ class PusherTurns:
             self.feed(ClaimFailed(epoch, str(error)))
         else:
             if self._claimed is not None:
-                await asyncio.to_thread(self._claimed[1].close)
+                await in_thread(self._claimed[1].close)
             self._claimed = (epoch, store)
             self.feed(Claimed(epoch))
             if self.core.turn is not Turn.ACTIVE or self.core.epoch != epoch:  # came too late
                 self._claimed = None
-                await asyncio.to_thread(store.close)
+                await in_thread(store.close)
                 self._log.resume()
 
     # ---- who serves --------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ class PusherTurns:
         try:
             active = self._act(claimed[1], epoch)
         except LogStoreError as error:
-            await asyncio.to_thread(claimed[1].close)
+            await in_thread(claimed[1].close)
             self._part = part
             in_force = error.epoch if isinstance(error, DeposedError) else epoch
             self.feed(Deposed(in_force, str(error)))

@@ -13,6 +13,7 @@ from services.pusher.leadership.leadership import PusherTurn
 from services.pusher.log.store import LogStore, LogStoreError, NotInLogError
 from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
+from services.shared.files.threads import in_thread
 from services.shared.serving.background import Background
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
@@ -61,10 +62,10 @@ class FollowedLog:
             try:
                 async with self._lock:
                     if not self._handed_over:
-                        await asyncio.to_thread(self._read_on)
+                        await in_thread(self._read_on)
                     if loop.time() - looked_s >= _LOOK_S:
                         looked_s = loop.time()
-                        self.lacks = await asyncio.to_thread(self._missing_files)
+                        self.lacks = await in_thread(self._missing_files)
             except (LogStoreError, OSError) as error:
                 self._note(str(error))
             await asyncio.sleep(_LOOK_S if self.problem else self._interval_s)
@@ -72,9 +73,11 @@ class FollowedLog:
     async def claim(self, epoch: int, holder: str) -> LogStore:
         """Claims the log, which is the caller's from then on. Raises as `LogStore.claim`."""
         async with self._lock:
-            store = self._store if self._store is not None else await asyncio.to_thread(self._open_store)
-            self._store = store
-            await asyncio.to_thread(store.claim, epoch, holder)
+            if self._store is None:
+                await in_thread(self._open)
+            store = self._store
+            assert store is not None
+            await in_thread(store.claim, epoch, holder)
             self._store, self._handed_over = None, True
             return store
 
@@ -87,7 +90,10 @@ class FollowedLog:
         async with self._lock:
             store, self._store = self._store, None
             if store is not None:
-                await asyncio.to_thread(store.close)
+                await in_thread(store.close)
+
+    def _open(self) -> None:
+        self._store = self._open_store()
 
     def _read_on(self) -> None:
         if self._store is None:

@@ -59,7 +59,8 @@ class SnapshotWriter:
         """Writes snapshots as they become due; ends when it is cancelled."""
         while True:
             try:
-                await asyncio.wait_for(self._wanted.wait(), CHECK_INTERVAL_S)
+                async with asyncio.timeout(CHECK_INTERVAL_S):
+                    await self._wanted.wait()
             except TimeoutError:
                 if not self._due():
                     continue

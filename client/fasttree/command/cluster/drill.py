@@ -246,10 +246,12 @@ class Drill:
         begun = asyncio.Event()
         watching = asyncio.create_task(self._watch_election(killed, begun))
         try:
-            await asyncio.wait_for(begun.wait(), self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                await begun.wait()
             killed_at = time.monotonic()
             await self._kill_node(killed)
-            noticed_at, elected_at = await asyncio.wait_for(watching, self._wait_s)
+            async with asyncio.timeout(self._wait_s):
+                noticed_at, elected_at = await watching
         except TimeoutError:
             raise DrillError(f"no new primary within {self._wait_s:g} s; `fasttree status` says why") from None
         finally:

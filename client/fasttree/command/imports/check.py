@@ -120,7 +120,8 @@ async def _answer(process: asyncio.subprocess.Process, progress: Progress, file:
     assert process.stdout is not None
     reading = asyncio.ensure_future(process.stdout.readline())
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(reading), _QUIET_S)
+        async with asyncio.timeout(_QUIET_S):
+            await asyncio.shield(reading)
     if not reading.done():
         progress.renew(f"checking {file.name}")
     line = await reading

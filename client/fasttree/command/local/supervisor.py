@@ -179,7 +179,8 @@ class Supervisor:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            code = await asyncio.wait_for(process.wait(), child.grace_s)
+            async with asyncio.timeout(child.grace_s):
+                code = await process.wait()
         except TimeoutError:
             self._say(f"{name} did not end within {child.grace_s:g} s; killed; log: {child.log}")
             process.kill()
