@@ -137,6 +137,7 @@ async def test_a_profile_that_is_kept_beside_the_pusher_goes_by_its_name(
         (("--separator", "::"), 'separator: "::" is none: write one of , ; | or tab'),
         (("--date-format", "M/D/Y"), "write YYYY, MM and DD once each"),
         (("--decimal", "5"), "write the number 1234.50 as the file has it"),
+        (("--profile", "/dev/zero"), "--profile /dev/zero: it is no regular file"),
         (("--profile", "no.toml"), "--profile no.toml: No such file"),
         (("--profile", "own.csv"), "--profile own.csv: it is no TOML"),
         (("--profile", "./office"), "--profile office: No such file"),

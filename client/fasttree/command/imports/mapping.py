@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from fasttree.client import InvalidArgumentError
-from fasttree.client.files import check_replaceable
+from fasttree.client.files import check_replaceable, open_regular
 from fasttree.command.session import CommandError, Session
 from fasttree.v1 import pusher_pb2
 from services.shared.files.durable import write_durably
@@ -95,9 +95,11 @@ async def _profile(session: Session, named: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _BYTES_MAX:
+        with open_regular(path) as file:
+            content = file.read(_BYTES_MAX + 1)
+        if len(content) > _BYTES_MAX:
             raise CommandError(f"--profile {path}: more than {_BYTES_MAX:,} bytes: a profile is a few lines")
-        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        found = tomllib.loads(content.decode("utf-8-sig"))
     except OSError as error:
         raise CommandError(f"--profile {path}: {error.strerror or error}") from None
     except tomllib.TOMLDecodeError as error:
