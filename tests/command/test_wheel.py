@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = {
     "services/": "services/",
     "fasttree/v1/": "gen/fasttree/v1/",
+    "fasttree/etcd/": "gen/fasttree/etcd/",
     "fasttree/client/": "client/fasttree/client/",
     "fasttree/command/local/deploy/": "deploy/",
     "fasttree/command/": "client/fasttree/command/",
