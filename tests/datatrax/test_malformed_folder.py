@@ -133,7 +133,7 @@ def layouts() -> Iterator[Case]:
         ('update_id = "{member_id"\n' + change + field, "put a field in it"),
     ):  # fmt: skip
         yield Case("layout", RECORD, expected, layout)
-    yield Case("layout", RECORD, "not UTF-8", b"\xff\xfe")
+    yield Case("layout", RECORD, "it is UTF-16", b"\xff\xfe")
     yield Case("layout", RECORD, "longer than", b"#" * 70_000)
     yield Case("none", RECORD, "No such file or directory; put it there")
 
