@@ -8,7 +8,8 @@ The rules:
    `.part`, ...). It is passed over.
 3. A file with a marker `NAME.done` beside it (in any case) is whole. The marker has to have stood unchanged for
    `marker_settle_s`: whoever writes a number into it may have made it empty first, and a position that is not read is
-   updates that are lost.
+   updates that are lost. Nor may the file have changed in that time. A marker that stood alone was left by a file
+   that is gone: beside it, the next of that name is being written until it is due as one without a marker is.
 4. A file without one is due once it has not changed for `stable_s`. What a file is as of, its name can't say: it is
    taken as of the log's end.
 5. A file that stood there under an unfinished name at the look before is whole once it has got its own: due at once.
@@ -74,6 +75,8 @@ class _Seen:
     told: bool = False
     #: It had an unfinished name before this one.
     is_renamed: bool = False
+    #: Of a marker: at some look its file was not there.
+    stood_alone: bool = False
 
 
 @dataclass(slots=True)
@@ -101,6 +104,8 @@ class Arrivals:
                 here[entry.name] = entry
         self._seen = {name: self._still(entry, now_s) for name, entry in here.items()}
         markers = {name[: -len(MARKER)]: name for name in sorted(here) if _is_marker(name)}
+        for name, marker in markers.items():
+            self._seen[marker].stood_alone |= name not in here
         found = []
         for name in sorted(here):
             if _is_marker(name):
@@ -129,13 +134,14 @@ class Arrivals:
         if problem := file_name_problem(entry.name):
             return Unfit(entry.name, problem, marker)
         still_s = now_s - self._seen[entry.name].since_s
+        is_whole = still_s >= self.stable_s or self._seen[entry.name].is_renamed
         if marker is not None:
             if marker.kind is not EntryKind.FILE:
                 return Unfit(entry.name, MARKER_NOT_REGULAR.format(marker=marker.name), marker)
-            settled = now_s - self._seen[marker.name].since_s >= self.marker_settle_s
-            return Due(entry.name, marker, still_s) if settled else None
-        is_due = still_s >= self.stable_s or self._seen[entry.name].is_renamed
-        return Due(entry.name, still_s=still_s) if is_due else None
+            settled = min(still_s, now_s - self._seen[marker.name].since_s) >= self.marker_settle_s
+            is_due = settled and (is_whole or not self._seen[marker.name].stood_alone)
+            return Due(entry.name, marker, still_s) if is_due else None
+        return Due(entry.name, still_s=still_s) if is_whole else None
 
 
 def _is_marker(name: str) -> bool:

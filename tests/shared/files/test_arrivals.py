@@ -44,6 +44,27 @@ def test_a_marker_that_was_made_empty_is_not_read_before_it_has_settled() -> Non
     assert core.look([entry("a.csv"), entry("a.csv.done", 1)], 2.0) == [Due("a.csv", entry("a.csv.done", 1), 2.0)]
 
 
+def test_a_marker_that_a_file_left_behind_makes_no_other_whole() -> None:
+    core = arrivals()
+    marker = entry("a.csv.done")
+    core.look([marker], 0.0)
+    assert core.look([entry("a.csv"), marker], 60.0) == []
+    assert core.look([entry("a.csv", 2), marker], 65.0) == []
+    assert core.look([entry("a.csv", 2), marker], 94.9) == [], "whoever writes it may have paused"
+    assert core.look([entry("a.csv", 2), marker], 95.0) == [Due("a.csv", marker, 30.0)]
+    core.look([marker], 100.0)
+    core.look([entry("a.csv", 3), entry("a.csv.done", 2)], 101.0)
+    written_anew = [entry("a.csv", 3), entry("a.csv.done", 2)]
+    assert core.look(written_anew, 102.0) == [Due("a.csv", written_anew[1], 1.0)]
+
+
+def test_a_file_that_is_written_on_beside_its_marker_is_not_due() -> None:
+    core = arrivals()
+    for look in range(5):
+        assert core.look([entry("a.csv", look), entry("a.csv.done")], float(look)) == []
+    assert core.look([entry("a.csv", 4), entry("a.csv.done")], 5.0) == [Due("a.csv", entry("a.csv.done"), 1.0)]
+
+
 @pytest.mark.parametrize(
     "name", ["a.csv.filepart", "A.CSV.FilePart", "a.csv.part", "a.csv.crdownload", ".a.csv", "a.tmp"]
 )
