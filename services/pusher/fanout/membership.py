@@ -114,7 +114,7 @@ class Membership:
                 stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
                 call = stub.WatchCluster(coordinator_pb2.WatchClusterRequest())
                 while True:
-                    # Not `asyncio.wait_for`: in Python 3.11 it forgets a cancellation that comes with the answer.
+                    # Not by wait_for of asyncio: in Python 3.11 that forgets a cancellation that comes with the answer.
                     async with asyncio.timeout(_SILENCE_MAX_S):
                         response = await call.read()
                     if not isinstance(response, coordinator_pb2.WatchClusterResponse):
