@@ -80,14 +80,16 @@ class PusherTurns:
         self._claimed: tuple[int, LogStore] | None = None
         #: The end of the log that an active part writes.
         self._end: Callable[[], int] | None = None
-        self._turns: asyncio.Queue[BecomeActive | StepDown] = asyncio.Queue()
+        #: None: there are no more.
+        self._turns: asyncio.Queue[BecomeActive | StepDown | None] = asyncio.Queue()
+        self._turning: asyncio.Task[None] | None = None
         self._timer: Timer | None = None
         self._ending = False
 
     async def start(self) -> None:
         """Begins to stand by. Raises OSError where a port is taken."""
         await self._begin_to_stand_by()
-        self.background.start(self._take_turns(), "takes turns")
+        self._turning = self.background.start(self._take_turns(), "takes turns")
         self.background.start(self._link.run(), "keeps the lease")
 
     async def stop(self) -> None:
@@ -96,6 +98,10 @@ class PusherTurns:
         self._link.say()
         if self._timer is not None:
             self._timer.cancel()
+        if self._turning is not None:
+            # To the end of the turn: half of one would leave a part that nobody stops.
+            self._turns.put_nowait(None)
+            await asyncio.wait([self._turning])
         if self._part is not None:
             part, self._part = self._part, None
             await part.stop()
@@ -185,6 +191,8 @@ class PusherTurns:
             turn = await self._turns.get()
             while not self._turns.empty():
                 turn = self._turns.get_nowait()
+            if turn is None:
+                return
             if isinstance(turn, BecomeActive) and turn.epoch == self.core.epoch and self.core.turn is Turn.ACTIVE:
                 await self._go_on_as_active(turn.epoch)
             elif not isinstance(self._part, StandbyPusher):
