@@ -10,8 +10,8 @@ import re
 from typing import ClassVar
 
 import grpc
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 
 
 class FastTreeClientError(Exception):
@@ -172,18 +172,28 @@ def is_not_trusted(error: grpc.aio.AioRpcError) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in (error.details() or "") and not has_details(error)
 
 
+#: Where a server's own status stands, as gRPC has it.
+_DETAILS = "grpc-status-details-bin"
+
+
 def has_details(error: grpc.aio.AioRpcError) -> bool:
     """Whether a server wrote the status itself. Without details it may be a broken transport's or a proxy's."""
-    return any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata() or ())
+    return any(key == _DETAILS for key, _ in error.trailing_metadata() or ())
 
 
 def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
     """What a server wrote of the reason, for programs; None where none did."""
-    status = rpc_status.from_call(error) if has_details(error) else None
-    for detail in status.details if status is not None else ():
-        info = error_details_pb2.ErrorInfo()
-        if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
-            return info
+    # Not by grpc_status, which raises where the words differ: beside a server's details, a connection that ends in the
+    # same moment leaves its own.
+    written = [value for key, value in error.trailing_metadata() or () if key == _DETAILS]
+    try:
+        details = [detail for each in written for detail in status_pb2.Status.FromString(each).details]
+        for detail in details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
+                return info
+    except (DecodeError, TypeError):  # no server of ours wrote that
+        pass
     return None
 
 
