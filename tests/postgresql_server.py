@@ -1,13 +1,12 @@
-"""A real PostgreSQL for tests: started once for all of a process, a schema of its own for each test."""
+"""How tests use the real PostgreSQL of their run (`postgresql` in tests/conftest.py): a schema of its own for each."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 from collections.abc import Iterator
 
-from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgres
+from bench.rivals.postgres_replicas import ReplicatedPostgres
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
 
@@ -21,19 +20,6 @@ wal_level = replica
 hot_standby = on
 """
 _numbers = itertools.count(1)
-_kept = contextlib.ExitStack()
-
-
-@functools.cache
-def shared_server() -> ReplicatedPostgres:
-    """One server without standbys; `end_shared_server` ends it."""
-    return _kept.enter_context(replicated_postgres(SETTINGS, standbys=()))
-
-
-def end_shared_server() -> None:
-    """Ends it, where it was started."""
-    _kept.close()
-    shared_server.cache_clear()
 
 
 def fresh_settings(server: ReplicatedPostgres, **options: object) -> LogSettings:

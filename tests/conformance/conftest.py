@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.rivals.postgres_replicas import ReplicatedPostgres
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
-from tests.postgresql_server import end_shared_server, schema_settings, shared_server
+from tests.postgresql_server import schema_settings
 
 
 class Engine:
@@ -33,20 +32,11 @@ class Engine:
             store.close()
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Callable[[], ReplicatedPostgres]]:
-    """The server, started by the first test that needs it."""
-    yield shared_server
-    end_shared_server()
-
-
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
-def engine(
-    request: pytest.FixtureRequest, tmp_path: Path, postgresql: Callable[[], ReplicatedPostgres]
-) -> Iterator[Engine]:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with contextlib.ExitStack() as kept:
         if request.param == "postgresql":
-            settings = kept.enter_context(schema_settings(postgresql()))
+            settings = kept.enter_context(schema_settings(request.getfixturevalue("postgresql")))
             made = Engine(lambda: PostgresqlLog(tmp_path, settings, "test"))
         else:
             made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))

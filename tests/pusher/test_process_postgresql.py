@@ -5,36 +5,34 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+from bench.rivals.postgres_replicas import ReplicatedPostgres
 from fasttree.v1 import pusher_pb2_grpc
 from services.shared.serving.channels import open_channel
-from tests.postgresql_server import end_shared_server, schema_settings, shared_server
+from tests.postgresql_server import schema_settings
 from tests.pusher.pusher_process import PusherProcess
 from tests.pusher.running_pusher import push
 from tests.pusher.updates import orders
 
 
-async def test_a_killed_pusher_begins_where_it_was(tmp_path: Path) -> None:
-    try:
-        with schema_settings(shared_server()) as settings:
-            process = PusherProcess(
-                tmp_path,
-                "pusher.log_store=postgresql",
-                f"pusher.log_url={settings.log_url}",
-                f"pusher.log_schema={settings.postgresql.log_schema}",
-            )
-            await process.start()
-            async with open_channel(process.address) as channel:
-                first = await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 500))
-            before = await process.get()
-            await process.end(signal.SIGKILL)
-            await process.start()
-            after = await process.get()
-            assert (after.log_id, after.log_end.position) == (before.log_id, before.log_end.position)
-            async with open_channel(process.address) as channel:
-                again = await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 501))
-            assert [receipt.position for receipt in again[:500]] == [receipt.position for receipt in first]
-            assert again[500].position == after.log_end.position + 1
-            assert not list((tmp_path / "state").glob("log.db*"))
-            assert await process.end() == 0
-    finally:
-        end_shared_server()
+async def test_a_killed_pusher_begins_where_it_was(postgresql: ReplicatedPostgres, tmp_path: Path) -> None:
+    with schema_settings(postgresql) as settings:
+        process = PusherProcess(
+            tmp_path,
+            "pusher.log_store=postgresql",
+            f"pusher.log_url={settings.log_url}",
+            f"pusher.log_schema={settings.postgresql.log_schema}",
+        )
+        await process.start()
+        async with open_channel(process.address) as channel:
+            first = await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 500))
+        before = await process.get()
+        await process.end(signal.SIGKILL)
+        await process.start()
+        after = await process.get()
+        assert (after.log_id, after.log_end.position) == (before.log_id, before.log_end.position)
+        async with open_channel(process.address) as channel:
+            again = await push(pusher_pb2_grpc.PusherServiceStub(channel), orders(0, 501))
+        assert [receipt.position for receipt in again[:500]] == [receipt.position for receipt in first]
+        assert again[500].position == after.log_end.position + 1
+        assert not list((tmp_path / "state").glob("log.db*"))
+        assert await process.end() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
@@ -12,7 +12,6 @@ import msgspec
 import pytest
 
 from bench.cluster.cluster import free_port
-from bench.rivals.postgres_replicas import ReplicatedPostgres
 from fasttree.client import Client, Endpoints
 from fasttree.v1 import coordinator_pb2, pusher_pb2_grpc
 from services.coordinator.app import Coordinator
@@ -24,7 +23,6 @@ from services.pusher.log.settings import LogSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
-from tests.conformance.conftest import postgresql as postgresql
 from tests.postgresql_server import schema_settings
 from tests.pusher.updates import orders
 from tests.waiting import until
@@ -56,7 +54,7 @@ async def pusher(name: str, folder: Path, log: LogSettings, coordinator: str) ->
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
 async def test_the_other_one_goes_on_where_the_first_one_was(
-    engine: str, tmp_path: Path, postgresql: Callable[[], ReplicatedPostgres]
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         settings = CoordinatorSettings.of(port=0, http_port=0)
@@ -66,7 +64,8 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
         log, folders = LogSettings(), [tmp_path, tmp_path]
         if engine == "postgresql":
             # As on two machines: nothing but the log is common.
-            log, folders = stack.enter_context(schema_settings(postgresql())), [tmp_path / "one", tmp_path / "other"]
+            log = stack.enter_context(schema_settings(request.getfixturevalue("postgresql")))
+            folders = [tmp_path / "one", tmp_path / "other"]
         both = [
             await stack.enter_async_context(pusher(name, folder, log, address))
             for name, folder in zip(("p1", "p2"), folders, strict=True)

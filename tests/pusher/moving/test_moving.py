@@ -11,6 +11,7 @@ from subprocess import run
 
 import pytest
 
+from bench.rivals.postgres_replicas import ReplicatedPostgres
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.log.fencing.fence import COPYING
 from services.pusher.log.postgresql.store import PostgresqlLog
@@ -20,21 +21,15 @@ from services.pusher.log.store import DeposedError, LogEnds, LogStoreError, Stor
 from services.pusher.moving.moving import Copied, copy_log
 from services.pusher.moving.target import PostgresqlTarget
 from services.shared.serving.channels import open_channel
-from tests.postgresql_server import end_shared_server, schema_settings, shared_server
+from tests.postgresql_server import schema_settings
 from tests.pusher.pusher_process import PusherProcess
 from tests.pusher.running_pusher import push
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _ended() -> Iterator[None]:
-    yield
-    end_shared_server()
-
-
 @pytest.fixture
-def settings() -> Iterator[LogSettings]:
-    with schema_settings(shared_server()) as made:
+def settings(postgresql: ReplicatedPostgres) -> Iterator[LogSettings]:
+    with schema_settings(postgresql) as made:
         yield made
 
 

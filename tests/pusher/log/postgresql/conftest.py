@@ -8,13 +8,12 @@ import pytest
 
 from bench.rivals.postgres_replicas import ReplicatedPostgres
 from services.pusher.log.settings import LogSettings
-from tests.postgresql_server import end_shared_server, schema_settings, shared_server
+from tests.postgresql_server import schema_settings
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[ReplicatedPostgres]:
-    yield shared_server()
-    end_shared_server()
+@pytest.fixture
+def server(postgresql: ReplicatedPostgres) -> ReplicatedPostgres:
+    return postgresql
 
 
 @pytest.fixture
