@@ -23,6 +23,7 @@ def test_the_primarys_pod_is_deleted_without_grace(whole: Deployed) -> None:
     check(figures)
 
 
+@pytest.mark.own_cluster
 def test_a_nodes_process_is_killed(whole: Deployed) -> None:
     with whole.load() as figures:
         killed = whole.primary()

@@ -319,7 +319,7 @@ class Drill:
     async def _equal(self, position: int) -> None:
         """All nodes at a position with the same digest."""
         digests = await asyncio.gather(
-            *(self._client.get_digest(node.instant, position) for node in self._client.endpoints.nodes)
+            *(self._client.get_digest(node.instant, position) for node in await self._client.nodes())
         )
         if len({(answer.as_of.import_id, answer.as_of.position, answer.digest) for answer in digests}) != 1:
             raise DrillError("the nodes do not hold the same; `fasttree verify` shows where they differ")
