@@ -107,9 +107,9 @@ class Client:
         """Reports through the VIP."""
         return self._reports_at(self._address("vip"))
 
-    def reports_at(self, node: str) -> Reports:
-        """Reports from one node, by its name. Raises EndpointsError."""
-        return self._reports_at(self.endpoints.node(node).report)
+    def reports_at(self, node: str | NodeEndpoint) -> Reports:
+        """Reports from one node: by its name in the endpoints, or as `nodes` has it. Raises EndpointsError."""
+        return self._reports_at((self.endpoints.node(node) if isinstance(node, str) else node).report)
 
     @property
     def position(self) -> int:

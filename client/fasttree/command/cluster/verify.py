@@ -239,7 +239,7 @@ class Descent:
         members = []
         for node in (self._left, self._right):
             try:
-                answer = await self._client.reports_at(node.name).get_member(member_id, options=options)
+                answer = await self._client.reports_at(node).get_member(member_id, options=options)
             except CallError as error:
                 return f"differs; {node.name} could not say how: {error}"
             (row,) = Rows([*KNOWN_COLUMNS, "volumes"]).json([answer.member])
@@ -254,7 +254,7 @@ class Descent:
 
     async def _compare_outcomes(self) -> None:
         """Held and rejected updates are part of the digest, and of no leg."""
-        left, right = (self._client.reports_at(node.name) for node in (self._left, self._right))
+        left, right = (self._client.reports_at(node) for node in (self._left, self._right))
         for what, answers in (
             ("held update", [await left.list_held_updates(limit=10_000), await right.list_held_updates(limit=10_000)]),
             (
