@@ -1,0 +1,24 @@
+"""Who makes a call, as its handler asks its context."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.shared.security.guard import Caller
+
+
+class CallerContext:
+    """A call's context in grpcio, which takes no attributes, with who calls."""
+
+    def __init__(self, context: Any, caller: Caller) -> None:
+        self._context = context
+        self.caller = caller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+
+def leads_of(context: Any) -> str | None:
+    """The member whose downline is all that a call may see; None: everybody's."""
+    caller: Caller | None = getattr(context, "caller", None)
+    return None if caller is None else caller.leads
