@@ -33,5 +33,5 @@ class Bearer(NamedTuple):
     #: Seconds since 1970 from when on the token is good no more, clocks' difference included.
     until_s: float
     subject: str
-    #: `jti`; empty where it has none.
+    #: Its jti; empty where it has none.
     token_id: str

@@ -29,9 +29,9 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
         str,
         Meta(pattern=r"\A(?:[^\x00-\x1f\x7f]{1,4096})?\Z", description="a path, or an address with https://; or empty"),
     ] = ""
-    #: What `iss` in a token has to be.
+    #: What the claim iss of a token has to be.
     issuer: _Text = ""
-    #: What `aud` has to be, or to have among others.
+    #: What its claim aud has to be, or to have among others.
     audience: _Text = ""
     #: The claim that says the role, as a text or a list of texts; with dots for one within another.
     role_claim: _Claim = "role"
@@ -47,9 +47,10 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
     remembered_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     #: How often files are looked at, in seconds.
     reload_s: Seconds = 1.0
-    #: How often an address is asked for its keys, in seconds; sooner, but not sooner than keys_pause_s after the last
-    #: time, where a token names a key that is not among them, or where it did not answer.
+    #: How often an address is asked for its keys, in seconds; sooner where a token names a key that is not among them,
+    #: or where it did not answer.
     keys_refresh_s: Annotated[float, Meta(ge=10, le=DAY_S)] = 300.0
+    #: How long it is left alone at least between two times, in seconds.
     keys_pause_s: Annotated[float, Meta(ge=1, le=DAY_S)] = 10.0
     #: How long an answer may take, in seconds.
     keys_timeout_s: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
