@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from services.shared.domain.sentences import plain
+from services.shared.security.caller import Caller
 from services.shared.security.policy import Policy
 from services.shared.security.tokens.bearer import EXPIRED, INVALID, REVOKED, Bearer, TokenError
 
@@ -45,14 +46,6 @@ def name_problem(principals: Sequence[str], role: str, name: str) -> str | None:
     return (
         f"this certificate is {role} {plain(named[0])[:_SHOWN_MAX]}'s, and the name here is {plain(name)[:_SHOWN_MAX]}"
     )
-
-
-class Caller(NamedTuple):
-    """Who calls, by the names that count for this call."""
-
-    principals: tuple[str, ...]
-    #: The member whose downline is all that this caller sees; None: everybody's.
-    leads: str | None = None
 
 
 class Refusal(NamedTuple):

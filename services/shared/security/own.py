@@ -73,11 +73,6 @@ def own_guard() -> Guard | None:
     return _Process.guard
 
 
-def own_tokens() -> Tokens | None:
-    """None: tokens are refused, or mean nothing."""
-    return _Process.tokens
-
-
 def own_tls() -> Tls | None:
     """None: without TLS."""
     return _Process.tls

@@ -13,7 +13,8 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
-from services.shared.security.guard import Caller, Guard, principals_of
+from services.shared.security.caller import Caller
+from services.shared.security.guard import Guard, principals_of
 from services.shared.serving.connections import End
 from services.shared.serving.http2.tls import Connected, TlsPort, auth_context
 from services.shared.serving.sockets import listening_sockets

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
-from services.shared.security.guard import Caller
+from services.shared.security.caller import Caller
 from services.shared.serving.http2.eager import Eager
 from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.messages import CallError, Metadata, read_metadata

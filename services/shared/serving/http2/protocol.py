@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from services.shared.security.guard import Caller
+from services.shared.security.caller import Caller
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from services.shared.domain.addresses import host_and_port
-from services.shared.security.guard import Caller
+from services.shared.security.caller import Caller
 from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits

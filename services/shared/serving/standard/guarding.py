@@ -9,8 +9,8 @@ import grpc
 import grpc.aio
 from grpc_status import rpc_status
 
-from services.shared.security.guard import CALLER_HEADER, Caller, Guard, Refusal, principals_of
-from services.shared.serving.caller import CallerContext
+from services.shared.security.caller import Caller, CallerContext
+from services.shared.security.guard import CALLER_HEADER, Guard, Refusal, principals_of
 from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
 
 #: Where a caller's token stands, and its name in gRPC's metadata.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.shared.security.guard import Caller
+
+class Caller(NamedTuple):
+    """Who calls, by the names that count for this call."""
+
+    principals: tuple[str, ...]
+    #: The member whose downline is all that this caller sees; None: everybody's.
+    leads: str | None = None
 
 
 class CallerContext:
@@ -16,9 +22,3 @@ class CallerContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
-
-
-def leads_of(context: Any) -> str | None:
-    """The member whose downline is all that a call may see; None: everybody's."""
-    caller: Caller | None = getattr(context, "caller", None)
-    return None if caller is None else caller.leads
