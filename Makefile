@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -125,6 +125,9 @@ ROUNDS ?= 20
 bench-engines: $(VENV)/.dev ## Orders by the engine of the log: SQLite, PostgreSQL with two standbys; JSON last.
 	@tools/need /usr/lib/postgresql/15/bin/postgres=postgresql-15
 	@$(BIN)/python -m bench.engines --members $(MEMBERS)
+
+bench-changeovers: $(VENV)/.dev ## Switches and kills active pushers under orders, ROUNDS=20 each; JSON last.
+	@$(BIN)/python -m bench.changeovers --rounds $(ROUNDS)
 
 bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS=20 each; JSON last.
 	@$(BIN)/python -m bench.failover --rounds $(ROUNDS)

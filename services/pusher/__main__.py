@@ -9,9 +9,10 @@ from services.pusher.app import Pusher
 from services.pusher.imports.files import ImportFiles
 from services.pusher.leadership.keeping import CoordinatorLink
 from services.pusher.leadership.runner import PusherTurns
-from services.pusher.leadership.standby import FollowedLog, StandbyPusher
+from services.pusher.leadership.standby import FollowedLog, Standby
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.opening import open_store
+from services.pusher.ports import PusherPorts
 from services.pusher.settings import PusherSettings
 from services.pusher.without_log import open_log
 from services.shared.clock import MonotonicClock
@@ -52,12 +53,14 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
 def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> PusherTurns:
     """One pusher of several, to be started."""
     files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
+    ports = PusherPorts(settings, tuple(cluster.http_hosts), settings.turns.claim_wait_s)
     return PusherTurns(
         settings.own_name,
         MonotonicClock(),
+        ports,
         follow=lambda: FollowedLog(lambda: open_store(settings, cluster.name), files, settings.turns.follow_interval_s),
-        stand_by=lambda turn, log: StandbyPusher(settings, cluster.name, turn, log),
-        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch),
+        stand_by=lambda turn, log: Standby(cluster.name, turn, log),
+        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch, ports=ports),
         link=lambda status, told: CoordinatorLink(
             cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
         ),

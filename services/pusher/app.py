@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fasttree.v1 import import_source_pb2_grpc, types_pb2
+from fasttree.v1 import types_pb2
 from services.pusher.admission.room import RoomWatch
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
@@ -47,9 +47,10 @@ from services.pusher.log.store import DeposedError, LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
+from services.pusher.ports import Answering, PusherPorts
 from services.pusher.rules.founding import founded
 from services.pusher.rules.runner import Calendar, RuleRecords
-from services.pusher.service import Parts, PusherServicer, add_pusher_servicer
+from services.pusher.service import Parts, PusherServicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
 from services.shared.config.sections import ClusterSettings
@@ -59,14 +60,12 @@ from services.shared.mapping.kept import KeptProfiles
 from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
-from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.server import AddServicer, GrpcServer
+from services.shared.serving.ops_port import Verdict
 
 logger = logging.getLogger(__name__)
 
 #: How often the host file is looked at, in seconds.
 _HOSTS_POLL_S = 1.0
-_SERVICES = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
 
 
 class Pusher:
@@ -84,9 +83,14 @@ class Pusher:
         calendar: Calendar | None = None,
         *,
         epoch: int = 0,
+        ports: PusherPorts | None = None,
     ) -> None:
-        """`epoch`: in which it is active, of several; 0: it is the only one."""
+        """`epoch`: in which it is active, of several; 0: it is the only one. `ports`: those of a process in
+        which parts take turns; open by then."""
         self.epoch = epoch
+        self._own_ports = ports is None
+        self.ports = ports or PusherPorts(settings, tuple(cluster.http_hosts))
+        self.server, self.http = self.ports.server, self.ports.http
         self.settings, self.cluster, self.store = settings, cluster, store
         self.background = Background()
         self.draining = asyncio.Event()
@@ -139,9 +143,7 @@ class Pusher:
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = self._make_metrics()
-        names = (settings.listen_host, *cluster.http_hosts)
-        self.http = OpsPort("pusher.http_port", self.metrics, {"/readyz": self._is_ready}, names=names)
-        self.server = self._make_server()
+        self.answering = self._make_answering()
         self.metrics.calls([self.server.calls])
         self.metrics.connections([self.server.connections])
         self.metrics.process(settings.state_path)
@@ -164,7 +166,7 @@ class Pusher:
         )
         return metrics
 
-    def _make_server(self) -> GrpcServer:
+    def _make_answering(self) -> Answering:
         started_at = Timestamp()
         started_at.GetCurrentTime()
         parts = Parts(
@@ -188,26 +190,21 @@ class Pusher:
             draining=self.draining,
             epoch=self.epoch,
         )
-        services: list[tuple[AddServicer, object]] = [
-            (add_pusher_servicer, PusherServicer(parts)),
-            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, ImportSourceServicer(self.catalog.find)),
-        ]
-        address = address_of(self.settings.listen_host, self.settings.port)
-        return GrpcServer(address, services, _SERVICES, self.settings.serving, "pusher.port")
+        return Answering(
+            PusherServicer(parts), ImportSourceServicer(self.catalog.find), self.metrics, is_ready=self._is_ready
+        )
 
     async def start(self) -> None:
         """Begins. Raises OSError where a port is taken or the upload folder can't be made."""
         work = self._work()
         async with contextlib.AsyncExitStack() as begun:
-            # On both ports, or on none.
             begun.callback(self._close)
             begun.push_async_callback(self.writer.stop)
             self.writer.start()
-            begun.push_async_callback(self.http.stop)
-            await self.http.start(self.settings.listen_host, self.settings.http_port)
-            begun.push_async_callback(self.server.stop, 0.0)
-            await self.server.start()
+            if self._own_ports:
+                await self.ports.start()
             begun.pop_all()
+        self.ports.serve(self.answering)
         for run, name in work:
             self.background.start(run(), name)
         await self.server.set_active(True)
@@ -258,10 +255,14 @@ class Pusher:
         """Ends: takes nothing more, gives the receipts that it owes, ends every stream, closes the log."""
         self.draining.set()
         await self.server.set_active(False)
-        await self.server.stop(self.settings.drain_grace_s)
+        if self._own_ports:
+            await self.server.stop(self.settings.drain_grace_s)
+        else:
+            await self.ports.end_calls(self.answering, self.settings.drain_grace_s)
         await self.background.stop()
         await self.writer.stop()
-        await self.http.stop()
+        if self._own_ports:
+            await self.http.stop()
         self._close()
 
     def _close(self) -> None:

@@ -154,7 +154,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             raise FailedPreconditionError(gone, reason="LOG_DAMAGED")
 
 
-def add_pusher_servicer(servicer: PusherServicer, server: grpc.aio.Server) -> None:
+def add_pusher_servicer(servicer: pusher_pb2_grpc.PusherServiceServicer, server: grpc.aio.Server) -> None:
     """Adds the service, with ReadLog's answers sent as the bytes that they are."""
     read_log: grpc.RpcMethodHandler[Any, Any] = grpc.unary_stream_rpc_method_handler(
         servicer.ReadLog, request_deserializer=pusher_pb2.ReadLogRequest.FromString

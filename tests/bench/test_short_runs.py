@@ -86,3 +86,11 @@ def test_a_short_attack_is_held_off() -> None:
     assert figures["lost"] == 0
     assert figures["twice"] == 0
     assert figures["digests_equal"] is True
+
+
+@pytest.mark.timeout(600)
+def test_pushers_that_change_over_refuse_and_lose_nothing() -> None:
+    figures = last_line("bench.changeovers", "--rounds", "1", "--members", "2000")
+    assert figures["pusher_switchover_ms"] > 0
+    assert figures["pusher_killed_ms"] > 0
+    assert (figures["refused"], figures["lost"], figures["twice"]) == (0, 0, 0)

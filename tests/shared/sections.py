@@ -7,7 +7,6 @@ from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
 from services.shared.security.settings import TlsSettings
-from services.shared.security.tokens.settings import TokenSettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings
 
@@ -19,5 +18,4 @@ SECTIONS: dict[str, type[Settings]] = {
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
     "tls": TlsSettings,
-    "tokens": TokenSettings,
 }

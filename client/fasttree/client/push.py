@@ -17,7 +17,7 @@ from itertools import islice
 import grpc
 
 from fasttree.client.calls.retries import Retries, Waits, patience_s
-from fasttree.client.calls.servers import Servers, is_standby
+from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
@@ -26,8 +26,6 @@ from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 #: The API's limit.
 MESSAGE_UPDATES_MAX = 1_000
 _PATIENCE_S = 30.0
-#: Before pushers that all stand by are asked again.
-_STANDBY_WAIT_S_MAX = 0.05
 
 Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
 
@@ -127,6 +125,8 @@ class Push:
         self._gave_up = False
         #: The end was said on the present stream.
         self._all_sent = False
+        #: Set once the present stream has brought something.
+        self._heard = asyncio.Event()
         #: Since when no stream has brought anything; None while one does.
         self._failing_since: float | None = None
 
@@ -162,13 +162,12 @@ class Push:
             failure.args = (failure.message,)
             raise failure from error
         if not self._pushers.missed(error):
-            # Where every pusher says that another one is active, one of them is about to be.
-            wait_s = min(self._waits.next_s(), _STANDBY_WAIT_S_MAX if is_standby(error) else left_s)
-            await asyncio.sleep(min(wait_s, left_s))
+            await asyncio.sleep(min(self._waits.next_s(), self._pushers.wait_s_max, left_s))
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._pushers.stub.PushUpdates()
         self._gave_up = self._all_sent = False
+        self._heard.clear()
         sender, watcher = asyncio.create_task(self._send(call)), asyncio.create_task(self._watch(call))
         try:
             while isinstance(response := await self._read(call), pusher_pb2.PushUpdatesResponse):
@@ -176,6 +175,7 @@ class Push:
                 self._failing_since = None
                 self._waits.reset()
                 self._pushers.answered()
+                self._heard.set()
                 for receipt in response.receipts:
                     self._check_next(receipt)
                     self._unacknowledged.popleft()
@@ -226,6 +226,10 @@ class Push:
             again = list(self._unacknowledged)
             for first in range(0, len(again), self._batch_updates_max):
                 await self._write(call, again[first : first + self._batch_updates_max])
+                if self._pushers.are_several:
+                    # No more until it has shown to be the active one. It would be sent in vain otherwise, and what a
+                    # server says at a stream's end is lost where grpcio is about to write.
+                    await self._heard.wait()
             due_s = 0.0
             while True:
                 while (window_left := self._options.window_updates - len(self._unacknowledged)) <= 0:

@@ -144,7 +144,7 @@ class PusherTurn:
                 self._claimed(event, actions)
             case ClaimRefused():
                 self._claiming = False
-                self.known_epoch = max(self.known_epoch, event.in_force)
+                self._lost_to(event.in_force)
                 if event.epoch == self.epoch:
                     self._stand_by(actions)
             case ClaimFailed():
@@ -154,7 +154,7 @@ class PusherTurn:
                     self._claim_at_s = now_s + CLAIM_AGAIN_S
                     actions.append(Say())
             case Deposed():
-                self.known_epoch = max(self.known_epoch, event.in_force)
+                self._lost_to(event.in_force)
                 if self.turn is Turn.ACTIVE and event.in_force >= self.epoch:
                     actions.append(StepDown(event.reason))
                     self._stand_by(actions)
@@ -180,6 +180,11 @@ class PusherTurn:
             if self.turn is Turn.ACTIVE:
                 actions.append(StepDown(f"{told.active_name} is active in epoch {told.epoch}"))
             self._stand_by(actions)
+
+    def _lost_to(self, epoch: int) -> None:
+        """Another one has claimed the log; who, the coordinator will say."""
+        if epoch > self.known_epoch:
+            self.known_epoch, self.active = epoch, ("", "")
 
     def _claimed(self, claimed: Claimed, actions: list[TurnAction]) -> None:
         self._claiming = False

@@ -25,8 +25,9 @@ from services.pusher.leadership.leadership import (
     TurnBrokenError,
     TurnEvent,
 )
-from services.pusher.leadership.standby import FollowedLog, StandbyPusher
+from services.pusher.leadership.standby import FollowedLog, Standby
 from services.pusher.log.store import DeposedError, LogStore, LogStoreError
+from services.pusher.ports import PusherPorts
 from services.shared.clock import Clock, Timer
 from services.shared.cores import Tick
 from services.shared.files.threads import in_thread
@@ -52,8 +53,9 @@ class PusherTurns:
     Args:
         name: This pusher's.
         clock: What the core goes by.
+        ports: Stay open whoever serves; not yet.
         follow: Makes what follows the log, anew for each time of standing by.
-        stand_by: Makes what serves meanwhile.
+        stand_by: Makes what answers meanwhile.
         act: Makes the pusher over a log that is claimed, under that epoch; raises LogStoreError. Blocks.
         link: Makes the link to the coordinator.
     """
@@ -62,20 +64,24 @@ class PusherTurns:
         self,
         name: str,
         clock: Clock,
+        ports: PusherPorts,
         follow: Callable[[], FollowedLog],
-        stand_by: Callable[[PusherTurn, FollowedLog], StandbyPusher],
+        stand_by: Callable[[PusherTurn, Callable[[], FollowedLog]], Standby],
         act: Callable[[LogStore, int], ActivePart],
         link: Callable[[Callable[[], coordinator_pb2.PusherStatus], Callable[[Told], None]], CoordinatorLink],
     ) -> None:
         self.core = PusherTurn(clock.now_s())
         self.background = Background()
-        self._name, self._clock = name, clock
-        self._follow, self._stand_by, self._act = follow, stand_by, act
+        self._name, self._clock, self._ports = name, clock, ports
+        self._follow, self._act = follow, act
         self._link = link(self._status, self.feed)
         #: host:port at which others reach it.
         self.address = self._link.address
         self._log = follow()
-        self._part: StandbyPusher | ActivePart | None = None
+        self._standby = stand_by(self.core, lambda: self._log)
+        #: Reads on in the log, while it stands by.
+        self._following: asyncio.Task[None] | None = None
+        self._active: ActivePart | None = None
         #: What was claimed, by its epoch, until somebody has taken it.
         self._claimed: tuple[int, LogStore] | None = None
         #: The end of the log that an active part writes.
@@ -88,24 +94,27 @@ class PusherTurns:
 
     async def start(self) -> None:
         """Begins to stand by. Raises OSError where a port is taken."""
-        await self._begin_to_stand_by()
+        self._ports.serve(self._standby.answering)
+        await self._ports.start()
+        self._begin_to_follow()
         self._turning = self.background.start(self._take_turns(), "takes turns")
         self.background.start(self._link.run(), "keeps the lease")
 
     async def stop(self) -> None:
         """Says so, ends what it serves, then lets the log go."""
-        self._ending = True
+        self._ending = self._standby.is_ending = True
         self._link.say()
+        self._ports.serve(self._standby.answering)
         if self._timer is not None:
             self._timer.cancel()
         if self._turning is not None:
             # To the end of the turn: half of one would leave a part that nobody stops.
             self._turns.put_nowait(None)
             await asyncio.wait([self._turning])
-        if self._part is not None:
-            part, self._part = self._part, None
-            await part.stop()
+        await self._stop_serving()
+        await self._ports.stop(0.0)
         await self.background.stop()
+        self._standby.answering.metrics.close()
         await self._log.close()
         if self._claimed is not None:
             await in_thread(self._claimed[1].close)
@@ -122,10 +131,19 @@ class PusherTurns:
             return
         for action in actions:
             self._perform(action)
+        self._hold_or_let_go()
         if self._timer is not None:
             self._timer.cancel()
         if (deadline_s := self.core.deadline_s) is not None:
             self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
+
+    def _hold_or_let_go(self) -> None:
+        """Calls wait while this pusher is about to be active."""
+        turn = self.core.turn
+        if (turn is Turn.CLAIMING and not self.core.problem) or (turn is Turn.ACTIVE and self._active is None):
+            self._ports.hold()
+        else:
+            self._ports.let_go()
 
     def _perform(self, action: TurnAction) -> None:
         match action:
@@ -136,6 +154,7 @@ class PusherTurns:
                 self._turns.put_nowait(action)
             case StepDown(reason):
                 logger.warning("is not the active pusher any more: %s", reason)
+                self._ports.serve(self._standby.answering)
                 self._turns.put_nowait(action)
             case Say():
                 self._link.say()
@@ -153,7 +172,7 @@ class PusherTurns:
             state = coordinator_pb2.PUSHER_STATE_DRAINING
         elif core.problem or (core.turn is Turn.STANDBY and log.problem):
             state = coordinator_pb2.PUSHER_STATE_UNFIT
-        serves = core.turn is Turn.ACTIVE and self._part is not None and not isinstance(self._part, StandbyPusher)
+        serves = core.turn is Turn.ACTIVE and self._active is not None
         if core.turn is Turn.ACTIVE and not serves and not self._ending:
             state = coordinator_pb2.PUSHER_STATE_CLAIMING
         return coordinator_pb2.PusherStatus(
@@ -195,52 +214,57 @@ class PusherTurns:
                 return
             if isinstance(turn, BecomeActive) and turn.epoch == self.core.epoch and self.core.turn is Turn.ACTIVE:
                 await self._go_on_as_active(turn.epoch)
-            elif not isinstance(self._part, StandbyPusher):
+            elif self._following is None:
                 await self._go_on_as_standby()
 
     async def _go_on_as_active(self, epoch: int) -> None:
         claimed, self._claimed = self._claimed, None
         if claimed is None or claimed[0] != epoch:
             raise TurnBrokenError(f"active in epoch {epoch} without a claim")
-        part, self._part = self._part, None
-        if part is not None and not isinstance(part, StandbyPusher):
-            await part.stop()
-            part = None
+        await self._stop_serving()
         try:
             active = self._act(claimed[1], epoch)
         except LogStoreError as error:
             await in_thread(claimed[1].close)
-            self._part = part
             in_force = error.epoch if isinstance(error, DeposedError) else epoch
             self.feed(Deposed(in_force, str(error)))
             await self._go_on_as_standby()
             return
-        if part is not None:
-            await part.stop()
+        await self._stop_following()
         await active.start()
-        self._part, self._end = active, lambda: active.store.ends().last
+        self._active, self._end = active, lambda: active.store.ends().last
+        self._hold_or_let_go()
         self._link.say()
         self.background.start(self._watch(active, epoch), "looks after what serves")
 
     async def _go_on_as_standby(self) -> None:
-        part, self._part = self._part, None
-        if part is not None:
-            await part.stop()
+        await self._stop_serving()
+        await self._stop_following()
         if self._claimed is None:
             await self._log.close()
             self._log = self._follow()
-        await self._begin_to_stand_by()
+        self._begin_to_follow()
 
-    async def _begin_to_stand_by(self) -> None:
-        self._part = part = await self._stand_by(self.core, self._log).start()
-        self.background.start(self._watch(part, 0), "looks after what serves")
+    def _begin_to_follow(self) -> None:
+        self._following = self.background.start(self._log.run(), "follows the log")
 
-    async def _watch(self, part: StandbyPusher | ActivePart, epoch: int) -> None:
+    async def _stop_following(self) -> None:
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+            await asyncio.wait([following])
+
+    async def _stop_serving(self) -> None:
+        active, self._active = self._active, None
+        if active is not None:
+            await active.stop()
+
+    async def _watch(self, active: ActivePart, epoch: int) -> None:
         """Steps down where another pusher has the log; any other end of a part is this process's."""
-        await part.background.failed.wait()
-        error = part.background.error
-        if isinstance(error, DeposedError) and part is self._part:
+        await active.background.failed.wait()
+        error = active.background.error
+        if isinstance(error, DeposedError) and active is self._active:
             if epoch == self.core.epoch:
                 self.feed(Deposed(error.epoch, str(error)))
-        elif error is not None and part is self._part:
+        elif error is not None and active is self._active:
             self.background.end(error)

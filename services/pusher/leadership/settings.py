@@ -15,3 +15,5 @@ class PusherTurnSettings(Settings, frozen=True, kw_only=True):
     name: OptionalNodeName = ""
     #: A pusher that stands by reads on in the log this often, in seconds.
     follow_interval_s: Seconds = 0.1
+    #: A call that comes while this pusher takes over waits for that for so long before it is sent on, in seconds.
+    claim_wait_s: Seconds = 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -11,14 +12,11 @@ from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc
 from services.pusher.imports.files import ImportFiles
 from services.pusher.leadership.leadership import PusherTurn
 from services.pusher.log.store import LogStore, LogStoreError, NotInLogError
-from services.pusher.settings import PusherSettings
-from services.shared.domain.addresses import address_of
+from services.pusher.ports import Answering
 from services.shared.files.threads import in_thread
-from services.shared.serving.background import Background
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
-from services.shared.serving.ops_port import OpsPort, Verdict
-from services.shared.serving.server import GrpcServer
+from services.shared.serving.ops_port import Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +24,8 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0
 _FOLLOWED_BYTES = 4 << 20
 _RETRY_AFTER_S = 0.1
+#: A client that pushes nothing is told after this, in seconds, that it would push in vain.
+_FIRST_MESSAGE_S_MAX = 0.25
 #: Of the imports in the log, so many of the newest ones' files have to be there.
 _IMPORTS_LOOKED_AT = 2
 
@@ -123,48 +123,27 @@ class FollowedLog:
         self.problem = problem
 
 
-class StandbyPusher:
-    """What serves meanwhile, on both ports."""
+class Standby:
+    """What answers while this pusher stands by. `log`: what it follows now."""
 
-    def __init__(self, settings: PusherSettings, cluster: str, turn: PusherTurn, log: FollowedLog) -> None:
-        self._settings, self._turn, self._log = settings, turn, log
-        self.background = Background()
+    def __init__(self, cluster: str, turn: PusherTurn, log: Callable[[], FollowedLog]) -> None:
+        self._turn, self._log = turn, log
+        #: This process ends.
+        self.is_ending = False
         metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
         metrics.gauge("active", "1 while this pusher, of several, takes pushes.", lambda: 0)
-        metrics.gauge("followed_position", "The end of the log, as far as this pusher has read.", lambda: log.position)
-        metrics.gauge("unfit", "1 while this pusher can't read the log: an alarm", lambda: bool(log.problem))
-        self._metrics = metrics
-        self._http = OpsPort("pusher.http_port", metrics, {"/readyz": self._is_ready})
-        services: list[tuple[Any, Any]] = [
-            (pusher_pb2_grpc.add_PusherServiceServicer_to_server, _Servicer(self)),
-            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, _NoFiles(self)),
-        ]
-        names = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
-        address = address_of(settings.listen_host, settings.port)
-        self._server = GrpcServer(address, services, names, settings.serving, "pusher.port")
-
-    async def start(self) -> StandbyPusher:
-        """Listens on both ports. Raises OSError where one is taken."""
-        try:
-            await self._http.start(self._settings.listen_host, self._settings.http_port)
-            await self._server.start()
-        except BaseException:
-            await self.stop()
-            raise
-        self.background.start(self._log.run(), "follows the log")
-        return self
-
-    async def stop(self) -> None:
-        """Listens no more, and follows no more."""
-        await self.background.stop()
-        await self._server.stop(0.0)
-        await self._http.stop()
-        self._metrics.close()
+        metrics.gauge(
+            "followed_position", "The end of the log, as far as this pusher has read.", lambda: log().position
+        )
+        metrics.gauge("unfit", "1 while this pusher can't read the log: an alarm", lambda: bool(log().problem))
+        self.answering = Answering(_Servicer(self), _NoFiles(self), metrics, self._is_ready, refusal=self.refusal)
 
     @property
     def standing(self) -> str:
         """What it says of itself."""
         name, address = self._turn.active
+        if self.is_ending:
+            return "this pusher is stopping, and another one takes its place"
         if self._turn.epoch:
             return "this pusher was made active, and claims the log" + (
                 f": {self._turn.problem}" if self._turn.problem else ""
@@ -174,18 +153,18 @@ class StandbyPusher:
 
     def refusal(self) -> FailedPreconditionError:
         """To whoever would change something."""
-        active = "" if self._turn.epoch else self._turn.active[1]
+        active = "" if self._turn.epoch or self.is_ending else self._turn.active[1]
         return FailedPreconditionError(self.standing, reason="STANDBY", retry_after_s=_RETRY_AFTER_S, active=active)
 
     def _is_ready(self) -> Verdict:
-        return Verdict(not self._log.problem, self._log.problem or self.standing)
+        return Verdict(not self._log().problem, self._log().problem or self.standing)
 
 
 class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
     """Sends everybody on. Whoever asks where a pusher stands means the active one: a standby's answer would be taken
     for that of a log without imports."""
 
-    def __init__(self, standby: StandbyPusher) -> None:
+    def __init__(self, standby: Standby) -> None:
         self._standby = standby
 
     async def _refuse(self, request: Any, context: Any) -> None:
@@ -198,16 +177,23 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
     SkipUpdate: Any = _refuse
     AdoptLog: Any = _refuse
 
-    async def PushUpdates(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:
-        await self._refuse(request_iterator, context)
+    async def PushUpdates(self, request_iterator: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """Only once the client has sent something: grpcio's loses the reason where it is about to send."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_MESSAGE_S_MAX):
+                await anext(request_iterator, None)
+        raise self._standby.refusal()
         yield
 
-    WatchImport: Any = PushUpdates
-    ReadLog: Any = PushUpdates
+    async def WatchImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        await self._refuse(request, context)
+        yield
+
+    ReadLog: Any = WatchImport
 
 
 class _NoFiles(import_source_pb2_grpc.ImportSourceServiceServicer):
-    def __init__(self, standby: StandbyPusher) -> None:
+    def __init__(self, standby: Standby) -> None:
         self._standby = standby
 
     async def DownloadImport(self, request: Any, context: Any) -> AsyncIterator[Any]:

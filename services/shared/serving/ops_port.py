@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
-from services.shared.security.own import check_clear, own_guard, own_tls
+from services.shared.security.own import check_clear, own_tls
 from services.shared.serving.http_guard import (
     KEEPALIVE_S,
     PatientSite,
-    caller_check,
+    certificate_check,
     host_check,
     http_logger,
     own_names,
 )
-from services.shared.serving.metrics import CONTENT_TYPE, Metrics
+from services.shared.serving.metrics import CONTENT_TYPE
 
 #: What a connection under way has to end in, in seconds.
 _SHUTDOWN_S = 1.0
@@ -37,6 +37,13 @@ class Verdict(NamedTuple):
 
 
 Check = Callable[[], Verdict]
+
+
+class Figures(Protocol):
+    """What a service counts; see `metrics.py`."""
+
+    def text(self) -> bytes:
+        """All figures now."""
 
 
 def live() -> Verdict:
@@ -58,7 +65,7 @@ class OpsPort:
     def __init__(
         self,
         setting: str,
-        metrics: Metrics,
+        metrics: Figures,
         checks: Mapping[str, Check],
         pages: Sequence[web.RouteDef] = (),
         names: Iterable[str] = (),
@@ -67,9 +74,9 @@ class OpsPort:
         self._metrics = metrics
         checks = {"/livez": live, **checks}
         self._tls = own_tls()
-        guards = [host_check(own_names(names), checks)]
-        if (guard := own_guard()) is not None:
-            guards.append(caller_check(checks, guard, by_tls=self._tls is not None))
+        guards = [host_check(own_names(names), checks)] + (
+            [certificate_check(checks, self._tls.guard)] if self._tls else []
+        )
         application = web.Application(middlewares=guards)
         for path, check in checks.items():
             application.router.add_get(path, _page_of(check))

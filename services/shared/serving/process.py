@@ -20,9 +20,8 @@ import uvloop
 
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.domain.sentences import plain, system_words
-from services.shared.security.own import begin, follow
+from services.shared.security.own import begin, own_tls
 from services.shared.security.settings import TlsError, TlsSettings
-from services.shared.security.tokens.settings import TokenSettings
 from services.shared.serving.background import Background
 
 logger = logging.getLogger(__name__)
@@ -79,7 +78,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             asyncio.get_running_loop().add_signal_handler(number, ask)
         # Whoever started the process may have blocked it until now (deploy/k8s/image/fasttree-service).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        following = asyncio.create_task(follow())
+        tls = own_tls()
+        following = None if tls is None else asyncio.create_task(tls.run())
         service = await start()
         starting = False
         background = service.background
@@ -89,7 +89,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             end.cancel()
         logger.info("ends")
         await service.stop()
-        following.cancel()
+        if following is not None:
+            following.cancel()
         if background.error is not None:
             raise StartupError(background.reason, fault_exit_code) from background.error
 
@@ -123,8 +124,7 @@ def service_command(
         try:
             given = {f"{name}.{field}": value for field, value in fields.items() if value is not None}
             overrides = given | parse_overrides(assignments)
-            tokens = load_settings(TokenSettings, "tokens", config, overrides)
-            begin(load_settings(TlsSettings, "tls", config, overrides), tokens)
+            begin(load_settings(TlsSettings, "tls", config, overrides))
             start(config, overrides)
         except (SettingsError, StartupError, TlsError, OSError) as error:
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)

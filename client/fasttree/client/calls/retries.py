@@ -79,6 +79,10 @@ class Elsewhere(Protocol):
     def missed(self, error: grpc.aio.AioRpcError) -> bool:
         """Goes on to another one; whether without a wait."""
 
+    @property
+    def wait_s_max(self) -> float:
+        """How long the next attempt may be put off, where it is not to go without a wait."""
+
 
 class Waits:
     """The waits between attempts: doubling, each spread between half and whole; back to the first by `reset`."""
@@ -131,7 +135,11 @@ async def with_retries(
             # When the last attempt merely ran out of time, what went wrong before it is the better story.
             story = unavailable if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and unavailable else error
             again = may_retry(error) if elsewhere is None else elsewhere.may_retry(error)
-            wait_s = 0.0 if elsewhere is not None and elsewhere.missed(error) else waits.next_s()
+            wait_s = 0.0
+            if elsewhere is None:
+                wait_s = waits.next_s()
+            elif not elsewhere.missed(error):
+                wait_s = min(waits.next_s(), elsewhere.wait_s_max)
             if not again or time.monotonic() + wait_s >= deadline:
                 raise call_error(story, called, address) from error
             unavailable = error

@@ -19,6 +19,8 @@ Stub = TypeVar("Stub")
 
 #: The reason of a server that stands by.
 STANDBY = "STANDBY"
+#: Before servers are asked again of which one said that it stands by: one of them is about to be active.
+_STANDBY_WAIT_S_MAX = 0.05
 
 
 def is_standby(error: grpc.aio.AioRpcError) -> bool:
@@ -44,6 +46,10 @@ class Servers(Generic[Stub]):
         self.address = self._addresses[0]
         #: Asked in vain since one answered last.
         self._asked: set[str] = set()
+        #: Whether one of those said that it stands by.
+        self._one_stands_by = False
+        #: How long the next round of them may be put off.
+        self.wait_s_max = float("inf")
 
     @property
     def stub(self) -> Stub:
@@ -57,6 +63,7 @@ class Servers(Generic[Stub]):
     def answered(self) -> None:
         """The one that was asked is the right one."""
         self._asked.clear()
+        self._one_stands_by = False
 
     def aim(self, address: str) -> None:
         """That one is active, as somebody said who knows; empty: nobody does."""
@@ -70,7 +77,9 @@ class Servers(Generic[Stub]):
         """Goes on to another one. Whether that may be asked at once: it was not asked in vain yet."""
         self._asked.add(self.address)
         info = error_info(error)
-        active = info.metadata.get("active", "") if info is not None and info.reason == STANDBY else ""
+        stands_by = info is not None and info.reason == STANDBY
+        active = info.metadata.get("active", "") if info is not None and stands_by else ""
+        self._one_stands_by = self._one_stands_by or stands_by
         if active and active not in self._asked:
             self.address = active
             return True
@@ -82,5 +91,7 @@ class Servers(Generic[Stub]):
         places = len(self._addresses)
         place = self._addresses.index(self.address) if self.address in self._addresses else -1
         self.address = active or self._addresses[(place + 1) % places]
+        self.wait_s_max = _STANDBY_WAIT_S_MAX if self._one_stands_by else float("inf")
         self._asked.clear()
+        self._one_stands_by = False
         return False

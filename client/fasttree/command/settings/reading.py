@@ -23,7 +23,6 @@ from services.shared.config.load import (
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
 from services.shared.security.settings import TlsSettings
-from services.shared.security.tokens.settings import TokenSettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings, check_lease
 
@@ -35,7 +34,6 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
     "tls": TlsSettings,
-    "tokens": TokenSettings,
 }
 
 

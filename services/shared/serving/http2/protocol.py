@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
-from services.shared.security.caller import Caller
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
@@ -160,25 +159,17 @@ class ServerProtocol(asyncio.Protocol):
                 begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first"
             )
             return
-        caller: Caller | None = None
         if server.guard is not None:
-            found = server.guard(begun.path, self.auth_context, begun.headers)
-            if not isinstance(found, Caller):
-                self.core.end(begun.stream_id, found.code, found.details, found.trailing_metadata)
+            refusal = server.guard(begun.path, self.auth_context, begun.headers)
+            if refusal is not None:
+                self.core.end(begun.stream_id, grpc.StatusCode.PERMISSION_DENIED, *refusal)
                 return
-            caller = found
-        if (
-            begun.path in server.at_once
-            and begun.message is not None
-            and server.calls_open < server.calls_max
-            # An answer at once knows of no caller: it is for those who see everybody.
-            and (caller is None or caller.leads is None)
-        ):
+        if begun.path in server.at_once and begun.message is not None and server.calls_open < server.calls_max:
             answer = server.at_once[begun.path](begun.message)
             if answer is not None:
                 self.core.answer(begun.stream_id, answer)
                 return
-        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun, caller)
+        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun)
         server.calls_open += 1
         if server.calls_open > server.calls_max:
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())
