@@ -144,9 +144,6 @@ class Pusher:
         )
         self.metrics = self._make_metrics()
         self.answering = self._make_answering()
-        self.metrics.calls([self.server.calls])
-        self.metrics.connections([self.server.connections])
-        self.metrics.process(settings.state_path)
 
     def _make_metrics(self) -> Metrics:
         counts = self.admission.core.counts
@@ -164,6 +161,9 @@ class Pusher:
             "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
             lambda: bool(self._closed),
         )
+        metrics.calls([self.server.calls])
+        metrics.connections([self.server.connections])
+        metrics.process(self.settings.state_path)
         return metrics
 
     def _make_answering(self) -> Answering:
