@@ -53,6 +53,8 @@ from services.pusher.rules.runner import Calendar, RuleRecords
 from services.pusher.service import Parts, PusherServicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
+from services.pusher.tracing.imports import ImportTraces
+from services.pusher.tracing.updates import UpdateTraces
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.files.import_source import ImportSourceServicer
@@ -61,6 +63,7 @@ from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import Verdict
+from services.shared.telemetry.own import own_tracer
 
 logger = logging.getLogger(__name__)
 
@@ -114,9 +117,9 @@ class Pusher:
             names_nodes_later=self.membership.names_nodes_later,
         )
         self.since_export = SinceExport(store, after_position=history.founded_at)
-        self.admission = AdmissionRunner(
-            settings.admission, store.ends().last, self.writer.append, lambda: self.door.rules, self.draining
-        )
+        tracer = own_tracer()
+        self.traces = None if tracer is None else UpdateTraces(tracer)
+        self.admission = self._make_admission()
         self.intake = ImportIntake(
             store,
             self.files,
@@ -128,7 +131,8 @@ class Pusher:
         )
         identity = PusherIdentity(cluster.name, self._address, history.founding, epoch)
         in_force = self.catalog.history.in_force
-        self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell)
+        sent = None if self.traces is None else self.traces.sent
+        self.fan_out = FanOut(settings.replication, identity, store, self.tail, in_force, self.background, tell, sent)
         self.comparison = ComparisonRunner(settings.comparison, self.fan_out)
         self.skips = SkipRunner(store, self.writer, self.fan_out)
         self.rollout = RolloutRunner(
@@ -138,12 +142,17 @@ class Pusher:
             self.background,
             self.fan_out.names,
             tell,
+            None if tracer is None else ImportTraces(tracer),
         )
         self.retention = Retention(
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
         )
         self.metrics = self._make_metrics()
         self.answering = self._make_answering()
+
+    def _make_admission(self) -> AdmissionRunner:
+        end, rules = self.store.ends().last, lambda: self.door.rules
+        return AdmissionRunner(self.settings.admission, end, self.writer.append, rules, self.draining, self.traces)
 
     def _make_metrics(self) -> Metrics:
         counts = self.admission.core.counts
@@ -161,9 +170,6 @@ class Pusher:
             "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
             lambda: bool(self._closed),
         )
-        metrics.calls([self.server.calls])
-        metrics.connections([self.server.connections])
-        metrics.process(self.settings.state_path)
         return metrics
 
     def _make_answering(self) -> Answering:
@@ -295,7 +301,7 @@ class Pusher:
         """Who is told what, in this order. Parts are looked up when there is news: all are there by then."""
         return {
             # The receipts of a commit go first: its client waits. Then the tail: everyone else reads from that.
-            Committed: (lambda news: self.admission.handle(news), self._look_for_another),
+            Committed: (lambda news: self.admission.handle(news), self._look_for_another, self._trace),
             Run: (
                 lambda news: self.tail.add(news),
                 lambda news: self.fan_out.added(news),
@@ -326,6 +332,10 @@ class Pusher:
             LogEndChanged: (lambda news: self.fan_out.announce(news),),
             Trimmed: (lambda news: self.fan_out.handle(news),),
         }
+
+    def _trace(self, news: Committed) -> None:
+        if self.traces is not None:
+            self.traces.committed(news)
 
     def _look_for_another(self, news: Committed) -> None:
         """Ends the pusher whose log another one has claimed: it can write nothing more."""

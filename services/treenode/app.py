@@ -29,6 +29,7 @@ from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
 from services.shared.serving.server import PRIMARY, READY, GrpcServer
+from services.shared.telemetry.own import own_tracer
 from services.treenode.debug_logs import LogHandler, UpdateEcho
 from services.treenode.heartbeat import Heartbeat
 from services.treenode.imports.files import ImportFiles
@@ -57,6 +58,7 @@ from services.treenode.snapshots.recovery import Recovery
 from services.treenode.snapshots.restoring import restore
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import SnapshotStore
+from services.treenode.tracing.updates import AppliedTraces
 from services.treenode.tree.kernels.kernel_cache import everything_is_cached
 
 #: Exit code of a node that ended because its state could not be trusted any more.
@@ -118,7 +120,7 @@ class TreeNode:
             self.mark,
         )
         recovery = Recovery(self.runner, self.store, lambda: self.streams.pusher_address)
-        self.streams = UpdateStreams(self.runner, self.applier, recovery.before)
+        self.streams = UpdateStreams(self.runner, self.applier, recovery.before, _traces(self.settings.name))
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
@@ -304,6 +306,15 @@ class TreeNode:
             for server in self._servers:
                 await server.set_health(READY, health.ready)
                 await server.set_health(PRIMARY, health.primary)
+
+
+def _traces(node: str) -> AppliedTraces | None:
+    """Of the updates that a node applies; None where nobody asked for any."""
+    tracer = own_tracer()
+    if tracer is None:
+        return None
+    tracer.instance = node
+    return AppliedTraces(tracer, node)
 
 
 def _compile_and_load() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.store import LogEnds, LogStore, NotInLogError, StoredImport
-from services.shared.wire.record import check_record, content_bytes, encode_frames
+from services.shared.wire.record import check_record, content_bytes, encode_frames, traced_content
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
@@ -28,6 +28,21 @@ def test_a_new_log_is_empty_and_has_an_id(store: LogStore) -> None:
     assert store.ends() == LogEnds(1, 0)
     assert store.log_id
     assert store.imports() == []
+
+
+def test_a_context_stands_beside_its_record_and_changes_nothing_else(store: LogStore) -> None:
+    ids, contents = ids_and_contents(orders(0, 3))
+    context = bytes(range(1, 25))
+    traced = store.append(ids, [contents[0], traced_content(contents[1], context), contents[2]])
+    put(store, 1, 3)  # the second and third once more, without one, and another
+    records = read_all(store)
+    assert list(traced.positions) == [1, 2, 3]
+    assert [record.trace for record in records] == [b"", context, b"", b""]
+    assert [record.update for record in records[:3]] == contents
+    plain = encode_frames(1, contents)
+    assert sum(record.ByteSize() for record in records[:3]) == sum(len(frame) - 2 for frame in plain) + 26
+    for record in records:
+        check_record(record)
 
 
 def test_positions_follow_each_other_from_one(store: LogStore) -> None:

@@ -20,6 +20,7 @@ from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken, promptly
 from fasttree.client.errors import FastTreeClientError, call_error
 from fasttree.client.files import open_regular
+from fasttree.client.tracing import call_metadata
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 CHUNK_BYTES = 512 * 1024
@@ -145,7 +146,7 @@ class Upload:
 
     async def _attempt(self) -> types_pb2.ImportManifest:
         """One try. The chunks are written from a task of their own: a pusher that refuses ends the call early."""
-        call = self._pushers.stub.UploadImport()
+        call = self._pushers.stub.UploadImport(metadata=call_metadata())
         sender = asyncio.create_task(self._send(call))
         try:
             response: pusher_pb2.UploadImportResponse = await call

@@ -21,6 +21,7 @@ from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError, call_error
+from fasttree.client.tracing import UpdateSpans
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 
 #: The API's limit.
@@ -51,8 +52,9 @@ class PushOptions:
 class _Source:
     """Turns what the caller gives into batches: whatever is there, up to a limit, without waiting for a full one."""
 
-    def __init__(self, updates: Updates, batch_updates_max: int) -> None:
+    def __init__(self, updates: Updates, batch_updates_max: int, spans: UpdateSpans) -> None:
         self._updates = updates
+        self._spans = spans
         self._limit = batch_updates_max
         self._ready: deque[types_pb2.Update] = deque()
         self._changed = asyncio.Event()
@@ -77,6 +79,7 @@ class _Source:
             self._changed.set()
 
     async def _put(self, updates: list[types_pb2.Update]) -> None:
+        self._spans.begin(updates)
         self._ready.extend(updates)
         self._changed.set()
         while len(self._ready) >= 2 * self._limit:
@@ -115,7 +118,8 @@ class Push:
         self._options = options
         self._patience_s = patience_s(options.patience_s, retries, _PATIENCE_S)
         self._batch_updates_max = min(options.batch_updates_max, MESSAGE_UPDATES_MAX)
-        self._source = _Source(updates, self._batch_updates_max)
+        self._spans = UpdateSpans()
+        self._source = _Source(updates, self._batch_updates_max, self._spans)
         self._waits = Waits(retries)
         #: Sent or about to be, without a receipt; in order.
         self._unacknowledged: deque[types_pb2.Update] = deque()
@@ -146,6 +150,7 @@ class Push:
         finally:
             pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
+            self._spans.close()
 
     async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
         retryable = self._pushers.may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -180,6 +185,7 @@ class Push:
                     self._check_next(receipt)
                     self._unacknowledged.popleft()
                     self._acknowledged.set()
+                    self._spans.end(receipt)
                     yield receipt
             await asyncio.wait({sender}, timeout=1.0)
             if self._unacknowledged or not sender.done():
@@ -259,7 +265,8 @@ class Push:
         return time.monotonic() + self._options.message_interval_s
 
     async def _write(self, call: _Call, batch: list[types_pb2.Update]) -> None:
-        await call.write(pusher_pb2.PushUpdatesRequest(updates=batch, ack_level=self._options.ack_level))
+        level, traces = self._options.ack_level, self._spans.contexts(batch)
+        await call.write(pusher_pb2.PushUpdatesRequest(updates=batch, ack_level=level, traces=traces))
 
 
 _Call = grpc.aio.StreamStreamCall[pusher_pb2.PushUpdatesRequest, pusher_pb2.PushUpdatesResponse]

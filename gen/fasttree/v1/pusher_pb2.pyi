@@ -94,25 +94,59 @@ class PushUpdatesRequest(_message.Message):
 
     UPDATES_FIELD_NUMBER: _builtins.int
     ACK_LEVEL_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
     ack_level: Global___AckLevel.ValueType
     """For the receipts of this batch."""
     @_builtins.property
     def updates(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Update]:
         """In order; 1,000 at most in one message."""
 
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___UpdateTrace]:
+        """Of those of its updates that the client traces, in order: the context that each was made in. An update without one is
+        traced as the traceparent of the call says, or by the pusher's own choice (docs/telemetry.md).
+        """
+
     def __init__(
         self,
         *,
         updates: _abc.Iterable[_types_pb2.Update] | None = ...,
         ack_level: Global___AckLevel.ValueType = ...,
+        traces: _abc.Iterable[Global___UpdateTrace] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_level", b"ack_level", "updates", b"updates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack_level", b"ack_level", "traces", b"traces", "updates", b"updates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PushUpdatesRequest: _TypeAlias = PushUpdatesRequest  # noqa: Y015
+
+@_typing.final
+class UpdateTrace(_message.Message):
+    """The context that an update was made in, by W3C's Trace Context. Only of sampled traces."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which of the message's updates, from 0."""
+    context: _builtins.bytes
+    """The trace's id (16 bytes) and the span's (8 bytes), neither of them zero."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        context: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTrace: _TypeAlias = UpdateTrace  # noqa: Y015
 
 @_typing.final
 class Receipt(_message.Message):

@@ -107,22 +107,28 @@ class LogRecord(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     UPDATE_FIELD_NUMBER: _builtins.int
     CRC32_FIELD_NUMBER: _builtins.int
+    TRACE_FIELD_NUMBER: _builtins.int
     position: _builtins.int
     """Its position."""
     update: _builtins.bytes
     """The Update, encoded."""
     crc32: _builtins.int
     """CRC-32 (zlib) of the position (8 bytes, little endian) followed by update."""
+    trace: _builtins.bytes
+    """Of an update that is traced: the trace's id (16 bytes) and the id of the span that it was made durable in (8 bytes).
+    Its effect does not depend on it, so neither do id, checksum and digest; a reader of old leaves it alone.
+    """
     def __init__(
         self,
         *,
         position: _builtins.int = ...,
         update: _builtins.bytes = ...,
         crc32: _builtins.int = ...,
+        trace: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32", b"crc32", "position", b"position", "update", b"update"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32", b"crc32", "position", b"position", "trace", b"trace", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

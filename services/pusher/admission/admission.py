@@ -205,7 +205,7 @@ class Admission(Generic[Content]):
             return [ReadOn(stream.number), *self._respond(stream, now_s)]
         self.budget.take(pushed.cost)
         self._in_log[pushed.number] = pushed
-        push = Push(pushed.number, batch.update_ids, batch.contents, batch.rules, batch.to_judge)
+        push = Push(pushed.number, batch.update_ids, batch.contents, batch.rules, batch.to_judge, traced=batch.traced)
         return [Append(push), ReadOn(stream.number)]
 
     # -- the log

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from services.pusher.admission.acks import AckRange
 from services.shared.rules import NO_RULES, Rules
@@ -36,6 +36,7 @@ class Batch(Generic[Content]):
         malformed: The others, by their index in the message.
         rules: Those that it was checked under.
         to_judge: One of the well-formed ones changes the rules, or is refused by them: for the log to say.
+        traced: Those of the well-formed ones that are traced, as `services/pusher/tracing` has them.
     """
 
     updates: int
@@ -46,6 +47,7 @@ class Batch(Generic[Content]):
     malformed: Mapping[int, Malformed]
     rules: Rules = NO_RULES
     to_judge: bool = False
+    traced: Sequence[Any] = ()
 
     @property
     def cost(self) -> int:

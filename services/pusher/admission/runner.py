@@ -28,9 +28,11 @@ from services.pusher.admission.messages import batch_of, response_of
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.log.group_commit import Push
 from services.pusher.log.store import DeposedError
+from services.pusher.tracing.updates import UpdateTraces
 from services.shared.cores import Tick
 from services.shared.rules import Rules
 from services.shared.serving.errors import FailedPreconditionError, InvalidArgumentError, UnavailableError
+from services.shared.telemetry.tracer import current
 
 
 @dataclass(slots=True)
@@ -53,13 +55,15 @@ class AdmissionRunner:
         append: Callable[[Push[bytes]], None],
         rules: Callable[[], Rules],
         draining: asyncio.Event,
+        traces: UpdateTraces | None = None,
     ) -> None:
         """`position`: the log's end; `append`: see `LogWriter.append`; `rules`: those in force; `draining`: set when
-        the pusher is to end."""
+        the pusher is to end; `traces`: of those updates that are traced."""
         self.core: Admission[bytes] = Admission(settings, position=position)
         self._append = append
         self._rules = rules
         self._draining = draining
+        self._traces = traces
         self._clients: dict[int, _Client] = {}
         self._numbers = itertools.count(1)
         #: When the core is told the time next, on the monotonic clock; None while nothing is planned.
@@ -110,10 +114,15 @@ class AdmissionRunner:
             await asyncio.gather(reader, return_exceptions=True)
 
     async def _read(self, number: int, client: _Client, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest]) -> None:
+        parent, before = (None, 0) if self._traces is None else (current(), 0)
         try:
             async for request in requests:
                 client.read_on.clear()
-                self.handle(Pushed(number, batch_of(request, self._rules())))
+                batch = batch_of(request, self._rules())
+                if self._traces is not None:
+                    batch = self._traces.marked(request, batch, parent, before)
+                    before += batch.updates
+                self.handle(Pushed(number, batch))
                 await client.read_on.wait()
         except Exception:
             self.handle(RequestsEnded(number))
@@ -128,6 +137,8 @@ class AdmissionRunner:
         for action in self.core.handle(event, now_s):
             match action:
                 case Append(push):
+                    if self._traces is not None:
+                        self._traces.appending(push)
                     self._append(push)
                 case ReadOn(stream):
                     self._clients[stream].read_on.set()

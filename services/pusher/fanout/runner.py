@@ -56,6 +56,9 @@ from services.shared.serving.streams import CallStream, StreamError, open_stream
 
 logger = logging.getLogger(__name__)
 
+#: Told of each batch that was written: the node, its first and last position, when it was begun (`time.perf_counter`).
+OnSent = Callable[[str, int, int, float], None]
+
 _METHOD = "/fasttree.v1.TreeNodeService/ApplyUpdates"
 #: Time is told to the core when something is due, at least and at most so long after the last time.
 _TICK_S_MIN, _TICK_S_MAX = 0.02, 1.0
@@ -110,9 +113,11 @@ class FanOut:
         import_id: int,
         background: Background,
         tell: Callable[[object], None],
+        on_sent: OnSent | None = None,
     ) -> None:
         """`import_id`: the import in force; 0 for none. `tell` gets `NodeStands`, `NodeConfirmed`,
-        `FileRules` and `VersionKnown`."""
+        `FileRules` and `VersionKnown`; `on_sent`: each batch that was
+        written."""
         first, last = tail.ends
         self._background = background
         self.core = Replication(
@@ -128,6 +133,7 @@ class FanOut:
         #: Names of nodes by address, as they said themselves.
         self.names: dict[str, str] = {}
         self._tell = tell
+        self._on_sent = on_sent
         self._identity = identity
         self._store, self._tail = store, tail
         self._import_id = import_id
@@ -328,15 +334,20 @@ class FanOut:
         try:
             while True:
                 action = await link.outbox.get()
-                records = await self._records(action) if isinstance(action, Send) else b""
-                if records is not None:
-                    await stream.write(records + self._end_bytes())
+                begun_s = time.perf_counter() if self._on_sent is not None else 0.0
+                run = await self._records(action) if isinstance(action, Send) else None
+                if isinstance(action, SendLogEnd):
+                    await stream.write(self._end_bytes())
+                elif run is not None:
+                    await stream.write(run.data + self._end_bytes())
+                    if self._on_sent is not None:
+                        self._on_sent(link.node, run.first_position, run.last_position, begun_s)
                 self.handle(Writable(link.node, link.session))
         except StreamError:
             return  # the reading side tells why
 
-    async def _records(self, send: Send) -> bytes | None:
-        """The bytes of a batch; None where it is not to be written any more, or could not be read."""
+    async def _records(self, send: Send) -> Run | None:
+        """A batch; None where it is not to be written any more, or could not be read."""
         run = self._tail.recent(send.first_position, send.last_position, send.bytes_max)
         if run is None:
             try:
@@ -349,4 +360,4 @@ class FanOut:
         if not self.core.is_due(send):
             return None
         self.handle(Sent(send.node, send.session, run.last_position, len(run.data)))
-        return run.data
+        return run

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import grpc
@@ -18,6 +19,7 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import (
     Announce,
     CancelLoad,
+    ImportAdded,
     ImportPlace,
     Load,
     Recorded,
@@ -31,6 +33,7 @@ from services.pusher.imports.node_news import for_rollout
 from services.pusher.imports.rollout import Rollout
 from services.pusher.imports.settings import RolloutSettings
 from services.pusher.log.store import LogStoreError
+from services.pusher.tracing.imports import ImportTraces
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.channels import open_channel
@@ -59,14 +62,17 @@ class RolloutRunner:
         background: Background,
         names: dict[str, str],
         tell: Callable[[LogEndChanged], None],
+        traces: ImportTraces | None = None,
     ) -> None:
-        """`names`: by address, kept up to date elsewhere; `tell` hears of each import that comes in force."""
+        """`names`: by address, kept up to date elsewhere; `tell` hears of each import that comes in force; `traces`: of
+        imports, where they are traced."""
         self.core = Rollout(settings, catalog.known())
         self._catalog = catalog
         self._source = source
         self._background = background
         self._names = names
         self._tell = tell
+        self._traces = traces
         self._load: tuple[int, asyncio.Task[None]] | None = None
         #: Nodes of which the log says that what they serve was never given out here.
         self._told_strange: dict[str, int] = {}
@@ -82,6 +88,8 @@ class RolloutRunner:
 
     def handle(self, event: RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""
+        if self._traces is not None and isinstance(event, ImportAdded):
+            self._traces.added(event.import_id)
         self._perform(self.core.handle(event, time.monotonic()))
         if (strange := self.core.strange) != self._told_strange:
             self._tell_strange(strange)
@@ -112,6 +120,8 @@ class RolloutRunner:
                     if self._load is not None and self._load[0] == attempt:
                         self._load[1].cancel()
                 case RecordTaken() | RecordPlace():
+                    if self._traces is not None and isinstance(action, RecordPlace):
+                        self._traces.placed(action.import_id, action.place, action.reason)
                     self._records.put_nowait(action)
                 case Announce(import_id):
                     logger.info("import %d is in force", import_id)
@@ -152,8 +162,10 @@ class RolloutRunner:
         )
         progress = treenode_pb2.LoadImportResponse()
         words = LoadWords(load)
-        refused = False
+        refused, reason = False, "cancelled"
         channel = open_channel(load.node)
+        span = None if self._traces is None else self._traces.loading(load)
+        call = partial(treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport, request)
         try:
             logger.info("import %d goes to %s", load.import_id, load.node)
             if load.as_it_comes:
@@ -162,7 +174,7 @@ class RolloutRunner:
                     load.import_id,
                     manifest.as_of_position,
                 )
-            async for progress in treenode_pb2_grpc.TreeNodeServiceStub(channel).LoadImport(request):
+            async for progress in call() if span is None else call(metadata=span.metadata):
                 self._show(load, progress)
                 holds = [(each.position, each.member_id, each.removed_position) for each in progress.carried_holds]
                 removals = [(each.member_id, each.position) for each in progress.carried_removals]
@@ -175,6 +187,9 @@ class RolloutRunner:
                 reason = error.details() or "the file is bad"
         finally:
             await channel.close()
+            if span is not None:
+                done = progress.phase == treenode_pb2.IMPORT_PHASE_DONE
+                span.ended("" if done else reason)
         last = words.ended(reason, refused=refused)
         if last is not None:
             logger.warning("import %d on %s: %s", load.import_id, load.node, reason)

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.store import Appended, LogDamagedError, LogGoneError, StoreFullError
@@ -63,6 +63,8 @@ class Push(Generic[Content]):
     to_judge: bool = False
     #: Only by itself: it was in a commit that met a damaged record.
     alone: bool = False
+    #: Those of its updates that are traced, as `services/pusher/tracing` has them.
+    traced: Sequence[Any] = ()
 
 
 #: What became of pushes, by their number.

@@ -11,6 +11,7 @@ import grpc.aio
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, types_pb2
 from services.shared.files.downloads import OpenSource, serve_chunks
 from services.shared.serving.channels import open_channel
+from services.shared.telemetry.tracer import call_metadata
 
 _Request: TypeAlias = import_source_pb2.DownloadImportRequest
 _Response: TypeAlias = import_source_pb2.DownloadImportResponse
@@ -49,7 +50,7 @@ def open_import(import_id: int) -> OpenSource:
         async with open_channel(source) as channel:
             stub = import_source_pb2_grpc.ImportSourceServiceStub(channel)
             request = import_source_pb2.DownloadImportRequest(import_id=import_id, offset=offset)
-            async for response in stub.DownloadImport(request):
+            async for response in stub.DownloadImport(request, metadata=call_metadata()):
                 if response.HasField("chunk"):
                     yield response.chunk
 

@@ -10,6 +10,10 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.shared.telemetry.calls import CallSpans
 
 #: Ends of the ranges that times are counted in, in seconds.
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -32,7 +36,9 @@ class Times:
 class Calls:
     """Those of one server."""
 
-    def __init__(self) -> None:
+    def __init__(self, spans: CallSpans | None = None) -> None:
+        #: Those of the calls that are traced; None: none is.
+        self.spans = spans
         #: By call and code, such as ("GetMember", "OK").
         self.ended: dict[tuple[str, str], Times] = {}
         #: By call; a stream counts until its end.

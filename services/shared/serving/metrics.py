@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from services.shared.security.own import own_tls
 from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
+from services.shared.telemetry.own import own_tracer
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -113,6 +114,8 @@ class Metrics:
         """Memory of this process, and the room on the disk of its state."""
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
+        if (tracer := own_tracer()) is not None:
+            self.counter_by("result", "spans", "Spans of traces, by what became of them.", tracer.counted)
         if (tls := own_tls()) is not None:
             self.gauge(
                 "certificate_expires_in_seconds",

@@ -19,10 +19,14 @@ import click
 import uvloop
 
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
+from services.shared.config.sections import ClusterSettings
 from services.shared.domain.sentences import plain, system_words
 from services.shared.security.own import begin, own_tls
 from services.shared.security.settings import TlsError, TlsSettings
 from services.shared.serving.background import Background
+from services.shared.telemetry.own import begin as begin_telemetry
+from services.shared.telemetry.own import end as end_telemetry
+from services.shared.telemetry.settings import TelemetryError, TelemetrySettings
 
 logger = logging.getLogger(__name__)
 #: Characters of a line in a log; far longer ones are not written by anybody who means well.
@@ -125,10 +129,15 @@ def service_command(
             given = {f"{name}.{field}": value for field, value in fields.items() if value is not None}
             overrides = given | parse_overrides(assignments)
             begin(load_settings(TlsSettings, "tls", config, overrides))
+            if (telemetry := load_settings(TelemetrySettings, "telemetry", config, overrides)).on:
+                cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+                begin_telemetry(telemetry, name, cluster.name)
             start(config, overrides)
-        except (SettingsError, StartupError, TlsError, OSError) as error:
+        except (SettingsError, StartupError, TlsError, TelemetryError, OSError) as error:
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
+        finally:
+            end_telemetry()
 
     for field, text in (short or {}).items():
         command.params.append(click.Option([f"--{field}"], metavar="TEXT", help=f"{text} ({name}.{field})"))

@@ -24,6 +24,8 @@ from services.shared.serving.settings import ServingSettings
 from services.shared.serving.standard.guarding import GuardInterceptor, guarding
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
+from services.shared.telemetry.calls import CallSpans
+from services.shared.telemetry.own import own_tracer
 
 if TYPE_CHECKING:
     from services.shared.security.following import Tls
@@ -78,7 +80,8 @@ class GrpcServer:
     ) -> None:
         self._address = address
         self._setting = setting
-        self.calls = Calls()
+        tracer = own_tracer()
+        self.calls = Calls(None if tracer is None else CallSpans(tracer))
         self._carrier = _carrier(settings or ServingSettings(), self.calls, message_bytes_max, age_s_max, setting)
         for add, servicer in services:
             add(servicer, self._carrier.server)
@@ -202,6 +205,8 @@ class _Nghttp2:
             lambda path, handler: _named(path, handler, calls),
             age_s_max,
         )
+        if calls.spans is not None:
+            self.server.is_traced = calls.spans.is_asked_for
         self.answer_at_once = self.server.answer_at_once
         self.stop = self.server.stop
 
@@ -302,10 +307,11 @@ def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
 
 
 def _unary(behavior: Any, method: str, calls: Calls) -> Any:
-    name = method.rpartition("/")[2]
+    name, spans = method.rpartition("/")[2], calls.spans
 
     async def call(request: Any, context: Any) -> Any:
         begun, code = calls.begin(name), grpc.StatusCode.OK.name
+        span = None if spans is None else spans.begin(context)
         try:
             return await behavior(request, context)
         except Exception as error:
@@ -316,15 +322,18 @@ def _unary(behavior: Any, method: str, calls: Calls) -> Any:
             raise
         finally:
             calls.end(name, code, begun)
+            if spans is not None and span is not None:
+                spans.end(method, code, span)
 
     return call
 
 
 def _stream(behavior: Any, method: str, calls: Calls) -> Any:
-    name = method.rpartition("/")[2]
+    name, spans = method.rpartition("/")[2], calls.spans
 
     async def call(request: Any, context: Any) -> Any:
         begun, code = calls.begin(name), grpc.StatusCode.OK.name
+        span = None if spans is None else spans.begin(context)
         try:
             async for response in behavior(request, context):
                 yield response
@@ -336,6 +345,8 @@ def _stream(behavior: Any, method: str, calls: Calls) -> Any:
             raise
         finally:
             calls.end(name, code, begun)
+            if spans is not None and span is not None:
+                spans.end(method, code, span)
 
     return call
 

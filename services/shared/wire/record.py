@@ -13,12 +13,28 @@ from zlib import crc32
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.shared.wire.fields import varint
 
+#: Tag and length of a context beside a record.
+_TRACE_HEAD = b"\x22\x18"
 _POSITION = struct.Struct("<Q").pack
 _CHECKSUM = struct.Struct("<I").pack
 
 
 class RecordDamagedError(Exception):
     """A record whose bytes are not those that were appended. Names its position."""
+
+
+class TracedContent(bytes):
+    """An encoded update that is traced. Whoever keeps or compares contents takes it for one as all others."""
+
+    #: Its context, `CONTEXT_BYTES` long, which is kept beside its record.
+    trace: bytes
+
+
+def traced_content(content: bytes, trace: bytes) -> TracedContent:
+    """The content with a context of 24 bytes (`services/shared/telemetry/context.py`)."""
+    traced = TracedContent(content)
+    traced.trace = trace
+    return traced
 
 
 def checksum(position: int, content: bytes) -> int:
@@ -31,7 +47,7 @@ def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]
 
     Args:
         first_position: Of the first record, at least 1.
-        contents: Encoded updates, none of them empty.
+        contents: Encoded updates, none of them empty; with a context where they are traced.
     """
     frames: list[bytes] = []
     position = first_position
@@ -39,6 +55,8 @@ def encode_frames(first_position: int, contents: Sequence[bytes]) -> list[bytes]
         crc = crc32(content, crc32(_POSITION(position)))
         # proto3 leaves a zero out, and what is read back is measured as it would be encoded anew.
         tail = b"\x1d" + _CHECKSUM(crc) if crc else b""
+        if type(content) is TracedContent:
+            tail += _TRACE_HEAD + content.trace
         body = b"".join((b"\x08", varint(position), b"\x12", varint(len(content)), content, tail))
         frames.append(b"\x0a" + varint(len(body)) + body)
         position += 1

@@ -109,6 +109,8 @@ class NodeRunner:
         self.skips: Mapping[int, Skip] = {}
         #: Why an import can't be built: an update that the engine fails at. None while nothing shows so.
         self.build_fault: Halt | None = None
+        #: When it took another tree last, from and to, as `time.perf_counter` reads; None before.
+        self.swap: tuple[float, float] | None = None
         self._builds: dict[int, BuildShell[Tree]] = {}
         self._builds_begun = 0
         self._as_of = StateAsOf(types_pb2.AsOf(node=settings.name))
@@ -339,6 +341,7 @@ class NodeRunner:
         self._builds[action.build].perform(action)
 
     def _take_tree(self, take: TakeTree) -> None:
+        begun_s = time.perf_counter()
         build = self._builds[take.build]
         self.in_force = self.in_force.replaced_by(build.tree, build.last_record, take.carried)
         self.teach_skips(self.in_force.tree, self.in_force.carried)
@@ -346,6 +349,7 @@ class NodeRunner:
         self.heartbeat_wanted.set()
         self.moved()
         asyncio.get_running_loop().call_soon(self.check_skips)
+        self.swap = (begun_s, time.perf_counter())
 
     def _start_empty(self, action: SetAside) -> None:
         logger.warning("starts empty: %s", action.reason)

@@ -46,6 +46,7 @@ from services.treenode.replication.stream import (
     StreamCore,
     Turn,
 )
+from services.treenode.tracing.updates import AppliedTraces
 from services.treenode.tree import NotApplied, Skip, UpdateFailedError
 
 LOG_ID_LENGTH_MAX = 128
@@ -70,10 +71,14 @@ _Response = treenode_pb2.ApplyUpdatesResponse
 class UpdateStreams:
     """Takes one pusher's stream at a time; a newer one ends the older."""
 
-    def __init__(self, node: NodeRunner, applier: Applier, recover: Recover) -> None:
+    def __init__(
+        self, node: NodeRunner, applier: Applier, recover: Recover, traces: AppliedTraces | None = None
+    ) -> None:
+        """`traces`: of those updates that are traced."""
         self._node = node
         self._applier = applier
         self._recover = recover
+        self._traces = traces
         self._served: _Stream | None = None
         #: host:port of the pusher as it introduced itself; empty before.
         self.pusher_address = ""
@@ -101,7 +106,7 @@ class UpdateStreams:
             each.position: Skip(each.position, each.skipped_update_id, each.reason) for each in request.hello.skips
         }
         self.end("a newer stream of the pusher took the place of this one")
-        stream = self._served = _Stream(self._node, self._applier, self._recover)
+        stream = self._served = _Stream(self._node, self._applier, self._recover, self._traces)
         reading = None
         try:
             response = await stream.meet(hello, skips)
@@ -171,10 +176,11 @@ class UpdateStreams:
 class _Stream:
     """One stream. Its messages are read by a task of its own, so that none costs one."""
 
-    def __init__(self, node: NodeRunner, applier: Applier, recover: Recover) -> None:
+    def __init__(self, node: NodeRunner, applier: Applier, recover: Recover, traces: AppliedTraces | None) -> None:
         self._node = node
         self._applier = applier
         self._recover = recover
+        self._traces = traces
         self._core = StreamCore(node.core, node.handle)
         #: Set when there is something to look at: a message, the stream's end, or a change of the node's own.
         self.changed = asyncio.Event()
@@ -270,6 +276,8 @@ class _Stream:
             raise InvalidArgumentError(f"at most {RECORDS_MAX} records fit into one message", field="records")
         self._began_s = time.perf_counter()
         self._records = [record for request in requests for record in request.records]
+        if self._traces is not None:
+            self._traces.came(self._records)
         positions, self._updates, damage = await decode_in_pieces(self._records)
         return RecordsRead(positions, str(damage) if damage is not None else "")
 
@@ -291,7 +299,11 @@ class _Stream:
         is_whole = action.end - action.start == len(self._updates)
         part = self._updates if is_whole else self._updates[action.start : action.end]
         try:
-            self._not_applied += self._applier.apply(action.first_position, part)
+            turn_s = time.perf_counter()
+            not_applied = self._applier.apply(action.first_position, part)
+            self._not_applied += not_applied
+            if self._traces is not None:
+                self._traces.applied(action.first_position, len(part), not_applied, self._began_s, turn_s)
             actions = self._core.handle(SliceApplied())
         except UpdateFailedError as failed:
             actions = await self._halt(failed)

@@ -23,6 +23,7 @@ from services.shared.config.load import (
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
 from services.shared.security.settings import TlsSettings
+from services.shared.telemetry.settings import TelemetrySettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings, check_lease
 
@@ -34,6 +35,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
     "tls": TlsSettings,
+    "telemetry": TelemetrySettings,
 }
 
 

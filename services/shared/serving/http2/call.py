@@ -250,6 +250,13 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
     def invocation_metadata(self) -> Any:
         return read_metadata(self._begun.headers)
 
+    def header(self, name: bytes) -> bytes:
+        """The first of that name, without reading all of them; empty where there is none."""
+        for key, value in self._begun.headers:
+            if key == name:
+                return value
+        return b""
+
     def set_code(self, code: grpc.StatusCode) -> None:
         self._code = code
 

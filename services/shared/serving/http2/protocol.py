@@ -165,7 +165,8 @@ class ServerProtocol(asyncio.Protocol):
                 self.core.end(begun.stream_id, grpc.StatusCode.PERMISSION_DENIED, *refusal)
                 return
         if begun.path in server.at_once and begun.message is not None and server.calls_open < server.calls_max:
-            answer = server.at_once[begun.path](begun.message)
+            traced = server.is_traced is not None and server.is_traced(begun.headers)
+            answer = None if traced else server.at_once[begun.path](begun.message)
             if answer is not None:
                 self.core.answer(begun.stream_id, answer)
                 return

@@ -60,6 +60,8 @@ class Http2Server:
         self.streaming: set[bytes] = set()
         #: Before anything of a call is looked at; None: everybody may call everything.
         self.guard: CallGuard | None = None
+        #: By a call's headers, whether its caller has it traced: it is not answered at once then. None: nobody has.
+        self.is_traced: Callable[[Headers], bool] | None = None
         self.calls_open = 0
         self._refusal = refusal
         self._counts = connections

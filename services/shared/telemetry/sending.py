@@ -1,0 +1,124 @@
+"""The thread that takes spans to where they are kept. What fails there is told once, in the log, and drops spans."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Protocol
+
+from services.shared.telemetry.spans import Span, Value
+from services.shared.telemetry.tracer import Tracer
+
+logger = logging.getLogger(__name__)
+
+#: Once what sends has been told to end, a batch under way is given up after this time, in seconds.
+_GIVE_UP_S = 0.5
+
+
+class SendError(Exception):
+    """A batch was not taken; one line."""
+
+
+class Sink(Protocol):
+    """Where spans are kept. Only the sending thread's, but for `close`."""
+
+    def send(self, spans: Sequence[Span]) -> None:
+        """Raises SendError."""
+
+    def close(self) -> None:
+        """Ends a `send` under way too."""
+
+
+class Sending:
+    """Empties a tracer's queue into its sinks.
+
+    Raises:
+        OSError, TelemetryError: A file that the settings name can't be used.
+    """
+
+    def __init__(self, tracer: Tracer, service: str, cluster: str) -> None:
+        self._tracer = tracer
+        self._service, self._cluster = service, cluster
+        self._ends = False
+        self._troubles: dict[str, str] = {}
+        self._sinks: list[tuple[str, Sink]] = self._make_sinks()
+        self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
+
+    def _make_sinks(self) -> list[tuple[str, Sink]]:
+        settings, sinks = self._tracer.settings, list[tuple[str, Sink]]()
+        if settings.file:
+            from services.shared.telemetry.span_file import SpanFile
+
+            sinks.append((settings.file, SpanFile(settings, self.resource)))
+        if settings.endpoint:
+            from services.shared.telemetry.collector import SpanCollector
+
+            sinks.append((settings.endpoint, SpanCollector(settings, self.resource)))
+        return sinks
+
+    def resource(self) -> Mapping[str, Value]:
+        """What the process is, by OpenTelemetry's conventions."""
+        return {
+            "service.name": f"fasttree-{self._service}",
+            "service.namespace": self._cluster,
+            "service.instance.id": self._tracer.instance or f"{socket.gethostname()}-{os.getpid()}",
+            "service.version": _version(),
+            "host.name": socket.gethostname(),
+            "process.pid": os.getpid(),
+        }
+
+    def start(self) -> None:
+        """Begins."""
+        self._thread.start()
+
+    def stop(self, within_s: float) -> None:
+        """Sends what waits, or gives it up."""
+        self._ends = True
+        self._tracer.queue.wanted.set()
+        self._thread.join(within_s)
+        for _, sink in self._sinks:
+            sink.close()
+        self._thread.join(_GIVE_UP_S)
+
+    def _run(self) -> None:
+        queue = self._tracer.queue
+        while True:
+            queue.wanted.wait(self._tracer.settings.interval_s)
+            queue.wanted.clear()
+            ends = self._ends
+            while spans := queue.take():
+                self._send(spans)
+            if ends:
+                return
+
+    def _send(self, spans: Sequence[Span]) -> None:
+        counts = self._tracer.queue.counts
+        for place, sink in self._sinks:
+            try:
+                sink.send(spans)
+            except Exception as error:  # whatever is wrong there: a process does not end by what it tells of itself
+                counts.lost += len(spans)
+                self._tell(place, str(error) if isinstance(error, SendError) else repr(error))
+            else:
+                counts.sent += len(spans)
+                self._tell(place, "")
+
+    def _tell(self, place: str, trouble: str) -> None:
+        """Once, however often it happens."""
+        before = self._troubles.get(place, "")
+        self._troubles[place] = trouble
+        if trouble and not before:
+            logger.warning("spans don't reach %s, and are dropped until they do: %s", place, trouble)
+        elif before and not trouble:
+            logger.info("spans reach %s again", place)
+
+
+def _version() -> str:
+    try:
+        return version("ha-fasttree")
+    except PackageNotFoundError:
+        return "unknown"
