@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 
-from services.shared.telemetry.context import TRACEPARENT, Parent, TraceContext, new_trace
+from services.shared.telemetry.context import TRACEPARENT, Parent, TraceContext
 from services.shared.telemetry.sampling import Sampler
 from services.shared.telemetry.settings import TelemetrySettings
 from services.shared.telemetry.spans import LINKS_MAX, Kind, Span, SpanQueue, Value
