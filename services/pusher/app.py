@@ -53,8 +53,8 @@ from services.pusher.rules.runner import Calendar, RuleRecords
 from services.pusher.service import Parts, PusherServicer
 from services.pusher.settings import PusherSettings
 from services.pusher.skips.runner import SkipRunner
-from services.pusher.tracing.imports import ImportTraces
-from services.pusher.tracing.updates import UpdateTraces
+from services.pusher.tracing.imports import import_traces
+from services.pusher.tracing.updates import update_traces
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.files.import_source import ImportSourceServicer
@@ -63,7 +63,6 @@ from services.shared.membership.source import host_source
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import Verdict
-from services.shared.telemetry.own import own_tracer
 
 logger = logging.getLogger(__name__)
 
@@ -117,8 +116,7 @@ class Pusher:
             names_nodes_later=self.membership.names_nodes_later,
         )
         self.since_export = SinceExport(store, after_position=history.founded_at)
-        tracer = own_tracer()
-        self.traces = None if tracer is None else UpdateTraces(tracer)
+        self.traces = update_traces()
         self.admission = self._make_admission()
         self.intake = ImportIntake(
             store,
@@ -142,7 +140,7 @@ class Pusher:
             self.background,
             self.fan_out.names,
             tell,
-            None if tracer is None else ImportTraces(tracer),
+            import_traces(),
         )
         self.retention = Retention(
             settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell

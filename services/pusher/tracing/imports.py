@@ -10,6 +10,7 @@ import time
 
 from services.pusher.imports.events import ImportPlace, Load
 from services.shared.telemetry.context import TRACEPARENT, TraceContext, new_trace
+from services.shared.telemetry.own import own_tracer
 from services.shared.telemetry.spans import Kind, Value
 from services.shared.telemetry.tracer import Tracer, current
 
@@ -52,6 +53,12 @@ class ImportTraces:
         """A node is asked to take one."""
         found = self._open.get(load.import_id)
         return LoadSpan(self._tracer, self._begin(load.import_id, None) if found is None else found[0], load)
+
+
+def import_traces() -> ImportTraces | None:
+    """Of this process; None where nobody asked for any."""
+    tracer = own_tracer()
+    return None if tracer is None else ImportTraces(tracer)
 
 
 class LoadSpan:

@@ -24,6 +24,7 @@ from services.pusher.admission.batch import Batch
 from services.pusher.log.group_commit import Committed, NotStored, Push
 from services.pusher.log.store import Appended
 from services.shared.telemetry.context import Parent, TraceContext, new_trace, of_bytes
+from services.shared.telemetry.own import own_tracer
 from services.shared.telemetry.spans import Kind, Value
 from services.shared.telemetry.tracer import Tracer
 from services.shared.wire.record import traced_content
@@ -173,6 +174,12 @@ class UpdateTraces:
         attributes["server.port"] = int(port) if port.isdigit() else 0
         context = new_trace() if alone is None else alone.child()
         self._tracer.tell(f"send {DESTINATION}", Kind.CLIENT, context, alone, begun_s, attributes, links=links)
+
+
+def update_traces() -> UpdateTraces | None:
+    """Of this process; None where nobody asked for any."""
+    tracer = own_tracer()
+    return None if tracer is None else UpdateTraces(tracer)
 
 
 def _attributes(name: str, kind: str) -> dict[str, Value]:
