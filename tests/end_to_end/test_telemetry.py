@@ -47,7 +47,6 @@ async def test_updates_and_imports_are_traced(library: LibraryTree, library_csv:
             "endpoint": collector.address,
             "interval_s": "0.1",
             "timeout_s": "1",
-            "metrics_interval_s": "0.2",
             "sample_ratio": "0",
         }
         arguments = [f"--set=telemetry.{name}={value}" for name, value in settings.items()]

@@ -89,7 +89,7 @@ async def test_a_collector_gets_them_with_the_headers(tmp_path: Path) -> None:
     headers.write_text("# the key\nx-api-key: s3cret value\n")
     headers.chmod(0o600)
     async with Collector() as collector:
-        tracer = begun(endpoint=collector.address, headers_file=str(headers), metrics=False)
+        tracer = begun(endpoint=collector.address, headers_file=str(headers))
         tell(tracer)
         await until(lambda: len(collector.spans) == 1, "the span")
         assert collector.headers["x-api-key"] == "s3cret value"
@@ -100,7 +100,7 @@ async def test_a_collector_gets_them_with_the_headers(tmp_path: Path) -> None:
 
 def test_a_full_queue_drops_and_counts_and_nobody_waits(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    tracer = begun(endpoint="127.0.0.1:1", queue_spans_max=10, batch_spans_max=10, timeout_s=0.05, metrics=False)
+    tracer = begun(endpoint="127.0.0.1:1", queue_spans_max=10, batch_spans_max=10, timeout_s=0.05)
     for _ in range(1_000):
         tell(tracer)
     counts = tracer.queue.counts
