@@ -168,6 +168,9 @@ class Pusher:
             "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
             lambda: bool(self._closed),
         )
+        metrics.calls([self.server.calls])
+        metrics.connections([self.server.connections])
+        metrics.process(self.settings.state_path)
         return metrics
 
     def _make_answering(self) -> Answering:
