@@ -51,6 +51,8 @@ KEPT = {
     "services/shared/serving/http2/call.py:disable_next_message_compression": _CONTEXT,
     "services/shared/serving/http2/call.py:peer_identities": _CONTEXT,
     "services/shared/security/identity.py:num_tickets": _SET,
+    "services/shared/security/tokens/verifying.py:max_header_length": _SET,
+    "services/shared/security/tokens/verifying.py:max_payload_length": _SET,
     "tools/image/archive.py:mtime": _SET,
     "tools/image/contents.py:mtime": _SET,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,

@@ -1,5 +1,8 @@
 """`fasttree verify`: equal nodes, and the exact members where they differ."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from fasttree.command.cluster import verify
@@ -12,6 +15,26 @@ async def test_equal_nodes(fasttree: FastTree) -> None:
     assert ran.code == 0
     assert ran.out.splitlines()[-1] == "2 nodes hold the same at import 1, position 7"
     assert (await fasttree("verify", "--json")).json["equal"] is True
+
+
+async def test_nodes_that_the_file_does_not_name_are_compared(cluster: FakeCluster, tmp_path: Path) -> None:
+    """As after `kubectl scale`: who runs the command has the file of before."""
+    for node, heard in zip(cluster.nodes, cluster.coordinator.cluster.nodes, strict=True):
+        heard.address.report, heard.address.instant = cluster.endpoints.vip, node.address
+    cluster.nodes[1].tree.members["m2"] = ("m1", 34)
+    old = FastTree(tmp_path, replace(cluster.endpoints, nodes=cluster.endpoints.nodes[:1]))
+    ran = await old("verify", "--json")
+    assert ran.code == 1
+    assert [node["node"] for node in ran.json["nodes"]] == ["n1", "n2"]
+    assert [one["id"] for one in ran.json["differences"]] == ["m2"]
+
+
+async def test_without_a_coordinator_the_file_says_which_nodes_there_are(cluster: FakeCluster, tmp_path: Path) -> None:
+    unled = FastTree(tmp_path, replace(cluster.endpoints, coordinator=""))
+    ran = await unled("verify")
+    assert ran.code == 0
+    assert ran.err.startswith("only the nodes that the endpoints file names are compared: ")
+    assert ran.out.splitlines()[-1] == "2 nodes hold the same at import 1, position 7"
 
 
 async def test_a_member_that_differs_is_found(cluster: FakeCluster, fasttree: FastTree) -> None:

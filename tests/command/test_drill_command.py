@@ -52,6 +52,9 @@ class Away:
         returned = sum(update.volume_posted.amount_hundredths for update in self.taken.values())
         return report_pb2.GetMemberResponse(member=types_pb2.Member(pv_hundredths=self.pv + returned))
 
+    async def nodes(self) -> tuple[NodeEndpoint, ...]:
+        return self.endpoints.nodes
+
     async def get_digest(self, instant_address: str, position: int) -> treenode_pb2.GetDigestResponse:
         return treenode_pb2.GetDigestResponse(digest=1)
 

@@ -7,6 +7,7 @@ from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
 from services.shared.security.settings import TlsSettings
+from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings
@@ -20,4 +21,5 @@ SECTIONS: dict[str, type[Settings]] = {
     "datatrax": DataTraxSettings,
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
+    "tokens": TokenSettings,
 }

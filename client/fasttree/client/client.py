@@ -22,7 +22,7 @@ from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
 from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.cluster import watch_cluster
-from fasttree.client.endpoints import Endpoints
+from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import EndpointsError, call_error
 from fasttree.client.imports import Upload, UploadOptions, watch_import
 from fasttree.client.messages import Messages
@@ -107,9 +107,9 @@ class Client:
         """Reports through the VIP."""
         return self._reports_at(self._address("vip"))
 
-    def reports_at(self, node: str) -> Reports:
-        """Reports from one node, by its name. Raises EndpointsError."""
-        return self._reports_at(self.endpoints.node(node).report)
+    def reports_at(self, node: str | NodeEndpoint) -> Reports:
+        """Reports from one node: by its name in the endpoints, or as `nodes` has it. Raises EndpointsError."""
+        return self._reports_at((self.endpoints.node(node) if isinstance(node, str) else node).report)
 
     @property
     def position(self) -> int:
@@ -235,6 +235,19 @@ class Client:
             elsewhere=self._coordinator(),
         )
         return answer.cluster
+
+    async def nodes(self) -> tuple[NodeEndpoint, ...]:
+        """Every node: those of the endpoints, and those whose lease runs that only the coordinator knows, as where some
+        were added since. Of both, the endpoints' addresses: by them this program reaches a node. Raises CallError.
+        """
+        named = {node.name for node in self.endpoints.nodes}
+        found = (node.address for node in (await self.get_cluster()).nodes if node.alive)
+        added = (
+            NodeEndpoint(name=node.name, report=node.report, instant=node.instant, http=node.http)
+            for node in found
+            if node.name not in named
+        )
+        return (*self.endpoints.nodes, *added)
 
     def watch_cluster(self) -> AsyncIterator[coordinator_pb2.Cluster]:
         """The cluster now and after each change; never ends by itself, and comes back after a break."""

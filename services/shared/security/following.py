@@ -6,23 +6,26 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-import os
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
 from services.shared.security.guard import Guard
 from services.shared.security.identity import HTTP1, HTTP2, Identity, TlsFiles
-from services.shared.security.policy import Policy, read_policy
+from services.shared.security.policy import Policy
+from services.shared.security.policy_in_force import PolicyInForce
 from services.shared.security.roles import shipped_policy
 from services.shared.security.settings import TlsError, TlsSettings
+from services.shared.security.stamps import Stamp, stamp
+
+if TYPE_CHECKING:
+    from services.shared.security.tokens.following import Tokens
 
 logger = logging.getLogger(__name__)
 
 _SPIFFE: Final = "spiffe://"
-_Stamps = tuple[tuple[int, int, int], ...]
+_Stamps = tuple[Stamp, ...]
 
 
 def _utc_now() -> datetime.datetime:
@@ -32,21 +35,29 @@ def _utc_now() -> datetime.datetime:
 class Tls:
     """This process's identity, whatever it is at the time. Any thread may ask.
 
+    Args:
+        tokens: What the guard knows callers' tokens by; None: it takes none.
+
     Raises:
         TlsError: The files can't be used.
     """
 
-    def __init__(self, settings: TlsSettings, now: Callable[[], datetime.datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        settings: TlsSettings,
+        now: Callable[[], datetime.datetime] = _utc_now,
+        tokens: Tokens | None = None,
+    ) -> None:
         self._settings = settings
         self._now = now
         self.files = TlsFiles(settings.certificate_path, settings.key_path, settings.ca_path)
         self._stamps = self._look()
         #: What was bad at the last look. A pair is two files: between their renewals they don't match.
         self._bad: _Stamps | None = None
-        self.identity = Identity(self.files, settings.minimum_version, now())
-        self.policy = self._read_policy()
-        self._policy_stamp = _stamp(settings.policy) if settings.policy else None
-        self.guard = Guard(lambda: self.policy)
+        self.without_certificate = tokens is not None and tokens.settings.without_certificate
+        self.identity = self._read()
+        self._policy = PolicyInForce(settings.policy, self._shipped_policy)
+        self.guard = Guard(lambda: self._policy.now, tokens, name_needed=self.without_certificate)
         logger.info("TLS: this is %s, by a certificate that is good until %s", self._names(), self._until())
 
     def server_context(self) -> Any:
@@ -100,10 +111,20 @@ class Tls:
             await asyncio.to_thread(self.look)
             await asyncio.to_thread(self.look_at_policy)
 
-    def _read_policy(self) -> Policy:
-        """The one that is named, or the shipped one. Raises TlsError."""
-        if self._settings.policy:
-            return read_policy(Path(self._settings.policy))
+    @property
+    def policy(self) -> Policy:
+        """The one in force."""
+        return self._policy.now
+
+    def look_at_policy(self) -> bool:
+        """Whether another policy is in force since. Blocks: it reads the disk."""
+        return self._policy.look()
+
+    def _read(self) -> Identity:
+        return Identity(self.files, self._settings.minimum_version, self._now(), self.without_certificate)
+
+    def _shipped_policy(self) -> Policy:
+        """Of the cluster in the certificate. Raises TlsError."""
         for uri in self.identity.uris:
             if uri.startswith(_SPIFFE):
                 return shipped_policy(uri.removeprefix(_SPIFFE).partition("/")[0])
@@ -112,29 +133,13 @@ class Tls:
             "issue one that has, or name a policy of your own in tls.policy"
         )
 
-    def look_at_policy(self) -> bool:
-        """Whether another policy is in force since. Blocks: it reads the disk."""
-        if not self._settings.policy:
-            return False
-        stamp = _stamp(self._settings.policy)
-        if stamp == self._policy_stamp:
-            return False
-        self._policy_stamp = stamp
-        try:
-            self.policy = self._read_policy()
-        except TlsError as error:
-            logger.error("TLS: %s; the policy of before goes on", error)
-            return False
-        logger.info("TLS: the policy is another one: %s", self.policy.content.name)
-        return True
-
     def look(self) -> bool:
         """Whether another identity is in force since. Blocks: it reads the disk."""
         stamps = self._look()
         if stamps == self._stamps:
             return False
         try:
-            found = Identity(self.files, self._settings.minimum_version, self._now())
+            found = self._read()
         except TlsError as error:
             if stamps == self._bad:  # it stays so
                 self._stamps = stamps
@@ -155,16 +160,7 @@ class Tls:
         return f"{self.identity.expires:%Y-%m-%d %H:%M:%S} UTC"
 
     def _look(self) -> _Stamps:
-        return tuple(_stamp(path) for path in self.files)
-
-
-def _stamp(path: os.PathLike[str] | str) -> tuple[int, int, int]:
-    """Another one for another file, whether it is renamed there, written over, or behind another link."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return (0, 0, 0)
-    return (found.st_ino, found.st_size, found.st_mtime_ns)
+        return tuple(stamp(path) for path in self.files)
 
 
 def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:

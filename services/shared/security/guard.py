@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from services.shared.domain.sentences import plain
+from services.shared.security.caller import Caller
 from services.shared.security.policy import Policy
+from services.shared.security.tokens.bearer import EXPIRED, INVALID, REVOKED, Bearer, TokenError
 
 #: By which Envoy and HAProxy say whose call it is; they throw away what a caller says there.
 CALLER_HEADER = "x-forwarded-client-cert"
 _URI = re.compile(r'(?:^|[;,])\s*URI="?([^;,"]+)')
 _VIP = re.compile(r"spiffe://[^/]+/vip/[^/]+")
+_LEADER = re.compile(r"spiffe://[^/]+/leader/([^/]+)")
 #: What a certificate says of its holder, by the names that gRPC has for it: the first that it has counts.
 _NAMES = ("peer_uri", "peer_dns", "x509_common_name")
 _SHOWN_MAX = 120
+#: Holders of certificates that are remembered.
+_CALLERS_MAX = 10_000
+#: What is said to whoever sends a token that does not count. Why, the log of the process says.
+_TOKEN_MENDS: Final = {
+    INVALID: "the token is not one that counts here: log in again, or ask who runs this cluster, whose log says why",
+    EXPIRED: "the token has expired: log in again",
+    REVOKED: "the token is revoked: log in again",
+}
 
 
 def principals_of(peer: Mapping[str, Sequence[bytes]]) -> tuple[str, ...]:
@@ -36,25 +48,97 @@ def name_problem(principals: Sequence[str], role: str, name: str) -> str | None:
     )
 
 
+class Refusal(NamedTuple):
+    """Why a call is not let in."""
+
+    text: str
+    #: As a program is told it.
+    reason: str
+    #: Nobody knows who calls; else it is known, and he may not.
+    unauthenticated: bool = False
+
+
+class _Tokens(Protocol):
+    """What knows tokens."""
+
+    def bearer(self, authorization: str) -> Bearer:
+        """Whose that is. Raises TokenError."""
+
+
+_ANYBODY: Final = Caller(())
+
+
 class Guard:
-    """Says whether a call may be made. `policy`: the one in force at the time."""
+    """Says whether a call may be made, and whose downline it sees.
 
-    def __init__(self, policy: Callable[[], Policy]) -> None:
+    Args:
+        policy: The one in force at the time.
+        tokens: Whose word counts for calls that bring one; None: tokens are refused.
+        in_clear: Connections show no certificates, so a call without a token is let in, whoever makes it.
+        name_needed: Connections may come without a certificate, so a call without a name is nobody's.
+    """
+
+    def __init__(
+        self,
+        policy: Callable[[], Policy],
+        tokens: _Tokens | None = None,
+        *,
+        in_clear: bool = False,
+        name_needed: bool = False,
+    ) -> None:
         self._policy = policy
+        self._tokens = tokens
+        self._in_clear = in_clear
+        self._name_needed = name_needed
+        self._callers: dict[tuple[str, ...], Caller] = {}
 
-    def refusal(self, path: str, principals: tuple[str, ...], caller: str | None) -> str | None:
-        """Why a call is refused; None where it is not.
+    def judge(
+        self, path: str, principals: tuple[str, ...], told: str | None = None, authorization: str | None = None
+    ) -> Caller | Refusal:
+        """Who makes the call, or why nobody does.
 
         Args:
-            principals: Of the certificate that the connection shows.
-            caller: What CALLER_HEADER says; it counts where a VIP has the connection, and nowhere else.
+            principals: Of the certificate that the connection shows; empty where there is none.
+            told: What CALLER_HEADER says; it counts where a VIP has the connection, and nowhere else.
+            authorization: What the call says there. It counts alone: whoever hands a caller's token on has no more
+                rights in that call than the caller, whatever certificate he shows.
         """
-        if caller is not None and any(map(_VIP.fullmatch, principals)):
-            # The last is what the VIP itself has added.
-            principals = tuple(_URI.findall(caller)[-1:])
-        verdict = self._policy().verdict(principals, path)
+        if authorization is not None:
+            caller = self._bearer(authorization)
+            if isinstance(caller, Refusal):
+                return caller
+        elif self._in_clear:
+            return _ANYBODY
+        else:
+            if told is not None and any(map(_VIP.fullmatch, principals)):
+                # The last is what the VIP itself has added.
+                principals = tuple(_URI.findall(told)[-1:])
+            if self._name_needed and not principals:
+                return Refusal("show a certificate of the cluster's authority, or send a token", "NOBODY", True)
+            caller = self._holder(principals)
+        verdict = self._policy().verdict(caller.principals, path)
         if verdict.allowed:
-            return None
-        who = plain(" ".join(principals) or "somebody without a name")[:_SHOWN_MAX]
+            return caller
+        who = plain(" ".join(caller.principals) or "somebody without a name")[:_SHOWN_MAX]
         why = f"the rule {verdict.rule} denies it" if verdict.rule else "no rule allows it"
-        return f"{who} may not call {plain(path)[:_SHOWN_MAX]}: {why} (`fasttree policy test` says what a role may)"
+        text = f"{who} may not call {plain(path)[:_SHOWN_MAX]}: {why} (`fasttree policy test` says what a role may)"
+        return Refusal(text, "NOT_ALLOWED")
+
+    def _bearer(self, authorization: str) -> Caller | Refusal:
+        if self._tokens is None:
+            return Refusal("no tokens are taken here: tokens.keys says whose are", "TOKENS_NOT_TAKEN", True)
+        try:
+            bearer = self._tokens.bearer(authorization)
+        except TokenError as error:
+            return Refusal(_TOKEN_MENDS[error.reason], error.reason, True)
+        return Caller(bearer.principals, bearer.leads)
+
+    def _holder(self, principals: tuple[str, ...]) -> Caller:
+        """Of a certificate: a leader's name in it is the id of the member that he is."""
+        found = self._callers.get(principals)
+        if found is None:
+            if len(self._callers) >= _CALLERS_MAX:
+                self._callers.clear()
+            leaders = [named[1] for each in principals if (named := _LEADER.fullmatch(each))]
+            found = self._callers[principals] = Caller(principals, leaders[0] if leaders else None)
+        return found

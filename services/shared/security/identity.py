@@ -46,14 +46,18 @@ class Identity:
     Args:
         minimum_version: Of TLS, such as "1.3".
         now: For the certificate's dates.
+        without_certificate: Whether clients of HTTP/2 may have none.
 
     Raises:
         TlsError: It is not good.
     """
 
-    def __init__(self, files: TlsFiles, minimum_version: str, now: datetime.datetime) -> None:
+    def __init__(
+        self, files: TlsFiles, minimum_version: str, now: datetime.datetime, without_certificate: bool = False
+    ) -> None:
         self.contents = Contents(*(_read(path) for path in files))
         self._minimum_version = minimum_version
+        self._certificate_needed = {HTTP2: not without_certificate, HTTP1: False}
         leaf = _leaf(files.certificate, self.contents.certificate)
         self.expires: datetime.datetime = leaf.not_valid_after_utc
         #: URI names, such as spiffe://dot-live/node/n1.
@@ -70,13 +74,13 @@ class Identity:
             raise _unusable(files, error) from None
 
     def server_context(self, protocol: str) -> ssl.SSLContext:
-        """For a server of `HTTP2`, whose clients must have a certificate, or of `HTTP1`, whose clients may have none:
-        probes have none, and who has may ask for more."""
+        """For a server of `HTTP2`, whose clients must have a certificate, unless they may call by a token alone; or of
+        `HTTP1`, whose clients may have none: probes have none, and who has may ask for more."""
         return self._servers[protocol]
 
     def _server_context(self, protocol: str) -> ssl.SSLContext:
         context = self._context(ssl.PROTOCOL_TLS_SERVER)
-        context.verify_mode = ssl.CERT_REQUIRED if protocol == HTTP2 else ssl.CERT_OPTIONAL
+        context.verify_mode = ssl.CERT_REQUIRED if self._certificate_needed[protocol] else ssl.CERT_OPTIONAL
         # A session that is taken up again was checked by the authorities of then.
         context.num_tickets = 0
         context.options |= ssl.OP_NO_TICKET

@@ -2,35 +2,75 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
 from services.shared.security.settings import CLEARTEXT, MUTUAL, TlsSettings
+from services.shared.security.tokens.settings import TokenSettings
 
 if TYPE_CHECKING:
     from services.shared.security.following import Tls
+    from services.shared.security.guard import Guard
+    from services.shared.security.policy_in_force import PolicyInForce
+    from services.shared.security.tokens.following import Tokens
 
 
 class _Process:
     tls: Tls | None = None
+    tokens: Tokens | None = None
+    guard: Guard | None = None
+    #: What tokens are judged by where connections have no certificates.
+    clear_policy: PolicyInForce | None = None
+    reload_s = 1.0
     #: It was told in words that nobody but its own reaches it.
     in_clear = False
 
 
-def begin(settings: TlsSettings) -> None:
+def begin(settings: TlsSettings, tokens: TokenSettings | None = None) -> None:
     """From now on this process goes by them.
 
     Raises:
         TlsError: The files can't be used.
     """
     _Process.in_clear = settings.mode == CLEARTEXT
-    _Process.tls = None
+    _Process.tls = _Process.tokens = _Process.guard = _Process.clear_policy = None
+    found: Tokens | None = None
+    if tokens is not None and tokens.keys:
+        # What reads tokens and certificates takes a while to import, which a node without them need not wait for.
+        from services.shared.security.tokens.following import Tokens
+
+        found = Tokens(tokens)
     if settings.mode == MUTUAL:
-        # What reads certificates takes a while to import, which a node without them need not wait for.
         from services.shared.security.following import Tls
 
-        _Process.tls = Tls(settings)
+        tls = Tls(settings, tokens=found)
+        _Process.tls, _Process.guard = tls, tls.guard
+    elif found is not None:
+        from services.shared.security.guard import Guard
+        from services.shared.security.policy_in_force import PolicyInForce
+        from services.shared.security.roles import shipped_policy
+
+        policy = PolicyInForce(settings.policy, lambda: shipped_policy("in-clear"))
+        _Process.guard = Guard(lambda: policy.now, found, in_clear=True)
+        _Process.clear_policy, _Process.reload_s = policy, settings.reload_s
+    _Process.tokens = found
+
+
+async def follow() -> None:
+    """Follows every file that was named, for as long as the process goes on."""
+    async with asyncio.TaskGroup() as group:
+        for each in (_Process.tls, _Process.tokens):
+            if each is not None:
+                group.create_task(each.run())
+        if _Process.clear_policy is not None:
+            group.create_task(_Process.clear_policy.run(_Process.reload_s))
+
+
+def own_guard() -> Guard | None:
+    """None: whoever reaches a port may call everything, and nobody has a name."""
+    return _Process.guard
 
 
 def own_tls() -> Tls | None:

@@ -27,8 +27,14 @@ _SEE_NODES: Final = _of(_NODE, "GetNode", "GetUpdateFate", "GetDigest", "ListLeg
 _SEE_PUSHER: Final = _of(_PUSHER, "GetPusher", "WatchImport")
 _SEE_TREE: Final = _of(_REPORTS, "ListHeldUpdates", "ListRejectedUpdates", "DescribeTree")
 
-#: By role. A call that nobody has here is nobody's. What a leader may see is not told by a call's name but by who is
-#: below him, which no part of this system holds yet: so that role has nothing.
+#: How the names of those begin that a token names, in the place of a certificate.
+TOKEN: Final = "token://"
+#: Roles of processes, which have certificates: no token can name one.
+MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax")
+#: Is to see a member and its downline alone: no call is his until the engine holds him to that.
+LEADER: Final = "leader"
+
+#: By role. A call that nobody has here is nobody's.
 CALLS: Final[dict[str, list[str]]] = {
     # Its lease; the log, import files, snapshots and closed periods, from the pusher and from its peers.
     "node": [
@@ -82,7 +88,8 @@ CALLS: Final[dict[str, list[str]]] = {
 def shipped_policy(cluster: str) -> Policy:
     """Of the cluster whose name stands in its certificates."""
     rules = [Rule("health", request=Request(["/grpc.health.v1.Health/*"]))]
-    rules += [
-        Rule(role, Source([f"spiffe://{cluster}/{role}/*"]), Request(calls)) for role, calls in CALLS.items() if calls
-    ]
+    for role, calls in CALLS.items():
+        names = [f"spiffe://{cluster}/{role}/*", *([] if role in MACHINES else [f"{TOKEN}{role}/*"])]
+        if calls:
+            rules.append(Rule(role, Source(names), Request(calls)))
     return Policy(Content(f"the roles of {cluster}", rules))

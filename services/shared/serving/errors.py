@@ -65,6 +65,13 @@ class PermissionDeniedError(FastTreeError):
     default_reason = "NOT_ALLOWED"
 
 
+class UnauthenticatedError(FastTreeError):
+    """Nobody knows who calls."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+    default_reason = "UNAUTHENTICATED"
+
+
 class NotFoundError(FastTreeError):
     """What the request names does not exist."""
 

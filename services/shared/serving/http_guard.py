@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
+from services.shared.security.caller import Caller
 from services.shared.security.guard import Guard, principals_of
 from services.shared.serving.connections import End
 from services.shared.serving.http2.tls import Connected, TlsPort, auth_context
@@ -81,21 +82,27 @@ def host_check(names: Collection[str], open_paths: Collection[str]) -> Middlewar
     return check
 
 
-def certificate_check(open_paths: Collection[str], guard: Guard) -> Middleware:
-    """The middleware where there is TLS: probes, which have no certificate, learn yes or no; pages need one whose
-    holder may see them."""
+def caller_check(open_paths: Collection[str], guard: Guard, *, by_tls: bool) -> Middleware:
+    """The middleware where certificates or tokens say who somebody is: probes, which have neither, learn yes or no;
+    pages are for those who may see them."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in open_paths:
             return await handler(request)
-        tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
-        if tls is None or tls.getpeercert(True) is None:
-            raise web.HTTPForbidden(text="show a certificate of the cluster's authority\n")
-        refusal = guard.refusal(request.path, principals_of(auth_context(tls)), None)
-        if refusal is not None:
-            raise web.HTTPForbidden(text=refusal + "\n")
-        return await handler(request)
+        authorization = ",".join(request.headers.getall("Authorization", ())) or None
+        principals: tuple[str, ...] = ()
+        if by_tls:
+            tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
+            if (tls is None or tls.getpeercert(True) is None) and authorization is None:
+                raise web.HTTPForbidden(text="show a certificate of the cluster's authority, or send a token\n")
+            principals = principals_of(auth_context(tls))
+        found = guard.judge(request.path, principals, None, authorization)
+        if isinstance(found, Caller):
+            return await handler(request)
+        if found.unauthenticated:
+            raise web.HTTPUnauthorized(text=found.text + "\n", headers={"WWW-Authenticate": "Bearer"})
+        raise web.HTTPForbidden(text=found.text + "\n")
 
     return check
 

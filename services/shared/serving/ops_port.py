@@ -14,11 +14,11 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
-from services.shared.security.own import check_clear, own_tls
+from services.shared.security.own import check_clear, own_guard, own_tls
 from services.shared.serving.http_guard import (
     KEEPALIVE_S,
     PatientSite,
-    certificate_check,
+    caller_check,
     host_check,
     http_logger,
     own_names,
@@ -74,9 +74,9 @@ class OpsPort:
         self._metrics = metrics
         checks = {"/livez": live, **checks}
         self._tls = own_tls()
-        guards = [host_check(own_names(names), checks)] + (
-            [certificate_check(checks, self._tls.guard)] if self._tls else []
-        )
+        guards = [host_check(own_names(names), checks)]
+        if (guard := own_guard()) is not None:
+            guards.append(caller_check(checks, guard, by_tls=self._tls is not None))
         application = web.Application(middlewares=guards)
         for path, check in checks.items():
             application.router.add_get(path, _page_of(check))

@@ -21,8 +21,9 @@ import uvloop
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.sentences import plain, system_words
-from services.shared.security.own import begin, own_tls
+from services.shared.security.own import begin, follow
 from services.shared.security.settings import TlsError, TlsSettings
+from services.shared.security.tokens.settings import TokenSettings
 from services.shared.serving.background import Background
 from services.shared.telemetry.own import begin as begin_telemetry
 from services.shared.telemetry.own import end as end_telemetry
@@ -82,8 +83,7 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             asyncio.get_running_loop().add_signal_handler(number, ask)
         # Whoever started the process may have blocked it until now (deploy/k8s/image/fasttree-service).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        tls = own_tls()
-        following = None if tls is None else asyncio.create_task(tls.run())
+        following = asyncio.create_task(follow())
         service = await start()
         starting = False
         background = service.background
@@ -93,8 +93,7 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             end.cancel()
         logger.info("ends")
         await service.stop()
-        if following is not None:
-            following.cancel()
+        following.cancel()
         if background.error is not None:
             raise StartupError(background.reason, fault_exit_code) from background.error
 
@@ -128,7 +127,8 @@ def service_command(
         try:
             given = {f"{name}.{field}": value for field, value in fields.items() if value is not None}
             overrides = given | parse_overrides(assignments)
-            begin(load_settings(TlsSettings, "tls", config, overrides))
+            tokens = load_settings(TokenSettings, "tokens", config, overrides)
+            begin(load_settings(TlsSettings, "tls", config, overrides), tokens)
             if (telemetry := load_settings(TelemetrySettings, "telemetry", config, overrides)).on:
                 cluster = load_settings(ClusterSettings, "cluster", config, overrides)
                 begin_telemetry(telemetry, name, cluster.name)

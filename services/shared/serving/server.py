@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from grpc_status import rpc_status
 
 from services.shared.domain.addresses import host_and_port
-from services.shared.security.own import check_clear, own_tls
+from services.shared.security.own import check_clear, own_guard, own_tls
 from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
@@ -163,11 +163,13 @@ class _Grpcio:
     def __init__(
         self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
     ) -> None:
+        if (tls := own_tls()) is not None and tls.without_certificate:
+            raise OSError("where grpcio serves, everybody needs a certificate: set tokens.without_certificate = false")
         # No maximum_concurrent_rpcs: what grpcio itself refuses by has no details.
         self.server = grpc.aio.server(
             interceptors=[
                 _Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting)),
-                *([] if (tls := own_tls()) is None else [GuardInterceptor(tls.guard)]),
+                *([] if (guard := own_guard()) is None else [GuardInterceptor(guard)]),
             ],
             options=[*server_options(message_bytes_max, age_s_max)],
         )
@@ -178,6 +180,10 @@ class _Grpcio:
     async def start(self, address: str, tls: Tls | None) -> int:
         if tls is None:
             port = self.server.add_insecure_port(address)
+        elif tls.without_certificate:
+            raise OSError(
+                "where grpcio serves, everybody needs a certificate: tokens.without_certificate must be false"
+            )
         else:
             port = self.server.add_secure_port(address, tls.server_credentials())
         await self.server.start()
@@ -211,9 +217,10 @@ class _Nghttp2:
         self.stop = self.server.stop
 
     async def start(self, address: str, tls: Tls | None) -> int:
+        guard = own_guard()
+        self.server.guard = None if guard is None else guarding(guard)
         if tls is None:
             return await self.server.start(address)
-        self.server.guard = guarding(tls.guard)
         return await self.server.start(address, tls.server_context)
 
 

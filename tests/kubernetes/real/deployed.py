@@ -100,6 +100,11 @@ class Deployed:
         """Name of the Kubernetes node that it runs on."""
         return self.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
 
+    def machines_of(self, component: str) -> set[str]:
+        """Names of the Kubernetes nodes that have pods of a component."""
+        pods = self.pods(f"app.kubernetes.io/component={component}")
+        return {pod["spec"]["nodeName"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
     def ready(self, selector: str = _NODES) -> int:
         """How many pods of these are ready and not about to end."""
         return sum(
@@ -109,10 +114,11 @@ class Deployed:
         )
 
     def wait_until_whole(self) -> None:
-        """Every tree node, the pusher and the VIP are ready, and one node is primary."""
+        """Every tree node, the pusher, both VIPs and both coordinators are ready, and one node is primary."""
         until(f"{self.nodes} tree nodes are ready", lambda: self.ready() == self.nodes)
         until("a pusher is ready", lambda: self.ready("app.kubernetes.io/component=pusher") == 1)
         until("two VIPs are ready", lambda: self.ready("app.kubernetes.io/component=vip") == 2)
+        until("two coordinators are ready", lambda: self.ready("app.kubernetes.io/component=coordinator") == 2)
         if self.labelled:
             self.primary()
 

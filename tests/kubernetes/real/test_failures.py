@@ -23,6 +23,7 @@ def test_the_primarys_pod_is_deleted_without_grace(whole: Deployed) -> None:
     check(figures)
 
 
+@pytest.mark.own_cluster
 def test_a_nodes_process_is_killed(whole: Deployed) -> None:
     with whole.load() as figures:
         killed = whole.primary()
@@ -42,6 +43,9 @@ def test_the_primarys_machine_is_drained(whole: Deployed) -> None:
         whole.kubectl("uncordon", machine)
         whole.wait_until_whole()
     check(figures)
+    # What had gone has come back: the next machine that ends takes one of each, not both.
+    for component in ("treenode", "coordinator", "vip"):
+        assert len(whole.machines_of(component)) == 2, component
 
 
 def test_all_nodes_are_restarted_one_by_one(whole: Deployed) -> None:

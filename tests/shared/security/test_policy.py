@@ -26,7 +26,7 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
 )
 from services.shared.security.following import Tls
-from services.shared.security.guard import Guard
+from services.shared.security.guard import Guard, Refusal
 from services.shared.security.own import begin, own_tls
 from services.shared.security.policy import read_policy
 from services.shared.security.roles import CALLS, shipped_policy
@@ -156,12 +156,12 @@ def test_a_name_that_looks_like_a_vip_s_is_none() -> None:
     guard = Guard(lambda: shipped_policy(CLUSTER))
     header = f"URI=spiffe://{CLUSTER}/reporter/r"
     path = "/fasttree.v1.ReportService/GetMember"
-    assert guard.refusal(path, (f"spiffe://{CLUSTER}/vip/v",), header) is None
+    assert not isinstance(guard.judge(path, (f"spiffe://{CLUSTER}/vip/v",), header), Refusal)
     for name in (f"spiffe://{CLUSTER}/vip", f"spiffe://{CLUSTER}/node/vip/x", "x spiffe://a/vip/v", ""):
-        assert guard.refusal(path, (name,), header) is not None
-    refusal = guard.refusal("/x\n\x1b[2J", ("spiffe://\x1b",), None)
-    assert refusal is not None
-    assert refusal.isprintable()
+        assert isinstance(guard.judge(path, (name,), header), Refusal)
+    refusal = guard.judge("/x\n\x1b[2J", ("spiffe://\x1b",))
+    assert isinstance(refusal, Refusal)
+    assert refusal.text.isprintable()
 
 
 def test_each_shipped_path_is_a_call_or_a_page() -> None:
@@ -232,10 +232,12 @@ def test_a_changed_policy_is_in_force_and_a_bad_one_changes_nothing(
     file = write(tmp_path / "policy.json", name="open", allow_rules=[rule])
     tls = Tls(settings(certs, file))
     who = (f"spiffe://{CLUSTER}/auditor/a",)
-    assert tls.guard.refusal("/x", who, None) is None
+    assert tls.guard.judge("/x", who) == (who, None)
     write(file, name="closed", allow_rules=[rule], deny_rules=[rule])
     assert tls.look_at_policy()
-    assert "denies it" in (tls.guard.refusal("/x", who, None) or "")
+    refusal = tls.guard.judge("/x", who)
+    assert isinstance(refusal, Refusal)
+    assert "denies it" in refusal.text
     with caplog.at_level(logging.ERROR):
         write(file, name="damaged")
         assert not tls.look_at_policy()

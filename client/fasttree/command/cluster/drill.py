@@ -305,8 +305,8 @@ class Drill:
         step.figures.update(acknowledged=orders.acknowledged, refused=orders.refused)
         await self._equal(orders.position)
         lost = twice = 0
-        for node in self._client.endpoints.nodes:
-            answer = await self._client.reports_at(node.name).get_member(self._name[:32])
+        for node in await self._client.nodes():
+            answer = await self._client.reports_at(node).get_member(self._name[:32])
             lost = max(lost, orders.acknowledged - answer.member.pv_hundredths)
             twice = max(twice, answer.member.pv_hundredths - orders.acknowledged)
         step.figures.update(lost=lost, twice=twice)
@@ -319,7 +319,7 @@ class Drill:
     async def _equal(self, position: int) -> None:
         """All nodes at a position with the same digest."""
         digests = await asyncio.gather(
-            *(self._client.get_digest(node.instant, position) for node in self._client.endpoints.nodes)
+            *(self._client.get_digest(node.instant, position) for node in await self._client.nodes())
         )
         if len({(answer.as_of.import_id, answer.as_of.position, answer.digest) for answer in digests}) != 1:
             raise DrillError("the nodes do not hold the same; `fasttree verify` shows where they differ")

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from fasttree.client import CallError, Client, NodeEndpoint, NotFoundError
+from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, NotFoundError
 from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import COUNT, POSITION
@@ -115,9 +115,7 @@ async def compare(
 ) -> tuple[list[NodeDigest], list[dict[str, Any]], str]:
     """What the nodes hold, where that differs (0: nobody asks), and why the pusher takes nothing, if it said so."""
     closed = ""
-    nodes = client.endpoints.nodes
-    if not nodes:
-        raise CommandError("the endpoints file names no nodes; add them, each with name, report and instant")
+    nodes = await _nodes(client)
     if position is None:
         pusher = await client.get_pusher()
         position, closed = pusher.log_end.position, pusher.closed_reason
@@ -128,9 +126,22 @@ async def compare(
     for digest in answered:
         if limit and digest.state != majority[0][0]:
             other = next(one for one in answered if one.state == majority[0][0])
-            descent = Descent(client, client.endpoints.node(other.node), client.endpoints.node(digest.node), limit)
+            places = {node.name: node for node in nodes}
+            descent = Descent(client, places[other.node], places[digest.node], limit)
             differences += await descent.run()
     return list(digests), differences, closed
+
+
+async def _nodes(client: Client) -> tuple[NodeEndpoint, ...]:
+    """Every node; where no coordinator says which there are, those of the endpoints file, and a word of that."""
+    try:
+        nodes = await client.nodes()
+    except (CallError, EndpointsError) as error:
+        nodes = client.endpoints.nodes
+        click.echo(f"only the nodes that the endpoints file names are compared: {error}", err=True)
+    if not nodes:
+        raise CommandError("no nodes are known: name them in the endpoints file, each with name, report and instant")
+    return nodes
 
 
 async def _digest(client: Client, node: NodeEndpoint, position: int) -> NodeDigest:
@@ -228,7 +239,7 @@ class Descent:
         members = []
         for node in (self._left, self._right):
             try:
-                answer = await self._client.reports_at(node.name).get_member(member_id, options=options)
+                answer = await self._client.reports_at(node).get_member(member_id, options=options)
             except CallError as error:
                 return f"differs; {node.name} could not say how: {error}"
             (row,) = Rows([*KNOWN_COLUMNS, "volumes"]).json([answer.member])
@@ -243,7 +254,7 @@ class Descent:
 
     async def _compare_outcomes(self) -> None:
         """Held and rejected updates are part of the digest, and of no leg."""
-        left, right = (self._client.reports_at(node.name) for node in (self._left, self._right))
+        left, right = (self._client.reports_at(node) for node in (self._left, self._right))
         for what, answers in (
             ("held update", [await left.list_held_updates(limit=10_000), await right.list_held_updates(limit=10_000)]),
             (

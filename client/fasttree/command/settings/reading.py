@@ -23,6 +23,7 @@ from services.shared.config.load import (
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
 from services.shared.security.settings import TlsSettings
+from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
 from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings, check_lease
@@ -36,6 +37,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "datatrax": DataTraxSettings,
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
+    "tokens": TokenSettings,
 }
 
 

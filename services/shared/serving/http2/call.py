@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import grpc.aio
 
+from services.shared.security.caller import Caller
 from services.shared.serving.http2.eager import Eager
 from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.messages import CallError, Metadata, read_metadata
@@ -61,8 +62,10 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
     _half_closed = False
     _waiter: asyncio.Future[None] | None = None
 
-    def __init__(self, protocol: ServerProtocol, method: Method, begun: Begun) -> None:
+    def __init__(self, protocol: ServerProtocol, method: Method, begun: Begun, caller: Caller | None = None) -> None:
+        """`caller`: who makes it; None: nobody asks that here."""
         self._protocol = protocol
+        self.caller = caller
         self._method = method
         self._begun = begun
         self._deadline_s = None if begun.timeout_s is None else protocol.loop.time() + begun.timeout_s

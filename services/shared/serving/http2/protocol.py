@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 import grpc
 
+from services.shared.security.caller import Caller
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
@@ -159,18 +160,26 @@ class ServerProtocol(asyncio.Protocol):
                 begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first"
             )
             return
+        caller: Caller | None = None
         if server.guard is not None:
-            refusal = server.guard(begun.path, self.auth_context, begun.headers)
-            if refusal is not None:
-                self.core.end(begun.stream_id, grpc.StatusCode.PERMISSION_DENIED, *refusal)
+            found = server.guard(begun.path, self.auth_context, begun.headers)
+            if not isinstance(found, Caller):
+                self.core.end(begun.stream_id, found.code, found.details, found.trailing_metadata)
                 return
-        if begun.path in server.at_once and begun.message is not None and server.calls_open < server.calls_max:
+            caller = found
+        if (
+            begun.path in server.at_once
+            and begun.message is not None
+            and server.calls_open < server.calls_max
+            # An answer at once knows of no caller: it is for those who see everybody.
+            and (caller is None or caller.leads is None)
+        ):
             traced = server.is_traced is not None and server.is_traced(begun.headers)
             answer = None if traced else server.at_once[begun.path](begun.message)
             if answer is not None:
                 self.core.answer(begun.stream_id, answer)
                 return
-        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun)
+        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun, caller)
         server.calls_open += 1
         if server.calls_open > server.calls_max:
             call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())

@@ -9,7 +9,10 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import grpc
+
 from services.shared.domain.addresses import host_and_port
+from services.shared.security.caller import Caller
 from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits
@@ -21,8 +24,8 @@ from services.shared.serving.sockets import BACKLOG, listening_sockets
 _TICK_S = 1.0
 
 
-#: Given a path, what TLS knows of the peer, and the call's headers: details and metadata of the refusal; None: none.
-CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers], tuple[str, Metadata] | None]
+#: Given a path, what TLS knows of the peer, and the call's headers: who calls, or the status of a refusal.
+CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers], Caller | grpc.Status]
 
 
 class Http2Server:

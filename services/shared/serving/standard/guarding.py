@@ -9,22 +9,28 @@ import grpc
 import grpc.aio
 from grpc_status import rpc_status
 
-from services.shared.security.guard import CALLER_HEADER, Guard, principals_of
-from services.shared.serving.errors import PermissionDeniedError, to_rpc_status
+from services.shared.security.caller import Caller, CallerContext
+from services.shared.security.guard import CALLER_HEADER, Guard, Refusal, principals_of
+from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
 
-_HEADER = CALLER_HEADER.encode()
+#: Where a caller's token stands, and its name in gRPC's metadata.
+AUTHORIZATION = "authorization"
+_HEADER, _AUTHORIZATION = CALLER_HEADER.encode(), AUTHORIZATION.encode()
 
 
-def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any], tuple[str, Any] | None]:
+def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any], Caller | grpc.Status]:
     """As the server of this project asks."""
 
-    def check(path: bytes, peer: dict[str, list[bytes]], headers: Any) -> tuple[str, Any] | None:
-        caller = next((value.decode("utf-8", "replace") for name, value in headers if name == _HEADER), None)
-        refusal = guard.refusal(path.decode("utf-8", "replace"), principals_of(peer), caller)
-        if refusal is None:
-            return None
-        status = _status(refusal)
-        return status.details, status.trailing_metadata
+    def check(path: bytes, peer: dict[str, list[bytes]], headers: Any) -> Caller | grpc.Status:
+        told = authorization = None
+        for name, value in headers:
+            if name == _HEADER:
+                told = value.decode("utf-8", "replace") if told is None else told
+            elif name == _AUTHORIZATION:
+                # Two of them are none.
+                authorization = value.decode("latin-1") if authorization is None else ""
+        found = guard.judge(path.decode("utf-8", "replace"), principals_of(peer), told, authorization)
+        return _status(found) if isinstance(found, Refusal) else found
 
     return check
 
@@ -49,12 +55,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
         async def one(request: Any, context: Any) -> Any:
-            await self._check(path, context)
-            return await behavior(request, context)
+            return await behavior(request, await self._checked(path, context))
 
         async def many(request: Any, context: Any) -> Any:
-            await self._check(path, context)
-            answers = behavior(request, context)
+            answers = behavior(request, await self._checked(path, context))
             if not hasattr(answers, "__aiter__"):  # it writes by the context
                 await answers
                 return
@@ -68,13 +72,21 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
         return make(many, *serializers)
 
-    async def _check(self, path: str, context: Any) -> None:
-        headers = dict(context.invocation_metadata() or ())
-        caller = headers.get(CALLER_HEADER)
-        refusal = self._guard.refusal(path, principals_of(context.auth_context()), caller)
-        if refusal is not None:
-            await context.abort_with_status(_status(refusal))
+    async def _checked(self, path: str, context: Any) -> Any:
+        """The context, which knows who calls."""
+        told = authorization = None
+        for name, value in context.invocation_metadata() or ():
+            if name == CALLER_HEADER:
+                told = value
+            elif name == AUTHORIZATION:
+                authorization = value if authorization is None else ""
+        found = self._guard.judge(path, principals_of(context.auth_context()), told, authorization)
+        if isinstance(found, Refusal):
+            await context.abort_with_status(_status(found))
+            raise AssertionError("an aborted call goes on")
+        return context if found.leads is None else CallerContext(context, found)
 
 
-def _status(refusal: str) -> Any:
-    return rpc_status.to_status(to_rpc_status(PermissionDeniedError(refusal)))
+def _status(refusal: Refusal) -> Any:
+    error = UnauthenticatedError if refusal.unauthenticated else PermissionDeniedError
+    return rpc_status.to_status(to_rpc_status(error(refusal.text, reason=refusal.reason)))

@@ -1,0 +1,24 @@
+"""Who makes a call, as its handler asks its context."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Caller(NamedTuple):
+    """Who calls, by the names that count for this call."""
+
+    principals: tuple[str, ...]
+    #: The member whose downline is all that this caller sees; None: everybody's.
+    leads: str | None = None
+
+
+class CallerContext:
+    """A call's context in grpcio, which takes no attributes, with who calls."""
+
+    def __init__(self, context: Any, caller: Caller) -> None:
+        self._context = context
+        self.caller = caller
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
