@@ -111,10 +111,12 @@ class RunningCluster:
         arguments: tuple[str, ...] = (),
         program: tuple[str, ...] = FASTTREE_UP,
         vip_port: int | None = 0,
+        console: bool = False,
         tell: Callable[[str], None] = lambda line: None,
     ) -> RunningCluster:
         """Starts a cluster and waits until it is ready. `program`: a module with its first arguments; `vip_port`: 0 for
-        a free one, None for what the command takes by itself; `tell` gets what it says until then, line by line.
+        a free one, None for what the command takes by itself; `console`: with the pages for a browser; `tell` gets what
+        it says until then, line by line.
 
         Raises:
             ClusterError: It did not start; with the end of its log.
@@ -125,6 +127,8 @@ class RunningCluster:
         command = [sys.executable, "-m", *program, "--nodes", str(nodes), "--dir", str(folder)]
         if vip_port is not None:
             command += ["--vip-port", str(vip_port or free_port())]
+        if program == FASTTREE_UP and not console:
+            command += ["--no-console"]
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(*command, *arguments, stdout=output, stderr=output)
         cluster = cls(process, folder, log)
@@ -264,11 +268,12 @@ async def running_cluster(
     arguments: tuple[str, ...] = (),
     program: tuple[str, ...] = FASTTREE_UP,
     vip_port: int | None = 0,
+    console: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> AsyncIterator[RunningCluster]:
     """A cluster for the length of a `with` block, as `RunningCluster.start`; ended whatever happens in it."""
     cluster = await RunningCluster.start(
-        folder, nodes=nodes, arguments=arguments, program=program, vip_port=vip_port, tell=tell
+        folder, nodes=nodes, arguments=arguments, program=program, vip_port=vip_port, console=console, tell=tell
     )
     try:
         yield cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from services.console.settings import ConsoleSettings
 from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
@@ -19,6 +20,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
+    "console": ConsoleSettings,
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,

@@ -15,7 +15,7 @@ from fasttree.client.files import open_regular
 
 #: Far more than the addresses of a cluster take.
 _BYTES_MAX = 1 << 20
-_ADDRESSES = ("vip", "pusher", "coordinator", "messages")
+_ADDRESSES = ("vip", "pusher", "coordinator", "messages", "console")
 _NODE_FIELDS: dict[str, type] = {"name": str, "report": str, "instant": str, "http": str, "pid": int}
 _TLS_FIELDS = ("certificate", "key", "ca", "server_name")
 _ANEW = "write it anew with `fasttree up`, or by hand with vip, pusher, coordinator, nodes"
@@ -35,12 +35,13 @@ class NodeEndpoint:
 @dataclass(frozen=True, kw_only=True)
 class Endpoints:
     """Addresses as host:port: `vip` for reports, `pusher` for updates and imports, `coordinator` for operators,
-    `messages` for messages to downlines, where the service for DataTrax takes them."""
+    `messages` for messages to downlines, where the service for DataTrax takes them, `console` for a browser."""
 
     vip: str = ""
     pusher: str = ""
     coordinator: str = ""
     messages: str = ""
+    console: str = ""
     nodes: tuple[NodeEndpoint, ...] = ()
     #: host:port of the HTTP ports (health, metrics) of what is not a node.
     http: dict[str, str] = field(default_factory=dict)

@@ -90,11 +90,12 @@ def check_clear(host: str, mend: str = _MEND) -> None:
     Raises:
         OSError: Strangers might reach it, and nobody said that they can't.
     """
-    if not (_Process.in_clear or _is_loopback(host)):
+    if not (_Process.in_clear or is_loopback(host)):
         raise OSError(f"will not listen on {host} in clear, where whoever reaches it may read and change all: {mend}")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches what listens there."""
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except OSError:

@@ -63,6 +63,15 @@ CALLS: Final[dict[str, list[str]]] = {
         # It shows the nodes' logs where 2016 had them.
         "/debug*",
     ],
+    # What an operator does in a browser, by the console's own certificate.
+    "console": [
+        *_of(_PUSHER, "PushUpdates", "RollbackImport", "SkipUpdate", "ReadLog"),
+        *_SEE_PUSHER,
+        *_of(_COORDINATOR, "Switchover", "SwitchoverPusher", "Pause", "Resume"),
+        *_SEE_CLUSTER,
+        *_SEE_NODES,
+        f"{_REPORTS}*",
+    ],
     "push-program": _of(_PUSHER, "PushUpdates"),
     "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),
     "reporter": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),

@@ -65,8 +65,9 @@ def init(session: Session, folder: Path | None, cluster: str, days: float, anew:
 @click.option("--days", type=_DAYS, default=_DAYS_AT_FIRST, show_default=True, help="How long it is good.")
 @json_option
 def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, ...], days: float) -> None:
-    """A certificate for a part (node/n1, pusher, coordinator, vip, datatrax), in ROLE/NAME/ as `tls.folder` wants it;
-    or for a client (push-program, importer, reporter, leader, operator, auditor, monitor), as client-ROLE.crt and .key.
+    """A certificate for a part (node/n1, pusher, coordinator, vip, datatrax, console), in ROLE/NAME/ as `tls.folder`
+    wants it; or for a client (push-program, importer, reporter, leader, operator, auditor, monitor), as client-ROLE.crt
+    and .key.
 
     One that is there is replaced.
     """
@@ -74,7 +75,7 @@ def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, 
     from fasttree.command.certs.roles import PARTS, holder_of
 
     named = holder_of(holder)
-    if named.role in PARTS and named.role != "datatrax" and not hosts:
+    if named.role in PARTS and named.role not in ("datatrax", "console") and not hosts:
         raise CommandError(f"{named}: others dial it: name its hosts, as --host ftsp01.example.com --host 10.0.0.1")
     found = CertificateFolder(_found(folder))
     authority = found.authority()

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from fasttree.command.session import CommandError
 
 #: Processes of a cluster, each with a folder of files as its settings `[tls]` read them.
-PARTS: Final = ("node", "pusher", "coordinator", "vip", "datatrax")
+PARTS: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
 #: What people and programs are to a cluster.
 CLIENTS: Final = ("push-program", "importer", "reporter", "leader", "operator", "auditor", "monitor")
 ROLES: Final = (*PARTS, *CLIENTS)

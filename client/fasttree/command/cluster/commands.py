@@ -11,26 +11,21 @@ from typing import Any
 
 import click
 
-from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, UnavailableError, update_to_json
-from fasttree.command.cluster.log_status import log_json, log_lines
-from fasttree.command.cluster.pushers import pusher_lines, pushers_json
+from fasttree.client import CallError, Client, EndpointsError, UnavailableError, update_to_json
+from fasttree.client.status.cluster import status_json
+from fasttree.client.status.nodes import named_json
+from fasttree.client.status.problems import problems_of
+from fasttree.client.status.words import state_word
+from fasttree.command.cluster.log_status import log_lines
+from fasttree.command.cluster.pushers import pusher_lines
 from fasttree.command.output import print_json, print_json_line, print_table
 from fasttree.command.processes import last_words
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.session import CommandError, Session, common_options, run
-from fasttree.v1 import coordinator_pb2, pusher_pb2, treenode_pb2, types_pb2
+from fasttree.v1 import coordinator_pb2, pusher_pb2, types_pb2
 
 #: Status is asked in trouble too: a part that is away should not hold the answer up for long.
 STATUS_TIMEOUT_S = 3.0
-
-
-def _name(enum: Any, value: int) -> str:
-    """NODE_STATE_CATCHING_UP as "catching up"."""
-    prefixes = ("NODE_STATE_", "ROLE_", "IMPORT_STATE_", "IMPORT_PHASE_")
-    name = str(enum.Name(value))
-    for prefix in prefixes:
-        name = name.removeprefix(prefix)
-    return "" if name == "UNSPECIFIED" else name.lower().replace("_", " ")
 
 
 @click.command()
@@ -38,20 +33,10 @@ def _name(enum: Any, value: int) -> str:
 def status(session: Session) -> None:
     """Nodes with role, state, epoch, import, position and lag; the log; imports."""
     view, pusher, problems = run(_look(session))
-    content = _status_json(view, pusher)
+    content = status_json(view, pusher)
     if view is None and pusher is None:
-        content["nodes"] = [_named_json(node) for node in session.endpoints().nodes]
-    problems += map(_difference_text, content["differences"])
-    problems += [
-        f"{node.node} serves import {node.import_id}, which the pusher never gave: see docs/operations.md, "
-        "`An import of somebody else`"
-        for node in (pusher.nodes if pusher is not None else ())
-        if node.import_unknown
-    ]
-    if pusher is not None:
-        closed = pusher.closed_reason
-        problems += [pusher.log_damage] * bool(pusher.log_damage)
-        problems += [f"no pushes are taken: {closed}"] * bool(closed and closed != pusher.log_damage)
+        content["nodes"] = [named_json(node) for node in session.endpoints().nodes]
+    problems += [problem.text for problem in problems_of(content) if problem.fault]
     if session.json:
         print_json({**content, "problems": problems})
     else:
@@ -74,128 +59,6 @@ async def _look(
             raise answer
     view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
     return view, pusher, problems  # type: ignore[return-value]  # gather's two types, told apart above
-
-
-def _status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
-    # A pusher that can't open its log says that, and no log.
-    end = pusher.log_end.position if pusher is not None and pusher.log_id else None
-    progress = {node.node: node for node in pusher.nodes} if pusher is not None else {}
-    nodes = [node_json(node, end) for node in view.nodes] if view is not None else []
-    known = {node["node"] for node in nodes}
-    nodes += [_streamed_json(node) for name, node in progress.items() if name not in known]
-    for node in nodes:
-        node["connected"] = progress[node["node"]].connected if node["node"] in progress else None
-        node["import_unknown"] = progress[node["node"]].import_unknown if node["node"] in progress else None
-        node["note"] = progress[node["node"]].note if node["node"] in progress else node.get("halt_reason", "")
-    return {
-        "cluster": view.name if view is not None else pusher.cluster if pusher is not None else "",
-        "epoch": view.epoch if view is not None else None,
-        "primary": view.primary if view is not None else None,
-        "paused": view.paused if view is not None else None,
-        "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
-        "coordinator": view.coordinator if view is not None else "",
-        "pushers": pushers_json(view, end),
-        "log": None if pusher is None else log_json(pusher),
-        "nodes": nodes,
-        "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
-        "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
-    }
-
-
-def _difference_json(difference: pusher_pb2.DigestDifference) -> dict[str, Any]:
-    return {
-        "nodes": list(difference.nodes),
-        "others": list(difference.others),
-        "import_id": difference.import_id,
-        "position": difference.position,
-    }
-
-
-def _difference_text(difference: dict[str, Any]) -> str:
-    named, others = ", ".join(difference["nodes"]), ", ".join(difference["others"])
-    where = f"at import {difference['import_id']}, position {difference['position']}"
-    return f"{named} differ{f' from {others}' if others else ''} {where}: see docs/operations.md, `Two nodes differ`"
-
-
-def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
-    """A node as the coordinator knows it; `end`: the log's end, where the pusher said it."""
-    return {
-        "node": node.address.name,
-        "role": _name(coordinator_pb2.Role, node.role),
-        "state": _name(coordinator_pb2.NodeState, node.status.state) if node.alive else "silent",
-        "epoch": node.status.primary_epoch,
-        "import_id": node.status.import_id,
-        "position": node.status.position,
-        "lag": max(end - node.status.position, 0) if end is not None else None,
-        "digest": f"{node.status.digest:016x}",
-        "alive": node.alive,
-        "silent_ms": node.silent_ms,
-        "loading_import_id": node.status.loading_import_id,
-        "loading_percent": node.status.loading_percent,
-        "halted_before": node.status.halted_before,
-        "fault_position": node.status.fault_position,
-        "halt_reason": node.status.halt_reason,
-        "report": node.address.report,
-        "instant": node.address.instant,
-        "http": node.address.http,
-    }
-
-
-def _streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
-    """A node that only the pusher knows."""
-    return {
-        "node": node.node,
-        "role": "",
-        "state": "unknown",
-        "epoch": 0,
-        "import_id": node.import_id,
-        "position": node.applied_position,
-        "lag": node.lag_updates,
-        "halted_before": node.halted_before,
-        "fault_position": node.fault_position,
-        "alive": None,
-        "instant": node.instant_address,
-    }
-
-
-def _named_json(node: NodeEndpoint) -> dict[str, Any]:
-    """A node that nobody says anything of."""
-    return {
-        "node": node.name,
-        "role": "",
-        "state": "unknown",
-        "epoch": 0,
-        "import_id": None,
-        "position": None,
-        "lag": None,
-        "connected": None,
-        "note": "",
-        "alive": None,
-        "instant": node.instant,
-    }
-
-
-def import_json(status: pusher_pb2.ImportStatus) -> dict[str, Any]:
-    """An import and how far each node is with it."""
-    return {
-        "import_id": status.manifest.import_id,
-        "file_name": status.manifest.file_name,
-        "size_bytes": status.manifest.size_bytes,
-        "as_of_position": status.manifest.as_of_position,
-        "remark": status.manifest.remark,
-        "uploaded_as": status.manifest.uploaded_as,
-        "state": _name(pusher_pb2.ImportState, status.state),
-        "nodes": [
-            {
-                "node": node.node,
-                "phase": _name(treenode_pb2.ImportPhase, node.progress.phase),
-                "percent": node.progress.percent,
-                "rows": node.progress.rows,
-                "reason": node.progress.reason,
-            }
-            for node in status.nodes
-        ],
-    }
 
 
 def _print_status(content: dict[str, Any], has_view: bool, has_pusher: bool) -> None:
@@ -323,10 +186,7 @@ async def _cluster_events(client: Client) -> AsyncIterator[dict[str, Any]]:
     """A line for each change of primary, epoch, pause, or a node's state."""
     before: dict[str, str] = {}
     async for view in client.watch_cluster():
-        now = {
-            node.address.name: _name(coordinator_pb2.NodeState, node.status.state) if node.alive else "silent"
-            for node in view.nodes
-        }
+        now = {node.address.name: state_word(node) for node in view.nodes}
         now["primary"] = f"{view.primary or 'none'} (epoch {view.epoch}{', paused' if view.paused else ''})"
         for key, value in now.items():
             if before.get(key) != value:

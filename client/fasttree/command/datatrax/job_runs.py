@@ -10,7 +10,7 @@ from typing import Any
 
 from fasttree.client import Client
 from fasttree.client.counts import counted
-from fasttree.command.cluster.commands import import_json
+from fasttree.client.status.imports import import_json
 from fasttree.command.datatrax.check import checked
 from fasttree.command.datatrax.job_places import JobPlace
 from fasttree.command.output import Progress

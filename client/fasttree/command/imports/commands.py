@@ -12,7 +12,7 @@ import click
 
 from fasttree.client import Client, FailedPreconditionError, UploadOptions
 from fasttree.client.counts import counted
-from fasttree.command.cluster.commands import import_json
+from fasttree.client.status.imports import import_json
 from fasttree.command.imports.check import check
 from fasttree.command.imports.mapping import as_message, mapping_options, own_form, write_profile
 from fasttree.command.output import Progress, print_json

@@ -29,7 +29,7 @@ class ClusterCertificates:
     def __init__(self, path: Path, cluster: str, host: str) -> None:
         self._path = path
         self.cluster = check_cluster(cluster)
-        self._hosts = list(dict.fromkeys([host.strip("[]"), "localhost"])) if _is_loopback(host) else [host.strip("[]")]
+        self._hosts = list(dict.fromkeys([host.strip("[]"), "localhost"])) if is_loopback(host) else [host.strip("[]")]
 
     def prepare(self, parts: Sequence[Holder]) -> None:
         """The parts' certificates and one for each role of a client: those that there are not, and those that are due
@@ -70,5 +70,6 @@ class ClusterCertificates:
         return CertificateFolder(self._path)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether that is an address of this machine alone."""
     return host == "localhost" or host.startswith("127.") or host.strip("[]") == "::1"

@@ -12,6 +12,7 @@ from fasttree.client import Endpoints, NodeEndpoint, TlsFiles
 from fasttree.command.certs.roles import Holder
 from fasttree.command.local.certificates import ClusterCertificates
 from fasttree.command.local.cluster_folder import ClusterFolder
+from fasttree.command.local.console_place import ConsolePlace
 from fasttree.command.local.datatrax_place import PAGES_PORT, Configured, DataTraxPlace
 from fasttree.command.local.free_ports import free_ports, is_free
 from fasttree.command.local.supervisor import Child
@@ -25,6 +26,7 @@ COORDINATOR = "coordinator"
 PUSHER = "pusher"
 VIP = "vip"
 DATATRAX = "datatrax"
+CONSOLE = "console"
 
 
 #: (who, whom, host:port) -> the host:port at which the one reaches the other: a test may put a link between them.
@@ -61,6 +63,7 @@ class ClusterPlan:
         datatrax: DataTraxPlace | None = None,
         certificates: ClusterCertificates | None = None,
         pushers: int = 1,
+        console: ConsolePlace | None = None,
     ) -> None:
         self._home = home
         self.certificates = certificates
@@ -71,13 +74,14 @@ class ClusterPlan:
         self._vip_threads = vip_threads
         self.datatrax = datatrax
         # What was given out already may not be listened on yet.
-        given = {vip_port, datatrax.port} if datatrax else {vip_port}
-        ports = (port for port in free_ports(host, 6 + 2 * pushers) if port not in given)
+        given = {vip_port, console.port if console else vip_port} | ({datatrax.port} if datatrax else set())
+        ports = (port for port in free_ports(host, 7 + 2 * pushers) if port not in given)
         self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
         names = [PUSHER, *(f"{PUSHER}-{number}" for number in range(2, pushers + 1))]
         #: Port and HTTP port of each, by name.
         self._pushers = {name: (next(ports), next(ports)) for name in names}
         self._datatrax_http_port, self._message_port = self._pages_port(next(ports)), next(ports)
+        self.console = console
         self._nodes: list[_Node] = []
         self.set_nodes(nodes)
         #: What a start waits for now.
@@ -91,6 +95,7 @@ class ClusterPlan:
         taken |= {self._vip_port, self._datatrax_http_port, self._message_port} | (
             {self.datatrax.port} if self.datatrax else set()
         )
+        taken |= {self.console.port} if self.console else set()
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
         ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
         known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
@@ -181,6 +186,14 @@ class ClusterPlan:
                 *self._cbldatatrax(),
                 *self._messages(),
             )
+        if self.console is not None:
+            yield self._service(
+                CONSOLE,
+                "services.console",
+                f"console.vip={self._at(self._vip_port)}",
+                f"console.pusher={self._pusher_addresses}",
+                *self.console.settings(),
+            )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)
 
     @property
@@ -251,7 +264,7 @@ class ClusterPlan:
         """Whom a part's certificate names."""
         if name in self._pushers:
             return Holder(PUSHER, name)
-        return Holder(name if name in (COORDINATOR, PUSHER, VIP, DATATRAX) else "node", name)
+        return Holder(name if name in (COORDINATOR, PUSHER, VIP, DATATRAX, CONSOLE) else "node", name)
 
     @property
     def tls(self) -> TlsFiles | None:
@@ -275,6 +288,7 @@ class ClusterPlan:
             pusher=self._pusher_addresses,
             coordinator=self._at(self._coordinator_port),
             messages=self._at(self._message_port) if self.datatrax and self.datatrax.has_channels else "",
+            console=self.console.address if self.console is not None else "",
             nodes=tuple(
                 NodeEndpoint(
                     name=node.name,
@@ -292,12 +306,14 @@ class ClusterPlan:
 
     @property
     def _beside(self) -> tuple[str, ...]:
-        return (DATATRAX,) if self.datatrax is not None else ()
+        there = {DATATRAX: self.datatrax, CONSOLE: self.console}
+        return tuple(name for name, place in there.items() if place is not None)
 
     def _http(self) -> dict[str, str]:
         ports = {COORDINATOR: self._coordinator_http_port}
         ports |= {name: http_port for name, (_, http_port) in self._pushers.items()}
-        ports |= dict.fromkeys(self._beside, self._datatrax_http_port)
+        ports |= {} if self.datatrax is None else {DATATRAX: self._datatrax_http_port}
+        ports |= {} if self.console is None else {CONSOLE: self.console.port}
         return {part: self._at(port) for part, port in ports.items()}
 
     def _envoy_configuration(self) -> tuple[str, dict[Path, str]]:

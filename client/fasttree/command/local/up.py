@@ -20,10 +20,11 @@ from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
 from fasttree.command.local.certificates import ClusterCertificates
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
+from fasttree.command.local.console_place import CONSOLE_PORT, console_place
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
 from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import COORDINATOR, DATATRAX, VIP, ClusterPlan
+from fasttree.command.local.parts import CONSOLE, COORDINATOR, DATATRAX, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
@@ -71,6 +72,8 @@ PUSHERS_MAX = 5
     show_default=True,
     help="Threads of the VIP, where this machine has processors to spare for it.",
 )
+@click.option("--console-port", type=WholeRange(1, 65535), help=f"Pages for a browser; {CONSOLE_PORT}, or a free one.")
+@click.option("--no-console", is_flag=True, help="Without those pages.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address that everything listens on.")
 @click.option("--sample", is_flag=True, help="At the first start, import a sample tree of 800 members.")
 @click.option(
@@ -117,6 +120,8 @@ def up(
     pushers: int,
     vip_port: int | None,
     vip_threads: int,
+    console_port: int | None,
+    no_console: bool,
     host: str,
     sample: bool,
     datatrax_folder: Path | None,
@@ -146,9 +151,12 @@ def up(
     _check_datatrax(host, datatrax)
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
+    certificates = _certificates(home, by_tls, host, datatrax, assignments)
+    by_tls = certificates is not None
+    console = None if no_console else console_place(host, console_port, home.state(CONSOLE), by_tls=by_tls)
     plan = ClusterPlan(
         home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
-        datatrax=datatrax, pushers=pushers, certificates=_certificates(home, by_tls, host, datatrax, assignments),
+        datatrax=datatrax, pushers=pushers, certificates=certificates, console=console,
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
@@ -244,7 +252,7 @@ class LocalCluster:
             self._home.forget_endpoints()
             # What gives work ends before what does it; the VIP stays until the last report is answered.
             nodes = list(self._plan.node_names)
-            await self._supervisor.stop([[DATATRAX], self._plan.pusher_names, [*nodes, COORDINATOR], [VIP]])
+            await self._supervisor.stop([[DATATRAX, CONSOLE], self._plan.pusher_names, [*nodes, COORDINATOR], [VIP]])
 
     async def _run(self, start_timeout_s: float) -> None:
         """Starts everything; then nodes come and go as the file in the folder says."""
@@ -320,6 +328,8 @@ class LocalCluster:
                 host = self._plan.vip_place[0]
                 self._say(f"lines of updates at {host}:{datatrax.port}, files of updates into {datatrax.spool}")
                 self._say(f"import files into {self._plan.upload}, status at http://{self._plan.pages}/status")
+            if self._plan.console is not None:
+                self._say(f"console: {await asyncio.to_thread(self._plan.console.page)}")
             self._say(f"ready: reports at {endpoints.vip}, updates at {endpoints.pusher}; {self._home.endpoints}")
             if self._sample:
                 self._say(try_next(self._home.endpoints))

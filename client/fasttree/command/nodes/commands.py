@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from fasttree.client import CallError, Client, UnavailableError
-from fasttree.command.cluster.commands import STATUS_TIMEOUT_S, node_json
+from fasttree.client.status.nodes import node_json
+from fasttree.command.cluster.commands import STATUS_TIMEOUT_S
 from fasttree.command.nodes.host_file import add_host, remove_host
 from fasttree.command.nodes.local import add_local, local_folder, remove_local
 from fasttree.command.output import print_json, print_table

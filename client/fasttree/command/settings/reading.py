@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fasttree.command.session import CommandError
+from services.console.settings import ConsoleSettings
 from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
@@ -35,6 +36,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "treenode": TreeNodeSettings,
     "imports": ImportLimits,
     "datatrax": DataTraxSettings,
+    "console": ConsoleSettings,
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,

@@ -1,0 +1,50 @@
+"""The whole of a cluster: nodes, pushers, log, imports, and where nodes differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fasttree.client.status.imports import import_json
+from fasttree.client.status.log import log_json
+from fasttree.client.status.nodes import node_json, streamed_json
+from fasttree.client.status.pushers import pushers_json
+from fasttree.v1 import coordinator_pb2, pusher_pb2
+
+
+def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None) -> dict[str, Any]:
+    """What both say, as one; None: that one did not answer."""
+    # A pusher that can't open its log says that, and no log.
+    end = pusher.log_end.position if pusher is not None and pusher.log_id else None
+    progress = {node.node: node for node in pusher.nodes} if pusher is not None else {}
+    nodes = [node_json(node, end) for node in view.nodes] if view is not None else []
+    known = {node["node"] for node in nodes}
+    nodes += [streamed_json(node) for name, node in progress.items() if name not in known]
+    for node in nodes:
+        streamed = progress.get(node["node"])
+        node["connected"] = streamed.connected if streamed is not None else None
+        node["import_unknown"] = streamed.import_unknown if streamed is not None else None
+        node["note"] = streamed.note if streamed is not None else node.get("halt_reason", "")
+        if streamed is not None and streamed.import_unknown:
+            node["import_id"] = streamed.import_id  # the one that is meant
+    return {
+        "cluster": view.name if view is not None else pusher.cluster if pusher is not None else "",
+        "epoch": view.epoch if view is not None else None,
+        "primary": view.primary if view is not None else None,
+        "paused": view.paused if view is not None else None,
+        "note": "; ".join(filter(None, (view.note, view.standby))) if view is not None else "",
+        "coordinator": view.coordinator if view is not None else "",
+        "pushers": pushers_json(view, end),
+        "log": None if pusher is None else log_json(pusher),
+        "nodes": nodes,
+        "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
+        "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
+    }
+
+
+def _difference_json(difference: pusher_pb2.DigestDifference) -> dict[str, Any]:
+    return {
+        "nodes": list(difference.nodes),
+        "others": list(difference.others),
+        "import_id": difference.import_id,
+        "position": difference.position,
+    }

@@ -1,0 +1,24 @@
+"""The pusher's log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fasttree.v1 import pusher_pb2
+
+
+def log_json(pusher: pusher_pb2.GetPusherResponse) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        "log_id": pusher.log_id,
+        "first_position": pusher.log_end.first_position,
+        "position": pusher.log_end.position if pusher.log_id else None,
+        "closed": pusher.closed_reason,
+        "damage": pusher.log_damage,
+        "store": pusher.log_durability.store,
+        "survives_machine_loss": pusher.log_durability.survives_machine_loss,
+        "durability": pusher.log_durability.description,
+        "rule_version": pusher.rules.version,
+        "known_rule_version": pusher.known_rule_version,
+        "rule_version_waits_for": list(pusher.rule_version_waits_for),
+    }

@@ -1,0 +1,67 @@
+"""A node of a cluster, as those who know it tell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fasttree.client.endpoints import NodeEndpoint
+from fasttree.client.status.words import state_word, word
+from fasttree.v1 import coordinator_pb2, pusher_pb2
+
+
+def node_json(node: coordinator_pb2.ClusterNode, end: int | None) -> dict[str, Any]:
+    """A node as the coordinator knows it; `end`: the log's end, where the pusher said it."""
+    return {
+        "node": node.address.name,
+        "role": word(coordinator_pb2.Role, node.role),
+        "state": state_word(node),
+        "epoch": node.status.primary_epoch,
+        "import_id": node.status.import_id,
+        "position": node.status.position,
+        "lag": max(end - node.status.position, 0) if end is not None else None,
+        "digest": f"{node.status.digest:016x}",
+        "alive": node.alive,
+        "silent_ms": node.silent_ms,
+        "loading_import_id": node.status.loading_import_id,
+        "loading_percent": node.status.loading_percent,
+        "halted_before": node.status.halted_before,
+        "fault_position": node.status.fault_position,
+        "halt_reason": node.status.halt_reason,
+        "report": node.address.report,
+        "instant": node.address.instant,
+        "http": node.address.http,
+    }
+
+
+def streamed_json(node: pusher_pb2.NodeProgress) -> dict[str, Any]:
+    """A node that only the pusher knows."""
+    return {
+        "node": node.node,
+        "role": "",
+        "state": "unknown",
+        "epoch": 0,
+        "import_id": node.import_id,
+        "position": node.applied_position,
+        "lag": node.lag_updates,
+        "halted_before": node.halted_before,
+        "fault_position": node.fault_position,
+        "alive": None,
+        "instant": node.instant_address,
+    }
+
+
+def named_json(node: NodeEndpoint) -> dict[str, Any]:
+    """A node that nobody says anything of."""
+    return {
+        "node": node.name,
+        "role": "",
+        "state": "unknown",
+        "epoch": 0,
+        "import_id": None,
+        "position": None,
+        "lag": None,
+        "connected": None,
+        "note": "",
+        "alive": None,
+        "instant": node.instant,
+    }

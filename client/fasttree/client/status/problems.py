@@ -1,0 +1,97 @@
+"""What is wrong with a cluster, worst first, each with the alert of docs/alerts.md that tells the way out.
+
+A fault heals by nothing but an operator: `fasttree status` ends with exit code 1 where there is one. What is no fault
+is worth a look, and is told beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+#: A node that lacks more than this is said to lag. Few updates are under way at any moment.
+LAG_UPDATES = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """One line, and where docs/alerts.md says what to do."""
+
+    text: str
+    alert: str
+    #: It does not heal by itself, or nobody answers.
+    fault: bool = False
+
+    def json(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {"text": self.text, "alert": self.alert, "fault": self.fault}
+
+
+def problems_of(content: dict[str, Any]) -> list[Problem]:
+    """Of what `status_json` says: faults first."""
+    return [*_faults(content), *_looks(content)]
+
+
+def _faults(content: dict[str, Any]) -> Iterator[Problem]:
+    for difference in content["differences"]:
+        yield Problem(text=_difference_text(difference), alert="FastTreeNodesDiffer", fault=True)
+    for node in content["nodes"]:
+        if node["import_unknown"]:
+            mend = "see docs/operations.md, `An import of somebody else`"
+            text = f"{node['node']} serves import {node['import_id']}, which the pusher never gave: {mend}"
+            yield Problem(text=text, alert="FastTreeImportUnknown", fault=True)
+    log = content["log"] or {"damage": "", "closed": ""}
+    if log["damage"]:
+        yield Problem(text=log["damage"], alert="FastTreeLogDamaged", fault=True)
+    if log["closed"] and log["closed"] != log["damage"]:
+        yield Problem(text=f"no pushes are taken: {log['closed']}", alert="FastTreePushesRefused", fault=True)
+
+
+def _difference_text(difference: dict[str, Any]) -> str:
+    named, others = ", ".join(difference["nodes"]), ", ".join(difference["others"])
+    where = f"at import {difference['import_id']}, position {difference['position']}"
+    return f"{named} differ{f' from {others}' if others else ''} {where}: see docs/operations.md, `Two nodes differ`"
+
+
+def _looks(content: dict[str, Any]) -> Iterator[Problem]:
+    if content["primary"] == "":
+        why = f": {content['note']}" if content["note"] else ""
+        yield Problem(text=f"no node is primary{why}; every ready node serves", alert="FastTreeNoPrimary")
+    elif content["note"]:
+        yield Problem(text=content["note"], alert="FastTreeNoPrimary")
+    if content["paused"]:
+        text = "elections are paused: a primary that fails is not replaced until `fasttree resume`"
+        yield Problem(text=text, alert="FastTreeElectionsPaused")
+    ready = [node["node"] for node in content["nodes"] if node["state"] in ("primary", "passive")]
+    for node in content["nodes"]:
+        yield from _of_node(node)
+    if len(ready) == 1 and len(content["nodes"]) > 1:
+        text = f"{ready[0]} alone is ready: another failure would end reports"
+        yield Problem(text=text, alert="FastTreeNodeNotReady")
+    for entry in content["imports"][:1]:
+        if entry["state"] == "refused":
+            reasons = [node["reason"].removeprefix("import refused: ") for node in entry["nodes"] if node["reason"]]
+            text = f"import {entry['import_id']} was refused: {reasons[0] if reasons else 'no node says why'}"
+            yield Problem(text=text, alert="FastTreeNodeNotReady")
+
+
+def _of_node(node: dict[str, Any]) -> Iterator[Problem]:
+    name = node["node"]
+    if node.get("halted_before"):
+        skip = f"; or `fasttree log skip {node['fault_position']}`" if node.get("fault_position") else ""
+        text = f"{name} has halted before {node['halted_before']}: {node.get('halt_reason') or node['note']}{skip}"
+        yield Problem(text=text, alert="FastTreeNodeHalted")
+    elif node["state"] == "silent":
+        text = f"{name} has been silent for {node['silent_ms'] / 1_000:.0f} s"
+        yield Problem(text=text, alert="FastTreeServiceDown")
+    elif node["state"] not in ("primary", "passive", "unknown"):
+        text = f"{name} is not ready: {node['state'] or 'nobody says what it does'}"
+        yield Problem(text=text, alert="FastTreeNodeNotReady")
+    elif node["connected"] is False:
+        text = f"{name} gets no updates: {node['note'] or 'the pusher does not reach it'}"
+        yield Problem(text=text, alert="FastTreeAnswersOld")
+    elif node["note"]:
+        yield Problem(text=f"{name}: {node['note']}", alert="FastTreeAnswersOld")
+    if (node["lag"] or 0) > LAG_UPDATES:
+        yield Problem(text=f"{name} lacks {node['lag']:,} updates", alert="FastTreeNodeLags")

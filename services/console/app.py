@@ -1,0 +1,100 @@
+"""The console as a process: one look at the cluster for all, and the pages."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+
+from aiohttp import web
+
+from fasttree.client import Client, Endpoints, Retries, TlsFiles
+from services.console.api.cluster import ClusterPages
+from services.console.api.runbook import Runbook
+from services.console.http.assets import asset_routes, read_assets
+from services.console.http.port import ConsolePort
+from services.console.settings import ConsoleSettings
+from services.console.watching.viewers import Viewers
+from services.console.watching.watcher import Watcher
+from services.shared.config.load import load_settings
+from services.shared.config.sections import ClusterSettings
+from services.shared.security.own import own_tls
+from services.shared.serving.background import Background
+from services.shared.serving.metrics import CONTENT_TYPE, Metrics
+from services.shared.serving.process import run
+
+logger = logging.getLogger(__name__)
+
+
+class Console:
+    """A running service. `start` makes one."""
+
+    def __init__(self, cluster: ClusterSettings, settings: ConsoleSettings) -> None:
+        """Raises SettingsError, OSError."""
+        self.background = Background()
+        endpoints = Endpoints(vip=settings.vip, pusher=settings.pusher, coordinator=cluster.coordinator)
+        #: Of what is asked all the time, and of what a browser asks for.
+        self._watching = Client(endpoints, retries=Retries(timeout_s=settings.watch.answer_s), tls=_client_tls())
+        self._asking = Client(endpoints, retries=Retries(timeout_s=settings.viewer.report_s), tls=_client_tls())
+        self.watcher = Watcher(self._watching, settings.watch)
+        self.viewers = Viewers(self.watcher, settings.viewer)
+        self._metrics = Metrics("console", "fasttree_console_")
+        self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
+        self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
+        routes = [
+            web.get("/livez", self._live),
+            web.get("/readyz", self._live),
+            web.get("/metrics", self._figures),
+            *asset_routes(read_assets()),
+            *Runbook().routes(),
+            *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
+        ]
+        self.http = ConsolePort(settings.door, cluster.http_hosts, routes)
+
+    @classmethod
+    async def start(cls, cluster: ClusterSettings, settings: ConsoleSettings) -> Console:
+        """Listens. Raises SettingsError, OSError."""
+        service = cls(cluster, settings)
+        async with contextlib.AsyncExitStack() as begun:
+            begun.push_async_callback(service.stop)
+            port = await service.http.start()
+            begun.pop_all()
+        service.background.start(service.watcher.run(), "watches the cluster")
+        logger.info("pages at %s:%d, of the cluster at %s", settings.door.listen_host, port, cluster.coordinator)
+        return service
+
+    async def stop(self) -> None:
+        """Lets the browsers go; they come back by themselves."""
+        self.viewers.end()
+        await self.http.stop()
+        await self.background.stop()
+        await self._watching.close()
+        await self._asking.close()
+        self._metrics.close()
+
+    async def _live(self, _: web.Request) -> web.Response:
+        """It is useful without a cluster too: it says that there is none."""
+        return web.Response(text="live\n")
+
+    async def _figures(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _client_tls() -> TlsFiles | None:
+    """This process's own certificate."""
+    tls = own_tls()
+    if tls is None:
+        return None
+    certificate, key, ca = map(str, tls.files)
+    return TlsFiles(certificate=certificate, key=key, ca=ca, server_name=tls.server_name(""))
+
+
+def start(config: Path | None, overrides: dict[str, str]) -> None:
+    """Runs the service until SIGTERM or SIGINT. Raises SettingsError, StartupError, OSError."""
+    cluster = load_settings(ClusterSettings, "cluster", config, overrides)
+    settings = load_settings(ConsoleSettings, "console", config, overrides)
+
+    async def serve() -> Console:
+        return await Console.start(cluster, settings)
+
+    run(serve)

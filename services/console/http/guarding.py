@@ -1,0 +1,86 @@
+"""Which requests are looked at, and by whom they are.
+
+There are no cookies, so no page of a stranger can ask in a visitor's name by what the browser keeps. What reaches
+`/api/` must say so by a header that no page of another origin can send without being asked first, which is never
+allowed. Names that lead here by a stranger's word (DNS rebinding) are refused by their Host.
+
+Whoever shows the operators' key, or reaches a console that has none, is an operator: the console asks by its own
+certificate. Whoever shows a token alone is asked for by that token, and sees what its scope allows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from services.console.http.key import OperatorKey
+
+#: What every page and answer is sent with.
+HEADERS: Final = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+#: Of every request to /api/, with any value.
+OWN_HEADER: Final = "X-FastTree-Console"
+KEY_HEADER: Final = "X-FastTree-Key"
+IS_OPERATOR: Final = web.RequestKey("is_operator", bool)
+TOKEN: Final = web.RequestKey("token", str)
+_BEARER: Final = "Bearer "
+_TOKEN_LENGTH_MAX: Final = 8_192
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """A signal of aiohttp's, before an answer goes out."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers.setdefault("Cache-Control", "no-store")
+
+
+def api_check(key: OperatorKey | None) -> Middleware:
+    """The middleware; None: whoever gets here is an operator."""
+
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path.startswith("/api/"):
+            _check_origin(request)
+            shown = request.headers.get(KEY_HEADER, "")
+            request[IS_OPERATOR] = key is None or bool(shown and key.is_shown(shown))
+            request[TOKEN] = _token(request)
+        return await handler(request)
+
+    return check
+
+
+def operator(request: web.Request) -> None:
+    """Raises HTTPUnauthorized where the request is none of an operator's."""
+    if not request[IS_OPERATOR]:
+        raise web.HTTPUnauthorized(
+            text="this takes the operators' key: open the address that `fasttree up` printed, or sign in with the key"
+        )
+
+
+def _check_origin(request: web.Request) -> None:
+    origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "same-origin")
+    own = {f"{scheme}://{request.headers.get('Host', '')}" for scheme in ("http", "https")}
+    if OWN_HEADER not in request.headers or site != "same-origin" or (origin is not None and origin not in own):
+        raise web.HTTPForbidden(text=f"only the console's own pages may ask; programs say {OWN_HEADER}: 1")
+
+
+def _token(request: web.Request) -> str:
+    text = request.headers.get("Authorization", "")
+    if not text:
+        return ""
+    token = text.removeprefix(_BEARER)
+    if token == text or len(token) > _TOKEN_LENGTH_MAX or not token.isascii() or not token.isprintable():
+        raise web.HTTPUnauthorized(text="Authorization must be `Bearer TOKEN`")
+    return token

@@ -1,0 +1,68 @@
+"""`[console]`: the pages in a browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from services.shared.config.bounds import Address, Host, OptionalAddresses, OptionalPath, Port, Seconds
+from services.shared.config.sections import Settings
+
+
+class DoorSettings(Settings, frozen=True, kw_only=True):
+    """Who is let in."""
+
+    #: Address to listen on. The pages change a cluster: the machine alone, by default.
+    listen_host: Host = "127.0.0.1"
+    #: Port of the pages, of health and of figures (HTTP); 0 takes a free one.
+    port: Port = 50500
+    #: File with the key that an operator's browser shows, made where there is none. Empty: whoever reaches the port
+    #: operates the cluster and reads the tree; it can't be empty where `tls.mode` is mutual, nor where others than this
+    #: machine reach the port.
+    key_file: OptionalPath = ""
+
+
+class WatchSettings(Settings, frozen=True, kw_only=True):
+    """What is asked of the cluster, once for all browsers."""
+
+    #: How often the pusher is asked, in seconds, which is also the step of the lag's graph.
+    poll_s: Seconds = 1.0
+    #: How often each node is asked what it holds, in seconds.
+    node_poll_s: Seconds = 5.0
+    #: How far back the lag's graph goes, in seconds, while the console runs.
+    history_s: Annotated[float, Meta(ge=10, le=86_400)] = 1_800.0
+    #: Changes of the cluster that are listed, at most.
+    changes_max: Annotated[int, Meta(ge=10, le=10_000)] = 500
+    #: How long coordinator and pusher may take to answer before they are said to be away, in seconds.
+    answer_s: Seconds = 3.0
+
+
+class ViewerSettings(Settings, frozen=True, kw_only=True):
+    """What a browser may cost."""
+
+    #: Browsers that follow the cluster at a time; one more is told so.
+    viewers_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    #: The cluster is told to a browser no more often than this, in seconds.
+    tell_s: Seconds = 0.25
+    #: A browser that takes nothing for so long is followed by no more news, in seconds: it comes back by itself.
+    stall_s: Seconds = 20.0
+    #: Reports under way at a time, of all browsers; one more is refused.
+    reports_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
+    #: How long a report may take, in seconds.
+    report_s: Seconds = 30.0
+    #: How long a switchover may take, in seconds.
+    action_s: Seconds = 60.0
+
+
+class ConsoleSettings(Settings, frozen=True, kw_only=True):
+    """The pages in a browser."""
+
+    #: host:port of the VIP, for reports.
+    vip: Address = "127.0.0.1:50100"
+    #: host:port of the pusher, or of each of several, with commas between.
+    pusher: OptionalAddresses = "127.0.0.1:50300"
+
+    door: DoorSettings = DoorSettings()
+    watch: WatchSettings = WatchSettings()
+    viewer: ViewerSettings = ViewerSettings()

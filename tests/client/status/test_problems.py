@@ -1,0 +1,96 @@
+"""What is wrong with a cluster, worst first, each with an alert that the runbook has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fasttree.client.status.cluster import status_json
+from fasttree.client.status.problems import problems_of
+from fasttree.v1 import coordinator_pb2, pusher_pb2
+
+ROOT = Path(__file__).parents[3]
+ALERTS = set(re.findall(r"^\| (FastTree\w+) \|", (ROOT / "docs/alerts.md").read_text(), re.MULTILINE))
+
+
+def view() -> coordinator_pb2.Cluster:
+    cluster = coordinator_pb2.Cluster(name="dot", epoch=1, primary="n1")
+    for name, state in (("n1", coordinator_pb2.NODE_STATE_PRIMARY), ("n2", coordinator_pb2.NODE_STATE_PASSIVE)):
+        cluster.nodes.add(
+            address=coordinator_pb2.NodeAddress(name=name),
+            status=coordinator_pb2.NodeStatus(state=state, position=7),
+            alive=True,
+        )
+    return cluster
+
+
+def pusher() -> pusher_pb2.GetPusherResponse:
+    answer = pusher_pb2.GetPusherResponse(log_id="a")
+    answer.log_end.position = 7
+    for name in ("n1", "n2"):
+        answer.nodes.add(node=name, connected=True, applied_position=7)
+    return answer
+
+
+def found(**changes: Any) -> list[tuple[str, bool]]:
+    cluster, answer = view(), pusher()
+    for name, change in changes.items():
+        change(cluster if name == "cluster" else answer)
+    problems = problems_of(status_json(cluster, answer))
+    assert {problem.alert for problem in problems} <= ALERTS
+    assert [problem.fault for problem in problems] == sorted((problem.fault for problem in problems), reverse=True)
+    return [(problem.alert.removeprefix("FastTree"), problem.fault) for problem in problems]
+
+
+def test_nothing_is_wrong_where_all_is_well() -> None:
+    assert found() == []
+
+
+def _silent(cluster: Any) -> None:
+    cluster.nodes[1].alive, cluster.nodes[1].silent_ms = False, 4_000
+
+
+def _halted(cluster: Any) -> None:
+    cluster.nodes[1].status.halted_before, cluster.nodes[1].status.halt_reason = 5, "the engine failed"
+
+
+def _cut_off(answer: Any) -> None:
+    answer.nodes[1].connected, answer.nodes[1].note = False, "no connection"
+
+
+def _refused(answer: Any) -> None:
+    answer.imports.add(state=pusher_pb2.IMPORT_STATE_REFUSED)
+
+
+def _behind(answer: Any) -> None:
+    answer.log_end.position = 100_000
+
+
+@pytest.mark.parametrize(
+    ("changes", "alerts"),
+    [
+        ({"cluster": _silent}, [("ServiceDown", False), ("NodeNotReady", False)]),
+        ({"cluster": _halted}, [("NodeHalted", False)]),
+        ({"cluster": lambda one: setattr(one, "primary", "")}, [("NoPrimary", False)]),
+        ({"cluster": lambda one: setattr(one, "paused", True)}, [("ElectionsPaused", False)]),
+        ({"answer": _cut_off}, [("AnswersOld", False)]),
+        ({"answer": _behind}, [("NodeLags", False), ("NodeLags", False)]),
+        ({"answer": _refused}, [("NodeNotReady", False)]),
+        ({"answer": lambda one: setattr(one, "log_damage", "record 3")}, [("LogDamaged", True)]),
+        ({"answer": lambda one: setattr(one, "closed_reason", "full")}, [("PushesRefused", True)]),
+        (
+            {"answer": lambda one: one.differences.add(nodes=["n1"], others=["n2"]), "cluster": _silent},
+            [("NodesDiffer", True), ("ServiceDown", False), ("NodeNotReady", False)],
+        ),
+    ],
+)
+def test_each_problem_leads_to_its_alert(changes: dict[str, Any], alerts: list[tuple[str, bool]]) -> None:
+    assert found(**changes) == alerts
+
+
+def test_a_cluster_that_nobody_tells_of_has_no_problems_of_its_own() -> None:
+    """That nobody answers is told by who asked."""
+    assert problems_of(status_json(None, None)) == []
