@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated
 
 from msgspec import Meta
 
 from services.shared.config.bounds import Address, Host, OptionalAddresses, OptionalPath, Port, Seconds
-from services.shared.config.sections import Settings
+from services.shared.config.sections import Problem, Settings
 
 
 class DoorSettings(Settings, frozen=True, kw_only=True):
@@ -47,8 +48,6 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     tell_s: Seconds = 0.25
     #: A browser that takes nothing for so long is followed by no more news, in seconds: it comes back by itself.
     stall_s: Seconds = 20.0
-    #: Reports under way at a time, of all browsers; one more is refused.
-    reports_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
     #: How long a report may take, in seconds.
     report_s: Seconds = 30.0
     #: How long a switchover may take, in seconds.
@@ -66,3 +65,8 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     door: DoorSettings = DoorSettings()
     watch: WatchSettings = WatchSettings()
     viewer: ViewerSettings = ViewerSettings()
+
+    def problems(self) -> Iterator[Problem]:
+        """Nobody to ask."""
+        if not self.pusher:
+            yield Problem("pusher", "must name the pusher: half of a cluster's state is known to it alone")
