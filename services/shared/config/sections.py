@@ -30,7 +30,18 @@ from services.shared.config.bounds import (
 from services.shared.domain.limits import CUSTOMER_STATUSES_MAX, PERIODS_MAX, SLOTS_MAX, VOLUME_TYPES_MAX
 from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
-SECTIONS = ("cluster", "coordinator", "pusher", "treenode", "imports", "datatrax", "console", "tls", "tokens", "telemetry")
+SECTIONS = (
+    "cluster",
+    "coordinator",
+    "pusher",
+    "treenode",
+    "imports",
+    "datatrax",
+    "console",
+    "tls",
+    "tokens",
+    "telemetry",
+)
 
 
 class Problem(NamedTuple):
