@@ -58,6 +58,8 @@ NO_NAMES = {
     "x-forwarded-client-cert": "a header of Envoy's",
     "tls_config": "a word of Prometheus",
     "synchronous_standby_names": "a setting of PostgreSQL",
+    "nsc": "a program of NATS",
+    "max_payload": "a setting of NATS",
     "cert_file": "a word of Prometheus",
     "key_file": "a word of Prometheus",
     "htelevox.log": "a file of messages, as DataTrax's people know it",

@@ -24,6 +24,7 @@ _FRAMEWORK = "called by the framework, under the framework's name"
 _CONTEXT = "what grpcio gives a handler; libraries may ask for it"
 _SET = "set for a library that reads it"
 _DOOR = "what every core is held to by tests/scenarios"
+_FAULTS = "what tests do to servers"
 _FIELD = "a field of figures that are told whole, each under its name"
 
 #: What vulture finds and what stays: "path:name" to the reason.
@@ -32,6 +33,7 @@ KEPT = {
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "bench/rivals/postgres_replicas.py:promote": "what tests of standbys do",
+    "bench/servers/nats_servers.py:leader": _FAULTS,
     "services/pusher/admission/admission.py:unconfirmed": _FIELD,
     "services/pusher/admission/progress.py:unconfirmed": _FIELD,
     "services/treenode/tree/reconcile.py:members_added": _FIELD,

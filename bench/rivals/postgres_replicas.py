@@ -230,9 +230,11 @@ def _sponsors_first(sponsor: NDArray[np.int32]) -> NDArray[np.int32]:
     return np.where(sponsor[order] >= 0, number[sponsor[order]], -1).astype(np.int32)
 
 
-def best_rate(sponsor: NDArray[np.int32], clients: Sequence[int], seconds: int) -> dict[str, float]:
+def best_rate(
+    sponsor: NDArray[np.int32], clients: Sequence[int], seconds: int, synchronous_commit: str = "remote_apply"
+) -> dict[str, float]:
     """PostgreSQL's rates by number of clients ("clients_8": orders a second), and the best as "best"."""
-    with replicated_postgres() as servers:
+    with replicated_postgres(synchronous_commit=synchronous_commit) as servers:
         servers.load(_sponsors_first(sponsor))
         rates = {f"clients_{count}": servers.orders_per_s(len(sponsor), count, seconds)[0] for count in clients}
         root = servers.psql(

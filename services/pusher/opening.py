@@ -16,9 +16,15 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
     if settings.log.log_store == "sqlite":
         return SqliteLog(settings.state_path, settings.log)
     try:
+        if settings.log.log_store == "jetstream":
+            from services.pusher.log.jetstream.store import JetstreamLog
+
+            return JetstreamLog(settings.state_path, settings.log, cluster)
         from services.pusher.log.postgresql.store import PostgresqlLog
     except ImportError as error:
+        extra = "jetstream" if settings.log.log_store == "jetstream" else "postgres"
         raise LogStoreError(
-            f"the log in PostgreSQL needs {error.name}, which is not installed: pip install ha-fasttree[postgres]"
+            f"the log in {settings.log.log_store} needs {error.name}, which is not installed: "
+            f"pip install ha-fasttree[{extra}]"
         ) from error
     return PostgresqlLog(settings.state_path, settings.log, cluster)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
+from tests.jetstream_servers import stream_settings
 from tests.postgresql_server import schema_settings
 
 
@@ -32,12 +35,16 @@ class Engine:
             store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "jetstream"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with contextlib.ExitStack() as kept:
         if request.param == "postgresql":
             settings = kept.enter_context(schema_settings(request.getfixturevalue("postgresql")))
             made = Engine(lambda: PostgresqlLog(tmp_path, settings, "test"))
+        elif request.param == "jetstream":
+            settings = kept.enter_context(stream_settings(request.getfixturevalue("jetstream")))
+            # Each with a folder of its own, as on machines of their own: the index of ids is in it.
+            made = Engine(lambda: JetstreamLog(Path(tempfile.mkdtemp(dir=tmp_path)), settings, "test"))
         else:
             made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))
         kept.callback(made.close)

@@ -7,14 +7,15 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from services.pusher.log.jetstream.settings import JetstreamSettings
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.shared.config.sections import Problem, Settings
 
 ServerUrl = Annotated[
     str,
     Meta(
-        pattern=r"\A(?:postgres(?:ql)?://[!-~]{0,1980})?\Z",
-        description="postgresql://ROLE@HOST/DATABASE, in printable ASCII without blanks; or empty",
+        pattern=r"\A(?:(?:postgres(?:ql)?|nats|tls)://[!-~]{0,1980})?\Z",
+        description="postgresql://ROLE@HOST/DATABASE or nats://HOST:4222, in printable ASCII without blanks; or empty",
     ),
 ]
 
@@ -22,12 +23,17 @@ ServerUrl = Annotated[
 class LogSettings(Settings, frozen=True, kw_only=True):
     """What the log takes of memory and disk, and how much one write of it holds."""
 
-    #: Where the log is kept: "sqlite", in `state_folder`; or "postgresql", in the server that `log_url` names.
-    log_store: Annotated[str, Meta(pattern=r"\A(?:sqlite|postgresql)\Z", description="sqlite or postgresql")] = "sqlite"
-    #: The PostgreSQL server, as every client of it has it: postgresql://ROLE@HOST,HOST/DATABASE?sslmode=verify-full.
-    #: Without a password (`log_password_file`).
+    #: Where the log is kept: "sqlite", in `state_folder`; "postgresql" or "jetstream", in the servers that `log_url`
+    #: names.
+    log_store: Annotated[
+        str, Meta(pattern=r"\A(?:sqlite|postgresql|jetstream)\Z", description="sqlite, postgresql or jetstream")
+    ] = "sqlite"
+    #: The servers: postgresql://ROLE@HOST,HOST/DATABASE?sslmode=verify-full, as every client of PostgreSQL has it; or
+    #: nats://USER@HOST:4222,HOST:4222 (tls:// where they take nothing else). Without a password (`log_password_file`,
+    #: `nats_password_file`).
     log_url: ServerUrl = ""
     postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
+    jetstream: JetstreamSettings = field(default_factory=JetstreamSettings)
     #: Most updates that one fsync covers.
     group_updates_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 5_000
     #: Page cache of the log, for the index of ids, in mebibytes.
@@ -39,5 +45,7 @@ class LogSettings(Settings, frozen=True, kw_only=True):
 
     def problems(self) -> Iterator[Problem]:
         """A store that has no place."""
-        if self.log_store == "postgresql" and not self.log_url:
-            yield Problem("log_url", 'must name the server where log_store is "postgresql"')
+        schemes = {"postgresql": ("postgres://", "postgresql://"), "jetstream": ("nats://", "tls://")}
+        wanted = schemes.get(self.log_store)
+        if wanted is not None and not self.log_url.startswith(wanted):
+            yield Problem("log_url", f'must name the servers ({wanted[-1]}...) where log_store is "{self.log_store}"')

@@ -140,14 +140,17 @@ class IdArchive:
         Raises:
             OSError: The disk.
         """
-        make_folder(self._folder)
         keys = keys_of(update_ids)
         known = [UNKNOWN_CONTENT if content is None else content_hash(content) for content in contents]
         hashes = np.array(known, dtype=np.uint64)
         positions = np.arange(first_position, first_position + len(update_ids), dtype=np.uint64)
-        entries = sorted_entries(Entries(keys.high, keys.low, hashes, positions))
+        return self.write_entries(Entries(keys.high, keys.low, hashes, positions))
+
+    def write_entries(self, entries: Entries) -> RunRow:
+        """The same of ids in any order, of which the keys are known. Raises OSError."""
+        make_folder(self._folder)
         row = RunRow(self._new_number(), 0)
-        write_run(self._path(row.number), len(update_ids), iter([entries]))
+        write_run(self._path(row.number), len(entries.high), iter([sorted_entries(entries)]))
         return row
 
     def take(self, row: RunRow) -> None:

@@ -1,0 +1,1 @@
+"""Real servers of engines that hold a log, started on loopback for benches and tests."""
