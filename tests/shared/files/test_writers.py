@@ -37,6 +37,7 @@ LISTED = {
     "services/pusher/log/ids/runs.py:pwrite": _RUN,
     "services/pusher/log/ids/runs.py:fsync": _RUN,
     "services/pusher/backups/backups.py:rmtree": "what was begun by a restore that did not end: made anew",
+    "services/pusher/log/jetstream/index.py:rmtree": "an index that is made anew whenever the log is opened",
     "services/coordinator/stores/sqlite.py:connect": _SQLITE,
     "services/coordinator/stores/lease_store.py:replace": "no file: what is kept in an API server or in etcd",
     "services/pusher/moving/moving.py:TemporaryDirectory": "for the end mark of a copy, which is elsewhere",
