@@ -53,7 +53,7 @@ class Deployed:
 
     Attributes:
         namespace: Where it is.
-        labelled: Whether the pods' labels say who is primary.
+        labelled: Whether the pods' labels say who is primary, as they do since there are two coordinators.
         nodes: Tree nodes that its manifests ask for.
         first_answer_s: From `kubectl apply` to the first answer through the VIP.
     """
@@ -118,8 +118,8 @@ class Deployed:
         until(f"{self.nodes} tree nodes are ready", lambda: self.ready() == self.nodes)
         until("a pusher is ready", lambda: self.ready("app.kubernetes.io/component=pusher") == 1)
         until("two VIPs are ready", lambda: self.ready("app.kubernetes.io/component=vip") == 2)
-        until("two coordinators are ready", lambda: self.ready("app.kubernetes.io/component=coordinator") == 2)
         if self.labelled:
+            until("two coordinators are ready", lambda: self.ready("app.kubernetes.io/component=coordinator") == 2)
             self.primary()
 
     def scale(self, nodes: int) -> None:
