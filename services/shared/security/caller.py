@@ -22,3 +22,9 @@ class CallerContext:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
+
+
+def leads_of(context: Any) -> str | None:
+    """The member whose downline is all that a call may see; None: everybody's."""
+    caller: Caller | None = getattr(context, "caller", None)
+    return None if caller is None else caller.leads

@@ -30,8 +30,9 @@ _SEE_TREE: Final = _of(_REPORTS, "ListHeldUpdates", "ListRejectedUpdates", "Desc
 #: How the names of those begin that a token names, in the place of a certificate.
 TOKEN: Final = "token://"
 #: Roles of processes, which have certificates: no token can name one.
-MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax")
-#: Is to see a member and its downline alone: no call is his until the engine holds him to that.
+MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
+#: Sees a member and its downline alone: in each report the engine cuts what is beyond
+#: (`services/treenode/reports/copy/scope.py`).
 LEADER: Final = "leader"
 
 #: By role. A call that nobody has here is nobody's.
@@ -75,7 +76,8 @@ CALLS: Final[dict[str, list[str]]] = {
     "push-program": _of(_PUSHER, "PushUpdates"),
     "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),
     "reporter": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
-    "leader": [],
+    # Of himself and his downline: the engine sees to that, whatever is asked for.
+    "leader": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
     "operator": [
         f"{_PUSHER}*",
         f"{_REPORTS}*",

@@ -28,6 +28,7 @@ import pyarrow.parquet
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.processors import processors
 from services.shared.rules import rules_of
+from services.shared.security.caller import Caller
 from services.treenode.imports.reading import ImportRefusedError, read_import
 from services.treenode.imports.sample_imports import MEMBERS, short_csv, write_sample_csvs
 from services.treenode.kernels.compiling import tell_compiling
@@ -129,7 +130,10 @@ class _View:
 
 
 class _Context:
-    """A call without a deadline."""
+    """A call without a deadline. `caller`: who makes it."""
+
+    def __init__(self, caller: Caller | None = None) -> None:
+        self.caller = caller
 
     @staticmethod
     def time_remaining() -> float | None:
@@ -160,6 +164,8 @@ async def ask_everything(tree: Tree, prefix: str) -> None:
         filters.append(report_pb2.DownlineFilter(ranges=texts))
     for options in (report_pb2.ReportOptions(), every, report_pb2.ReportOptions(tree=types_pb2.TREE_PLACEMENT)):
         ask: Any = servicer
+        # By a leader, too, whose downline has changed since the layout.
+        await ask.GetMember(report_pb2.GetMemberRequest(member_id=root, options=options), _Context(Caller((), root)))
         await ask.GetMember(report_pb2.GetMemberRequest(member_id=root, options=options), context)
         ids = [f"{prefix}{number}" for number in range(1, 60)]
         await ask.BatchGetMembers(report_pb2.BatchGetMembersRequest(member_ids=ids, options=options), context)

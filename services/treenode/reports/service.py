@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from fasttree.v1 import report_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
+from services.shared.security.caller import leads_of
+from services.shared.serving.errors import PermissionDeniedError
 from services.shared.wire.fields import tag
 from services.treenode.reports.columns import MEMBER_ID, Kind
 from services.treenode.reports.copy import lists
@@ -24,6 +26,7 @@ from services.treenode.reports.copy.extents import (
     front_line,
     front_line_size,
     of_rows,
+    seen_rows,
     upline_size,
 )
 from services.treenode.reports.copy.freeze import freeze
@@ -102,12 +105,12 @@ class ReportServicer:
     async def GetMember(self, request: report_pb2.GetMemberRequest, context: Context) -> bytes:
         """One member."""
         reader = self._reader
-        if not request.HasField("options"):
+        if not request.HasField("options") and leads_of(context) is None:
             tree = reader.tree_now() or await reader.tree_at(0, context)
             return reader.as_of() + self._member.encode(tree, reader.default_choice(tree), request.member_id)
         options = request.options
         tree = await reader.tree_at(options.min_position, context)
-        return reader.as_of() + self._member.encode(tree, reader.choice(tree, options), request.member_id)
+        return reader.as_of() + self._member.encode(tree, reader.choice(tree, options, context), request.member_id)
 
     def member_at_once(self, request: bytes) -> bytes | None:
         """The answer to a `GetMember` that names a member and nothing else, both as bytes; None where it takes the call
@@ -125,7 +128,7 @@ class ReportServicer:
     async def BatchGetMembers(self, request: report_pb2.BatchGetMembersRequest, context: Context) -> bytes:
         """Many members, in the order asked."""
         tree = await self._reader.tree_at(request.options.min_position, context)
-        choice = self._reader.choice(tree, request.options)
+        choice = self._reader.choice(tree, request.options, context)
         member_ids = list(request.member_ids)
         lists.check_batch(member_ids)
         as_of = self._reader.as_of()
@@ -141,15 +144,15 @@ class ReportServicer:
 
     async def ListUpline(self, request: report_pb2.ListUplineRequest, context: Context) -> bytes:
         """Everyone above a member, page by page."""
-        after, rows_max = _page_key(request), page_size(request.page_size)
+        after, rows_max = _page_key(request, context), page_size(request.page_size)
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], tuple[Page, Choice]]:
-            choice = self._reader.choice(tree, request.options)
+            choice = self._reader.choice(tree, request.options, context)
             above = (request.member_id, request.to_member_id)
             return lambda: (lists.upline(tree, choice, above, after, rows_max), choice)
 
         def size(tree: Tree) -> int:
-            return upline_size(tree, self._reader.choice(tree, request.options), request.member_id)
+            return upline_size(tree, self._reader.choice(tree, request.options, context), request.member_id)
 
         scan = Scan(size, self._limits.loop_copy_rows_max, begin)
         as_of, (page, choice) = await self._reader.scan(request.options.min_position, context, scan)
@@ -157,10 +160,10 @@ class ReportServicer:
 
     async def ListFrontLine(self, request: report_pb2.ListFrontLineRequest, context: Context) -> bytes:
         """A member's direct children."""
-        after, rows_max = _page_key(request), page_size(request.page_size)
+        after, rows_max = _page_key(request, context), page_size(request.page_size)
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], Cut]:
-            choice = self._reader.choice(tree, request.options)
+            choice = self._reader.choice(tree, request.options, context)
             sort = sort_of(request.sort, self._reader.catalogue(tree))
 
             def work() -> Cut:
@@ -170,7 +173,7 @@ class ReportServicer:
             return work
 
         def size(tree: Tree) -> int:
-            return front_line_size(tree, self._reader.choice(tree, request.options), request.member_id)
+            return front_line_size(tree, self._reader.choice(tree, request.options, context), request.member_id)
 
         scan = Scan(size, self._limits.loop_copy_rows_max, begin)
         as_of, cut = await self._reader.scan(request.options.min_position, context, scan)
@@ -182,7 +185,7 @@ class ReportServicer:
         dimensions = dimensions_of(request.dimensions)
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], report_pb2.SummarizeDownlineResponse]:
-            choice = self._reader.choice(tree, request.options)
+            choice = self._reader.choice(tree, request.options, context)
             row_filter = compile_filter(request.filter, self._reader.catalogue(tree))
             status_names = list(tree.statuses.texts)
 
@@ -193,7 +196,7 @@ class ReportServicer:
             return work
 
         def size(tree: Tree) -> int:
-            return downline_size(tree, self._reader.choice(tree, request.options), request.member_id)
+            return downline_size(tree, self._reader.choice(tree, request.options, context), request.member_id)
 
         plain = not request.HasField("filter")
         limit = self._limits.loop_sum_rows_max if plain else self._limits.loop_copy_rows_max
@@ -202,8 +205,8 @@ class ReportServicer:
 
     async def ListDownline(self, request: report_pb2.ListDownlineRequest, context: Context) -> bytes:
         """A downline page by page."""
-        after, rows_max = _page_key(request), page_size(request.page_size)
-        scan = downline_scan(self._reader, request, request.sort, self._limits.loop_copy_rows_max)
+        after, rows_max = _page_key(request, context), page_size(request.page_size)
+        scan = downline_scan(self._reader, request, request.sort, self._limits.loop_copy_rows_max, context)
         as_of, cut = await self._reader.scan(request.options.min_position, context, scan)
         page = await self._page(cut, after, rows_max)
         return as_of + await self._page_bytes(page, cut.choice, request, report_pb2.ListDownlineResponse())
@@ -211,7 +214,7 @@ class ReportServicer:
     async def StreamDownline(self, request: report_pb2.StreamDownlineRequest, context: Context) -> AsyncIterator[bytes]:
         """A whole downline in tree order, as of one position."""
         check_format(request.format)
-        scan = downline_scan(self._reader, request, None, self._limits.loop_copy_rows_max)
+        scan = downline_scan(self._reader, request, None, self._limits.loop_copy_rows_max, context)
 
         async def begin() -> Begun:
             as_of, cut = await self._reader.scan(request.options.min_position, context, scan)
@@ -227,10 +230,10 @@ class ReportServicer:
         rows_max = page_size(request.limit, SEARCH_LIMIT_MAX, SEARCH_LIMIT, "limit")
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], bytes]:
-            choice = self._reader.choice(tree, request.options)
+            choice = self._reader.choice(tree, request.options, context)
 
             def work() -> bytes:
-                found = of_rows(tree, choice, rows_by_prefix(tree.store, prefix, rows_max))
+                found = of_rows(tree, choice, rows_by_prefix(tree.store, prefix, rows_max, seen_rows(tree, choice)))
                 return member_bytes(freeze(tree, choice, found), choice)
 
             return work
@@ -241,10 +244,10 @@ class ReportServicer:
 
     async def ListHoldingTank(self, request: report_pb2.ListHoldingTankRequest, context: Context) -> bytes:
         """Members without a placement."""
-        after, rows_max = _page_key(request), page_size(request.page_size)
+        after, rows_max = _page_key(request, context), page_size(request.page_size)
 
         def begin(tree: Tree, ready: Ready) -> Callable[[], tuple[Page, Choice]]:
-            choice = self._reader.choice(tree, request.options)
+            choice = self._reader.choice(tree, request.options, context)
             return lambda: (lists.holding_tank(tree, choice, request.member_id, after, rows_max), choice)
 
         scan = Scan(everyone_size, self._limits.loop_sum_rows_max, begin)
@@ -253,6 +256,7 @@ class ReportServicer:
 
     async def ListHeldUpdates(self, request: report_pb2.ListHeldUpdatesRequest, context: Context) -> bytes:
         """Updates that wait for a member."""
+        _refuse_leaders(context)
         page = HeldPage(request)
         scan = Scan(page.size, self._limits.loop_copy_rows_max, lambda tree, ready: page.begin(tree))
         as_of, answer = await self._reader.scan(request.min_position, context, scan)
@@ -260,24 +264,39 @@ class ReportServicer:
 
     async def ListRejectedUpdates(self, request: report_pb2.ListRejectedUpdatesRequest, context: Context) -> bytes:
         """Updates that were refused since the import."""
+        _refuse_leaders(context)
         tree = await self._reader.tree_at(request.min_position, context)
         answer = rejected_page(tree, request)
         return self._reader.as_of() + answer.SerializeToString()
 
     async def DescribeTree(self, request: report_pb2.DescribeTreeRequest, context: Context) -> bytes:
         """What the node's tree has."""
-        tree = await self._reader.tree_at(request.min_position, context)
-        catalogue = self._reader.catalogue(tree)
-        answer = report_pb2.DescribeTreeResponse(
-            members=tree.member_count,
-            roots=tree.root_count,
-            holding_tank=tree.holding_count,
-            volume_types=filter(None, catalogue.volume_types),
-            periods=filter(None, catalogue.periods),
-        )
-        for name, column in catalogue.further.items():
-            answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])
-        return self._reader.as_of() + answer.SerializeToString()
+
+        def begin(tree: Tree, ready: Ready) -> Callable[[], report_pb2.DescribeTreeResponse]:
+            choice = self._reader.choice(tree, report_pb2.ReportOptions(), context)
+            catalogue = self._reader.catalogue(tree)
+
+            def work() -> report_pb2.DescribeTreeResponse:
+                members, roots, holding_tank = lists.counts(tree, choice)
+                answer = report_pb2.DescribeTreeResponse(
+                    members=members,
+                    roots=roots,
+                    holding_tank=holding_tank,
+                    volume_types=filter(None, catalogue.volume_types),
+                    periods=filter(None, catalogue.periods),
+                )
+                for name, column in catalogue.further.items():
+                    answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])
+                return answer
+
+            return work
+
+        def size(tree: Tree) -> int:
+            return 0 if leads_of(context) is None else tree.member_count
+
+        scan = Scan(size, self._limits.loop_sum_rows_max, begin)
+        as_of, answer = await self._reader.scan(request.min_position, context, scan)
+        return as_of + answer.SerializeToString()
 
     # --- what calls share
 
@@ -297,8 +316,14 @@ class ReportServicer:
         """The answer without as_of."""
         rest.total_count = page.total_count
         if page.next_key is not None:
-            rest.next_page_token = page_token(page.next_key, request_digest(request))
+            rest.next_page_token = page_token(page.next_key, request_digest(request, choice.leads))
         return await self._members(page.rows, choice) + rest.SerializeToString()
+
+
+def _refuse_leaders(context: Context) -> None:
+    """Before what no leader sees: an update is nobody's downline's. Raises PermissionDeniedError."""
+    if leads_of(context) is not None:
+        raise PermissionDeniedError("a leader sees members of his downline, and no updates")
 
 
 def everyone_size(tree: Tree) -> int:
@@ -306,5 +331,7 @@ def everyone_size(tree: Tree) -> int:
     return tree.member_count
 
 
-def _page_key(request: PagedRequest) -> PageKey | None:
-    return read_page_token(request.page_token, request_digest(request)) if request.page_token else None
+def _page_key(request: PagedRequest, context: Context) -> PageKey | None:
+    if not request.page_token:
+        return None
+    return read_page_token(request.page_token, request_digest(request, leads_of(context)))

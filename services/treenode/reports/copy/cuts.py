@@ -17,7 +17,7 @@ from services.treenode.reports.copy.freeze import (
     freeze_values,
     without_empty_places,
 )
-from services.treenode.reports.copy.node_reader import NodeReader, Ready, Scan
+from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready, Scan
 from services.treenode.reports.plan.choice import Catalogue, Choice
 from services.treenode.reports.plan.downlines import DownlinePlan, plan_downline
 from services.treenode.reports.plan.filters import RowFilter
@@ -47,6 +47,7 @@ def downline_scan(
     request: report_pb2.ListDownlineRequest | report_pb2.StreamDownlineRequest,
     sort_key: report_pb2.SortKey | None,
     loop_rows_max: int,
+    context: Context,
 ) -> Scan[Cut]:
     """How a downline is copied: a large one in two goes (see `freeze`). `sort_key`: None for tree order."""
 
@@ -56,9 +57,8 @@ def downline_scan(
         """Made once for each catalogue: a filter may hold thousands of values."""
         catalogue = reader.catalogue(tree)
         if not planned or planned[0][0] is not catalogue:
-            planned[:] = [
-                (catalogue, plan_downline(reader.choice(tree, request.options), request.filter, sort_key, catalogue))
-            ]
+            choice = reader.choice(tree, request.options, context)
+            planned[:] = [(catalogue, plan_downline(choice, request.filter, sort_key, catalogue))]
         return planned[0][1]
 
     def begin_links(tree: Tree, buffers: Buffers | None) -> Callable[[], FrozenLinks]:
@@ -83,7 +83,7 @@ def downline_scan(
         return work
 
     def size(tree: Tree) -> int:
-        return downline_size(tree, reader.choice(tree, request.options), request.member_id)
+        return downline_size(tree, reader.choice(tree, request.options, context), request.member_id)
 
     def buffer_bytes(tree: Tree, count: int) -> int:
         wanted = plan(tree)

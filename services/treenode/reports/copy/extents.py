@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fasttree.v1 import types_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
@@ -14,6 +15,7 @@ from services.shared.domain.members import is_name
 from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
+from services.treenode.reports.copy.scope import Scope, scope_of
 from services.treenode.reports.plan.choice import Catalogue, Choice
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_one, packed_id
@@ -46,6 +48,11 @@ def catalogue_of(tree: Tree) -> Catalogue:
 def genealogy(tree: Tree, choice: Choice) -> Genealogy:
     """The tree that a report walks."""
     return tree.placement if choice.tree == types_pb2.TREE_PLACEMENT else tree.sponsor
+
+
+def scope(tree: Tree, choice: Choice) -> Scope | None:
+    """What the caller sees of the tree that the report walks; None: all of it."""
+    return None if choice.leads is None else scope_of(tree, genealogy(tree, choice), choice.leads)
 
 
 def checked_id(member_id: str, field: str) -> str:
@@ -106,10 +113,14 @@ def seats_of_rows(walked: Genealogy, rows: Int32s) -> Int32s:
 
 
 def place_of(tree: Tree, choice: Choice, member_id: str, field: str = "member_id") -> Place:
-    """Where a member is. Raises as `row_of_member`."""
+    """Where a member is. Raises as `row_of_member`, also for one whom the caller does not see."""
     row = row_of_member(tree, member_id, field)
     walked = genealogy(tree, choice)
-    return Place(row, int(walked.seat_of[row]) if len(walked.seat_of) else row)
+    seat = int(walked.seat_of[row]) if len(walked.seat_of) else row
+    seen = scope(tree, choice)
+    if seen is not None and not seen.sees(np.array([seat], np.int32))[0]:
+        raise member_unknown(member_id, field)
+    return Place(row, seat)
 
 
 @dataclass(frozen=True)
@@ -126,12 +137,13 @@ class Extent:
 
 
 def downline(tree: Tree, choice: Choice, member_id: str, max_level: int = 0) -> Extent:
-    """A member with its downline, or every root with its own where the id is empty. Raises as `row_of_member`.
+    """A member with its downline, or every root with its own where the id is empty: for a leader, himself with his.
+    Raises as `row_of_member`.
 
     A small `max_level` (0: none) keeps the walk from going deeper; the extent may still have deeper members.
     """
     walked = genealogy(tree, choice)
-    if member_id:
+    if member_id := member_id or choice.leads or "":
         seat = place_of(tree, choice, member_id).seat
         if 0 < max_level <= SHALLOW_LEVELS_MAX:
             seats = seats_within(walked, np.array([seat], np.int32), max_level)
@@ -145,7 +157,7 @@ def downline(tree: Tree, choice: Choice, member_id: str, max_level: int = 0) -> 
 
 def downline_size(tree: Tree, choice: Choice, member_id: str) -> int:
     """How many members `downline` will have, about; to choose where to scan them. Raises as `row_of_member`."""
-    if not member_id:
+    if not (member_id := member_id or choice.leads or ""):
         return tree.member_count
     return int(genealogy(tree, choice).members[place_of(tree, choice, member_id).seat]) + 1
 
@@ -164,8 +176,12 @@ def upline_size(tree: Tree, choice: Choice, member_id: str) -> int:
 
 
 def front_line(tree: Tree, choice: Choice, member_id: str) -> Extent:
-    """A member's direct children, or the roots where the id is empty. Raises as `row_of_member`."""
+    """A member's direct children, or the roots where the id is empty: for a leader, himself alone. Raises as
+    `row_of_member`."""
     walked = genealogy(tree, choice)
+    if not member_id and choice.leads is not None:
+        seat = place_of(tree, choice, choice.leads).seat
+        return Extent(single_ranges(np.array([seat], np.int32)), int(walked.level[seat]))
     if member_id:
         seat = place_of(tree, choice, member_id).seat
         return Extent(single_ranges(children_of(walked, seat)), int(walked.level[seat]))
@@ -175,6 +191,15 @@ def front_line(tree: Tree, choice: Choice, member_id: str) -> Extent:
     return Extent(single_ranges(seats), 0)
 
 
+def seen_rows(tree: Tree, choice: Choice) -> Callable[[Int32s], NDArray[np.bool_]]:
+    """Says of rows, whether the caller sees them."""
+    seen, walked = scope(tree, choice), genealogy(tree, choice)
+    if seen is None:
+        return lambda rows: np.ones(len(rows), np.bool_)
+    return lambda rows: seen.sees(seats_of_rows(walked, rows))
+
+
 def of_rows(tree: Tree, choice: Choice, rows: Int32s) -> Extent:
-    """Members by their rows."""
-    return Extent(single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0)
+    """Members by their rows; for a leader, their levels count from his own."""
+    seen = scope(tree, choice)
+    return Extent(single_ranges(seats_of_rows(genealogy(tree, choice), rows)), 0 if seen is None else seen.level)

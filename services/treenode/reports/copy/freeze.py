@@ -21,7 +21,7 @@ from fasttree.v1 import types_pb2
 from services.treenode.reports.columns import KIND, VOLUMES, Column, Kind, Where
 from services.treenode.reports.copy import kernels
 from services.treenode.reports.copy.buffers import Buffers
-from services.treenode.reports.copy.extents import Extent, genealogy
+from services.treenode.reports.copy.extents import Extent, genealogy, scope
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.rows import FrozenRows
 from services.treenode.tree import Tree
@@ -77,6 +77,8 @@ def freeze_links(
     buffers, ranges, count = buffers or Buffers(), extent.ranges, extent.seat_count
     wanted = [column for column in columns_to_copy(tree, choice, columns, shown=shown) if column.is_link]
     ids = [column for column in wanted if column.kind is Kind.ID]
+    if (seen := scope(tree, choice)) is not None:
+        seen.check(ranges)
     placement = choice.tree == types_pb2.TREE_PLACEMENT
     walked, other = (tree.placement, tree.sponsor) if placement else (tree.sponsor, tree.placement)
     above, elsewhere = (Where.PLACEMENT, Where.SPONSOR) if placement else (Where.SPONSOR, Where.PLACEMENT)
@@ -91,6 +93,8 @@ def freeze_links(
     )
     copies = _copies(tree, choice, extent, [column for column in wanted if column.kind is not Kind.ID], buffers)
     kernels.copy_links(links, copies.table, tree.store.ids.words, walked, other, ranges, count)
+    if seen is not None:
+        seen.hide_above(ranges, links.parent, other, links.other_parent)
     rows = {Where.MEMBER: links.member, above: links.parent, elsewhere: links.other_parent}
     values = {**copies.values, **{column: rows[column.where] for column in ids}}
     return FrozenLinks(tree, tree.change_count, extent, links.words.view(np.uint8).reshape(id_rows, 4 * width), values)
@@ -115,7 +119,11 @@ def freeze_values(
         count=count,
         ids=links.ids,
         values={**links.values, **copies.values},
-        names={column: tuple(column.names(tree)) for column in plain if column.names is not None},
+        names={
+            column: _names(column.names(tree), None if choice.leads is None else copies.values[column])
+            for column in plain
+            if column.names is not None
+        },
         texts={column: column.texts(tree) for column in plain if column.texts is not None},
     )
     if VOLUMES not in wanted:
@@ -148,6 +156,14 @@ def freeze(
     """
     links = freeze_links(tree, choice, extent, columns, shown=shown, buffers=buffers)
     return freeze_values(links, choice, columns, shown=shown, buffers=buffers)
+
+
+def _names(names: Sequence[str], used: AnyArray | None) -> tuple[str, ...]:
+    """What codes stand for; those alone that are used, where not all may be known."""
+    if used is None:
+        return tuple(names)
+    known = set(np.unique(used).tolist())
+    return tuple(name if code in known else "" for code, name in enumerate(names))
 
 
 def without_empty_places(rows: FrozenRows) -> FrozenRows:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fasttree.v1 import types_pb2
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError
@@ -18,7 +19,8 @@ from services.treenode.reports.copy.extents import (
     genealogy,
     of_rows,
     place_of,
-    row_of_member,
+    scope,
+    seen_rows,
 )
 from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.order.ordering import NO_IDS, RowOrder, first_rows, no_point, padded_id
@@ -59,6 +61,8 @@ def batch(tree: Tree, choice: Choice, member_ids: list[str]) -> tuple[FrozenRows
     find_rows(tree.store.ids, words_of(member_ids), rows)
     known = rows >= 0
     known &= tree.store.kind[rows] != NOBODY
+    if choice.leads is not None:
+        known &= seen_rows(tree, choice)(np.where(known, rows, 0))
     if known.all():
         return freeze(tree, choice, of_rows(tree, choice, rows)), []
     unknown = [member_ids[index] for index in np.flatnonzero(~known).tolist()]
@@ -91,6 +95,8 @@ def upline(tree: Tree, choice: Choice, ends: tuple[str, str], after: PageKey | N
     member_id, to_member_id = ends
     walked = genealogy(tree, choice)
     seats = upline_of(walked, place_of(tree, choice, member_id).seat)
+    if (seen := scope(tree, choice)) is not None:
+        seats = seen.cut(seats)
     if to_member_id:
         last = np.flatnonzero(seats == place_of(tree, choice, to_member_id, "to_member_id").seat)
         if not len(last):
@@ -142,16 +148,32 @@ def _held_in_tank(store: Store, ranges: Int64s, rows: Int32s) -> Whole:
     return found
 
 
-def holding_tank(tree: Tree, choice: Choice, member_id: str, after: PageKey | None, size: int) -> Page:
-    """A page of the members who wait for a placement, by id: all, or those sponsored in a member's downline.
+def counts(tree: Tree, choice: Choice) -> tuple[int, int, int]:
+    """Members, roots, and members without a placement: of the whole tree, or of what a leader sees of it.
 
-    `choice` walks the sponsor tree. Raises as `row_of_member`.
+    `choice` walks the sponsor tree.
     """
-    store = tree.store
+    if choice.leads is None:
+        return tree.member_count, tree.root_count, tree.holding_count
+    seen = scope(tree, choice)
+    if seen is None or seen.head < 0:
+        return 0, 0, 0
+    ranges = downline(tree, choice, choice.leads).ranges
+    rows = np.empty(int((ranges[:, 1] - ranges[:, 0]).sum()), np.int32)
+    rows = rows[: int(_held_in_tank(tree.store, ranges, rows))]
+    return int(seen.walked.members[seen.head]) + 1, 1, int(np.count_nonzero(rows != seen.head))
+
+
+def holding_tank(tree: Tree, choice: Choice, member_id: str, after: PageKey | None, size: int) -> Page:
+    """A page of the members who wait for a placement, by id: all, or those sponsored in a member's downline; for a
+    leader, in his, whichever tree is asked for. Raises as `row_of_member`.
+    """
+    store, sponsored = tree.store, replace(choice, tree=types_pb2.TREE_SPONSOR)
+    choice = choice if choice.leads is None else sponsored
     base_level, start = 0, -1
-    if member_id:
-        start = row_of_member(tree, member_id)
-        extent = downline(tree, choice, member_id)
+    if member_id := member_id or choice.leads or "":
+        start = place_of(tree, sponsored, member_id).row
+        extent = downline(tree, sponsored, member_id)
         ranges, base_level = extent.ranges, extent.base_level
     else:
         ranges = np.array([[0, store.used]], np.int64)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import grpc.aio
 
 from fasttree.v1 import report_pb2
 from services.shared.processors import at_most_processors
+from services.shared.security.caller import leads_of
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
 from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
@@ -106,8 +107,12 @@ class NodeReader:
             self._default = None
         return self._catalogue
 
-    def choice(self, tree: Tree, options: report_pb2.ReportOptions) -> Choice:
-        """What the options ask for. Raises as `choose`."""
+    def choice(self, tree: Tree, options: report_pb2.ReportOptions, context: Context) -> Choice:
+        """What the options ask for, and what the call may see. Raises as `choose`."""
+        found, leads = self._choice(tree, options), leads_of(context)
+        return found if leads is None else replace(found, leads=leads)
+
+    def _choice(self, tree: Tree, options: report_pb2.ReportOptions) -> Choice:
         catalogue = self.catalogue(tree)
         if options.min_position:
             plain = report_pb2.ReportOptions()
@@ -124,9 +129,9 @@ class NodeReader:
         return choice
 
     def default_choice(self, tree: Tree) -> Choice:
-        """What no options at all ask for."""
+        """What no options at all ask for, of a call that may see everybody."""
         if tree is not self._tree or self._default is None:
-            self._default = self.choice(tree, report_pb2.ReportOptions())
+            self._default = self._choice(tree, report_pb2.ReportOptions())
         return self._default
 
     def tree_now(self) -> Tree | None:

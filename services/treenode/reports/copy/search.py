@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from services.treenode.reports.order.ordering import NO_IDS, RowOrder, first_rows, no_point
 from services.treenode.tree.columns.ids import words_of
@@ -24,8 +27,9 @@ def _matching_rows(words: UInt32s, kind: UInt8s, used: Whole, prefix: UInt32s, m
     return found
 
 
-def rows_by_prefix(store: Store, prefix: str, limit: int) -> Int32s:
-    """Rows of the first `limit` members, by id, whose id begins with `prefix` (1 to 32 ASCII characters).
+def rows_by_prefix(store: Store, prefix: str, limit: int, seen: Callable[[Int32s], NDArray[np.bool_]]) -> Int32s:
+    """Rows of the first `limit` members, by id, whose id begins with `prefix` (1 to 32 ASCII characters). `seen`: of
+    rows, whether the caller sees them.
 
     Reads every id once, front to back: about a millisecond a million members, and nothing to keep up to date.
     """
@@ -37,6 +41,8 @@ def rows_by_prefix(store: Store, prefix: str, limit: int) -> Int32s:
     rows = np.empty(store.used, np.int32)
     found = int(_matching_rows(store.ids.words, store.kind, store.used, wanted[:length], mask[:length], rows))
     ids = store.ids.words.view(np.uint8).reshape(len(store.ids.words), -1)
-    order = RowOrder(np.empty(0, np.int64), NO_IDS, False, rows[:found], ids)
+    rows = rows[:found]
+    rows = rows[seen(rows)]
+    order = RowOrder(np.empty(0, np.int64), NO_IDS, False, rows, ids)
     chosen, _ = first_rows(order, no_point(ids.shape[1]), limit)
     return rows[chosen]

@@ -15,7 +15,7 @@ import numpy as np
 
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.treenode.reports.columns import Column, Where
-from services.treenode.reports.copy.extents import checked_id, genealogy, member_unknown, of_rows, row_of_member
+from services.treenode.reports.copy.extents import checked_id, genealogy, member_unknown, of_rows, place_of
 from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.encode.cells import (
     CELL_BYTES_MAX,
@@ -131,17 +131,26 @@ class MemberEncoder:
             NotFoundError: Nobody has it, or the member has left.
         """
         checked_id(member_id, "member_id")
+        if choice.leads is not None:
+            return self._encode_seen(tree, choice, member_id)
         found = self.encode_known(tree, choice, member_id.encode("ascii"))
         if found is not None:
             return found
         if self._way is not None:
             raise member_unknown(member_id, "member_id")
-        row = np.array([row_of_member(tree, member_id)], np.int32)
+        return self._encode_seen(tree, choice, member_id)
+
+    @staticmethod
+    def _encode_seen(tree: Tree, choice: Choice, member_id: str) -> bytes:
+        """By the way of all reports, which a leader's are held to."""
+        row = np.array([place_of(tree, choice, member_id).row], np.int32)
         return member_bytes(freeze(tree, choice, of_rows(tree, choice, row)), choice)
 
     def encode_known(self, tree: Tree, choice: Choice, member_id: bytes) -> bytes | None:
         """The same of an id that is at most as long as ids may be and ends in no NUL; None where nobody has it, and for
-        a choice that has no way of its own through the store."""
+        a choice that has no way of its own through the store, as a leader's has none."""
+        if choice.leads is not None:
+            return None
         if choice is not self._choice or tree.store is not self._store:
             self._turn_to(tree, choice)
         way = self._way
@@ -153,7 +162,9 @@ class MemberEncoder:
 
     def encode_each(self, tree: Tree, choice: Choice, member_ids: Sequence[str]) -> tuple[bytes, list[str]] | None:
         """A few members likewise, in the order asked, and the ids that nobody has; None for a choice that has no way of
-        its own through the store. The ids must have an id's form."""
+        its own through the store, as a leader's has none. The ids must have an id's form."""
+        if choice.leads is not None:
+            return None
         if choice is not self._choice or tree.store is not self._store:
             self._turn_to(tree, choice)
         way = self._way

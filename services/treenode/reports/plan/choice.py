@@ -39,6 +39,8 @@ class Choice:
     period: str
     #: In the order asked, each once; VOLUMES may be among them.
     columns: tuple[Column, ...]
+    #: The member whose downline is all that the report may show; None: everybody's.
+    leads: str | None = None
 
     @cached_property
     def plain(self) -> tuple[Column, ...]:

@@ -37,8 +37,9 @@ class PageKey:
     member_id: str
 
 
-def request_digest(request: Message) -> bytes:
-    """What binds a token to its request: all of it but the page and the position waited for."""
+def request_digest(request: Message, leads: str | None = None) -> bytes:
+    """What binds a token to its request: all of it but the page and the position waited for; and to whose downline its
+    caller sees."""
     bound = type(request)()
     bound.CopyFrom(request)
     fields = type(request).DESCRIPTOR.fields_by_name
@@ -50,6 +51,8 @@ def request_digest(request: Message) -> bytes:
         if not bound.options.ByteSize():  # type: ignore[attr-defined]
             bound.ClearField("options")
     content = type(request).__name__.encode() + b"\0" + bound.SerializeToString(deterministic=True)
+    if leads is not None:
+        content = leads.encode() + b"\0" + content
     return hashlib.blake2b(content, digest_size=DIGEST_BYTES, person=b"request").digest()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fasttree.v1 import report_pb2
 from services.shared.serving.errors import InvalidArgumentError, OutOfRangeError
 from services.treenode.reports.columns import KIND_TEXTS
-from services.treenode.reports.copy.extents import Extent, genealogy
+from services.treenode.reports.copy.extents import Extent, genealogy, scope
 from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.plan.choice import Choice
 from services.treenode.reports.plan.filters import RowFilter
@@ -60,6 +60,8 @@ def summarize(tree: Tree, choice: Choice, extent: Extent, row_filter: RowFilter)
         OutOfRangeError: The volumes are too large to be summed.
     """
     store, walked = tree.store, genealogy(tree, choice)
+    if (seen := scope(tree, choice)) is not None:
+        seen.check(extent.ranges)
     mask = np.empty(0, np.uint8)
     if row_filter.conditions:
         rows = freeze(tree, choice, extent, row_filter.columns, shown=False)

@@ -78,7 +78,7 @@ def test_claims_are_found_by_their_names() -> None:
     assert "role" in refusal(by, issuer.bearer()).cause
 
 
-@pytest.mark.parametrize("role", ["node", "pusher", "coordinator", "vip", "datatrax", ["reporter", "node"]])
+@pytest.mark.parametrize("role", ["node", "pusher", "coordinator", "vip", "datatrax", "console", ["reporter", "node"]])
 def test_no_token_is_a_machine_s(role: Any) -> None:
     issuer = Issuer()
     assert "never a token" in refusal(verifier(issuer), issuer.bearer(role=role)).cause
