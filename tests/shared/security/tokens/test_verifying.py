@@ -15,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joserfc.jwk import RSAKey
 
+from fasttree.command.certs.roles import PARTS
+from services.shared.security.roles import MACHINES
 from services.shared.security.settings import TlsError
 from services.shared.security.tokens.bearer import EXPIRED, INVALID, REVOKED, TokenError
 from services.shared.security.tokens.keys import read_keys
@@ -78,7 +80,11 @@ def test_claims_are_found_by_their_names() -> None:
     assert "role" in refusal(by, issuer.bearer()).cause
 
 
-@pytest.mark.parametrize("role", ["node", "pusher", "coordinator", "vip", "datatrax", "console", ["reporter", "node"]])
+def test_every_part_of_a_cluster_is_a_machine() -> None:
+    assert MACHINES == PARTS
+
+
+@pytest.mark.parametrize("role", [*PARTS, ["reporter", "node"]])
 def test_no_token_is_a_machine_s(role: Any) -> None:
     issuer = Issuer()
     assert "never a token" in refusal(verifier(issuer), issuer.bearer(role=role)).cause
