@@ -36,6 +36,8 @@ from services.shared.domain.addresses import Host, address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.kubernetes.api import own_api
 from services.shared.membership.source import host_source
+from services.shared.security.audit.log import begin_audit
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import StartupError, run
@@ -213,7 +215,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(CoordinatorSettings, "coordinator", config, overrides)
+    audit = load_settings(AuditSettings, "audit", config, overrides)
     if settings.store != "sqlite":
+        begin_audit(audit, "coordinator", settings.state_path)
         run(lambda: start_one_of_several(cluster, settings))
         return
     folder = settings.state_path
@@ -226,4 +230,5 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
             raise StartupError(str(error)) from error
 
     with lock_folder(folder):
+        begin_audit(audit, "coordinator", folder)
         run(serve)

@@ -25,6 +25,8 @@ from services.datatrax.settings import DataTraxSettings
 from services.datatrax.spool.folder import SpoolFolder
 from services.shared.config.load import SettingsError, given_places, load_settings
 from services.shared.config.sections import ClusterSettings, value_of
+from services.shared.security.audit.log import begin_audit
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.own import own_tls
 from services.shared.serving.background import Background
 from services.shared.serving.metrics import Metrics
@@ -221,6 +223,10 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     configuration = None
     if settings.configuration.cbldatatrax:
         settings, configuration = _by_cbldatatrax(cluster, settings, config, overrides)
+    audit = load_settings(AuditSettings, "audit", config, overrides)
+    # It has a state where there are messages; without them nobody can change anything here.
+    if settings.messages.message_folder or audit.folder:
+        begin_audit(audit, "datatrax", Path(settings.messages.message_folder).absolute())
 
     async def serve() -> DataTrax:
         return await DataTrax.start(cluster, settings, configuration)

@@ -19,6 +19,8 @@ from services.shared.clock import MonotonicClock
 from services.shared.config.load import SettingsError, load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.files.state_folder import lock_folder
+from services.shared.security.audit.log import begin_audit
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.process import StartupError, run, service_command, settle_memory
 
 
@@ -30,8 +32,9 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
     """
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     settings = load_settings(PusherSettings, "pusher", config, overrides)
+    audit = load_settings(AuditSettings, "audit", config, overrides)
     if settings.turns.takes_turns:
-        _start_one_of_several(cluster, settings)
+        _start_one_of_several(cluster, settings, audit)
         return
 
     with contextlib.ExitStack() as held:
@@ -39,6 +42,7 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
         async def serve() -> Pusher:
             store, lock = await open_log(settings, cluster.name, lambda: _open_alone(settings, cluster.name))
             held.enter_context(lock)
+            begin_audit(audit, "pusher", settings.state_path)
             try:
                 pusher = Pusher(settings, cluster, store)
             except LogStoreError as error:
@@ -67,7 +71,7 @@ def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> Pusher
     )
 
 
-def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> None:
+def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings, audit: AuditSettings) -> None:
     """Runs a pusher that stands by until the coordinator makes it active."""
     if not cluster.coordinator:
         raise SettingsError("pusher.takes_turns: cluster.coordinator is empty, and says whose turn it is: name it")
@@ -79,6 +83,7 @@ def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings) ->
         return turns
 
     with lock_folder(settings.state_path, shared=True):
+        begin_audit(audit, "pusher", settings.state_path)
         run(serve)
 
 

@@ -12,6 +12,7 @@ import grpc.aio
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
+from services.pusher.admission.decisions import PUSH_UPDATES, PushedDecisions
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
 from services.pusher.fanout.membership import Membership
@@ -26,6 +27,7 @@ from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
 from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
+from services.shared.serving.standard.auditing import caller_of
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
 _IMPORTS_TOLD_MAX = 20
@@ -69,7 +71,8 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
         self, request_iterator: AsyncIterator[pusher_pb2.PushUpdatesRequest], context: _Context
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
         await self._check_open()
-        async for response in self._parts.admission.stream(request_iterator, context.time_remaining()):
+        decisions = PushedDecisions(caller_of(context, PUSH_UPDATES), context.peer())
+        async for response in self._parts.admission.stream(request_iterator, context.time_remaining(), decisions):
             yield response
 
     async def UploadImport(

@@ -25,6 +25,8 @@ from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
 from services.shared.files.state_folder import lock_folder
+from services.shared.security.audit.log import begin_audit
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.serving.background import Background
 from services.shared.serving.ops_port import OpsPort, Verdict
 from services.shared.serving.process import run, settle_memory
@@ -345,9 +347,11 @@ def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> N
         check_lease(node_settings, lease_s)
     cluster = load_settings(ClusterSettings, "cluster", config, overrides)
     limits = load_settings(ImportLimits, "imports", config, overrides)
+    audit = load_settings(AuditSettings, "audit", config, overrides)
 
     async def serve() -> TreeNode:
         node = TreeNode(node_settings, cluster, limits, early)
+        begin_audit(audit, "treenode", node.settings.state_path)
         await node.start()
         node.background.start(_settle_once(node.warm), "settles the memory")
         return node

@@ -7,6 +7,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
@@ -24,4 +25,5 @@ SECTIONS: dict[str, type[Settings]] = {
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,
+    "audit": AuditSettings,
 }

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from fasttree.client import FastTreeClientError
+from fasttree.command.audit.commands import audit
 from fasttree.command.certs.commands import certs
 from fasttree.command.certs.policy_commands import policy
 from fasttree.command.cluster import commands as cluster
@@ -111,6 +112,7 @@ COMMANDS = (
     config,
     certs,
     policy,
+    audit,
     datatrax,
     message,
     logs,

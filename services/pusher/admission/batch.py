@@ -37,6 +37,7 @@ class Batch(Generic[Content]):
         rules: Those that it was checked under.
         to_judge: One of the well-formed ones changes the rules, or is refused by them: for the log to say.
         traced: Those of the well-formed ones that are traced, as `services/pusher/tracing` has them.
+        decisions: By their index in the message, those that decide for all: about the rules, or about held updates.
     """
 
     updates: int
@@ -48,6 +49,7 @@ class Batch(Generic[Content]):
     rules: Rules = NO_RULES
     to_judge: bool = False
     traced: Sequence[Any] = ()
+    decisions: Sequence[int] = ()
 
     @property
     def cost(self) -> int:

@@ -29,6 +29,8 @@ _OUTCOMES = {
     KnownOutcome.HELD: types_pb2.OUTCOME_HELD,
     KnownOutcome.REJECTED: types_pb2.OUTCOME_REJECTED,
 }
+#: What happens to one member; anything else decides for all.
+_OF_MEMBERS = frozenset(("member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted"))
 
 
 def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[bytes]:
@@ -37,6 +39,7 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[byte
     update_ids: list[str] = []
     contents: list[bytes] = []
     malformed: dict[int, Malformed] = {}
+    decisions: list[int] = []
     level_problem = None if request.ack_level in _LEVELS else LEVEL_FORM.format(request.ack_level)
     if len(updates) <= MESSAGE_UPDATES_MAX:  # the core takes none of a message with more
         for index, update in enumerate(updates):
@@ -53,6 +56,8 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[byte
                 problem = update_problem(update)
                 if problem is None:
                     to_judge, content = to_judge or is_rule(update), content_bytes(update)
+                    if update.WhichOneof("change") not in _OF_MEMBERS:
+                        decisions.append(index)
             problem = problem or size_problem(len(content))
             if problem is None:
                 update_ids.append(update_id)
@@ -61,7 +66,9 @@ def batch_of(request: pusher_pb2.PushUpdatesRequest, rules: Rules) -> Batch[byte
             malformed[index] = Malformed(update_id, problem)
     size_bytes = sum(map(len, contents))
     ack_range = _RANGES.get(request.ack_level)
-    return Batch(len(updates), update_ids, contents, size_bytes, ack_range, malformed, rules, to_judge)
+    return Batch(
+        len(updates), update_ids, contents, size_bytes, ack_range, malformed, rules, to_judge, decisions=decisions
+    )
 
 
 def response_of(answers: Iterable[Answer[Content]]) -> pusher_pb2.PushUpdatesResponse:

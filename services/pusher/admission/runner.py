@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from fasttree.v1 import pusher_pb2
 from services.pusher.admission.admission import Admission
+from services.pusher.admission.decisions import PushedDecisions
 from services.pusher.admission.events import (
     AdmissionEvent,
     Append,
@@ -77,22 +78,30 @@ class AdmissionRunner:
     # -- one stream
 
     async def stream(
-        self, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest], remaining_s: float | None
+        self,
+        requests: AsyncIterator[pusher_pb2.PushUpdatesRequest],
+        remaining_s: float | None,
+        decisions: PushedDecisions,
     ) -> AsyncIterator[pusher_pb2.PushUpdatesResponse]:
-        """Receipts of one stream. `remaining_s`: what is left of the call's time, None without a limit.
+        """Receipts of one stream. `remaining_s`: what is left of the call's time, None without a limit; `decisions`:
+        writes down who makes them.
 
         Raises:
-            FailedPreconditionError: Nodes have another past than this log. What has a receipt is durable.
+            FailedPreconditionError: Nodes have another past than this log, or a decision can't be written down. What
+                has a receipt is durable.
             InvalidArgumentError: A message has too many updates. Those before it have their receipts.
             UnavailableError: The pusher ends. What has a receipt is durable.
         """
         number, client = next(self._numbers), _Client()
         self._clients[number] = client
         self.handle(StreamOpened(number, None if remaining_s is None else time.monotonic() + remaining_s))
-        reader = asyncio.create_task(self._read(number, client, requests))
+        reader = asyncio.create_task(self._read(number, client, requests, decisions))
         try:
             while isinstance(action := await client.outbox.get(), Respond):
-                yield response_of(action.answers)
+                response = response_of(action.answers)
+                if decisions.waiting:
+                    await decisions.answered(response.receipts)
+                yield response
                 self.handle(ResponseTaken(number))
             match action.why:
                 case StreamEnd.DONE:
@@ -112,13 +121,23 @@ class AdmissionRunner:
             self.handle(StreamGone(number))
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+            decisions.left()
 
-    async def _read(self, number: int, client: _Client, requests: AsyncIterator[pusher_pb2.PushUpdatesRequest]) -> None:
+    async def _read(
+        self,
+        number: int,
+        client: _Client,
+        requests: AsyncIterator[pusher_pb2.PushUpdatesRequest],
+        decisions: PushedDecisions,
+    ) -> None:
         parent, before = (None, 0) if self._traces is None else (current(), 0)
         try:
             async for request in requests:
                 client.read_on.clear()
                 batch = batch_of(request, self._rules())
+                if batch.decisions:
+                    await decisions.begin([request.updates[index] for index in batch.decisions])
+                    batch = batch_of(request, self._rules())  # others may be in force meanwhile
                 if self._traces is not None:
                     batch = self._traces.marked(request, batch, parent, before)
                     before += batch.updates

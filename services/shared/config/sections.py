@@ -40,6 +40,7 @@ SECTIONS = (
     "console",
     "tls",
     "tokens",
+    "audit",
     "telemetry",
 )
 

@@ -56,6 +56,8 @@ class Refusal(NamedTuple):
     reason: str
     #: Nobody knows who calls; else it is known, and he may not.
     unauthenticated: bool = False
+    #: His names, where they are known.
+    principals: tuple[str, ...] = ()
 
 
 class _Tokens(Protocol):
@@ -122,7 +124,12 @@ class Guard:
         who = plain(" ".join(caller.principals) or "somebody without a name")[:_SHOWN_MAX]
         why = f"the rule {verdict.rule} denies it" if verdict.rule else "no rule allows it"
         text = f"{who} may not call {plain(path)[:_SHOWN_MAX]}: {why} (`fasttree policy test` says what a role may)"
-        return Refusal(text, "NOT_ALLOWED")
+        return Refusal(text, "NOT_ALLOWED", principals=caller.principals)
+
+    def rule_of(self, principals: tuple[str, ...], path: str) -> tuple[str, str]:
+        """The policy's name, and that of the rule that decides about such a call; empty: none does."""
+        policy = self._policy()
+        return policy.content.name, policy.verdict(principals, path).rule
 
     def _bearer(self, authorization: str) -> Caller | Refusal:
         if self._tokens is None:

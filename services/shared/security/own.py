@@ -13,6 +13,7 @@ from services.shared.security.tokens.settings import TokenSettings
 if TYPE_CHECKING:
     from services.shared.security.following import Tls
     from services.shared.security.guard import Guard
+    from services.shared.security.policy import Policy
     from services.shared.security.policy_in_force import PolicyInForce
     from services.shared.security.tokens.following import Tokens
 
@@ -71,6 +72,13 @@ async def follow() -> None:
 def own_guard() -> Guard | None:
     """None: whoever reaches a port may call everything, and nobody has a name."""
     return _Process.guard
+
+
+def own_policy() -> Policy | None:
+    """What calls are judged by now; None: they are not."""
+    if _Process.tls is not None:
+        return _Process.tls.policy
+    return None if _Process.clear_policy is None else _Process.clear_policy.now
 
 
 def own_tls() -> Tls | None:

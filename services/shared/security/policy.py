@@ -11,6 +11,7 @@ A rule without principals is for everybody who has a certificate, one without pa
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -80,6 +81,8 @@ class Policy:
 
     def __init__(self, content: Content) -> None:
         self.content = content
+        #: Of what is in force, however its file was written: SHA-256.
+        self.digest = hashlib.sha256(msgspec.json.encode(content)).hexdigest()
         self._known: dict[tuple[tuple[str, ...], str], Verdict] = {}
 
     def verdict(self, principals: tuple[str, ...], path: str) -> Verdict:

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from services.shared.security.audit.log import note_change
+from services.shared.security.audit.records import Kind
 from services.shared.security.policy import Policy, read_policy
 from services.shared.security.settings import TlsError
 from services.shared.security.stamps import stamp
@@ -41,8 +43,10 @@ class PolicyInForce:
             self.now = read_policy(Path(self._file))
         except TlsError as error:
             logger.error("TLS: %s; the policy of before goes on", error)
+            note_change(Kind.POLICY, "INVALID_ARGUMENT", str(error), policy=self.now.content.name)
             return False
         logger.info("TLS: the policy is another one: %s", self.now.content.name)
+        note_change(Kind.POLICY, "OK", policy=self.now.content.name, details={"sha256": self.now.digest})
         return True
 
     async def run(self, reload_s: float) -> None:

@@ -18,6 +18,7 @@ from services.shared.security.guard import Guard, principals_of
 from services.shared.serving.connections import End
 from services.shared.serving.http2.tls import Connected, TlsPort, auth_context
 from services.shared.serving.sockets import listening_sockets
+from services.shared.serving.standard.auditing import note_refused, note_stranger
 
 #: What a connection has to have said its first request in, in seconds, and how long it may rest after an answer.
 HEAD_S = 10.0
@@ -95,11 +96,13 @@ def caller_check(open_paths: Collection[str], guard: Guard, *, by_tls: bool) -> 
         if by_tls:
             tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
             if (tls is None or tls.getpeercert(True) is None) and authorization is None:
+                note_stranger(request.path, "no certificate", request.remote or "")
                 raise web.HTTPForbidden(text="show a certificate of the cluster's authority, or send a token\n")
             principals = principals_of(auth_context(tls))
         found = guard.judge(request.path, principals, None, authorization)
         if isinstance(found, Caller):
             return await handler(request)
+        note_refused(request.path, found, request.remote or "")
         if found.unauthenticated:
             raise web.HTTPUnauthorized(text=found.text + "\n", headers={"WWW-Authenticate": "Bearer"})
         raise web.HTTPForbidden(text=found.text + "\n")

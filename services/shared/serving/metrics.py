@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from services.shared.security.audit.log import own_audit
 from services.shared.security.own import own_tls
 from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
@@ -116,6 +117,19 @@ class Metrics:
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
         if (tracer := own_tracer()) is not None:
             self.counter_by("result", "spans", "Spans of traces, by what became of them.", tracer.counted)
+        self.gauge(
+            "audit_not_written",
+            "1 while the audit log can't be written, so that operators' calls are refused: an alarm.",
+            lambda: (log := own_audit()) is not None and bool(log.any_problem),
+        )
+        self.counter(
+            "audit_records", "Records of the audit log.", lambda: 0 if (log := own_audit()) is None else log.written
+        )
+        self.counter(
+            "refused",
+            "Calls, pages and connections that were refused for who asked.",
+            lambda: 0 if (log := own_audit()) is None else log.refusals,
+        )
         if (tls := own_tls()) is not None:
             self.gauge(
                 "certificate_expires_in_seconds",

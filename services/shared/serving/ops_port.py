@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
+from services.shared.security.audit.log import own_audit
 from services.shared.security.own import check_clear, own_guard, own_tls
 from services.shared.serving.http_guard import (
     KEEPALIVE_S,
@@ -79,7 +80,7 @@ class OpsPort:
             guards.append(caller_check(checks, guard, by_tls=self._tls is not None))
         application = web.Application(middlewares=guards)
         for path, check in checks.items():
-            application.router.add_get(path, _page_of(check))
+            application.router.add_get(path, _page_of(_with_audit(check) if path == "/readyz" else check))
         application.router.add_get("/metrics", self._figures)
         application.add_routes(pages)
         self._runner = web.AppRunner(
@@ -114,6 +115,17 @@ class OpsPort:
 
     async def _figures(self, _: web.Request) -> web.Response:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+def _with_audit(check: Check) -> Check:
+    """It serves as ever where the audit log can't be written; whoever looks learns of it."""
+
+    def both() -> Verdict:
+        good, text = check()
+        log = own_audit()
+        return Verdict(good, f"{text}; operators' calls are refused: {log.problem}" if log and log.problem else text)
+
+    return both
 
 
 def _page_of(check: Check) -> Callable[[web.Request], Awaitable[web.Response]]:

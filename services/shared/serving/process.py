@@ -21,6 +21,7 @@ import uvloop
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.sentences import plain, system_words
+from services.shared.security.audit.log import end_audit
 from services.shared.security.own import begin, follow
 from services.shared.security.settings import TlsError, TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
@@ -137,6 +138,7 @@ def service_command(
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
         finally:
+            end_audit()
             end_telemetry()
 
     for field, text in (short or {}).items():

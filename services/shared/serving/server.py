@@ -21,6 +21,7 @@ from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
 from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
 from services.shared.serving.settings import ServingSettings
+from services.shared.serving.standard.auditing import written_down
 from services.shared.serving.standard.guarding import GuardInterceptor, guarding
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
@@ -168,8 +169,9 @@ class _Grpcio:
         # No maximum_concurrent_rpcs: what grpcio itself refuses by has no details.
         self.server = grpc.aio.server(
             interceptors=[
-                _Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting)),
+                # The first is asked first: nothing of a call that may not be made is done or written down.
                 *([] if (guard := own_guard()) is None else [GuardInterceptor(guard)]),
+                _Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting)),
             ],
             options=[*server_options(message_bytes_max, age_s_max)],
         )
@@ -314,7 +316,7 @@ def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
 
 
 def _unary(behavior: Any, method: str, calls: Calls) -> Any:
-    name, spans = method.rpartition("/")[2], calls.spans
+    name, spans, behavior = method.rpartition("/")[2], calls.spans, written_down(method, behavior)
 
     async def call(request: Any, context: Any) -> Any:
         begun, code = calls.begin(name), grpc.StatusCode.OK.name

@@ -18,6 +18,7 @@ _SAMPLES = "short files in a folder that goes with the process"
 _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a disk"
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
+_AUDIT = "files that grow by lines, each with an fsync of its own; what a crash cut off stays in the chain of hashes"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
 _LETTERS = "a file that grows by lines, each with an fsync of its own; what a crash cut off is taken away at the start"
 _ASKED_AGAIN = "a report as a file, whole or not there: made anew by asking again"
@@ -42,6 +43,15 @@ LISTED = {
     "services/coordinator/stores/lease_store.py:replace": "no file: what is kept in an API server or in etcd",
     "services/pusher/moving/moving.py:TemporaryDirectory": "for the end mark of a copy, which is elsewhere",
     "services/pusher/moving/source.py:connect": _SQLITE,
+    "services/shared/security/audit/chain.py:os.open": _AUDIT,
+    "services/shared/security/audit/chain.py:write": _AUDIT,
+    "services/shared/security/audit/chain.py:ftruncate": _AUDIT,
+    "services/shared/security/audit/chain.py:pwrite": "the newest hash: after a power failure it may be older",
+    "services/shared/security/audit/chain.py:fsync": _AUDIT,
+    "services/shared/security/audit/chain.py:fdatasync": _AUDIT,
+    "services/shared/security/audit/chain.py:unlink": "the oldest file, which has had its time; it may come back",
+    "services/shared/security/audit/log.py:open": "no file: a chain of them",
+    "services/shared/security/audit/log.py:makedirs": "an audit log's folder: made anew with its files",
     "services/shared/security/identity.py:write": "memory, which the process alone can name",
     "services/treenode/snapshots/state_file.py:ftruncate": _STATE,
     "services/treenode/snapshots/state_file.py:fsync": _STATE,

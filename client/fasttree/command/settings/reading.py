@@ -23,6 +23,7 @@ from services.shared.config.load import (
     sound_settings,
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
+from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
@@ -40,6 +41,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "tls": TlsSettings,
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,
+    "audit": AuditSettings,
 }
 
 

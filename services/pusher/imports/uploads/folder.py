@@ -46,6 +46,7 @@ from services.shared.files.watched_folder import entries_of, free_name, look_of
 from services.shared.markers import POSITION_MAX, MarkerError, read_marker
 from services.shared.serving.background import Background
 from services.shared.serving.errors import ResourceExhaustedError
+from services.shared.serving.standard.auditing import UNASKED, NotWrittenDownError, operation
 
 logger = logging.getLogger(__name__)
 
@@ -216,7 +217,7 @@ class UploadFolder:
             return
         except FileTooLargeError as error:
             reason = str(error)
-        except ResourceExhaustedError as error:
+        except (ResourceExhaustedError, NotWrittenDownError) as error:
             self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
             return
         except OSError as error:
@@ -240,7 +241,9 @@ class UploadFolder:
             self._left_over.discard(claimed)
         if manifest is None:
             named = not claimed.name.startswith(_TAKING + _AT_END)
-            manifest = await self._intake.take(claimed, name, position, named=named, profile=self._profile)
+            async with operation("", UNASKED, f"folder:{self._folder}", {"import_of": name}) as came_of_it:
+                manifest = await self._intake.take(claimed, name, position, named=named, profile=self._profile)
+                came_of_it |= {"import_id": manifest.import_id, "as_of_position": manifest.as_of_position}
         told = _TAKEN.format(import_id=manifest.import_id) + _remark_line(manifest)
         result = await asyncio.to_thread(self._finish, claimed, "done", told)
         self._start_following(manifest.import_id, result)

@@ -17,7 +17,7 @@ from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
-from services.shared.serving.http2.tls import Connected, auth_context, speaks_http2
+from services.shared.serving.http2.tls import Connected, auth_context, peer_name, speaks_http2
 
 if TYPE_CHECKING:
     from services.shared.serving.http2.server import Http2Server
@@ -71,7 +71,7 @@ class ServerProtocol(asyncio.Protocol):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(_SOCKET_BYTES_MAX)
-        self.peer = _peer_of(transport)
+        self.peer = peer_name(transport.get_extra_info("peername"))
         server = self._server
         age_s_max = server.age_s_max * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)
         self.core = GrpcConnection(
@@ -162,7 +162,7 @@ class ServerProtocol(asyncio.Protocol):
             return
         caller: Caller | None = None
         if server.guard is not None:
-            found = server.guard(begun.path, self.auth_context, begun.headers)
+            found = server.guard(begun.path, self.auth_context, begun.headers, self.peer)
             if not isinstance(found, Caller):
                 self.core.end(begun.stream_id, found.code, found.details, found.trailing_metadata)
                 return
@@ -297,10 +297,3 @@ class ServerProtocol(asyncio.Protocol):
     def auth_context(self) -> dict[str, list[bytes]]:
         """What TLS knows of the peer."""
         return auth_context(self._transport.get_extra_info("ssl_object"))
-
-
-def _peer_of(transport: asyncio.BaseTransport) -> str:
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return "unix:"
-    return f"ipv6:[{name[0]}]:{name[1]}" if ":" in name[0] else f"ipv4:{name[0]}:{name[1]}"

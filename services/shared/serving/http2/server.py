@@ -24,8 +24,9 @@ from services.shared.serving.sockets import BACKLOG, listening_sockets
 _TICK_S = 1.0
 
 
-#: Given a path, what TLS knows of the peer, and the call's headers: who calls, or the status of a refusal.
-CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers], Caller | grpc.Status]
+#: Given a path, what TLS knows of the peer, the call's headers, and the peer's address: who calls, or the status of a
+#: refusal.
+CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers, str], Caller | grpc.Status]
 
 
 class Http2Server:

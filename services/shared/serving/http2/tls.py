@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from services.shared.serving.connections import End
+from services.shared.serving.standard.auditing import note_stranger
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +103,7 @@ class Handshake:
     def __init__(self, server: Door, connection: socket.socket) -> None:
         self._server = server
         self._connection = connection
+        self._peer = _address_of(connection)
 
     def begin(self, context: ssl.SSLContext, serve: Callable[[Handshake], asyncio.Protocol]) -> None:
         """Goes on by itself."""
@@ -119,6 +121,8 @@ class Handshake:
             )
         except OSError as error:  # no TLS, no certificate that is good, not in time, or gone
             logger.debug("a handshake failed: %s", error)
+            if isinstance(error, ssl.SSLError):
+                note_stranger("", _words(error), self._peer)
         except asyncio.CancelledError:
             why = End.DRAIN
         except Exception:
@@ -138,6 +142,25 @@ class Handshake:
     def end(self) -> None:
         """Breaks it off."""
         self._task.cancel()
+
+
+def _address_of(connection: socket.socket) -> str:
+    try:
+        return peer_name(connection.getpeername())
+    except OSError:  # gone again
+        return peer_name(None)
+
+
+def _words(error: ssl.SSLError) -> str:
+    """What OpenSSL says of a peer: why a certificate is not good, else what else is wrong."""
+    return getattr(error, "verify_message", "") or (error.reason or "no TLS").lower().replace("_", " ")
+
+
+def peer_name(name: Any) -> str:
+    """An address as gRPC names peers."""
+    if not isinstance(name, tuple):
+        return "unix:"
+    return f"ipv6:[{name[0]}]:{name[1]}" if ":" in name[0] else f"ipv4:{name[0]}:{name[1]}"
 
 
 def speaks_http2(transport: asyncio.BaseTransport) -> bool:

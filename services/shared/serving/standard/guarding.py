@@ -12,16 +12,17 @@ from grpc_status import rpc_status
 from services.shared.security.caller import Caller, CallerContext
 from services.shared.security.guard import CALLER_HEADER, Guard, Refusal, principals_of
 from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
+from services.shared.serving.standard.auditing import note_refused
 
 #: Where a caller's token stands, and its name in gRPC's metadata.
 AUTHORIZATION = "authorization"
 _HEADER, _AUTHORIZATION = CALLER_HEADER.encode(), AUTHORIZATION.encode()
 
 
-def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any], Caller | grpc.Status]:
+def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any, str], Caller | grpc.Status]:
     """As the server of this project asks."""
 
-    def check(path: bytes, peer: dict[str, list[bytes]], headers: Any) -> Caller | grpc.Status:
+    def check(path: bytes, peer: dict[str, list[bytes]], headers: Any, address: str) -> Caller | grpc.Status:
         told = authorization = None
         for name, value in headers:
             if name == _HEADER:
@@ -29,8 +30,13 @@ def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any], Cal
             elif name == _AUTHORIZATION:
                 # Two of them are none.
                 authorization = value.decode("latin-1") if authorization is None else ""
-        found = guard.judge(path.decode("utf-8", "replace"), principals_of(peer), told, authorization)
-        return _status(found) if isinstance(found, Refusal) else found
+        called = path.decode("utf-8", "replace")
+        found = guard.judge(called, principals_of(peer), told, authorization)
+        if isinstance(found, Refusal):
+            note_refused(called, found, address)
+            status: grpc.Status = _status(found)
+            return status
+        return found
 
     return check
 
@@ -82,9 +88,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 authorization = value if authorization is None else ""
         found = self._guard.judge(path, principals_of(context.auth_context()), told, authorization)
         if isinstance(found, Refusal):
+            note_refused(path, found, context.peer())
             await context.abort_with_status(_status(found))
             raise AssertionError("an aborted call goes on")
-        return context if found.leads is None else CallerContext(context, found)
+        return CallerContext(context, found)
 
 
 def _status(refusal: Refusal) -> Any:
