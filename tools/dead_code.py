@@ -29,7 +29,7 @@ _FIELD = "a field of figures that are told whole, each under its name"
 
 #: What vulture finds and what stays: "path:name" to the reason.
 KEPT = {
-    "services/shared/security/audit/decisions.py:NOT_WRITTEN": "a decision with its reason for each call; a test holds it",
+    "services/shared/security/audit/decisions.py:NOT_WRITTEN": "decisions with reasons; a test holds them",
     "services/shared/security/audit/records.py:policy_name": "a field of gRFC A59, read by whoever reads the file",
     "services/shared/security/audit/records.py:matched_rule": "a field of gRFC A59, read by whoever reads the file",
     "services/shared/serving/metrics.py:collect": "what the registry of Prometheus's client calls",
