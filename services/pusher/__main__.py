@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from services.pusher.app import Pusher
-from services.pusher.imports.files import ImportFiles
+from services.pusher.import_store.opening import open_imports
 from services.pusher.leadership.keeping import CoordinatorLink
 from services.pusher.leadership.runner import PusherTurns
 from services.pusher.leadership.standby import FollowedLog, Standby
@@ -56,15 +56,17 @@ def start(config: Path | None, overrides: dict[str, str]) -> None:
 
 def one_of_several(cluster: ClusterSettings, settings: PusherSettings) -> PusherTurns:
     """One pusher of several, to be started."""
-    files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
+    imports = open_imports(settings, cluster.name)
     ports = PusherPorts(settings, tuple(cluster.http_hosts), settings.turns.claim_wait_s)
     return PusherTurns(
         settings.own_name,
         MonotonicClock(),
         ports,
-        follow=lambda: FollowedLog(lambda: open_store(settings, cluster.name), files, settings.turns.follow_interval_s),
+        follow=lambda: FollowedLog(
+            lambda: open_store(settings, cluster.name), imports, settings.turns.follow_interval_s
+        ),
         stand_by=lambda turn, log: Standby(cluster.name, turn, log),
-        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch, ports=ports),
+        act=lambda store, epoch: Pusher(settings, cluster, store, epoch=epoch, ports=ports, imports=imports),
         link=lambda status, told: CoordinatorLink(
             cluster.coordinator, cluster.name, settings.own_name, settings.own_address, status, told
         ),

@@ -28,9 +28,10 @@ from services.pusher.fanout.events import (
 from services.pusher.fanout.members import MembersChanged
 from services.pusher.fanout.membership import Membership
 from services.pusher.fanout.runner import FanOut, PusherIdentity
+from services.pusher.import_store.kept import KeptImports
+from services.pusher.import_store.opening import open_imports
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
-from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.intake import ImportIntake, known_columns
 from services.pusher.imports.retention import Retention
 from services.pusher.imports.runner import LoadSource, RolloutRunner
@@ -86,9 +87,10 @@ class Pusher:
         *,
         epoch: int = 0,
         ports: PusherPorts | None = None,
+        imports: KeptImports | None = None,
     ) -> None:
         """`epoch`: in which it is active, of several; 0: it is the only one. `ports`: those of a process in
-        which parts take turns; open by then."""
+        which parts take turns; open by then. `imports`: the same process's files."""
         self.epoch = epoch
         self._own_ports = ports is None
         self.ports = ports or PusherPorts(settings, tuple(cluster.http_hosts))
@@ -104,8 +106,9 @@ class Pusher:
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
-        self.files = ImportFiles(settings.state_path / "imports", settings.import_bytes_max)
-        self.catalog = ImportCatalog(store, self.writer, self.files, history)
+        self.kept = imports or open_imports(settings, cluster.name)
+        self.kept.files.remove_leftovers()
+        self.catalog = ImportCatalog(store, self.writer, self.kept, history)
         self.membership = Membership(host_source(cluster, _HOSTS_POLL_S), cluster.coordinator, tell)
         self.lineage = LineageRunner(
             settings.lineage,
@@ -120,7 +123,7 @@ class Pusher:
         self.admission = self._make_admission()
         self.intake = ImportIntake(
             store,
-            self.files,
+            self.kept,
             self.catalog,
             self.since_export,
             lambda: known_columns(self.door.rules),
@@ -143,7 +146,7 @@ class Pusher:
             import_traces(),
         )
         self.retention = Retention(
-            settings.retention, store, self.writer, self.catalog, self.files, self.fan_out.core, tell
+            settings.retention, store, self.writer, self.catalog, self.kept, self.fan_out.core, tell
         )
         self.metrics = self._make_metrics()
         self.answering = self._make_answering()
@@ -167,6 +170,11 @@ class Pusher:
             "closed",
             "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
             lambda: bool(self._closed),
+        )
+        metrics.gauge(
+            "import_store_unfit",
+            "1 while the store of import files is away, lacks a file that is needed, or has a damaged one: an alarm",
+            lambda: bool(self.kept.problem),
         )
         metrics.calls([self.server.calls])
         metrics.connections([self.server.connections])
@@ -194,11 +202,15 @@ class Pusher:
             log_damage=self._log_damage,
             log_gone=lambda: self.store.damage.gone,
             log_durability=self.store.durability,
+            imports_kept=self.kept.told,
             draining=self.draining,
             epoch=self.epoch,
         )
         return Answering(
-            PusherServicer(parts), ImportSourceServicer(self.catalog.find), self.metrics, is_ready=self._is_ready
+            PusherServicer(parts),
+            ImportSourceServicer(self.catalog.find, self.kept.chunks),
+            self.metrics,
+            is_ready=self._is_ready,
         )
 
     async def start(self) -> None:
@@ -239,11 +251,15 @@ class Pusher:
             (RoomWatch(self.store, self.writer, self.admission).run, "looks for room"),
             (self.membership.run, "watches the cluster"),
             (self.retention.run, "forgets what is old"),
+            (lambda: self.kept.run(self._needed_imports), "looks after the store of import files"),
             (self.lineage.run, "keeps the lineage's time"),
             (self.since_export.run, "knows how far the log went when"),
             (self.rule_records.run, "seals periods"),
             (LogCheck(self.store).run, "looks the log through"),
         ]
+
+    def _needed_imports(self) -> list[types_pb2.ImportManifest]:
+        return [self.catalog.status(each.import_id).manifest for each in self.retention.needed()]
 
     def _upload_folder(self, folder: Path, profile: str) -> UploadFolder:
         return UploadFolder(

@@ -56,6 +56,7 @@ class Parts:
     log_damage: Callable[[], str]
     log_gone: Callable[[], str]
     log_durability: Callable[[], Durability]
+    imports_kept: Callable[[], pusher_pb2.ImportsKept]
     draining: asyncio.Event
     #: In which it is active, of several pushers; 0: it is the only one.
     epoch: int = 0
@@ -116,6 +117,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             rule_version_waits_for=[parts.fan_out.names.get(node, node) for node in parts.rule_records.waits_for],
             hosts=parts.membership.hosts,
             epoch=parts.epoch,
+            imports_kept=parts.imports_kept(),
             log_durability=pusher_pb2.LogDurability(**parts.log_durability()._asdict()),
         )
 

@@ -11,6 +11,7 @@ from msgspec import field
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.comparison.settings import ComparisonSettings
 from services.pusher.fanout.settings import ReplicationSettings
+from services.pusher.import_store.settings import ImportStoreSettings
 from services.pusher.imports.settings import RetentionSettings, RolloutSettings
 from services.pusher.leadership.settings import PusherTurnSettings
 from services.pusher.lineage.settings import LineageSettings
@@ -58,6 +59,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     log: LogSettings = field(default_factory=LogSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    import_files: ImportStoreSettings = field(default_factory=ImportStoreSettings)
     #: Largest import file, in bytes.
     import_bytes_max: Bytes = 64 << 30
 

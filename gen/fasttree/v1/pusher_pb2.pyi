@@ -736,6 +736,7 @@ class GetPusherResponse(_message.Message):
     HOSTS_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     LOG_DURABILITY_FIELD_NUMBER: _builtins.int
+    IMPORTS_KEPT_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -786,6 +787,10 @@ class GetPusherResponse(_message.Message):
     def log_durability(self) -> Global___LogDurability:
         """What the log's store promises of an update that has its receipt."""
 
+    @_builtins.property
+    def imports_kept(self) -> Global___ImportsKept:
+        """Where the files of imports are kept."""
+
     def __init__(
         self,
         *,
@@ -804,10 +809,11 @@ class GetPusherResponse(_message.Message):
         hosts: _abc.Iterable[_builtins.str] | None = ...,
         epoch: _builtins.int = ...,
         log_durability: Global___LogDurability | None = ...,
+        imports_kept: Global___ImportsKept | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -842,6 +848,36 @@ class LogDurability(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LogDurability: _TypeAlias = LogDurability  # noqa: Y015
+
+@_typing.final
+class ImportsKept(_message.Message):
+    """Where the files of imports are kept, and how they are there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """A folder, or a bucket."""
+    shared: _builtins.bool
+    """Every pusher finds them there, also once the one that took them is gone."""
+    problem: _builtins.str
+    """What is wrong with it, and what to do, in one line: it is away, or lacks a file; empty where nothing is."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        shared: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "problem", b"problem", "shared", b"shared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportsKept: _TypeAlias = ImportsKept  # noqa: Y015
 
 @_typing.final
 class SkipUpdateRequest(_message.Message):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 
 from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
+from services.pusher.import_store.kept import KeptImports
 from services.pusher.imports.events import ImportPlace, RecordTaken
-from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.history import ImportHistory, ImportProblem, ImportRefused, PastImport
 from services.pusher.imports.places import KnownImport
 from services.pusher.log.errors import error_of
@@ -41,7 +41,7 @@ _OVER = {pusher_pb2.IMPORT_STATE_DONE, pusher_pb2.IMPORT_STATE_REFUSED, pusher_p
 class ImportCatalog:
     """The imports, oldest first. Everything but the constructor on the event loop."""
 
-    def __init__(self, store: LogStore, writer: LogWriter, files: ImportFiles, rules: RulesHistory) -> None:
+    def __init__(self, store: LogStore, writer: LogWriter, files: KeptImports, rules: RulesHistory) -> None:
         """Reads what is stored; blocks. `rules`: the log's. Raises LogDamagedError."""
         self._store, self._writer, self._files, self._rules = store, writer, files, rules
         self._entries = {stored.status.manifest.import_id: stored for stored in store.imports()}
@@ -58,16 +58,7 @@ class ImportCatalog:
     @property
     def history(self) -> ImportHistory:
         """The imports as they are now, for what is decided by them."""
-        return ImportHistory(
-            PastImport(
-                import_id,
-                entry.status.manifest.as_of_position,
-                _PLACES[entry.status.state],
-                entry.taken,
-                tuple(entry.status.manifest.carried_positions),
-            )
-            for import_id, entry in self._entries.items()
-        )
+        return history_of(self._entries.values())
 
     def known(self) -> tuple[KnownImport, ...]:
         """What the rollout core starts from."""
@@ -95,7 +86,7 @@ class ImportCatalog:
     async def find(self, import_id: int) -> HeldImport:
         """One import and where its file is kept; 0: the newest. Raises NotFoundError."""
         manifest = self.status(import_id).manifest
-        return HeldImport(manifest, self._files.path(manifest))
+        return HeldImport(manifest, self._files.files.path(manifest))
 
     async def watch(self, import_id: int) -> AsyncIterator[pusher_pb2.ImportStatus]:
         """The import at once, then after each change; ends when its rollout is over. Raises NotFoundError."""
@@ -115,15 +106,16 @@ class ImportCatalog:
     # -- what changes
 
     async def add(
-        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], None]
+        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], Awaitable[None]]
     ) -> types_pb2.ImportManifest:
-        """Gives an import its id, its file its place (`keep`, in a thread, with the whole manifest), and records it.
+        """Gives an import its id, its file its place (`keep`, with the whole manifest), and records it.
 
         Raises:
             InvalidArgumentError: as_of_position is not in the log yet.
             FailedPreconditionError: Updates after it are no longer in the log; or it is before that of an import that
                 is here already.
             ResourceExhaustedError: The disk is full.
+            StoreAwayError: The file can't be kept where the log is safe.
         """
         async with self.changing:
             refused = self.history.why_refused(received.as_of_position, self._store.ends())
@@ -131,31 +123,30 @@ class ImportCatalog:
                 raise _error(refused, str(received.as_of_position))
             return await self._add(received, keep)
 
-    async def add_again(
-        self, keep: Callable[[types_pb2.ImportManifest, types_pb2.ImportManifest], None]
-    ) -> types_pb2.ImportManifest:
-        """Takes the import before the one in force again. `keep` gets the old manifest and the new one, in a thread.
+    async def add_again(self) -> types_pb2.ImportManifest:
+        """Takes the import before the one in force again.
 
         Raises:
             FailedPreconditionError: There is none, its updates are no longer in the log, or its file is not whole.
             ResourceExhaustedError: The disk is full.
+            StoreAwayError: Nobody knows whether the file is still kept.
         """
         async with self.changing:
             before = self.history.to_go_back_to(self._store.ends())
             if isinstance(before, ImportRefused):
                 raise _error(before)
             old = self._entries[before.import_id].status.manifest
-            if problem := await asyncio.to_thread(self._files.problem, old):
+            if problem := await self._files.unfit(old):
                 raise FailedPreconditionError(f"the file of import {old.import_id} {problem}")
             renewed = types_pb2.ImportManifest()
             renewed.CopyFrom(old)
             renewed.uploaded_at.GetCurrentTime()
             renewed.remark = ""
             renewed.force = True  # asked for by a person who knows that it differs
-            return await self._add(renewed, partial(keep, old))
+            return await self._add(renewed, partial(self._files.keep_again, old))
 
     async def _add(
-        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], None]
+        self, received: types_pb2.ImportManifest, keep: Callable[[types_pb2.ImportManifest], Awaitable[None]]
     ) -> types_pb2.ImportManifest:
         manifest = types_pb2.ImportManifest()
         manifest.CopyFrom(received)
@@ -164,7 +155,7 @@ class ImportCatalog:
         await self._writer.run(lambda: self._rules.stamp(manifest))
         status = pusher_pb2.ImportStatus(manifest=manifest, state=pusher_pb2.IMPORT_STATE_WAITING)
         try:
-            await asyncio.to_thread(keep, manifest)
+            await keep(manifest)
             await self._save(StoredImport(status, taken=False))
         except OSError as error:
             raise ResourceExhaustedError(f"the import can't be kept: {error}; make room on the disk") from error
@@ -220,6 +211,20 @@ class ImportCatalog:
     def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def history_of(stored: Iterable[StoredImport]) -> ImportHistory:
+    """What follows from these imports."""
+    return ImportHistory(
+        PastImport(
+            each.status.manifest.import_id,
+            each.status.manifest.as_of_position,
+            _PLACES[each.status.state],
+            each.taken,
+            tuple(each.status.manifest.carried_positions),
+        )
+        for each in stored
+    )
 
 
 def _told(status: pusher_pb2.ImportStatus) -> pusher_pb2.ImportStatus:

@@ -13,7 +13,7 @@ from pathlib import Path
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.domain.sentences import system_words
 from services.shared.files.checksums import file_sha256
-from services.shared.files.chunks import ChunkDamagedError, ChunkWriter, copy_file
+from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, copy_file, make_chunk
 from services.shared.files.durable import link_durably, remove_leftovers
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.names import check_file_name
@@ -68,7 +68,9 @@ class ImportFiles(ImportFileStore):
         #: Files under way: their parts, and how long each will be. The disk must have room for all of them at once.
         self._coming: dict[Path, int] = {}
         self._counting = threading.Lock()
-        # What a crash left half-received: its sender begins anew.
+
+    def remove_leftovers(self) -> None:
+        """Removes what a crash left half-received: its sender begins anew. Not while another process may receive."""
         remove_leftovers(self.incoming)
 
     def _take_room(self, part: Path, size_bytes: int) -> None:
@@ -185,6 +187,31 @@ class ImportFiles(ImportFileStore):
             raise
         finally:
             self._give_room(target)
+            await in_thread(self.discard, part)
+
+    async def copy_of(self, manifest: types_pb2.ImportManifest, pieces: AsyncIterator[bytes]) -> None:
+        """Keeps the file of an import that is kept elsewhere too.
+
+        Raises:
+            DataLossError: The pieces are not the file.
+            ResourceExhaustedError: No room.
+            OSError: The disk.
+        """
+        header = pusher_pb2.UploadImportHeader(file_name=manifest.file_name, size_bytes=manifest.size_bytes)
+
+        async def requests() -> AsyncIterator[pusher_pb2.UploadImportRequest]:
+            offset = 0
+            async for data in pieces:
+                for begin in range(0, len(data), CHUNK_BYTES):
+                    chunk = make_chunk(offset, data[begin : begin + CHUNK_BYTES])
+                    yield pusher_pb2.UploadImportRequest(chunk=chunk)
+                    offset += len(chunk.data)
+
+        header.sha256 = manifest.sha256
+        part, _ = await self.receive(header, requests())
+        try:
+            await asyncio.to_thread(self.keep, part, manifest)
+        finally:
             await in_thread(self.discard, part)
 
     def link(self, old: types_pb2.ImportManifest, new: types_pb2.ImportManifest) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.import_store.kept import KeptImports
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
-from services.pusher.imports.files import ImportFiles
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
 from services.shared.domain.sentences import system_words
@@ -41,7 +41,7 @@ class ImportIntake:
     def __init__(
         self,
         store: LogStore,
-        files: ImportFiles,
+        kept: KeptImports,
         catalog: ImportCatalog,
         since_export: SinceExport,
         known: Callable[[], KnownColumns],
@@ -49,7 +49,8 @@ class ImportIntake:
         tell: Callable[[ImportAdded], None],
     ) -> None:
         """`known`: what the rules at the log's end say of columns."""
-        self._store, self._files, self._catalog, self._tell = store, files, catalog, tell
+        self._store, self._kept, self._catalog, self._tell = store, kept, catalog, tell
+        self._files = kept.files
         self._known, self.profiles = known, profiles
         self._since_export = since_export
 
@@ -136,13 +137,13 @@ class ImportIntake:
 
     async def roll_back(self) -> types_pb2.ImportManifest:
         """Takes the import before the one in force again. Raises as RollbackImport in the proto."""
-        manifest = await self._catalog.add_again(self._files.link)
+        manifest = await self._catalog.add_again()
         self._added(manifest)
         return manifest
 
     async def _add(self, part: Path, received: types_pb2.ImportManifest) -> types_pb2.ImportManifest:
         try:
-            manifest = await self._catalog.add(received, partial(self._files.keep, part))
+            manifest = await self._catalog.add(received, partial(self._kept.keep, part))
         finally:
             await asyncio.to_thread(self._files.discard, part)
         self._added(manifest)

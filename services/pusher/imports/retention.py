@@ -9,8 +9,10 @@ from collections.abc import Callable
 
 from services.pusher.fanout.events import Trimmed
 from services.pusher.fanout.replication import Replication
-from services.pusher.imports.catalog import ImportCatalog
-from services.pusher.imports.files import ImportFiles
+from services.pusher.import_store.kept import KeptImports
+from services.pusher.import_store.objects import StoreAwayError
+from services.pusher.imports.catalog import ImportCatalog, history_of
+from services.pusher.imports.history import PastImport
 from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
@@ -29,7 +31,7 @@ class Retention:
         store: LogStore,
         writer: LogWriter,
         catalog: ImportCatalog,
-        files: ImportFiles,
+        files: KeptImports,
         replication: Replication,
         tell: Callable[[Trimmed], None],
     ) -> None:
@@ -46,21 +48,29 @@ class Retention:
             await asyncio.sleep(self._settings.retention_poll_s)
             try:
                 await self.look()
-            except (OSError, LogStoreError) as error:
+            except (OSError, LogStoreError, StoreAwayError) as error:
                 logger.error("can't remove what is no longer needed: %s; tries again", error)
 
     async def look(self) -> None:
-        """Forgets what nothing needs any more. Raises OSError or LogStoreError."""
+        """Forgets what nothing needs any more. Raises OSError, LogStoreError or StoreAwayError."""
         async with self._catalog.changing:
-            await self._remove_files()
             await self._trim()
+            await self._remove_files()
 
     async def _remove_files(self) -> None:
-        needed = self._catalog.history.needed(self._settings.imports_kept)
-        kept = [self._files.path(self._catalog.status(each.import_id).manifest) for each in needed]
-        removed = await asyncio.to_thread(self._files.remove_all_but, kept)
+        needed = [self._catalog.status(each.import_id).manifest for each in self.needed()]
+        # What others have too is removed by what the log itself says: this pusher may have been replaced, or know of
+        # something that was not written yet.
+        stored = {each.status.manifest.import_id: each for each in await asyncio.to_thread(self._store.imports)}
+        in_log = history_of(stored.values()).needed(self._settings.imports_kept)
+        in_store = [stored[each.import_id].status.manifest for each in in_log]
+        removed = await self._files.forget(needed, in_store, max(stored, default=0))
         if removed:
             logger.info("removed import files that are no longer needed: %s", ", ".join(sorted(removed)))
+
+    def needed(self) -> list[PastImport]:
+        """The imports whose files are kept."""
+        return self._catalog.history.needed(self._settings.imports_kept)
 
     async def _trim(self) -> None:
         await self._writer.run(self._store.keep_time)

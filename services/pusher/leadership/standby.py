@@ -8,8 +8,8 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc
-from services.pusher.imports.files import ImportFiles
+from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc, types_pb2
+from services.pusher.import_store.kept import KeptImports
 from services.pusher.leadership.leadership import PusherTurn
 from services.pusher.log.store import LogStore, LogStoreError, NotInLogError
 from services.pusher.ports import Answering
@@ -35,12 +35,12 @@ class FollowedLog:
 
     Args:
         open_store: Opens it; raises LogStoreError.
-        files: This pusher's own import files.
+        imports: The files of imports, as this pusher has them.
         interval_s: How often it reads on.
     """
 
-    def __init__(self, open_store: Callable[[], LogStore], files: ImportFiles, interval_s: float) -> None:
-        self._open_store, self._files, self._interval_s = open_store, files, interval_s
+    def __init__(self, open_store: Callable[[], LogStore], imports: KeptImports, interval_s: float) -> None:
+        self._open_store, self._imports, self._interval_s = open_store, imports, interval_s
         self._store: LogStore | None = None
         #: Somebody has claimed it, and writes.
         self._handed_over = False
@@ -51,7 +51,7 @@ class FollowedLog:
         self.log_id = ""
         #: Why the log can't be read; empty where it can.
         self.problem = "the log has not been read yet"
-        #: Which import files are missing here; empty where none are.
+        #: Which import files would be missing if this pusher became active; empty where none would.
         self.lacks = ""
 
     async def run(self) -> None:
@@ -63,9 +63,11 @@ class FollowedLog:
                 async with self._lock:
                     if not self._handed_over:
                         await in_thread(self._read_on)
-                    if loop.time() - looked_s >= _LOOK_S:
-                        looked_s = loop.time()
-                        self.lacks = await in_thread(self._missing_files)
+                    looks = loop.time() - looked_s >= _LOOK_S
+                    newest = await in_thread(self._newest_imports) if looks else []
+                if looks:
+                    looked_s = loop.time()
+                    self.lacks = await self._imports.lacks(newest)
             except (LogStoreError, OSError) as error:
                 self._note(str(error))
             await asyncio.sleep(_LOOK_S if self.problem else self._interval_s)
@@ -108,14 +110,10 @@ class FollowedLog:
         self.log_id = store.log_id
         self._note("")
 
-    def _missing_files(self) -> str:
+    def _newest_imports(self) -> list[types_pb2.ImportManifest]:
         if self._store is None:
-            return ""
-        newest = [stored.status.manifest for stored in self._store.imports()][-_IMPORTS_LOOKED_AT:]
-        missing = [f"{manifest.import_id}" for manifest in newest if not self._files.path(manifest).exists()]
-        if not missing:
-            return ""
-        return f"lacks the file of import {', '.join(missing)}: a node that needs it gets it from its peers only"
+            return []
+        return [stored.status.manifest for stored in self._store.imports()][-_IMPORTS_LOOKED_AT:]
 
     def _note(self, problem: str) -> None:
         if problem and problem != self.problem:

@@ -52,10 +52,7 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
         OutOfRangeError: The offset is past the end.
         DataLossError: The file is shorter than it should be.
     """
-    if offset > size_bytes:
-        raise OutOfRangeError(
-            f"offset {offset} is past the end of {size_bytes} bytes", field="offset", value=str(offset)
-        )
+    check_offset(offset, size_bytes)
     try:
         descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -69,6 +66,14 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
             offset += len(chunk.data)
     finally:
         os.close(descriptor)
+
+
+def check_offset(offset: int, size_bytes: int) -> None:
+    """Raises OutOfRangeError where a file of that size has no such offset."""
+    if offset > size_bytes:
+        raise OutOfRangeError(
+            f"offset {offset} is past the end of {size_bytes} bytes", field="offset", value=str(offset)
+        )
 
 
 def _read_chunk(descriptor: int, name: str, offset: int, size_bytes: int) -> types_pb2.Chunk:

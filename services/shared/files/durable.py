@@ -38,26 +38,48 @@ def write_durably(path: Path, data: bytes) -> None:
     _write(path, data, None)
 
 
+def write_new_durably(path: Path, data: bytes) -> bool:
+    """Writes a whole file where none has the name; False: one has, and stays. Several may write one path at once, from
+    other machines too."""
+    part = path.with_name(f"{path.name}.{os.urandom(8).hex()}{PART}")
+    try:
+        _write_part(part, data, None)
+        if path.exists():
+            return False
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            return False
+    finally:
+        discard(part)
+    sync_folder(path.parent)
+    return True
+
+
 def replace_content(path: Path, data: bytes) -> None:
     """Gives a file that is there another content; its rights and its owner stay."""
     _write(path, data, path.stat())
 
 
+def _write_part(part: Path, data: bytes, like: os.stat_result | None) -> None:
+    descriptor = open_new(part)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        if like is not None:
+            if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
+                os.fchown(descriptor, like.st_uid, like.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write(path: Path, data: bytes, like: os.stat_result | None) -> None:
     part = part_of(path)
     try:
-        descriptor = open_new(part)
-        try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(descriptor, left) :]
-            if like is not None:
-                if (os.geteuid(), os.getegid()) != (like.st_uid, like.st_gid):
-                    os.fchown(descriptor, like.st_uid, like.st_gid)
-                os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_part(part, data, like)
         os.replace(part, path)
     except BaseException:
         with contextlib.suppress(OSError):

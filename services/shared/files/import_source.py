@@ -24,6 +24,12 @@ class HeldImport(NamedTuple):
     path: Path
 
 
+def _of_file(held: HeldImport, offset: int) -> AsyncIterator[types_pb2.Chunk]:
+    return serve_chunks(held.path, offset, held.manifest.size_bytes)
+
+
+#: A held import's chunks from an offset on.
+Chunks = Callable[[HeldImport, int], AsyncIterator[types_pb2.Chunk]]
 #: Finds an import by the id that was asked for. Raises NotFoundError.
 FindImport = Callable[[int], Awaitable[HeldImport]]
 
@@ -31,15 +37,15 @@ FindImport = Callable[[int], Awaitable[HeldImport]]
 class ImportSourceServicer(import_source_pb2_grpc.ImportSourceServiceServicer):
     """See proto/fasttree/v1/import_source.proto."""
 
-    def __init__(self, find: FindImport) -> None:
-        self._find = find
+    def __init__(self, find: FindImport, chunks: Chunks = _of_file) -> None:
+        self._find, self._chunks = find, chunks
 
     async def DownloadImport(
         self, request: _Request, context: grpc.aio.ServicerContext[_Request, _Response]
     ) -> AsyncIterator[_Response]:
-        manifest, path = await self._find(request.import_id)
-        yield import_source_pb2.DownloadImportResponse(manifest=manifest)
-        async for chunk in serve_chunks(path, request.offset, manifest.size_bytes):
+        held = await self._find(request.import_id)
+        yield import_source_pb2.DownloadImportResponse(manifest=held.manifest)
+        async for chunk in self._chunks(held, request.offset):
             yield import_source_pb2.DownloadImportResponse(chunk=chunk)
 
 

@@ -63,8 +63,8 @@ async def test_an_upload_whose_rewriting_is_ended_is_tried_again(tmp_path: Path)
         assert killing.done()
         assert manifest.import_id == 1
         assert manifest.uploaded_sha256 == file_sha256(tmp_path / FILE_NAME)
-        assert pusher.files.path(manifest).read_bytes().count(b"\n") == ROWS + 1
-        assert [file.name for file in pusher.files.incoming.iterdir()] == []
+        assert pusher.kept.files.path(manifest).read_bytes().count(b"\n") == ROWS + 1
+        assert [file.name for file in pusher.kept.files.incoming.iterdir()] == []
 
 
 async def test_a_dropped_file_whose_rewriting_is_ended_is_refused_and_says_so(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ async def test_a_dropped_file_whose_rewriting_is_ended_is_refused_and_says_so(tm
             "refused: own.csv: the process that reads it with its profile ended with code -9; nothing was stored, "
             "try again\n"
         )
-        assert (pusher.catalog.newest(1), list(pusher.files.incoming.iterdir())) == ([], [])
+        assert (pusher.catalog.newest(1), list(pusher.kept.files.incoming.iterdir())) == ([], [])
 
 
 def wait_closely(reached: Callable[[], bool]) -> None:

@@ -35,7 +35,7 @@ async def test_a_file_of_another_form_is_kept_in_that_of_imports(tmp_path: Path)
     own.write_bytes(newcomer_csv())
     async with running_pusher(tmp_path) as pusher:
         manifest = await _upload(pusher, own, PROFILE)
-        kept = pusher.files.path(manifest)
+        kept = pusher.kept.files.path(manifest)
         assert kept.read_bytes().startswith(
             b"member_id,sponsor_id,placement_id,placement_leg,KIND,STATUS,RANK,joined_on,"
         )
@@ -43,8 +43,8 @@ async def test_a_file_of_another_form_is_kept_in_that_of_imports(tmp_path: Path)
         assert manifest.uploaded_sha256 == file_sha256(own)
         assert manifest.uploaded_as.endswith('separator ";", days as MM/DD/YYYY, numbers as 1,234.50')
         assert manifest.file_name == FILE_NAME
-        assert pusher.files.problem(manifest) is None
-        assert list(pusher.files.incoming.iterdir()) == []
+        assert pusher.kept.files.problem(manifest) is None
+        assert list(pusher.kept.files.incoming.iterdir()) == []
 
 
 @pytest.mark.parametrize(("pack", "name"), [(zstd, "own.csv.zst"), (lambda text: zipped(("own.csv", text)), "own.zip")])
@@ -57,8 +57,8 @@ async def test_a_packed_file_of_another_form_is_kept_as_imports_are_packed(
         manifest = await _upload(pusher, tmp_path / name, PROFILE)
         plain = await _upload(pusher, tmp_path / FILE_NAME, PROFILE)
         assert manifest.format == types_pb2.IMPORT_FORMAT_UNSPECIFIED, "nodes find it by themselves"
-        packed = pusher.files.path(manifest).read_bytes()
-        assert gzip.decompress(packed) == pusher.files.path(plain).read_bytes()
+        packed = pusher.kept.files.path(manifest).read_bytes()
+        assert gzip.decompress(packed) == pusher.kept.files.path(plain).read_bytes()
 
 
 async def test_a_zip_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_a_zip_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) -> 
     (tmp_path / "members.zip").write_bytes(content)
     async with running_pusher(tmp_path) as pusher, Client(_endpoints(pusher)) as client:
         manifest = await client.upload_import(tmp_path / "members.zip", UploadOptions())
-        assert pusher.files.path(manifest).read_bytes() == content
+        assert pusher.kept.files.path(manifest).read_bytes() == content
         assert manifest.format == types_pb2.IMPORT_FORMAT_UNSPECIFIED
 
 
@@ -97,7 +97,7 @@ async def test_what_is_refused_leaves_nothing_behind(
             await _upload(pusher, tmp_path / "own.csv", pusher_pb2.ImportProfile(**profile))
         assert told in refused.value.message
         assert refused.value.reason in ("PROFILE_INVALID", "FILE_NOT_OF_PROFILE")
-        assert list(pusher.files.incoming.iterdir()) == []
+        assert list(pusher.kept.files.incoming.iterdir()) == []
         assert pusher.catalog.newest(1) == []
 
 
@@ -105,7 +105,7 @@ async def test_a_file_of_the_form_of_imports_is_kept_as_it_is(tmp_path: Path) ->
     (tmp_path / "own.csv").write_bytes(b"\xef\xbb\xbfMember_ID\r\n1\r\n")
     async with running_pusher(tmp_path) as pusher:
         manifest = await _upload(pusher, tmp_path / "own.csv", pusher_pb2.ImportProfile(separator=","))
-        assert pusher.files.path(manifest).read_bytes() == (tmp_path / "own.csv").read_bytes()
+        assert pusher.kept.files.path(manifest).read_bytes() == (tmp_path / "own.csv").read_bytes()
         assert (manifest.uploaded_as, manifest.uploaded_sha256) == ("", b"")
 
 

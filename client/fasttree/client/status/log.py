@@ -18,6 +18,11 @@ def log_json(pusher: pusher_pb2.GetPusherResponse) -> dict[str, Any]:
         "store": pusher.log_durability.store,
         "survives_machine_loss": pusher.log_durability.survives_machine_loss,
         "durability": pusher.log_durability.description,
+        "imports_kept": {
+            "place": pusher.imports_kept.place,
+            "shared": pusher.imports_kept.shared,
+            "problem": pusher.imports_kept.problem,
+        },
         "rule_version": pusher.rules.version,
         "known_rule_version": pusher.known_rule_version,
         "rule_version_waits_for": list(pusher.rule_version_waits_for),

@@ -13,6 +13,10 @@ def log_lines(log: dict[str, Any]) -> Iterator[str]:
     if log["store"] not in ("", "sqlite"):
         safe = "outlives any one machine" if log["survives_machine_loss"] else "does not outlive its machine"
         yield f"log: what is acknowledged {safe}: {log['durability']}"
+    if log["imports_kept"]["shared"]:
+        yield f"import files: in {log['imports_kept']['place']}"
+    if log["imports_kept"]["problem"]:
+        yield f"import files: {log['imports_kept']['problem']}"
     if log["rule_version_waits_for"]:
         versions = f"updates have the meaning of version {log['rule_version']}"
         waits_for = ", ".join(log["rule_version_waits_for"])

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.pusher.import_store.objects import StoreAwayError
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
@@ -217,7 +218,7 @@ class UploadFolder:
             return
         except FileTooLargeError as error:
             reason = str(error)
-        except (ResourceExhaustedError, NotWrittenDownError) as error:
+        except (ResourceExhaustedError, NotWrittenDownError, StoreAwayError) as error:
             self._say(claimed.name, f"{name} can't be taken yet: {system_words(error)}; tries again")
             return
         except OSError as error:

@@ -1,0 +1,112 @@
+"""Objects as files of a folder that several machines see, such as a mount of NFS."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
+from services.shared.domain.sentences import system_words
+from services.shared.files.durable import make_folder, remove_durably, sync_folder, write_new_durably
+from services.shared.serving.errors import ResourceExhaustedError
+
+Result = TypeVar("Result")
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class FolderObjects:
+    """See `Objects`. A mount that hangs holds up threads of its own, and nothing else of the process.
+
+    Args:
+        folder: Has to be there; it is never made: where it should be a mount, an empty one would be on this machine.
+        cluster: Its objects stand in a folder of that name.
+        timeout_s: How long a call may take, in seconds.
+    """
+
+    def __init__(self, folder: Path, cluster: str, timeout_s: float) -> None:
+        self.place = str(folder)
+        self._above, self._folder = folder, folder / cluster
+        self._timeout_s = timeout_s
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="import-store")
+
+    def full_name(self, name: str) -> str:
+        return str(self._folder / name)
+
+    async def put_new(self, name: str, data: bytes) -> bool:
+        def put() -> bool:
+            path = self._folder / name
+            make_folder(path.parent)
+            return write_new_durably(path, data)
+
+        return await self._run(put)
+
+    async def get(self, name: str, bytes_max: int) -> bytes:
+        def get() -> bytes:
+            with (self._folder / name).open("rb") as file:
+                size_bytes = os.fstat(file.fileno()).st_size
+                if size_bytes > bytes_max:
+                    raise ObjectDamagedError(
+                        f"{self.full_name(name)} has {size_bytes} bytes, it should have {bytes_max} at most"
+                    )
+                return file.read(bytes_max)
+
+        try:
+            return await self._run(get)
+        except FileNotFoundError:
+            raise ObjectMissingError(name) from None
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        return await self._run(lambda: self._sizes(self._folder / prefix if prefix else self._folder))
+
+    def _sizes(self, folder: Path) -> dict[str, int]:
+        found: dict[str, int] = {}
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        found |= self._sizes(Path(entry.path))
+                    else:
+                        name = str(Path(entry.path).relative_to(self._folder))
+                        found[name] = entry.stat(follow_symlinks=False).st_size
+        except FileNotFoundError:  # removed meanwhile, or nothing was put there yet
+            return found
+        return found
+
+    async def remove(self, names: Sequence[str]) -> None:
+        def remove() -> None:
+            for name in names:
+                remove_durably(self._folder / name)
+            for folder in {(self._folder / name).parent for name in names}:
+                if folder != self._folder and folder.is_dir() and not any(folder.iterdir()):
+                    folder.rmdir()
+                    sync_folder(folder.parent)
+
+        await self._run(remove)
+
+    async def _run(self, work: Callable[[], Result]) -> Result:
+        """Runs it in a thread, for as long as it may take. Raises StoreAwayError, and FileNotFoundError of `work`."""
+
+        def checked() -> Result:
+            if not self._above.is_dir():
+                raise StoreAwayError(
+                    self.place, "the folder is not there; mount it, or make it if this is the first use"
+                )
+            return work()
+
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, checked)
+        except TimeoutError as error:
+            raise StoreAwayError(self.place, f"no answer in {self._timeout_s:g} s; look after the mount") from error
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise ResourceExhaustedError(f"{self.place} is full: {system_words(error)}; make room there") from error
+            raise StoreAwayError(self.place, f"{system_words(error)}; look after the folder and its rights") from error
