@@ -89,8 +89,8 @@ class Pusher:
         ports: PusherPorts | None = None,
         imports: KeptImports | None = None,
     ) -> None:
-        """`epoch`: in which it is active, of several; 0: it is the only one. `ports`: those of a process in
-        which parts take turns; open by then. `imports`: the same process's files."""
+        """`epoch`: in which it is active, of several; 0: it is the only one. `ports`, `imports`: those of a process in
+        which parts take turns; the ports are open by then."""
         self.epoch = epoch
         self._own_ports = ports is None
         self.ports = ports or PusherPorts(settings, tuple(cluster.http_hosts))
@@ -106,8 +106,7 @@ class Pusher:
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
-        self.kept = imports or open_imports(settings, cluster.name)
-        self.kept.files.remove_leftovers()
+        self.kept = (imports or open_imports(settings, cluster.name)).begun()
         self.catalog = ImportCatalog(store, self.writer, self.kept, history)
         self.membership = Membership(host_source(cluster, _HOSTS_POLL_S), cluster.coordinator, tell)
         self.lineage = LineageRunner(
@@ -121,15 +120,7 @@ class Pusher:
         self.since_export = SinceExport(store, after_position=history.founded_at)
         self.traces = update_traces()
         self.admission = self._make_admission()
-        self.intake = ImportIntake(
-            store,
-            self.kept,
-            self.catalog,
-            self.since_export,
-            lambda: known_columns(self.door.rules),
-            KeptProfiles(settings.state_path / "profiles"),
-            tell,
-        )
+        self.intake = self._make_intake(tell)
         identity = PusherIdentity(cluster.name, self._address, history.founding, epoch)
         in_force = self.catalog.history.in_force
         sent = None if self.traces is None else self.traces.sent
@@ -154,6 +145,17 @@ class Pusher:
     def _make_admission(self) -> AdmissionRunner:
         end, rules = self.store.ends().last, lambda: self.door.rules
         return AdmissionRunner(self.settings.admission, end, self.writer.append, rules, self.draining, self.traces)
+
+    def _make_intake(self, tell: Callable[[object], None]) -> ImportIntake:
+        return ImportIntake(
+            self.store,
+            self.kept,
+            self.catalog,
+            self.since_export,
+            lambda: known_columns(self.door.rules),
+            KeptProfiles(self.settings.state_path / "profiles"),
+            tell,
+        )
 
     def _make_metrics(self) -> Metrics:
         counts = self.admission.core.counts

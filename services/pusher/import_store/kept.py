@@ -49,6 +49,11 @@ class KeptImports:
         """The same for whoever asks where the pusher stands."""
         return pusher_pb2.ImportsKept(place=self.place, shared=self.store is not None, problem=self.problem)
 
+    def begun(self) -> KeptImports:
+        """The same, for a pusher that begins to take files: nobody else receives into the folder any more."""
+        self.files.remove_leftovers()
+        return self
+
     # -- in
 
     async def keep(self, part: Path, manifest: types_pb2.ImportManifest) -> None:
