@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.domain.sentences import system_words
-from services.shared.files.durable import make_folder, remove_durably, sync_folder, write_new_durably
+from services.shared.files.durable import make_folder, remove_durably, remove_empty_folder, write_new_durably
 from services.shared.serving.errors import ResourceExhaustedError
 
 Result = TypeVar("Result")
@@ -83,9 +83,8 @@ class FolderObjects:
             for name in names:
                 remove_durably(self._folder / name)
             for folder in {(self._folder / name).parent for name in names}:
-                if folder != self._folder and folder.is_dir() and not any(folder.iterdir()):
-                    folder.rmdir()
-                    sync_folder(folder.parent)
+                if folder != self._folder:
+                    remove_empty_folder(folder)
 
         await self._run(remove)
 

@@ -143,7 +143,7 @@ class ImportObjects:
     ) -> list[_Part]:
         parts: list[_Part] = []
         digest, room = hashlib.sha256(), asyncio.Semaphore(self._parallel)
-        reading = await in_thread(file.open, "rb")
+        reading = await in_thread(_open, file)
         try:
             async with _tasks() as group:
                 while True:
@@ -234,6 +234,10 @@ def _index_bytes(index: _Index) -> bytes:
     """As JSON, and in a line of its own the SHA-256 of that."""
     text = msgspec.json.encode(index)
     return text + b"\n" + hashlib.sha256(text).hexdigest().encode()
+
+
+def _open(file: Path) -> BinaryIO:
+    return file.open("rb")
 
 
 def _read_part(file: BinaryIO, size_bytes: int, digest: hashlib._Hash) -> tuple[bytes, str]:

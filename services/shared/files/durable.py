@@ -125,6 +125,12 @@ def remove_durably(*paths: Path) -> None:
         sync_folder(folder)
 
 
+def remove_empty_folder(folder: Path) -> None:
+    """Removes a folder where nothing is in it. No fsync: an empty one that comes back does no harm."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)
+
+
 def discard(path: Path) -> bool:
     """Removes a file that may come back after a power failure, such as a `.part`; whether it was there."""
     try:
