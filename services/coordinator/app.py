@@ -24,7 +24,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.etcd import EtcdLease
 from services.coordinator.stores.etcd_client import EtcdClient
 from services.coordinator.stores.kubernetes import KubernetesLease
-from services.coordinator.stores.lease_store import TIMEOUT_S, LeaseObject, LeaseStore
+from services.coordinator.stores.lease_store import LeaseObject, LeaseStore
 from services.coordinator.stores.shared import SharedRecord
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, StoreError
@@ -50,7 +50,7 @@ _REQUEST_BYTES_MAX = 64 << 10
 #: What a call to Kubernetes about a label has to end in, in seconds.
 _LABELS_TIMEOUT_S = 5.0
 #: A little less than the store waits: what went wrong at which endpoint is the better story.
-_ETCD_TIMEOUT_S = 0.95 * TIMEOUT_S
+_ETCD_TIMEOUT_SHARE = 0.95
 
 
 class Coordinator:
@@ -180,7 +180,8 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
     clock = MonotonicClock()
     core = Leadership(settings.leadership, identity, clock.now_s())
     kept, address = _kept_lease(cluster, settings)
-    store = LeaseStore(kept, cluster.name, identity, settings.leadership.active_lease_s, address)
+    turns = settings.leadership
+    store = LeaseStore(kept, cluster.name, identity, turns.active_lease_s, turns.call_timeout_s, address)
 
     async def act(may_act: Callable[[], bool]) -> Coordinator:
         return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act)
@@ -199,11 +200,12 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
 
 def _kept_lease(cluster: ClusterSettings, settings: CoordinatorSettings) -> tuple[LeaseObject, str]:
     """Where the lease is kept, and what it says of where this coordinator is. Raises SettingsError."""
+    timeout_s = settings.leadership.call_timeout_s
     if settings.store == "etcd":
         key = settings.etcd.etcd_key or f"/fasttree/{cluster.name}/coordinator"
-        return EtcdLease(EtcdClient(settings.etcd, _ETCD_TIMEOUT_S), key), settings.own_address
+        return EtcdLease(EtcdClient(settings.etcd, _ETCD_TIMEOUT_SHARE * timeout_s), key), settings.own_address
     # A Service leads to the active one.
-    api = own_api(cluster.service_account_folder, TIMEOUT_S)
+    api = own_api(cluster.service_account_folder, timeout_s)
     return KubernetesLease(api, settings.lease_name), settings.advertise
 
 

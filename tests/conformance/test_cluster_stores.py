@@ -78,7 +78,7 @@ async def held_key(endpoints: list[str], key: str, cluster: str = "dot-test") ->
 
 
 async def held(kept: LeaseObject, cluster: str) -> LeaseStore:
-    store = LeaseStore(kept, cluster, f"coordinator_{next(_PROCESSES)}", 4)
+    store = LeaseStore(kept, cluster, f"coordinator_{next(_PROCESSES)}", 4, timeout_s=1.0)
     await store.acquire((await store.read()).version)
     return store
 

@@ -44,9 +44,6 @@ class Coordinators:
             "coordinator.state_folder": self.folder / port,
             "coordinator.store": "etcd",
             "coordinator.etcd_endpoints": ",".join(self.etcd.endpoints),
-            "coordinator.active_lease_s": 2,
-            "coordinator.active_margin_s": 0.5,
-            "coordinator.active_renew_s": 0.5,
         }
         arguments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
         with (self.folder / f"{port}.log").open("ab") as log:

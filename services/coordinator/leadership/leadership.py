@@ -23,11 +23,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from services.coordinator.leadership.settings import LeadershipSettings
+from services.coordinator.leadership.settings import RETRY_S, LeadershipSettings
 from services.shared.cores import Tick
 
-#: What failed is tried again after this long, in seconds.
-RETRY_S = 0.25
 #: Whose a lease is that was made because there was none.
 MADE = "nobody-yet"
 

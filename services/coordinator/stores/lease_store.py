@@ -15,9 +15,6 @@ from services.coordinator.election.events import Recorded
 from services.coordinator.stores.lease import Lease, Object, lease_object, lease_of
 from services.coordinator.stores.store import StoreConflictError, StoreError, check_epoch
 
-#: What each call has to end in: a store that does not answer is one that can't be written.
-TIMEOUT_S = 1.0
-
 
 class LeaseObject(Protocol):
     """One object with versions, in Kubernetes or in etcd: `metadata.resourceVersion` names the state that was read.
@@ -54,13 +51,16 @@ class LeaseStore:
         cluster: The cluster's name.
         identity: This process's own, of no other one at any time.
         lease_s: How long this process may be silent as its holder, in whole seconds.
+        timeout_s: What each call has to end in: a store that does not answer is one that can't be written.
         address: host:port at which others reach this process; empty where they find it otherwise.
     """
 
-    def __init__(self, kept: LeaseObject, cluster: str, identity: str, lease_s: int, address: str = "") -> None:
+    def __init__(
+        self, kept: LeaseObject, cluster: str, identity: str, lease_s: int, timeout_s: float, address: str = ""
+    ) -> None:
         self._kept, self._cluster = kept, cluster
         self._name = kept.name
-        self._identity, self._lease_s, self._address = identity, lease_s, address
+        self._identity, self._lease_s, self._timeout_s, self._address = identity, lease_s, timeout_s, address
         #: The object as it was last read or written, and what it says; None: it is not known, or not there.
         self._object: Object | None = None
         self._lease = Lease()
@@ -155,10 +155,10 @@ class LeaseStore:
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 about = await self._kept.get()
         except TimeoutError:
-            raise StoreError(f"Lease {self._name}: no answer in {TIMEOUT_S:g} s") from None
+            raise StoreError(f"Lease {self._name}: no answer in {self._timeout_s:.2g} s") from None
         if about is None:
             self._object, self._lease = None, Lease(recorded=self._newest)
         else:
@@ -167,10 +167,10 @@ class LeaseStore:
     async def _write(self, lease: Lease) -> None:
         about = lease_object(self._object, lease, name=self._name, cluster=self._cluster, wall_time_s=time.time())
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(self._timeout_s):
                 about = await (self._kept.create(about) if self._object is None else self._kept.replace(about))
         except TimeoutError:
-            raise StoreError(f"Lease {self._name}: no answer in {TIMEOUT_S:g} s") from None
+            raise StoreError(f"Lease {self._name}: no answer in {self._timeout_s:.2g} s") from None
         self._take(about)
 
     def _take(self, about: Object) -> None:

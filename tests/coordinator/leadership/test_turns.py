@@ -16,7 +16,8 @@ from services.coordinator.leadership.leadership import (
     State,
     Written,
 )
-from tests.coordinator.leadership.world import BrokenPromiseError, play
+from services.coordinator.leadership.settings import RETRY_S, LeadershipSettings
+from tests.coordinator.leadership.world import RATE_OFF_MAX, BrokenPromiseError, play, seconds_without
 
 SEEDS = 40
 #: More than any planted bug needs.
@@ -31,8 +32,46 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
 def test_no_two_act_whatever_happens() -> None:
     turns = 0
     for seed in range(SEEDS):
-        turns += play(seed).turns
+        turns += play(seed, by_default=seed % 2 == 1).turns
     assert turns > SEEDS, "the stories have few turns in them: they show little"
+
+
+#: What is promised of a coordinator that died, in seconds.
+REPLACED_S = 3.0
+#: Of a store that is well, and of a coordinator that begins to act, together.
+BEGINS_S = 0.5
+
+
+def test_one_that_died_is_replaced_in_time() -> None:
+    defaults = LeadershipSettings()
+    assert defaults.replaced_within_s + BEGINS_S <= REPLACED_S
+    took_s = [seconds_without(seed) for seed in range(20)]
+    # Four ways of 5 ms: the look and the write, there and back; by a clock that may be slow.
+    assert max(took_s) <= (defaults.replaced_within_s + 0.021) / (1 - RATE_OFF_MAX)
+    # Some died just after a renewal that nobody had seen yet.
+    assert max(took_s) > defaults.active_lease_s
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        LeadershipSettings(),
+        LeadershipSettings(active_lease_s=2, active_margin_s=0.5, active_renew_s=0.5),
+        LeadershipSettings(active_lease_s=4, active_margin_s=1.0, active_renew_s=0.75),
+        LeadershipSettings(active_lease_s=2, active_margin_s=1.0, active_renew_s=0.35),
+    ],
+)
+def test_a_renewal_without_an_answer_costs_no_turn(settings: LeadershipSettings) -> None:
+    assert not list(settings.problems())
+    right_s = settings.active_lease_s - settings.active_margin_s
+    assert settings.active_renew_s + settings.call_timeout_s + RETRY_S + settings.call_timeout_s <= right_s + 1e-9
+    assert settings.call_timeout_s >= 0.2
+
+
+def test_renewals_that_leave_no_time_for_another_are_refused() -> None:
+    (problem,) = LeadershipSettings(active_lease_s=2, active_margin_s=1.0, active_renew_s=0.4).problems()
+    assert problem.field == "active_renew_s"
+    assert "at most 0.35" in problem.mend
 
 
 def test_a_story_is_the_same_each_time() -> None:

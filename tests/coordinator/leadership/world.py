@@ -15,7 +15,6 @@ import selectors
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.leadership.leadership import Leadership
@@ -69,7 +68,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 class World:
     """Everything that the processes share, and the chance that they meet."""
 
-    def __init__(self, seed: int, core: type[Leadership] = Leadership) -> None:
+    def __init__(self, seed: int, core: type[Leadership] = Leadership, *, by_default: bool = False) -> None:
+        """`by_default`: all are set as coordinators are where nobody says otherwise; else to longer times."""
         self.random = random.Random(seed)
         self.core = core
         self.calm = False
@@ -79,7 +79,8 @@ class World:
         self.compares = True
         #: Coordinators that are set differently, or a Lease that is deleted under them: who was never told of a longer
         #: lease than its own can't wait for it where nothing is left to tell.
-        self.leases_s = self.random.choice(((4,), (4, 12)))
+        self.by_default = by_default
+        self.leases_s = (LeadershipSettings().active_lease_s,) if by_default else self.random.choice(((4,), (4, 12)))
         self.processes: list[Process] = []
         self.acts = 0
         self.turns = 0
@@ -139,9 +140,13 @@ class Process:
         self._offset_s = world.random.uniform(-1e6, 1e6)
         self._rate = 1.0 + world.random.uniform(-RATE_OFF_MAX, RATE_OFF_MAX)
         self._frozen_until_s = self._cut_until_s = 0.0
-        settings = LeadershipSettings(active_lease_s=world.random.choice(world.leases_s))
+        settings = LeadershipSettings()
+        if not world.by_default:
+            lease_s = world.random.choice(world.leases_s)
+            settings = LeadershipSettings(active_lease_s=lease_s, active_margin_s=1.0, active_renew_s=0.75)
         self.core = world.core(settings, name, self.now_s())
-        self.store = LeaseStore(KubernetesLease(self, "coordinator"), "dot-test", name, settings.active_lease_s)
+        kept = KubernetesLease(self, "coordinator")
+        self.store = LeaseStore(kept, "dot-test", name, settings.active_lease_s, CALL_TIMEOUT_S)
         self.runner = LeadershipRunner(self.core, self.store, self, self._act, self._stand_by)
 
     def may_act(self) -> bool:
@@ -316,7 +321,7 @@ async def live(world: World) -> None:
                 await _replaced(world, chosen, generation, chosen.crash())
             case 4:
                 await _replaced(world, chosen, generation, chosen.runner.stop())
-            case 5 if world.lease is not None and world.leases_s == (4,):
+            case 5 if world.lease is not None and len(world.leases_s) == 1:
                 world.lease = None
             case 6 if world.lease is not None:
                 world.version += 1
@@ -348,13 +353,35 @@ def _raise_fault(world: World) -> None:
                 raise BrokenPromiseError(f"a fault of its own: {error!r}") from error
 
 
-def play(seed: int, core: type[Leadership] = Leadership, *, compares: bool = True) -> World:
+def play(seed: int, core: type[Leadership] = Leadership, *, compares: bool = True, by_default: bool = False) -> World:
     """One story. Raises BrokenPromiseError."""
-    world = World(seed, core)
+    world = World(seed, core, by_default=by_default)
     world.compares = compares
-    with (
-        mock.patch("services.coordinator.stores.lease_store.TIMEOUT_S", CALL_TIMEOUT_S),
-        asyncio.Runner(loop_factory=VirtualLoop) as runner,
-    ):
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         runner.run(live(world))
     return world
+
+
+async def _die(world: World) -> float:
+    loop = asyncio.get_running_loop()
+    world.processes = [Process(world, f"c{number}_0") for number in range(3)]
+    for process in world.processes:
+        await process.runner.start()
+    await asyncio.sleep(10.0 + world.random.uniform(0.0, 3.0))
+    active = next(process for process in world.processes if process.may_act())
+    killed_at_s = loop.time()
+    await active.crash()
+    while not any(process.alive and process.may_act() for process in world.processes):  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.001)
+    took_s = loop.time() - killed_at_s
+    for process in world.processes:
+        await process.crash()
+    return took_s
+
+
+def seconds_without(seed: int) -> float:
+    """Nothing is slow or lost, and the active one dies: until another one may act."""
+    world = World(seed, by_default=True)
+    world.calm = True
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_die(world))

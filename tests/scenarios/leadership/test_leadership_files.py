@@ -33,7 +33,9 @@ from tests.scenarios.driver import Table, of_folder
 class Start:
     """The times, and whose core it is."""
 
-    settings: LeadershipSettings = field(default_factory=LeadershipSettings)
+    settings: LeadershipSettings = field(
+        default_factory=lambda: LeadershipSettings(active_lease_s=4, active_margin_s=1.0, active_renew_s=0.75)
+    )
     identity: str = "me"
 
 
