@@ -33,7 +33,7 @@ from services.coordinator.election.events import (
 )
 from services.coordinator.election.seat import Lost
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
-from services.shared.clock import Clock, Timer
+from services.shared.clock import Clock
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.errors import (
@@ -44,6 +44,7 @@ from services.shared.serving.errors import (
     NotFoundError,
     UnavailableError,
 )
+from services.shared.shell import CoreShell
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class NodeSink(Protocol):
         """Ends the stream with this error."""
 
 
-class CoreRunner:
+class CoreRunner(CoreShell[Event, Action]):
     """The core and what surrounds it.
 
     Args:
@@ -84,16 +85,14 @@ class CoreRunner:
         background: Background,
         may_act: Callable[[], bool] = lambda: True,
     ) -> None:
+        super().__init__(core, clock, background, "the election")
         self.core = core
         #: Whether this coordinator is the active one yet.
         self.may_act = may_act
-        self._background = background
         self._store = store
-        self._clock = clock
         self._sinks: dict[tuple[str, str], NodeSink] = {}
         self._asked: dict[int, asyncio.Future[SwitchoverDone | PauseDone]] = {}
         self._requests = itertools.count(1)
-        self._timer: Timer | None = None
         self._write: asyncio.Task[None] | None = None
         #: What failed writes may have left in the store.
         self._possibly_stored: list[Recorded] = []
@@ -104,7 +103,6 @@ class CoreRunner:
         #: Counts changes of the cluster.
         self.changes = 0
         self._changed = asyncio.Event()
-        self._closed = False
         #: Elections, refused heartbeats and failed writes since the start.
         self.counts = {"elections": 0, "refusals": 0, "write_failures": 0}
 
@@ -114,9 +112,7 @@ class CoreRunner:
 
     async def close(self) -> None:
         """Ends the timer, waits for a write under way, and fails whoever still waits."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.shut()
         if self._write is not None:
             await asyncio.gather(self._write, return_exceptions=True)
         ending = UnavailableError("the coordinator is ending: ask again in a moment")
@@ -177,27 +173,8 @@ class CoreRunner:
 
     # ---- actions out -------------------------------------------------------------------------------------------------
 
-    def feed(self, event: Event) -> None:
-        """Hands an event to the core and performs what it asks for."""
-        if self._closed or self._background.failed.is_set() or not self.may_act():
-            return
-        try:
-            actions = self.core.handle(event, self._clock.now_s())
-            self.core.validate()
-        except Exception as error:
-            self._background.fail(error, "the election")
-            return
-        self._log_loss()
-        for action in actions:
-            self._perform(action)
-        self._arm()
-
-    def _arm(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        deadline_s = self.core.deadline_s
-        if deadline_s is not None:
-            self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
+    def _takes_events(self) -> bool:
+        return self.may_act()
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -221,7 +198,7 @@ class CoreRunner:
             case ClusterChanged():
                 self.notify()
 
-    def _log_loss(self) -> None:
+    def _decided(self) -> None:
         """Why there is no primary any more, before anybody else is."""
         lost = self.core.seat.lost
         if lost is not None and lost is not self._lost_told:

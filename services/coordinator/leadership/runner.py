@@ -26,9 +26,10 @@ from services.coordinator.leadership.leadership import (
 )
 from services.coordinator.stores.lease import Lease
 from services.coordinator.stores.store import StoreConflictError, StoreError
-from services.shared.clock import Clock, Timer
+from services.shared.clock import Clock
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
+from services.shared.shell import CoreShell
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Part(Protocol):
 MayAct = Callable[[], bool]
 
 
-class LeadershipRunner:
+class LeadershipRunner(CoreShell[LeadershipEvent, LeadershipAction]):
     """One coordinator of several, as a service. `start` begins; it ends by `stop`, or where a part has a fault.
 
     Args:
@@ -82,15 +83,12 @@ class LeadershipRunner:
         act: Callable[[MayAct], Awaitable[Part]],
         stand_by: Callable[[], Awaitable[Part]],
     ) -> None:
-        self.core = core
-        self.background = Background()
+        self.core, self.background = core, Background()
+        super().__init__(core, clock, self.background, "taking turns")
         self._lease = lease
-        self._clock = clock
         self._act, self._stand_by = act, stand_by
         self._part: Part | None = None
         self._turns: asyncio.Queue[BecomeActive | StepDown] = asyncio.Queue()
-        self._timer: Timer | None = None
-        self._closed = False
 
     async def start(self) -> None:
         """Begins to stand by. Raises what the part raises that can't begin."""
@@ -100,9 +98,7 @@ class LeadershipRunner:
 
     async def stop(self) -> None:
         """Acts no more, then lets another one do so at once."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.shut()
         await self.background.stop()
         if self._part is not None:
             await self._part.stop()
@@ -111,23 +107,6 @@ class LeadershipRunner:
         except StoreError as error:
             logger.warning("the lease is not given up, and ends by itself: %s", error)
         await self._lease.close()
-
-    def feed(self, event: LeadershipEvent) -> None:
-        """Hands an event to the core and performs what it asks for."""
-        if self._closed or self.background.failed.is_set():
-            return
-        try:
-            actions = self.core.handle(event, self._clock.now_s())
-            self.core.validate()
-        except Exception as error:
-            self.background.fail(error, "taking turns")
-            return
-        for action in actions:
-            self._perform(action)
-        if self._timer is not None:
-            self._timer.cancel()
-        if (deadline_s := self.core.deadline_s) is not None:
-            self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
 
     def _perform(self, action: LeadershipAction) -> None:
         match action:

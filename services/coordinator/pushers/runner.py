@@ -21,7 +21,7 @@ from services.coordinator.pushers.events import (
     PusherSwitchoverFailed,
 )
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
-from services.shared.clock import Clock, Timer
+from services.shared.clock import Clock
 from services.shared.cores import Tick
 from services.shared.serving.background import Background
 from services.shared.serving.errors import (
@@ -32,6 +32,7 @@ from services.shared.serving.errors import (
     NotFoundError,
     UnavailableError,
 )
+from services.shared.shell import CoreShell
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class PusherSink(Protocol):
         """Ends the stream."""
 
 
-class PusherElectionRunner:
+class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
     """The core and what surrounds it.
 
     Args:
@@ -67,18 +68,16 @@ class PusherElectionRunner:
         may_act: Callable[[], bool],
         changed: Callable[[], None],
     ) -> None:
-        self.core = core
-        self._store, self._clock, self._background = store, clock, background
+        super().__init__(core, clock, background, "the election of pushers")
+        self.core, self._store = core, store
         self._may_act, self._changed = may_act, changed
         self._sinks: dict[tuple[str, str], PusherSink] = {}
         self._asked: dict[int, asyncio.Future[PusherSwitchoverDone]] = {}
         self._requests = itertools.count(1)
-        self._timer: Timer | None = None
         self._write: asyncio.Task[None] | None = None
         #: What failed writes may have left in the store.
         self._possibly_stored: list[Recorded] = []
         self._told_epoch = core.recorded.pusher_epoch
-        self._closed = False
 
     def start(self) -> None:
         """Begins to watch the time."""
@@ -86,9 +85,7 @@ class PusherElectionRunner:
 
     async def close(self) -> None:
         """Ends: waits for a write under way, ends every stream, fails whoever still waits."""
-        self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self.shut()
         if self._write is not None:
             await asyncio.gather(self._write, return_exceptions=True)
         ending = UnavailableError("the coordinator is ending: ask again in a moment")
@@ -126,22 +123,8 @@ class PusherElectionRunner:
         finally:
             del self._asked[request]
 
-    def feed(self, event: PusherEvent) -> None:
-        """Hands an event to the core and performs what it asks for."""
-        if self._closed or self._background.failed.is_set() or not self._may_act():
-            return
-        try:
-            actions = self.core.handle(event, self._clock.now_s())
-            self.core.validate()
-        except Exception as error:
-            self._background.fail(error, "the election of pushers")
-            return
-        for action in actions:
-            self._perform(action)
-        if self._timer is not None:
-            self._timer.cancel()
-        if (deadline_s := self.core.deadline_s) is not None:
-            self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
+    def _takes_events(self) -> bool:
+        return self._may_act()
 
     def _perform(self, action: PusherAction) -> None:
         match action:

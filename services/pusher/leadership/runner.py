@@ -28,10 +28,10 @@ from services.pusher.leadership.leadership import (
 from services.pusher.leadership.standby import FollowedLog, Standby
 from services.pusher.log.store import DeposedError, LogStore, LogStoreError
 from services.pusher.ports import PusherPorts
-from services.shared.clock import Clock, Timer
-from services.shared.cores import Tick
+from services.shared.clock import Clock
 from services.shared.files.threads import in_thread
 from services.shared.serving.background import Background
+from services.shared.shell import CoreShell
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class ActivePart(Protocol):
     async def stop(self) -> None: ...
 
 
-class PusherTurns:
+class PusherTurns(CoreShell[TurnEvent, TurnAction]):
     """One pusher of several, as a service.
 
     Args:
@@ -70,9 +70,9 @@ class PusherTurns:
         act: Callable[[LogStore, int], ActivePart],
         link: Callable[[Callable[[], coordinator_pb2.PusherStatus], Callable[[Told], None]], CoordinatorLink],
     ) -> None:
-        self.core = PusherTurn(clock.now_s())
-        self.background = Background()
-        self._name, self._clock, self._ports = name, clock, ports
+        self.core, self.background = PusherTurn(clock.now_s()), Background()
+        super().__init__(self.core, clock, self.background, "taking turns")
+        self._name, self._ports = name, ports
         self._follow, self._act = follow, act
         self._link = link(self._status, self.feed)
         #: host:port at which others reach it.
@@ -89,8 +89,6 @@ class PusherTurns:
         #: None: there are no more.
         self._turns: asyncio.Queue[BecomeActive | StepDown | None] = asyncio.Queue()
         self._turning: asyncio.Task[None] | None = None
-        self._timer: Timer | None = None
-        self._ending = False
 
     async def start(self) -> None:
         """Begins to stand by. Raises OSError where a port is taken."""
@@ -102,11 +100,10 @@ class PusherTurns:
 
     async def stop(self) -> None:
         """Says so, ends what it serves, then lets the log go."""
-        self._ending = self._standby.is_ending = True
+        self.shut()
+        self._standby.is_ending = True
         self._link.say()
         self._ports.serve(self._standby.answering)
-        if self._timer is not None:
-            self._timer.cancel()
         if self._turning is not None:
             # To the end of the turn: half of one would leave a part that nobody stops.
             self._turns.put_nowait(None)
@@ -119,25 +116,7 @@ class PusherTurns:
         if self._claimed is not None:
             await in_thread(self._claimed[1].close)
 
-    def feed(self, event: TurnEvent) -> None:
-        """Hands an event to the core and performs what it asks for."""
-        if self._ending or self.background.failed.is_set():
-            return
-        try:
-            actions = self.core.handle(event, self._clock.now_s())
-            self.core.validate()
-        except Exception as error:
-            self.background.fail(error, "taking turns")
-            return
-        for action in actions:
-            self._perform(action)
-        self._hold_or_let_go()
-        if self._timer is not None:
-            self._timer.cancel()
-        if (deadline_s := self.core.deadline_s) is not None:
-            self._timer = self._clock.call_at(deadline_s, lambda: self.feed(Tick()))
-
-    def _hold_or_let_go(self) -> None:
+    def _performed(self) -> None:
         """Calls wait while this pusher is about to be active."""
         turn = self.core.turn
         if (turn is Turn.CLAIMING and not self.core.problem) or (turn is Turn.ACTIVE and self._active is None):
@@ -168,12 +147,12 @@ class PusherTurns:
             Turn.ACTIVE: coordinator_pb2.PUSHER_STATE_ACTIVE,
         }[core.turn]
         note = core.problem or ("" if core.turn is Turn.ACTIVE else log.problem or log.lacks)
-        if self._ending:
+        if self._closed:
             state = coordinator_pb2.PUSHER_STATE_DRAINING
         elif core.problem or (core.turn is Turn.STANDBY and log.problem):
             state = coordinator_pb2.PUSHER_STATE_UNFIT
         serves = core.turn is Turn.ACTIVE and self._active is not None
-        if core.turn is Turn.ACTIVE and not serves and not self._ending:
+        if core.turn is Turn.ACTIVE and not serves and not self._closed:
             state = coordinator_pb2.PUSHER_STATE_CLAIMING
         return coordinator_pb2.PusherStatus(
             state=state,
@@ -233,7 +212,7 @@ class PusherTurns:
         await self._stop_following()
         await active.start()
         self._active, self._end = active, lambda: active.store.ends().last
-        self._hold_or_let_go()
+        self._performed()
         self._link.say()
         self.background.start(self._watch(active, epoch), "looks after what serves")
 
