@@ -11,7 +11,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from fasttree.v1 import types_pb2
+from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.admission.room import RoomWatch
 from services.pusher.admission.runner import AdmissionRunner
 from services.pusher.comparison.runner import ComparisonRunner
@@ -169,6 +169,12 @@ class Pusher:
             self.rollout.strange_by_name,
         )
         metrics.gauge(
+            "updates_under_way",
+            "Updates that are pushed and have no receipt yet",
+            lambda: self.admission.core.budget.taken,
+        )
+        metrics.gauge("import_refused", "1 while the newest import is one that was refused", self._newest_refused)
+        metrics.gauge(
             "closed",
             "1 while no pushes are taken: nodes have another past than the log, or none yet, or it is gone: an alarm",
             lambda: bool(self._closed),
@@ -182,6 +188,9 @@ class Pusher:
         metrics.connections([self.server.connections])
         metrics.process(self.settings.state_path)
         return metrics
+
+    def _newest_refused(self) -> bool:
+        return any(each.state == pusher_pb2.IMPORT_STATE_REFUSED for each in self.catalog.newest(1))
 
     def _make_answering(self) -> Answering:
         started_at = Timestamp()

@@ -29,6 +29,9 @@ def pusher_metrics(
         lambda: {name: getattr(counts, name) for name in counts.__slots__},
     )
     metrics.counter("commits", "Commits of the log", lambda: writer.commits)
+    metrics.histogram("commit_updates", "Updates in one commit of the log", writer.commit_updates)
+    metrics.histogram("commit_seconds", "How long a commit of the log took", writer.commit_s)
+    metrics.gauge("log_queue_writes", "Writes that wait for the log's thread", lambda: writer.queue_length)
     metrics.counter("tail_misses", "Reads that went to the disk", lambda: tail.disk_reads)
     metrics.gauge("log_position", "Newest durable position", lambda: store.ends().last)
     metrics.gauge("log_first_position", "Oldest kept position", lambda: store.ends().first)
@@ -45,6 +48,15 @@ def pusher_metrics(
         "node_lag_updates",
         "Updates that a node lacks",
         lambda: {node.node: node.lag_updates for node in fan_out.progress()},
+    )
+    metrics.gauge_by(
+        "node",
+        "node_in_flight_updates",
+        "Updates that were sent to a node and are not confirmed by it",
+        lambda: {
+            fan_out.names.get(node.node, node.node): max(0, node.sent_position - node.applied_position)
+            for node in fan_out.core.nodes.values()
+        },
     )
     metrics.gauge_by(
         "node",

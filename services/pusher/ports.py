@@ -162,9 +162,9 @@ class PusherPorts:
 
     # ---- the pages ---------------------------------------------------------------------------------------------------
 
-    def text(self) -> bytes:
+    def text(self, *, examples: bool = False) -> bytes:
         """Figures of whoever serves."""
-        return b"" if self._answering is None else self._answering.metrics.text()
+        return b"" if self._answering is None else self._answering.metrics.text(examples=examples)
 
     def _is_ready(self) -> Verdict:
         return Verdict(False, "starting") if self._answering is None else self._answering.is_ready()

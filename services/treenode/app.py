@@ -40,7 +40,13 @@ from services.treenode.imports.reading import ImportLimits
 from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import tell_compiling
 from services.treenode.kernels.warm_up import fill_cache, warm_up_first_answers, warm_up_node
-from services.treenode.metrics import batch_histogram, declare_figures, declare_period_figures, node_metrics
+from services.treenode.metrics import (
+    batch_histogram,
+    declare_figures,
+    declare_lease_figures,
+    declare_period_figures,
+    node_metrics,
+)
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.periods.calls import ReportCalls
 from services.treenode.periods.files import PeriodFiles
@@ -135,11 +141,7 @@ class TreeNode:
         #: Where the node is found; complete after `start`.
         self.address = coordinator_pb2.NodeAddress(name=self.settings.name)
         self.heartbeat = Heartbeat(self.runner, self.cluster.coordinator, self.address)
-        self.metrics.gauge(
-            "loop_delay_seconds",
-            "How long a heartbeat waited for the event loop at most in the last minute: an alarm from half a lease on.",
-            lambda: self.heartbeat.loop_delay_s,
-        )
+        declare_lease_figures(self.metrics, lambda: self.heartbeat.loop_delay_s, lambda: self.heartbeat.lease_left_s)
         #: Set once every kernel is loaded.
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
@@ -231,6 +233,8 @@ class TreeNode:
             settings=settings.serving,
             setting="treenode.instant_port",
         )
+        what = "How long each phase of the last import took."
+        self.metrics.gauge_by("phase", "import_seconds", what, lambda: servicer.import_phases_s)
         self._servers = [report, instant]
         self.metrics.calls([server.calls for server in self._servers])
         self.metrics.connections([server.connections for server in self._servers])

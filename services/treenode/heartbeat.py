@@ -85,11 +85,20 @@ class Heartbeat:
         #: On the thread's loop: set by each word; and when a heartbeat is to leave before its time.
         self._spoken, self._wanted = asyncio.Event(), asyncio.Event()
         self._delays_s: deque[float] = deque([0.0], DELAYS_KEPT)
+        #: In the thread: when each heartbeat left, by its number, and when the lease ends by the newest answer.
+        self._left_at_s: dict[int, float] = {}
+        self._ends_at_s = 0.0
+        self._left_s: deque[float] = deque(maxlen=DELAYS_KEPT)
 
     @property
     def loop_delay_s(self) -> float:
         """How long the event loop let a heartbeat wait at most in the last minute, in seconds."""
         return max(self._delays_s)
+
+    @property
+    def lease_left_s(self) -> float:
+        """What was left of the lease at least, in the last minute, when it was prolonged; 0 before it ever was."""
+        return min(tuple(self._left_s), default=0.0)
 
     async def run(self) -> None:
         """Keeps a stream to the coordinator; ends when it is cancelled. Raises what the node's word raises."""
@@ -195,6 +204,7 @@ class Heartbeat:
             self._coordinators.answered()
             answer = lease_answered(coordinator_pb2.KeepAliveResponse.FromString(message))
             self._note(answer)
+            self._measure(answer)
             # The answer to the very next heartbeat, with the same word, only prolongs the lease.
             prolongs = self._unanswered == 1 and before is not None and answer.sequence == before.sequence + 1
             if not (prolongs and replace(answer, sequence=0) == replace(cast(LeaseAnswered, before), sequence=0)):
@@ -215,7 +225,9 @@ class Heartbeat:
         self._sequence += 1
         self._unanswered += 1
         # Before it leaves: the lease runs from here (role.py, rule 1). The loop hears of it before its answer.
-        self._note(HeartbeatSent(self._sequence, now_s(), word.made_at_s))
+        left_at_s = now_s()
+        self._note(HeartbeatSent(self._sequence, left_at_s, word.made_at_s))
+        self._left_at_s[self._sequence] = left_at_s
         return coordinator_pb2.KeepAliveRequest(
             cluster=self._node.cluster.name,
             node=self._address,
@@ -223,6 +235,17 @@ class Heartbeat:
             sequence=self._sequence,
             incarnation=self._incarnation,
         )
+
+    def _measure(self, answer: LeaseAnswered) -> None:
+        """How near the lease came to its end before this answer, by this node's own count (role.py, rules 1 and 2)."""
+        left_at_s = self._left_at_s.pop(answer.sequence, None)
+        if left_at_s is None:
+            return
+        for older in [sequence for sequence in self._left_at_s if sequence < answer.sequence]:
+            del self._left_at_s[older]
+        if self._ends_at_s:
+            self._left_s.append(self._ends_at_s - now_s())
+        self._ends_at_s = left_at_s + answer.lease_s - self._node.settings.node.role.lease_margin_s
 
     def _note(self, event: HeartbeatSent | LeaseAnswered) -> None:
         self._node.lease_words.append((event, now_s()))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
-from services.shared.serving.metrics import Metrics
+from services.shared.serving.metrics import Metrics, ReadOne
 from services.treenode.node.lifecycle import NodeState
 from services.treenode.node.runner import NodeRunner
 from services.treenode.periods.keeping import Kept
@@ -45,6 +47,16 @@ def declare_figures(
         lambda: sequence.fresh_at_s or 0,
     )
     metrics.gauge(
+        "data_age_seconds",
+        "How old the node's data is: since it last lacked nothing; 0 before it ever did.",
+        lambda: max(0.0, time.time() - sequence.fresh_at_s) if sequence.fresh_at_s else 0.0,
+    )
+    metrics.gauge(
+        "lag_seconds",
+        "The same while the node lacks updates; else 0.",
+        lambda: max(0.0, time.time() - sequence.fresh_at_s) if sequence.lag_updates and sequence.fresh_at_s else 0.0,
+    )
+    metrics.gauge(
         "halted_before",
         "Update before which the node has halted; 0 while it goes on.",
         lambda: sequence.halt.before if sequence.halt is not None else 0,
@@ -67,6 +79,12 @@ def declare_figures(
     metrics.gauge("ready", "1 while the node is ready.", lambda: core.life.ready)
     metrics.gauge("state", "Life cycle state, as fasttree.v1.NodeState counts.", lambda: int(core.state))
     metrics.gauge("loading_percent", "Progress of the import being loaded.", lambda: node.loading[1])
+    metrics.gauge_by(
+        "part",
+        "memory_part_bytes",
+        "Memory by what it is for, as far as it is known: what is not written to takes none.",
+        lambda: {"tree": _array_bytes(node.served.store), "report_copies": room.used_bytes},
+    )
     metrics.gauge("report_copy_bytes", "Memory of the copies of large reports.", lambda: room.used_bytes)
     metrics.gauge("report_copies_waiting", "Large reports that wait for that memory.", lambda: room.waiting)
     metrics.gauge("position_waits", "Calls that wait for a position.", lambda: node.waiters.count)
@@ -74,6 +92,27 @@ def declare_figures(
     metrics.gauge("snapshot_write_seconds", "How long the last snapshot took.", lambda: writer.took_s)
     metrics.counter("applied_updates", "Updates applied by this process.", lambda: applier.applied_count)
     metrics.counter("apply_busy_seconds", "Time spent inside the engine.", lambda: applier.busy_s)
+
+
+def _array_bytes(part: Any) -> int:
+    """Of all arrays in it."""
+    if isinstance(part, tuple):
+        return sum(map(_array_bytes, part))
+    return int(getattr(part, "nbytes", 0))
+
+
+def declare_lease_figures(metrics: Metrics, loop_delay_s: ReadOne, lease_left_s: ReadOne) -> None:
+    """Those of the lease, and of what could cost it."""
+    metrics.gauge(
+        "loop_delay_seconds",
+        "How long a heartbeat waited for the event loop at most in the last minute: an alarm from half a lease on.",
+        loop_delay_s,
+    )
+    metrics.gauge(
+        "lease_left_seconds",
+        "What was left of the lease at least, in the last minute, when it was prolonged: below 0 it had run out.",
+        lease_left_s,
+    )
 
 
 def declare_period_figures(metrics: Metrics, periods: PeriodKeeper, opened: Opened[Kept, ReportServicer]) -> None:

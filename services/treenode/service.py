@@ -27,7 +27,7 @@ from services.treenode.reports.plan.page_tokens import PageKey, page_token, read
 from services.treenode.reports.plan.paging import page_size
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
-from services.treenode.tracing.imports import heard_by, phase_spans
+from services.treenode.tracing.imports import LoadPhases
 from services.treenode.tree import Tree
 from services.treenode.tree.columns.ids import find_one, packed_id
 from services.treenode.tree.kernels.links import TOP
@@ -61,6 +61,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         self._writer = writer
         self._periods = periods
         self._address = address
+        #: How long each phase of the last import took, in seconds.
+        self.import_phases_s: dict[str, float] = {}
 
     async def ApplyUpdates(
         self, requests: AsyncIterator[treenode_pb2.ApplyUpdatesRequest], context: _Context
@@ -76,9 +78,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         told: asyncio.Queue[treenode_pb2.LoadImportResponse] = asyncio.Queue()
         if request.pusher_address and (problem := address_problem(request.pusher_address)):
             raise InvalidArgumentError(f"pusher_address: {problem}", field="pusher_address")
-        spans = phase_spans(request.manifest.import_id)
-        tell = heard_by(spans, told.put_nowait)
-        loading = asyncio.ensure_future(self._loader.load(request, self._streams.pusher_address, tell))
+        phases = LoadPhases(request.manifest.import_id, told.put_nowait)
+        loading = asyncio.ensure_future(self._loader.load(request, self._streams.pusher_address, phases.heard))
         last = treenode_pb2.LoadImportResponse(phase=_Phase.IMPORT_PHASE_DOWNLOADING)
         try:
             while not loading.done() or not told.empty():
@@ -100,8 +101,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         finally:
             loading.cancel()
             await asyncio.wait({loading})
-            if spans is not None:
-                spans.ended(loading, self._node.swap)
+            phases.ended(loading, self._node.swap)
+            self.import_phases_s = phases.took_s or self.import_phases_s
 
     def _done(self, taken: ImportTaken) -> treenode_pb2.LoadImportResponse:
         response = treenode_pb2.LoadImportResponse(

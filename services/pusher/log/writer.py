@@ -10,6 +10,7 @@ import asyncio
 import logging
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -18,10 +19,14 @@ from typing import Any, TypeVar
 from services.pusher.log.frames import Run
 from services.pusher.log.group_commit import NOBODY, Committed, NotStored, Push, Results, RulesInForce, WriteQueue
 from services.pusher.log.store import Appended, LogStore
+from services.shared.telemetry.histograms import Histogram
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+_COMMIT_UPDATES = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000)
+_COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 #: A thread that computes lets others in after this time; the default of 5 ms would be the writer's delay after each
 #: fsync.
@@ -67,8 +72,15 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         #: Commits of updates so far; with the updates in them, says how well fsyncs are shared.
         self.commits = 0
+        #: Updates in each, and how long it took.
+        self.commit_updates, self.commit_s = Histogram(_COMMIT_UPDATES), Histogram(_COMMIT_S)
         #: Why the store's housekeeping failed the last time; the thread's own.
         self._upkeep_problem = ""
+
+    @property
+    def queue_length(self) -> int:
+        """Writes that wait for the thread."""
+        return self._inbox.qsize()
 
     def start(self) -> None:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
@@ -143,9 +155,12 @@ class LogWriter:
             self._loop.call_soon_threadsafe(_finish, task.done, result, None)
 
     def _commit(self, group: list[Push[bytes]]) -> None:
+        begun_s = time.perf_counter()
         appended, results = self._waiting.commit(group, self._store.append)
         if appended is not None:
             self.commits += 1
+            self.commit_s.note(time.perf_counter() - begun_s)
+            self.commit_updates.note(len(appended.positions))
         if group[0].number == NOBODY:
             _log_due(group[0], results)
             results = []

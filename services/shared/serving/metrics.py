@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
 from pathlib import Path
 
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
@@ -14,16 +13,22 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
 from services.shared.security.audit.log import own_audit
 from services.shared.security.own import own_tls
-from services.shared.serving.calls import BOUNDS_S, Calls, ended, under_way
+from services.shared.serving.calls import Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
+from services.shared.telemetry.histograms import Histogram
 from services.shared.telemetry.own import own_tracer
+from services.shared.telemetry.process_health import GARBAGE, LoopWatch
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+#: Of the one that has traces as examples.
+OPEN_METRICS = CONTENT_TYPE_LATEST
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,6 +58,7 @@ class Metrics:
         origin: Mapping[str, str] | None = None,
     ) -> None:
         self._prefix = prefix
+        self._loop_watch: LoopWatch | None = None
         self._labels = dict(labels or {})
         self._registry = CollectorRegistry()
         reader = PrometheusMetricReader(
@@ -89,6 +95,10 @@ class Metrics:
             self._prefix + name, unit="s", description=description, explicit_bucket_boundaries_advisory=bounds_s
         ).record
 
+    def histogram(self, name: str, description: str, histogram: Histogram) -> None:
+        """How often something was how large, as somebody else notes it."""
+        self._registry.register(_OneHistogram(self._prefix + name, description, self._labels, histogram))
+
     def calls(self, servers: Sequence[Calls]) -> None:
         """How often calls ended in which way, and how long they took; those under way."""
         self._registry.register(_CallTimes(f"{self._prefix}call_seconds", self._labels, servers))
@@ -112,9 +122,17 @@ class Metrics:
         )
 
     def process(self, folder: Path) -> None:
-        """Memory of this process, and the room on the disk of its state."""
+        """Memory of this process, the room on the disk of its state, and what holds it up."""
+        self._loop_watch = LoopWatch()
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
+        self.counter("gc_pause_seconds", "Time that garbage collection stopped the process.", lambda: GARBAGE.total_s)
+        self.counter("gc_runs", "Garbage collections.", lambda: GARBAGE.runs)
+        what = "Longest stop by garbage collection in the last minute."
+        self.gauge("gc_pause_longest_seconds", what, lambda: GARBAGE.longest.value)
+        watch = self._loop_watch
+        what = "How long the event loop kept a timer waiting at most in the last minute."
+        self.gauge("event_loop_delay_seconds", what, lambda: watch.longest.value)
         if (tracer := own_tracer()) is not None:
             self.counter_by("result", "spans", "Spans of traces, by what became of them.", tracer.counted)
         self.gauge(
@@ -137,12 +155,17 @@ class Metrics:
                 lambda: tls.expires_in_s,
             )
 
-    def text(self) -> bytes:
-        """All figures now."""
-        return generate_latest(self._registry)
+    def text(self, *, examples: bool = False) -> bytes:
+        """All figures now. `examples`: in the format of OpenMetrics, with traces of some of them."""
+        if not examples:
+            return generate_latest(self._registry)
+        found: bytes = open_metrics(self._registry)  # type: ignore[no-untyped-call]
+        return found
 
     def close(self) -> None:
         """Ends the instruments."""
+        if self._loop_watch is not None:
+            self._loop_watch.close()
         self._provider.shutdown()
 
     def _observe(self, read: ReadOne) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -153,7 +176,7 @@ class Metrics:
 
 
 class _CallTimes(Collector):
-    """A histogram by call and code."""
+    """Two histograms: by call and code, and the same by OpenTelemetry's conventions for RPC."""
 
     def __init__(self, name: str, labels: Mapping[str, str], servers: Sequence[Calls]) -> None:
         self._name = name
@@ -163,11 +186,27 @@ class _CallTimes(Collector):
     def collect(self) -> Iterable[Metric]:
         """As Prometheus has them: each count with those below it."""
         what = "How long calls took, by their name and the status that they ended with."
-        family = HistogramMetricFamily(self._name, what, labels=[*self._labels, "call", "code"])
-        bounds = [*map(str, BOUNDS_S), "+Inf"]
+        own = HistogramMetricFamily(self._name, what, labels=[*self._labels, "call", "code"])
+        what = "How long calls took, by OpenTelemetry's conventions for RPC."
+        labels = [*self._labels, "rpc_system_name", "rpc_method", "rpc_response_status_code"]
+        by_convention = HistogramMetricFamily("rpc_server_call_duration_seconds", what, labels=labels)
+        full_names = {call: full for calls in self._servers for call, full in calls.full_names.items()}
         for (call, code), times in ended(self._servers).items():
-            buckets = list(zip(bounds, accumulate(times.counts), strict=True))
-            family.add_metric([*self._labels.values(), call, code], buckets, times.sum_s)
+            own.add_metric([*self._labels.values(), call, code], times.buckets(), times.sum)
+            values = [*self._labels.values(), "grpc", full_names.get(call, call), code]
+            by_convention.add_metric(values, times.buckets(), times.sum)
+        yield own
+        yield by_convention
+
+
+class _OneHistogram(Collector):
+    def __init__(self, name: str, what: str, labels: Mapping[str, str], histogram: Histogram) -> None:
+        self._name, self._what, self._labels, self._histogram = name, what, labels, histogram
+
+    def collect(self) -> Iterable[Metric]:
+        """As it is now."""
+        family = HistogramMetricFamily(self._name, self._what, labels=[*self._labels])
+        family.add_metric([*self._labels.values()], self._histogram.buckets(), self._histogram.sum)
         yield family
 
 

@@ -24,7 +24,7 @@ from services.shared.serving.http_guard import (
     http_logger,
     own_names,
 )
-from services.shared.serving.metrics import CONTENT_TYPE
+from services.shared.serving.metrics import CONTENT_TYPE, OPEN_METRICS
 
 #: What a connection under way has to end in, in seconds.
 _SHUTDOWN_S = 1.0
@@ -43,7 +43,7 @@ Check = Callable[[], Verdict]
 class Figures(Protocol):
     """What a service counts; see `metrics.py`."""
 
-    def text(self) -> bytes:
+    def text(self, *, examples: bool = False) -> bytes:
         """All figures now."""
 
 
@@ -113,8 +113,10 @@ class OpsPort:
         """Listens no more, and ends what is under way."""
         await self._runner.cleanup()
 
-    async def _figures(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+    async def _figures(self, request: web.Request) -> web.Response:
+        examples = "application/openmetrics-text" in request.headers.get("Accept", "")
+        content = OPEN_METRICS if examples else CONTENT_TYPE
+        return web.Response(body=self._metrics.text(examples=examples), headers={"Content-Type": content})
 
 
 def _with_audit(check: Check) -> Check:

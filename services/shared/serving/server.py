@@ -300,7 +300,7 @@ def _named(method: str, handler: Any, calls: Calls) -> Any:
 
 
 def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
-    name, ok = method.rpartition("/")[2], grpc.StatusCode.OK.name
+    name, ok = calls.name_of(method), grpc.StatusCode.OK.name
 
     def at_once(request: bytes) -> bytes | None:
         begun = time.perf_counter()
@@ -316,7 +316,7 @@ def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
 
 
 def _unary(behavior: Any, method: str, calls: Calls) -> Any:
-    name, spans, behavior = method.rpartition("/")[2], calls.spans, written_down(method, behavior)
+    name, spans, behavior = calls.name_of(method), calls.spans, written_down(method, behavior)
 
     async def call(request: Any, context: Any) -> Any:
         begun, code = calls.begin(name), grpc.StatusCode.OK.name
@@ -330,7 +330,7 @@ def _unary(behavior: Any, method: str, calls: Calls) -> Any:
             code = grpc.StatusCode.CANCELLED.name
             raise
         finally:
-            calls.end(name, code, begun)
+            calls.end(name, code, begun, 0 if span is None else span.context.trace_id)
             if spans is not None and span is not None:
                 spans.end(method, code, span)
 
@@ -338,7 +338,7 @@ def _unary(behavior: Any, method: str, calls: Calls) -> Any:
 
 
 def _stream(behavior: Any, method: str, calls: Calls) -> Any:
-    name, spans = method.rpartition("/")[2], calls.spans
+    name, spans = calls.name_of(method), calls.spans
 
     async def call(request: Any, context: Any) -> Any:
         begun, code = calls.begin(name), grpc.StatusCode.OK.name
@@ -353,7 +353,7 @@ def _stream(behavior: Any, method: str, calls: Calls) -> Any:
             code = grpc.StatusCode.CANCELLED.name
             raise
         finally:
-            calls.end(name, code, begun)
+            calls.end(name, code, begun, 0 if span is None else span.context.trace_id)
             if spans is not None and span is not None:
                 spans.end(method, code, span)
 
