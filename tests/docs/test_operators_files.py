@@ -21,8 +21,28 @@ ALERTS = (ROOT / "docs/alerts.md").read_text()
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 _PREFIXES = {"coordinator": "fasttree_coordinator_", "pusher": "fasttree_pusher_", "treenode": "fasttree_node_"}
 #: What every service has beside its own.
-_COMMON = ("call_seconds_bucket", "call_seconds_count", "connections_ended_total", "memory_bytes", "disk_free_bytes")
-_SUFFIXES = {"counter": "_total", "counter_by": "_total", "gauge": "", "gauge_by": "", "histogram_s": ""}
+_COMMON = (
+    "call_seconds_bucket",
+    "call_seconds_count",
+    "connections_ended_total",
+    "connections_open",
+    "calls_open",
+    "memory_bytes",
+    "disk_free_bytes",
+    "certificate_expires_in_seconds",
+    "event_loop_delay_seconds",
+    "gc_pause_seconds_total",
+    "gc_pause_longest_seconds",
+    "spans_total",
+)
+_SUFFIXES = {
+    "counter": "_total",
+    "counter_by": "_total",
+    "gauge": "",
+    "gauge_by": "",
+    "histogram_s": "",
+    "histogram": "",
+}
 
 
 def figures() -> Iterator[str]:
