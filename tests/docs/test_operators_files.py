@@ -30,6 +30,7 @@ _COMMON = (
     "memory_bytes",
     "disk_free_bytes",
     "certificate_expires_in_seconds",
+    "audit_not_written",
     "event_loop_delay_seconds",
     "gc_pause_seconds_total",
     "gc_pause_longest_seconds",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from services.coordinator.app import Coordinator
@@ -19,6 +20,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.store import MemoryStore
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
+from tests.docs.test_alert_rules import promtool
 from tests.fakes.heartbeats import Heartbeats
 from tests.fakes.node import FakeNode
 from tests.fakes.pusher import fake_pusher
@@ -76,7 +78,14 @@ async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Servi
         lines = [await page(session, path) for path in PATHS]
         async with session.get("/metrics") as response:
             assert response.content_type == "text/plain"
-            lines += ["", *metrics(await response.text())]
+            text = await response.text()
+            lines += ["", *metrics(text)]
+        promtool("check", "metrics", text=text)
+        async with session.get("/metrics", headers={"Accept": "application/openmetrics-text"}) as response:
+            assert response.content_type == "application/openmetrics-text"
+            named = {family.name for family in parse_open_metrics(await response.text())}
+        plain = {family.name.removesuffix("_info") for family in text_string_to_metric_families(text)}
+        assert named == plain - created(text)
     text = "\n".join([*lines, ""])
     expected = LISTS / f"{name}.txt"
     if os.environ.get("REWRITE"):
@@ -87,6 +96,11 @@ async def test_pages_and_metrics_are_those_of_the_list(name: str, service: Servi
 async def page(session: aiohttp.ClientSession, path: str) -> str:
     async with session.get(path) as response:
         return f"{path} {response.status} {(await response.text())!r}"
+
+
+def created(text: str) -> set[str]:
+    """What only the older format has as metrics of their own."""
+    return {family.name for family in text_string_to_metric_families(text) if family.name.endswith("_created")}
 
 
 def metrics(text: str) -> list[str]:

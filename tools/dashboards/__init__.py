@@ -1,0 +1,1 @@
+"""Grafana's dashboards, made from a table of panels: `python -m tools.dashboards` writes deploy/dashboards."""
