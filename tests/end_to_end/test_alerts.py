@@ -1,5 +1,5 @@
-"""A real Prometheus over a real cluster, by the shipped rules with a shorter patience: quiet while all is well; a node that
-is killed, and an import that is refused, are told, and nothing else is.
+"""A real Prometheus over a real cluster, by the shipped rules with a shorter patience: quiet while all is well; a node
+that is killed, and an import that is refused, are told, and nothing else is.
 """
 
 from __future__ import annotations

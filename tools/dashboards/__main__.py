@@ -24,10 +24,16 @@ def _panel(number: int, panel: Panel) -> dict[str, Any]:
         "gridPos": {"x": column * _WIDTH, "y": row * _HEIGHT, "w": _WIDTH, "h": _HEIGHT},
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
         "targets": [
-            {"refId": chr(ord("A") + place), "expr": expression, "legendFormat": lines, "exemplar": "bucket" in expression}
+            {
+                "refId": chr(ord("A") + place),
+                "expr": expression,
+                "legendFormat": lines,
+                # Points that lead to a trace.
+                "exemplar": "bucket" in expression,
+            }
             for place, (expression, lines) in enumerate(panel.series.items())
         ],
-    }  # fmt: skip
+    }
 
 
 def made_dashboards() -> dict[Path, str]:
