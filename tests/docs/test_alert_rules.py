@@ -70,6 +70,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "FastTreePushesRefused": above("fasttree_pusher_closed", "1x40", "0x40"),
     "FastTreeLogDamaged": above("fasttree_pusher_log_damaged_records", "1x40", "0x40"),
+    "FastTreeImportStoreUnfit": above("fasttree_pusher_import_store_unfit", "1x40", "0x40"),
     "FastTreeImportRefused": above("fasttree_pusher_import_refused", "1x40", "0x40"),
     "FastTreeLogRefused": above("fasttree_node_pusher_refused", "1x40", "0x40"),
     "FastTreeNodesDiffer": above("fasttree_pusher_node_differs", "1x40", "0x40"),
