@@ -175,11 +175,14 @@ def hosts_order(hosts: Sequence[Host]) -> tuple[str, ...]:
 
 
 async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSettings) -> LeadershipRunner:
-    """A coordinator that stands by until the lease is its own. Raises SettingsError, OSError."""
+    """A coordinator that stands by until the lease is its own. Raises SettingsError, StartupError, OSError."""
     identity = f"{settings.own_name}_{secrets.token_hex(8)}"
     clock = MonotonicClock()
     core = Leadership(settings.leadership, identity, clock.now_s())
-    kept, address = _kept_lease(cluster, settings)
+    try:
+        kept, address = _kept_lease(cluster, settings)
+    except StoreError as error:
+        raise StartupError(str(error)) from error
     turns = settings.leadership
     store = LeaseStore(kept, cluster.name, identity, turns.active_lease_s, turns.call_timeout_s, address)
 
@@ -199,14 +202,22 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
 
 
 def _kept_lease(cluster: ClusterSettings, settings: CoordinatorSettings) -> tuple[LeaseObject, str]:
-    """Where the lease is kept, and what it says of where this coordinator is. Raises SettingsError."""
+    """Where the lease is kept, and what it says of where this coordinator is. Raises SettingsError, StoreError."""
     timeout_s = settings.leadership.call_timeout_s
+    if settings.store == "postgresql":
+        try:
+            from services.coordinator.stores.postgresql import PostgresqlLease
+        except ImportError as error:
+            raise StoreError(
+                f"the record in PostgreSQL needs {error.name}, which is not installed: "
+                "pip install ha-fasttree[postgres]"
+            ) from error
+        return PostgresqlLease(settings.postgresql, cluster.name, timeout_s), settings.told_address
     if settings.store == "etcd":
         key = settings.etcd.etcd_key or f"/fasttree/{cluster.name}/coordinator"
-        return EtcdLease(EtcdClient(settings.etcd, _ETCD_TIMEOUT_SHARE * timeout_s), key), settings.own_address
-    # A Service leads to the active one.
+        return EtcdLease(EtcdClient(settings.etcd, _ETCD_TIMEOUT_SHARE * timeout_s), key), settings.told_address
     api = own_api(cluster.service_account_folder, timeout_s)
-    return KubernetesLease(api, settings.lease_name), settings.advertise
+    return KubernetesLease(api, settings.lease_name), settings.told_address
 
 
 def start(config: Path | None, overrides: dict[str, str]) -> None:

@@ -109,7 +109,7 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
             self._heartbeats,
             self._runner.now(),
             time.time(),
-            self._settings.own_address if self._settings.store == "etcd" else self._settings.advertise,
+            self._settings.told_address,
         )
         self._pushers.describe(view)
         return view

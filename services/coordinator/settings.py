@@ -13,6 +13,7 @@ from services.coordinator.election.settings import ElectionSettings
 from services.coordinator.leadership.settings import LeadershipSettings
 from services.coordinator.pushers.settings import PusherElectionSettings
 from services.coordinator.stores.etcd_settings import EtcdSettings
+from services.coordinator.stores.postgresql_settings import PostgresqlSettings
 from services.shared.config.bounds import (
     Flag,
     Folder,
@@ -27,6 +28,9 @@ from services.shared.config.bounds import (
 from services.shared.config.sections import Problem, Settings
 from services.shared.domain.addresses import EVERY_ADDRESS, address_of
 from services.shared.serving.settings import ServingSettings
+
+#: Stores of several coordinators that nothing stands in front of.
+_FOUND_BY_ADDRESS = ("etcd", "postgresql")
 
 
 class CoordinatorSettings(Settings, frozen=True, kw_only=True):
@@ -48,13 +52,18 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
     advertise: OptionalAddress = ""
 
     #: Where that is kept: a file in the state folder, for one coordinator (sqlite), or, for several of which one is
-    #: active, a Lease of the Kubernetes cluster that this is a pod of (kubernetes) or a key in an etcd cluster (etcd).
-    store: Annotated[str, Meta(pattern=r"\A(?:sqlite|kubernetes|etcd)\Z", description="sqlite, kubernetes or etcd")] = (
-        "sqlite"
-    )
+    #: active, a Lease of the Kubernetes cluster that this is a pod of (kubernetes), a key in an etcd cluster (etcd) or
+    #: a row in a PostgreSQL server (postgresql).
+    store: Annotated[
+        str,
+        Meta(
+            pattern=r"\A(?:sqlite|kubernetes|etcd|postgresql)\Z", description="sqlite, kubernetes, etcd or postgresql"
+        ),
+    ] = "sqlite"
     #: The Lease's name, where the store is kubernetes.
     lease_name: KubernetesName = "fasttree-coordinator"
     etcd: EtcdSettings = field(default_factory=EtcdSettings)
+    postgresql: PostgresqlSettings = field(default_factory=PostgresqlSettings)
     leadership: LeadershipSettings = field(default_factory=LeadershipSettings)
 
     election: ElectionSettings = field(default_factory=ElectionSettings)
@@ -86,15 +95,24 @@ class CoordinatorSettings(Settings, frozen=True, kw_only=True):
         return self.advertise or address_of(self.listen_host, self.port)
 
     @property
+    def told_address(self) -> str:
+        """host:port that everybody is sent to; empty where a Service leads to the active one, or there is one alone."""
+        return self.own_address if self.store in _FOUND_BY_ADDRESS else self.advertise
+
+    @property
     def state_path(self) -> Path:
         """The state folder, whatever the working folder becomes."""
         return Path(self.state_folder).absolute()
 
     def problems(self) -> Iterator[Problem]:
-        """Ports that collide, and an etcd that nobody named."""
+        """Ports that collide, and a store that nobody named."""
         if self.http_port == self.port != 0:
             yield Problem("http_port", f"must differ from port, which is {self.port}")
         if self.store == "etcd" and not self.etcd.etcd_endpoints:
             yield Problem("etcd_endpoints", "must name at least one host:port where store is etcd")
-        if self.store == "etcd" and not self.advertise and (self.port == 0 or self.listen_host in EVERY_ADDRESS):
-            yield Problem("advertise", "must be set where store is etcd and listen_host is no address of its own")
+        if self.store == "postgresql" and not self.postgresql.postgresql_url:
+            yield Problem("postgresql_url", "must name a server where store is postgresql")
+        is_found = self.advertise or (self.port and self.listen_host not in EVERY_ADDRESS)
+        if self.store in _FOUND_BY_ADDRESS and not is_found:
+            why = f"store is {self.store} and listen_host is no address of its own"
+            yield Problem("advertise", f"must be set where {why}")

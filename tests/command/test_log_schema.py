@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from fasttree.command.main import cli
 from fasttree.command.session import CommandError
+from services.coordinator.stores.postgresql_table import coordinators_sql
 from services.pusher.log.postgresql.tables import VERSION
 
 
@@ -23,11 +24,21 @@ def test_it_prints_the_tables_and_the_grants() -> None:
     assert sql.endswith("COMMIT;\n")
 
 
+def test_it_prints_the_table_of_the_coordinators() -> None:
+    done = CliRunner().invoke(cli, ["log", "schema", "--coordinator", "--role", "fasttree"])
+    assert done.exit_code == 0, done.output
+    assert done.output == coordinators_sql("fasttree_coordinator", "fasttree")
+    assert "GRANT SELECT, INSERT, UPDATE ON" in done.output
+
+
 def test_a_name_that_is_none_is_told() -> None:
     for arguments, words in (
         (["--cluster", "a", "--schema", 'x"; DROP'], "--schema must be"),
         (["--cluster", "a", "--role", "Role"], "--role must be"),
         (["--cluster", "two words"], "--cluster must be"),
+        ([], "--cluster must be"),
+        (["--coordinator", "--cluster", "a"], "--cluster means nothing with --coordinator"),
+        (["--coordinator", "--schema", "a b"], "--schema must be"),
     ):
         done = CliRunner().invoke(cli, ["log", "schema", *arguments])
         assert isinstance(done.exception, CommandError)

@@ -17,6 +17,8 @@ from services.coordinator.stores.etcd_client import EtcdClient
 from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.coordinator.stores.kubernetes import KubernetesLease
 from services.coordinator.stores.lease_store import LeaseObject, LeaseStore
+from services.coordinator.stores.postgresql import PostgresqlLease
+from services.coordinator.stores.postgresql_settings import PostgresqlSettings
 from services.coordinator.stores.shared import SharedRecord
 from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
@@ -39,7 +41,7 @@ def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
         yield running
 
 
-@pytest.fixture(params=["memory", "sqlite", "kubernetes", "etcd"])
+@pytest.fixture(params=["memory", "sqlite", "kubernetes", "etcd", "postgresql"])
 async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Open]:
     memory = MemoryStore()
 
@@ -59,7 +61,17 @@ async def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
         async def open_etcd() -> ClusterStore:
             return await held_key(request.getfixturevalue("etcd").endpoints, key)
 
-        every = {"memory": open_memory, "sqlite": open_sqlite, "kubernetes": open_kubernetes, "etcd": open_etcd}
+        async def open_postgresql() -> ClusterStore:
+            url = request.getfixturevalue("postgresql").url()
+            return await held(PostgresqlLease(PostgresqlSettings(postgresql_url=url), key, 5.0), "dot-test")
+
+        every = {
+            "memory": open_memory,
+            "sqlite": open_sqlite,
+            "kubernetes": open_kubernetes,
+            "etcd": open_etcd,
+            "postgresql": open_postgresql,
+        }
         yield every[request.param]
 
 

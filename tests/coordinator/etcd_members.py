@@ -75,8 +75,11 @@ class Etcd:
 
 
 @contextmanager
-def running_etcd(folder: Path, members: int = 1, *, certificate: Path | None = None) -> Iterator[Etcd]:
-    """Runs it with its data in `folder`. With a certificate (its key beside it, `.key`) clients need TLS."""
+def running_etcd(
+    folder: Path, members: int = 1, *, certificate: Path | None = None, client_ca: Path | None = None
+) -> Iterator[Etcd]:
+    """Runs it with its data in `folder`. With a certificate (its key beside it, `.key`) clients need TLS; with
+    `client_ca`, a certificate that it signed as well."""
     program = str(ensure(("etcd",), print)["etcd"])
     scheme = "https" if certificate else "http"
     names = [f"m{number}" for number in range(members)]
@@ -98,6 +101,8 @@ def running_etcd(folder: Path, members: int = 1, *, certificate: Path | None = N
         ]
         if certificate:
             command += [f"--cert-file={certificate}", f"--key-file={certificate.with_suffix('.key')}"]
+        if client_ca:
+            command += ["--client-cert-auth", f"--trusted-ca-file={client_ca}"]
         etcd.members.append(Member(name, address, metrics, command, folder / f"{name}.log"))
     with ExitStack() as running:
         for member in etcd.members:

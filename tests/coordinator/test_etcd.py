@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import grpc.aio
 import pytest
 
 from bench.cluster.cluster import free_port
-from fasttree.client import Client, Endpoints
 from fasttree.etcd.v1 import etcd_pb2
-from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
-from services.coordinator.app import start_one_of_several
 from services.coordinator.election.events import Recorded
-from services.coordinator.leadership.leadership import State
-from services.coordinator.leadership.runner import LeadershipRunner
-from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.etcd import EtcdLease
 from services.coordinator.stores.etcd_client import EtcdClient, EtcdError, NotKnownError
 from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.coordinator.stores.store import StoreError
-from services.shared.config.sections import ClusterSettings
-from services.shared.serving.channels import open_channel
 from tests.conformance.test_cluster_stores import held_key
 from tests.coordinator.etcd_members import Etcd, running_etcd
 from tests.kubernetes.control_plane import certify
@@ -121,6 +112,27 @@ async def test_calls_are_encrypted_by_files(tmp_path: Path) -> None:
         await lacking.close()
 
 
+async def test_a_client_shows_its_certificate_where_etcd_asks_for_one(tmp_path: Path) -> None:
+    certificate, own, stranger = (tmp_path / f"{name}.crt" for name in ("server", "client", "stranger"))
+    for path in (certificate, own, stranger):
+        certify(path, "IP:127.0.0.1")
+    (tmp_path / "etcd").mkdir()
+    with running_etcd(tmp_path / "etcd", certificate=certificate, client_ca=own) as etcd:
+
+        def client(shown: Path | None) -> EtcdClient:
+            files = {"etcd_cert_file": str(shown), "etcd_key_file": str(shown.with_suffix(".key"))} if shown else {}
+            settings = EtcdSettings(etcd_endpoints=etcd.endpoints, etcd_ca_file=str(certificate), **files)
+            return EtcdClient(settings, 10.0 if shown is own else 1.0)
+
+        welcome = client(own)
+        assert await welcome.replace(b"k", b"v", 0) > 0
+        await welcome.close()
+        for refused in (client(None), client(stranger)):
+            with pytest.raises(EtcdError, match="etcd at"):
+                await refused.get(b"k")
+            await refused.close()
+
+
 class Admin(EtcdClient):
     """What makes users and roles, by a few fields that the product does not need."""
 
@@ -188,59 +200,3 @@ async def test_another_ones_key_is_left_alone(etcd: Etcd, value: bytes, said: st
         key=KEY.encode(), create_revision=revision, mod_revision=revision, version=1, value=value
     )
     await lease.close()
-
-
-# ---- turns -----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def one_of_several(etcd: Etcd, folder: Path, name: str) -> AsyncIterator[tuple[LeadershipRunner, str]]:
-    port = free_port()
-    settings = CoordinatorSettings.of(
-        name=name,
-        store="etcd",
-        etcd_endpoints=etcd.endpoints,
-        port=port,
-        http_port=free_port(),
-        state_folder=str(folder),
-        active_lease_s=2,
-        active_margin_s=0.5,
-        active_renew_s=0.5,
-    )
-    runner = await start_one_of_several(ClusterSettings(name="dot-test"), settings)
-    try:
-        yield runner, f"127.0.0.1:{port}"
-    finally:
-        await runner.stop()
-        assert runner.background.error is None
-
-
-async def test_one_acts_and_another_says_what_it_said_and_where_it_is(etcd: Etcd, tmp_path: Path) -> None:
-    async with contextlib.AsyncExitStack() as first:
-        active, address = await first.enter_async_context(one_of_several(etcd, tmp_path, "c-0"))
-        await until(lambda: active.core.state is State.ACTIVE, "the first one to act")
-        async with (
-            one_of_several(etcd, tmp_path, "c-1") as (_, other),
-            Client(Endpoints(coordinator=f"{other},{address}")) as client,
-            open_channel(other) as channel,
-        ):
-            stub: Any = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
-
-            async def told() -> bool:
-                with contextlib.suppress(grpc.aio.AioRpcError):
-                    answer = await stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=10.0)
-                    says = f"this coordinator stands by: c-0 is active at {address}"
-                    return bool(answer.cluster.standby == says and answer.cluster.coordinator == address)
-                return False
-
-            await until(told, "the other one to say what the active one says")
-            with pytest.raises(grpc.aio.AioRpcError, match="c-0 is active at"):
-                await stub.Pause(coordinator_pb2.PauseRequest())
-            # The client comes from the one to the other by itself, to act and to watch.
-            await client.pause()
-            assert (await anext(aiter(client.watch_cluster()))).paused
-            await client.resume()
-            # Whoever ends in good order is replaced at once, and the client goes along.
-            await first.aclose()
-            await client.pause()
-            assert (await client.get_cluster()).coordinator == other

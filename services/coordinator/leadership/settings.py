@@ -17,9 +17,9 @@ _CALL_S_MIN, _CALL_S_MAX = 0.2, 1.0
 
 
 class LeadershipSettings(Settings, frozen=True, kw_only=True):
-    """Of the lease among coordinators, where the store is `kubernetes` or `etcd`."""
+    """Of the lease among coordinators, where the store is `kubernetes`, `etcd` or `postgresql`."""
 
-    #: Of several coordinators (store kubernetes or etcd): one that was active and is silent is replaced after so long,
+    #: Of several coordinators (any store but sqlite): one that was active and is silent is replaced after so long,
     #: in whole seconds, and `active_renew_s`. The longest of all of theirs counts.
     active_lease_s: Annotated[int, Meta(ge=2, le=3_600)] = 2
     #: The active one stops so much before its lease can be another's, in seconds: clocks may drift apart meanwhile.

@@ -8,9 +8,10 @@ import click
 
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
-from services.pusher.log.postgresql.settings import SCHEMA_PATTERN, PostgresqlSettings
+from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogStoreError
+from services.shared.postgresql.names import SCHEMA_PATTERN
 
 
 @click.command("copy")

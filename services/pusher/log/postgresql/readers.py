@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.frames import Run, check_run, sound_updates, update_bytes
-from services.pusher.log.postgresql.connecting import Connecting, Connection
+from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.store import (
     LogDamagedError,
     LogEnds,
@@ -22,6 +22,7 @@ from services.pusher.log.store import (
     read_imports,
 )
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
+from services.shared.postgresql.connecting import Connection
 from services.shared.wire.record import RecordDamagedError, checksum
 
 logger = logging.getLogger(__name__)

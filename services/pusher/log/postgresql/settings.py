@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from msgspec import Meta
 
 from services.shared.config.bounds import OptionalPath, Seconds
 from services.shared.config.sections import Settings
-
-#: A name that PostgreSQL needs no quotes for.
-SCHEMA_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-SchemaName = Annotated[
-    str,
-    Meta(pattern=rf"\A{SCHEMA_PATTERN.pattern}\Z", description="a name of 1 to 63 of a-z 0-9 _, as PostgreSQL has it"),
-]
+from services.shared.postgresql.names import SchemaName
 
 SynchronousCommit = Annotated[
     str,

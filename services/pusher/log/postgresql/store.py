@@ -17,7 +17,7 @@ from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, run_of, update_bytes
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
 from services.pusher.log.placing import place
-from services.pusher.log.postgresql.connecting import Connecting, Connection
+from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.copying import id_rows, record_rows, signed, unsigned
 from services.pusher.log.postgresql.promise import promised
 from services.pusher.log.postgresql.readers import Readers
@@ -36,6 +36,7 @@ from services.pusher.log.store import (
     StoreFullError,
 )
 from services.shared.clock import RunningTime
+from services.shared.postgresql.connecting import Connection
 from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
 
 #: How often a mark is made of how old positions are, how often the running time is kept, how often sizes are asked for.

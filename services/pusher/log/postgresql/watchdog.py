@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import threading
 import time
 from collections.abc import Iterator
 
-from services.pusher.log.postgresql.connecting import Connection
+from services.shared.postgresql.connecting import Connection, cut
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +47,7 @@ class Watchdog:
                     continue
                 connection, self._watched = self._watched[0], None
                 logger.warning("PostgreSQL does not answer within %g s: gives the connection up", self._limit_s)
-                with contextlib.suppress(OSError), socket.socket(fileno=connection.fileno()) as end:
-                    try:
-                        end.shutdown(socket.SHUT_RDWR)
-                    finally:
-                        end.detach()  # whoever waits on it closes it
+                cut(connection)
 
     def close(self) -> None:
         """Ends the thread."""

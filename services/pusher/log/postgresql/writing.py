@@ -25,7 +25,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.postgresql.connecting import IDLE_TOO_LONG, Connecting, Connection, in_words
+from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.postgresql.watchdog import Watchdog
 from services.pusher.log.store import (
@@ -36,6 +36,7 @@ from services.pusher.log.store import (
     OutcomeUnknownError,
     StoreFullError,
 )
+from services.shared.postgresql.connecting import IDLE_TOO_LONG, Connection, in_words
 
 logger = logging.getLogger(__name__)
 
