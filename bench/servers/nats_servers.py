@@ -24,9 +24,9 @@ server_name: {name}
 listen: "127.0.0.1:{port}"
 http: "127.0.0.1:{monitor}"
 jetstream {{ store_dir: "{store}", sync_interval: {sync_interval}, max_mem: 64MB, max_file: {file_max} }}
-cluster {{ name: fasttree, listen: "127.0.0.1:{route}", routes: [{routes}] }}
 {more}
 """
+_CLUSTER = 'cluster {{ name: fasttree, listen: "127.0.0.1:{route}", routes: [{routes}] }}\n'
 
 
 class NatsError(Exception):
@@ -53,9 +53,11 @@ class NatsServers:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         for name in self.names:
             text = _CONFIG.format(
-                name=name, port=self.ports[name], monitor=self._monitors[name], store=folder / name, route=routes[name],
-                routes=listed, sync_interval=sync_interval, file_max=file_max, more=more,
+                name=name, port=self.ports[name], monitor=self._monitors[name], store=folder / name,
+                sync_interval=sync_interval, file_max=file_max, more=more,
             )  # fmt: skip
+            if count > 1:
+                text += _CLUSTER.format(route=routes[name], routes=listed)
             (folder / f"{name}.conf").write_text(text)
 
     @property

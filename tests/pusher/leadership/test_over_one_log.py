@@ -23,6 +23,7 @@ from services.pusher.log.settings import LogSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
+from tests.jetstream_servers import stream_settings
 from tests.postgresql_server import schema_settings
 from tests.pusher.updates import orders
 from tests.waiting import until
@@ -52,7 +53,7 @@ async def pusher(name: str, folder: Path, log: LogSettings, coordinator: str) ->
         assert turns.background.error is None
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql", "jetstream"])
 async def test_the_other_one_goes_on_where_the_first_one_was(
     engine: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -62,9 +63,10 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
         stack.push_async_callback(coordinator.stop)
         address = f"127.0.0.1:{coordinator.server.port}"
         log, folders = LogSettings(), [tmp_path, tmp_path]
-        if engine == "postgresql":
+        if engine != "sqlite":
             # As on two machines: nothing but the log is common.
-            log = stack.enter_context(schema_settings(request.getfixturevalue("postgresql")))
+            made = schema_settings if engine == "postgresql" else stream_settings
+            log = stack.enter_context(made(request.getfixturevalue(engine)))
             folders = [tmp_path / "one", tmp_path / "other"]
         both = [
             await stack.enter_async_context(pusher(name, folder, log, address))
@@ -89,7 +91,7 @@ async def test_the_other_one_goes_on_where_the_first_one_was(
 
         (tmp_path / "tree.csv").write_text(IMPORT)
         await client.upload_import(tmp_path / "tree.csv")
-        lacks = "lacks the file of import 1" if engine == "postgresql" else ""
+        lacks = "lacks the file of import 1" if engine != "sqlite" else ""
         await until(lambda: lacks in core.leases[standby].beat.note, "what it lacks")
 
         done = await client.switchover_pusher()

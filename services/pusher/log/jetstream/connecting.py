@@ -14,6 +14,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -46,11 +47,17 @@ class AwayError(Exception):
         self.was_sent = was_sent
 
 
-class _Live(NamedTuple):
-    """A client, and what is done once its connection is: nats-py lets those wait on who wait for an answer."""
+@dataclass
+class _Live:
+    """A client, and what is done once its connection is: nats-py lets those wait on who wait for an answer.
+
+    Attributes:
+        denied: What the server says that its user may not; empty where it has not said so.
+    """
 
     client: Client
     lost: asyncio.Future[None]
+    denied: str = ""
 
 
 class Raw(NamedTuple):
@@ -151,7 +158,7 @@ class Connection:
         if self._connecting is None:
             self._connecting = asyncio.Lock()
         async with self._connecting:
-            if self._live is not None and self._live.client.is_connected:
+            if self._live is not None and self._live.client.is_connected and not self._live.lost.done():
                 return self._live
             await self._drop(self._live)
             problems = []
@@ -175,10 +182,16 @@ class Connection:
             if not live.lost.done():
                 live.lost.set_result(None)
 
+        async def told(error: Exception) -> None:
+            logger.debug("NATS: %s", error)
+            if "permissions violation" in str(error).lower():
+                live.denied = in_words(error)
+                await lost()
+
         try:
             async with asyncio.timeout(limit_s):
                 await client.connect(
-                    server, name="fasttree-pusher", allow_reconnect=False, max_reconnect_attempts=0, error_cb=_told,
+                    server, name="fasttree-pusher", allow_reconnect=False, max_reconnect_attempts=0, error_cb=told,
                     disconnected_cb=lost, closed_cb=lost,
                     connect_timeout=max(1, round(limit_s)), pending_size=64 << 20, **self._options,
                 )  # fmt: skip
@@ -266,20 +279,18 @@ class Connection:
 
 
 async def _unless_lost(live: _Live, work: Coroutine[Any, Any, Result]) -> Result:
-    """What comes of it, unless the connection is lost before. Raises ConnectionClosedError."""
+    """What comes of it, unless the connection is lost before. Raises ConnectionClosedError, LogStoreError."""
     task = asyncio.ensure_future(work)
     try:
         ends: set[asyncio.Future[Any]] = {task, live.lost}
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and live.denied:
+            raise LogStoreError(f"the user of log_url needs more rights: {live.denied}; docs/operations.md lists them")
         if not task.done():
             raise nats.errors.ConnectionClosedError
         return task.result()
     finally:
         task.cancel()
-
-
-async def _told(error: Exception) -> None:
-    logger.debug("NATS: %s", error)
 
 
 def in_words(error: BaseException) -> str:
