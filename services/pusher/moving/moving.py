@@ -1,13 +1,13 @@
-"""From SQLite to PostgreSQL, without losing an update.
+"""From SQLite to PostgreSQL or NATS JetStream, without losing an update.
 
 1. While the pusher goes on, everything is copied that is there, piece by piece; each is read back and compared. That
    can be done as often as wanted, and goes on where it was, whatever ended it.
 2. The last step begins by a claim on the old log that no pusher can ever follow: from then on nothing is written to it,
    and what its pusher has not stored has no receipt. Then the rest is copied.
    Before that, all of the copy is compared once more.
-3. In one transaction the copy becomes the log: it has the old one's id, its rules, imports and ages, and the epoch that
-   was in force. Until then no pusher can claim it; afterwards none can claim the old one. What dies in between
-   goes on when it is begun again.
+3. In one step (a transaction, a group of messages) the copy becomes the log: it has the old one's id, its rules,
+   imports and ages, and the epoch that was in force. Until then no pusher can claim it; afterwards none can claim the
+   old one. What dies in between goes on when it is begun again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.pusher.log.fencing.fence import MOVED
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogEnds
 from services.pusher.moving.source import Piece, SqliteSource
-from services.pusher.moving.target import PostgresqlTarget, Small
+from services.pusher.moving.target import CopyTarget, Small
 
 #: Told what is being done, and how far: done, in all.
 Progress = Callable[[str, int, int], None]
@@ -38,7 +38,7 @@ class Copied:
 
 
 def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool, progress: Progress) -> Copied:
-    """Copies the log of a pusher's folder to the schema that the settings name; `finish`: and moves it there.
+    """Copies the log of a pusher's folder to where the settings name; `finish`: and moves it there.
 
     Raises:
         LogStoreError: Why not. What was copied stays, for the next time.
@@ -46,12 +46,12 @@ def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool,
     source = SqliteSource(folder)
     try:
         with TemporaryDirectory() as mark:
-            target = PostgresqlTarget(Path(mark), settings, cluster, source.log_id)
+            target = _target(Path(mark), settings, cluster, source.log_id)
             try:
                 old_ids = _copy(source, target, progress)
                 if finish:
                     _check(source, target, progress)
-                    old_ids = _finish(source, target, settings, progress)
+                    old_ids = _finish(source, target, progress)
                 ends = LogEnds(source.ends().first, target.last_position)
                 return Copied(source.log_id, ends, old_ids, finish)
             finally:
@@ -60,7 +60,18 @@ def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool,
         source.close()
 
 
-def _copy(source: SqliteSource, target: PostgresqlTarget, progress: Progress) -> int:
+def _target(folder: Path, settings: LogSettings, cluster: str, log_id: str) -> CopyTarget:
+    """Raises ImportError where what it needs is not installed."""
+    if settings.log_store == "jetstream":
+        from services.pusher.moving.jetstream_target import JetstreamTarget
+
+        return JetstreamTarget(folder, settings, cluster, log_id)
+    from services.pusher.moving.postgresql_target import PostgresqlTarget
+
+    return PostgresqlTarget(folder, settings, cluster, log_id)
+
+
+def _copy(source: SqliteSource, target: CopyTarget, progress: Progress) -> int:
     """Everything up to the source's end as it is now; returns how many ids of trimmed records there are."""
     end = source.ends().last
     while target.last_position < end:
@@ -78,7 +89,7 @@ def _copy(source: SqliteSource, target: PostgresqlTarget, progress: Progress) ->
     return sum(target.add_ids(path) for path in source.id_files())
 
 
-def _check(source: SqliteSource, target: PostgresqlTarget, progress: Progress) -> None:
+def _check(source: SqliteSource, target: CopyTarget, progress: Progress) -> None:
     """Compares all that runs before this one have copied, while the pusher still goes on."""
     position, last = source.ends().first, target.last_position
     first = position
@@ -93,11 +104,11 @@ def _check(source: SqliteSource, target: PostgresqlTarget, progress: Progress) -
         progress("comparing the copy", min(position, last) - first, last - first + 1)
 
 
-def _finish(source: SqliteSource, target: PostgresqlTarget, settings: LogSettings, progress: Progress) -> int:
+def _finish(source: SqliteSource, target: CopyTarget, progress: Progress) -> int:
     fence = source.fence()
     if not fence.holder.startswith(MOVED):  # else a run before this one has come so far
         target.keep("copied_holder", f"{fence.holder}.")
-    source.end_here(f"schema {settings.postgresql.log_schema}")
+    source.end_here(target.place)
     old_ids = _copy(source, target, progress)
     small = Small(
         source.table("rules"),

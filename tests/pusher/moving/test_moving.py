@@ -1,4 +1,4 @@
-"""A log in SQLite becomes the same log in PostgreSQL, while it is written; nothing is lost, and nobody writes both."""
+"""A log in SQLite becomes the same log elsewhere, while it is written; nothing is lost, and nobody writes both."""
 
 from __future__ import annotations
 
@@ -11,26 +11,35 @@ from subprocess import run
 
 import pytest
 
-from bench.rivals.postgres_replicas import ReplicatedPostgres
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.log.fencing.fence import COPYING
+from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import DeposedError, LogEnds, LogStoreError, StoredImport
+from services.pusher.log.store import DeposedError, LogEnds, LogStore, LogStoreError, StoredImport
+from services.pusher.moving.jetstream_target import JetstreamTarget
 from services.pusher.moving.moving import Copied, copy_log
-from services.pusher.moving.target import PostgresqlTarget
+from services.pusher.moving.postgresql_target import PostgresqlTarget
 from services.shared.serving.channels import open_channel
+from tests.jetstream_servers import stream_settings
 from tests.postgresql_server import schema_settings
 from tests.pusher.pusher_process import PusherProcess
 from tests.pusher.running_pusher import push
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
-@pytest.fixture
-def settings(postgresql: ReplicatedPostgres) -> Iterator[LogSettings]:
-    with schema_settings(postgresql) as made:
-        yield made
+@pytest.fixture(params=["postgresql", "jetstream"])
+def settings(request: pytest.FixtureRequest) -> Iterator[LogSettings]:
+    made = schema_settings if request.param == "postgresql" else stream_settings
+    with made(request.getfixturevalue(request.param)) as settings:
+        yield settings
+
+
+def opened(folder: Path, settings: LogSettings) -> LogStore:
+    folder.mkdir(exist_ok=True)
+    kind = PostgresqlLog if settings.log_store == "postgresql" else JetstreamLog
+    return kind(folder, settings, "test")
 
 
 @pytest.fixture
@@ -71,8 +80,7 @@ def test_everything_is_the_same_afterwards(old: SqliteLog, settings: LogSettings
     data = old.read(2001, 2500, 1 << 20).data
 
     # Until it is finished nobody can take the copy for the log.
-    (tmp_path / "new").mkdir()
-    new = PostgresqlLog(tmp_path / "new", settings, "test")
+    new = opened(tmp_path / "new", settings)
     with pytest.raises(DeposedError, match="let `fasttree log copy` finish"):
         new.claim(9, "b")
     assert copied(folder, settings, finish=True) == Copied(old.log_id, LogEnds(2001, 4002), 2000, True)
@@ -80,7 +88,7 @@ def test_everything_is_the_same_afterwards(old: SqliteLog, settings: LogSettings
     with pytest.raises(DeposedError):
         put(old, 5000, 1)
     for epoch, holder in ((3, "a"), (99, "b")):
-        with pytest.raises(DeposedError, match="this log was moved to schema"):
+        with pytest.raises(DeposedError, match=r"this log was moved to (schema|stream) log_"):
             old.claim(epoch, holder)
     for epoch, holder in ((2, "a"), (3, "b")):
         with pytest.raises(DeposedError):
@@ -106,27 +114,28 @@ def test_what_ended_in_the_middle_goes_on(
     put(old, 0, 2500)
     old.trim(500, 1000)
     folder = tmp_path / "state"
+    target = PostgresqlTarget if settings.log_store == "postgresql" else JetstreamTarget
 
     def dies_in(name: str, call: int) -> Callable[..., object]:
-        work, calls = getattr(PostgresqlTarget, name), list[int]()
+        work, calls = getattr(target, name), list[int]()
 
-        def dying(target: object, *values: object) -> object:
+        def dying(one: object, *values: object) -> object:
             calls.append(1)
             if len(calls) == call:
                 raise KeyboardInterrupt
-            return work(target, *values)
+            return work(one, *values)
 
         return dying
 
     for name, call in (("add", 2), ("add_ids", 1), ("finish", 1)):
         with monkeypatch.context() as patched:
-            patched.setattr(PostgresqlTarget, name, dies_in(name, call))
+            patched.setattr(target, name, dies_in(name, call))
             with pytest.raises(KeyboardInterrupt):
                 copied(folder, settings, finish=True)
     with pytest.raises(DeposedError):
         put(old, 3000, 1)
     assert copied(folder, settings, finish=True).ends == LogEnds(500, 2500)
-    new = PostgresqlLog(tmp_path, settings, "test").claim_alone()
+    new = opened(tmp_path, settings).claim_alone()
     assert new.fence()[:2] == (3, "a")
     assert list(new.append(*ids_and_contents(orders(0, 2501))).positions) == list(range(1, 2502))
     new.close()
@@ -145,7 +154,7 @@ def test_another_log_is_no_target_and_a_copy_that_differs_is_told(
     with pytest.raises(LogStoreError, match="name an empty one"):
         copied(tmp_path / "other", settings)
     other.close()
-    store = PostgresqlLog(tmp_path, settings, "test")
+    store = opened(tmp_path / "by hand", settings)
     store.claim(1, COPYING)
     store.append(*ids_and_contents([order(1500, 7)]))  # what only a fault could put there
     store.close()
@@ -156,7 +165,7 @@ def test_another_log_is_no_target_and_a_copy_that_differs_is_told(
 
 
 async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_path: Path) -> None:
-    """As the runbook has it: docs/operations.md, `From SQLite to PostgreSQL`."""
+    """As the runbook has it: docs/operations.md, `From SQLite to PostgreSQL or JetStream`."""
     process = PusherProcess(tmp_path)
     await process.start()
     receipts: dict[str, int] = {}
@@ -171,6 +180,7 @@ async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_p
     def copy(*arguments: str) -> dict[str, object]:
         command = [sys.executable, "-P", "-m", "fasttree.command", "log", "copy", "--from", str(tmp_path / "state")]
         command += ["--to", settings.log_url, "--schema", settings.postgresql.log_schema, "--cluster", before.cluster]
+        command += ["--stream", settings.jetstream.nats_stream]
         done = run([*command, "--json", *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)  # type: ignore[no-any-return]
@@ -184,14 +194,15 @@ async def test_a_pusher_moves_without_losing_a_push(settings: LogSettings, tmp_p
     assert "order-1500" not in receipts
     await process.end(signal.SIGKILL)  # it may have ended by itself: it can write nothing any more
     process._settings += [
-        "pusher.log_store=postgresql",
+        f"pusher.log_store={settings.log_store}",
         f"pusher.log_url={settings.log_url}",
         f"pusher.log_schema={settings.postgresql.log_schema}",
+        f"pusher.nats_stream={settings.jetstream.nats_stream}",
     ]
     await process.start()
     await push_some(0, 1502)
     assert len(set(receipts.values())) == 1502
     now = await process.get()
     assert now.log_id == before.log_id
-    assert now.log_durability.store == "postgresql"
+    assert now.log_durability.store == settings.log_store
     await process.end()

@@ -23,7 +23,7 @@ from fasttree.v1 import types_pb2
 from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.ids.runs import Entries
 from services.pusher.log.jetstream.index import IdIndex
-from services.pusher.log.jetstream.messages import Adoption, Claim, Founding, Kind, Message, head_of
+from services.pusher.log.jetstream.messages import Adoption, Claim, Founding, Kind, Message, Moved, Word, head_of
 from services.pusher.log.jetstream.places import RecordPlaces
 from services.pusher.log.store import REPLACED_MAX, LogDamagedError, LogEnds, StoredImport, read_imports
 from services.shared.domain.updates import OWN_ID_PREFIX
@@ -38,6 +38,8 @@ Body = TypeVar("Body")
 _FOUNDING: Final = Form[Founding](Founding)
 _CLAIM: Final = Form[Claim](Claim)
 _ADOPTION: Final = Form[Adoption](Adoption)
+_WORD: Final = Form[Word](Word)
+_MOVED: Final = Form[Moved](Moved)
 
 
 def entries_bytes(entries: Entries) -> bytes:
@@ -70,6 +72,8 @@ class LogContents:
         self.running_s = 0.0
         self._marked_s: list[float] = []
         self._marked_positions: list[int] = []
+        #: Of a copying that is under way.
+        self.words: dict[str, str] = {}
         #: The pusher's own records that are kept, by their ids.
         self.own: dict[str, int] = {}
         #: Positions that were not seen as records, from and to; their ids come otherwise.
@@ -162,6 +166,7 @@ class LogContents:
     def _trim(self, message: Message, body: bytes) -> None:
         first = message.draft.position
         if self.ends.last < first - 1:  # a log that is moved here begins there
+            self.gaps.append((self.ends.last + 1, first - 1))
             self.ends = LogEnds(first, first - 1)
         self.ends = self.ends._replace(first=first)
         self.places.drop(first)
@@ -176,6 +181,21 @@ class LogContents:
         adoption = _said(_ADOPTION, body)
         self.replaced_log_ids = (*self.replaced_log_ids, *adoption.replaced_log_ids)[-REPLACED_MAX:]
         self.log_id, self.adopted_reason = adoption.log_id, adoption.reason
+
+    def _keep_word(self, message: Message, body: bytes) -> None:
+        word = _said(_WORD, body)
+        self.words[word.name] = word.value
+
+    def _become(self, message: Message, body: bytes) -> None:
+        moved = _said(_MOVED, body)
+        self.log_id = moved.log_id
+        self.replaced_log_ids = tuple(log_id for log_id, _ in moved.replaced)[-REPLACED_MAX:]
+        self.adopted_reason = moved.replaced[-1][1] if moved.replaced else ""
+        self.running_s = max(self.running_s, moved.running_s)
+        self._marked_positions = [position for position, _ in moved.marks]
+        self._marked_s = [stored_at for _, stored_at in moved.marks]
+        self.fence = self.fence._replace(epoch=moved.epoch, holder=moved.holder)
+        self.words.clear()
 
     def _spare(self, message: Message, body: bytes) -> None:
         """Its running time is all of it."""
@@ -223,4 +243,6 @@ _TAKES: Final[dict[Kind, Any]] = {
     Kind.IMPORT: LogContents._save_import,
     Kind.ADOPTION: LogContents._adopt,
     Kind.SPARE: LogContents._spare,
+    Kind.WORD: LogContents._keep_word,
+    Kind.MOVED: LogContents._become,
 }

@@ -49,6 +49,10 @@ class Kind(IntEnum):
     ADOPTION = 8
     #: How far the running time is; and what was written to see whether there is room. Anybody may lose them.
     SPARE = 9
+    #: Of a log that is being moved here: `Word`.
+    WORD = 10
+    #: All of it is here: `Moved`.
+    MOVED = 11
 
 
 class Founding(msgspec.Struct, frozen=True):
@@ -72,6 +76,24 @@ class Adoption(msgspec.Struct, frozen=True):
     log_id: str
     replaced_log_ids: list[str]
     reason: str
+
+
+class Word(msgspec.Struct, frozen=True):
+    """What the copying keeps for itself."""
+
+    name: str
+    value: str
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """What the log was where it came from: `replaced`, ids and reasons; `marks`, positions and times; whose it was."""
+
+    log_id: str
+    replaced: list[tuple[str, str]]
+    running_s: float
+    marks: list[tuple[int, float]]
+    epoch: int
+    holder: str
 
 
 #: Of what this program reads and writes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from msgspec import Meta
@@ -9,9 +10,12 @@ from msgspec import Meta
 from services.shared.config.bounds import OptionalPath, Seconds
 from services.shared.config.sections import Settings
 
+STREAM_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 StreamName = Annotated[
     str,
-    Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z", description="a name of 1 to 64 of A-Z a-z 0-9 _ -, as a stream has it"),
+    Meta(
+        pattern=rf"\A{STREAM_PATTERN.pattern}\Z", description="a name of 1 to 64 of A-Z a-z 0-9 _ -, as a stream has it"
+    ),
 ]
 _MONITOR = r"https?://[!-+\--~]{1,200}"
 MonitoringUrls = Annotated[

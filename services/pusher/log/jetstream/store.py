@@ -221,6 +221,10 @@ class JetstreamLog(LogStore):
         self._writer.write(drafts)
         self._ends = self._contents.ends
 
+    def word(self, name: str) -> str:
+        """What the copying kept under that name; empty where nothing is."""
+        return self._contents.words.get(name, "")
+
     # -- the log
 
     def ends(self) -> LogEnds:

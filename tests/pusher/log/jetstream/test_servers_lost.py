@@ -107,3 +107,30 @@ def test_without_a_majority_nothing_is_taken_and_it_goes_on_when_it_is_back(
     assert other.ends().last in (100, 110)
     assert list(other.append(*ids_and_contents(orders(90, 30))).positions) == list(range(91, 121))
     assert ids_from(other, 1) == [f"order-{number}" for number in range(120)]
+
+
+def test_a_bit_that_flipped_on_one_server_is_nowhere_to_be_seen(
+    servers: NatsServers, patient: LogSettings, opened: Opener
+) -> None:
+    """Jepsen's fault of 2.12.1: what is behind such a bit was lost, and where that server led, for all."""
+    store = opened(patient).claim_alone()
+    for number in range(30):
+        store.append(*ids_and_contents(orders(100 * number, 100)))
+    stream = patient.jetstream.nats_stream
+    victim = next(name for name in servers.names if name != servers.leader(stream))
+    servers.kill(victim)
+    block = servers.blocks(victim, stream)[0]
+    data = bytearray(block.read_bytes())
+    data[len(data) // 2] ^= 1
+    block.write_bytes(data)
+    for index in block.parent.glob("index.db"):  # so that it reads its blocks anew
+        index.unlink()
+    servers.mend()
+    leader = servers.leader(stream)
+    servers.kill(leader)
+    blocking_until(lambda: servers.leader(stream) not in ("", leader), "another leader")
+    servers.mend()
+    store.append(*ids_and_contents(orders(3000, 10)))
+    for reader in (store, opened(patient), opened(patient)):
+        assert ids_from(reader, 1) == [f"order-{number}" for number in range(3010)]
+        assert reader.damage.count(1) == 0
