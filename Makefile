@@ -28,8 +28,8 @@ setup-run: $(VENV)/.run ## Installs what a running cluster needs into .venv/.
 setup: $(VENV)/.dev ## Installs what tests and checks need too.
 
 lock: ## Pins requirements/*.txt anew from pyproject.toml.
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra postgres --output-file requirements/run.txt pyproject.toml requirements/build.in
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra postgres --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra objects --extra postgres --output-file requirements/run.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra objects --extra postgres --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
 
 gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 	bash tools/gen gen

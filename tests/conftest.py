@@ -8,6 +8,7 @@ import pytest
 
 from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgres
 from bench.servers.nats_servers import NatsServers, nats_servers
+from bench.servers.s3_server import S3Server, s3_server
 from tests.postgresql_server import SETTINGS
 
 
@@ -23,3 +24,10 @@ def jetstream() -> Iterator[NatsServers]:
     """Three real NATS servers, which write to their disks before they answer; as long as the run."""
     with nats_servers() as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """A real S3-compatible server, as long as the run. It makes its buckets by itself."""
+    with s3_server() as server:
+        yield server

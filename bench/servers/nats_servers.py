@@ -45,7 +45,7 @@ class NatsServers:
     ) -> None:
         self.folder = folder
         self.names = tuple(f"n{number}" for number in range(1, count + 1))
-        ports = iter(_free_ports(3 * count))
+        ports = iter(free_ports(3 * count))
         self.ports = {name: next(ports) for name in self.names}
         self._monitors = {name: next(ports) for name in self.names}
         routes = {name: next(ports) for name in self.names}
@@ -154,7 +154,7 @@ class NatsServers:
         self._processes.clear()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that nobody has at the moment."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.socket()) for _ in range(count)]

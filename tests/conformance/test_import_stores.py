@@ -13,17 +13,23 @@ from fasttree.v1 import types_pb2
 from services.pusher.import_store.folder import FolderObjects
 from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, Objects, StoreAwayError
 from services.pusher.import_store.parts import ImportObjects
+from services.pusher.import_store.s3 import S3Objects
+from services.pusher.import_store.settings import ImportStoreSettings
 from services.shared.serving.errors import DataLossError
+from tests.object_store import s3_settings
 
 PART_BYTES = 1_000
 FILE = b"".join(b"member %d\n" % number for number in range(400))
 TIMEOUT_S = 20.0
 
 
-@pytest.fixture
-def objects(tmp_path: Path) -> Objects:
-    (tmp_path / "mount").mkdir()
-    return FolderObjects(tmp_path / "mount", "company", TIMEOUT_S)
+@pytest.fixture(params=["folder", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    if request.param == "folder":
+        (tmp_path / "mount").mkdir()
+        return FolderObjects(tmp_path / "mount", "company", TIMEOUT_S)
+    settings = s3_settings(request.getfixturevalue("s3"), tmp_path)
+    return S3Objects(ImportStoreSettings(**settings), "company")
 
 
 @pytest.fixture

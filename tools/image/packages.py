@@ -59,7 +59,7 @@ class Package(NamedTuple):
 
 
 #: Optional ones that an image has all the same: which store a cluster uses is a setting, not another image.
-_EXTRAS = ("jetstream", "postgres")
+_EXTRAS = ("jetstream", "objects", "postgres")
 
 
 def pinned_versions(pins: Path) -> dict[str, str]:

@@ -30,7 +30,7 @@ class ObjectMissingError(Exception):
 
 
 class Objects(Protocol):
-    """Objects by name, in one place. A name is one or two levels of a-z 0-9 and -, with / between.
+    """Objects by name, in one place. A name has two levels of a-z 0-9 and -, with / between.
 
     Every call ends within its timeout, cancelled or not. Each raises StoreAwayError; a put that does may have been done
     all the same.
@@ -60,5 +60,5 @@ class Objects(Protocol):
         ...
 
     async def remove(self, names: Sequence[str]) -> None:
-        """Removes objects, in this order; one that is not there is no error."""
+        """Removes objects, in any order; one that is not there is no error."""
         ...

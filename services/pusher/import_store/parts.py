@@ -134,8 +134,10 @@ class ImportObjects:
             if found and int(found[1]) <= newest_id and found[2] not in kept:
                 removed.append(name)
         # The index first: what it names is there for as long as it is.
-        removed.sort(key=lambda name: (not name.endswith(f"/{_WHOLE}"), name))
-        await self.objects.remove(removed)
+        whole = [name for name in removed if name.endswith(f"/{_WHOLE}")]
+        for names in (whole, [name for name in removed if name not in whole]):
+            if names:
+                await self.objects.remove(names)
         return removed
 
     async def _put_parts(

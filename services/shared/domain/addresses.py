@@ -6,8 +6,10 @@ files, metrics and an operator's commands.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from services.shared.domain.sentences import quoted
 
@@ -54,6 +56,18 @@ def address_problem(text: str) -> str | None:
 def address_of(host: str, port: int) -> str:
     """host:port, as gRPC takes it: an IPv6 address stands in brackets."""
     return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether what is asked there stays between the two: https://, or http:// at an address of loopback."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if parts.scheme == "https":
+            return bool(host)
+        return parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def host_and_port(address: str) -> tuple[str, int]:

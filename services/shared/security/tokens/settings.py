@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
-from urllib.parse import urlsplit
 
 from msgspec import Meta
 
 from services.shared.config.bounds import DAY_S, Flag, OptionalPath, Seconds
 from services.shared.config.sections import Problem, Settings
+from services.shared.domain.addresses import is_safe_url
 
 _TEXT: Final = r"[^\x00-\x20\x7f]{0,1000}"
 _Text = Annotated[str, Meta(pattern=rf"\A{_TEXT}\Z", description="up to 1,000 characters without blanks; or empty")]
@@ -81,16 +80,5 @@ class TokenSettings(Settings, frozen=True, kw_only=True):
         for field in ("issuer", "audience"):
             if not getattr(self, field):
                 yield Problem(field, "must say whose tokens these are, and for whom, where keys is set")
-        if self.by_url and not _is_safe(self.keys):
+        if self.by_url and not is_safe_url(self.keys):
             yield Problem("keys", "must begin with https://, or be http:// at an address of loopback")
-
-
-def _is_safe(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        if parts.scheme == "https":
-            return bool(host)
-        return parts.scheme == "http" and ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,0 +1,203 @@
+"""Objects in a bucket of an S3-compatible store, by obstore."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
+from obstore.store import S3Store
+
+from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
+from services.pusher.import_store.settings import ImportStoreSettings, bucket_and_prefix
+from services.shared.domain.sentences import system_words
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, S3Config, S3Credential
+
+#: A credentials file is read again after this, so that keys can be changed without a restart.
+_CREDENTIALS_S = 300
+_NAMES_A_PAGE = 1_000
+_BACKOFF_S = (0.1, 2.0)
+
+_STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]*)")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,60})</Code>")
+#: In what obstore says where the file of keys has none, and where it would ask Amazon's machines for some.
+_NO_KEYS = ("credential provider", "169.254.169.254")
+_DENIED = "access is denied{}: look after its keys and what they may do (read, write, list and delete)"
+#: What a store says, and what is to be done.
+_MENDS = {
+    "NoSuchBucket": "there is no such bucket: make it",
+    "NotImplemented": "it knows no conditional writes (If-None-Match), which are needed: use another store",
+}
+
+
+class S3Objects:
+    """See `Objects`. What is asked again, and how often, is obstore's: an answer that was lost is asked for again.
+
+    Args:
+        settings: Where the bucket is.
+        cluster: The objects stand below this name.
+
+    Raises:
+        OSError: The file of authorities can't be read.
+    """
+
+    def __init__(self, settings: ImportStoreSettings, cluster: str) -> None:
+        bucket, prefix = bucket_and_prefix(settings.import_url)
+        self.place = settings.import_url + (f" at {settings.import_endpoint}" if settings.import_endpoint else "")
+        self._above = "/".join(filter(None, ("s3:/", bucket, prefix, cluster)))
+        self._timeout_s = settings.import_request_timeout_s * (settings.import_retries + 1)
+        self._store = S3Store(
+            bucket,
+            prefix="/".join(filter(None, (prefix, cluster))),
+            config=_config(settings),
+            client_options=_client(settings),
+            retry_config={
+                "max_retries": settings.import_retries,
+                "retry_timeout": timedelta(seconds=self._timeout_s),
+                "backoff": {
+                    "init_backoff": timedelta(seconds=_BACKOFF_S[0]),
+                    "max_backoff": timedelta(seconds=_BACKOFF_S[1]),
+                    "base": 2,
+                },
+            },
+            credential_provider=_credentials(Path(settings.import_credentials_file))
+            if settings.import_credentials_file
+            else None,
+        )
+
+    def full_name(self, name: str) -> str:
+        return f"{self._above}/{name}"
+
+    async def put_new(self, name: str, data: bytes) -> bool:
+        try:
+            async with self._asked():
+                await obstore.put_async(self._store, name, data, mode="create", use_multipart=False)
+        except ObjectMissingError as error:  # the bucket's own
+            raise StoreAwayError(self.place, "it has no place for objects: look after the bucket") from error
+        except (AlreadyExistsError, PreconditionError):
+            return False
+        return True
+
+    async def get(self, name: str, bytes_max: int) -> bytes:
+        async with self._asked():
+            found = await obstore.get_async(self._store, name)
+            if found.meta["size"] > bytes_max:
+                raise ObjectDamagedError(
+                    f"{self.full_name(name)} has {found.meta['size']} bytes, it should have {bytes_max} at most"
+                )
+            return bytes(await found.bytes_async())
+
+    async def sizes(self, prefix: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        pages = obstore.list(self._store, prefix or None, chunk_size=_NAMES_A_PAGE)
+        while True:
+            async with self._asked():
+                page = await anext(pages, None)
+            if page is None:
+                return found
+            found |= {each["path"]: each["size"] for each in page}
+
+    async def remove(self, names: Sequence[str]) -> None:
+        for begin in range(0, len(names), _NAMES_A_PAGE):
+            try:
+                async with self._asked():
+                    await obstore.delete_async(self._store, list(names[begin : begin + _NAMES_A_PAGE]))
+            except ObjectMissingError:
+                continue
+
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[None]:
+        """What comes of a call, as `Objects` has it."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except TimeoutError as error:
+            text = f"no answer in {self._timeout_s:g} s; look after it, or raise pusher.import_request_timeout_s"
+            raise StoreAwayError(self.place, text) from error
+        except FileNotFoundError as error:
+            if mend := _MENDS.get(_code(error)):
+                raise StoreAwayError(self.place, mend) from None
+            raise ObjectMissingError(system_words(error)[:200]) from None
+        except (AlreadyExistsError, PreconditionError):
+            raise
+        except (BaseError, ValueError, OSError) as error:
+            # Without the cause: what a store answers may tell more of a request than a log should hold.
+            raise StoreAwayError(self.place, _words(error)) from None
+
+
+def _words(error: Exception) -> str:
+    code = _code(error)
+    status = found[1].strip() if (found := _STATUS.search(str(error))) else ""
+    if any(sign in str(error) for sign in _NO_KEYS):
+        return "there are no keys for it: set pusher.import_credentials_file, or AWS_ACCESS_KEY_ID and its secret"
+    if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status[:3] in ("401", "403"):
+        return _DENIED.format(f" ({code})" if code else "")
+    if code in _MENDS:
+        return _MENDS[code]
+    if status:
+        return f"it answers {status}{f' ({code})' if code else ''}"
+    return "it does not answer: look after it, its address and its certificate"
+
+
+def _code(error: Exception) -> str:
+    return found[1] if (found := _CODE.search(str(error))) else ""
+
+
+def _config(settings: ImportStoreSettings) -> S3Config:
+    config: S3Config = {"checksum_algorithm": "SHA256"}
+    if settings.import_region:
+        config["region"] = settings.import_region
+    if settings.import_endpoint:
+        config["endpoint"] = settings.import_endpoint
+        config["virtual_hosted_style_request"] = False
+    return config
+
+
+def _client(settings: ImportStoreSettings) -> ClientConfig:
+    options: ClientConfig = {
+        "timeout": timedelta(seconds=settings.import_request_timeout_s),
+        "connect_timeout": timedelta(seconds=settings.import_connect_timeout_s),
+        # What may be plain is said by the settings.
+        "allow_http": settings.import_endpoint.startswith("http://"),
+    }
+    if settings.import_ca_file:
+        options["root_certificate"] = Path(settings.import_ca_file).read_bytes()
+    return options
+
+
+class CredentialsError(Exception):
+    """A credentials file can't be used."""
+
+
+def _credentials(path: Path) -> Callable[[], S3Credential]:
+    def read() -> S3Credential:
+        parser = configparser.ConfigParser(interpolation=None)
+        try:
+            parser.read_string(path.read_text())
+            section = parser["default"]
+            return {
+                "access_key_id": section["aws_access_key_id"],
+                "secret_access_key": section["aws_secret_access_key"],
+                "token": section.get("aws_session_token"),
+                "expires_at": datetime.now(UTC) + timedelta(seconds=_CREDENTIALS_S),
+            }
+        except (OSError, ValueError, KeyError, configparser.Error):
+            # Without what is in it.
+            raise CredentialsError(f"{path} has no credentials") from None
+
+    return read
