@@ -37,6 +37,7 @@ KEPT = {
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "bench/rivals/postgres_replicas.py:promote": "what tests of standbys do",
     "bench/servers/nats_servers.py:leader": _FAULTS,
+    "bench/servers/s3_server.py:s3_server": "what tests of the store of import files run against",
     "services/pusher/admission/admission.py:unconfirmed": _FIELD,
     "services/pusher/admission/progress.py:unconfirmed": _FIELD,
     "services/treenode/tree/reconcile.py:members_added": _FIELD,
