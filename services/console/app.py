@@ -10,7 +10,10 @@ from aiohttp import web
 
 from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from services.console.api.cluster import ClusterPages
+from services.console.api.imports import ImportPages
+from services.console.api.members import MemberPages
 from services.console.api.runbook import Runbook
+from services.console.api.updates import UpdatePages
 from services.console.http.assets import asset_routes, read_assets
 from services.console.http.port import ConsolePort
 from services.console.settings import ConsoleSettings
@@ -41,12 +44,17 @@ class Console:
         self._metrics = Metrics("console", "fasttree_console_")
         self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
         self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
+        self.members = MemberPages(self._asking, settings.viewer.reports_max)
+        self._metrics.gauge("reports_open", "Reports under way for browsers.", lambda: self.members.open)
         routes = [
             web.get("/livez", self._live),
             web.get("/readyz", self._live),
             web.get("/metrics", self._figures),
             *asset_routes(read_assets()),
             *Runbook().routes(),
+            *ImportPages(self._asking).routes(),
+            *UpdatePages(self._asking).routes(),
+            *self.members.routes(),
             *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
         ]
         self.http = ConsolePort(settings.door, cluster.http_hosts, routes)

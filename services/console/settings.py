@@ -48,6 +48,8 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     tell_s: Seconds = 0.25
     #: A browser that takes nothing for so long is followed by no more news, in seconds: it comes back by itself.
     stall_s: Seconds = 20.0
+    #: Reports under way at a time, of all browsers; one more is refused.
+    reports_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
     #: How long a report may take, in seconds.
     report_s: Seconds = 30.0
     #: How long a switchover may take, in seconds.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fasttree.command.reports.rows import DEFAULT_COLUMNS, KNOWN_COLUMNS, Rows, enum_names
+from fasttree.client.forms.members import KNOWN_COLUMNS, Rows, enum_names
+from fasttree.command.reports.rows import DEFAULT_COLUMNS
 from fasttree.v1 import types_pb2
 from services.treenode.reports import columns as registry
 from services.treenode.reports.columns import COLUMNS, Kind

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,24 +14,69 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
+from fasttree.client import Client, Endpoints, Retries
+from fasttree.v1 import pusher_pb2, types_pb2
 from tests.end_to_end.browser import WAIT_MS, chromium, tab
+from tests.shared.security.tokens.issuer import AUDIENCE, ISSUER, Issuer, write_keys
 
 # One cluster and one browser for all: their connections belong to one loop.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
+MEMBERS = 10_500
 #: Each page, and what it shows once it is there.
 PAGES = {
     "#/": "Updates behind the log",
+    "#/imports": "in force",
+    "#/updates": "member nobody is not known yet",
+    "#/periods": "orders that name it, and those that name none",
+    "#/members": "Without a placement",
+    "#/members/1": "By rank",
+    "#/tree/0": "group volume",
+    "#/downline/0": f"{MEMBERS:,} members, as of import 1",
     "#/history": "as seen since the console started",
     "#/runbook": "FastTreeNoPrimary",
     "#/runbook/FastTreeNoPrimary": "What it means",
 }
 
 
+def members_csv() -> str:
+    """Everybody but the root was enrolled by somebody of before: wide near the root, and deep."""
+    draw = random.Random(50500)
+    lines = ["member_id,sponsor_id,status,rank,joined_on,pv", "0,,A,8,2016-01-01,10.00"]
+    for number in range(1, MEMBERS):
+        sponsor = int(number * draw.random() ** 2.5)
+        day = f"{draw.randint(2016, 2025)}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
+        rest = f"{draw.choice('AAAI')},{draw.randint(0, 7)},{day},{draw.randint(0, 400)}.50"
+        lines.append(f"{number},{sponsor},{rest}")
+    return "\n".join(lines) + "\n"
+
+
+async def import_file(client: Client, path: Path, text: str) -> int:
+    path.write_text(text)
+    manifest = await client.upload_import(path)
+    return [status.state async for status in client.watch_import(manifest.import_id)][-1]
+
+
+def endpoints(cluster: RunningCluster) -> Endpoints:
+    return Endpoints.read(cluster.folder / "endpoints.json")
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Issuer:
+    return Issuer()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningCluster]:
+async def cluster(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> AsyncIterator[RunningCluster]:
     folder: Path = tmp_path_factory.mktemp("console")
-    async with running_cluster(folder / "cluster", console=True, arguments=("--sample",)) as running:
+    believed = {"keys": write_keys(folder / "keys.json", issuer), "issuer": ISSUER, "audience": AUDIENCE}
+    tokens = [word for name, value in believed.items() for word in ("--set", f"tokens.{name}={value}")]
+    async with running_cluster(folder / "cluster", console=True, arguments=tuple(tokens)) as running:
+        async with Client(endpoints(running), retries=Retries(timeout_s=WAIT_MS / 1_000)) as client:
+            assert await import_file(client, folder / "members.csv", members_csv()) == pusher_pb2.IMPORT_STATE_DONE
+            order = types_pb2.VolumePosted(member_id="nobody", amount_hundredths=100)
+            updates = [types_pb2.Update(update_id="waits", volume_posted=order)]
+            assert [receipt.position async for receipt in client.push(updates)]
         yield running
 
 
@@ -106,3 +153,94 @@ async def test_a_console_that_goes_away_is_said_to_be_away_until_it_is_back(
         await opened.sees("Reconnecting.")
         await opened.sees("What is shown is as of")
         await opened.sees("Live")  # `fasttree up` has started it again, at the same address
+
+
+async def test_the_tree_is_drawn_and_opened_by_mouse_and_keys(browser: Browser, base: str) -> None:
+    async with tab(browser, base, height=900) as opened:
+        await opened.open("#/tree/0")
+        canvas = opened.page.locator("canvas.tree")
+        await opened.page.locator("canvas.tree[data-ready]").wait_for()
+        before = int(await canvas.get_attribute("data-boxes") or 0)
+        assert 10 < before <= 2_000
+        await opened.picture("console-tree")
+        await canvas.focus()
+        for key in ("ArrowRight", "ArrowDown", "ArrowRight"):
+            await opened.page.keyboard.press(key)
+        await opened.page.keyboard.press("Enter")
+        await opened.page.locator("canvas.tree[data-opened-ms]").wait_for()
+        assert int(await canvas.get_attribute("data-boxes") or 0) != before
+        assert "members in the leg" in await opened.page.locator("#tip").inner_text()
+        await canvas.click(position={"x": 20, "y": 300})  # closes the root
+        await opened.page.locator('canvas.tree[data-boxes="1"]').wait_for()
+
+
+async def test_ten_thousand_rows_are_scrolled_and_saved(browser: Browser, base: str) -> None:
+    """Those in sight alone are in the page, and the last one is the last one."""
+    async with tab(browser, base) as opened:
+        page = opened.page
+        await opened.open("#/downline/0")
+        await page.get_by_role("button", name="Member", exact=True).click()
+        await opened.sees("Member ↑")
+        rows = page.locator(".rows")
+        last = page.locator(f'tr[aria-rowindex="{MEMBERS}"]')
+        async with asyncio.timeout(WAIT_MS / 1_000):
+            while not await last.count():
+                await rows.evaluate("(box) => { box.scrollTop = box.scrollHeight; }")
+                assert await page.locator(".rows tbody tr").count() < 120
+        assert await last.locator("td").first.inner_text() == "9999"
+        async with page.expect_download() as saving:
+            await page.get_by_role("button", name="CSV").click()
+        saved = await (await saving.value).path()
+        assert len(Path(saved).read_text().splitlines()) == MEMBERS + 1
+
+
+async def test_a_leader_finds_a_member_and_sees_its_legs(browser: Browser, base: str) -> None:
+    async with tab(browser, base, height=1_000) as opened:
+        await opened.open("#/members")
+        await opened.page.get_by_label("Find a member by id").fill("17")
+        await opened.page.keyboard.press("Enter")
+        await opened.sees("Member 17")
+        await opened.sees("New in the last 14 days")
+        await opened.open("#/members/0")
+        await opened.sees("The largest 60 by group volume")
+        await opened.picture("console-members")
+
+
+async def test_a_token_shows_what_its_holder_may_see_and_a_bad_one_nothing(
+    browser: Browser, base: str, issuer: Issuer
+) -> None:
+    async with tab(browser, base) as opened:
+        await opened.open(f"#token={issuer.token()}")
+        await opened.sees("Live")
+        assert "token" not in opened.page.url
+        await opened.open("#/members/0")
+        await opened.sees("The largest 60 by group volume")
+    async with tab(browser, base) as opened:
+        await opened.open(f"#token={issuer.token(role='push-program')}")
+        await opened.sees("Live")
+        await opened.open("#/members/0")
+        await opened.page.get_by_role("alert").first.wait_for()
+        assert await opened.page.locator(".leg").count() == 0
+    async with tab(browser, base) as opened:
+        await opened.open("#token=a.b.c")
+        await opened.sees("Live")
+        await opened.open("#/members/0")
+        await opened.sees("the token is not one that counts here")
+        assert await opened.page.locator(".leg").count() == 0
+
+
+async def test_a_refused_import_shows_its_rows(
+    cluster: RunningCluster, browser: Browser, base: str, tmp_path: Path
+) -> None:
+    async with Client(endpoints(cluster)) as client:
+        bad = "member_id,sponsor_id,status,rank,joined_on,pv\n0,,A,1,2020-01-01,1.00\n1,0,A,1,2020-01-01,many\n"
+        assert await import_file(client, tmp_path / "bad.csv", bad) == pusher_pb2.IMPORT_STATE_REFUSED
+    async with tab(browser, base) as opened:
+        await opened.open("#/imports")
+        await opened.sees("1 row refused")
+        assert await opened.violations() == []
+        async with opened.page.expect_download() as saving:
+            await opened.page.get_by_role("button", name="Refused rows as CSV").click()
+        assert "3,pv," in Path(await (await saving.value).path()).read_text()
+        await opened.open("#/")
+        await opened.sees("import 2 was refused")

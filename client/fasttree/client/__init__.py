@@ -24,6 +24,7 @@ from fasttree.client.errors import (
     ResourceExhaustedError,
     StreamInterruptedError,
     TlsFilesError,
+    UnauthenticatedError,
     UnavailableError,
     UpdateFormatError,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "StreamInterruptedError",
     "TlsFiles",
     "TlsFilesError",
+    "UnauthenticatedError",
     "UnavailableError",
     "UpdateFormatError",
     "UploadOptions",

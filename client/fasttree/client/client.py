@@ -111,6 +111,11 @@ class Client:
         """Reports from one node: by its name in the endpoints, or as `nodes` has it. Raises EndpointsError."""
         return self._reports_at((self.endpoints.node(node) if isinstance(node, str) else node).report)
 
+    def reports_of(self, token: str) -> Reports:
+        """Reports through the VIP in the name of whoever that token is of: they show what he may see."""
+        address = self._address("vip")
+        return Reports(self._channels, address, self._retries, self._seen, coalesce=False, token=token)
+
     @property
     def position(self) -> int:
         """The newest position among this client's receipts."""

@@ -55,6 +55,12 @@ class PermissionDeniedError(CallError):
     code = grpc.StatusCode.PERMISSION_DENIED
 
 
+class UnauthenticatedError(CallError):
+    """Nobody knows who calls: no certificate and no token, or a token that does not count."""
+
+    code = grpc.StatusCode.UNAUTHENTICATED
+
+
 class InvalidArgumentError(CallError):
     """The request names what does not exist, or is malformed."""
 
@@ -124,6 +130,7 @@ _BY_CODE: dict[grpc.StatusCode, type[CallError]] = {
     for kind in (
         NotFoundError,
         PermissionDeniedError,
+        UnauthenticatedError,
         InvalidArgumentError,
         FailedPreconditionError,
         UnavailableError,

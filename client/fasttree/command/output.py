@@ -74,18 +74,6 @@ def as_of_text(as_of: types_pb2.AsOf) -> str:
     return text
 
 
-def as_of_json(as_of: types_pb2.AsOf) -> dict[str, Any]:
-    """What an answer is as of, for programs."""
-    return {
-        "import_id": as_of.import_id,
-        "position": as_of.position,
-        "epoch": as_of.epoch,
-        "fresh_at": as_of.fresh_at.ToJsonString() if as_of.HasField("fresh_at") else None,
-        "node": as_of.node,
-        **({"closed_period": as_of.closed_period} if as_of.closed_period else {}),
-    }
-
-
 class Progress:
     """Progress of long work on standard error: one line that renews itself on a terminal, else a line for each step."""
 

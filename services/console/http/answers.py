@@ -22,6 +22,7 @@ from fasttree.client import (
     OutOfRangeError,
     PermissionDeniedError,
     ResourceExhaustedError,
+    UnauthenticatedError,
     UnavailableError,
     UpdateFormatError,
 )
@@ -33,6 +34,7 @@ _STATUSES: Final[Mapping[type[FastTreeClientError], int]] = {
     InvalidArgumentError: 400,
     UpdateFormatError: 400,
     OutOfRangeError: 400,
+    UnauthenticatedError: 401,
     PermissionDeniedError: 403,
     NotFoundError: 404,
     AlreadyExistsError: 409,
@@ -91,7 +93,7 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     except FastTreeClientError as error:
         status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 502)
         code = error.code.name if isinstance(error, CallError) else "UNKNOWN"
-        return _refusal(401 if code == "UNAUTHENTICATED" else status, error.reason or code, error.message)
+        return _refusal(status, error.reason or code, error.message)
 
 
 def _refusal(status: int, code: str, text: str) -> web.Response:

@@ -18,9 +18,9 @@ import click
 
 from fasttree.client import CallError, Client, EndpointsError, NodeEndpoint, NotFoundError
 from fasttree.client.counts import counted
+from fasttree.client.forms.members import KNOWN_COLUMNS, Rows
 from fasttree.command.output import Progress, print_json, print_table
 from fasttree.command.ranges import COUNT, POSITION
-from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import report_pb2, treenode_pb2
 

@@ -13,8 +13,9 @@ import click
 from fasttree.client import Client, from_hundredths
 from fasttree.client.counts import counted
 from fasttree.client.files import check_replaceable
-from fasttree.command.output import as_of_json, as_of_text, print_json
-from fasttree.command.reports.rows import KNOWN_COLUMNS, Rows, typed_header
+from fasttree.client.forms.members import KNOWN_COLUMNS, Rows, as_of_json
+from fasttree.command.output import as_of_text, print_json
+from fasttree.command.reports.rows import typed_header
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import report_pb2, types_pb2
 

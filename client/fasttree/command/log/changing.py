@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,12 +21,6 @@ def rules_in_force(session: Session) -> types_pb2.Rules:
 async def _rules(session: Session) -> types_pb2.Rules:
     async with session.client() as client:
         return (await client.get_pusher()).rules
-
-
-def new_id(what: str) -> str:
-    """One for each time that it is asked for: another closing of a month is another change."""
-    printable = "".join(each if each.isascii() and each.isprintable() and each != " " else "_" for each in what)
-    return f"{printable[:50]}-{secrets.token_hex(4)}"
 
 
 def change_rules(

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from fasttree.command.log.changing import change_rules, new_id, rules_in_force
+from fasttree.client.forms.update_ids import new_id
+from fasttree.client.status.periods import period_rows
+from fasttree.command.log.changing import change_rules, rules_in_force
 from fasttree.command.log.kept_periods import kept_json, kept_text, nodes_that_answer
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
@@ -23,7 +25,7 @@ def period() -> None:
 @common_options
 def list_periods(session: Session) -> None:
     """Every period, the current one first; of closed ones, which nodes keep the state for reports (--as-of-period)."""
-    rows, nodes = _period_rows(rules_in_force(session)), run(nodes_that_answer(session))
+    rows, nodes = period_rows(rules_in_force(session)), run(nodes_that_answer(session))
     if session.json:
         print_json(
             [
@@ -40,17 +42,6 @@ def list_periods(session: Session) -> None:
     for node in nodes:
         if node.kept_periods_problem:
             click.echo(f"{node.address.name}: {node.kept_periods_problem}", err=True)
-
-
-def _period_rows(rules: types_pb2.Rules) -> list[tuple[str, str, str]]:
-    """(period, state, last day for what comes late)."""
-    others = [each for each in rules.open_periods if each != rules.current_period]
-    return [
-        *([(rules.current_period, "current", "")] if rules.current_period else []),
-        *[(each, "open", "") for each in others],
-        *[(each.period, "late", each.late_until) for each in rules.late_periods],
-        *[(each, "closed", "") for each in reversed(rules.sealed_periods)],
-    ]
 
 
 def _takes(state: str, until: str) -> str:
@@ -133,14 +124,12 @@ def _change(session: Session, update: types_pb2.Update) -> None:
 
 
 def _sentence(rules: types_pb2.Rules) -> str:
-    takes = ", ".join(f"{name} {state}" for name, state, _ in _period_rows(rules) if state != "closed")
+    takes = ", ".join(f"{name} {state}" for name, state, _ in period_rows(rules) if state != "closed")
     return f"periods: {takes}; volume types: {', '.join(rules.volume_types)}"
 
 
 def _members(rules: types_pb2.Rules) -> dict[str, Any]:
     return {
-        "periods": [
-            {"period": name, "state": state, "late_until": until} for name, state, until in _period_rows(rules)
-        ],
+        "periods": [{"period": name, "state": state, "late_until": until} for name, state, until in period_rows(rules)],
         "volume_types": list(rules.volume_types),
     }

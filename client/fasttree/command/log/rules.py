@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from fasttree.client.counts import counted
-from fasttree.command.log.changing import change_rules, new_id, rules_in_force
+from fasttree.client.forms.update_ids import new_id
+from fasttree.command.log.changing import change_rules, rules_in_force
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import COUNT_OR_NONE, NumberRange
 from fasttree.command.session import Session, common_options

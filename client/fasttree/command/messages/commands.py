@@ -15,6 +15,7 @@ import click
 from fasttree.client import Messages
 from fasttree.client.counts import counted
 from fasttree.client.errors import CallError
+from fasttree.client.forms.members import as_of_json
 from fasttree.command.messages.shown import (
     FINAL,
     counts_text,
@@ -24,7 +25,7 @@ from fasttree.command.messages.shown import (
     state_text,
     status_json,
 )
-from fasttree.command.output import Progress, as_of_json, as_of_text, print_json, print_table
+from fasttree.command.output import Progress, as_of_text, print_json, print_table
 from fasttree.command.ranges import WholeRange
 from fasttree.command.reports.asked import Asked, audience_options, gathered
 from fasttree.command.reports.filters import filter_options

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from fasttree.client.counts import counted
-from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
-from fasttree.command.reports.rows import enum_names
+from fasttree.client.forms.members import as_of_json, enum_names
+from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.v1 import message_pb2
 
 _STATES = enum_names(message_pb2.MessageState.DESCRIPTOR)

@@ -11,13 +11,13 @@ import click
 
 from fasttree.client import Reports, from_hundredths
 from fasttree.client.counts import counted
-from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.client.forms.members import KNOWN_COLUMNS, as_of_json
+from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.command.ranges import COUNT, WholeRange
 from fasttree.command.reports.asked import Asked, answer_options, report_options
 from fasttree.command.reports.filters import filter_options
 from fasttree.command.reports.rows import (
     DEFAULT_COLUMNS,
-    KNOWN_COLUMNS,
     Batches,
     parse_columns,
     print_members,

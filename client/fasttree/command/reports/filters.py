@@ -13,10 +13,10 @@ import click
 
 from fasttree.client import UpdateFormatError, to_hundredths
 from fasttree.client.errors import CallError
+from fasttree.client.forms.members import KNOWN_COLUMNS, enum_names
 from fasttree.command.ranges import COUNT, COUNT_OR_NONE, RANK, Day
 from fasttree.command.reports.asked import gathered
 from fasttree.command.reports.field_names import told_of_conditions
-from fasttree.command.reports.rows import KNOWN_COLUMNS, enum_names
 from fasttree.v1 import report_pb2, types_pb2
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from fasttree.client import Client, PushOptions, Reports
-from fasttree.command.output import as_of_json, as_of_text, print_json, print_table
+from fasttree.client import Reports
+from fasttree.client.forms.members import as_of_json
+from fasttree.client.settling import settle_held
+from fasttree.command.output import as_of_text, print_json, print_table
 from fasttree.command.ranges import COUNT, POSITION
 from fasttree.command.reports.asked import Asked, answer_options
 from fasttree.command.reports.commands import PAGE_SIZE
-from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.session import Session, common_options, run
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
 Page = report_pb2.ListHeldUpdatesResponse | report_pb2.ListRejectedUpdatesResponse
@@ -159,23 +160,9 @@ def _which(position: int | None, member_id: str) -> _Which:
 
 
 def _settle(session: Session, action: types_pb2.HeldAction.ValueType, which: _Which, reason: str) -> None:
-    settled = types_pb2.HeldSettled(action=action, reason=reason)
-    if which.position:
-        settled.position = which.position
-    else:
-        settled.member_id = which.member_id
-    name = types_pb2.HeldAction.Name(action).removeprefix("HELD_ACTION_").lower()
-    update = types_pb2.Update(update_id=f"held-{name}-{secrets.token_hex(8)}", held_settled=settled)
-
     async def body() -> pusher_pb2.Receipt:
         async with session.client() as client:
-            options = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ONE_NODE)
-            (receipt,) = [receipt async for receipt in client.push([update], options)]
-            if receipt.code:
-                raise CommandError(receipt.message)
-            if receipt.outcome == types_pb2.OUTCOME_REJECTED:
-                raise CommandError(await _why_rejected(client, receipt))
-            return receipt
+            return await settle_held(client, action, reason, position=which.position, member_id=which.member_id)
 
     receipt = run(body())
     if session.json:
@@ -183,14 +170,6 @@ def _settle(session: Session, action: types_pb2.HeldAction.ValueType, which: _Wh
         return
     done = {types_pb2.HELD_ACTION_DROP: "dropped", types_pb2.HELD_ACTION_RETRY: "tried again"}[action]
     click.echo(f"{which.text()}: {done} at position {receipt.position}")
-
-
-async def _why_rejected(client: Client, receipt: pusher_pb2.Receipt) -> str:
-    answer = await client.reports.list_rejected_updates(
-        update_id_prefix=receipt.update_id, min_position=receipt.position
-    )
-    reasons = [update.reason for update in answer.updates]
-    return reasons[0] if reasons else f"it was rejected at position {receipt.position}; `fasttree rejected` says why"
 
 
 @click.command()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from operator import attrgetter
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import click
-from google.protobuf.descriptor import EnumDescriptor
 
-from fasttree.client import from_hundredths
-from fasttree.command.output import Table, as_of_json, as_of_text
+from fasttree.client.forms.members import Member, Rows, as_of_json
+from fasttree.command.output import Table, as_of_text
 from fasttree.command.terminal import write_raw
 from fasttree.v1 import report_pb2, types_pb2
 
@@ -29,21 +27,8 @@ DEFAULT_COLUMNS = (
     "downline_count",
 )
 
-_FURTHER = types_pb2.Member.DESCRIPTOR.fields_by_name["columns"]
-_VOLUMES = types_pb2.Member.DESCRIPTOR.fields_by_name["volumes"]
-_HUNDREDTHS = "_hundredths"
-#: Every column that each tree has, by name, as the field of Member that holds it; further ones come from its import.
-KNOWN_COLUMNS = {
-    field.name.removesuffix(_HUNDREDTHS): field
-    for field in types_pb2.Member.DESCRIPTOR.fields
-    if field not in (_FURTHER, _VOLUMES)
-}
-
 #: A table's widths come from its first rows; later, wider cells only shift their own line.
 _TABLE_ROWS_AHEAD = 1_000
-
-Member = types_pb2.Member
-Values = Callable[[Sequence[Member]], list[Any]]
 
 
 def parse_columns(_context: click.Context, _parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -60,65 +45,6 @@ def parse_columns(_context: click.Context, _parameter: click.Parameter, value: s
     if len(set(columns)) != len(columns):
         raise click.BadParameter("a column stands there twice")
     return columns
-
-
-def _values(column: str) -> Values:
-    """A column's values for many members at once: one pass a column is what makes a million rows quick."""
-    if column == _VOLUMES.name:
-        return lambda members: [_volumes(member) for member in members]
-    field = KNOWN_COLUMNS.get(column)
-    if field is None:
-        return lambda members: [member.columns.get(column, "") for member in members]
-    cell = attrgetter(field.name)
-    if field.name.endswith(_HUNDREDTHS):
-        return lambda members: [from_hundredths(value) for value in map(cell, members)]
-    if field.enum_type is not None:
-        names = enum_names(field.enum_type)
-        return lambda members: [names.get(value, "") for value in map(cell, members)]
-    return lambda members: list(map(cell, members))
-
-
-def enum_names(enum: EnumDescriptor) -> dict[int, str]:
-    """What people call the numbers of an enum: MEMBER_KIND_CUSTOMER is "customer", what is unspecified nothing."""
-    prefix = enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
-    return {value.number: value.name.removeprefix(prefix).lower() for value in enum.values if value.number}
-
-
-def _volumes(member: Member) -> list[dict[str, str]]:
-    return [
-        {
-            "volume_type": volume.volume_type,
-            "period": volume.period,
-            "personal": from_hundredths(volume.personal_hundredths),
-            "group": from_hundredths(volume.group_hundredths),
-        }
-        for volume in member.volumes
-    ]
-
-
-def _volumes_texts(members: Sequence[Member]) -> list[str]:
-    return [
-        " ".join(f"{one['volume_type']}:{one['period']}={one['personal']}/{one['group']}" for one in _volumes(member))
-        for member in members
-    ]
-
-
-class Rows:
-    """Turns members into rows of some columns."""
-
-    def __init__(self, columns: Sequence[str]) -> None:
-        self.columns = tuple(columns)
-        self._values = [_values(column) for column in columns]
-        self._text_values = [_volumes_texts if column == _VOLUMES.name else _values(column) for column in columns]
-
-    def texts(self, members: Sequence[Member]) -> Iterable[tuple[Any, ...]]:
-        """A row for each member, for tables and CSV."""
-        return zip(*(values(members) for values in self._text_values), strict=True)
-
-    def json(self, members: Sequence[Member]) -> Iterable[dict[str, Any]]:
-        """Column to value for each member; volumes are texts, so that no reader makes floats of them."""
-        for row in zip(*(values(members) for values in self._values), strict=True):
-            yield dict(zip(self.columns, row, strict=True))
 
 
 def print_members(
