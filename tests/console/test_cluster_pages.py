@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -16,6 +19,8 @@ from tests.command.fasttree_command import FastTree
 from tests.console.conftest import Asking, running_console
 from tests.fakes.cluster import FakeCluster
 from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
 
 
 async def events(answer: aiohttp.ClientResponse) -> AsyncIterator[tuple[str, Any]]:
@@ -128,8 +133,12 @@ async def test_every_problem_has_its_entry_in_the_runbook(console: Asking) -> No
     assert answer["alerts"] == Runbook().alerts
     primary = next(one for one in answer["alerts"] if one["alert"] == "FastTreeNoPrimary")
     assert primary["passages"][0].startswith("### There is no primary")
-    leading = [one for one in answer["alerts"] if "](" in one["mend"]]
+    leading = [one for one in answer["alerts"] if ".md#" in one["mend"]]
     assert all(one["passages"] for one in leading)
+    # An installed package has the pages that they are of.
+    pages = {page for one in leading for page in re.findall(r"\]\((\w+\.md)#", one["mend"])}
+    shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert {f"docs/{page}" for page in pages} <= shipped["force-include"].keys()
 
 
 async def test_the_graph_has_a_step_for_each_look(console: Asking) -> None:
