@@ -1,4 +1,5 @@
-"""`python -m tests.simulator --seeds 2000`: runs seeds on every processor; the last line is JSON with the figures.
+"""`python -m tests.simulator --seeds 2000`: runs seeds on every processor; the last line is JSON with the figures. Of
+each seed a whole cluster is run, and a story of several pushers (`tests/simulator/turns`).
 
 `--seed K --trace` runs one seed again and prints its whole story.
 """
@@ -16,6 +17,9 @@ from services.shared.processors import processors
 from tests.simulator.planted import PLANTED
 from tests.simulator.planted.planting import find
 from tests.simulator.run import Result, run_seed
+from tests.simulator.turns import planted as turns
+from tests.simulator.turns.stores import BrokenPromiseError
+from tests.simulator.turns.world import World
 
 
 def main() -> int:
@@ -43,7 +47,7 @@ def _one(seed: int, *, tracing: bool) -> int:
 
 
 def _many(first: int, seeds: int, jobs: int, *, planted: bool) -> int:
-    began = time.monotonic()
+    began, bugs = time.monotonic(), len(PLANTED) + len(turns.PLANTED)
     simulated_s, skipped_s, violations, found, failed_reads, reads = 0.0, 0.0, [], 0, 0, 0
     totals = {"acknowledged": 0, "elections": 0, "imports": 0}
     with Pool(jobs, _collect_rarely) as pool:
@@ -60,7 +64,15 @@ def _many(first: int, seeds: int, jobs: int, *, planted: bool) -> int:
                     f"{count} seeds, {simulated_s / 3600:.0f} cluster-hours, {len(violations)} violations", flush=True
                 )
         took_s = time.monotonic() - began
+        stories = pool.map(_turns, range(first, first + seeds), chunksize=16)
+        for seed, broken in stories:
+            if broken:
+                print(f"pushers' turns, seed {seed}: {broken}", flush=True)
+        broken_turns = [seed for seed, broken in stories if broken]
         if planted:
+            for name, seeds_needed, headline in pool.imap(_find_turns, range(len(turns.PLANTED))):
+                found += bool(headline)
+                print(f"planted {name}: " + (f"{seeds_needed} stories: {headline}" if headline else "NOT FOUND"))
             for name, seeds_needed, headline in pool.imap(_find, [bug.name for bug in PLANTED]):
                 found += bool(headline)
                 print(
@@ -75,14 +87,15 @@ def _many(first: int, seeds: int, jobs: int, *, planted: bool) -> int:
         # Stepped event by event; the rest was quiet, and skipped.
         "stepped_hours": round((simulated_s - skipped_s) / 3600, 1),
         "cluster_hours_per_minute": round(simulated_s / 3600 / took_s * 60, 1),
-        "planted": len(PLANTED) if planted else 0,
+        "turns_violations": len(broken_turns),
+        "planted": bugs if planted else 0,
         "planted_found": found,
         "reads": reads,
         "failed_reads": failed_reads,
         **totals,
     }
     print(json.dumps(report))
-    return int(bool(violations) or (planted and found < len(PLANTED)))
+    return int(bool(violations or broken_turns) or (planted and found < bugs))
 
 
 def _collect_rarely() -> None:
@@ -93,6 +106,20 @@ def _collect_rarely() -> None:
 
 def _run(seed: int) -> Result:
     return run_seed(seed)[0]
+
+
+def _turns(seed: int) -> tuple[int, str]:
+    """A story of several pushers; which promise it broke, if it did."""
+    try:
+        World(seed).run()
+    except BrokenPromiseError as broken:
+        return seed, str(broken)
+    return seed, ""
+
+
+def _find_turns(number: int) -> tuple[str, int, str]:
+    bug = turns.PLANTED[number]
+    return bug.name, *turns.find(bug)
 
 
 def _find(name: str) -> tuple[str, int, str]:

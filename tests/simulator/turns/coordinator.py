@@ -1,0 +1,68 @@
+"""The coordinator's side: the real election, over a store whose writes fail, and happen although they seemed to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from services.coordinator.election.events import Persist, PersistDone, PersistFailed
+from services.coordinator.pushers.election import PusherElection
+from services.coordinator.pushers.events import PusherAnswer, PusherEvent
+from services.coordinator.pushers.settings import PusherElectionSettings
+from services.pusher.leadership.leadership import Told
+from services.shared.cores import Tick
+
+if TYPE_CHECKING:
+    from tests.simulator.turns.world import World
+
+
+class Coordinator:
+    """Started again, it has what was recorded."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.alive = world, True
+        self.core: PusherElection | None = None
+
+    def start(self) -> None:
+        """Begins to hear and to elect."""
+        self.core = self.world.election(PusherElectionSettings(), self.world.recorded, self.world.now_s)
+        self._tick()
+
+    def _tick(self) -> None:
+        if self.alive:
+            self.feed(Tick())
+            self.world.later(0.1, self._tick)
+
+    def feed(self, event: PusherEvent) -> None:
+        """An event for the core."""
+        world = self.world
+        if not self.alive or self.core is None:
+            return
+        actions = self.core.handle(event, world.now_s)
+        self.core.validate()
+        for action in actions:
+            match action:
+                case Persist():
+                    self._persist(action)
+                case PusherAnswer():
+                    world.send(lambda answer=action: self._deliver(answer))  # type: ignore[misc]
+
+    def _persist(self, action: Persist) -> None:
+        world, recorded = self.world, action.recorded
+        world.elections += 1
+        fails, happens = (not world.calm and world.random.random() < part for part in (0.15, 0.5))
+
+        def land() -> None:
+            """The store has it by now, or not; so has one whose process died meanwhile."""
+            if (not fails and self.alive) or happens:
+                world.record(recorded, lives=self.alive)
+            done = PersistFailed(recorded=recorded, reason="cut off") if fails else PersistDone(recorded=recorded)
+            self.feed(done)
+
+        world.later(0.001 if world.calm else world.random.choice((0.001, 0.05, 0.5)), land)
+
+    def _deliver(self, answer: PusherAnswer) -> None:
+        pusher = self.world.pushers[answer.name]
+        if pusher.incarnation == answer.incarnation:
+            if answer.active:
+                self.world.hears(answer.epoch, answer.name, answer.incarnation)
+            pusher.hear(Told(answer.active, answer.epoch, answer.active_name, answer.active_address))
