@@ -1,11 +1,13 @@
 """Which ids were ever taken, with the position and the hash of the content of each: made from the stream.
 
 The newest are in memory; older ones in sorted files (`services/pusher/log/ids`) in a folder of this process, which is
-made anew when the log is opened: the stream has it all.
+made anew when the log is opened: the stream has it all. Where the folder's disk is full they stay in memory: a record
+that is stored in the stream is stored.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,8 +21,12 @@ from services.pusher.log.ids.keys import keys_of
 from services.pusher.log.ids.runs import Entries
 from services.pusher.log.store import StoreFullError
 
+logger = logging.getLogger(__name__)
+
 #: Ids in memory, before they are written to a file.
 RECENT_MAX: Final = 1 << 17
+#: Files that a look-up may have to ask; beyond that they are merged at once.
+_FILES_MAX: Final = 24
 
 
 class IdIndex:
@@ -28,50 +34,68 @@ class IdIndex:
 
     Args:
         folder: Its own; what is in it goes.
+        recent_max: So many ids stay in memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, recent_max: int = RECENT_MAX) -> None:
         shutil.rmtree(folder, ignore_errors=True)
-        self._folder = folder
+        self._folder, self._recent_max = folder, recent_max
         self._archive = IdArchive(folder, [])
         self._recent: dict[str, tuple[int, int]] = {}
+        #: When they are to be written: later, where that failed.
+        self._settles_at = recent_max
+        #: What only the keys are known of, and no disk had room for.
+        self._unwritten: dict[tuple[int, int], tuple[int, int]] = {}
+        self._has_told = False
         #: A merge is done on another thread, one at a time.
         self._numbering = Lock()
         self._is_merging = False
 
     def add(self, first_position: int, update_ids: Sequence[str], hashes: Sequence[int]) -> None:
-        """Ids whose positions follow each other. Raises StoreFullError where the folder's disk is full."""
-        self._recent.update(
-            zip(
-                update_ids,
-                zip(range(first_position, first_position + len(update_ids)), hashes, strict=True),
-                strict=True,
-            )
-        )
-        if len(self._recent) >= RECENT_MAX:
+        """Ids whose positions follow each other."""
+        positions = range(first_position, first_position + len(update_ids))
+        self._recent.update(zip(update_ids, zip(positions, hashes, strict=True), strict=True))
+        if len(self._recent) >= self._settles_at:
             self._settle()
 
     def _settle(self) -> None:
         """Writes those in memory to a file."""
         keys = keys_of(list(self._recent))
         found = np.array(list(self._recent.values()), dtype=np.uint64)
-        self.add_entries(Entries(keys.high, keys.low, found[:, 1], found[:, 0]))
-        self._recent = {}
+        if self._write(Entries(keys.high, keys.low, found[:, 1], found[:, 0])):
+            self._recent = {}
+        self._settles_at = len(self._recent) + self._recent_max
 
     def add_entries(self, entries: Entries) -> None:
-        """Ids of which only the keys are known. Raises StoreFullError."""
+        """Ids of which only the keys are known."""
+        if not self._write(entries):
+            high, low, contents, positions = (column.tolist() for column in entries)
+            self._unwritten.update(zip(zip(high, low, strict=True), zip(positions, contents, strict=True), strict=True))
+
+    def _write(self, entries: Entries) -> bool:
+        """Whether there was room."""
         try:
             with self._numbering:
                 self._archive.take(self._archive.write_entries(entries))
             while len(self._archive.files) > _FILES_MAX and (merge := self._merge_due()) is not None:
                 self._replace(merge, self._merged(merge))
         except OSError as error:
-            raise StoreFullError(f"can't keep the index of ids in {self._folder}: {error}; make room") from error
+            if not self._has_told:
+                logger.warning("the index of ids stays in memory: %s takes nothing: %s; make room", self._folder, error)
+            self._has_told = True
+            return False
+        self._has_told = False
+        return True
 
     def find(self, update_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Position and content hash of those that are known. Raises LogDamagedError."""
-        recent = self._recent
+        recent, unwritten = self._recent, self._unwritten
         found = self._archive.find(update_ids)
+        if unwritten:
+            keys = keys_of(update_ids)
+            for update_id, *key in zip(update_ids, keys.high.tolist(), keys.low.tolist(), strict=True):
+                if (entry := unwritten.get((key[0], key[1]))) is not None:
+                    found[update_id] = entry
         found.update((update_id, recent[update_id]) for update_id in update_ids if update_id in recent)
         return found
 
@@ -110,7 +134,3 @@ class IdIndex:
     def close(self) -> None:
         """It is gone with the process."""
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-#: Files that a look-up may have to ask; beyond that they are merged at once.
-_FILES_MAX: Final = 24

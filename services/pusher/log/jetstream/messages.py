@@ -101,6 +101,7 @@ VERSION: Final = 1
 #: Most bytes of one message's frames, or of a part of something longer.
 PIECE_BYTES: Final = 256 << 10
 _MAGIC: Final = b"FTJ1"
+_KINDS: Final = frozenset(Kind)
 _HEADER: Final = struct.Struct("<4sBBHQQQQdQIII")
 #: The checksum stands at the header's end.
 _CHECKED: Final = _HEADER.size - 4
@@ -180,6 +181,10 @@ def decode(sequence: int, data: bytes) -> Message:
     body = data[_HEADER.size + head_bytes :]
     if len(head) != head_bytes or _checksum(data[:_CHECKED], kind, head, body) != crc or after != sequence - 1:
         raise LogDamagedError(f"message {sequence} of the stream is damaged")
+    if kind not in _KINDS:
+        raise LogDamagedError(
+            f"message {sequence} of the stream is of kind {kind}: use a newer version of this program"
+        )
     draft = Draft(Kind(kind), position, count, head, body, bool(flags & _CONTINUES))
     return Message(draft, claims, after, group, number, running_s, bool(flags & _CLOSES))
 
