@@ -182,9 +182,7 @@ def decode(sequence: int, data: bytes) -> Message:
     if len(head) != head_bytes or _checksum(data[:_CHECKED], kind, head, body) != crc or after != sequence - 1:
         raise LogDamagedError(f"message {sequence} of the stream is damaged")
     if kind not in _KINDS:
-        raise LogDamagedError(
-            f"message {sequence} of the stream is of kind {kind}: use a newer version of this program"
-        )
+        raise LogDamagedError(f"message {sequence} is of kind {kind}: use a newer version of this program")
     draft = Draft(Kind(kind), position, count, head, body, bool(flags & _CONTINUES))
     return Message(draft, claims, after, group, number, running_s, bool(flags & _CLOSES))
 
