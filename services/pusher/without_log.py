@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 #: How often the folder is looked at.
 LOOK_S = 1.0
+#: A log that lies in servers is tried again so often: nothing in the folder says that it is whole.
+SERVERS_LOOK_S = 10.0
 #: What a log is made of, beside its ids.
 _FILES = ("log.db", "log.db-wal", "log.end")
 
@@ -45,12 +49,16 @@ class OpenLog(NamedTuple):
 
 
 async def open_log(
-    settings: PusherSettings, cluster: str, open_store: Callable[[], LogStore], look_s: float = LOOK_S
+    settings: PusherSettings,
+    cluster: str,
+    open_store: Callable[[], LogStore],
+    look_s: float = LOOK_S,
+    servers_look_s: float = SERVERS_LOOK_S,
 ) -> OpenLog:
     """The log, at once or as soon as it is whole.
 
     While it waits it does not have the folder: `fasttree log restore` may. It looks again when the log's files have
-    changed, and rest: a copy that is under way is none.
+    changed, and rest: a copy that is under way is none. A log that lies in servers it asks for every `servers_look_s`.
 
     Raises:
         StartupError: Another process has the folder, or the log can't be opened for another reason.
@@ -63,10 +71,11 @@ async def open_log(
         return found
     logger.error("the log can't be opened: %s; waits for a whole one", found)
     waiting = _Waiting(settings, cluster, found)
+    again_s = math.inf if settings.log.log_store == "sqlite" else servers_look_s
     await waiting.start()
     try:
         while True:
-            seen = await _changed(folder, tried, look_s)
+            seen = await _changed(folder, tried, look_s, again_s)
             try:
                 found = _try_open(folder, open_store)
             except StartupError as error:  # whoever brings it back has the folder yet
@@ -76,7 +85,8 @@ async def open_log(
             if isinstance(found, OpenLog):
                 logger.info("the log is whole again")
                 return found
-            logger.error("the log can't be opened: %s; waits for a whole one", found)
+            if found != waiting.reason:
+                logger.error("the log can't be opened: %s; waits for a whole one", found)
             waiting.reason = found
     finally:
         await waiting.stop()
@@ -95,13 +105,15 @@ def _try_open(folder: Path, open_store: Callable[[], LogStore]) -> OpenLog | str
         raise StartupError(str(error)) from error
 
 
-async def _changed(folder: Path, tried: _Seen, look_s: float) -> _Seen:
-    """The files once they are others than before the last try, and have been the same for two looks."""
+async def _changed(folder: Path, tried: _Seen, look_s: float, again_s: float) -> _Seen:
+    """The files once they are others than before the last try, and have been the same for two looks; or once so much
+    time has passed."""
     last = tried
+    again_at_s = time.monotonic() + again_s
     while True:
         await asyncio.sleep(look_s)
         now = _seen(folder)
-        if now == last != tried:
+        if now == last != tried or time.monotonic() >= again_at_s:
             return now
         last = now
 
