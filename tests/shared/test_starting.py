@@ -10,7 +10,8 @@ import pytest
 
 _SERVICE = """
 import asyncio, time
-from services.shared.serving.process import configure_logging, run
+from services.shared.log_lines import configure_logging
+from services.shared.serving.process import run
 
 async def start():
     print("starts", flush=True)

@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import click
 import uvloop
@@ -21,6 +21,7 @@ import uvloop
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.sentences import plain, system_words
+from services.shared.log_lines import configure_logging
 from services.shared.security.audit.log import end_audit
 from services.shared.security.own import begin, follow
 from services.shared.security.settings import TlsError, TlsSettings
@@ -31,8 +32,6 @@ from services.shared.telemetry.own import end as end_telemetry
 from services.shared.telemetry.settings import TelemetryError, TelemetrySettings
 
 logger = logging.getLogger(__name__)
-#: Characters of a line in a log; far longer ones are not written by anybody who means well.
-_LINE_LENGTH_MAX = 4_000
 
 
 class StartupError(Exception):
@@ -119,8 +118,11 @@ def service_command(
         "--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="One setting; may be repeated."
     )
     @click.option("--log-level", default="INFO", show_default=True, envvar="FASTTREE_LOG_LEVEL")
-    def command(config: Path | None, assignments: tuple[str, ...], log_level: str, **fields: str | None) -> None:
-        configure_logging(name, log_level)
+    @click.option("--log-format", default="text", show_default=True, envvar="FASTTREE_LOG_FORMAT", help="text or json.")
+    def command(
+        config: Path | None, assignments: tuple[str, ...], log_level: str, log_format: str, **fields: str | None
+    ) -> None:
+        configure_logging(name, log_level, log_format)
         # Members, orders, the whole company: for the service's own user alone, whatever folder it is told to use.
         os.umask(0o077)
         for line in unknown_variables(os.environ):
@@ -144,33 +146,6 @@ def service_command(
     for field, text in (short or {}).items():
         command.params.append(click.Option([f"--{field}"], metavar="TEXT", help=f"{text} ({name}.{field})"))
     return command
-
-
-class PlainFormatter(logging.Formatter):
-    """A message is one line, whatever names and errors of others are in it; nothing in it is obeyed by a terminal."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line without a traceback."""
-        cut = record.message if len(record.message) <= _LINE_LENGTH_MAX else record.message[:_LINE_LENGTH_MAX] + "…"
-        record.message = plain(cut)
-        return super().formatMessage(record)
-
-    def formatException(self, ei: Any) -> str:
-        """A traceback, whose lines stay lines."""
-        return "\n".join(map(plain, super().formatException(ei).splitlines()))
-
-
-def configure_logging(name: str, level: str) -> None:
-    """Lines on standard error: time, level, service, module, text.
-
-    Raises:
-        click.BadParameter: No such level.
-    """
-    if level.upper() not in logging.getLevelNamesMapping():
-        raise click.BadParameter(f"{level!r} is no log level: use DEBUG, INFO, WARNING or ERROR")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(PlainFormatter(f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s"))
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def settle_memory() -> None:
