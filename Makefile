@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads released-api clean
+.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -135,6 +135,9 @@ bench-failover: $(VENV)/.dev ## Kills and switches primaries under reads, ROUNDS
 PERCENT ?= 50
 bench-quota: $(VENV)/.dev ## Imports and orders on nodes with PERCENT=50 of a processor each: no role may change; JSON last.
 	@$(BIN)/python -m bench.quota --members $(MEMBERS) --percent $(PERCENT)
+
+bench-telemetry: $(VENV)/.dev ## What telemetry costs an order, in pairs; JSON last.
+	@$(BIN)/python -m bench.telemetry
 
 RECORDS ?= 1000000
 bench-spool: $(VENV)/.dev ## A file of RECORDS=1000000 through the spool of a real cluster; JSON last.

@@ -38,10 +38,9 @@ def test_json_has_the_fields_of_the_page_and_no_others() -> None:
 
 
 def test_a_traceback_is_in_the_line() -> None:
-    try:
+    with pytest.raises(ValueError, match="why") as raised:
         raise ValueError("why")
-    except ValueError as error:
-        assert fields("failed", error)["exception"].endswith("ValueError: why")
+    assert fields("failed", raised.value)["exception"].endswith("ValueError: why")
 
 
 def test_a_traced_calls_lines_have_its_ids() -> None:

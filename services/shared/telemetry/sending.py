@@ -51,11 +51,11 @@ class Sending:
     def _make_sinks(self) -> list[tuple[str, Sink]]:
         settings, sinks = self._tracer.settings, list[tuple[str, Sink]]()
         if settings.file:
-            from services.shared.telemetry.span_file import SpanFile
+            from services.shared.telemetry.sinks.span_file import SpanFile
 
             sinks.append((settings.file, SpanFile(settings, self.resource)))
         if settings.endpoint:
-            from services.shared.telemetry.collector import SpanCollector
+            from services.shared.telemetry.sinks.collector import SpanCollector
 
             sinks.append((settings.endpoint, SpanCollector(settings, self.resource)))
         return sinks

@@ -1,0 +1,52 @@
+"""An OpenTelemetry collector, as spans are sent to it: OTLP over gRPC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import grpc
+
+from services.shared.telemetry.sending import SendError
+from services.shared.telemetry.settings import TelemetrySettings
+from services.shared.telemetry.sinks.headers import read_headers
+from services.shared.telemetry.sinks.otlp import trace_request
+from services.shared.telemetry.spans import Span, Value
+
+_EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+#: Nothing more is tried at once: what waits for a collector is dropped in the end, and it may be away for days.
+_OPTIONS = (
+    ("grpc.enable_retries", 0),
+    ("grpc.initial_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+)
+
+
+class SpanCollector:
+    """A `Sink`."""
+
+    def __init__(self, settings: TelemetrySettings, resource: Callable[[], Mapping[str, Value]]) -> None:
+        """Raises OSError, TelemetryError: a file of the settings can't be read."""
+        self._resource = resource
+        self._timeout_s = settings.timeout_s
+        self._metadata = tuple(read_headers(settings.headers_file).items())
+        if settings.tls:
+            authorities = Path(settings.ca).read_bytes() if settings.ca else None
+            credentials = grpc.ssl_channel_credentials(authorities)
+            self._channel = grpc.secure_channel(settings.endpoint, credentials, options=_OPTIONS)
+        else:
+            self._channel = grpc.insecure_channel(settings.endpoint, options=_OPTIONS)
+        self._export: Callable[..., bytes] = self._channel.unary_unary(_EXPORT)
+
+    def send(self, spans: Sequence[Span]) -> None:
+        """See `Sink`. What the collector answers is of no use: what it did not take, it won't."""
+        try:
+            self._export(trace_request(spans, self._resource()), timeout=self._timeout_s, metadata=self._metadata)
+        except grpc.RpcError as error:
+            call = error if isinstance(error, grpc.Call) else None
+            raise SendError("no answer" if call is None else f"{call.code().name}: {call.details()}") from None
+
+    def close(self) -> None:
+        """See `Sink`."""
+        self._channel.close()
