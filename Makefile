@@ -113,9 +113,9 @@ h2spec: $(VENV)/.dev ## The gRPC server beside h2spec, the conformance tests of 
 	@$(BIN)/python -m bench.h2spec
 
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
-chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60 HOSTILE=yes.
+chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60 HOSTILE=yes MACHINES=3.
 	@tools/need ip=iproute2 iptables=iptables
-	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS)) $(if $(HOSTILE),--hostile)
+	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS)) $(if $(HOSTILE),--hostile) $(if $(MACHINES),--machines)
 
 SCALE ?= 1
 attack: $(VENV)/.dev ## What no honest client sends, against a live cluster, SCALE=1 of it; JSON last.

@@ -30,6 +30,7 @@ from typing import Any
 from bench.chaos.faults import Faults
 from bench.chaos.hostile import Hostile
 from bench.chaos.imports import Imports
+from bench.chaos.machines import run_machines
 from bench.chaos.months import Months
 from bench.chaos.poison import Poison, path_with_defect
 from bench.chaos.pushing import Pushing
@@ -180,9 +181,10 @@ def main() -> None:
         action="store_true",
         help="beside it a hostile reader, one who drops files, and one who keeps the disk busy",
     )
+    parser.add_argument("--machines", action="store_true", help="three machines, lost one after another")
     parser.add_argument("--logs", type=Path, help="folder that gets every process's log at the end")
     arguments = parser.parse_args()
-    if arguments.network == "auto":
+    if arguments.network == "auto" and not arguments.machines:
         enter_namespace()
     seed = arguments.seed if arguments.seed is not None else random.randrange(10_000)
     say(f"seed {seed}")
@@ -193,10 +195,13 @@ def main() -> None:
             disk = folder / "cluster" / "state" / "pusher"
             disk.mkdir(parents=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PUSHER_DISK_MB}m", "chaos", str(disk)], check=True)
+        story = (
+            run_machines(arguments.seconds, seed, arguments.members, folder, say)
+            if arguments.machines
+            else run(arguments.seconds, seed, arguments.members, folder, disk, hostile=arguments.hostile)
+        )
         try:
-            figures = asyncio.run(
-                run(arguments.seconds, seed, arguments.members, folder, disk, hostile=arguments.hostile)
-            )
+            figures = asyncio.run(story)
         finally:
             if arguments.logs:
                 keep_logs(folder / "cluster", arguments.logs)

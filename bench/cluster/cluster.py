@@ -107,7 +107,7 @@ class RunningCluster:
         cls,
         folder: Path,
         *,
-        nodes: int = 2,
+        nodes: int | None = 2,
         arguments: tuple[str, ...] = (),
         program: tuple[str, ...] = FASTTREE_UP,
         vip_port: int | None = 0,
@@ -115,8 +115,8 @@ class RunningCluster:
         tell: Callable[[str], None] = lambda line: None,
     ) -> RunningCluster:
         """Starts a cluster and waits until it is ready. `program`: a module with its first arguments; `vip_port`: 0 for
-        a free one, None for what the command takes by itself; `console`: with the pages for a browser; `tell` gets what
-        it says until then, line by line.
+        a free one; None, here and for `nodes`, is what the command takes by itself; `console`: with the pages for a
+        browser; `tell` gets what it says until then, line by line.
 
         Raises:
             ClusterError: It did not start; with the end of its log.
@@ -124,7 +124,9 @@ class RunningCluster:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "endpoints.json").unlink(missing_ok=True)
         log = folder / "up.log"
-        command = [sys.executable, "-m", *program, "--nodes", str(nodes), "--dir", str(folder)]
+        command = [sys.executable, "-m", *program, "--dir", str(folder)]
+        if nodes is not None:
+            command += ["--nodes", str(nodes)]
         if vip_port is not None:
             command += ["--vip-port", str(vip_port or free_port())]
         if program == FASTTREE_UP and not console:
@@ -264,7 +266,7 @@ class RunningCluster:
 async def running_cluster(
     folder: Path,
     *,
-    nodes: int = 2,
+    nodes: int | None = 2,
     arguments: tuple[str, ...] = (),
     program: tuple[str, ...] = FASTTREE_UP,
     vip_port: int | None = 0,

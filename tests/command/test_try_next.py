@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fasttree.command.local.up import try_next
+from fasttree.command.local.import_sample import try_next
 
 
 @pytest.fixture

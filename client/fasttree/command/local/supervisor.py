@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import time
@@ -89,6 +90,24 @@ class Supervisor:
         await asyncio.gather(watcher, return_exceptions=True)
         await self._end(name)
         del self._processes[name], self._children[name]
+
+    async def kill(self, names: Sequence[str]) -> None:
+        """Ends children at once, with all that they have started, as the loss of their machine does. Each is away until
+        it is started."""
+        watchers = [self._watchers.pop(name) for name in names if name in self._watchers]
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        self.signal(names, signal.SIGKILL)
+        await asyncio.gather(*(self._processes[name].wait() for name in names))
+
+    def signal(self, names: Sequence[str], number: signal.Signals) -> None:
+        """Sends a signal to children, and all that they have started."""
+        for name in names:
+            process = self._processes[name]
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, number)  # each has a session of its own
 
     def all_started(self) -> None:
         """From now on, a child that dies is started again."""

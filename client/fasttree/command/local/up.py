@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
-import shutil
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -23,12 +20,15 @@ from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node
 from fasttree.command.local.console_place import CONSOLE_PORT, console_place
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
 from fasttree.command.local.free_ports import is_address, is_free
-from fasttree.command.local.import_sample import import_sample
-from fasttree.command.local.parts import CONSOLE, COORDINATOR, DATATRAX, VIP, ClusterPlan
+from fasttree.command.local.import_sample import import_sample, try_next
+from fasttree.command.local.parts import CONSOLE, DATATRAX, VIP, ClusterPlan
 from fasttree.command.local.supervisor import Supervisor
+from fasttree.command.machines.asking import MachineFiles
+from fasttree.command.machines.keeping import MachineKeeper
+from fasttree.command.machines.plan import machines_of, machines_options
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
-from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option, run
+from fasttree.command.session import CommandError, Session, json_option, run
 
 _POLL_S = 0.05
 _NODES_AT_FIRST = 2
@@ -37,12 +37,6 @@ VIP_THREADS_MAX = 64
 _NODES_POLL_S = 0.5
 #: How often certificates are looked at: whether one is due.
 _RENEW_S = 600.0
-_TRY_NEXT = """\
-In another terminal, in this folder:
-  {program} status
-  {program} frontline 10000
-  {program} downline 10420 --levels 2
-`{program} --help` lists the others. Ctrl-C here ends the cluster; the same command starts it again where it was."""
 _LOG_LINES_SHOWN = 5
 PUSHERS_MAX = 5
 
@@ -64,6 +58,7 @@ PUSHERS_MAX = 5
     show_default=True,
     help="Pushers over one log, of which one is active.",
 )
+@machines_options
 @click.option("--vip-port", type=WholeRange(1, 65535), help=f"Reports; {VIP_PORT} where CBLDATATRAX says nothing else.")
 @click.option(
     "--vip-threads",
@@ -118,6 +113,9 @@ def up(
     nodes: int | None,
     folder: Path,
     pushers: int,
+    machine_count: int | None,
+    postgresql: str,
+    postgresql_password_file: str,
     vip_port: int | None,
     vip_threads: int,
     console_port: int | None,
@@ -141,6 +139,9 @@ def up(
     os.umask(0o077)  # what stands in the folder is for its owner alone, as what the services write
     home = ClusterFolder(folder)
     datatrax = place_of(datatrax_folder, datatrax_port, cbldatatrax, environment, root)
+    machines = machines_of(machine_count, postgresql, postgresql_password_file, home.state("imports"))
+    if machines is not None and (nodes or pushers > 1 or by_tls or home.certs.exists()):
+        raise CommandError("--machines says how many of everything there are, without TLS: leave the others out")
     if vip_port is None:
         vip_port = datatrax.configured.vip_port if datatrax and datatrax.configured else VIP_PORT
     if not folder.exists():  # what can't start leaves nothing behind
@@ -149,6 +150,7 @@ def up(
     home.take()
     _check_free(host, vip_port)
     _check_datatrax(host, datatrax)
+    nodes = machines.count if machines else nodes
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
     certificates = _certificates(home, by_tls, host, datatrax, assignments)
@@ -156,7 +158,7 @@ def up(
     console = None if no_console else console_place(host, console_port, home.state(CONSOLE), by_tls=by_tls)
     plan = ClusterPlan(
         home, host=host, vip_port=vip_port, nodes=names, assignments=assignments, vip_threads=vip_threads,
-        datatrax=datatrax, pushers=pushers, certificates=certificates, console=console,
+        datatrax=datatrax, pushers=pushers, certificates=certificates, console=console, machines=machines,
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
@@ -194,25 +196,6 @@ def _check_datatrax(host: str, datatrax: DataTraxPlace | None) -> None:
         raise CommandError(f"port {datatrax.port} on {host} is in use; give another one with --datatrax-port")
 
 
-def _program(endpoints: Path) -> str:
-    """What to type in another terminal to run this command there, of this cluster."""
-    started_as = Path(sys.argv[0])
-    found = shutil.which("fasttree")
-    if found is not None and started_as.exists() and Path(found).samefile(started_as):
-        program = "fasttree"
-    elif started_as.name == "fasttree":
-        program = os.path.relpath(started_as)
-    else:
-        program = shlex.join(python_command("fasttree.command"))
-    found_by_itself = endpoints in (place.absolute() for place in DEFAULT_PLACES)
-    return program if found_by_itself else f"{program} --endpoints {shlex.quote(str(endpoints))}"
-
-
-def try_next(endpoints: Path) -> str:
-    """What to type in another terminal, which has no checkout beside it for certain."""
-    return _TRY_NEXT.format(program=_program(endpoints))
-
-
 class LocalCluster:
     """The processes of one cluster, and the file that says where they are."""
 
@@ -231,6 +214,8 @@ class LocalCluster:
         self._sample = sample
         self._supervisor = Supervisor(self._pids_changed, self._say, restart=restart)
         self._ready = False
+        self._machines = MachineFiles(home.path)
+        self._keeper: MachineKeeper | None = None
 
     async def serve(self, start_timeout_s: float) -> None:
         """Starts everything and runs until SIGINT or SIGTERM. Raises CommandError where a part can't start."""
@@ -251,12 +236,19 @@ class LocalCluster:
             self._say("ending")
             self._home.forget_endpoints()
             # What gives work ends before what does it; the VIP stays until the last report is answered.
-            nodes = list(self._plan.node_names)
-            await self._supervisor.stop([[DATATRAX, CONSOLE], self._plan.pusher_names, [*nodes, COORDINATOR], [VIP]])
+            self._machines.forget()
+            if self._keeper is not None:
+                self._keeper.thaw()
+            plan = self._plan
+            servers = [*plan.node_names, *plan.coordinator_names]
+            await self._supervisor.stop([[DATATRAX, CONSOLE], plan.pusher_names, servers, [VIP]])
 
     async def _run(self, start_timeout_s: float) -> None:
         """Starts everything; then nodes come and go as the file in the folder says."""
         await self._start(start_timeout_s)
+        if self._plan.machines is not None:
+            self._keeper = MachineKeeper(self._machines, self._supervisor, self._plan, self._home.state, self._say)
+            await self._keeper.run(self._plan.machines.names)
         told = ""
         renew_s = time.monotonic() + _RENEW_S
         while True:

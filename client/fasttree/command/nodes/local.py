@@ -11,6 +11,7 @@ import click
 
 from fasttree.client import CallError, Client
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
+from fasttree.command.machines.asking import MachineFiles
 from fasttree.command.output import Progress
 from fasttree.command.session import CommandError, Session
 from fasttree.v1 import coordinator_pb2
@@ -27,8 +28,14 @@ def local_folder(session: Session) -> ClusterFolder | None:
     return ClusterFolder(session.endpoints_file().parent) if process and os.path.exists(f"/proc/{process}") else None
 
 
+def _refuse_machines(home: ClusterFolder) -> None:
+    if MachineFiles(home.path).states() is not None:
+        raise CommandError("the nodes of this cluster are its machines': see `fasttree machine`")
+
+
 async def add_local(session: Session, home: ClusterFolder) -> str:
     """Returns its name, once it is ready. One that was broken off is finished. Raises CommandError."""
+    _refuse_machines(home)
     names = home.read_nodes()
 
     async def is_ready(client: Client, name: str) -> bool:
@@ -58,6 +65,7 @@ async def add_local(session: Session, home: ClusterFolder) -> str:
 
 async def remove_local(session: Session, home: ClusterFolder, name: str) -> None:
     """Returns once it has ended. Raises CommandError; the primary is refused."""
+    _refuse_machines(home)
     names = home.read_nodes()
     if name not in names:
         raise CommandError(f"no node {name}; there are: {', '.join(names)}")
