@@ -188,6 +188,16 @@ async def test_what_nothing_needs_is_removed_and_what_is_being_put_is_not(
         await read(imports, manifest(3, others[3]))
 
 
+async def test_of_a_file_that_was_taken_in_twice_the_newest_objects_stay(
+    objects: Objects, imports: ImportObjects, tmp_path: Path
+) -> None:
+    for import_id in (3, 5, 7):
+        await imports.keep(manifest(import_id), written(tmp_path))
+    await imports.forget(6, [manifest().sha256])
+    assert {name.partition("-")[0] for name in await objects.sizes("")} == {"000005", "000007"}
+    assert await read(imports, manifest(3)) == FILE
+
+
 @pytest.mark.parametrize("damage", ["another", "truncated", "missing"])
 @pytest.mark.parametrize("which", ["00001-", "whole"])
 async def test_what_is_damaged_is_told_by_name_and_never_read(

@@ -38,6 +38,9 @@ class KeptImports:
         self.problem = ""
         #: SHA-256 of each file that the store was found to have.
         self._seen: set[bytes] = set()
+        #: Why a file that is in the store could not be copied here, by its SHA-256: until somebody takes it out of
+        #: the store, it is not read again.
+        self._not_copied: dict[bytes, str] = {}
         self._reached_s = float("-inf")
 
     @property
@@ -55,6 +58,12 @@ class KeptImports:
         return self
 
     # -- in
+
+    async def check(self) -> None:
+        """Before a file is taken in that could not be kept. Raises StoreAwayError where the store was away, and is."""
+        if self.store is not None and self.problem:
+            with self._noting():
+                await self.store.whole()
 
     async def keep(self, part: Path, manifest: types_pb2.ImportManifest) -> None:
         """Keeps a file that was taken in, durable on this disk as `part`, in the store first.
@@ -122,7 +131,9 @@ class KeptImports:
         """Puts into the store what this disk alone has, and onto this disk what it lacks; says what is wrong."""
         assert self.store is not None
         try:
-            self._seen &= await self.store.whole()
+            whole = await self.store.whole()
+            self._seen &= whole
+            self._not_copied = {sha256: why for sha256, why in self._not_copied.items() if sha256 in whole}
             problems = [problem for manifest in needed if (problem := await self._settle(manifest))]
         except (FastTreeError, OSError) as error:
             problems = [system_words(error)]
@@ -140,27 +151,29 @@ class KeptImports:
                 logger.info("the file of import %d goes to %s", manifest.import_id, self.place)
                 await self.store.keep(manifest, path)
             self._seen.add(manifest.sha256)
-        if not await asyncio.to_thread(path.exists):
-            return await self._copy_here(manifest)
-        return ""
+        if await asyncio.to_thread(path.exists):
+            self._not_copied.pop(manifest.sha256, None)
+        elif manifest.sha256 not in self._not_copied:
+            await self._copy_here(manifest)
+        return self._not_copied.get(manifest.sha256, "")
 
-    async def _copy_here(self, manifest: types_pb2.ImportManifest) -> str:
+    async def _copy_here(self, manifest: types_pb2.ImportManifest) -> None:
+        """A copy on this disk; it does without where there is no room. Raises StoreAwayError."""
         assert self.store is not None
         try:
             async with contextlib.aclosing(self.store.read(manifest, 0)) as pieces:
                 await self.files.copy_of(manifest, pieces)
         except ObjectMissingError:
-            self._seen.discard(manifest.sha256)
-            return f"the file of import {manifest.import_id} is not in {self.place}"
+            self._seen.discard(manifest.sha256)  # removed just now: the next look says so
         except DataLossError as error:
-            return f"the file of import {manifest.import_id} is damaged: {error}"
+            self._not_copied[manifest.sha256] = f"the file of import {manifest.import_id} is damaged: {error}"
         except StoreAwayError:
             raise
         except (FastTreeError, OSError) as error:
+            self._not_copied[manifest.sha256] = ""
             logger.warning("import %d is not copied to this disk: %s", manifest.import_id, system_words(error))
-            return ""
-        logger.info("import %d: its file was copied from %s", manifest.import_id, self.place)
-        return ""
+        else:
+            logger.info("import %d: its file was copied from %s", manifest.import_id, self.place)
 
     async def lacks(self, newest: Iterable[types_pb2.ImportManifest]) -> str:
         """What would be missing here if this pusher became active; empty where nothing would."""

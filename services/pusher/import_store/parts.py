@@ -127,17 +127,23 @@ class ImportObjects:
         Raises:
             StoreAwayError: The store.
         """
-        kept = {sha256.hex() for sha256 in needed}
-        removed = []
-        for name in await self.objects.sizes(""):
-            found = _KEY.fullmatch(name.partition("/")[0])
-            if found and int(found[1]) <= newest_id and found[2] not in kept:
-                removed.append(name)
+        names = [name.partition("/") for name in await self.objects.sizes("")]
+        settled = {key: found for key, _, _ in names if (found := _KEY.fullmatch(key)) and int(found[1]) <= newest_id}
+        kept = {sha256.hex(): "" for sha256 in needed}
+        whole_keys = [key for key, _, name in names if name == _WHOLE and key in settled]
+        for key in sorted(whole_keys, key=lambda key: int(settled[key][1])):
+            if settled[key][2] in kept:
+                kept[settled[key][2]] = key  # of a file that was taken in twice, the newest objects
+        removed = [
+            "/".join((key, name))
+            for key, _, name in names
+            if key in settled and kept.get(settled[key][2]) not in (key, "")
+        ]
         # The index first: what it names is there for as long as it is.
         whole = [name for name in removed if name.endswith(f"/{_WHOLE}")]
-        for names in (whole, [name for name in removed if name not in whole]):
-            if names:
-                await self.objects.remove(names)
+        for group in (whole, [name for name in removed if name not in whole]):
+            if group:
+                await self.objects.remove(group)
         return removed
 
     async def _put_parts(

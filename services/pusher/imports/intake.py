@@ -81,6 +81,7 @@ class ImportIntake:
             remark = await asyncio.to_thread(self._since_export.remark, position, age_s)
             if remark and header.ask_first:
                 raise FailedPreconditionError(remark, reason="UPDATES_SINCE_EXPORT", field="as_of_position")
+        await self._kept.check()
         part, manifest = await self._files.receive(header, requests)
         try:
             part, manifest = await self._in_form(part, manifest, profile)
@@ -128,6 +129,7 @@ class ImportIntake:
         """Takes a file of this machine. `named`: somebody said the position. `profile`: the name of a kept one.
         Raises OSError, ProfileError, and as UploadImport.
         """
+        await self._kept.check()
         form = await asyncio.to_thread(self.profiles.read, profile) if profile else Profile()
         remark = "" if named else await asyncio.to_thread(self._remark_of, file, as_of_position)
         part, manifest = await self._files.copy_in(file, file_name)

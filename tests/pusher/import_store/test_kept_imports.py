@@ -13,16 +13,19 @@ import grpc.aio
 import pytest
 
 from fasttree.client import Client, Endpoints, UploadOptions
-from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2
+from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, types_pb2
 from services.pusher.app import Pusher
 from services.pusher.import_store import folder as folder_store
 from services.pusher.import_store.folder import FolderObjects
+from services.pusher.import_store.kept import KeptImports
 from services.pusher.import_store.objects import StoreAwayError
-from services.pusher.import_store.opening import plain_name
+from services.pusher.import_store.opening import open_imports, plain_name
+from services.pusher.settings import PusherSettings
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import ResourceExhaustedError
+from tests.fakes.node import FakeNode
 from tests.fakes.server import CLUSTER
-from tests.pusher.imports.test_imports import FILE, upload
+from tests.pusher.imports.test_imports import FILE, connected, ended, upload
 from tests.pusher.running_pusher import code_of, running_pusher, stub_of
 from tests.waiting import until
 
@@ -123,6 +126,52 @@ async def test_a_store_that_is_set_later_gets_what_is_here(tmp_path: Path, mount
         await until(lambda: any(path.name == "whole" for path in objects_of(mount)), "the file in the store")
         shutil.rmtree(mount / plain_name(CLUSTER))  # as the runbook says of what is damaged
         await until(lambda: any(path.name == "whole" for path in objects_of(mount)), "the file in the store again")
+
+
+async def test_a_rollback_takes_a_file_that_only_the_store_has_and_what_is_not_needed_goes(
+    tmp_path: Path, mount: Path
+) -> None:
+    node = await FakeNode("one").start()
+    chosen = settings(tmp_path, imports_kept=2, import_look_s=3_600.0)
+    try:
+        async with running_pusher(tmp_path, [node], **chosen) as pusher, stub_of(pusher) as stub:
+            await connected(pusher, 1)
+            for number in range(1, 4):
+                await upload(stub, b"member_id\n%d\n" % number, f"{number}.csv")
+                await ended(stub)
+            await pusher.retention.look()
+            assert {path.parent.name[:6] for path in objects_of(mount)} == {"000002", "000003"}
+            path = pusher.kept.files.path(pusher.catalog.status(2).manifest)
+            path.unlink()
+            mount.rename(tmp_path / "away")
+            with pytest.raises(grpc.aio.AioRpcError, match="mount it"):
+                await stub.RollbackImport(pusher_pb2.RollbackImportRequest())
+            (tmp_path / "away").rename(mount)
+            manifest = (await stub.RollbackImport(pusher_pb2.RollbackImportRequest())).manifest
+            assert await download(pusher, manifest.import_id) == b"member_id\n2\n"
+            await ended(stub)
+            await pusher.retention.look()
+            assert await download(pusher, manifest.import_id) == b"member_id\n2\n"
+    finally:
+        await node.stop()
+
+
+async def test_one_that_stands_by_says_what_it_would_lack(tmp_path: Path, mount: Path) -> None:
+    async with running_pusher(tmp_path, **settings(tmp_path)) as pusher, stub_of(pusher) as stub:
+        manifest = await upload(stub)
+    other = PusherSettings.of(state_folder=str(tmp_path / "other"), **settings(tmp_path, import_look_s=0.001))
+    kept = open_imports(other, CLUSTER)
+    assert await kept.lacks([manifest]) == ""
+    mount.rename(tmp_path / "away")
+    await until(lambda: lacks(kept, manifest, "the folder is not there"), "the store to be missed")
+    (tmp_path / "away").rename(mount)
+    assert await kept.lacks([manifest]) == ""
+    shutil.rmtree(mount / plain_name(CLUSTER))
+    await until(lambda: lacks(kept, manifest, "the file of import 1 is not in"), "the file to be missed")
+
+
+async def lacks(kept: KeptImports, manifest: types_pb2.ImportManifest, what: str) -> bool:
+    return what in await kept.lacks([manifest])
 
 
 async def test_damage_is_told_and_not_given_out(tmp_path: Path, mount: Path) -> None:
