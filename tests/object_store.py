@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,8 @@ class Proxy:
         is_silent: What comes is taken and not passed on.
     """
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
+        self._port, self._tls = port, tls
         self.loses_answers = 0
         self.is_silent = False
         self.lost = 0
@@ -48,10 +49,10 @@ class Proxy:
     @property
     def endpoint(self) -> str:
         assert self._server is not None
-        return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
 
     async def stop(self) -> None:
         assert self._server is not None
@@ -90,9 +91,9 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxy(server: S3Server) -> AsyncIterator[Proxy]:
-    """A proxy for the length of an `async with` block."""
-    started = Proxy(server.port)
+async def proxy(server: S3Server, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
+    """A proxy for the length of an `async with` block. `tls`: what it is asked by, in place of plain HTTP."""
+    started = Proxy(server.port, tls)
     await started.start()
     try:
         yield started

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from services.pusher.import_store.settings import ImportStoreSettings, bucket_an
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import SettingsError, load_settings
 from tests.object_store import proxy, s3_settings
+from tests.shared.http2.certificates import Authority
 
 PART_BYTES = 50_000
 FILE = bytes(range(256)) * 1_000
@@ -135,6 +137,22 @@ async def test_keys_come_from_the_environment_too(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fasttree")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
     assert await objects_of(s3, tmp_path, import_credentials_file="").sizes("") == {}
+
+
+async def test_a_store_is_asked_by_tls_and_only_one_that_is_vouched_for(s3: S3Server, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    certificate = authority.signed("store")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.chain, certificate.key)
+    async with proxy(s3, tls) as between:
+        place = {"import_endpoint": between.endpoint, "import_retries": 0}
+        vouched = objects_of(s3, tmp_path, import_ca_file=str(authority.root), **place)
+        assert await vouched.put_new("a-1/0", b"x")
+        with pytest.raises(StoreAwayError, match="look after it, its address and its certificate"):
+            await objects_of(s3, tmp_path, **place).sizes("")
+    settings = PusherSettings.of(state_folder=str(tmp_path), **s3_settings(s3, tmp_path, import_ca_file="/nowhere.pem"))
+    with pytest.raises(SettingsError, match=r"pusher\.import_ca_file: /nowhere\.pem: No such file"):
+        open_imports(settings, "company")
 
 
 async def test_a_bucket_that_is_not_there_is_told(s3: S3Server, tmp_path: Path) -> None:
