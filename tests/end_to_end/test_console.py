@@ -194,7 +194,9 @@ async def test_ten_thousand_rows_are_scrolled_and_saved(browser: Browser, base: 
         assert len(Path(saved).read_text().splitlines()) == MEMBERS + 1
 
 
-async def test_a_leader_finds_a_member_and_sees_its_legs(browser: Browser, base: str) -> None:
+async def test_a_leader_finds_a_member_and_sees_its_legs_live(
+    cluster: RunningCluster, browser: Browser, base: str
+) -> None:
     async with tab(browser, base, height=1_000) as opened:
         await opened.open("#/members")
         await opened.page.get_by_label("Find a member by id").fill("17")
@@ -202,8 +204,17 @@ async def test_a_leader_finds_a_member_and_sees_its_legs(browser: Browser, base:
         await opened.sees("Member 17")
         await opened.sees("New in the last 14 days")
         await opened.open("#/members/0")
-        await opened.sees("The largest 60 by group volume")
+        await opened.sees("The largest 24 by group volume")
         await opened.picture("console-members")
+        total = opened.page.locator(".fact", has_text="Group volume").locator("dd")
+        before = await total.inner_text()
+        async with Client(endpoints(cluster)) as client:
+            order = types_pb2.VolumePosted(member_id="9999", amount_hundredths=123_456)
+            update = types_pb2.Update(update_id="live", volume_posted=order)
+            assert [receipt.position async for receipt in client.push([update])]
+        async with asyncio.timeout(WAIT_MS / 1_000):
+            while await total.inner_text() == before:
+                await opened.page.wait_for_timeout(100)
 
 
 async def test_a_token_shows_what_its_holder_may_see_and_a_bad_one_nothing(
@@ -214,7 +225,7 @@ async def test_a_token_shows_what_its_holder_may_see_and_a_bad_one_nothing(
         await opened.sees("Live")
         assert "token" not in opened.page.url
         await opened.open("#/members/0")
-        await opened.sees("The largest 60 by group volume")
+        await opened.sees("The largest 24 by group volume")
     async with tab(browser, base) as opened:
         await opened.open(f"#token={issuer.token(role='push-program')}")
         await opened.sees("Live")

@@ -12,6 +12,9 @@ export const time = (ms) => clock.format(new Date(ms));
 export const moment = (ms) => day.format(new Date(ms));
 export const volume = (hundredths) => points.format(Number(hundredths) / 100);
 
+// An amount as the API has it, such as "1234.50".
+export const amount = (text) => points.format(Number(text));
+
 export function bytes(value) {
   const units = ["B", "KB", "MB", "GB", "TB"];
   let at = 0;

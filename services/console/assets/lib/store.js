@@ -52,8 +52,8 @@ export function useLive() {
   return live;
 }
 
-// Something that is asked for: { value, problem, busy, again }.
-export function useAsked(ask, needs) {
+// Something that is asked for, and again every so often where that is given: { value, problem, busy, again }.
+export function useAsked(ask, needs, everyMs = 0) {
   const [result, set] = useState({ value: null, problem: null, busy: true });
   const [round, again] = useState(0);
   useEffect(() => {
@@ -64,5 +64,10 @@ export function useAsked(ask, needs) {
       .catch((problem) => !abort.signal.aborted && set((before) => ({ value: before.value, problem, busy: false })));
     return () => abort.abort();
   }, [...needs, round]);
+  useEffect(() => {
+    if (!everyMs) return undefined;
+    const timer = setInterval(() => !document.hidden && again((count) => count + 1), everyMs);
+    return () => clearInterval(timer);
+  }, [everyMs]);
   return { ...result, again: () => again((count) => count + 1) };
 }

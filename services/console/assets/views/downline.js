@@ -4,7 +4,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { download, get } from "../lib/api.js";
 import { useAsked } from "../lib/store.js";
-import { count, plural } from "../lib/format.js";
+import { amount, count, plural } from "../lib/format.js";
 import { Page, Trouble } from "../parts/bits.js";
 import { Icon } from "../parts/icons.js";
 import { Find, Path, Tabs } from "./members.js";
@@ -15,6 +15,7 @@ const SPARE = 12;
 const COLUMNS = ["member_id", "sponsor_id", "level", "kind", "status", "rank", "joined_on", "pv", "gv", "downline_count"];
 const AT_FIRST = ["member_id", "level", "status", "rank", "joined_on", "pv", "gv", "downline_count"];
 const FIGURES = new Set(["level", "rank", "pv", "gv", "downline_count"]);
+const AMOUNTS = new Set(["pv", "gv"]);
 const TITLES = {
   member_id: "Member", sponsor_id: "Sponsor", level: "Level", kind: "Kind", status: "Status", rank: "Rank",
   joined_on: "Joined", pv: "PV", gv: "GV", downline_count: "Below",
@@ -107,7 +108,7 @@ export function Downline({ rest: [id = ""] }) {
         ${first > 0 && html`<tr aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${first * ROW_PX}px` }}></td></tr>`}
         ${rows.members.slice(first, last).map((member, at) => html`<tr key=${member.member_id} aria-rowindex=${first + at + 1}>
           ${columns.map((name) => html`<td class=${FIGURES.has(name) ? "figure" : ""}>${name === "member_id"
-            ? html`<a href=${`#/members/${encodeURIComponent(member.member_id)}`}>${member.member_id}</a>` : member[name]}</td>`)}</tr>`)}
+            ? html`<a href=${`#/members/${encodeURIComponent(member.member_id)}`}>${member.member_id}</a>` : AMOUNTS.has(name) ? amount(member[name]) : member[name]}</td>`)}</tr>`)}
         ${last < rows.members.length && html`<tr aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${(rows.members.length - last) * ROW_PX}px` }}></td></tr>`}
       </tbody></table></div>
   <//>`;

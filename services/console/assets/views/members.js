@@ -3,13 +3,14 @@
 import { html, useState } from "../vendor/htm-preact.js";
 import { get } from "../lib/api.js";
 import { useAsked } from "../lib/store.js";
-import { compact, count, plural } from "../lib/format.js";
+import { amount, compact, count, plural } from "../lib/format.js";
 import { Badge, Empty, Fact, Page, Trouble } from "../parts/bits.js";
 import { Icon } from "../parts/icons.js";
 
-const LEGS_SHOWN = 60;
+const LEGS_SHOWN = 24;
 const GROUPS_SHOWN = 12;
 const DAYS = 14;
+const LIVE_MS = 3000; // orders show in a leader's totals this soon
 const number = (text) => Number(text);
 
 export function Find({ room = "members" }) {
@@ -67,8 +68,8 @@ function Volumes({ volumes }) {
     <tbody>${rows.map((one, at) => {
       const next = rows[at + 1];
       const before = next?.volume_type === one.volume_type ? number(next.group) : undefined;
-      return html`<tr><td class="when">${one.period}</td><td>${one.volume_type}</td><td class="figure">${one.personal}</td>
-        <td class="figure">${one.group}</td><td class="figure"><${Change} now=${number(one.group)} before=${before} /></td></tr>`;
+      return html`<tr><td class="when">${one.period}</td><td>${one.volume_type}</td><td class="figure">${amount(one.personal)}</td>
+        <td class="figure">${amount(one.group)}</td><td class="figure"><${Change} now=${number(one.group)} before=${before} /></td></tr>`;
     })}</tbody></table></div>`;
 }
 
@@ -85,26 +86,25 @@ function Card({ found }) {
       <${Fact} name="Placed under">${member.placement_id
         ? html`<a href=${`#/members/${encodeURIComponent(member.placement_id)}`}>${member.placement_id}</a>, leg ${member.placement_leg}` : "–"}<//>
       <${Fact} name="Members below">${count(member.downline_count)}<//>
-      <${Fact} name="Personal volume">${member.pv}<//>
-      <${Fact} name="Group volume">${member.gv}<//>
+      <${Fact} name="Personal volume">${amount(member.pv)}<//>
+      <${Fact} name="Group volume">${amount(member.gv)}<//>
       ${further.map(([name, value]) => html`<${Fact} name=${name}>${value || "–"}<//>`)}
     </dl></section>`;
 }
 
 function Legs({ id }) {
   const { value, problem, again } = useAsked(
-    (signal) => get("/api/frontline", { id, sort: "gv", descending: 1, size: LEGS_SHOWN }, signal), [id]);
+    (signal) => get("/api/frontline", { id, sort: "gv", descending: 1, size: LEGS_SHOWN }, signal), [id], LIVE_MS);
   if (!value) return problem ? html`<${Trouble} problem=${problem} onAgain=${again} />` : html`<${Empty}>Asking…<//>`;
   const most = Math.max(...value.members.map((one) => number(one.gv)), 1);
   return html`<section class="card"><h2>${id ? "Front line" : "Roots"}: ${plural(value.total_count, "leg")}</h2>
     ${value.members.length === 0 ? html`<${Empty}>Nobody stands below.<//>` : html`<div class="legs">
       ${value.members.map((one) => html`<a class="leg" key=${one.member_id} href=${`#/members/${encodeURIComponent(one.member_id)}`}>
-        <strong><span>${one.member_id}</span><span>${one.gv}</span></strong>
+        <strong><span>${one.member_id}</span><span>${amount(one.gv)}</span></strong>
         <meter min="0" max=${most} value=${Math.max(number(one.gv), 0)} aria-label="Group volume of leg ${one.member_id}"></meter>
         <span class="note">${plural(one.downline_count + 1, "member")} · rank ${one.rank} · ${one.status || "no status"}</span>
       </a>`)}</div>`}
-    ${value.total_count > value.members.length && html`<p class="note">The largest ${value.members.length} by group volume;
-      <a href=${`#/downline/${encodeURIComponent(id)}?levels=1`}>all ${count(value.total_count)}</a></p>`}
+    ${value.total_count > value.members.length && html`<p class="note">${`The largest ${value.members.length} by group volume. `}<a href=${`#/downline/${encodeURIComponent(id)}?levels=1`}>All ${count(value.total_count)}</a></p>`}
   </section>`;
 }
 
@@ -144,7 +144,7 @@ function Summary({ id }) {
 
 export function Members({ rest: [id = ""] }) {
   const { value, problem, again } = useAsked(
-    (signal) => (id ? get("/api/member", { id }, signal) : get("/api/tree", {}, signal)), [id]);
+    (signal) => (id ? get("/api/member", { id }, signal) : get("/api/tree", {}, signal)), [id], LIVE_MS);
   const own = value?.member?.member_id === id ? value : null;
   return html`<${Page} title=${id ? `Member ${id}` : "Members"}
     note=${value && `As of import ${value.as_of.import_id}, position ${count(value.as_of.position)}, from ${value.as_of.node}.`}
