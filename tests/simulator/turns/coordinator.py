@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from services.coordinator.election.events import Persist, PersistDone, PersistFailed
+from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.election import PusherElection
 from services.coordinator.pushers.events import PusherAnswer, PusherEvent
 from services.coordinator.pushers.settings import PusherElectionSettings
@@ -21,6 +21,8 @@ class Coordinator:
     def __init__(self, world: World) -> None:
         self.world, self.alive = world, True
         self.core: PusherElection | None = None
+        #: What writes that failed may have left in the store.
+        self._possibly_stored: list[Recorded] = []
 
     def start(self) -> None:
         """Begins to hear and to elect."""
@@ -37,26 +39,34 @@ class Coordinator:
         world = self.world
         if not self.alive or self.core is None:
             return
+        expected = self.core.recorded
         actions = self.core.handle(event, world.now_s)
         self.core.validate()
         for action in actions:
             match action:
                 case Persist():
-                    self._persist(action)
+                    self._persist(action, expected)
                 case PusherAnswer():
                     world.send(lambda answer=action: self._deliver(answer))  # type: ignore[misc]
 
-    def _persist(self, action: Persist) -> None:
+    def _persist(self, action: Persist, expected: Recorded) -> None:
         world, recorded = self.world, action.recorded
         world.elections += 1
         fails, happens = (not world.calm and world.random.random() < part for part in (0.15, 0.5))
 
         def land() -> None:
-            """The store has it by now, or not; so has one whose process died meanwhile."""
-            if (not fails and self.alive) or happens:
-                world.record(recorded, lives=self.alive)
-            done = PersistFailed(recorded=recorded, reason="cut off") if fails else PersistDone(recorded=recorded)
-            self.feed(done)
+            """At the store, which compares; also of a process that died meanwhile."""
+            is_expected = world.recorded == expected or world.recorded in self._possibly_stored
+            if is_expected and (happens or (self.alive and not fails)):
+                world.record(recorded)
+            if fails:
+                self._possibly_stored.append(recorded)
+                self.feed(PersistFailed(recorded=recorded, reason="cut off"))
+            elif is_expected:
+                self._possibly_stored.clear()
+                self.feed(PersistDone(recorded=recorded))
+            elif self.alive:
+                world.kill_coordinator()  # as the real one ends where another one wrote
 
         world.later(0.001 if world.calm else world.random.choice((0.001, 0.05, 0.5)), land)
 

@@ -92,13 +92,13 @@ class World:
             case 1:
                 pusher.still_until_s = until_s
             case 2:
-                self._kill_coordinator()
+                self.kill_coordinator()
             case 3:
                 pusher.cut_until_s = until_s
             case 4:
                 pusher.link.cut_until_s = until_s
             case _:  # a machine
-                self._kill_coordinator()
+                self.kill_coordinator()
                 self._kill_pusher(pusher)
         self.later(self.random.uniform(0.2, 2.0), self._break)
 
@@ -107,7 +107,8 @@ class World:
         self.pushers[pusher.name] = Pusher(self, pusher.name, pusher.lives + 1)
         self.later(self.random.uniform(0.1, 3.0), self.pushers[pusher.name].start)
 
-    def _kill_coordinator(self) -> None:
+    def kill_coordinator(self) -> None:
+        """Another one begins, with what is recorded."""
         self.coordinator.alive = False
         self.coordinator = Coordinator(self)
         self.later(self.random.uniform(0.1, 2.0), self.coordinator.start)
@@ -137,9 +138,8 @@ class World:
         if self._told.setdefault(epoch, (name, incarnation)) != (name, incarnation):
             raise BrokenPromiseError(f"epoch: {epoch} is told to {name} and to {self._told[epoch][0]}")
 
-    def record(self, recorded: Recorded, *, lives: bool) -> None:
-        """The coordinator's store has it, of a coordinator that lives or is gone; it compares, as the real ones do."""
-        if recorded.pusher_epoch > self.recorded.pusher_epoch:
-            self.recorded = recorded
-        elif lives and recorded != self.recorded:
+    def record(self, recorded: Recorded) -> None:
+        """The coordinator's store has it."""
+        if recorded.pusher_epoch <= self.recorded.pusher_epoch:
             raise BrokenPromiseError(f"epoch: {recorded.pusher_epoch} after {self.recorded.pusher_epoch}")
+        self.recorded = recorded
