@@ -7,7 +7,8 @@ would do with a PostgreSQL set like that one (synchronous_commit on, two standby
 which inserts it and updates every upline member's volume.
 
 The last line is JSON: sqlite_orders_per_s, postgres_orders_per_s, jetstream_orders_per_s (durable and applied on both
-nodes, medians of rounds that take turns), insert_orders_per_s, and postgres_ratio to it.
+nodes, medians of rounds that take turns), insert_orders_per_s, and postgres_ratio to it. Then what
+`bench.changeovers` says of pushers that change over: pusher_switchover_ms, pusher_killed_ms, refused, lost, twice.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import uvloop
 
+from bench.changeovers.measuring import measure as changeovers
 from bench.cluster.cluster import RunningCluster, running_cluster
 from bench.engine.genealogy import Genealogy, make_genealogy, write_genealogy
 from bench.fanout import orders_per_s, say
@@ -41,6 +43,9 @@ max_wal_senders = 8
 wal_level = replica
 hot_standby = on
 """
+
+
+_CHANGEOVER_MEMBERS = 100_000
 
 
 @contextlib.asynccontextmanager
@@ -93,6 +98,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=200_000, help="a round")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--peer-seconds", type=int, default=15)
+    parser.add_argument("--changeovers", type=int, default=5, help="rounds of each kind")
     parser.add_argument("--engines", default=",".join(_ENGINES), help="which of them, with commas between")
     arguments = parser.parse_args()
     engines = arguments.engines.split(",")
@@ -105,6 +111,8 @@ def main() -> None:
         rates = best_rate(genealogy.sponsor, (1, 8), arguments.peer_seconds, synchronous_commit=_SYNCHRONOUS_COMMIT)
         figures["insert_orders_per_s"] = round(rates["best"])
         figures["postgres_ratio"] = round(figures["postgres_orders_per_s"] / rates["best"], 1)
+    say("pushers change over")
+    figures.update(uvloop.run(changeovers(_CHANGEOVER_MEMBERS, arguments.changeovers)))
     print(json.dumps({**figures, "members": arguments.members}))
 
 

@@ -6,7 +6,8 @@ Between each two parts stands a link (`links.py`) that is cut, delayed or broken
 and a mount namespace of its own first, where packets are dropped and a small disk is filled too, without touching the
 machine; elsewhere, or with `--network proxy`, there are the links alone, and the last line says so.
 
-The last line is JSON: reads, failed_reads, longest_gap_ms, pushed, lost, twice, digests_equal, elections, faults.
+The last line is JSON: reads, failed_reads, longest_gap_ms, pushed, lost, twice, linearizable (whether one log explains
+what clients saw, by `bench/cluster/history.py`), digests_equal, elections, faults.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bench.chaos.poison import Poison, path_with_defect
 from bench.chaos.pushing import Pushing
 from bench.chaos.up import CLIENT, PROGRAM, control_path
 from bench.cluster.cluster import RunningCluster, running_cluster
+from bench.cluster.history import problems
 from bench.cluster.judge import differing_nodes, judge_log
 from bench.cluster.read_load import ReadLoad
 from fasttree.client import Client, Endpoints
@@ -104,15 +106,19 @@ async def run(
             if hostile:
                 await beside.enter_async_context(others)
             push = asyncio.create_task(pushing.run())
+            vip = cluster.channel(cluster.endpoints["vip"])
+            reading = asyncio.create_task(pushing.read(vip, imports.root))
             counts, healed_s = await inject(faults, seconds)
             pushing.end()
             await push
             await imports.wait_settled()
+            reading.cancel()
         say("judging")
         verdict = await judge_log(client, [*pushing.receipts, *poison.receipts, *months.receipts])
         tree, wrong = await asyncio.to_thread(imports.replay, verdict.updates)
         differing = await differing_nodes(cluster, tree)
-        for problem in [*wrong, *(f"{name} differs from the replay" for name in differing)]:
+        unexplained = problems(pushing.pushes, pushing.reads)
+        for problem in [*wrong, *unexplained, *(f"{name} differs from the replay" for name in differing)]:
             say(problem)
         return {
             "reads": load.reads,
@@ -123,6 +129,8 @@ async def run(
             "refused_for_a_full_disk": pushing.refused,
             "lost": len(verdict.lost),
             "twice": len(verdict.twice),
+            "linearizable": not unexplained,
+            "reads_of_a_position": len(pushing.reads),
             "digests_equal": not differing and not wrong,
             "elections": (await cluster.cluster()).epoch - epoch,
             "imports": imports.uploaded,

@@ -24,7 +24,7 @@ FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
 SPOOL_KEYS = "records records_per_s service_us service_mb_before service_mb_largest small_s small_among_waiting_s"
 MESSAGES_KEYS = "recipients kills seconds per_s letters again most_again service_mb_largest"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
-CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice digests_equal elections faults"
+CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice linearizable digests_equal elections faults"
 
 
 def last_line(*command: str) -> dict[str, Any]:
@@ -62,6 +62,8 @@ def test_a_short_chaos_keeps_every_promise() -> None:
     assert set(figures) >= set(CHAOS_KEYS.split())
     assert figures["lost"] == 0
     assert figures["twice"] == 0
+    assert figures["linearizable"] is True
+    assert figures["reads_of_a_position"] > 0
     assert figures["digests_equal"] is True
     assert figures["failed_reads"] == 0
 
