@@ -5,6 +5,7 @@ Start with `Client`. Messages are those of fasttree.v1; errors are named in `fas
 
 from fasttree.client.calls.retries import Retries
 from fasttree.client.calls.tls import TlsFiles
+from fasttree.client.calls.tokens import TokenFile
 from fasttree.client.client import Client
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import (
@@ -24,6 +25,7 @@ from fasttree.client.errors import (
     ResourceExhaustedError,
     StreamInterruptedError,
     TlsFilesError,
+    TokenFileError,
     UnauthenticatedError,
     UnavailableError,
     UpdateFormatError,
@@ -62,6 +64,8 @@ __all__ = [
     "StreamInterruptedError",
     "TlsFiles",
     "TlsFilesError",
+    "TokenFile",
+    "TokenFileError",
     "UnauthenticatedError",
     "UnavailableError",
     "UpdateFormatError",

@@ -21,6 +21,7 @@ from fasttree.client.calls.retries import Retries, seconds, with_retries
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
 from fasttree.client.calls.tls import TlsFiles
+from fasttree.client.calls.tokens import TokenFile
 from fasttree.client.cluster import watch_cluster
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import EndpointsError, call_error
@@ -60,13 +61,16 @@ class Client:
         read_your_writes: bool = False,
         coalesce: bool = True,
         tls: TlsFiles | None = None,
+        token: TokenFile | None = None,
     ) -> None:
         """`tls`: the certificate that this client shows; None: that of the folder FASTTREE_TLS_DIR, or the one that the
-        endpoints name, or none."""
+        endpoints name, or none. `token`: the one that its calls bring; None: that of FASTTREE_TOKEN_FILE, or the one
+        that the endpoints name, or none."""
         self.endpoints = endpoints
         self._retries = retries or Retries()
         self.tls = tls or TlsFiles.of_environment() or endpoints.tls
-        self._channels = Channels(self.tls)
+        self.token = token or TokenFile.of_environment() or endpoints.token
+        self._channels = Channels(self.tls, self.token)
         self._seen = PositionSeen(read_your_writes=read_your_writes)
         self._coalesce = coalesce
         self._coordinators: Servers[coordinator_pb2_grpc.CoordinatorServiceAsyncStub] | None = None
@@ -83,10 +87,13 @@ class Client:
         read_your_writes: bool = False,
         coalesce: bool = True,
         tls: TlsFiles | None = None,
+        token: TokenFile | None = None,
     ) -> Client:
         """The cluster that an endpoints file names. Raises EndpointsError."""
         endpoints = Endpoints.read(Path(path))
-        return cls(endpoints, retries=retries, read_your_writes=read_your_writes, coalesce=coalesce, tls=tls)
+        return cls(
+            endpoints, retries=retries, read_your_writes=read_your_writes, coalesce=coalesce, tls=tls, token=token
+        )
 
     async def __aenter__(self) -> Self:
         return self

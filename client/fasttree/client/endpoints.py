@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttree.client.calls.tls import TlsFiles
+from fasttree.client.calls.tokens import TokenFile
 from fasttree.client.errors import EndpointsError
 from fasttree.client.files import open_regular
 
@@ -49,6 +50,8 @@ class Endpoints:
     pids: dict[str, int] = field(default_factory=dict)
     #: The certificate that whoever has this file shows, and whose it believes; None: no TLS.
     tls: TlsFiles | None = None
+    #: The token that the calls of whoever has this file bring; None: none.
+    token: TokenFile | None = None
 
     @classmethod
     def read(cls, path: Path) -> Endpoints:
@@ -89,6 +92,7 @@ class Endpoints:
             http=dict(content.get("http", {})),
             pids=dict(content.get("pids", {})),
             tls=_tls(tls, folder) if tls else None,
+            token=_token(content, folder),
         )
 
     def write(self, path: Path) -> None:
@@ -111,6 +115,11 @@ class Endpoints:
         content = asdict(self)
         if self.tls is None:
             del content["tls"]
+        del content["token"]
+        if self.token is not None:
+            content["token_file"] = self.token.path
+            if self.token.in_clear:
+                content["token_in_clear"] = True
         return content
 
     def node(self, name: str) -> NodeEndpoint:
@@ -134,8 +143,11 @@ def _problem(content: dict[str, Any]) -> str | None:
     tls = content.get("tls") or {}
     if not isinstance(tls, dict) or not all(isinstance(tls.get(key, ""), str) for key in _TLS_FIELDS):
         return f"tls must be an object of texts: {', '.join(_TLS_FIELDS)}"
-    if tls and not all(tls.get(key) for key in _TLS_FIELDS[:3]):
-        return "tls must name the files certificate, key and ca"
+    named = [key for key in _TLS_FIELDS[:3] if tls.get(key)]
+    if tls and named not in (list(_TLS_FIELDS[:3]), ["ca"]):
+        return "tls must name the files certificate, key and ca; or ca alone, where a token says who calls"
+    if not isinstance(content.get("token_file", ""), str) or not isinstance(content.get("token_in_clear", False), bool):
+        return "token_file must be a text, and token_in_clear true or false"
     nodes = content.get("nodes", [])
     if not isinstance(nodes, list) or not all(isinstance(node, dict) and "name" in node for node in nodes):
         return "nodes must be a list of objects, each with a name"
@@ -148,8 +160,16 @@ def _problem(content: dict[str, Any]) -> str | None:
 
 def _tls(named: dict[str, str], folder: Path) -> TlsFiles:
     """Files are named from the folder of the endpoints file."""
-    files = {key: str(folder / named[key]) for key in _TLS_FIELDS[:3]}
+    files = {key: str(folder / named[key]) if named.get(key) else "" for key in _TLS_FIELDS[:3]}
     return TlsFiles(**files, server_name=named.get("server_name", ""))
+
+
+def _token(content: dict[str, Any], folder: Path) -> TokenFile | None:
+    """Named from that folder, too."""
+    named = content.get("token_file")
+    if not named:
+        return None
+    return TokenFile(path=str(folder / named), in_clear=content.get("token_in_clear", False))
 
 
 def _is(value: Any, kind: type) -> bool:

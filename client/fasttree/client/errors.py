@@ -33,6 +33,10 @@ class TlsFilesError(FastTreeClientError):
     """A certificate, a key or an authority that can't be used."""
 
 
+class TokenFileError(FastTreeClientError):
+    """A token that can't be read, or would go where others can read it."""
+
+
 class UpdateFormatError(FastTreeClientError):
     """An update as text that can't be read."""
 
@@ -50,7 +54,7 @@ class NotFoundError(CallError):
 
 
 class PermissionDeniedError(CallError):
-    """This client's certificate is of a role that may not call that."""
+    """This client's certificate or token is of a role that may not call that."""
 
     code = grpc.StatusCode.PERMISSION_DENIED
 

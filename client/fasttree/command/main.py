@@ -34,6 +34,7 @@ from fasttree.command.reports import outcomes
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options
 from fasttree.command.settings.commands import config
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
+from fasttree.command.tokens.commands import token
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -115,6 +116,7 @@ COMMANDS = (
     certs,
     policy,
     audit,
+    token,
     datatrax,
     message,
     logs,

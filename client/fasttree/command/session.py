@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 import uvloop
 
-from fasttree.client import Client, Endpoints, Retries, TlsFiles
+from fasttree.client import Client, Endpoints, Retries, TlsFiles, TokenFile
 from fasttree.command.ranges import SecondsRange
 from fasttree.command.terminal import on_one_line
 
@@ -29,7 +29,7 @@ _VARIABLE = "FASTTREE_ENDPOINTS"
 #: Of a cluster in Kubernetes, where --namespace does not say another one.
 DEFAULT_NAMESPACE = "fasttree"
 #: What says where a cluster is, or how long it is waited for: nothing to what asks none.
-ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout", "--tls-dir")
+ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout", "--tls-dir", "--token-file")
 
 
 class CommandError(Exception):
@@ -49,6 +49,8 @@ class Session:
     namespace: str | None = None
     #: The folder of the certificate to show; None: that of the environment, or of the endpoints, or none.
     tls_dir: Path | None = None
+    #: The file of the token to send; None: that of the environment, or of the endpoints, or none.
+    token_file: Path | None = None
     json: bool = False
     timeout_s: float = 30.0
     #: Those of the options that every command may have which were given.
@@ -78,13 +80,22 @@ class Session:
         """A client of that cluster, whose calls and streams all mean the same by a time-out."""
         patient_s = timeout_s or self.timeout_s
         endpoints = self.endpoints()
-        return Client(endpoints, retries=Retries(timeout_s=patient_s, patience_s=patient_s), tls=self.tls(endpoints))
+        retries = Retries(timeout_s=patient_s, patience_s=patient_s)
+        return Client(endpoints, retries=retries, tls=self.tls(endpoints), token=self.token(endpoints))
 
     def tls(self, endpoints: Endpoints) -> TlsFiles | None:
         """The certificate to show; None: no TLS. Raises TlsFilesError."""
         if self.tls_dir is not None:
             return TlsFiles.in_folder(self.tls_dir, endpoints.tls.server_name if endpoints.tls else "")
         return TlsFiles.of_environment() or endpoints.tls
+
+    def token(self, endpoints: Endpoints) -> TokenFile | None:
+        """The token to send; None: none."""
+        if self.token_file is not None:
+            return TokenFile(
+                path=str(self.token_file), in_clear=endpoints.token is not None and endpoints.token.in_clear
+            )
+        return TokenFile.of_environment() or endpoints.token
 
     def _forwarded(self, context: str, namespace: str) -> Path:
         """Opens ways into that cluster, for as long as the command runs. Raises CommandError."""
@@ -193,6 +204,13 @@ def common_options(command: Command) -> Command:
             expose_value=False,
             callback=_kept("tls_dir"),
             help="tls.crt, tls.key and ca.crt to show; FASTTREE_TLS_DIR, or as the endpoints say, where not given.",
+        ),
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_kept("token_file"),
+            help="A token to send; FASTTREE_TOKEN_FILE, or as the endpoints say, where not given.",
         ),
         _json_option,
         click.option(

@@ -25,7 +25,13 @@ from services.shared.domain.columns import is_number
 _SHOWN_MAX = 60
 _FILE_BYTES_MAX = 1 << 20
 #: Variables that are no settings of a section.
-_OTHER_VARIABLES = ("FASTTREE_ENDPOINTS", "FASTTREE_LOG_FORMAT", "FASTTREE_LOG_LEVEL", "FASTTREE_TLS_DIR")
+_OTHER_VARIABLES = (
+    "FASTTREE_ENDPOINTS",
+    "FASTTREE_LOG_FORMAT",
+    "FASTTREE_LOG_LEVEL",
+    "FASTTREE_TLS_DIR",
+    "FASTTREE_TOKEN_FILE",
+)
 _MORE = "docs/configuration.md has every setting"
 
 

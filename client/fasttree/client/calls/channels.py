@@ -8,6 +8,7 @@ import grpc
 
 from fasttree.client.calls.reopening import ReopeningChannel
 from fasttree.client.calls.tls import Credentials, TlsFiles
+from fasttree.client.calls.tokens import Token, TokenChannel, TokenFile
 from fasttree.client.errors import ClientClosedError, FastTreeClientError
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -47,24 +48,35 @@ class OneLoop:
 
 
 class Channels:
-    """Opens a channel to an address once and keeps it until `close`. `tls`: by TLS, and who this client is."""
+    """Opens a channel to an address once and keeps it until `close`. `tls`: by TLS, and who this client is. `token`:
+    who it is in each call."""
 
-    def __init__(self, tls: TlsFiles | None = None) -> None:
+    def __init__(self, tls: TlsFiles | None = None, token: TokenFile | None = None) -> None:
         self._tls = tls
+        self._token_file = token
+        self._token: Token | None = None
         self._credentials: Credentials | None = None
         self._open: dict[str, grpc.aio.Channel] = {}
         self.loop = OneLoop()
         self._closed = False
 
     def to(self, address: str) -> grpc.aio.Channel:
-        """The channel to a host:port. Raises ClientClosedError after `close`, TlsFilesError."""
+        """The channel to a host:port. Raises ClientClosedError after `close`, TlsFilesError, TokenFileError."""
         if self._closed:
             raise ClientClosedError(f"{address}: the client is closed; ask by another one")
         self.loop.check()
         channel = self._open.get(address)
         if channel is None:
-            channel = self._open[address] = self._opened(address)
+            channel = self._open[address] = self._with_token(address)
         return channel
+
+    def _with_token(self, address: str) -> grpc.aio.Channel:
+        if self._token_file is None:
+            return self._opened(address)
+        self._token_file.check_way(address, by_tls=self._tls is not None)
+        if self._token is None:
+            self._token = Token(self._token_file)
+        return TokenChannel(self._opened(address), self._token)
 
     def _opened(self, address: str) -> grpc.aio.Channel:
         if self._tls is None:

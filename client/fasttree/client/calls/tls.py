@@ -33,7 +33,8 @@ _BYTES_MAX: Final = 1 << 20
 class TlsFiles:
     """Where they are, as PEM: the certificate with its key, which says who the client is, and the authorities.
 
-    `server_name`: what the servers' certificates say, where that is not the host that is dialled.
+    Certificate and key may both be empty, where a token says who calls. `server_name`: what the servers' certificates
+    say, where that is not the host that is dialled.
     """
 
     certificate: str
@@ -66,8 +67,9 @@ class TlsFiles:
     def context(self) -> ssl.SSLContext:
         """For other connections than gRPC's. Raises TlsFilesError."""
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cadata=_read(self.ca).decode("ascii", "replace"))
-        with _usable(self):
-            context.load_cert_chain(self.certificate, self.key)
+        if self.certificate:
+            with _usable(self):
+                context.load_cert_chain(self.certificate, self.key)
         # Where servers have another name than their host, who signed them is what counts.
         context.check_hostname = not self.server_name
         return context
@@ -109,6 +111,10 @@ class Credentials:
 
 
 def _read_checked(files: TlsFiles) -> grpc.ChannelCredentials:
+    if not (files.certificate or files.key):
+        with _usable(files):
+            x509.load_pem_x509_certificates(ca := _read(files.ca))
+        return grpc.ssl_channel_credentials(ca)
     certificate, key, ca = _read(files.certificate), _read(files.key), _read(files.ca)
     with _usable(files):
         leaf = x509.load_pem_x509_certificates(certificate)[0]

@@ -37,7 +37,7 @@ def _faults(content: dict[str, Any]) -> Iterator[Problem]:
     for difference in content["differences"]:
         yield Problem(text=_difference_text(difference), alert="FastTreeNodesDiffer", fault=True)
     for node in content["nodes"]:
-        if node["import_unknown"]:
+        if node.get("import_unknown"):  # of one that did not answer nothing is known
             mend = "see docs/operations.md, `An import of somebody else`"
             text = f"{node['node']} serves import {node['import_id']}, which the pusher never gave: {mend}"
             yield Problem(text=text, alert="FastTreeImportUnknown", fault=True)

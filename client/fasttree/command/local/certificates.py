@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from fasttree.client import TlsFiles
 from fasttree.command.certs.roles import CLIENTS, Holder, check_cluster
+from fasttree.command.local.cluster_folder import ClusterFolder
 
 if TYPE_CHECKING:
     from fasttree.command.certs.folder import CertificateFolder
@@ -68,6 +69,22 @@ class ClusterCertificates:
         from fasttree.command.certs.folder import CertificateFolder
 
         return CertificateFolder(self._path)
+
+
+def certificates_of(home: ClusterFolder, by_tls: bool | None, host: str, cluster: str) -> ClusterCertificates | None:
+    """Those of the cluster, where it is to have some. Raises CommandError."""
+    if not (home.certs.exists() if by_tls is None else by_tls):
+        return None
+    return ClusterCertificates(home.certs, cluster, host)
+
+
+def cluster_name(home: ClusterFolder, configured: str, assignments: tuple[str, ...]) -> str:
+    """As its processes will have it. `configured`: by CBLDATATRAX; empty: it says none. Raises CommandError."""
+    name = configured or home.cluster_name()
+    for assignment in assignments:
+        field, _, value = assignment.partition("=")
+        name = value if field == "cluster.name" else name
+    return name
 
 
 def is_loopback(host: str) -> bool:

@@ -60,6 +60,7 @@ class ClusterFolder:
         self.upload = self.path / "upload"
         self.envoy = self.path / "envoy.yaml"
         self.certs = self.path / "certs"
+        self.tokens = self.path / "tokens"
         self._lock: IO[str] | None = None
 
     def take(self) -> None:

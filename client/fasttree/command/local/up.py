@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
-from fasttree.command.local.certificates import ClusterCertificates
+from fasttree.command.local.certificates import certificates_of, cluster_name
 from fasttree.command.local.cluster_folder import NODES_MAX, ClusterFolder, node_names
 from fasttree.command.local.console_place import CONSOLE_PORT, console_place
 from fasttree.command.local.datatrax_place import INSTANT_PORT, VIP_PORT, DataTraxPlace, place_of
@@ -29,6 +29,7 @@ from fasttree.command.machines.plan import machines_of, machines_options
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, json_option, run
+from fasttree.command.tokens.cluster_tokens import token_settings
 
 _POLL_S = 0.05
 _NODES_AT_FIRST = 2
@@ -97,6 +98,11 @@ PUSHERS_MAX = 5
     default=None,
     help="By certificates of its own in DIR/certs, for each part and each role; where not given, if there are some.",
 )
+@click.option(
+    "--tokens",
+    is_flag=True,
+    help="People and pages may call with tokens of an issuer of its own in DIR/tokens: `fasttree token issue`.",
+)
 @click.option("--no-restart", is_flag=True, help="A process that dies is not started again.")
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.FIELD=VALUE", help="A setting for all processes.")
 @click.option(
@@ -128,6 +134,7 @@ def up(
     environment: str,
     root: Path | None,
     by_tls: bool | None,
+    tokens: bool,
     no_restart: bool,
     assignments: tuple[str, ...],
     start_timeout: float,
@@ -153,7 +160,11 @@ def up(
     nodes = machines.count if machines else nodes
     names = node_names(nodes) if nodes else home.read_nodes() or node_names(_NODES_AT_FIRST)
     home.write_nodes(names)
-    certificates = _certificates(home, by_tls, host, datatrax, assignments)
+    configured = datatrax.configured if datatrax else None
+    name = cluster_name(home, configured.name if configured else "", assignments)
+    if tokens or home.tokens.exists():
+        assignments = (*token_settings(home.tokens, name), *assignments)
+    certificates = certificates_of(home, by_tls, host, name)
     by_tls = certificates is not None
     console = None if no_console else console_place(host, console_port, home.state(CONSOLE), by_tls=by_tls)
     plan = ClusterPlan(
@@ -162,23 +173,6 @@ def up(
     )  # fmt: skip
     cluster = LocalCluster(home, plan, restart=not no_restart, as_json=session.json, sample=sample)
     run(cluster.serve(start_timeout))
-
-
-def _certificates(
-    home: ClusterFolder,
-    by_tls: bool | None,
-    host: str,
-    datatrax: DataTraxPlace | None,
-    assignments: tuple[str, ...],
-) -> ClusterCertificates | None:
-    """Those of the cluster, where it is to have some. Raises CommandError."""
-    if not (home.certs.exists() if by_tls is None else by_tls):
-        return None
-    name = datatrax.configured.name if datatrax and datatrax.configured else home.cluster_name()
-    for assignment in assignments:
-        field, _, value = assignment.partition("=")
-        name = value if field == "cluster.name" else name
-    return ClusterCertificates(home.certs, name, host)
 
 
 def _check_free(host: str, vip_port: int) -> None:

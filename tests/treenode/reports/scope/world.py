@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 from services.shared.security.own import begin
 from services.shared.security.settings import TlsSettings
+from services.shared.security.tokens.settings import TokenSettings
 from services.shared.serving.server import GrpcServer
 from services.shared.serving.settings import ServingSettings
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
@@ -33,12 +34,14 @@ class Served:
     """A node's report port, where tokens count and every role may call everything: what is held back, the engine
     holds back."""
 
-    def __init__(self, tree: Tree, folder: Path, server: str, limits: ReportLimits) -> None:
+    def __init__(
+        self, tree: Tree, folder: Path, server: str, limits: ReportLimits, tokens: TokenSettings | None = None
+    ) -> None:
         rule = {"name": "all", "source": {"principals": ["*"]}}
         (folder / "policy.json").write_text(json.dumps({"name": "open", "allow_rules": [rule]}))
         self.issuer = Issuer()
         write_keys(folder / "keys.json", self.issuer)
-        begin(TlsSettings(policy=str(folder / "policy.json")), settings(folder / "keys.json"))
+        begin(TlsSettings(policy=str(folder / "policy.json")), tokens or settings(folder / "keys.json"))
         self.node = SteeredNode(tree)
         self.servicer = ReportServicer(self.node, limits)
         self._server = GrpcServer(
@@ -51,8 +54,8 @@ class Served:
         self._channel: grpc.aio.Channel | None = None
 
     async def __aenter__(self) -> Served:
-        port = await self._server.start()
-        self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
+        self.address = f"127.0.0.1:{await self._server.start()}"
+        self._channel = grpc.aio.insecure_channel(self.address)
         self.stub = report_pb2_grpc.ReportServiceStub(self._channel)
         return self
 

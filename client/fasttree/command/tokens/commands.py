@@ -1,0 +1,113 @@
+"""`fasttree token`: the commands."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fasttree.command.certs.roles import CLIENTS
+from fasttree.command.output import print_json
+from fasttree.command.ranges import NumberRange
+from fasttree.command.session import DEFAULT_PLACES, CommandError, Session, json_option
+
+if TYPE_CHECKING:
+    from fasttree.command.tokens.issuer import TokenIssuer
+
+#: Of a cluster on this machine, in its folder, as `ClusterFolder.tokens` has it.
+_FOLDER = "tokens"
+KEY_FILE = "issuer.key"
+_HOUR_S = 3_600.0
+
+_key_option = click.option(
+    "--key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The issuer's private key; that of `fasttree up --tokens` here where not given.",
+)
+
+
+def _issuer(key: Path | None) -> TokenIssuer:
+    from fasttree.command.tokens.issuer import TokenIssuer
+
+    if key is None:
+        places = [place.parent / _FOLDER / KEY_FILE for place in DEFAULT_PLACES]
+        key = next((place for place in places if place.exists()), None)
+    if key is None:
+        raise CommandError("whose key? name its file with --key; `fasttree token keys --key FILE` makes one")
+    return TokenIssuer(key)
+
+
+@click.group()
+def token() -> None:
+    """Tokens for people and web pages, of an issuer of one's own, for companies that have no other.
+
+    `docs/security.md` says what they are good for.
+    """
+
+
+@token.command()
+@_key_option
+@click.option(
+    "--audience",
+    default="dot-live",
+    show_default=True,
+    help="For whom its tokens are, as tokens.audience has it: the cluster's name.",
+)
+@click.option("--anew", is_flag=True, help="Another key from now on; tokens by the one before are good until they end.")
+@json_option
+def keys(session: Session, key: Path | None, audience: str, anew: bool) -> None:
+    """Makes the issuer's key, which signs and stays here, and keys.json beside it, which `tokens.keys` of every part
+    names."""
+    issuer = _issuer(key)
+    try:
+        made = issuer.make(audience, anew=anew)
+    except OSError as error:
+        raise CommandError(f"{error.filename or issuer.path}: {error.strerror or error}") from None
+    if session.json:
+        print_json({"key": str(issuer.path), "keys": str(issuer.jwks), "made": made})
+    else:
+        click.echo(
+            f"{issuer.path} {'is a new key' if made else 'is there already'}; its public part is in {issuer.jwks}"
+        )
+
+
+@token.command()
+@_key_option
+@click.option("--role", type=click.Choice(CLIENTS), required=True, help="What the holder may do.")
+@click.option("--member-id", default="", help="Which member a leader is: he sees that one and those below.")
+@click.option("--subject", default="", help="Who the holder is; the member's id, or the role, where not given.")
+@click.option("--audience", default="", help="For whom, where not for those that the key was made for.")
+@click.option(
+    "--hours", type=NumberRange(1 / 3_600, 24.0 * 366), default=8.0, show_default=True, help="How long it is good."
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Writes the token there, for its owner alone, in place of printing it.",
+)
+@json_option
+def issue(
+    session: Session, key: Path | None, role: str, member_id: str, subject: str, audience: str, hours: float,
+    out: Path | None,
+) -> None:  # fmt: skip
+    """A token for somebody. Whoever has it, is he: hand it on as you would a password."""
+    from fasttree.client.files import check_replaceable
+    from services.shared.files.durable import write_durably
+
+    if (role == "leader") != bool(member_id):
+        raise CommandError("a leader is a member, and nobody else needs one: --member-id goes with --role leader")
+    issued = _issuer(key).issue(role, member_id, subject or member_id or role, audience, hours * _HOUR_S)
+    expires = datetime.datetime.fromtimestamp(issued.expires_s, datetime.UTC).isoformat()
+    if out is not None:
+        try:
+            check_replaceable(out)
+            write_durably(out, issued.token.encode() + b"\n")
+        except OSError as error:
+            raise CommandError(f"{out}: {error.strerror or error}") from None
+    if session.json:
+        shown = {"file": str(out)} if out is not None else {"token": issued.token}
+        print_json({**shown, "token_id": issued.token_id, "expires": expires})
+    else:
+        click.echo(f"{out} is good until {expires}" if out is not None else issued.token)
