@@ -14,6 +14,8 @@ import pytest
 
 from fasttree.v1 import report_pb2, report_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.rules import rules_message, rules_of
+from services.shared.security.own import begin
+from services.shared.security.settings import TlsSettings
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
@@ -21,6 +23,7 @@ from tests.fakes.coordinator import FakeCoordinator, fake_coordinator
 from tests.fakes.pusher import FakePusher, fake_pusher
 from tests.fakes.pusher_stream import Stream
 from tests.shared.rules.test_rules import closed, founded, opened, sealed
+from tests.shared.security.tokens.issuer import Issuer, settings, write_keys
 from tests.treenode.running_node import load_import, running_node
 from tests.updates import enrolled, moved, removed
 from tests.waiting import until
@@ -132,6 +135,35 @@ async def test_reports_of_a_closed_month_stay_as_they_were(tmp_path: Path) -> No
             stream = stub.StreamDownline(report_pb2.StreamDownlineRequest(options=of("2026-10")))
             rows = [each.member_id async for part in stream for each in part.members]
             assert rows == ["A", "B", "C"]
+
+
+async def test_a_leader_sees_of_a_closed_month_his_downline_of_then(tmp_path: Path) -> None:
+    issuer = Issuer()
+    begin(TlsSettings(), settings(write_keys(tmp_path / "keys.json", issuer)))
+    try:
+        async with fake_pusher() as pusher, running_node(tmp_path / "n1") as node:
+            pusher.updates = [*OCTOBER, *AFTER]
+            await follow(node, pusher)
+            await volumes(node)
+            async with reports(node) as stub:
+
+                async def seen(leader: str, period: str) -> list[str]:
+                    sent = (("authorization", issuer.bearer(role="leader", member_id=leader)),)
+                    asked = report_pb2.SearchMembersRequest(options=of(period), prefix="")
+                    found = []
+                    for asked.prefix in "ABCDX":
+                        found += (await stub.SearchMembers(asked, metadata=sent)).members
+                    return [each.member_id for each in found]
+
+                # B left, C went over to A, and D came, all after October.
+                assert await seen("B", "2026-10") == ["B", "C"]
+                assert await seen("B", "") == []
+                assert await seen("C", "2026-10") == ["C"]
+                assert await seen("D", "2026-10") == []
+                assert await seen("D", "2026-11") == ["D"]
+                assert await seen("A", "2026-10") == ["A", "B", "C"]
+    finally:
+        begin(TlsSettings())
 
 
 async def test_page_tokens_of_a_closed_month_and_of_now_do_not_mix(tmp_path: Path) -> None:
