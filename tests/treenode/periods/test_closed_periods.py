@@ -150,7 +150,7 @@ async def test_a_leader_sees_of_a_closed_month_his_downline_of_then(tmp_path: Pa
                 async def seen(leader: str, period: str) -> list[str]:
                     sent = (("authorization", issuer.bearer(role="leader", member_id=leader)),)
                     asked = report_pb2.SearchMembersRequest(options=of(period), prefix="")
-                    found = []
+                    found: list[types_pb2.Member] = []
                     for asked.prefix in "ABCDX":
                         found += (await stub.SearchMembers(asked, metadata=sent)).members
                     return [each.member_id for each in found]
