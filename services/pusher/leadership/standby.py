@@ -13,6 +13,7 @@ from services.pusher.import_store.kept import KeptImports
 from services.pusher.leadership.leadership import PusherTurn
 from services.pusher.log.store import LogStore, LogStoreError, NotInLogError
 from services.pusher.ports import Answering
+from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.files.threads import in_thread
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
@@ -49,6 +50,10 @@ class FollowedLog:
         #: The end of what was read.
         self.position = 0
         self.log_id = ""
+        #: The newest position, and of which log, up to which this process saw clients' updates come: whoever took those
+        #: had asked the nodes, so they vouch for the log as a mark of its own would.
+        self._seen: tuple[str, int] | None = None
+        self._opened_at = 0
         #: Why the log can't be read; empty where it can.
         self.problem = "the log has not been read yet"
         #: Which import files would be missing if this pusher became active; empty where none would.
@@ -80,6 +85,8 @@ class FollowedLog:
             store = self._store
             assert store is not None
             await in_thread(store.claim, epoch, holder)
+            if self._seen is not None and self._seen[0] == store.log_id and self._seen[1] <= store.ends().last:
+                store.vouched_for = True
             self._store, self._handed_over = None, True
             return store
 
@@ -101,14 +108,25 @@ class FollowedLog:
         if self._store is None:
             self._store = self._open_store()
             self.position = max(self._store.ends().first - 1, self._store.ends().last - 1)
+            self._opened_at = self._store.ends().last
         store = self._store
         try:
             while (run := store.follow(self.position, _FOLLOWED_BYTES)) is not None:
                 self.position = run.last_position
+                if self._vouches(store):
+                    self._seen = store.log_id, self.position
         except NotInLogError:  # trimmed under it, or put in the place of another one
             self.position = store.ends().last
         self.log_id = store.log_id
         self._note("")
+
+    def _vouches(self, store: LogStore) -> bool:
+        if self.position <= self._opened_at:
+            return False
+        if self._seen is not None and self._seen[0] == store.log_id:
+            return True
+        update_id = store.update_id_at(self.position)
+        return update_id != "" and not update_id.startswith(OWN_ID_PREFIX)
 
     def _newest_imports(self) -> list[types_pb2.ImportManifest]:
         if self._store is None:

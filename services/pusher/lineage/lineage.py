@@ -7,7 +7,8 @@ is closed while the nodes say otherwise, and until an operator says that this lo
 The rules
 ---------
 1. A log is *vouched for* where something outside of it says that receipts were given from it (`LogStore.vouched_for`).
-   A new log, one out of a backup, and one whose mark was lost are not.
+   A new log, one out of a backup, and one whose mark was lost are not; but for a pusher that stood by while another one
+   took updates into it, and has them all (`services/pusher/leadership/standby.py`).
 2. A node that has updates which the log lacks, or others under their positions, closes the door: what was acknowledged
    is missing here.
 3. So does a node with the state of another log, where nothing vouches for this one. Where something does, one stray
