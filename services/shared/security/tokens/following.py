@@ -81,7 +81,6 @@ class Tokens:
             Backoff(settings.keys_pause_s, max(settings.keys_refresh_s, settings.keys_pause_s), random.random)
         )
         while True:
-            self._wanted.clear()
             try:
                 self._verifier.use(keys=await fetch(settings))
             except KeysError as error:
@@ -90,6 +89,8 @@ class Tokens:
             else:
                 waits.reset()
                 wait_s = settings.keys_refresh_s
+            # What was wanted until now has come, or does not.
+            self._wanted.clear()
             # However many tokens name keys that nobody knows, the address is not asked more often than this.
             pause_s = min(wait_s, settings.keys_pause_s)
             await asyncio.sleep(pause_s)
