@@ -167,3 +167,30 @@ async def test_a_policy_is_shown_and_tested(fasttree: FastTree, tmp_path: Path) 
     ran = await fasttree("policy", "test", "reporter", "Everything")
     assert ran.code == 1
     assert "is no call of the API" in ran.err
+
+
+async def test_a_certificate_is_revoked_for_good(fasttree: FastTree, tmp_path: Path) -> None:
+    at = ("--dir", str(tmp_path / "certs"))
+    await as_json(fasttree, "init", *at)
+    for holder in ("reporter", "operator/anna"):
+        await as_json(fasttree, "issue", holder, *at)
+    (revoked,) = await as_json(fasttree, "revoke", "operator/anna", *at)
+    assert (revoked["name"], revoked["revoked"]) == ("spiffe://dot-live/operator/anna", True)
+    shown = await as_json(fasttree, "show", *at)
+    assert {each["name"]: each["revoked"] for each in shown} == {
+        "spiffe://dot-live": False,
+        "spiffe://dot-live/operator/anna": True,
+        "spiffe://dot-live/reporter/reporter": False,
+    }
+    # It is not renewed; a new one of the holder is another one.
+    (renewed,) = await as_json(fasttree, "renew", "--all", *at)
+    assert renewed["name"] == "spiffe://dot-live/reporter/reporter"
+    serial = renewed["serial"]
+    await as_json(fasttree, "revoke", serial, *at)
+    lists = x509.load_pem_x509_crl((tmp_path / "certs/revoked.crl").read_bytes())
+    assert {f"0x{each.serial_number:X}" for each in lists} == {revoked["serial"], serial}
+    for wrong, said in (("operator/bert", "give the serial number"), ("0xZZ", "is no serial number"), ("x", "no role")):
+        ran = await fasttree("certs", "revoke", wrong, *at)
+        assert ran.code == 1
+        assert said in ran.err
+        assert ran.err.count("\n") == 1

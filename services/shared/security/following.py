@@ -15,6 +15,7 @@ from services.shared.security.guard import Guard
 from services.shared.security.identity import HTTP1, HTTP2, Identity, TlsFiles
 from services.shared.security.policy import Policy
 from services.shared.security.policy_in_force import PolicyInForce
+from services.shared.security.revoked import Revoked
 from services.shared.security.roles import shipped_policy
 from services.shared.security.settings import TlsError, TlsSettings
 from services.shared.security.stamps import Stamp, stamp
@@ -57,7 +58,8 @@ class Tls:
         self.without_certificate = tokens is not None and tokens.settings.without_certificate
         self.identity = self._read()
         self._policy = PolicyInForce(settings.policy, self._shipped_policy)
-        self.guard = Guard(lambda: self._policy.now, tokens, name_needed=self.without_certificate)
+        self._revoked = Revoked(settings.revoked_file, lambda: self.identity.contents.ca, now)
+        self.guard = Guard(lambda: self._policy.now, tokens, self._revoked, name_needed=self.without_certificate)
         logger.info("TLS: this is %s, by a certificate that is good until %s", self._names(), self._until())
 
     def server_context(self) -> Any:
@@ -110,6 +112,7 @@ class Tls:
             await asyncio.sleep(self._settings.reload_s)
             await asyncio.to_thread(self.look)
             await asyncio.to_thread(self.look_at_policy)
+            await asyncio.to_thread(self.look_at_revoked)
 
     @property
     def policy(self) -> Policy:
@@ -119,6 +122,10 @@ class Tls:
     def look_at_policy(self) -> bool:
         """Whether another policy is in force since. Blocks: it reads the disk."""
         return self._policy.look()
+
+    def look_at_revoked(self) -> bool:
+        """Whether other certificates are revoked since. Blocks: it reads the disk."""
+        return self._revoked.look()
 
     def _read(self) -> Identity:
         return Identity(self.files, self._settings.minimum_version, self._now(), self.without_certificate)

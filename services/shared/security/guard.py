@@ -67,6 +67,13 @@ class _Tokens(Protocol):
         """Whose that is. Raises TokenError."""
 
 
+class _Revoked(Protocol):
+    """What knows certificates that count no more."""
+
+    def has(self, peer: Mapping[str, Sequence[bytes]]) -> bool:
+        """Whether that peer's is one of them."""
+
+
 _ANYBODY: Final = Caller(())
 
 
@@ -76,6 +83,7 @@ class Guard:
     Args:
         policy: The one in force at the time.
         tokens: Whose word counts for calls that bring one; None: tokens are refused.
+        revoked: Certificates that count no more; None: there are none.
         in_clear: Connections show no certificates, so a call without a token is let in, whoever makes it.
         name_needed: Connections may come without a certificate, so a call without a name is nobody's.
     """
@@ -84,15 +92,36 @@ class Guard:
         self,
         policy: Callable[[], Policy],
         tokens: _Tokens | None = None,
+        revoked: _Revoked | None = None,
         *,
         in_clear: bool = False,
         name_needed: bool = False,
     ) -> None:
         self._policy = policy
         self._tokens = tokens
+        self._revoked = revoked
         self._in_clear = in_clear
         self._name_needed = name_needed
         self._callers: dict[tuple[str, ...], Caller] = {}
+
+    def judge_peer(
+        self,
+        path: str,
+        peer: Mapping[str, Sequence[bytes]],
+        told: str | None = None,
+        authorization: str | None = None,
+    ) -> Caller | Refusal:
+        """The same as `judge` of what TLS knows of a connection's peer, by the names that gRPC has for it."""
+        principals = principals_of(peer)
+        if self.is_revoked(peer):
+            return Refusal(
+                "this certificate is revoked: show another one", "CERTIFICATE_REVOKED", True, principals=principals
+            )
+        return self.judge(path, principals, told, authorization)
+
+    def is_revoked(self, peer: Mapping[str, Sequence[bytes]]) -> bool:
+        """Whether nobody with that certificate is heard any more, nor believed."""
+        return self._revoked is not None and self._revoked.has(peer)
 
     def judge(
         self, path: str, principals: tuple[str, ...], told: str | None = None, authorization: str | None = None

@@ -50,6 +50,9 @@ class TlsSettings(Settings, frozen=True, kw_only=True):
     #: A file that says who may call what, in the form of gRFC A43; followed as the others are. Empty: the roles that
     #: are shipped, as `fasttree policy show` has them.
     policy: OptionalPath = ""
+    #: A file with lists of revoked certificates (CRL, as PEM), each signed by an authority in ca.crt; `fasttree certs
+    #: revoke` makes one. Followed as the others are: whoever shows one of these is refused. Empty: none is revoked.
+    revoked_file: OptionalPath = ""
     #: How often the files are looked at, in seconds.
     reload_s: Seconds = 1.0
 

@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from services.shared.security.caller import Caller
-from services.shared.security.guard import Guard, principals_of
+from services.shared.security.guard import Guard
 from services.shared.serving.connections import End
 from services.shared.serving.http2.tls import Connected, TlsPort, auth_context
 from services.shared.serving.sockets import listening_sockets
@@ -92,14 +92,14 @@ def caller_check(open_paths: Collection[str], guard: Guard, *, by_tls: bool) -> 
         if request.path in open_paths:
             return await handler(request)
         authorization = ",".join(request.headers.getall("Authorization", ())) or None
-        principals: tuple[str, ...] = ()
+        peer: dict[str, list[bytes]] = {}
         if by_tls:
             tls = None if request.transport is None else request.transport.get_extra_info("ssl_object")
             if (tls is None or tls.getpeercert(True) is None) and authorization is None:
                 note_stranger(request.path, "no certificate", request.remote or "")
                 raise web.HTTPForbidden(text="show a certificate of the cluster's authority, or send a token\n")
-            principals = principals_of(auth_context(tls))
-        found = guard.judge(request.path, principals, None, authorization)
+            peer = auth_context(tls)
+        found = guard.judge_peer(request.path, peer, None, authorization)
         if isinstance(found, Caller):
             return await handler(request)
         note_refused(request.path, found, request.remote or "")

@@ -220,7 +220,9 @@ class _Nghttp2:
 
     async def start(self, address: str, tls: Tls | None) -> int:
         guard = own_guard()
-        self.server.guard = None if guard is None else guarding(guard)
+        if guard is not None:
+            self.server.guard = guarding(guard)
+            self.server.is_welcome = lambda peer: not guard.is_revoked(peer)
         if tls is None:
             return await self.server.start(address)
         return await self.server.start(address, tls.server_context)

@@ -67,6 +67,20 @@ class Authority:
         )
         return _pem(certificate, key)
 
+    def revoked(self, serials: Sequence[int]) -> bytes:
+        """The list of certificates that count no more (CRL), as PEM."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.certificate.subject)
+            .last_update(now - BEFORE)
+            .next_update(max(self.certificate.not_valid_after_utc, now))
+        )
+        for serial in serials:
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 def new_authority(cluster: str, lifetime: datetime.timedelta) -> Pair:
     """An authority for a cluster."""

@@ -117,6 +117,43 @@ def show(session: Session, folder: Path | None) -> None:
         raise CommandError(f"{expired[0].path} has expired: `fasttree certs renew`")
 
 
+@certs.command()
+@click.argument("holders", metavar="ROLE[/NAME]|SERIAL", nargs=-1, required=True)
+@_folder_option
+@json_option
+def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> None:
+    """From now on these certificates count no more: by their holders, as they lie there, or by serial numbers (0x…),
+    as `fasttree certs show --json` tells them, for those that were renewed since.
+
+    It writes revoked.crl, which every part follows that names it in `tls.revoked_file`.
+    """
+    from fasttree.command.certs.folder import CertificateFolder
+    from fasttree.command.certs.roles import holder_of
+
+    found = CertificateFolder(_found(folder))
+    authority, serials = found.authority(), []
+    there = {each.path: each for each in found.issued()}
+    for holder in holders:
+        if holder.lower().startswith("0x"):
+            serials.append(_serial(holder))
+            continue
+        files = found.files(holder_of(holder))
+        if files.certificate not in there:
+            raise CommandError(f"{holder}: {files.certificate} is not there: give the serial number, as 0x1A2B")
+        if not there[files.certificate].ours:
+            raise CommandError(f"{files.certificate} is another authority's: that one has to revoke it")
+        serials.append(there[files.certificate].serial)
+    _done(lambda: found.revoke(authority, serials))
+    _print(session, [each for each in found.issued() if each.revoked])
+
+
+def _serial(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise CommandError(f"{text} is no serial number: write hexadecimal digits, as 0x1A2B") from None
+
+
 def _done(work: Any) -> Any:
     """Its outcome. Raises CommandError where the disk refuses."""
     try:
@@ -137,6 +174,8 @@ def _print(session: Session, issued: list[Issued]) -> None:
                     "left_s": round(each.left_s),
                     "due": each.due,
                     "ours": each.ours,
+                    "serial": f"0x{each.serial:X}",
+                    "revoked": each.revoked,
                 }
                 for each in issued
             ]
@@ -154,6 +193,8 @@ def _print(session: Session, issued: list[Issued]) -> None:
 def _left(each: Issued) -> str:
     if not each.ours:
         return "another authority's"
+    if each.revoked:
+        return "revoked"
     if each.left_s <= 0:
         return "expired"
     left = f"{each.left_s / 86_400:.0f} days" if each.left_s > 2 * 86_400 else f"{each.left_s / 3_600:.1f} h"

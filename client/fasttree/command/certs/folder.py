@@ -3,19 +3,20 @@
 ca.crt ca.key               the authority; its key is needed to issue and to renew, nowhere else
 ROLE/NAME/                  a part of the cluster: tls.crt, tls.key and ca.crt, as `tls.folder` wants them
 client-ROLE.crt .key        a client's; client-ROLE-NAME.crt where there are several of a role
+revoked.crl                 which of them count no more
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from cryptography import x509
 
 from fasttree.command.certs.authority import BEFORE, Authority, Pair, hosts_of, new_authority, uris_of
-from fasttree.command.certs.roles import PARTS, Holder, named_in
+from fasttree.command.certs.roles import PARTS, REVOKED, Holder, named_in
 from fasttree.command.session import CommandError
 from services.shared.files.durable import make_folder, write_durably
 
@@ -43,6 +44,8 @@ class Issued(NamedTuple):
     expires: datetime.datetime
     #: By the authority of this folder.
     ours: bool
+    serial: int
+    revoked: bool
 
     @property
     def left_s(self) -> float:
@@ -61,6 +64,8 @@ class CertificateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.ca = path / CA
+        #: What `tls.revoked_file` names.
+        self.revoked = path / REVOKED
 
     def init(self, cluster: str, lifetime: datetime.timedelta, *, anew: bool = False) -> None:
         """Makes the authority. Raises CommandError where there is one, unless `anew`."""
@@ -71,6 +76,7 @@ class CertificateFolder:
         make_folder(self.path)
         self.path.chmod(0o700)
         _write(PairFiles(self.ca, self.path / _CA_KEY), new_authority(cluster, lifetime))
+        write_durably(self.revoked, self.authority().revoked(()))
 
     def authority(self) -> Authority:
         """Raises CommandError where it is not here, or can't be used."""
@@ -103,12 +109,28 @@ class CertificateFolder:
         _write(files, authority.issue(holder, hosts, lifetime))
         return files
 
+    def revoked_serials(self) -> list[int]:
+        """Those of the list that lies here, which may be none. Raises CommandError where it can't be read."""
+        try:
+            return [each.serial_number for each in x509.load_pem_x509_crl(self.revoked.read_bytes())]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CommandError(f"{self.revoked} can't be read: {error.strerror}") from None
+        except ValueError:
+            raise CommandError(f"{self.revoked}: there is no list in it, as PEM") from None
+
+    def revoke(self, authority: Authority, serials: Sequence[int]) -> None:
+        """They count no more, as those before."""
+        known = self.revoked_serials()
+        write_durably(self.revoked, authority.revoked(list(dict.fromkeys([*known, *serials]))))
+
     def renew(self, authority: Authority, *, all_of_them: bool = False) -> list[Issued]:
         """New certificates in the places of those that are due, with the same names and the same length of life."""
         renewed = []
         for each in list(self.issued()):
             named = named_in(each.uri)
-            if not each.ours or named is None or named[1] is None or not (all_of_them or each.due):
+            if not each.ours or each.revoked or named is None or named[1] is None or not (all_of_them or each.due):
                 continue
             self.issue(authority, named[1], each.hosts, each.expires - each.begins - BEFORE)
             renewed += [now for now in self.issued() if now.path == each.path]
@@ -116,12 +138,12 @@ class CertificateFolder:
 
     def issued(self) -> Iterator[Issued]:
         """Every certificate that lies here, the authority first. Raises CommandError where one can't be read."""
-        root = _read(self.ca)
-        yield _told(self.ca, root, ours=True)
+        root, revoked = _read(self.ca), set(self.revoked_serials())
+        yield _told(self.ca, root, True, revoked)
         for path in sorted(self.path.rglob("*.crt")):
             if path.name != CA:
                 found = _read(path)
-                yield _told(path, found, ours=_signed_by(found, root))
+                yield _told(path, found, _signed_by(found, root), revoked)
 
 
 def _signed_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
@@ -132,10 +154,17 @@ def _signed_by(certificate: x509.Certificate, root: x509.Certificate) -> bool:
     return True
 
 
-def _told(path: Path, found: x509.Certificate, *, ours: bool) -> Issued:
+def _told(path: Path, found: x509.Certificate, ours: bool, revoked: Collection[int]) -> Issued:
     uris = uris_of(found)
     return Issued(
-        path, uris[0] if uris else "", hosts_of(found), found.not_valid_before_utc, found.not_valid_after_utc, ours
+        path,
+        uris[0] if uris else "",
+        hosts_of(found),
+        found.not_valid_before_utc,
+        found.not_valid_after_utc,
+        ours,
+        found.serial_number,
+        ours and found.serial_number in revoked,
     )
 
 

@@ -11,6 +11,8 @@ from fasttree.command.session import CommandError
 PARTS: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
 #: What people and programs are to a cluster.
 CLIENTS: Final = ("push-program", "importer", "reporter", "leader", "operator", "auditor", "monitor")
+#: The list of certificates that count no more, beside those that lie there.
+REVOKED: Final = "revoked.crl"
 ROLES: Final = (*PARTS, *CLIENTS)
 
 CLUSTER_FORM: Final = "1 to 48 of a-z 0-9 . _ -, as dot-live"

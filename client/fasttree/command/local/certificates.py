@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fasttree.client import TlsFiles
-from fasttree.command.certs.roles import CLIENTS, Holder, check_cluster
+from fasttree.command.certs.roles import CLIENTS, REVOKED, Holder, check_cluster
 from fasttree.command.local.cluster_folder import ClusterFolder
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ class ClusterCertificates:
         if not folder.ca.exists():
             folder.init(self.cluster, ROOT_LIFETIME)
         authority = folder.authority()
+        if not folder.revoked.exists():  # of a version before
+            folder.revoke(authority, ())
         there = {each.uri: each for each in folder.issued() if each.ours}
         clients = [Holder(role, role) for role in CLIENTS]
         for holder, hosts in (*((part, self._hosts) for part in parts), *((client, []) for client in clients)):
@@ -57,7 +59,7 @@ class ClusterCertificates:
 
     def settings(self, part: Holder) -> tuple[str, ...]:
         """By which the part shows its own."""
-        return "tls.mode=mutual", f"tls.folder={self.folder_of(part)}"
+        return "tls.mode=mutual", f"tls.folder={self.folder_of(part)}", f"tls.revoked_file={self._path / REVOKED}"
 
     @property
     def client(self) -> TlsFiles:

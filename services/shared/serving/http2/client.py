@@ -13,6 +13,7 @@ from services.shared.security.own import own_tls
 from services.shared.serving.http2.limits import Limits
 from services.shared.serving.http2.messages import CallError
 from services.shared.serving.http2.outgoing import OutgoingCall
+from services.shared.serving.http2.tls import auth_context
 
 _TICK_S = 1.0
 #: Bytes of requests that may wait for the server before who writes has to.
@@ -34,6 +35,8 @@ class ClientStream(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        #: What TLS knows of the server.
+        self._peer: dict[str, list[bytes]] = {}
         #: The socket takes no more for now.
         self._blocked = False
         self._reader: asyncio.Future[None] | None = None
@@ -56,6 +59,9 @@ class ClientStream(asyncio.Protocol):
             await stream._loop.create_connection(lambda: stream, host, port, **secure)
         except OSError as error:
             raise CallError(grpc.StatusCode.UNAVAILABLE, f"can't connect to {address}: {system_words(error)}") from None
+        if tls is not None and tls.guard.is_revoked(stream._peer):
+            stream.close()
+            raise CallError(grpc.StatusCode.UNAVAILABLE, f"{address} shows a certificate that is revoked")
         return stream
 
     async def write(self, message: bytes) -> None:
@@ -110,6 +116,7 @@ class ClientStream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._peer = auth_context(transport.get_extra_info("ssl_object"))
         self.core = OutgoingCall(self._address, self._path.encode(), self._limits, self._loop.time())
         self._timer = self._loop.call_later(_TICK_S, self._tick)
         self._flush()

@@ -18,6 +18,7 @@ from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
 from services.shared.serving.http2.tls import Connected, auth_context, peer_name, speaks_http2
+from services.shared.serving.standard.auditing import note_stranger
 
 if TYPE_CHECKING:
     from services.shared.serving.http2.server import Http2Server
@@ -67,12 +68,12 @@ class ServerProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        if not (speaks_http2(transport) and self._server.takes(self, self._place)):
+        self.peer = peer_name(transport.get_extra_info("peername"))
+        server = self._server
+        if not (speaks_http2(transport) and self._is_welcome() and server.takes(self, self._place)):
             self._transport.abort()
             return
         self._transport.set_write_buffer_limits(_SOCKET_BYTES_MAX)
-        self.peer = peer_name(transport.get_extra_info("peername"))
-        server = self._server
         age_s_max = server.age_s_max * random.uniform(1 - _AGE_SPREAD, 1 + _AGE_SPREAD)
         self.core = GrpcConnection(
             server.limits, server.budget, server.unary, server.streaming, self.loop.time(), age_s_max
@@ -254,6 +255,9 @@ class ServerProtocol(asyncio.Protocol):
 
     def tick(self, now_s: float) -> None:
         """Looks what is overdue."""
+        if not self._is_welcome():
+            self._break_off(End.TLS)
+            return
         if self.blocked or self._transport.is_closing():
             self._watch_writing(now_s)
             return
@@ -273,6 +277,12 @@ class ServerProtocol(asyncio.Protocol):
             self._unwritten = (left, now_s)
         elif now_s - since_s > self._server.limits.unread_s:
             self._break_off(End.IDLE)
+
+    def _is_welcome(self) -> bool:
+        if self._server.is_welcome(self.auth_context):
+            return True
+        note_stranger("", "its certificate is revoked", self.peer)
+        return False
 
     def _break_off(self, why: End) -> None:
         self.core.over = self.core.over or why

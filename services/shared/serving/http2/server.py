@@ -66,6 +66,8 @@ class Http2Server:
         self.guard: CallGuard | None = None
         #: By a call's headers, whether its caller has it traced: it is not answered at once then. None: nobody has.
         self.is_traced: Callable[[Headers], bool] | None = None
+        #: Whether a peer is heard, by what TLS knows of him: asked when his connection comes, and again and again.
+        self.is_welcome: Callable[[dict[str, list[bytes]]], bool] = lambda peer: True
         self.calls_open = 0
         self._refusal = refusal
         self._counts = connections

@@ -10,7 +10,7 @@ import grpc.aio
 from grpc_status import rpc_status
 
 from services.shared.security.caller import Caller, CallerContext
-from services.shared.security.guard import CALLER_HEADER, Guard, Refusal, principals_of
+from services.shared.security.guard import CALLER_HEADER, Guard, Refusal
 from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
 from services.shared.serving.standard.auditing import note_refused
 
@@ -31,7 +31,7 @@ def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any, str]
                 # Two of them are none.
                 authorization = value.decode("latin-1") if authorization is None else ""
         called = path.decode("utf-8", "replace")
-        found = guard.judge(called, principals_of(peer), told, authorization)
+        found = guard.judge_peer(called, peer, told, authorization)
         if isinstance(found, Refusal):
             note_refused(called, found, address)
             status: grpc.Status = _status(found)
@@ -68,7 +68,10 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             if not hasattr(answers, "__aiter__"):  # it writes by the context
                 await answers
                 return
+            peer = context.auth_context()
             async for answer in answers:
+                if self._guard.is_revoked(peer):  # since the call began; nobody else can end it here
+                    await self._checked(path, context)
                 yield answer
 
         if handler.unary_unary:
@@ -86,7 +89,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
                 told = value
             elif name == AUTHORIZATION:
                 authorization = value if authorization is None else ""
-        found = self._guard.judge(path, principals_of(context.auth_context()), told, authorization)
+        found = self._guard.judge_peer(path, context.auth_context(), told, authorization)
         if isinstance(found, Refusal):
             note_refused(path, found, context.peer())
             await context.abort_with_status(_status(found))

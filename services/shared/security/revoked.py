@@ -1,0 +1,126 @@
+"""Certificates that count no more before their time: lists that authorities sign (CRL), in a file that is followed."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+
+from services.shared.config.text_file import read_text_file
+from services.shared.security.audit.log import note_change
+from services.shared.security.audit.records import Kind
+from services.shared.security.settings import TlsError
+from services.shared.security.stamps import stamp
+
+logger = logging.getLogger(__name__)
+
+_BYTES_MAX: Final = 16 << 20
+_BLOCK: Final = re.compile(r"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
+#: Certificates of peers about which it is remembered whether they are revoked.
+_REMEMBERED_MAX: Final = 10_000
+
+#: An issuer's name, as DER, and a serial number.
+Serial = tuple[bytes, int]
+
+
+def read_lists(path: Path, authorities: bytes, now: datetime.datetime) -> frozenset[Serial]:
+    """What the lists in a file revoke. `authorities`: as PEM; each list has to be signed by one of them. Blocks. Raises
+    TlsError, which names the file and the mend."""
+    try:
+        text = read_text_file(path, _BYTES_MAX)
+    except OSError as error:
+        raise TlsError(f"{path}: can't read what is revoked: {error.strerror or error}") from None
+    found: set[Serial] = set()
+    lists = list(_lists(path, text))
+    for revoked in lists:
+        issuer = revoked.issuer.public_bytes()
+        if not any(_has_signed(authority, revoked) for authority in x509.load_pem_x509_certificates(authorities)):
+            raise TlsError(f"{path}: a list of {revoked.issuer.rfc4514_string()} is signed by no authority in ca.crt")
+        if revoked.next_update_utc is not None and revoked.next_update_utc < now:
+            logger.warning(
+                "TLS: %s: the list of %s was to be renewed by %s; it counts as it is",
+                path,
+                revoked.issuer.rfc4514_string(),
+                revoked.next_update_utc,
+            )
+        found |= {(issuer, each.serial_number) for each in revoked}
+    if not lists:
+        raise TlsError(f"{path}: there is no list in it, as PEM (-----BEGIN X509 CRL-----)")
+    return frozenset(found)
+
+
+def _lists(path: Path, text: str) -> Iterator[x509.CertificateRevocationList]:
+    for block in _BLOCK.findall(text):
+        try:
+            yield x509.load_pem_x509_crl(block.encode())
+        except ValueError:
+            raise TlsError(f"{path}: a list in it can't be read: put what the authority gave there anew") from None
+
+
+def _has_signed(authority: x509.Certificate, revoked: x509.CertificateRevocationList) -> bool:
+    key = authority.public_key()
+    try:
+        return authority.subject == revoked.issuer and revoked.is_signature_valid(key)  # type: ignore[arg-type]
+    except TypeError:  # a key that signs nothing
+        return False
+
+
+class Revoked:
+    """What is revoked now. Any thread may ask.
+
+    Args:
+        file: Its path; empty: nothing is.
+        authorities: Those of now, as PEM.
+
+    Raises:
+        TlsError: The file can't be used.
+    """
+
+    def __init__(self, file: str, authorities: Callable[[], bytes], now: Callable[[], datetime.datetime]) -> None:
+        self._file, self._authorities, self._now = file, authorities, now
+        self._stamp = stamp(file) if file else None
+        #: Which ones, and what was found of them, by certificate as PEM: the two change together.
+        self._state: tuple[frozenset[Serial], dict[bytes, bool]] = (self._read() if file else frozenset(), {})
+
+    def has(self, peer: Mapping[str, Sequence[bytes]]) -> bool:
+        """Whether the certificate that a connection shows is among them. `peer`: what TLS knows, by gRPC's names."""
+        serials, known = self._state
+        shown = peer.get("x509_pem_cert")
+        if not (serials and shown):
+            return False
+        found = known.get(shown[0])
+        if found is None:
+            if len(known) >= _REMEMBERED_MAX:
+                known.clear()
+            certificate = x509.load_pem_x509_certificate(shown[0])
+            found = known[shown[0]] = (certificate.issuer.public_bytes(), certificate.serial_number) in serials
+        return found
+
+    def look(self) -> bool:
+        """Whether others are revoked since. Blocks: it reads the disk."""
+        if not self._file:
+            return False
+        found = stamp(self._file)
+        if found == self._stamp:
+            return False
+        self._stamp = found
+        try:
+            serials = self._read()
+        except TlsError as error:
+            logger.error("TLS: %s; what was revoked before stays so", error)
+            note_change(Kind.POLICY, "INVALID_ARGUMENT", str(error))
+            return False
+        if serials == self._state[0]:
+            return False
+        self._state = (serials, {})
+        logger.info("TLS: %d certificates are revoked", len(serials))
+        note_change(Kind.POLICY, "OK", details={"revoked_certificates": len(serials)})
+        return True
+
+    def _read(self) -> frozenset[Serial]:
+        return read_lists(Path(self._file), self._authorities(), self._now())
