@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry released-api clean
+.PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -15,21 +15,24 @@ help: ## Lists the targets.
 $(VENV)/.run: requirements/run.txt pyproject.toml
 	@tools/need $(PYTHON)=python3.11
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || { tools/need no-venv=python3.11-venv && $(PYTHON) -m venv --clear $(VENV); }
-	$(BIN)/pip install --quiet --requirement requirements/run.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/run.txt
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.run
-	$(BIN)/pip install --quiet --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/dev.txt
 	touch $@
 
 setup-run: $(VENV)/.run ## Installs what a running cluster needs into .venv/.
 
 setup: $(VENV)/.dev ## Installs what tests and checks need too.
 
-lock: ## Pins requirements/*.txt anew from pyproject.toml.
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra objects --extra postgres --output-file requirements/run.txt pyproject.toml requirements/build.in
-	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --extra demo --extra jetstream --extra objects --extra postgres --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
+lock: ## Pins requirements/*.txt anew from pyproject.toml: versions, and the hashes of every file of each.
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --generate-hashes --extra demo --extra jetstream --extra objects --extra postgres --output-file requirements/run.txt pyproject.toml requirements/build.in
+	$(BIN)/pip-compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-header --no-annotate --allow-unsafe --generate-hashes --extra demo --extra jetstream --extra objects --extra postgres --extra dev --output-file requirements/dev.txt pyproject.toml requirements/build.in
+
+sbom: $(VENV)/.dev ## Writes dist/sbom.cdx.json: what a release runs with, and the licence of each (CycloneDX).
+	$(BIN)/python -m tools.sbom dist/sbom.cdx.json
 
 gen: $(VENV)/.dev ## Makes the stubs in gen/ from proto/.
 	bash tools/gen gen

