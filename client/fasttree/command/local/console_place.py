@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,14 @@ class ConsolePlace:
     port: int
     #: None: whoever reaches the port operates, as he could by the cluster's other ports.
     key_file: Path | None
+    #: Nobody asked for this port.
+    any_port: bool = False
+
+    def when_starting(self) -> ConsolePlace:
+        """The same, but for a port that nobody asked for and somebody has taken since. Raises OSError."""
+        if not self.any_port or is_free(self.host, self.port):
+            return self
+        return replace(self, port=free_ports(self.host, 1)[0])
 
     @property
     def address(self) -> str:
@@ -56,4 +64,4 @@ def console_place(host: str, asked_port: int | None, state: Path, *, by_tls: boo
             raise CommandError(f"port {port} on {host} is in use; give another one with --console-port")
         port = free_ports(host, 1)[0]
     has_key = by_tls or not is_loopback(host)
-    return ConsolePlace(host=host, port=port, key_file=state / "key" if has_key else None)
+    return ConsolePlace(host=host, port=port, key_file=state / "key" if has_key else None, any_port=asked_port is None)

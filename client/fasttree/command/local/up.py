@@ -284,6 +284,8 @@ class LocalCluster:
         await asyncio.to_thread(self._plan.write_files)
         await self._compile_kernels()
         _check_free(*self._plan.vip_place)  # that may have taken minutes
+        if self._plan.console is not None:
+            self._plan.console = self._plan.console.when_starting()
         try:
             for child in self._plan.children():
                 await self._supervisor.start(child)
