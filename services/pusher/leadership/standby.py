@@ -198,7 +198,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_FIRST_MESSAGE_S_MAX):
                 await anext(request_iterator, None)
-        raise self._standby.refusal()
+        await self._refuse(request_iterator, context)
         yield
 
     async def WatchImport(self, request: Any, context: Any) -> AsyncIterator[Any]:

@@ -29,7 +29,7 @@ async def newest_import(client: Client) -> dict[str, float]:
     serving = {node.address.name: node.status.import_id for node in cluster.nodes if node.alive}
     newest = max(serving.values(), default=0)
     if behind := [name for name, import_id in serving.items() if import_id != newest]:
-        raise DrillError(f"{', '.join(behind)} does not serve import {newest} yet; `fasttree import status` says why")
+        raise DrillError(f"{', '.join(behind)} does not serve import {newest} yet; `fasttree import list` says why")
     return {"import_id": newest, "nodes": len(serving)}
 
 
