@@ -96,7 +96,9 @@ async def test_a_traced_call_is_a_span_of_its_callers_trace(
     assert reports.seen == [Parent(span.context, sampled=True)]
 
 
-@pytest.mark.parametrize("traceparent", [None, new_trace().traceparent()[:-2] + "00", "nonsense"])
+@pytest.mark.parametrize(
+    "traceparent", [None, new_trace().traceparent()[:-2] + "00", "nonsense"], ids=["none", "not sampled", "nonsense"]
+)
 async def test_other_calls_are_none(served: tuple[Reports, str], traceparent: str | None) -> None:
     _, address = served
     assert await get(address, "M1", traceparent) == "OK"
