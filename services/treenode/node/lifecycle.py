@@ -90,6 +90,7 @@ TRANSITIONS: dict[tuple[NodeState, LifeEvent], NodeState] = {
 }
 
 READY_STATES = frozenset({NodeState.PASSIVE, NodeState.PRIMARY})
+_WITHOUT_TREE = frozenset({NodeState.JOINING, NodeState.LOADING})
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,8 @@ class LifeCycle:
     def __init__(self) -> None:
         #: Changes only through `handle`.
         self.state = NodeState.JOINING
+        #: Whether a tree stands that reports may see; a node that is asked to end keeps what it had, or had not.
+        self.stands = False
         #: The newest steps, oldest first; each step begins in the state that the one before it ended in.
         self.story: deque[Step] = deque(maxlen=STORY_STEPS_MAX)
         #: The newest step that `validate` has seen: those up to it don't change any more.
@@ -167,6 +170,8 @@ class LifeCycle:
             raise IllegalTransitionError(f"a {before.name} node {event.value} ({event.name}; {why})\n{self.tell()}")
         self.story.append(Step(before, event, after, why))
         self.state = after
+        if after is not NodeState.DRAINING:
+            self.stands = after not in _WITHOUT_TREE
         if before is after:
             return []
         actions: list[Action] = [StateChanged(before, after, why or event.value)]
@@ -190,6 +195,8 @@ class LifeCycle:
         if newest is self._validated:
             return
         self._validated = newest
+        if self.ready and not self.stands:
+            raise AssertionError(f"a {self.state.name} node without a tree\n{self.tell()}")
         previous: Step | None = None
         for step in self.story:
             if TRANSITIONS.get((step.before, step.event)) is not step.after:

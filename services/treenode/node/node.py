@@ -2,7 +2,9 @@
 
 `NodeCore` eats what happened and returns what is to be done, in the order to do it. The rules that join its parts:
 
-1. An empty tree is a tree: in a cluster without an import, a node stands as soon as a pusher says so.
+1. An empty tree is a tree in a cluster without an import: a node stands as soon as a pusher says so, and not before.
+   One that starts from a *bare* state, of before the first import and the first member, has nothing to serve till then;
+   where an import is in force, not before it has one. Else it would say of every member that there is none.
 2. Catching up ends when the sequence lacks nothing, or when no pusher was heard for `catch_up_grace_s` and nothing
    holds the node back from serving what it has (lifecycle.py, rule 3):
    - a word of the coordinator by which it is behind a ready node (sequence.py, rule 9), for `catch_up_grace_s`: while
@@ -110,6 +112,8 @@ class NodeCore:
         self._held_back_until_s = -math.inf
         #: The heartbeat that the word answered.
         self._word_sequence = 0
+        #: Whether the newest tree that was taken is bare (rule 1).
+        self._bare = False
 
     @property
     def state(self) -> NodeState:
@@ -127,6 +131,12 @@ class NodeCore:
     @property
     def _cut_off_at_s(self) -> float:
         return max(self._heard_at_s + self._settings.catch_up_grace_s, self._held_back_until_s)
+
+    @property
+    def _has_nothing(self) -> bool:
+        """Whether its tree is bare, and there may be an import (rule 1)."""
+        log_end = self.sequence.log_end
+        return self._bare and (log_end is None or log_end.import_id > 0)
 
     def handle(self, event: NodeEvent, now_s: float) -> list[NodeAction]:
         """Takes the event and returns what is to be done, in order.
@@ -199,11 +209,20 @@ class NodeCore:
         if isinstance(event, StateLost):
             actions += self._cut_over(LiveTreeReplaced(), now_s)
         if isinstance(event, TreeTaken):
-            if self.state in (NodeState.JOINING, NodeState.LOADING):
-                why = f"has import {event.import_id} at position {event.position}"
-                actions += self._live(LifeEvent.TREE_STANDS, now_s, why)
+            actions += self._stand(event, now_s)
             actions += self._cut_over(LiveTreeReplaced(), now_s)
         return actions
+
+    def _stand(self, taken: TreeTaken, now_s: float) -> list[NodeAction]:
+        """A node that had no tree has one, unless there is nothing in it (rule 1)."""
+        self._bare = taken.bare
+        if self.state not in (NodeState.JOINING, NodeState.LOADING):
+            return []
+        if not self._has_nothing:
+            why = f"has import {taken.import_id} at position {taken.position}"
+            return self._live(LifeEvent.TREE_STANDS, now_s, why)
+        why = f"what it has is of before the first import and the first member, at position {taken.position}"
+        return self._live(LifeEvent.LOAD_FAILED, now_s, why) if self.state is NodeState.LOADING else []
 
     def _cut_over(self, event: CutoverEvent, now_s: float) -> list[NodeAction]:
         """What the cutover asks for, each action with what it means for the others right behind it (rule 5)."""
@@ -231,7 +250,8 @@ class NodeCore:
         """Steps that follow from what the parts have become (rules 1 and 2)."""
         actions: list[NodeAction] = []
         log_end = self.sequence.log_end
-        if self.state is NodeState.JOINING and log_end is not None and self.sequence.base_wanted is None:
+        no_import = log_end is not None and self.sequence.base_wanted is None and not self._has_nothing
+        if self.state is NodeState.JOINING and no_import:
             actions += self._live(LifeEvent.TREE_STANDS, now_s, "the cluster has no import: the tree is empty")
         if self.state is NodeState.CATCHING_UP and self.sequence.caught_up:
             why = f"at import {self.sequence.import_id}, position {self.sequence.position}"

@@ -23,7 +23,7 @@ from services.shared.serving.background import Background
 from services.treenode.node import told
 from services.treenode.node.builds import BuildShell
 from services.treenode.node.cutover_events import BuildAction, PauseApplying, ResumeApplying, TakeTree
-from services.treenode.node.lifecycle import EndWatches, NodeState, SetHealth, StateChanged
+from services.treenode.node.lifecycle import EndWatches, SetHealth, StateChanged
 from services.treenode.node.node import DrainAsked, NodeAction, NodeCore, NodeEvent
 from services.treenode.node.role import (
     AnswerRefused,
@@ -152,7 +152,7 @@ class NodeRunner:
     @property
     def tree(self) -> Tree | None:
         """The tree that is served; None before there is one."""
-        return None if self.core.state in (NodeState.JOINING, NodeState.LOADING) else self.served
+        return self.served if self.core.life.stands else None
 
     @property
     def served(self) -> Tree:
@@ -229,7 +229,8 @@ class NodeRunner:
     def restore(self, tree: Tree, log_id: str, last_record: tuple[int, int], carried: tuple[int, ...]) -> None:
         """The node's own snapshot is its tree; before anything is served."""
         self.in_force = self.in_force.replaced_by(tree, last_record, carried)
-        self.handle(TreeTaken(log_id, tree.import_id, tree.position))
+        bare = tree.import_id == 0 and tree.member_count == 0
+        self.handle(TreeTaken(log_id, tree.import_id, tree.position, bare=bare))
         self.moved()
 
     def stand_on(self, in_force: TreeInForce[Tree, int]) -> None:

@@ -1,7 +1,7 @@
 """What the order of records is told (events) and what it asks for (actions): see `sequence.py`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class TreeTaken:
     log_id: str
     import_id: int
     position: int
+    #: It has neither an import nor a member (node.py, rule 1).
+    bare: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

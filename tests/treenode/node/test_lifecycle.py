@@ -98,3 +98,13 @@ def test_validate_finds_a_state_that_the_story_does_not_lead_to() -> None:
     life.state = NodeState.PRIMARY
     with pytest.raises(AssertionError, match="not where the story ends"):
         life.validate()
+
+
+@pytest.mark.parametrize("state", NodeState)
+def test_a_tree_stands_in_the_states_that_have_one_and_a_node_that_ends_gets_none(state: NodeState) -> None:
+    life = brought_to(state)
+    stands = state not in (NodeState.JOINING, NodeState.LOADING, NodeState.DRAINING)
+    assert life.stands is stands
+    life.handle(Happened(LifeEvent.DRAIN_ASKED))
+    assert life.stands is stands
+    life.validate()

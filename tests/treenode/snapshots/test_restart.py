@@ -9,7 +9,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc
+from fasttree.v1 import coordinator_pb2, report_pb2, report_pb2_grpc, treenode_pb2, treenode_pb2_grpc
 from services.shared.serving.channels import open_channel
 from services.treenode.app import TreeNode
 from services.treenode.node.lifecycle import NodeState
@@ -81,6 +81,48 @@ async def test_a_node_that_hears_no_pusher_serves_nothing_beside_a_ready_one_wit
             coordinator.cluster.nodes[0].status.state = coordinator_pb2.NODE_STATE_DRAINING
             await until(lambda: node.runner.core.state is NodeState.PASSIVE, "the node to be ready")
             assert node.runner.standing == ""
+
+
+async def test_a_node_that_starts_from_before_the_first_import_and_member_says_of_nobody_that_he_is_not_there(
+    tmp_path: Path,
+) -> None:
+    async with fake_pusher() as pusher:
+        pusher.updates.append(posted("O-1", "M1"))
+        async with running_node(tmp_path) as node:
+            await fed(node, pusher, 0)
+        assert [path.name for path in (tmp_path / "snapshots").iterdir()] == ["0-1.snapshot"]
+        async with running_node(tmp_path) as node, open_channel(node.address.report) as channel:
+            # Nothing waits for time: however long no pusher comes, it stays so.
+            assert (node.runner.core.state, node.runner.core.deadline_s) == (NodeState.JOINING, None)
+            await _no_tree(channel, "M1")
+            manifest = pusher.add_import(1, csv_of([("M1", "", "10.00")]), 1)
+            pusher.import_id = 1
+            async with Stream(node, pusher) as stream:
+                await stream.hello()
+                await _no_tree(channel, "M1")
+                await load_import(node, pusher, manifest)
+                await stream.send([])
+                assert node.runner.core.state is NodeState.PASSIVE
+                assert (await _member(channel, "M1")).as_of.import_id == 1
+
+
+async def test_a_node_that_ends_before_it_has_a_tree_answers_nothing(tmp_path: Path) -> None:
+    async with running_node(tmp_path) as node, open_channel(node.address.report) as channel:
+        node.runner.drain()
+        assert node.runner.core.state is NodeState.DRAINING
+        await _no_tree(channel, "M1")
+
+
+async def _no_tree(channel: grpc.aio.Channel, member_id: str) -> None:
+    """What a proxy asks another node for: not that nobody has the id."""
+    with pytest.raises(grpc.aio.AioRpcError, match="no tree yet") as refused:
+        await _member(channel, member_id)
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def _member(channel: grpc.aio.Channel, member_id: str) -> report_pb2.GetMemberResponse:
+    request = report_pb2.GetMemberRequest(member_id=member_id)
+    return await report_pb2_grpc.ReportServiceStub(channel).GetMember(request)
 
 
 @pytest.mark.parametrize("damage", ["byte", "end", "all"])
