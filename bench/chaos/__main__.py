@@ -81,9 +81,7 @@ async def run(
         cluster = await stack.enter_async_context(running_cluster(folder / "cluster", program=PROGRAM))
         client = await stack.enter_async_context(Client(_endpoints(cluster)))
         imports = Imports(cluster, client, folder, members, seed)
-        await imports.push()
-        await imports.wait_settled()
-        await cluster.wait_ready()
+        await imports.begin()
         epoch = (await cluster.cluster()).epoch
         pushing = Pushing(client, imports.member_ids, seed)
         poison = Poison(cluster, client, imports.root)

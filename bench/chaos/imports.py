@@ -59,6 +59,16 @@ class Imports:
             return
         self.uploaded += 1
 
+    async def begin(self) -> None:
+        """Uploads the first one, and waits until every node serves from it: before that, a read finds no member, and a
+        rollout is over without a node that the pusher does not reach. Raises ClusterError where it is not taken."""
+        await self.push()
+        if not self.uploaded:
+            raise ClusterError("the first import was not taken")
+        await self.wait_settled()
+        await self._cluster.wait_applied(0, import_id=1)
+        await self._cluster.wait_ready()
+
     async def settled(self) -> bool:
         """Whether the newest import's rollout is over."""
         known = (await self._cluster.pusher()).imports
