@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fasttree.v1 import report_pb2
+from fasttree.v1 import report_pb2, types_pb2
 from tests.treenode.reports.conftest import Served, Services
-from tests.treenode.reports.genealogies import random_tree
+from tests.treenode.reports.genealogies import PERIODS, VOLUME_TYPES, random_tree
 from tests.treenode.reports.naive import NaiveTree, members_of
 
 
@@ -50,3 +50,12 @@ async def test_what_the_call_itself_has_to_say_is_not_said_at_once(served: Serve
         assert served.servicer.member_at_once(wrong) is None
     served.node.tree = None
     assert served.servicer.member_at_once(known) is None
+
+
+async def test_what_names_no_period_is_of_the_month_that_is_current_now(served: Served, naive: NaiveTree) -> None:
+    member_id = next(each for each in members_of(naive) if naive.people[each].personal[VOLUME_TYPES[0], PERIODS[0]])
+    request = report_pb2.GetMemberRequest(member_id=member_id)
+    assert (await served.stub.GetMember(request)).member.pv_hundredths
+    opened = types_pb2.PeriodOpened(period="2031-01", becomes_current=True)
+    await served.node.apply([types_pb2.Update(update_id="month", period_opened=opened)])
+    assert (await served.stub.GetMember(request)).member.pv_hundredths == 0

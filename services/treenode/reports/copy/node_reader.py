@@ -130,7 +130,7 @@ class NodeReader:
 
     def default_choice(self, tree: Tree) -> Choice:
         """What no options at all ask for, of a call that may see everybody."""
-        if tree is not self._tree or self._default is None:
+        if tree is not self._tree or tree.slots is not self._slots or self._default is None:
             self._default = self._choice(tree, report_pb2.ReportOptions())
         return self._default
 
