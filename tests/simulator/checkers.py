@@ -82,8 +82,11 @@ class History:
         if position > self.applied_position:
             self.applied_position = position
 
-    def read(self, node: str, served: ToyTree, *, is_old: bool) -> None:
-        """A report was answered from that tree. `is_old`: it is of the log that was replaced."""
+    def read(self, node: str, served: ToyTree, *, is_old: bool, came_late: bool) -> None:
+        """A report was answered from that tree. `is_old`: it is of the log that was replaced; `came_late`: the node's
+        process began when an import was in force."""
+        if came_late and not is_old and served.is_bare:
+            raise Violation(f"bare: {node} says of everybody that there is nobody, and an import is in force")
         if node in self.had_trees and not is_old and not served.import_id:
             raise Violation(f"emptied: {node} had a tree, and shows one that was begun with nothing")
 

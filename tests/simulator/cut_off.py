@@ -71,9 +71,35 @@ def come_back_behind(cluster: Cluster, light_load: Callable[[], None]) -> None:
     for other in others:
         other.crash()
     world.run(world.now + HEARD_S + HEARD_LEASES * lease_s)
-    has_tree = (node.tree.import_id, node.tree.position) != (0, 0)
+    has_tree = not node.tree.is_bare
     if has_tree and not node.core.life.ready:
         raise Violation(f"cut off: {node.name} serves nothing, and no other node is up")
+    for other in others:
+        other.start()
+    for source, target in ((pusher.name, node.name), (node.name, pusher.name)):
+        network.heal(source, target)
+
+
+def come_back_bare(cluster: Cluster, light_load: Callable[[], None]) -> None:
+    """A node comes back from a snapshot of before the first import, which the others have, and the pusher can't reach
+    it. It answers nothing, whether the others are there or gone: each member would be nobody."""
+    world, network, pusher = cluster.world, cluster.network, cluster.pusher
+    node = cluster.nodes[-1]
+    node.save()
+    world.run(world.now + 1.0)
+    node.crash()
+    cluster.company.export(sound=True)
+    world.run(world.now + 20.0)
+    others = [other for other in cluster.nodes if other is not node and other.tree.import_id]
+    for source, target in ((pusher.name, node.name), (node.name, pusher.name)):
+        network.cut(source, target)
+    node.start()
+    light_load()
+    world.run(world.now + HEARD_S)
+    for other in others:
+        other.crash()
+    light_load()
+    world.run(world.now + 2.0 * (HEARD_S + HEARD_LEASES * cluster.plan.lease_s))
     for other in others:
         other.start()
     for source, target in ((pusher.name, node.name), (node.name, pusher.name)):

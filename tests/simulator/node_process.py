@@ -78,6 +78,8 @@ class NodeProcess(Service):
     def on_start(self) -> None:
         """A new process of this name: a core of its own, the snapshot if there is a sound one."""
         self.incarnation = str(self.life)
+        #: Whether there was an import in force when this process began.
+        self._came_late = self.cluster.pusher.rollout.in_force > 0
         self.reign.forget(self.name)
         self.core = NodeCore(self.settings, self.clock.now(), self.world.random.random)
         self.in_force = TreeInForce(ToyTree(), (0, None))
@@ -148,7 +150,7 @@ class NodeProcess(Service):
         if saved.log_id == self.cluster.pusher.log_id:
             self._stands(tree)
         self.in_force = self.in_force.replaced_by(tree, saved.last_record, saved.carried)
-        self.handle(seq.TreeTaken(saved.log_id, tree.import_id, tree.position))
+        self.handle(seq.TreeTaken(saved.log_id, tree.import_id, tree.position, bare=tree.is_bare))
         self.moved()
         self._open()
 
@@ -358,13 +360,13 @@ class NodeProcess(Service):
     # ---- reports
 
     def serve_read(self, min_position: int, answer: Callable[[bool], None]) -> None:
-        """Answers when the tree is far enough; refuses while the node is not ready."""
-        if not self.core.life.ready:
+        """Answers when the tree is far enough; refuses while there is none."""
+        if not self.core.life.stands:
             answer(False)
         elif self._waiting_reads.has(min_position):
             served = self.served
             is_old = served is not self.tree or self.core.sequence.log_id != self.cluster.pusher.log_id
-            self.history.read(self.name, served, is_old=is_old)
+            self.history.read(self.name, served, is_old=is_old, came_late=self._came_late)
             answer(True)
         else:
             self._waiting_reads.put(min_position, answer)

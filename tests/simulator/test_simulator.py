@@ -55,6 +55,7 @@ QUICK = (
     "no-self-demotion",
     "serves-beside",
     "held-back-for-ever",
+    "bare-served",
     "held-back-once",
     "wall-clock",
     "elect-early",

@@ -129,6 +129,11 @@ class ToyTree:
         late = [held for held, released in self.released.items() if held <= as_of_position < released]
         return tuple(sorted([position for position in self.held if position <= as_of_position] + late))
 
+    @property
+    def is_bare(self) -> bool:
+        """Whether it is of before the first import and the first member."""
+        return not self.import_id and not self.members
+
     def copy(self) -> ToyTree:
         """A tree of its own in the same state (a snapshot)."""
         twin = ToyTree(self.import_id, self.position, rules=self.rules)

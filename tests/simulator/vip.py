@@ -122,7 +122,9 @@ class Vip(Process):
                 return node
             if is_ready:
                 ready.append(node)
-        return random.choice(ready) if ready else None
+        # As Envoy does: where no check says that a node is ready, any that answers may say so itself.
+        there = [node for node in self._nodes if node.alive and not node.frozen]
+        return random.choice(ready or there) if ready or there else None
 
     def _arrive(self, read: Read, attempt: int, node: NodeProcess, life: int) -> None:
         node.run(life, node.serve_read, (read.min_position, lambda ok: self._answer(read, attempt, node, ok)))

@@ -99,6 +99,11 @@ _HEAR_OF_OTHERS = NodeCore._hear_of_others
 _LONG_S = 1e6
 
 
+def _takes_bare_for_a_tree(_self: NodeCore) -> bool:
+    """A state of before the first import is as good as any."""
+    return False
+
+
 def _hears_no_skips(_node: NodeProcess, _skipped: tuple[int, ...]) -> None:
     """The node's tree is not told what is skipped."""
 
@@ -151,6 +156,13 @@ NODE = (
         NodeCore,
         "_hear_of_others",
         _held_back_once,
+    ),
+    plant(
+        "bare-served",
+        "a node with a state of before the first import answers nothing",
+        NodeCore,
+        "_has_nothing",
+        property(_takes_bare_for_a_tree),
     ),
     plant(
         "skips-unheard", "what is skipped is rejected when its turn comes", node_halts, "hear_skips", _hears_no_skips
