@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fasttree.command.certs.roles import REVOKED
 from fasttree.command.local.vip import deploy_file
 from fasttree.command.local.vip_tls import (
     AUTHORITIES,
@@ -27,12 +28,18 @@ def made() -> dict[str, str]:
     tls = EnvoyTls(_CLUSTER, _ENVOY / secrets[CERTIFICATE], _ENVOY / secrets[AUTHORITIES])
     envoy = envoy_with_tls(deploy_file("envoy/envoy.yaml").read_text(encoding="utf-8"), tls)
     haproxy = haproxy_with_tls(
-        deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8"), "/etc/haproxy/tls", _CLUSTER
+        deploy_file("haproxy/haproxy.cfg").read_text(encoding="utf-8"),
+        "/etc/haproxy/tls",
+        _CLUSTER,
+        f"/etc/haproxy/tls/{REVOKED}",
     )
     return {
         "deploy/envoy/envoy-tls.yaml": _HEAD.format("deploy/envoy/envoy.yaml") + _NODE + envoy,
         "deploy/haproxy/haproxy-tls.cfg": _HEAD.format("deploy/haproxy/haproxy.cfg") + haproxy,
-        **{f"deploy/envoy/{secrets[kind]}": text for kind, text in sds_files(_ENVOY / "tls").items()},
+        **{
+            f"deploy/envoy/{secrets[kind]}": text
+            for kind, text in sds_files(_ENVOY / "tls", _ENVOY / "tls" / REVOKED).items()
+        },
     }
 
 

@@ -25,11 +25,12 @@ from bench.cluster.read_load import ReadLoad
 from fasttree.client import Client, Endpoints, PermissionDeniedError, PushOptions, Retries, TlsFiles
 from fasttree.client.calls.channels import Channels
 from fasttree.command.certs.folder import CertificateFolder
-from fasttree.command.certs.roles import Holder
+from fasttree.command.certs.roles import REVOKED, Holder
 from fasttree.command.local.vip import render_haproxy
 from fasttree.command.local.vip_tls import haproxy_with_tls
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, report_pb2, report_pb2_grpc, types_pb2
 from tests.command.fasttree_command import FastTree
+from tests.vip.fronts import envoy_program
 
 # One cluster for all: its connections belong to one loop.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
@@ -163,27 +164,35 @@ async def test_a_primary_dies_and_no_read_fails(cluster: RunningCluster) -> None
     await channels.close()
 
 
-async def test_haproxy_goes_by_tls_too(cluster: RunningCluster, tmp_path: Path) -> None:
-    endpoints = Endpoints.read(cluster.folder / "endpoints.json")
-    port = free_port()
-    text = render_haproxy([(node.report, node.http) for node in endpoints.nodes], port)
-    (tmp_path / "haproxy.cfg").write_text(haproxy_with_tls(text, str(cluster.folder / "certs/vip/vip"), "dot-local"))
+@contextlib.asynccontextmanager
+async def haproxy(cluster: RunningCluster, folder: Path) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """One in front of the cluster: its address, and the process that a SIGUSR2 reloads."""
+    nodes, port = Endpoints.read(cluster.folder / "endpoints.json").nodes, free_port()
+    certs, file = cluster.folder / "certs", folder / "haproxy.cfg"
+    text = render_haproxy([(node.report, node.http) for node in nodes], port)
+    file.write_text(haproxy_with_tls(text, str(certs / "vip/vip"), "dot-local", str(certs / REVOKED)))
     program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")
     assert program, "install haproxy"
-    process = await asyncio.create_subprocess_exec(program, "-db", "-f", str(tmp_path / "haproxy.cfg"))
+    process = await asyncio.create_subprocess_exec(program, "-W", "-db", "-f", str(file))
     try:
-        async with Client(replace(endpoints, vip=f"127.0.0.1:{port}"), retries=Retries(timeout_s=WAIT_S)) as client:
-            assert (await client.reports.get_member("a")).member.member_id == "a"
-        auditor = TlsFiles.in_folder(cluster.folder / "certs/client-auditor")
-        async with Client(replace(endpoints, vip=f"127.0.0.1:{port}"), tls=auditor) as client:
-            with pytest.raises(PermissionDeniedError, match="auditor/auditor may not call"):
-                await client.reports.get_member("a")
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
+        yield f"127.0.0.1:{port}", process
     finally:
         process.terminate()
         await process.wait()
+
+
+async def test_haproxy_goes_by_tls_too(cluster: RunningCluster, tmp_path: Path) -> None:
+    endpoints = Endpoints.read(cluster.folder / "endpoints.json")
+    async with haproxy(cluster, tmp_path) as (address, _):
+        async with Client(replace(endpoints, vip=address), retries=Retries(timeout_s=WAIT_S)) as client:
+            assert (await client.reports.get_member("a")).member.member_id == "a"
+        auditor = TlsFiles.in_folder(cluster.folder / "certs/client-auditor")
+        async with Client(replace(endpoints, vip=address), tls=auditor) as client:
+            with pytest.raises(PermissionDeniedError, match="auditor/auditor may not call"):
+                await client.reports.get_member("a")
+        async with grpc.aio.insecure_channel(address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=WAIT_S)
 
 
 ROLES = {
@@ -309,3 +318,83 @@ async def test_pages_need_a_certificate_and_probes_none(cluster: RunningCluster)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
             assert (await reader.readline()).split()[1] == expected, (address, path)
             writer.close()
+
+
+@contextlib.asynccontextmanager
+async def brief_envoy(cluster: RunningCluster, folder: Path) -> AsyncIterator[str]:
+    """The cluster's own VIP once more, by the same files, but with connections that last for a second; its address."""
+    vip, port = Endpoints.read(cluster.folder / "endpoints.json").vip.rpartition(":")[2], free_port()
+    text, file = (cluster.folder / "envoy.yaml").read_text(), folder / "envoy.yaml"
+    for before, after in (
+        (f"port_value: {vip}}}", f"port_value: {port}}}"),
+        ("max_connection_duration: 30s", "max_connection_duration: 1s"),
+        (str(cluster.folder / "vip-admin.sock"), str(folder / "admin.sock")),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text)
+    options = ("--concurrency", "1", "--disable-hot-restart", "--service-node", "vip", "--service-cluster", "fasttree")
+    process = await asyncio.create_subprocess_exec(envoy_program(), "--config-path", str(file), *options)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def reads(channel: grpc.aio.Channel) -> bool:
+    """Whether a member is read; False where the connection is refused."""
+    try:
+        await report_pb2_grpc.ReportServiceStub(channel).GetMember(
+            report_pb2.GetMemberRequest(member_id="a"), timeout=5
+        )
+    except grpc.aio.AioRpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return False
+        raise
+    return True
+
+
+async def test_a_revoked_certificate_is_refused_by_the_vip_and_others_go_on(
+    cluster: RunningCluster, tmp_path: Path
+) -> None:
+    endpoints, folder = Endpoints.read(cluster.folder / "endpoints.json"), CertificateFolder(cluster.folder / "certs")
+    holder = Holder("reporter", "lost")
+    folder.issue(folder.authority(), holder, (), datetime.timedelta(days=1))
+    lost = TlsFiles.in_folder(cluster.folder / "certs/client-reporter-lost")
+    async with contextlib.AsyncExitStack() as stack:
+        proxy, process = await stack.enter_async_context(haproxy(cluster, tmp_path))
+        brief = await stack.enter_async_context(brief_envoy(cluster, tmp_path))
+        vips = (endpoints.vip, brief, proxy)
+        others = Channels(endpoints.tls)
+        stack.push_async_callback(others.close)
+
+        def anew() -> Channels:
+            channels = Channels(lost)
+            stack.push_async_callback(channels.close)
+            return channels
+
+        standing = anew()
+
+        async def are_read(channels: Channels, expected: bool, vips: tuple[str, ...] = vips) -> bool:
+            return [await reads(channels.to(vip)) for vip in vips] == [expected] * len(vips)
+
+        await wait_for(lambda: are_read(standing, True), WAIT_S, "every VIP to read for whoever is not revoked yet")
+        loads = [ReadLoad(others.to(vip), ["root", "a"], 20.0, WAIT_S) for vip in (endpoints.vip, brief)]
+        for load in loads:
+            await stack.enter_async_context(load)
+        ran = await command(cluster)("certs", "revoke", "reporter/lost", "--dir", str(folder.path))
+        assert ran.code == 0, ran.err
+        assert await reads(standing.to(proxy)), "HAProxy reads the list when it is reloaded"
+        process.send_signal(signal.SIGUSR2)
+        await wait_for(lambda: are_read(anew(), False), WAIT_S, "new connections to be refused by every VIP")
+        what = "connections that stood to come anew, and be refused"
+        await wait_for(lambda: are_read(standing, False, (brief, proxy)), WAIT_S, what)
+        assert await are_read(others, True)
+        before = [load.reads for load in loads]
+
+        async def more() -> bool:
+            return all(load.reads > had for load, had in zip(loads, before, strict=True))
+
+        await wait_for(more, WAIT_S, "others to read on")
+    assert [dict(load.failures) for load in loads] == [{}, {}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def test_the_shipped_files_by_tls_are_valid(tmp_path: Path) -> None:
     folder.init("dot-live", datetime.timedelta(days=1))
     issued = folder.issue(folder.authority(), Holder("vip", "vip"), ["127.0.0.1"], datetime.timedelta(days=1))
     there = issued.certificate.parent
+    shutil.copy(folder.revoked, there)
     for path, text in made().items():
         copy = tmp_path / Path(path).name
         copy.write_text(text.replace("/etc/envoy/tls", str(there)).replace("/etc/envoy", str(tmp_path)))

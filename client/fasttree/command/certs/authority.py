@@ -75,6 +75,9 @@ class Authority:
             .issuer_name(self.certificate.subject)
             .last_update(now - BEFORE)
             .next_update(max(self.certificate.not_valid_after_utc, now))
+            # Two authorities of one cluster have one name: which of them has signed, proxies see by its key.
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.CRLNumber(int(now.timestamp() * 1_000_000)), critical=False)
         )
         for serial in serials:
             revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(now).build()

@@ -59,7 +59,12 @@ class ClusterCertificates:
 
     def settings(self, part: Holder) -> tuple[str, ...]:
         """By which the part shows its own."""
-        return "tls.mode=mutual", f"tls.folder={self.folder_of(part)}", f"tls.revoked_file={self._path / REVOKED}"
+        return "tls.mode=mutual", f"tls.folder={self.folder_of(part)}", f"tls.revoked_file={self.revoked}"
+
+    @property
+    def revoked(self) -> Path:
+        """The list of those that count no more."""
+        return self._path / REVOKED
 
     @property
     def client(self) -> TlsFiles:

@@ -1,7 +1,8 @@
 """The VIP by TLS: what is put into its configuration for its clients and for the nodes.
 
-Envoy reads its certificate from files that it watches (`sds_files`), so what is renewed is used from the next
-connection on. HAProxy reads its own when it starts or is reloaded.
+Envoy reads its certificate, and the list of those that count no more, from files that it watches (`sds_files`), so what
+is renewed or revoked counts from the next connection on. It looks at a certificate when a connection begins and never
+again, so no connection lasts (`_AGE_S_MAX`). HAProxy reads its own files when it starts or is reloaded.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ CERTIFICATE: Final = "certificate"
 AUTHORITIES: Final = "authorities"
 #: Of the company's clients that speak 1.2 yet, and of no others.
 _VERSIONS: Final = "{tls_minimum_protocol_version: TLSv1_2, tls_maximum_protocol_version: TLSv1_3}"
+#: A connection that began before its certificate was revoked is asked to come anew after this time, and refused then.
+_AGE_S_MAX: Final = 30
 
 
 class EnvoyTls(NamedTuple):
@@ -31,15 +34,20 @@ class EnvoyTls(NamedTuple):
     authorities: Path
 
 
-def sds_files(folder: Path) -> dict[str, str]:
-    """What tells Envoy of the tls.crt, tls.key and ca.crt in `folder`; by what it is of. Envoy looks at the files again
-    whenever one takes another's place there."""
+def sds_files(folder: Path, revoked: Path) -> dict[str, str]:
+    """What tells Envoy of the tls.crt, tls.key and ca.crt in `folder`, and of the list `revoked`; by what it is of.
+    Envoy looks at the files again whenever one takes another's place there."""
     watched = f"watched_directory: {{path: {json.dumps(str(folder))}}}"
     names = {name: f"{{filename: {json.dumps(str(folder / name))}}}" for name in ("tls.crt", "tls.key", "ca.crt")}
+    crl = f"{{filename: {json.dumps(str(revoked))}}}"
     certificate = (
         f"tls_certificate:\n  certificate_chain: {names['tls.crt']}\n  private_key: {names['tls.key']}\n  {watched}\n"
     )
-    authorities = f"validation_context:\n  trusted_ca: {names['ca.crt']}\n  {watched}\n"
+    authorities = (
+        f"validation_context:\n  trusted_ca: {names['ca.crt']}\n"
+        "  # Both files' folders are watched. There has to be a list of each authority that signs certificates.\n"
+        f"  crl: {crl}\n  only_verify_leaf_cert_crl: true\n"
+    )
     return {
         kind: f'resources:\n  - "@type": {_TLS}.Secret\n    name: {kind}\n{textwrap.indent(content, "    ")}'
         for kind, content in ((CERTIFICATE, certificate), (AUTHORITIES, authorities))
@@ -49,11 +57,19 @@ def sds_files(folder: Path) -> dict[str, str]:
 def envoy_with_tls(text: str, tls: EnvoyTls) -> str:
     """Envoy's configuration, with certificates to its clients and to the nodes. Raises VipError."""
     text = replace_block(text, "TLS to clients", _downstream(tls).splitlines())
+    text = replace_block(text, "connections", _CONNECTIONS.splitlines())
     text = replace_block(text, "names of callers", _CALLERS.splitlines())
     for cluster in ENVOY_CLUSTERS:
         text = replace_block(text, f"TLS of {cluster}", _upstream(tls).splitlines())
     return text
 
+
+#: Calls and streams under way finish on the old connection.
+_CONNECTIONS: Final = f"""\
+# A certificate is looked at when a connection begins: one that was revoked since is refused when it comes anew.
+# Calls and streams under way finish.
+common_http_protocol_options: {{max_connection_duration: {_AGE_S_MAX}s}}
+drain_timeout: 5s"""
 
 #: A node hears who calls it, and from nobody else: what a client says of itself in this header is thrown away.
 _CALLERS: Final = """\
@@ -105,15 +121,21 @@ transport_socket:
         validation_context_sds_secret_config: {secrets[AUTHORITIES]}"""
 
 
-def haproxy_with_tls(text: str, folder: str, cluster: str) -> str:
+_HAPROXY_READS: Final = """\
+  # It reads the files when it starts: reload it (SIGUSR2 to `haproxy -W`) when a certificate is renewed or revoked.
+  # crl-file has a list of each authority in ca.crt, else nobody is let in; where there are no lists, take it out."""
+
+
+def haproxy_with_tls(text: str, folder: str, cluster: str, revoked: str) -> str:
     """HAProxy's configuration by TLS.
 
     Args:
         folder: Of tls.crt, tls.key and ca.crt, without a `/` at its end.
         cluster: Its name in certificates. HAProxy 2.6 reads no URI of one, so it tells the nodes the common name,
             ROLE/NAME.
+        revoked: The file with a list of each authority, of the root as well.
     """
-    own = f"crt {folder}/tls.crt ca-file {folder}/ca.crt verify required"
+    own = f"crt {folder}/tls.crt ca-file {folder}/ca.crt crl-file {revoked} verify required"
     lines = []
     for line in text.splitlines():
         words = line.split()
@@ -130,4 +152,5 @@ def haproxy_with_tls(text: str, folder: str, cluster: str) -> str:
         if words == ["global"]:
             lines.append("  # The key of NAME.crt is NAME.key.")
             lines.append("  ssl-load-extra-del-ext")
+            lines += _HAPROXY_READS.splitlines()
     return "\n".join(lines) + "\n"
