@@ -12,6 +12,7 @@ from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import Role
 from services.coordinator.election.leases import NodeLease
 from services.coordinator.election.seat import SeatState
+from services.shared.security.audit.log import audit_problem
 
 
 def cluster_message(
@@ -45,6 +46,7 @@ def cluster_message(
         note=note(core, now_s),
         hosts=core.hosts_order,
         coordinator=own_address,
+        audit_problem=audit_problem(),
     )
 
 

@@ -26,6 +26,7 @@ from services.pusher.log.store import Durability
 from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
 from services.shared.rules import RULE_VERSION, Rules, rules_message
+from services.shared.security.audit.log import audit_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.standard.auditing import caller_of
 
@@ -119,6 +120,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             epoch=parts.epoch,
             imports_kept=parts.imports_kept(),
             log_durability=pusher_pb2.LogDurability(**parts.log_durability()._asdict()),
+            audit_problem=audit_problem(),
         )
 
     async def SkipUpdate(

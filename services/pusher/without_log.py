@@ -23,6 +23,7 @@ from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.rules import RULE_VERSION
+from services.shared.security.audit.log import audit_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
 from services.shared.serving.metrics import Metrics
 from services.shared.serving.ops_port import OpsPort, Verdict
@@ -165,6 +166,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
             closed_reason=self._reason(),
             log_damage=self._reason(),
             known_rule_version=RULE_VERSION,
+            audit_problem=audit_problem(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:

@@ -177,6 +177,7 @@ class NodeStatus(_message.Message):
     FILE_PERIODS_FIELD_NUMBER: _builtins.int
     FILE_VOLUME_TYPES_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
+    AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -214,6 +215,8 @@ class NodeStatus(_message.Message):
     """The newest version of the meaning of updates (Rules.version) that the node knows; 0: a build from before there were
     any.
     """
+    audit_problem: _builtins.str
+    """Why its audit log can't be written, and what is refused until it can, in one line; empty where it is written."""
     @_builtins.property
     def file_periods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Periods in its tree, brought by the import's file, that the rules have not."""
@@ -242,10 +245,11 @@ class NodeStatus(_message.Message):
         file_periods: _abc.Iterable[_builtins.str] | None = ...,
         file_volume_types: _abc.Iterable[_builtins.str] | None = ...,
         rule_version: _builtins.int = ...,
+        audit_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -437,6 +441,7 @@ class Cluster(_message.Message):
     PUSHER_FIELD_NUMBER: _builtins.int
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
     PUSHERS_FIELD_NUMBER: _builtins.int
+    AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -457,6 +462,10 @@ class Cluster(_message.Message):
     """Name of the active pusher of that epoch; empty where there is none yet."""
     pusher_address: _builtins.str
     """host:port of that pusher."""
+    audit_problem: _builtins.str
+    """Why this coordinator's audit log can't be written, and what is refused until it can, in one line; empty where it is
+    written.
+    """
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterNode]:
         """In host-file order, then by name."""
@@ -490,10 +499,11 @@ class Cluster(_message.Message):
         pusher: _builtins.str = ...,
         pusher_address: _builtins.str = ...,
         pushers: _abc.Iterable[Global___ClusterPusher] | None = ...,
+        audit_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "standby", b"standby"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

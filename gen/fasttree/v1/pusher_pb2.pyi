@@ -737,6 +737,7 @@ class GetPusherResponse(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     LOG_DURABILITY_FIELD_NUMBER: _builtins.int
     IMPORTS_KEPT_FIELD_NUMBER: _builtins.int
+    AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -751,6 +752,8 @@ class GetPusherResponse(_message.Message):
     """The newest version of the meaning of updates that the pusher knows; rules.version is the one in force."""
     epoch: _builtins.int
     """Of one of several pushers, the epoch in which it is active; 0: it is the only one."""
+    audit_problem: _builtins.str
+    """Why the pusher's audit log can't be written, and what is refused until it can, in one line; empty where it is written."""
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
         """The log's ends, and the newest import in force."""
@@ -810,10 +813,11 @@ class GetPusherResponse(_message.Message):
         epoch: _builtins.int = ...,
         log_durability: Global___LogDurability | None = ...,
         imports_kept: Global___ImportsKept | None = ...,
+        audit_problem: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ import logging
 
 from fasttree.v1 import coordinator_pb2
 from services.shared.rules import RULE_VERSION
+from services.shared.security.audit.log import audit_problem
 from services.treenode.node.lifecycle import EndWatches, NodeState, StateChanged
 from services.treenode.node.node import NodeCore
 from services.treenode.node.role import AnswerRefused, Demoted, Promoted
@@ -60,6 +61,7 @@ def status(
         file_periods=file_periods,
         file_volume_types=file_volume_types,
         rule_version=RULE_VERSION,
+        audit_problem=audit_problem(),
     )
 
 

@@ -69,6 +69,15 @@ def _behind(answer: Any) -> None:
     answer.log_end.position = 100_000
 
 
+def _not_written(one: Any) -> None:
+    one.audit_problem = "operators' calls to it are refused: No space left on device"
+
+
+def _silent_node_not_written(cluster: Any) -> None:
+    _silent(cluster)
+    _not_written(cluster.nodes[1].status)
+
+
 @pytest.mark.parametrize(
     ("changes", "alerts"),
     [
@@ -81,6 +90,9 @@ def _behind(answer: Any) -> None:
         ({"answer": _refused}, [("NodeNotReady", False)]),
         ({"answer": lambda one: setattr(one, "log_damage", "record 3")}, [("LogDamaged", True)]),
         ({"answer": lambda one: setattr(one, "closed_reason", "full")}, [("PushesRefused", True)]),
+        ({"answer": _not_written, "cluster": _not_written}, [("AuditNotWritten", True), ("AuditNotWritten", True)]),
+        ({"cluster": lambda one: _not_written(one.nodes[1].status)}, [("AuditNotWritten", True)]),
+        ({"cluster": _silent_node_not_written}, [("ServiceDown", False), ("NodeNotReady", False)]),
         (
             {"answer": lambda one: one.differences.add(nodes=["n1"], others=["n2"]), "cluster": _silent},
             [("NodesDiffer", True), ("ServiceDown", False), ("NodeNotReady", False)],

@@ -37,8 +37,20 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "log": None if pusher is None else log_json(pusher),
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
+        "audit": _audit_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }
+
+
+def _audit_json(
+    view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPusherResponse | None
+) -> list[dict[str, str]]:
+    """The parts that can't write their audit logs, and why."""
+    found = [("coordinator", view.audit_problem)] if view is not None else []
+    found += [("pusher", pusher.audit_problem)] if pusher is not None else []
+    # What a silent one said last is no news of it.
+    found += [(node.address.name, node.status.audit_problem) for node in view.nodes if node.alive] if view else []
+    return [{"part": part, "problem": problem} for part, problem in found if problem]
 
 
 def _difference_json(difference: pusher_pb2.DigestDifference) -> dict[str, Any]:

@@ -41,6 +41,10 @@ def _faults(content: dict[str, Any]) -> Iterator[Problem]:
             mend = "see docs/operations.md, `An import of somebody else`"
             text = f"{node['node']} serves import {node['import_id']}, which the pusher never gave: {mend}"
             yield Problem(text=text, alert="FastTreeImportUnknown", fault=True)
+    for each in content["audit"]:
+        mend = "make room on its disk, or mend who may write there; its log names the file"
+        text = f"{each['part']} can't write its audit log, so {each['problem']}: {mend}"
+        yield Problem(text=text, alert="FastTreeAuditNotWritten", fault=True)
     log = content["log"] or {"damage": "", "closed": ""}
     if log["damage"]:
         yield Problem(text=log["damage"], alert="FastTreeLogDamaged", fault=True)

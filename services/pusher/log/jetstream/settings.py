@@ -46,6 +46,7 @@ class JetstreamSettings(Settings, frozen=True, kw_only=True):
     nats_ca_file: OptionalPath = ""
     #: The pusher's own certificate and key, where the servers ask for one.
     nats_certificate_file: OptionalPath = ""
+    #: The key of that certificate; empty: it is in the same file.
     nats_key_file: OptionalPath = ""
     #: How long an attempt to connect may take, in seconds.
     nats_connect_timeout_s: Seconds = 2.0

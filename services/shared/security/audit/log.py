@@ -203,6 +203,16 @@ def own_audit() -> AuditLog | None:
     return _Process.log
 
 
+def audit_problem() -> str:
+    """Why this process's audit log can't be written, and what comes of it, in one line; empty where it is written."""
+    log = own_audit()
+    if log is None or not log.any_problem:
+        return ""
+    if log.problem:
+        return f"operators' calls to it are refused: {log.problem}"
+    return f"refusals are counted alone: {log.any_problem}"
+
+
 def note_change(kind: str, status: str, reason: str = "", **told: Any) -> None:
     """What a process has found changed, and goes by from now on, or can't: nobody waits for the record."""
     if (log := own_audit()) is not None:

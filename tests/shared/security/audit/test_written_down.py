@@ -18,7 +18,7 @@ from fasttree.command.certs.folder import CertificateFolder
 from fasttree.command.certs.roles import Holder
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.security.audit.files import CHAINS, file_of
-from services.shared.security.audit.log import AuditLog, begin_audit, end_audit, own_audit
+from services.shared.security.audit.log import AuditLog, audit_problem, begin_audit, end_audit, own_audit
 from services.shared.security.audit.records import Kind
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.audit.verifying import verify
@@ -179,12 +179,14 @@ async def test_what_can_not_be_written_down_is_not_done_and_reads_go_on(
     assert await running.read() is grpc.StatusCode.OK
     assert await running.call("reporter") is grpc.StatusCode.PERMISSION_DENIED
     assert str(folder) in log.problem
+    assert audit_problem() == f"operators' calls to it are refused: {log.problem}"
     metrics = Metrics("coordinator", "fasttree_coordinator_")
     metrics.process(tmp_path)
     assert b"fasttree_coordinator_audit_not_written 1.0" in metrics.text()
     aside.rename(folder)
     assert await running.call("operator") is grpc.StatusCode.OK
     assert not log.problem
+    assert audit_problem() == ""
     assert b"fasttree_coordinator_audit_not_written 0.0" in metrics.text()
     metrics.close()
     end_audit()
