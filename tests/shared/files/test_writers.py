@@ -18,6 +18,7 @@ _SAMPLES = "short files in a folder that goes with the process"
 _DEBUG_LOG = "a debug log: a lost end is no loss, and no line may wait for a disk"
 _STATE = "a state's own order: its first bytes last, after an fsync of all else; takes its name by `replace_durably`"
 _RUN = "a run's own order: columns side by side, then an fsync of all; takes its name by `replace_durably`"
+_SPANS = "traces for whoever looks on: a lost end is no loss, and no update may wait for a disk"
 _AUDIT = "files that grow by lines, each with an fsync of its own; what a crash cut off stays in the chain of hashes"
 _RECEIPTS = "a `.part` that grows with the receipts; its own fsync, then it takes its name by `replace_durably`"
 _LETTERS = "a file that grows by lines, each with an fsync of its own; what a crash cut off is taken away at the start"
@@ -43,6 +44,12 @@ LISTED = {
     "services/coordinator/stores/lease_store.py:replace": "no file: what is kept in an API server or in etcd",
     "services/pusher/moving/moving.py:TemporaryDirectory": "for the end mark of a copy, which is elsewhere",
     "services/pusher/moving/source.py:connect": _SQLITE,
+    "client/fasttree/command/machines/keeping.py:rmtree": "the state of a machine that is to come back empty",
+    "services/console/api/members.py:open": "no file: reports under way",
+    "services/console/app.py:open": "no file: reports under way",
+    "services/shared/telemetry/sinks/span_file.py:os.open": _SPANS,
+    "services/shared/telemetry/sinks/span_file.py:replace": _SPANS,
+    "services/shared/telemetry/sinks/span_file.py:write": _SPANS,
     "services/shared/security/audit/chain.py:os.open": _AUDIT,
     "services/shared/security/audit/chain.py:write": _AUDIT,
     "services/shared/security/audit/chain.py:ftruncate": _AUDIT,

@@ -133,10 +133,12 @@ async def compare(
 
 
 async def _nodes(client: Client) -> tuple[NodeEndpoint, ...]:
-    """Every node; where no coordinator says which there are, those of the endpoints file, and a word of that."""
+    """Every node: those of the endpoints file where that names no coordinator or, with a word of it, none answers."""
     try:
         nodes = await client.nodes()
-    except (CallError, EndpointsError) as error:
+    except EndpointsError:
+        nodes = client.endpoints.nodes
+    except CallError as error:
         nodes = client.endpoints.nodes
         click.echo(f"only the nodes that the endpoints file names are compared: {error}", err=True)
     if not nodes:
