@@ -47,6 +47,7 @@ _GIVEN: dict[str, list[list[str]]] = {
     "held drop": [["3", "--reason", "why"]],
     "held retry": [["3", "--reason", "why"]],
     "downline": [["A"], ["A", "--format", "csv"]],
+    "datatrax distributor-change": [["A", "A", "--status", "active"]],
     "message preview": [["A", "--channel", "sms", "--template", "hello"]],
     "message send": [["A", "--id", "m1", "--channel", "sms", "--template", "hello"]],
 }
