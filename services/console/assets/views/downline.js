@@ -65,11 +65,12 @@ export function Downline({ rest: [id = ""] }) {
     return () => clearTimeout(timer);
   }, [key]);
 
-  const scrolled = () => {
-    const { scrollTop, clientHeight } = place.current;
-    setTop(scrollTop);
-    if (rows.token && !problem && scrollTop + 3 * clientHeight > rows.members.length * ROW_PX) more(rows.token);
-  };
+  const scrolled = () => setTop(place.current.scrollTop);
+  // After a page too: who is at its end by then scrolls no further, and no event comes.
+  useEffect(() => {
+    const end = top + 3 * (place.current?.clientHeight ?? 0);
+    if (rows.token && !busy && !problem && end > rows.members.length * ROW_PX) more(rows.token);
+  }, [top, rows, busy, problem]);
   const high = place.current?.clientHeight ?? 600;
   const first = Math.max(Math.floor(top / ROW_PX) - SPARE, 0);
   const last = Math.min(Math.ceil((top + high) / ROW_PX) + SPARE, rows.members.length);
