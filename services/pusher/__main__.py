@@ -85,7 +85,7 @@ def _start_one_of_several(cluster: ClusterSettings, settings: PusherSettings, au
         return turns
 
     with lock_folder(settings.state_path, shared=True):
-        begin_audit(audit, "pusher", settings.state_path)
+        begin_audit(audit, "pusher", settings.state_path, settings.own_name)
         run(serve)
 
 

@@ -188,10 +188,11 @@ class _Process:
     log: AuditLog | None = None
 
 
-def begin_audit(settings: AuditSettings, service: str, state_folder: Path) -> AuditLog:
-    """From now on this process writes down what is done. `state_folder`: of the service."""
+def begin_audit(settings: AuditSettings, service: str, state_folder: Path, name: str = "") -> AuditLog:
+    """From now on this process writes down what is done. `state_folder`: of the service; `name`: its own one among
+    several that have that folder in common, each with a chain of its own."""
     end_audit()
-    folder = Path(settings.folder).absolute() if settings.folder else state_folder / "audit"
+    folder = (Path(settings.folder).absolute() if settings.folder else state_folder / "audit") / name
     _Process.log = log = AuditLog(settings, folder, service)
     if (policy := own_policy()) is not None:
         note_change(Kind.POLICY, "OK", policy=policy.content.name, details={"sha256": policy.digest})

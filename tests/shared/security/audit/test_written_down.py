@@ -270,3 +270,15 @@ def test_nothing_of_a_peer_s_reaches_a_line_raw(log: AuditLog, tmp_path: Path) -
     assert b"\x1b" not in line
     assert "\\u202e" not in json.loads(line)["grpc_audit_log"]["principal"]
     shutil.rmtree(tmp_path / "certs")
+
+
+def test_several_processes_of_one_folder_have_a_chain_each(tmp_path: Path) -> None:
+    """As pushers that take turns: neither keeps the other one from writing."""
+    first = begin_audit(AuditSettings(), "pusher", tmp_path, "p1")
+    other = AuditLog(AuditSettings(), tmp_path / "audit" / "p2", "pusher")
+    try:
+        assert (first.problem, other.problem) == ("", "")
+        assert {path.parent.name for path in (tmp_path / "audit").rglob("*.head")} <= {"p1", "p2"}
+    finally:
+        other.close()
+        end_audit()
