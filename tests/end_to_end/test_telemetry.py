@@ -13,6 +13,7 @@ from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.end_to_end.library_tree import LibraryTree
 from tests.fakes.collector import Collector, values
+from tests.waiting import until
 
 WAIT_S = 60.0
 ALL_NODES = PushOptions(ack_level=pusher_pb2.ACK_LEVEL_ALL_NODES)
@@ -67,6 +68,9 @@ async def test_updates_and_imports_are_traced(library: LibraryTree, library_csv:
             with tracer.start_as_current_span("order") as caller:
                 await push(client, order(3, library.member_ids[0]))
             await spans_come(collector, caller.get_span_context().trace_id, {"process log": 2})
+            await until(
+                lambda: len(collector.named("append log")) >= 2, "the pusher's spans"
+            )  # the nodes' may be first
             assert len(collector.named("append log")) == 2
 
             await node_that_was_away_goes_on(cluster, client, collector, library)
