@@ -132,10 +132,11 @@ async def test_a_switchover_says_what_it_does_and_is_done_by_keys_alone(browser:
         await page.get_by_role("button", name="Switch over…").focus()
         await page.keyboard.press("Enter")
         await opened.sees("gives up its role")
-        await page.keyboard.press("Escape")
-        await page.get_by_role("dialog").wait_for(state="detached")
-        await page.keyboard.press("Enter")  # the focus is where it was
-        await opened.sees("gives up its role")
+        for _ in range(20):  # as fast as keys come: a question that is asked again is shown again
+            await page.keyboard.press("Escape")
+            await page.get_by_role("dialog").wait_for(state="detached")
+            await page.keyboard.press("Enter")  # the focus is where it was
+            await opened.sees("gives up its role")
         assert await opened.violations() == []
         await page.get_by_role("button", name="Switch over", exact=True).focus()
         await page.keyboard.press("Enter")

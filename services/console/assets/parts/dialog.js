@@ -1,13 +1,29 @@
 // A question before something is done: what it will do, and the way out. The browser's own dialog keeps the focus.
 
-import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
+import { html, useLayoutEffect, useRef, useState } from "../vendor/htm-preact.js";
 
 export function Confirm({ title, does, children, action, danger, onClose, word }) {
   const box = useRef(null);
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState("");
   const [done, setDone] = useState("");
-  useEffect(() => box.current.showModal(), []);
+  const gone = useRef(false);
+  // It is open while it is part of the page, and only its owner takes it away. If the browser closed it by itself
+  // first, one who asks again in that moment would find a dialog that is there and hidden.
+  useLayoutEffect(() => {
+    if (!box.current.open) box.current.showModal();
+  });
+  useLayoutEffect(() => {
+    const shown = box.current;
+    return () => {
+      gone.current = true; // the event of this closing comes later, when another may be open
+      shown.close(); // gives the focus back to where it was
+    };
+  }, []);
+  const leave = (event) => {
+    event.preventDefault();
+    if (!gone.current) onClose();
+  };
 
   async function go(event) {
     event.preventDefault();
@@ -15,7 +31,6 @@ export function Confirm({ title, does, children, action, danger, onClose, word }
     setProblem("");
     try {
       setDone((await action(new FormData(event.target))) ?? "");
-      if (!box.current) return;
     } catch (error) {
       setProblem(error.message);
     } finally {
@@ -23,8 +38,7 @@ export function Confirm({ title, does, children, action, danger, onClose, word }
     }
   }
 
-  const cancel = () => box.current.close();
-  return html`<dialog ref=${box} class="dialog" onClose=${onClose} aria-labelledby="dialog-title">
+  return html`<dialog ref=${box} class="dialog" onCancel=${leave} onClose=${leave} aria-labelledby="dialog-title">
     <form onSubmit=${go}>
       <h2 id="dialog-title">${title}</h2>
       ${done
@@ -34,8 +48,8 @@ export function Confirm({ title, does, children, action, danger, onClose, word }
       ${problem && html`<p class="refused" role="alert">${problem}</p>`}
       <div class="buttons">
         ${done
-          ? html`<button type="button" class="primary" autofocus onClick=${cancel}>Close</button>`
-          : html`<button type="button" onClick=${cancel} disabled=${busy}>Cancel</button>
+          ? html`<button type="button" class="primary" autofocus onClick=${leave}>Close</button>`
+          : html`<button type="button" onClick=${leave} disabled=${busy}>Cancel</button>
               <button type="submit" class=${danger ? "danger" : "primary"} disabled=${busy}>
                 ${busy ? "Working…" : word}
               </button>`}
