@@ -11,10 +11,9 @@ import pytest
 
 from fasttree.client import Client, Endpoints, NodeEndpoint, NotFoundError, update_from_json
 from fasttree.client.calls.streams import broken
+from fasttree.client.drill.drill import Drill
+from fasttree.client.drill.node_process import for_node
 from fasttree.client.errors import call_error
-from fasttree.command.cluster.drill import Drill
-from fasttree.command.cluster.node_process import for_node
-from fasttree.command.session import Session
 from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, treenode_pb2, types_pb2
 
 
@@ -64,8 +63,8 @@ class Away:
 
 def drill_of(client: Away, wait_s: float) -> Drill:
     """One that has been broken off under load."""
-    drill = Drill(Session(), None, kill=False, rates=(1, 1), wait_s=wait_s)
-    drill._client, drill._primary_before = cast("Client", client), "n1"
+    drill = Drill(cast("Client", client), None, rates=(1, 1), wait_s=wait_s)
+    drill._primary_before = "n1"
     return drill
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from fasttree.command.cluster.drill_load import Reads
+from fasttree.client.drill.load import Reads
 from tests.fakes.reports import FakeReports
 from tests.waiting import until
 

@@ -10,11 +10,11 @@ import pytest
 from aiohttp import web
 
 from fasttree.client import Client, Endpoints, NodeEndpoint
-from fasttree.command.cluster import drill_receipt as receipt
-from fasttree.command.cluster.drill import Drill
-from fasttree.command.cluster.drill_looks import NotTriedError, hits_in_logs, newest_import, traffic_is_the_primarys
-from fasttree.command.cluster.drill_receipt import DrillError, Step, print_receipt, results
-from fasttree.command.session import Session
+from fasttree.client.drill import receipt
+from fasttree.client.drill.drill import Drill
+from fasttree.client.drill.looks import NotTriedError, hits_in_logs, newest_import, traffic_is_the_primarys
+from fasttree.client.drill.receipt import DrillError, Step, results
+from fasttree.command.cluster.drill import print_receipt
 from fasttree.v1 import coordinator_pb2, pusher_pb2, report_pb2, types_pb2
 
 ALL = (
@@ -24,7 +24,9 @@ ALL = (
 
 
 def steps(*bad: str, without: tuple[str, ...] = ()) -> list[Step]:
-    return [Step(name, name not in bad, problem="it failed" * (name in bad)) for name in ALL if name not in without]
+    return [
+        Step(name, True, name not in bad, problem="it failed" * (name in bad)) for name in ALL if name not in without
+    ]
 
 
 def words(found: list[receipt.Result]) -> dict[str, str]:
@@ -130,14 +132,16 @@ async def test_logs_that_can_not_be_had_are_told_from_silent_ones(tmp_path: Path
     cluster.endpoints = Endpoints(nodes=(NodeEndpoint(name="n1"),))
     with pytest.raises(NotTriedError, match="names no HTTP port of n1"):
         await hits_in_logs(cast("Client", cluster))
+    cluster.endpoints = Endpoints()
+    with pytest.raises(NotTriedError, match="no endpoints file names the nodes"):
+        await hits_in_logs(cast("Client", cluster))
 
 
 async def test_what_one_look_finds_wrong_keeps_no_other_from_being_tried() -> None:
-    drill = Drill(Session(json=True), None, kill=False, rates=(1, 1), wait_s=0.2)
     cluster = Cluster({"n1": 3, "n2": 2}, ("n2",))
     cluster.endpoints = Endpoints(nodes=(NodeEndpoint(name="n1"),))
-    drill._client = cast("Client", cluster)
+    drill = Drill(cast("Client", cluster), None, rates=(1, 1), wait_s=0.2)
     await drill._look()
-    assert [(step.name, step.good) for step in drill._steps] == [(receipt.IMPORTED, False), (receipt.TRAFFIC, False)]
+    assert [(step.name, step.good) for step in drill.steps] == [(receipt.IMPORTED, False), (receipt.TRAFFIC, False)]
     assert drill.not_tried[receipt.HITS] == "the endpoints file names no HTTP port of n1"
     assert drill.not_tried[receipt.KILLED] == "--no-kill"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from fasttree.client import NodeEndpoint
-from fasttree.command.cluster.node_process import check_process, kill_process
-from fasttree.command.session import CommandError
+from fasttree.client.drill.node_process import check_process, kill_process
+from fasttree.client.drill.receipt import DrillError
 
 LISTENER = """
 import socket, time
@@ -46,7 +46,7 @@ def test_another_process_that_has_its_number_is_not_killed(node: tuple[subproces
     with subprocess.Popen(["sleep", "600"]) as other:
         stale = NodeEndpoint(name="n1", instant=node[1].instant, pid=other.pid)
         for call in (check_process, kill_process):
-            with pytest.raises(CommandError, match=f"process {other.pid} is not n1: it does not listen at 127"):
+            with pytest.raises(DrillError, match=f"process {other.pid} is not n1: it does not listen at 127"):
                 call(stale)
         assert other.poll() is None
         other.kill()
@@ -56,7 +56,7 @@ def test_another_process_that_has_its_number_is_not_killed(node: tuple[subproces
 def test_one_that_listens_elsewhere_is_another_node(node: tuple[subprocess.Popen[str], NodeEndpoint]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours:
         moved = NodeEndpoint(name="n1", instant=f"127.0.0.1:{ours.getsockname()[1]}", pid=node[0].pid)
-        with pytest.raises(CommandError, match="is not n1"):
+        with pytest.raises(DrillError, match="is not n1"):
             kill_process(moved)
     assert node[0].poll() is None
 
@@ -64,5 +64,5 @@ def test_one_that_listens_elsewhere_is_another_node(node: tuple[subprocess.Popen
 @pytest.mark.parametrize("pid", [0, -1, 1 << 40, 1])
 def test_a_number_that_is_no_process_of_ours_kills_nothing(pid: int) -> None:
     """0 would be every process of our group, -1 every process there is."""
-    with pytest.raises(CommandError, match=r"there is no process|is not n1"):
+    with pytest.raises(DrillError, match=r"there is no process|is not n1"):
         kill_process(NodeEndpoint(name="n1", instant="127.0.0.1:1", pid=pid))

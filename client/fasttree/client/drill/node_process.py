@@ -12,26 +12,26 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from fasttree.client import NodeEndpoint
-from fasttree.command.session import CommandError
+from fasttree.client.drill.receipt import DrillError
+from fasttree.client.endpoints import NodeEndpoint
 
 _LISTENS = "0A"
 _ANEW = "the endpoints file is not of this cluster any more: `fasttree up` writes it anew; or give --kill-command"
 
 
 def check_process(node: NodeEndpoint) -> None:
-    """Raises CommandError where the process that the file names is not this node's."""
+    """Raises DrillError where the process that the file names is not this node's."""
     with _proven(node):
         pass
 
 
 def kill_process(node: NodeEndpoint) -> None:
-    """Kills a node's process. Raises CommandError, and then nothing was killed."""
+    """Kills a node's process. Raises DrillError, and then nothing was killed."""
     with _proven(node) as process:
         try:
             signal.pidfd_send_signal(process, signal.SIGKILL)
         except OSError as error:
-            raise CommandError(f"process {node.pid} of {node.name} can't be killed: {error.strerror}") from error
+            raise DrillError(f"process {node.pid} of {node.name} can't be killed: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -40,10 +40,10 @@ def _proven(node: NodeEndpoint) -> Iterator[int]:
     try:
         process = os.pidfd_open(node.pid)
     except (OSError, OverflowError):
-        raise CommandError(f"there is no process {node.pid} of {node.name}: {_ANEW}") from None
+        raise DrillError(f"there is no process {node.pid} of {node.name}: {_ANEW}") from None
     try:
         if not _listens(node.pid, node.instant):
-            raise CommandError(f"process {node.pid} is not {node.name}: it does not listen at {node.instant}; {_ANEW}")
+            raise DrillError(f"process {node.pid} is not {node.name}: it does not listen at {node.instant}; {_ANEW}")
         yield process
     finally:
         os.close(process)

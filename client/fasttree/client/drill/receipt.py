@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-import click
-
-from fasttree.command.output import print_json, print_table
-from fasttree.command.session import CommandError
+from fasttree.client.errors import FastTreeClientError
 
 #: The drill's own steps, in their order.
 READY: Final = "ready and equal"
@@ -28,7 +25,7 @@ READS: Final = "reads"
 UNDONE: Final = "undone"
 
 
-class DrillError(CommandError):
+class DrillError(FastTreeClientError):
     """A step that did not go as it should."""
 
 
@@ -37,6 +34,8 @@ class Step:
     """One line of the drill's receipt."""
 
     name: str
+    #: Whether it has ended, well or not.
+    over: bool = False
     good: bool = False
     figures: dict[str, float] = field(default_factory=dict)
     problem: str = ""
@@ -89,31 +88,13 @@ def results(steps: Sequence[Step], not_tried: Mapping[str, str]) -> list[Result]
     return found
 
 
-def print_receipt(steps: Sequence[Step], not_tried: Mapping[str, str], *, as_json: bool) -> None:
-    """Both tables, or one object."""
-    procedure = results(steps, not_tried)
-    if as_json:
-        print_json(
-            {
-                "good": all(step.good for step in steps),
-                "steps": [
-                    {"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps
-                ],
-                "procedure_2016": [
-                    {"section": each.section.title, "asks": each.section.asks, "result": each.word, "by": each.why}
-                    for each in procedure
-                ],
-            }
-        )
-        return
-    print_table(["step", "result", "figures"], [_row(step) for step in steps])
-    click.echo()
-    print_table(
-        ["testing procedure of 2016", "what it asks for", "result", "shown by"],
-        [[each.section.title, each.section.asks, each.word, each.why] for each in procedure],
-    )
-
-
-def _row(step: Step) -> list[str]:
-    figures = ", ".join(f"{name} {value:g}" for name, value in step.figures.items())
-    return [step.name, "good" if step.good else "BAD", figures]
+def receipt_json(steps: Sequence[Step], not_tried: Mapping[str, str]) -> dict[str, Any]:
+    """All of it, for programs."""
+    return {
+        "good": all(step.good for step in steps),
+        "steps": [{"step": step.name, "good": step.good, "problem": step.problem, **step.figures} for step in steps],
+        "procedure_2016": [
+            {"section": each.section.title, "asks": each.section.asks, "result": each.word, "by": each.why}
+            for each in results(steps, not_tried)
+        ],
+    }

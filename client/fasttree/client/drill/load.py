@@ -11,8 +11,9 @@ from typing import Self
 
 import grpc
 
-from fasttree.client import Client, TlsFiles
 from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.tls import TlsFiles
+from fasttree.client.client import Client
 from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 
 READ_DEADLINE_S = 2.0

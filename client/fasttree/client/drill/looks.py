@@ -6,8 +6,8 @@ import asyncio
 import http.client
 from collections.abc import Sequence
 
-from fasttree.client import Client
-from fasttree.command.cluster.drill_receipt import DrillError
+from fasttree.client.client import Client
+from fasttree.client.drill.receipt import DrillError
 
 #: Reads that all have to come from the primary.
 _READS = 20
@@ -43,6 +43,8 @@ async def traffic_is_the_primarys(client: Client, member_id: str) -> bool:
 async def hits_in_logs(client: Client) -> dict[str, float]:
     """Each node's log of updates has a line. Raises DrillError, NotTriedError."""
     nodes = client.endpoints.nodes
+    if not nodes:
+        raise NotTriedError("no endpoints file names the nodes' HTTP ports")
     if unknown := [node.name for node in nodes if not node.http]:
         raise NotTriedError(f"the endpoints file names no HTTP port of {', '.join(unknown)}")
     lines = await asyncio.gather(*(asyncio.to_thread(_page, node.http) for node in nodes))
