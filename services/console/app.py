@@ -10,6 +10,7 @@ from aiohttp import web
 
 from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from services.console.api.cluster import ClusterPages
+from services.console.api.drill import DrillPages, drill_endpoints
 from services.console.api.imports import ImportPages
 from services.console.api.members import MemberPages
 from services.console.api.runbook import Runbook
@@ -41,6 +42,9 @@ class Console:
         self._asking = Client(endpoints, retries=Retries(timeout_s=settings.viewer.report_s), tls=_client_tls())
         self.watcher = Watcher(self._watching, settings.watch)
         self.viewers = Viewers(self.watcher, settings.viewer)
+        self._drills = DrillPages(
+            lambda read: Client(drill_endpoints(endpoints, read), retries=Retries(), tls=_client_tls()), settings.drill
+        )
         self._metrics = Metrics("console", "fasttree_console_")
         self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
         self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
@@ -54,6 +58,7 @@ class Console:
             *Runbook().routes(),
             *ImportPages(self._asking).routes(),
             *UpdatePages(self._asking).routes(),
+            *self._drills.routes(),
             *self.members.routes(),
             *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
         ]
@@ -75,6 +80,7 @@ class Console:
         """Lets the browsers go; they come back by themselves."""
         self.viewers.end()
         await self.http.stop()
+        await self._drills.stop()
         await self.background.stop()
         await self._watching.close()
         await self._asking.close()

@@ -56,6 +56,20 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     action_s: Seconds = 60.0
 
 
+class DrillSettings(Settings, frozen=True, kw_only=True):
+    """What a drill from the page does."""
+
+    #: endpoints.json of a cluster on this machine, as `fasttree up` writes it: by it a drill kills the primary's
+    #: process, and finds the nodes' logs of updates. Empty: a drill is a switchover under load, and kills nothing.
+    endpoints_file: OptionalPath = ""
+    #: Reads a second through the VIP.
+    drill_reads_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 200.0
+    #: Orders a second, for a member of the drill's own.
+    drill_orders_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 100.0
+    #: Patience of each step, in seconds.
+    drill_wait_s: Seconds = 60.0
+
+
 class ConsoleSettings(Settings, frozen=True, kw_only=True):
     """The pages in a browser."""
 
@@ -67,6 +81,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     door: DoorSettings = DoorSettings()
     watch: WatchSettings = WatchSettings()
     viewer: ViewerSettings = ViewerSettings()
+    drill: DrillSettings = DrillSettings()
 
     def problems(self) -> Iterator[Problem]:
         """Nobody to ask."""

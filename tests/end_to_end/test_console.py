@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
 from fasttree.client import Client, Endpoints, Retries
+from fasttree.client.drill import receipt as drill_receipt
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.end_to_end.browser import WAIT_MS, chromium, tab
 from tests.shared.security.tokens.issuer import AUDIENCE, ISSUER, Issuer, write_keys
@@ -34,9 +36,15 @@ PAGES = {
     "#/tree/0": "group volume",
     "#/downline/0": f"{MEMBERS:,} members, as of import 1",
     "#/history": "as seen since the console started",
+    "#/drill": "No drill yet since the console started",
     "#/runbook": "FastTreeNoPrimary",
     "#/runbook/FastTreeNoPrimary": "What it means",
 }
+#: Of a drill that kills the primary, in their order.
+STEPS = (
+    drill_receipt.READY, drill_receipt.IMPORTED, drill_receipt.TRAFFIC, drill_receipt.HITS, drill_receipt.SWITCHOVER,
+    drill_receipt.KILLED, drill_receipt.BACK, drill_receipt.NOTHING_LOST, drill_receipt.READS, drill_receipt.UNDONE,
+)  # fmt: skip
 
 
 def members_csv() -> str:
@@ -141,6 +149,31 @@ async def test_a_switchover_says_what_it_does_and_is_done_by_keys_alone(browser:
         await page.get_by_role("button", name="Switch over", exact=True).focus()
         await page.keyboard.press("Enter")
         await page.get_by_text("is primary, epoch").wait_for(timeout=WAIT_MS)
+
+
+async def test_a_drill_is_begun_after_a_word_of_what_it_does_and_leaves_its_receipt(
+    browser: Browser, base: str
+) -> None:
+    async with tab(browser, base, height=1_100) as opened:
+        page = opened.page
+        await opened.open("#/drill")
+        await page.get_by_role("button", name="Begin a drill…").click()
+        await opened.sees("the primary's process is killed for real")
+        assert await opened.violations() == []
+        await page.get_by_role("button", name="Begin the drill").click()
+        await opened.sees("under way")
+        await opened.sees("Beside the testing procedure of 2016")
+        steps = page.get_by_label("Steps of the drill").locator("li")
+        told = await steps.all_inner_texts()
+        assert [text.partition("\n")[0] for text in told] == list(STEPS), told
+        assert not [text for text in told if "\nbad" in text], told
+        assert await opened.violations() == []
+        await opened.picture("console-drill")
+        async with page.expect_download() as saving:
+            await page.get_by_role("button", name="Receipt as JSON").click()
+        receipt = json.loads(Path(await (await saving.value).path()).read_text())
+        assert receipt["good"] is True
+        assert {one["result"] for one in receipt["procedure_2016"]} == {"good"}
 
 
 async def test_a_console_that_goes_away_is_said_to_be_away_until_it_is_back(

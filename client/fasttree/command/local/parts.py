@@ -220,6 +220,7 @@ class ClusterPlan:
                 "services.console",
                 f"console.vip={self._at(self._vip_port)}",
                 f"console.pusher={self._pusher_addresses}",
+                f"console.endpoints_file={self._home.endpoints}",
                 *self.console.settings(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)

@@ -2,6 +2,7 @@
 
 import { Cluster } from "./cluster.js";
 import { Downline } from "./downline.js";
+import { DrillView } from "./drill.js";
 import { History } from "./history.js";
 import { Imports } from "./imports.js";
 import { Members } from "./members.js";
@@ -19,6 +20,7 @@ export const ROOMS = [
   { name: "updates", title: "Updates", icon: "updates", view: Updates, shown: operators },
   { name: "periods", title: "Periods", icon: "periods", view: Periods, shown: operators },
   { name: "history", title: "History", icon: "history", view: History, shown: operators },
+  { name: "drill", title: "Drill", icon: "drill", view: DrillView, shown: operators },
   { name: "runbook", title: "Runbook", icon: "warn", view: Runbook, shown: operators },
   { name: "members", title: "Members", icon: "charts", view: Members, shown: everybody },
   { name: "tree", title: "Tree", icon: "tree", view: Tree, shown: everybody },
