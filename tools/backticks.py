@@ -86,6 +86,7 @@ NO_NAMES = {
     "OOMKilled": _KUBERNETES,
     "allowVolumeExpansion": _KUBERNETES,
     "treenode.storage.className": "a value of the Helm chart",
+    "vip.service.sourceRanges": "the same",
     ".py": _SHAPE,
     "DIR": _SHAPE,
     "python -m services.NAME --config FILE --set section.field=value": _SHAPE,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tools.kubernetes.chart import ManifestError, defaults, template
 from tools.kubernetes.envoy import envoy_file
+from tools.kubernetes.refusals import refusals_template
 from tools.kubernetes.rules import rules_file
 from tools.kubernetes.values import VALUES, schema_file, values_file
 
@@ -125,9 +126,10 @@ def made_files() -> dict[str, str]:
         f"{_CHART}/files/envoy.yaml": envoy,
         f"{_CHART}/templates/_helpers.tpl": _HELPERS,
         f"{_CHART}/templates/config.yaml": _CONFIG,
+        f"{_CHART}/templates/refusals.yaml": refusals_template(),
         f"{_CHART}/templates/NOTES.txt": _NOTES,
         f"{_CHART}/values.yaml": values_file(_defaults(texts), cluster_toml),
-        f"{_CHART}/values.schema.json": schema_file(),
+        f"{_CHART}/values.schema.json": schema_file(cluster_toml),
     }
     for name, condition in MANIFESTS.items():
         text = template(texts[name])

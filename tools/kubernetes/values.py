@@ -12,21 +12,26 @@ import msgspec
 
 from fasttree.command.settings.reading import SECTION_CLASSES
 from services.shared.config.sections import fields_of
-
-Schema = dict[str, Any]
-
-_TEXT: Schema = {"type": "string", "minLength": 1}
-_TEXT_OR_NONE: Schema = {"type": "string"}
-_SWITCH: Schema = {"type": "boolean"}
-_OBJECT: Schema = {"type": "object"}
-_LIST: Schema = {"type": "array"}
-_TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-_RESOURCES: Schema = {
-    "type": "object",
-    "properties": {"requests": _OBJECT, "limits": _OBJECT, "claims": _LIST},
-    "additionalProperties": False,
-}
-_QUANTITY: Schema = {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|k|M|G|T|P)?$"}
+from tools.kubernetes import fixed
+from tools.kubernetes.forms import (
+    CIDRS,
+    HOST,
+    LABELS,
+    NAME,
+    NAME_OR_NONE,
+    PARENTS,
+    PICKED_BY,
+    POD_SECURITY,
+    PULL_SECRETS,
+    RESOURCES,
+    SIZE,
+    SWITCH,
+    TEXT,
+    TEXTS,
+    TOLERATIONS,
+    Schema,
+    whole,
+)
 
 
 class Value(NamedTuple):
@@ -38,71 +43,70 @@ class Value(NamedTuple):
     default: str | None = None
 
 
-def _whole(least: int, most: int) -> Schema:
-    return {"type": "integer", "minimum": least, "maximum": most}
-
-
-_NODE_SELECTOR = Value("On which machines, by their labels.", _TEXTS)
-_TOLERATIONS = Value("Taints that it bears.", _LIST)
-_CLASS = Value("The volume's StorageClass; empty: the cluster's default.", _TEXT_OR_NONE, '""')
+_NODE_SELECTOR = Value("On which machines, by their labels.", LABELS)
+_TOLERATIONS = Value("Taints that it bears.", TOLERATIONS)
+_CLASS = Value("The volume's StorageClass; empty: the cluster's default.", NAME_OR_NONE, '""')
 
 #: Path to the value. `settings` comes beside them: see `settings_schema`.
 VALUES: Mapping[str, Value] = {
     "image": Value(
-        "Image of coordinator, pusher and tree nodes; by digest (name@sha256:...) where tags may move.", _TEXT
+        "Image of coordinator, pusher and tree nodes; by digest (name@sha256:...) where tags may move.", TEXT
     ),
     "imagePullPolicy": Value("When it is pulled.", {"enum": ["Always", "IfNotPresent", "Never"]}),
-    "imagePullSecrets": Value("Secrets of the registry, each {name: ...}.", _LIST),
+    "imagePullSecrets": Value("Secrets of the registry, each {name: ...}.", PULL_SECRETS),
     "podSecurityContext": Value(
-        "The pods' own; where a platform gives user ids (OpenShift), leave the ids out.", _OBJECT
+        "The pods' own; where a platform gives user ids (OpenShift), leave the ids out.", POD_SECURITY
     ),
-    "priorityClass.create": Value("Whether the release makes the class; a cluster has it once.", _SWITCH, "true"),
-    "priorityClass.name": Value("Its name.", _TEXT),
-    "priorityClass.value": Value("How much they matter beside other pods.", _whole(0, 1_000_000_000)),
+    "priorityClass.create": Value("Whether the release makes the class; a cluster has it once.", SWITCH, "true"),
+    "priorityClass.name": Value("Its name.", NAME),
+    "priorityClass.value": Value("How much they matter beside other pods.", whole(0, 1_000_000_000)),
     "treenode.replicas": Value(
-        "Nodes, each with the whole tree: two serve and survive, a third is for maintenance.", _whole(1, 64)
+        "Nodes, each with the whole tree: two serve and survive, a third is for maintenance.", whole(1, 64)
     ),
     "treenode.resources": Value(
-        "Memory: 400 MiB + 600 bytes a member + settings.treenode.report_copy_bytes_max.", _RESOURCES
+        "Memory: 400 MiB + 600 bytes a member + settings.treenode.report_copy_bytes_max.", RESOURCES
     ),
-    "treenode.storage.size": Value("A node's volume: 5,000 bytes a member.", _QUANTITY),
+    "treenode.storage.size": Value("A node's volume: 5,000 bytes a member.", SIZE),
     "treenode.storage.className": _CLASS,
     "treenode.nodeSelector": _NODE_SELECTOR,
     "treenode.tolerations": _TOLERATIONS,
-    "pusher.resources": Value("Memory: its caches, and 8 MiB a node.", _RESOURCES),
+    "pusher.resources": Value("Memory: its caches, and 8 MiB a node.", RESOURCES),
     "pusher.storage.size": Value(
-        "The log's volume: 300 bytes an update of 30 days, 20 bytes an update for good, 3 import files.", _QUANTITY
+        "The log's volume: 300 bytes an update of 30 days, 20 bytes an update for good, 3 import files.", SIZE
     ),
     "pusher.storage.className": _CLASS,
     "pusher.nodeSelector": _NODE_SELECTOR,
     "pusher.tolerations": _TOLERATIONS,
-    "coordinator.replicas": Value("Coordinators, one of which is active.", _whole(1, 9)),
-    "coordinator.resources": Value("It is small.", _RESOURCES),
+    "coordinator.replicas": Value("Coordinators, one of which is active.", whole(1, 9)),
+    "coordinator.resources": Value("It is small.", RESOURCES),
     "coordinator.nodeSelector": _NODE_SELECTOR,
     "coordinator.tolerations": _TOLERATIONS,
-    "vip.enabled": Value("The VIP by Envoy; without it, reports go by fasttree-rw and fasttree-ro.", _SWITCH, "true"),
-    "vip.replicas": Value("Envoys.", _whole(1, 64)),
-    "vip.threads": Value("Threads of each: one carries some thousand calls a second.", _whole(1, 64)),
-    "vip.image": Value("Image of Envoy.", _TEXT),
-    "vip.resources": Value("About 50 KiB a connection.", _RESOURCES),
+    "vip.enabled": Value("The VIP by Envoy; without it, reports go by fasttree-rw and fasttree-ro.", SWITCH, "true"),
+    "vip.replicas": Value("Envoys.", whole(1, 64)),
+    "vip.threads": Value("Threads of each: one carries some thousand calls a second.", whole(1, 64)),
+    "vip.image": Value("Image of Envoy.", TEXT),
+    "vip.resources": Value("About 50 KiB a connection.", RESOURCES),
     "vip.service.type": Value("Of the Service fasttree-vip.", {"enum": ["ClusterIP", "NodePort", "LoadBalancer"]}),
-    "vip.service.annotations": Value('Such as a cloud\'s "internal".', _TEXTS),
+    "vip.service.annotations": Value('Such as a cloud\'s "internal".', TEXTS),
+    "vip.service.sourceRanges": Value(
+        "With another type than ClusterIP: from which addresses outside clients come, as CIDR.", CIDRS, "[]"
+    ),
     "vip.nodeSelector": _NODE_SELECTOR,
     "vip.tolerations": _TOLERATIONS,
-    "networkPolicy.enabled": Value("Nobody speaks with anybody, but for what is named.", _SWITCH, "true"),
-    "backup.enabled": Value("A backup of the log every night.", _SWITCH, "false"),
-    "backup.schedule": Value("When, as cron has it (UTC).", _TEXT),
-    "backup.kept": Value("Copies that are kept.", _whole(1, 1_000)),
-    "backup.resources": Value("Of a backup's Job.", _RESOURCES),
-    "backup.storage.size": Value("Its volume: one copy more than are kept.", _QUANTITY),
+    "networkPolicy.enabled": Value("Nobody speaks with anybody, but for what is named.", SWITCH, "true"),
+    "backup.enabled": Value("A backup of the log every night.", SWITCH, "false"),
+    "backup.schedule": Value("When, as cron has it (UTC).", TEXT),
+    "backup.kept": Value("Copies that are kept.", whole(1, 1_000)),
+    "backup.resources": Value("Of a backup's Job.", RESOURCES),
+    "backup.storage.size": Value("Its volume: one copy more than are kept.", SIZE),
     "backup.storage.className": _CLASS,
-    "gateway.enabled": Value("A GRPCRoute of the Gateway API, to the VIP.", _SWITCH, "false"),
-    "gateway.parentRefs": Value("Gateways that take it.", {"type": "array", "minItems": 1}),
-    "gateway.hostnames": Value("Names by which clients come.", {"type": "array", "items": _TEXT}),
-    "gateway.namespaceLabels": Value("Labels of the namespace in which the gateway's own pods are.", _TEXTS),
-    "monitoring.enabled": Value("A PodMonitor and the alert rules, for the Prometheus operator.", _SWITCH, "false"),
-    "monitoring.labels": Value("By which your Prometheus picks them.", _TEXTS),
-    "monitoring.namespaceLabels": Value("Labels of the namespace in which Prometheus is.", _TEXTS),
+    "gateway.enabled": Value("A GRPCRoute of the Gateway API, to the VIP.", SWITCH, "false"),
+    "gateway.parentRefs": Value("Gateways that take it.", PARENTS),
+    "gateway.hostnames": Value("Names by which clients come.", {"type": "array", "items": HOST}),
+    "gateway.namespaceLabels": Value("Labels of the namespace in which the gateway's own pods are.", PICKED_BY),
+    "monitoring.enabled": Value("A PodMonitor and the alert rules, for the Prometheus operator.", SWITCH, "false"),
+    "monitoring.labels": Value("By which your Prometheus picks them.", LABELS),
+    "monitoring.namespaceLabels": Value("Labels of the namespace in which Prometheus is.", PICKED_BY),
 }
 
 
@@ -134,16 +138,16 @@ def values_file(given: Mapping[str, str], cluster_toml: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def schema_file() -> str:
-    """values.schema.json: a value that does not exist, or can't be, is refused before anything is sent."""
+def schema_file(cluster_toml: str) -> str:
+    """values.schema.json: a value that does not exist, is missing or can't be, is refused before anything is sent."""
     top = _folder("What a release of the chart can be set to.")
     for path, value in VALUES.items():
         *above, name = path.split(".")
         place = top
         for each in above:
-            place = place["properties"].setdefault(each, _folder(""))
-        place["properties"][name] = {"description": value.about, **value.schema}
-    top["properties"]["settings"] = settings_schema()
+            place = _added(place, each, place["properties"].get(each) or _folder(""))
+        _added(place, name, {"description": value.about, **value.schema})
+    _added(top, "settings", settings_schema(settings_of(cluster_toml)))
     top["properties"]["global"] = {"description": "Helm's own.", "type": "object"}
     return (
         json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **top}, indent=2, ensure_ascii=False)
@@ -151,14 +155,25 @@ def schema_file() -> str:
     )
 
 
-def settings_schema() -> Schema:
-    """Every setting of every service, with its bounds."""
+def settings_schema(base: Mapping[str, Mapping[str, Any]]) -> Schema:
+    """Every setting of every service, with its bounds, and narrower where the manifests go by it."""
     schema = _folder("The services' settings, by section.")
     for section, cls in SECTION_CLASSES.items():
         fields = _folder(f"[{section}]")
         for name, field in fields_of(cls).items():
-            fields["properties"][name] = _for_helm(msgspec.json.schema(field.kind))
+            there = fixed.schema_of(section, name, field, base)
+            fields["properties"][name] = there or _for_helm(msgspec.json.schema(field.kind))
+        if needed := fixed.needed(section):
+            fields["required"] = needed
         schema["properties"][section] = fields
+    schema["required"] = list(base)
+    return schema
+
+
+def _added(folder: Schema, name: str, schema: Schema) -> Schema:
+    """A value that has to be there, since a template has it: null takes a default away."""
+    folder["properties"][name] = schema
+    folder["required"] = list(dict.fromkeys([*folder.get("required", ()), name]))
     return schema
 
 
