@@ -33,6 +33,7 @@ from fasttree.command.reports import commands as reports
 from fasttree.command.reports import outcomes
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options
 from fasttree.command.settings.commands import config
+from fasttree.command.status.commands import status
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
 from fasttree.command.tokens.commands import token
 
@@ -85,7 +86,7 @@ def cli(session: Session) -> None:
 
 COMMANDS = (
     up,
-    cluster.status,
+    status,
     turns.switchover,
     turns.pause,
     turns.resume,

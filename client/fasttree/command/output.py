@@ -40,11 +40,15 @@ class Table:
 
     def line(self, cells: Sequence[str]) -> str:
         """One row as text."""
-        padded = (
+        return "".join(self.padded(cells)).rstrip()
+
+    def padded(self, cells: Sequence[str]) -> list[str]:
+        """The cells of one row, each as wide as its column, with what stands between it and the next."""
+        shown = [
             cell.rjust(width) if right else cell.ljust(width)
             for cell, width, right in zip(map(on_one_line, cells), self._widths, self._right, strict=True)
-        )
-        return "  ".join(padded).rstrip()
+        ]
+        return [f"{cell}  " for cell in shown[:-1]] + shown[-1:]
 
     def text(self) -> str:
         """Header and rows."""

@@ -12,12 +12,12 @@ import click
 
 from fasttree.client import CallError, Client, UnavailableError
 from fasttree.client.status.nodes import node_json
-from fasttree.command.cluster.commands import STATUS_TIMEOUT_S
 from fasttree.command.nodes.host_file import add_host, remove_host
 from fasttree.command.nodes.local import add_local, local_folder, remove_local
 from fasttree.command.output import print_json, print_table
 from fasttree.command.ranges import PORT
 from fasttree.command.session import CommandError, Session, common_options, run
+from fasttree.command.status.looking import status_client
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 _POLL_S = 0.1
@@ -162,7 +162,7 @@ def _print(session: Session, done: str, left: list[str]) -> None:
 
 async def _look(session: Session) -> tuple[coordinator_pb2.Cluster, pusher_pb2.GetPusherResponse | None]:
     """What the coordinator says, who has to; and the pusher, if it can."""
-    async with session.client(timeout_s=min(session.timeout_s, STATUS_TIMEOUT_S)) as client:
+    async with status_client(session) as client:
         view = await client.get_cluster()
         try:
             return view, await client.get_pusher()

@@ -1,0 +1,1 @@
+"""`fasttree status`: how the cluster stands, once or again and again, for people and as JSON."""

@@ -1,0 +1,111 @@
+"""One look at the cluster: what coordinator and pusher say, and what is wrong; for every command that shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Self
+
+from fasttree.client import CallError, Client, Endpoints, EndpointsError, FastTreeClientError
+from fasttree.client.status.cluster import status_json
+from fasttree.client.status.nodes import named_json
+from fasttree.client.status.problems import problems_of
+from fasttree.command.processes import last_words
+from fasttree.command.session import CommandError, Session
+
+#: Status is asked in trouble too: a part that is away should not hold the answer up for long.
+STATUS_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What one look found."""
+
+    #: As `status_json` has it.
+    content: dict[str, Any]
+    #: What makes `fasttree status` end with 1: who does not answer, and what heals by nothing but an operator.
+    problems: list[str]
+    has_view: bool
+    has_pusher: bool
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """For programs."""
+        return {**self.content, "problems": self.problems}
+
+
+def status_client(session: Session) -> Client:
+    """A client that does not wait for long. Raises EndpointsError, CommandError."""
+    return session.client(timeout_s=min(session.timeout_s, STATUS_TIMEOUT_S))
+
+
+async def look(session: Session, client: Client) -> Seen:
+    """Asks both at once."""
+    problems: list[str] = []
+    answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
+    for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
+        if isinstance(answer, (CallError, EndpointsError)):
+            problems.append(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}")
+        elif isinstance(answer, BaseException):
+            raise answer
+    view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
+    content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
+    if view is None and pusher is None:
+        content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
+    problems += [problem.text for problem in problems_of(content) if problem.fault]
+    return Seen(content=content, problems=problems, has_view=view is not None, has_pusher=pusher is not None)
+
+
+class Watched:
+    """A cluster that is looked at again and again, wherever its endpoints file leads by then: one that is started anew
+    has other ports. Use it as an async context manager."""
+
+    def __init__(self, session: Session) -> None:
+        """Raises EndpointsError, CommandError: at the beginning there has to be one."""
+        self._session = session
+        self._client = status_client(session)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    @property
+    def client(self) -> Client:
+        """The one that the last look went by."""
+        return self._client
+
+    async def look(self) -> Seen:
+        """As the function of that name; what is wrong with the endpoints file is a problem among the others."""
+        problem = await self._follow()
+        seen = await look(self._session, self._client)
+        return (
+            seen
+            if not problem
+            else Seen(
+                content=seen.content,
+                problems=[problem, *seen.problems],
+                has_view=seen.has_view,
+                has_pusher=seen.has_pusher,
+            )
+        )
+
+    async def _follow(self) -> str:
+        try:
+            endpoints = self._session.endpoints()
+            if _places(endpoints) != _places(self._client.endpoints):
+                before, self._client = self._client, status_client(self._session)
+                await before.close()
+        except (FastTreeClientError, CommandError) as error:
+            return str(error)
+        return ""
+
+
+def _places(endpoints: Endpoints) -> dict[str, Any]:
+    """Without the processes, whose ids change where one is started anew on its ports."""
+    content = endpoints.content()
+    del content["pids"]
+    for node in content["nodes"]:
+        del node["pid"]
+    return content

@@ -1,0 +1,76 @@
+"""What `fasttree status` tells people: a title, a table of the nodes, and lines of what they have to know beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fasttree.command.screen.styled import Line, Style, Text, table_lines
+from fasttree.command.status.log_status import log_lines
+from fasttree.command.status.looking import Seen
+from fasttree.command.status.pushers import pusher_lines
+
+#: What a node's state means to who looks; of any other state: worth a look.
+_STATES = {"primary": Style.GOOD, "passive": Style.PLAIN, "silent": Style.BAD, "unknown": Style.PLAIN}
+#: How an import stands.
+_IMPORTS = {"refused": Style.BAD, "done": Style.PLAIN, "superseded": Style.FAINT}
+
+
+def status_lines(seen: Seen) -> Iterator[Line]:
+    """All of it, but `Seen.problems`."""
+    content = seen.content
+    yield [Text(_title(seen), Style.HEAD)]
+    yield from _nodes(content["nodes"])
+    for node in content["nodes"]:
+        if node.get("note"):
+            mend = f"; see docs/operations.md, `A node has halted`, or fasttree log skip {node['fault_position']}"
+            text = f"{node['node']}: {node['note']}" + (mend if node.get("fault_position") else "")
+            yield [Text(text, Style.LOOK)]
+    for text in log_lines(content["log"]) if seen.has_pusher else ():
+        yield [Text(text)]
+    for text in pusher_lines(content["pushers"]):
+        yield [Text(text)]
+    if content["note"]:
+        yield [Text(f"note: {content['note']}", Style.LOOK)]
+    for entry in content["imports"][:3]:
+        yield [Text(_import_text(entry), _IMPORTS.get(entry["state"], Style.LOOK))]
+
+
+def _title(seen: Seen) -> str:
+    content = seen.content
+    title = content["cluster"] or "cluster unknown"
+    if seen.has_view:
+        title += f" · epoch {content['epoch']} · primary {content['primary'] or 'none'}"
+        title += " · paused" if content["paused"] else ""
+    if seen.has_pusher:
+        title += f" · log at {content['log']['position']}" if content["log"]["log_id"] else " · no log"
+    return title
+
+
+def _nodes(nodes: list[dict[str, Any]]) -> list[Line]:
+    columns = ["node", "role", "state", "epoch", "import", "position", "lag"]
+    rows = []
+    for node in nodes:
+        state, style = node["state"], _STATES.get(node["state"], Style.LOOK)
+        if node.get("halted_before"):
+            state, style = state + " (halted)", Style.BAD
+        if node.get("loading_import_id"):
+            state += f" (import {node['loading_import_id']}: {node['loading_percent']} %)"
+        figures = ["" if node[name] is None else str(node[name]) for name in ("import_id", "position", "lag")]
+        cells = [node["node"], node["role"], state, str(node["epoch"] or ""), *figures]
+        rows.append([Text(cell, style) if at == 2 else Text(cell) for at, cell in enumerate(cells)])
+    return table_lines(columns, rows)
+
+
+def _import_text(entry: dict[str, Any]) -> str:
+    done = ", ".join(
+        f"{node['node']} {node['phase'] if node['phase'] in ('done', 'refused') else _phase(node)}"
+        for node in entry["nodes"]
+    )
+    reasons = [node["reason"].removeprefix("import refused: ") for node in entry["nodes"] if node["reason"]]
+    reason = f": {reasons[0]}" if reasons else ""
+    return f"import {entry['import_id']} {entry['file_name']}: {entry['state']} ({done or 'no node yet'}){reason}"
+
+
+def _phase(node: dict[str, Any]) -> str:
+    return f"{node['phase']} {node['percent']} %"
