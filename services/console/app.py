@@ -12,6 +12,7 @@ from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from services.console.api.cluster import ClusterPages
 from services.console.api.drill import DrillPages, drill_endpoints
 from services.console.api.imports import ImportPages
+from services.console.api.machine import MachinePages
 from services.console.api.members import MemberPages
 from services.console.api.runbook import Runbook
 from services.console.api.updates import UpdatePages
@@ -59,6 +60,7 @@ class Console:
             *ImportPages(self._asking).routes(),
             *UpdatePages(self._asking).routes(),
             *self._drills.routes(),
+            *MachinePages(settings.machine).routes(),
             *self.members.routes(),
             *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
         ]

@@ -70,6 +70,16 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
     drill_wait_s: Seconds = 60.0
 
 
+class MachineSettings(Settings, frozen=True, kw_only=True):
+    """What the pages show of the machine that the console is on."""
+
+    #: Folder with the audit logs of services, at any depth, such as one that their state folders are in. Empty: the
+    #: page says how to see them where they are.
+    audit_folder: OptionalPath = ""
+    #: Folder with log files, NAME.log, as `fasttree up` has them. Empty: the page says how to see logs where they are.
+    logs_folder: OptionalPath = ""
+
+
 class ConsoleSettings(Settings, frozen=True, kw_only=True):
     """The pages in a browser."""
 
@@ -82,6 +92,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     watch: WatchSettings = WatchSettings()
     viewer: ViewerSettings = ViewerSettings()
     drill: DrillSettings = DrillSettings()
+    machine: MachineSettings = MachineSettings()
 
     def problems(self) -> Iterator[Problem]:
         """Nobody to ask."""

@@ -37,6 +37,8 @@ PAGES = {
     "#/downline/0": f"{MEMBERS:,} members, as of import 1",
     "#/history": "as seen since the console started",
     "#/drill": "No drill yet since the console started",
+    "#/audit": "Is every record there, as it was written?",
+    "#/logs/pusher": "services.pusher.app",
     "#/runbook": "FastTreeNoPrimary",
     "#/runbook/FastTreeNoPrimary": "What it means",
 }
@@ -174,6 +176,41 @@ async def test_a_drill_is_begun_after_a_word_of_what_it_does_and_leaves_its_rece
         receipt = json.loads(Path(await (await saving.value).path()).read_text())
         assert receipt["good"] is True
         assert {one["result"] for one in receipt["procedure_2016"]} == {"good"}
+
+
+async def test_what_was_done_is_in_the_audit_and_its_chains_are_whole(browser: Browser, base: str) -> None:
+    async with tab(browser, base, height=900) as opened:
+        page = opened.page
+        await opened.open("#/cluster")
+        await opened.sees("All is well.")
+        for word in ("Pause", "Resume"):
+            await page.get_by_role("button", name=f"{word} elections…").click()
+            await page.get_by_role("dialog").get_by_role("button", name=word).click()
+            await page.get_by_role("dialog").get_by_role("button", name="Close").click()
+        await opened.open("#/audit")
+        await page.get_by_label("Outcome").select_option("operations")
+        await page.locator("table.audit tr", has_text="Resume").get_by_text("done").first.wait_for()
+        await opened.picture("console-audit")
+        await page.get_by_label("Call").fill("pause")
+        await page.locator("table.audit tr", has_text="Resume").first.wait_for(state="detached")
+        assert await page.locator("table.audit tbody tr").count() >= 1
+        await page.get_by_role("button", name="Verify the chains").click()
+        await opened.sees("chains whole")
+        assert await opened.violations() == []
+
+
+async def test_logs_are_followed(browser: Browser, base: str) -> None:
+    async with tab(browser, base, height=900) as opened:
+        page = opened.page
+        await opened.open("#/logs")
+        await page.get_by_role("link", name="n1", exact=True).click()
+        log = page.get_by_label("Log of n1")
+        await log.wait_for()
+        assert "n1" in page.url
+        await page.get_by_label("With").fill("primary")
+        await opened.sees("with “primary”")
+        assert all("primary" in line.lower() for line in (await log.inner_text()).splitlines() if line)
+        await opened.picture("console-logs")
 
 
 async def test_a_console_that_goes_away_is_said_to_be_away_until_it_is_back(

@@ -9,7 +9,17 @@ from aiohttp import web
 
 from fasttree.client import Client
 from services.console.http.answers import asked, json_answer, text_of
-from services.console.http.guarding import IS_OPERATOR, TOKEN, operator
+from services.console.http.guarding import (
+    IS_OPERATOR,
+    SEE_AUDIT,
+    SEE_CLUSTER,
+    SEE_LOGS,
+    SEE_UPDATES,
+    TOKEN,
+    check_may,
+    may,
+    operator,
+)
 from services.console.settings import ViewerSettings
 from services.console.watching.viewers import Viewers
 from services.console.watching.watcher import Watcher
@@ -34,15 +44,22 @@ class ClusterPages:
         yield web.post("/api/resume", self._resume)
 
     async def _session(self, request: web.Request) -> web.Response:
-        """Who the console takes the browser for."""
-        return json_answer({"operator": request[IS_OPERATOR], "token": bool(request[TOKEN])})
+        """Who the console takes the browser for, and what of the cluster he sees."""
+        sees = {"cluster": SEE_CLUSTER, "updates": SEE_UPDATES, "audit": SEE_AUDIT, "logs": SEE_LOGS}
+        return json_answer(
+            {
+                "operator": request[IS_OPERATOR],
+                "token": bool(request[TOKEN]),
+                "sees": [name for name, path in sees.items() if may(request, path)],
+            }
+        )
 
     async def _state(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         return json_answer(self._watcher.state())
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         return await self._viewers.follow(request)
 
     async def _switchover(self, request: web.Request) -> web.Response:

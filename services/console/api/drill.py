@@ -18,7 +18,7 @@ from fasttree.client.drill.drill import Drill
 from fasttree.client.drill.killing import KillProcess
 from fasttree.client.drill.receipt import Step, receipt_json
 from services.console.http.answers import AskError, asked, json_answer
-from services.console.http.guarding import operator
+from services.console.http.guarding import SEE_CLUSTER, check_may, operator
 from services.console.settings import DrillSettings
 from services.shared.files.threads import in_thread
 
@@ -81,7 +81,7 @@ class DrillPages:
                 await self._newest.task
 
     async def _show(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         return self._answer()
 
     async def _begin(self, request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from fasttree.client.forms.amounts import from_hundredths
 from fasttree.client.status.imports import import_json
 from fasttree.v1 import pusher_pb2, treenode_pb2
 from services.console.http.answers import AskError, json_answer
-from services.console.http.guarding import operator
+from services.console.http.guarding import SEE_CLUSTER, check_may, operator
 
 
 class ImportPages:
@@ -30,7 +30,7 @@ class ImportPages:
         yield web.post("/api/imports/rollback", self._rollback)
 
     async def _list(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         pusher = await self._client.get_pusher()
         return json_answer(
             {"in_force": pusher.log_end.import_id, "imports": [detailed_json(one) for one in pusher.imports]}
@@ -38,7 +38,7 @@ class ImportPages:
 
     async def _refused(self, request: web.Request) -> web.Response:
         """As a file that spreadsheets open."""
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         text = request.query.get("id", "")
         if not text.isdecimal() or len(text) > 18:
             raise AskError("id must be an import's number")

@@ -18,7 +18,7 @@ from aiohttp import web
 from fasttree.client import Client, FastTreeClientError, Reports, to_hundredths
 from fasttree.client.forms.members import Rows, as_of_json, enum_names
 from fasttree.v1 import report_pb2, types_pb2
-from services.console.http.answers import AskError, json_answer
+from services.console.http.answers import AskError, json_answer, whole_of
 from services.console.http.guarding import IS_OPERATOR, TOKEN, operator
 from services.shared.security.own import own_guard
 
@@ -236,20 +236,13 @@ def _sort(query: Mapping[str, str]) -> report_pb2.SortKey | None:
 
 
 def _size(query: Mapping[str, str]) -> int:
-    return min(max(_whole(query, "size") or 100, 1), _SIZE_MAX)
-
-
-def _whole(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name, "")
-    if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
-        raise AskError(f"{name} must be a whole number")
-    return int(text or 0)
+    return min(max(whole_of(query, "size") or 100, 1), _SIZE_MAX)
 
 
 def _filter(query: Mapping[str, str]) -> report_pb2.DownlineFilter:
     made = report_pb2.DownlineFilter(
-        min_level=_whole(query, "min_level"),
-        max_level=_whole(query, "max_level"),
+        min_level=whole_of(query, "min_level"),
+        max_level=whole_of(query, "max_level"),
         joined_from=query.get("joined_from", ""),
         joined_to=query.get("joined_to", ""),
         statuses=[query["status"]] if query.get("status") else [],
@@ -259,7 +252,7 @@ def _filter(query: Mapping[str, str]) -> report_pb2.DownlineFilter:
             raise AskError(f"kind must be {' or '.join(_KINDS)}")
         made.kinds.append(cast("types_pb2.MemberKind.ValueType", _KINDS[kind]))
     if query.get("min_rank"):
-        made.min_rank = _whole(query, "min_rank")
+        made.min_rank = whole_of(query, "min_rank")
     for column in ("pv", "gv"):
         if least := query.get(f"min_{column}"):
             made.ranges.add(column=column, min=str(to_hundredths(least)))
@@ -271,5 +264,5 @@ def _days(query: Mapping[str, str]) -> list[str]:
         until = datetime.date.fromisoformat(query.get("until", ""))
     except ValueError:
         raise AskError("until must be a day, YYYY-MM-DD") from None
-    count = min(_whole(query, "days") or 14, _DAYS_MAX)
+    count = min(whole_of(query, "days") or 14, _DAYS_MAX)
     return [(until - datetime.timedelta(days=back)).isoformat() for back in range(count - 1, -1, -1)]

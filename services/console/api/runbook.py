@@ -10,7 +10,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from services.console.http.answers import json_answer
-from services.console.http.guarding import operator
+from services.console.http.guarding import SEE_CLUSTER, check_may
 
 #: In a checkout, and in an installed package, whose wheel brings the pages along.
 _FOLDERS: Final = (Path(__file__).parents[3] / "docs", Path(__file__).parents[1] / "docs")
@@ -36,7 +36,7 @@ class Runbook:
         yield web.get("/api/runbook", self._all)
 
     async def _all(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         return json_answer({"alerts": self.alerts})
 
 

@@ -14,7 +14,7 @@ from fasttree.client.settling import settle_held
 from fasttree.client.status.periods import period_rows
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 from services.console.http.answers import AskError, asked, json_answer, text_of
-from services.console.http.guarding import operator
+from services.console.http.guarding import SEE_CLUSTER, SEE_UPDATES, check_may, operator
 
 _PAGE: Final = 200
 _ACTIONS: Final = {"drop": types_pb2.HELD_ACTION_DROP, "retry": types_pb2.HELD_ACTION_RETRY}
@@ -35,12 +35,12 @@ class UpdatePages:
         yield web.post("/api/periods", self._change)
 
     async def _held(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_UPDATES)
         token, member_id = request.query.get("page_token", ""), request.query.get("member_id", "")
         return _listed(await self._client.reports.list_held_updates(limit=_PAGE, page_token=token, member_id=member_id))
 
     async def _rejected(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_UPDATES)
         token, prefix = request.query.get("page_token", ""), request.query.get("update_id", "")
         return _listed(
             await self._client.reports.list_rejected_updates(limit=_PAGE, page_token=token, update_id_prefix=prefix)
@@ -61,7 +61,7 @@ class UpdatePages:
         return json_answer({"update_id": receipt.update_id, "position": receipt.position})
 
     async def _periods(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, SEE_CLUSTER)
         return json_answer(_rules_json((await self._client.get_pusher()).rules))
 
     async def _change(self, request: web.Request) -> web.Response:

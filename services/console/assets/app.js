@@ -105,7 +105,7 @@ function Frame({ session, onSignOut }) {
           )}
         </nav>
         <div class="foot">
-          ${session.operator && html`<${Freshness} />`}
+          ${session.sees.includes("cluster") && html`<${Freshness} />`}
           <button class="quiet" onClick=${flip} aria-label=${dark ? "Light colours" : "Dark colours"}>
             <${Icon} name=${dark ? "sun" : "moon"} /></button>
           ${(has("key") || has("token")) &&
@@ -128,15 +128,15 @@ function App() {
       (error) => {
         setProblem(error.message);
         if (error.status === 0) setTimeout(ask, 1000);
-        else setSession({ operator: false, token: false });
+        else setSession({ operator: false, token: false, sees: [] });
       },
     );
   useEffect(() => {
     ask();
   }, []);
   useEffect(() => {
-    if (session?.operator) begin();
-  }, [session?.operator]);
+    if (session?.sees.includes("cluster")) begin();
+  }, [session]);
   if (!session) return html`<main class="sign-in"><p role="status">${problem || "Connecting…"}</p></main>`;
   if (!session.operator && !session.token) return html`<${SignIn} onDone=${setSession} />`;
   return html`<${Frame} session=${session} onSignOut=${() => {

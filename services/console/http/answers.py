@@ -78,6 +78,14 @@ def text_of(value: Mapping[str, Any], name: str, length_max: int = 256) -> str:
     return text
 
 
+def whole_of(query: Mapping[str, str], name: str) -> int:
+    """A whole number of the request; 0 where it is not there. Raises AskError."""
+    text = query.get(name, "")
+    if text and not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise AskError(f"{name} must be a whole number")
+    return int(text or 0)
+
+
 @web.middleware
 async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The middleware of /api/."""

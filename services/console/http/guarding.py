@@ -5,7 +5,8 @@ There are no cookies, so no page of a stranger can ask in a visitor's name by wh
 allowed. Names that lead here by a stranger's word (DNS rebinding) are refused by their Host.
 
 Whoever shows the operators' key, or reaches a console that has none, is an operator: the console asks by its own
-certificate. Whoever shows a token alone is asked for by that token, and sees what its scope allows.
+certificate. Whoever shows a token alone is asked for by that token, and sees what its scope allows; what the console
+itself knows it shows to a token whose role may make the call that would tell it (`check_may`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from services.console.http.key import OperatorKey
+from services.shared.security.guard import Refusal
+from services.shared.security.own import own_guard
 
 #: What every page and answer is sent with.
 HEADERS: Final = {
@@ -36,6 +39,15 @@ KEY_HEADER: Final = "X-FastTree-Key"
 IS_OPERATOR: Final = web.RequestKey("is_operator", bool)
 TOKEN: Final = web.RequestKey("token", str)
 _BEARER: Final = "Bearer "
+#: What a role may call who sees how the cluster does; held and rejected updates; and of the console's machine the
+#: audit logs, and the log files.
+SEE_CLUSTER: Final = "/fasttree.v1.CoordinatorService/GetCluster"
+SEE_UPDATES: Final = "/fasttree.v1.ReportService/ListHeldUpdates"
+SEE_AUDIT: Final = "/audit"
+SEE_LOGS: Final = "/logs"
+_KEY_NEEDED: Final = (
+    "this takes the operators' key: open the address that `fasttree up` printed, or sign in with the key"
+)
 _TOKEN_LENGTH_MAX: Final = 8_192
 
 
@@ -64,9 +76,29 @@ def api_check(key: OperatorKey | None) -> Middleware:
 def operator(request: web.Request) -> None:
     """Raises HTTPUnauthorized where the request is none of an operator's."""
     if not request[IS_OPERATOR]:
-        raise web.HTTPUnauthorized(
-            text="this takes the operators' key: open the address that `fasttree up` printed, or sign in with the key"
-        )
+        raise web.HTTPUnauthorized(text=_KEY_NEEDED)
+
+
+def may(request: web.Request, path: str) -> bool:
+    """Whether `check_may` lets it pass."""
+    try:
+        check_may(request, path)
+    except web.HTTPException:
+        return False
+    return True
+
+
+def check_may(request: web.Request, path: str) -> None:
+    """Of what the console answers by itself: operators may, and whoever's token is of a role that may call that path.
+    Raises HTTPUnauthorized, HTTPForbidden."""
+    if request[IS_OPERATOR]:
+        return
+    guard = own_guard()
+    if not request[TOKEN] or guard is None:
+        raise web.HTTPUnauthorized(text=_KEY_NEEDED)
+    found = guard.judge(path, (), authorization=_BEARER + request[TOKEN])
+    if isinstance(found, Refusal):
+        raise (web.HTTPUnauthorized if found.unauthenticated else web.HTTPForbidden)(text=found.text)
 
 
 def _check_origin(request: web.Request) -> None:

@@ -89,9 +89,12 @@ CALLS: Final[dict[str, list[str]]] = {
         "/metrics",
         "/status",
         "/debug*",
+        # The console's pages of what lies on its machine.
+        "/audit",
+        "/logs",
     ],
     # All of how the cluster does, and no member.
-    "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics"],
+    "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics", "/audit"],
     "monitor": [*_SEE_CLUSTER, *_of(_PUSHER, "GetPusher"), "/metrics"],
 }
 

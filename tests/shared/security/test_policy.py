@@ -165,7 +165,15 @@ def test_a_name_that_looks_like_a_vip_s_is_none() -> None:
 
 
 def test_each_shipped_path_is_a_call_or_a_page() -> None:
-    known = [*calls(), "/metrics", "/status", "/debug.txt", "/grpc.reflection.v1alpha.ServerReflection/x"]
+    known = [
+        *calls(),
+        "/metrics",
+        "/status",
+        "/audit",
+        "/logs",
+        "/debug.txt",
+        "/grpc.reflection.v1alpha.ServerReflection/x",
+    ]
     for role, paths in CALLS.items():
         assert role in ROLES
         for path in paths:

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from fasttree.command.session import DEFAULT_PLACES, CommandError
-from services.shared.security.audit.files import CHAINS, file_of, head_of, lines_of, numbers_in
+from services.shared.security.audit.files import CHAINS, file_of, lines_of, numbers_in
+from services.shared.security.audit.reading import audit_folders
 from services.shared.security.audit.records import FORM, Line
 from services.shared.security.audit.verifying import Verified, verify
 
@@ -22,7 +23,7 @@ _AGES = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 def folders_of(named: Sequence[Path]) -> list[Path]:
     """The folders of audit logs: those named, or in them, or of `fasttree up` here. Raises CommandError."""
     places = list(named) or [place.parent for place in DEFAULT_PLACES if place.parent.is_dir()]
-    found = sorted({head.parent for place in places for head in place.rglob(head_of(Path(), CHAINS[0]).name)})
+    found = sorted({folder for place in places for folder in audit_folders(place)})
     if not found:
         where = " or ".join(map(str, places)) or "this folder"
         raise CommandError(f"no audit log in {where}: name a service's state folder, or its audit.folder, by --dir")

@@ -221,6 +221,8 @@ class ClusterPlan:
                 f"console.vip={self._at(self._vip_port)}",
                 f"console.pusher={self._pusher_addresses}",
                 f"console.endpoints_file={self._home.endpoints}",
+                f"console.audit_folder={self._state('')}",
+                f"console.logs_folder={self._home.log(CONSOLE).parent}",
                 *self.console.settings(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)

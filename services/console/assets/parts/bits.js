@@ -29,6 +29,13 @@ export function Trouble({ problem, onAgain }) {
   </div>`;
 }
 
+// What this console can't reach: how to see it all the same.
+export const Elsewhere = ({ what, setting, commands }) =>
+  html`<section class="card prose"><h2>This console sees no ${what}</h2>
+    <p>They lie on the machines of the services. Where they are on the console's own machine, name their folder by
+      <code>${setting}</code> and start it again. Elsewhere, on each machine:</p>
+    <pre tabindex="0">${commands.join("\n")}</pre></section>`;
+
 export const Page = ({ title, note, actions, children }) =>
   html`<header class="page-head">
       <div><h1>${title}</h1>${note && html`<p class="note">${note}</p>`}</div>
