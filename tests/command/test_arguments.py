@@ -27,7 +27,7 @@ NO_TEXT = os.fsdecode(b"a\xff")
         ("switchover", "--to", NO_TEXT),
         ("rejected", "--update-id", NO_TEXT),
         ("summary", "1", "--period", NO_TEXT),
-        ("top", "--by", NO_TEXT),
+        ("largest", "--by", NO_TEXT),
         ("import", "file.csv", "--check", "--map", f"member_id={NO_TEXT}"),
         ("import", "file.csv", "--check", f"--separator={NO_TEXT}"),
         ("up", "--dir", NO_TEXT),

@@ -167,7 +167,7 @@ async def test_texts_are_sorted_as_numbers_where_that_is_asked(cluster: FakeClus
     await fasttree("frontline", "m1", "--sort", "-zip", "--as-number")
     asked = cluster.reports.last_request.sort
     assert (asked.column, asked.descending, asked.as_number) == ("zip", True, True)
-    await fasttree("top", "--by", "zip", "--as-number")
+    await fasttree("largest", "--by", "zip", "--as-number")
     asked = cluster.reports.last_request.sort
     assert (asked.column, asked.descending, asked.as_number) == ("zip", True, True)
 
@@ -208,7 +208,7 @@ async def test_what_is_small(cluster: FakeCluster, fasttree: FastTree) -> None:
     assert rejected.splitlines()[0].split() == ["position", "update_id", "reason"], "what is rejected waits for nobody"
     assert (await fasttree("rejected", "--json")).json["updates"][0].keys() == {"position", "update_id", "reason"}
     assert (await fasttree("search", "m", "--json")).json["members"][0]["member_id"] == "m0"
-    top = await fasttree("top", "--by", "pv", "--count", "2", "--json")
+    top = await fasttree("largest", "--by", "pv", "--count", "2", "--json")
     assert [row["member_id"] for row in top.json["members"]] == ["m4", "m3"]
     described = await fasttree("describe", "--json")
     assert described.json["further_columns"] == {"country": "text"}

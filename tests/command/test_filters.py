@@ -39,7 +39,7 @@ WANTED = report_pb2.DownlineFilter(
 )
 
 
-@pytest.mark.parametrize("command", ["downline", "summary", "top"])
+@pytest.mark.parametrize("command", ["downline", "summary", "largest"])
 async def test_every_condition_reaches_the_node(cluster: FakeCluster, fasttree: FastTree, command: str) -> None:
     ran = await fasttree(command, "m1", *ALL)
     assert ran.code == 0, ran.err
@@ -98,12 +98,12 @@ SHOWN = "use one of member_id, sponsor_id, "
     [
         (("downline", "--min", "gv", "1", "--is", "name", "X"), f'--is: no column "name" here: {FILTERED}'),
         (("summary", "--min", "PV", "1"), f'--min: no column "PV" here: did you mean "pv"? {FILTERED}'),
-        (("top", "--max", "Rank", "1"), f'--max: no column "Rank" here: did you mean "rank"? {FILTERED}'),
+        (("largest", "--max", "Rank", "1"), f'--max: no column "Rank" here: did you mean "rank"? {FILTERED}'),
         (("downline", "--columns", "shoe"), f'--columns: no column "shoe" here: {SHOWN}'),
         (("member", "m1", "--columns", "PV"), f'--columns: no column "PV" here: did you mean "pv"? {SHOWN}'),
         (("frontline", "--sort", "-shoe"), f'--sort: no column "shoe" here: {SHOWN}'),
-        (("top", "--by", "shoe"), f'--by: no column "shoe" here: {SHOWN}'),
-        (("top", "--as-number"), '--as-number is for columns of texts, and "gv" is none: leave it out'),
+        (("largest", "--by", "shoe"), f'--by: no column "shoe" here: {SHOWN}'),
+        (("largest", "--as-number"), '--as-number is for columns of texts, and "gv" is none: leave it out'),
         (
             ("search", "m", "--period", "2026-01"),
             '--period "2026-01" is not in this tree: use one of 2026-11; a month that is closed for good is named '

@@ -24,7 +24,7 @@ HUGE = "9" * 20
         ("held", "drop", HUGE, "--reason", "x"),
         ("import", "members.csv", "--as-of-position", HUGE),
         *(("held", "drop", text, "--reason", "x") for text in ("1_0", "٣", "１", " 1", "1e3", "+1", "1.0")),
-        ("top", "--count", "1_0"),
+        ("largest", "--count", "1_0"),
         ("rules", "set", "--import-removed-percent-max", "1e1"),
         ("rules", "set", "--import-removed-percent-max", "nan"),
         ("up", "--nodes", "٢"),

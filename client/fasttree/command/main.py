@@ -36,6 +36,7 @@ from fasttree.command.settings.commands import config
 from fasttree.command.status.commands import status
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
 from fasttree.command.tokens.commands import token
+from fasttree.command.top.commands import top
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -87,6 +88,7 @@ def cli(session: Session) -> None:
 COMMANDS = (
     up,
     status,
+    top,
     turns.switchover,
     turns.pause,
     turns.resume,
@@ -104,7 +106,7 @@ COMMANDS = (
     reports.frontline,
     reports.summary,
     reports.downline,
-    reports.top,
+    reports.largest,
     reports.holding_tank,
     reports.search,
     reports.describe,

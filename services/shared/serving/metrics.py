@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -125,6 +126,7 @@ class Metrics:
         """Memory of this process, the room on the disk of its state, and what holds it up."""
         self._loop_watch = LoopWatch()
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
+        self.counter("processor_seconds", "Time that all its threads had a processor.", time.process_time)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))
         self.counter("gc_pause_seconds", "Time that garbage collection stopped the process.", lambda: GARBAGE.total_s)
         self.counter("gc_runs", "Garbage collections.", lambda: GARBAGE.runs)

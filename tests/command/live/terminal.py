@@ -76,6 +76,11 @@ class Terminal:
         """Waits until it is in the newest picture."""
         await self._until(lambda: any(text in line for line in self.frame))
 
+    async def another(self) -> None:
+        """Waits for a further picture."""
+        seen = self.drawn.count(HOME)
+        await self._until(lambda: self.drawn.count(HOME) > seen)
+
     async def ends(self) -> int:
         """Its exit code."""
         await self._until(lambda: LEAVE in self.drawn)

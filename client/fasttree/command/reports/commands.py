@@ -259,7 +259,7 @@ def downline(
 @columns_option
 @common_options
 @report_options
-def top(
+def largest(
     session: Session,
     member_id: str,
     column: str,

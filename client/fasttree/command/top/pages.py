@@ -1,0 +1,60 @@
+"""Pages of the services' HTTP ports: with the certificate or the token that the command has."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import ssl
+
+from fasttree.client import Client, FastTreeClientError
+
+_TIMEOUT_S = 3.0
+#: Of one page, at most.
+_BYTES_MAX = 32 << 20
+
+
+class PageError(Exception):
+    """Why a page can't be had, in one line."""
+
+
+class Pages:
+    """Of one cluster, as a client of it may see them."""
+
+    def __init__(self, client: Client, timeout_s: float = _TIMEOUT_S) -> None:
+        self._tls = client.tls
+        self._token = client.token
+        self._timeout_s = timeout_s
+
+    async def get(self, address: str, path: str) -> str:
+        """What a port shows there. Raises PageError."""
+        return await asyncio.to_thread(self._get, address, path)
+
+    def _get(self, address: str, path: str) -> str:
+        host, _, port = address.rpartition(":")
+        try:
+            connection = self._connection(host.strip("[]"), int(port))
+        except (ValueError, ssl.SSLError, FastTreeClientError) as error:
+            raise PageError(f"{address}: {error}") from None
+        try:
+            connection.request("GET", path, headers=self._headers(address))
+            answer = connection.getresponse()
+            content = answer.read(_BYTES_MAX)
+        except (OSError, http.client.HTTPException, FastTreeClientError) as error:
+            raise PageError(f"the HTTP port {address} does not answer: {error}") from None
+        finally:
+            connection.close()
+        text = content.decode("utf-8", "replace")
+        if answer.status != http.client.OK:
+            raise PageError(f"the HTTP port {address} says {answer.status}: {text.strip()[:200] or answer.reason}")
+        return text
+
+    def _connection(self, host: str, port: int) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        return http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=self._tls.context())
+
+    def _headers(self, address: str) -> dict[str, str]:
+        if self._token is None:
+            return {}
+        self._token.check_way(address, by_tls=self._tls is not None)
+        return {"Authorization": f"Bearer {self._token.read()}"}
