@@ -47,6 +47,7 @@ KEPT = {
     "services/coordinator/leadership/settings.py:replaced_within_s": "the bound that tests hold the defaults to",
     "bench/chaos/machines.py:wait_for_more": _TESTS_WAIT,
     "services/shared/cores.py:TimelessCore": _DOOR,
+    "services/shared/serving/callers/interceptor.py:intercept_service": _FRAMEWORK,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,
     "services/shared/serving/standard/guarding.py:intercept_service": _FRAMEWORK,
     "services/shared/serving/http2/call.py:send_initial_metadata": _CONTEXT,

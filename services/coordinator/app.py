@@ -86,6 +86,7 @@ class Coordinator:
         self.metrics = coordinator_metrics(self.runner, self.servicer)
         self.metrics.calls([self.server.calls])
         self.metrics.connections([self.server.connections])
+        self.metrics.callers([self.server.callers])
         self.metrics.process(settings.state_path)
         self.http = OpsPort(
             "coordinator.http_port",

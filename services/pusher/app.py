@@ -186,6 +186,7 @@ class Pusher:
         )
         metrics.calls([self.server.calls])
         metrics.connections([self.server.connections])
+        metrics.callers([self.server.callers])
         metrics.process(self.settings.state_path)
         return metrics
 

@@ -238,6 +238,7 @@ class TreeNode:
         self._servers = [report, instant]
         self.metrics.calls([server.calls for server in self._servers])
         self.metrics.connections([server.connections for server in self._servers])
+        self.metrics.callers([server.callers for server in self._servers])
         self.metrics.process(settings.state_path)
         async with contextlib.AsyncExitStack() as begun:
             begun.callback(self._close)

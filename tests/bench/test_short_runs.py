@@ -23,6 +23,7 @@ PERIODS_KEYS = (
 FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
 SPOOL_KEYS = "records records_per_s service_us service_mb_before service_mb_largest small_s small_among_waiting_s"
 MESSAGES_KEYS = "recipients kills seconds per_s letters again most_again service_mb_largest"
+CALLERS_KEYS = "named_us address_us"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice linearizable digests_equal elections faults"
 
@@ -46,9 +47,10 @@ def last_line(*command: str) -> dict[str, Any]:
         (("bench.fanout", "--members", "5000", "--orders", "5000", "--peer", "none"), FANOUT_KEYS),
         (("bench.spool", "--records", "20000", "--waiting", "2000"), SPOOL_KEYS),
         (("bench.messages", "--recipients", "2000", "--kills", "1"), MESSAGES_KEYS),
+        (("bench.overload.callers", "--calls", "1000"), CALLERS_KEYS),
         (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
     ],
-    ids=["tree", "columns", "closed_periods", "fanout", "spool", "messages", "failover"],
+    ids=["tree", "columns", "closed_periods", "fanout", "spool", "messages", "callers", "failover"],
 )
 def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None:
     assert set(last_line(*command)) >= set(keys.split())

@@ -96,6 +96,7 @@ class MessagePort:
         )
         metrics.calls([self._server.calls])
         metrics.connections([self._server.connections])
+        metrics.callers([self._server.callers])
 
     async def stop(self, grace_s: float) -> None:
         """No more calls; what is with its sender is waited for."""

@@ -31,6 +31,8 @@ _SEE_TREE: Final = _of(_REPORTS, "ListHeldUpdates", "ListRejectedUpdates", "Desc
 TOKEN: Final = "token://"
 #: Roles of processes, which have certificates: no token can name one.
 MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
+#: Of these, those that a cluster consists of.
+INSIDE: Final = ("node", "pusher", "coordinator", "vip")
 #: Sees a member and its downline alone: in each report the engine cuts what is beyond
 #: (`services/treenode/reports/copy/scope.py`).
 LEADER: Final = "leader"
@@ -97,6 +99,11 @@ CALLS: Final[dict[str, list[str]]] = {
     "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics", "/audit"],
     "monitor": [*_SEE_CLUSTER, *_of(_PUSHER, "GetPusher"), "/metrics"],
 }
+
+
+def inside_calls() -> frozenset[str]:
+    """What the parts of a cluster ask each other, as shipped."""
+    return frozenset(call for role in INSIDE for call in CALLS[role])
 
 
 def shipped_policy(cluster: str) -> Policy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from services.shared.security.audit.log import own_audit
 from services.shared.security.own import own_tls
+from services.shared.serving.callers.counting import Callers
 from services.shared.serving.calls import Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
 from services.shared.telemetry.histograms import Histogram
@@ -120,6 +122,23 @@ class Metrics:
                 ]
             ],
             description=ended,
+        )
+
+    def callers(self, ports: Sequence[Callers]) -> None:
+        """Whose limits are reached, by role and never by name, and how many callers are remembered."""
+        what = "Callers that are remembered for their limits, of the port that has most."
+        self.gauge("callers_remembered", what, lambda: max((port.remembered for port in ports), default=0))
+        self._meter.create_observable_counter(
+            self._prefix + "caller_refused",
+            [
+                lambda _: [
+                    Observation(count, {**self._labels, "role": role, "limit": limit})
+                    for (role, limit), count in sum(
+                        (port.refused for port in ports), Counter[tuple[str, str]]()
+                    ).items()
+                ]
+            ],
+            description="Calls that were refused for what their caller may have, by his role and the limit.",
         )
 
     def process(self, folder: Path) -> None:

@@ -16,6 +16,8 @@ from grpc_status import rpc_status
 
 from services.shared.domain.addresses import host_and_port
 from services.shared.security.own import check_clear, own_guard, own_tls
+from services.shared.serving.callers.counting import Callers
+from services.shared.serving.callers.interceptor import CallersInterceptor
 from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
@@ -83,7 +85,9 @@ class GrpcServer:
         self._setting = setting
         tracer = own_tracer()
         self.calls = Calls(None if tracer is None else CallSpans(tracer))
-        self._carrier = _carrier(settings or ServingSettings(), self.calls, message_bytes_max, age_s_max, setting)
+        settings = settings or ServingSettings()
+        self.callers = Callers(settings.callers, setting.partition(".")[0])
+        self._carrier = _carrier(settings, self.calls, self.callers, message_bytes_max, age_s_max, setting)
         for add, servicer in services:
             add(servicer, self._carrier.server)
         self._health = Health()
@@ -162,7 +166,13 @@ class _Grpcio:
     connections = None
 
     def __init__(
-        self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+        self,
+        settings: ServingSettings,
+        calls: Calls,
+        callers: Callers,
+        message_bytes_max: int,
+        age_s_max: float,
+        setting: str,
     ) -> None:
         if (tls := own_tls()) is not None and tls.without_certificate:
             raise OSError("where grpcio serves, everybody needs a certificate: set tokens.without_certificate = false")
@@ -171,7 +181,8 @@ class _Grpcio:
             interceptors=[
                 # The first is asked first: nothing of a call that may not be made is done or written down.
                 *([] if (guard := own_guard()) is None else [GuardInterceptor(guard)]),
-                _Interceptor(calls, settings.calls_max, _too_many_calls(settings, setting)),
+                CallersInterceptor(callers),
+                _Interceptor(calls, callers, settings.calls_max, _too_many_calls(settings, setting)),
             ],
             options=[*server_options(message_bytes_max, age_s_max)],
         )
@@ -199,7 +210,13 @@ class _Nghttp2:
     """The server of this project."""
 
     def __init__(
-        self, settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+        self,
+        settings: ServingSettings,
+        calls: Calls,
+        callers: Callers,
+        message_bytes_max: int,
+        age_s_max: float,
+        setting: str,
     ) -> None:
         section, _, field = setting.partition(".")
         self.connections = Connections(field.removesuffix("port").rstrip("_") or section)
@@ -213,6 +230,7 @@ class _Nghttp2:
             lambda path, handler: _named(path, handler, calls),
             age_s_max,
         )
+        self.server.callers = callers
         if calls.spans is not None:
             self.server.is_traced = calls.spans.is_asked_for
         self.answer_at_once = self.server.answer_at_once
@@ -239,20 +257,21 @@ def _too_many_calls(settings: ServingSettings, setting: str) -> Any:
 
 
 def _carrier(
-    settings: ServingSettings, calls: Calls, message_bytes_max: int, age_s_max: float, setting: str
+    settings: ServingSettings, calls: Calls, callers: Callers, message_bytes_max: int, age_s_max: float, setting: str
 ) -> _Carrier:
     if settings.server == "nghttp2" and Http2Server is not None:
-        return _Nghttp2(settings, calls, message_bytes_max, age_s_max, setting)
+        return _Nghttp2(settings, calls, callers, message_bytes_max, age_s_max, setting)
     if settings.server == "nghttp2":
         logger.warning("the package ngh2 is missing: grpcio serves, several times slower; `pip install ngh2` brings it")
-    return _Grpcio(settings, calls, message_bytes_max, age_s_max, setting)
+    return _Grpcio(settings, calls, callers, message_bytes_max, age_s_max, setting)
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
     """Puts `_named` before each handler of grpcio's server, and refuses calls beyond `calls_max` with that status."""
 
-    def __init__(self, calls: Calls, calls_max: int, refusal: Any) -> None:
+    def __init__(self, calls: Calls, callers: Callers, calls_max: int, refusal: Any) -> None:
         self._calls = calls
+        self._apart = callers.apart
         self._calls_max = calls_max
         self._open = 0
         self._refusing = _refusing(refusal)
@@ -263,7 +282,8 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         """Wraps the handler of one call."""
-        if self._open >= self._calls_max:
+        apart = handler_call_details.method.encode() in self._apart
+        if self._open >= (2 * self._calls_max if apart else self._calls_max):
             return self._refusing
         # Each call is a task, which ends with it, however it ends.
         call = asyncio.current_task()

@@ -6,12 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
 
 from services.shared.security.caller import Caller
+from services.shared.serving.callers.limits import Ended
 from services.shared.serving.http2.eager import Eager
 from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.messages import CallError, Metadata, read_metadata
@@ -44,6 +46,11 @@ class Method:
     deserialize: Callable[[bytes], Any]
     serialize: Callable[[Any], bytes]
 
+    @cached_property
+    def is_stream(self) -> bool:
+        """Whether either side sends more than one message."""
+        return self.streams_requests or self.streams_responses
+
 
 class Call(grpc.aio.ServicerContext[Any, Any]):
     """A call under way, and its handler's context. What few calls need is the class's until they do."""
@@ -61,6 +68,8 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
     _messages: deque[tuple[bytes, int]] | None = None
     _half_closed = False
     _waiter: asyncio.Future[None] | None = None
+    #: What its caller's account is told when it is over; None: it is in none.
+    counted: Ended | None = None
 
     def __init__(self, protocol: ServerProtocol, method: Method, begun: Begun, caller: Caller | None = None) -> None:
         """`caller`: who makes it; None: nobody asks that here."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 import grpc
 
 from services.shared.security.caller import Caller
+from services.shared.serving.callers.limits import Ended
 from services.shared.serving.connections import End
 from services.shared.serving.http2.call import Call
 from services.shared.serving.http2.connection import GrpcConnection
@@ -168,10 +169,17 @@ class ServerProtocol(asyncio.Protocol):
                 self.core.end(begun.stream_id, found.code, found.details, found.trailing_metadata)
                 return
             caller = found
+        method, counted, has_room = server.methods[begun.path], None, server.has_room(begun.path)
+        if server.callers is not None:
+            let_in = server.callers.begin(caller, self.peer, begun.path, method.is_stream)
+            if not (let_in is None or isinstance(let_in, Ended)):
+                self.core.end(begun.stream_id, let_in.code, let_in.details, let_in.trailing_metadata)
+                return
+            counted = let_in
         if (
             begun.path in server.at_once
             and begun.message is not None
-            and server.calls_open < server.calls_max
+            and has_room
             # An answer at once knows of no caller: it is for those who see everybody.
             and (caller is None or caller.leads is None)
         ):
@@ -179,13 +187,16 @@ class ServerProtocol(asyncio.Protocol):
             answer = None if traced else server.at_once[begun.path](begun.message)
             if answer is not None:
                 self.core.answer(begun.stream_id, answer)
+                if counted is not None and server.callers is not None:
+                    server.callers.end(counted)
                 return
-        call = self._calls[begun.stream_id] = Call(self, server.methods[begun.path], begun, caller)
+        call = self._calls[begun.stream_id] = Call(self, method, begun, caller)
+        call.counted = counted
         server.calls_open += 1
-        if server.calls_open > server.calls_max:
-            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())
-        else:
+        if has_room:
             call.start()
+        else:
+            call.refuse(grpc.StatusCode.RESOURCE_EXHAUSTED, *server.too_many())
 
     def pause_writing(self) -> None:
         # Who does not take its answers is not read either.
@@ -215,8 +226,9 @@ class ServerProtocol(asyncio.Protocol):
 
     def forget(self, stream_id: int) -> None:
         """A call is over."""
-        if self._calls.pop(stream_id, None) is not None:
-            self._server.call_ended()
+        call = self._calls.pop(stream_id, None)
+        if call is not None:
+            self._server.call_ended(call.counted)
         waiting = self._waiting.pop(stream_id, None)
         if waiting is not None and not waiting[0].done():
             waiting[0].set_result(None)

@@ -13,6 +13,8 @@ import grpc
 
 from services.shared.domain.addresses import host_and_port
 from services.shared.security.caller import Caller
+from services.shared.serving.callers.counting import Callers
+from services.shared.serving.callers.limits import Ended
 from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
 from services.shared.serving.http2.limits import Budget, Limits
@@ -64,6 +66,8 @@ class Http2Server:
         self.streaming: set[bytes] = set()
         #: Before anything of a call is looked at; None: everybody may call everything.
         self.guard: CallGuard | None = None
+        #: What each caller may have under way, and how often he may come; None: as much as there is.
+        self.callers: Callers | None = None
         #: By a call's headers, whether its caller has it traced: it is not answered at once then. None: nobody has.
         self.is_traced: Callable[[Headers], bool] | None = None
         #: Whether a peer is heard, by what TLS knows of him: asked when his connection comes, and again and again.
@@ -167,9 +171,16 @@ class Http2Server:
         if why is not None:
             self._counts.ended[why] += 1
 
-    def call_ended(self) -> None:
+    def has_room(self, path: bytes) -> bool:
+        """For one more call: as many again are for what health checks and the cluster's own parts ask."""
+        apart = self.callers is not None and path in self.callers.apart
+        return self.calls_open < (2 * self.calls_max if apart else self.calls_max)
+
+    def call_ended(self, counted: Ended | None) -> None:
         """One of a connection's calls."""
         self.calls_open -= 1
+        if counted is not None and self.callers is not None:
+            self.callers.end(counted)
         if self._idle is not None and not self.calls_open:
             self._idle.set()
 
