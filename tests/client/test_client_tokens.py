@@ -14,6 +14,7 @@ from fasttree.client.calls import tokens
 from fasttree.client.calls.channels import Channels
 from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.calls.tokens import Token
+from tests.fakes.cluster import fake_cluster
 from tests.shared.security.tokens.issuer import Issuer
 
 
@@ -102,3 +103,23 @@ def test_an_authority_alone_will_do_where_a_token_says_who_calls(tmp_path: Path)
     (tmp_path / "endpoints.json").write_text(json.dumps({"vip": "a:1", "tls": {"ca": "ca.crt", "key": "x.key"}}))
     with pytest.raises(EndpointsError, match="or ca alone"):
         Endpoints.read(tmp_path / "endpoints.json")
+
+
+async def test_in_another_s_name_a_call_brings_that_token_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[list[str]] = []
+    async with fake_cluster() as cluster:
+
+        async def note(_: Any, context: Any) -> None:
+            heard.append([value for name, value in context.invocation_metadata() if name == "authorization"])
+
+        monkeypatch.setattr(cluster.reports, "_fail", note)
+        async with Client(cluster.endpoints, token=write(tmp_path / "token", "my.own.token")) as client:
+            other = client.in_name_of("some.body.else")
+            for each in (client, other, client):
+                await each.reports.get_member("m0")
+            await other.close()  # they are the client's connections
+            await client.reports.get_member("m0")
+    own, given = ["Bearer my.own.token"], ["Bearer some.body.else"]
+    assert heard == [own, given, own, own]

@@ -73,9 +73,9 @@ async def test_an_operator_shows_the_key(cluster: FakeCluster, tmp_path: Path) -
             assert (await asking.get(path))[0] == 401
             assert (await asking.get(path, **{"X-FastTree-Key": key[:-1]}))[0] == 401
         assert (await asking.post("/api/pause"))[0] == 401
-        assert await asking.get("/api/session") == (200, {"operator": False, "token": False, "sees": []})
+        assert await asking.get("/api/session") == (200, {"operator": False, "acts": False, "token": False, "sees": []})
         everything = ["cluster", "updates", "audit", "logs"]
-        seen = {"operator": True, "token": False, "sees": everything}
+        seen = {"operator": True, "acts": True, "token": False, "sees": everything}
         assert await asking.get("/api/session", **{"X-FastTree-Key": key}) == (200, seen)
         assert (await asking.get("/api/state", **{"X-FastTree-Key": key}))[0] == 200
     assert not cluster.coordinator.cluster.paused

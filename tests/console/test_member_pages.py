@@ -9,9 +9,17 @@ import aiohttp
 import pyarrow
 import pytest
 
+from services.shared.security.guard import Refusal
 from tests.command.fasttree_command import FastTree
 from tests.console.conftest import Asking, running_console
 from tests.fakes.cluster import FakeCluster
+
+
+class Leaders:
+    """A guard to whom every token is a leader's, who may nothing of what the console shows by itself."""
+
+    def judge(self, *_: Any, **__: Any) -> Refusal:
+        return Refusal("that is not a leader's", "NOT_ALLOWED")
 
 
 @pytest.fixture
@@ -79,7 +87,7 @@ async def test_where_nobody_judges_tokens_they_are_no_way_in(
 async def test_a_leader_is_asked_for_by_his_token_alone(
     cluster: FakeCluster, tmp_path: Path, heard: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.console.api.members.own_guard", object)
+    monkeypatch.setattr("services.console.http.guarding.own_guard", Leaders)
     token = {"Authorization": "Bearer a.b.c"}
     async with running_console(cluster, key_file=str(tmp_path / "key")) as asking:
         assert (await asking.get("/api/frontline?id=m0"))[0] == 401
@@ -93,7 +101,7 @@ async def test_a_leader_is_asked_for_by_his_token_alone(
         assert set(heard) == {"Bearer a.b.c"}
         assert len(heard) >= len(paths) + 2
         for path in ("/api/state", "/api/imports", "/api/held", "/api/rejected", "/api/periods", "/api/runbook"):
-            assert (await asking.get(path, **token))[0] == 401, path
+            assert (await asking.get(path, **token))[0] == 403, path
         key = {"X-FastTree-Key": (tmp_path / "key").read_text().strip()}
         heard.clear()
         assert (await asking.get("/api/frontline?id=m0", **key))[0] == 200

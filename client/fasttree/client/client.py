@@ -8,6 +8,7 @@ async with Client.from_endpoints_file(Path(".demo/endpoints.json")) as client:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Final, Self
 
 import grpc
 
-from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.channels import Channels, InNameOf
 from fasttree.client.calls.retries import Retries, seconds, with_retries
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
@@ -118,10 +119,16 @@ class Client:
         """Reports from one node: by its name in the endpoints, or as `nodes` has it. Raises EndpointsError."""
         return self._reports_at((self.endpoints.node(node) if isinstance(node, str) else node).report)
 
-    def reports_of(self, token: str) -> Reports:
-        """Reports through the VIP in the name of whoever that token is of: they show what he may see."""
-        address = self._address("vip")
-        return Reports(self._channels, address, self._retries, self._seen, coalesce=False, token=token)
+    def in_name_of(self, token: str) -> Client:
+        """The same cluster, by the same connections, asked in the name of whoever that token is of: he may do what his
+        role may, and sees what his scope shows. It ends with this client, and needs no closing."""
+        other = copy.copy(self)
+        other._channels = InNameOf(self._channels, token)
+        other._seen = PositionSeen(read_your_writes=False)
+        other._coalesce = False
+        other._coordinators = other._pushers = None
+        other._reports = {}
+        return other
 
     @property
     def position(self) -> int:

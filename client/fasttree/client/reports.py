@@ -25,13 +25,8 @@ _Begun: TypeAlias = tuple[
 ]
 
 
-_Metadata: TypeAlias = tuple[tuple[str, str], ...]
-
-
 class _Unary(Protocol[Request, Answer]):
-    def __call__(
-        self, request: Request, /, *, timeout: float | None = None, metadata: _Metadata | None = None
-    ) -> Awaitable[Answer]: ...
+    def __call__(self, request: Request, /, *, timeout: float | None = None) -> Awaitable[Answer]: ...
 
 
 class PositionSeen:
@@ -64,10 +59,7 @@ class Reports:
         seen: PositionSeen,
         *,
         coalesce: bool = True,
-        token: str = "",
     ) -> None:
-        """`token`: calls are made in the name of whoever it is of."""
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
         self._stub: report_pb2_grpc.ReportServiceAsyncStub = report_pb2_grpc.ReportServiceStub(channels.to(address))
         self._loop = channels.loop
         self._address = address
@@ -226,7 +218,7 @@ class Reports:
 
     async def _first(self, request: report_pb2.StreamDownlineRequest, left_s: float) -> _Begun:
         """The call, its answers, and the first of them (None where there is none)."""
-        call: _StreamCall = self._stub.StreamDownline(request, metadata=self._metadata)
+        call: _StreamCall = self._stub.StreamDownline(request)
         answers = aiter(call)
         try:
             async with asyncio.timeout(left_s):
@@ -265,7 +257,7 @@ class Reports:
         self._loop.check()
         retries = self._retries if timeout_s is None else replace(self._retries, timeout_s=timeout_s)
         return await with_retries(
-            lambda left_s: method(request, timeout=left_s, metadata=self._metadata),
+            lambda left_s: method(request, timeout=left_s),
             retries,
             called=called,
             address=self._address,

@@ -16,9 +16,11 @@ from services.console.http.guarding import (
     SEE_LOGS,
     SEE_UPDATES,
     TOKEN,
+    acts,
     check_may,
+    check_token,
+    in_name,
     may,
-    operator,
 )
 from services.console.settings import ViewerSettings
 from services.console.watching.viewers import Viewers
@@ -44,11 +46,14 @@ class ClusterPages:
         yield web.post("/api/resume", self._resume)
 
     async def _session(self, request: web.Request) -> web.Response:
-        """Who the console takes the browser for, and what of the cluster he sees."""
+        """Who the console takes the browser for, and what of the cluster he sees. A token that does not count is told
+        before anything is asked with it."""
+        check_token(request)
         sees = {"cluster": SEE_CLUSTER, "updates": SEE_UPDATES, "audit": SEE_AUDIT, "logs": SEE_LOGS}
         return json_answer(
             {
                 "operator": request[IS_OPERATOR],
+                "acts": acts(request),
                 "token": bool(request[TOKEN]),
                 "sees": [name for name, path in sees.items() if may(request, path)],
             }
@@ -63,18 +68,16 @@ class ClusterPages:
         return await self._viewers.follow(request)
 
     async def _switchover(self, request: web.Request) -> web.Response:
-        operator(request)
+        client = in_name(request, self._client)
         to_node = text_of(await asked(request), "to_node")
-        answer = await self._client.switchover(to_node, timeout_s=self._settings.action_s)
+        answer = await client.switchover(to_node, timeout_s=self._settings.action_s)
         told: dict[str, Any] = {"from_node": answer.from_node, "to_node": answer.to_node}
         return json_answer({**told, "epoch": answer.epoch, "took_ms": answer.took_ms})
 
     async def _pause(self, request: web.Request) -> web.Response:
-        operator(request)
-        await self._client.pause()
+        await in_name(request, self._client).pause()
         return json_answer({"paused": True})
 
     async def _resume(self, request: web.Request) -> web.Response:
-        operator(request)
-        await self._client.resume()
+        await in_name(request, self._client).resume()
         return json_answer({"paused": False})

@@ -18,7 +18,7 @@ from fasttree.client.drill.drill import Drill
 from fasttree.client.drill.killing import KillProcess
 from fasttree.client.drill.receipt import Step, receipt_json
 from services.console.http.answers import AskError, asked, json_answer
-from services.console.http.guarding import SEE_CLUSTER, check_may, operator
+from services.console.http.guarding import OPERATE, SEE_CLUSTER, check_may, in_name
 from services.console.settings import DrillSettings
 from services.shared.files.threads import in_thread
 
@@ -85,7 +85,7 @@ class DrillPages:
         return self._answer()
 
     async def _begin(self, request: web.Request) -> web.Response:
-        operator(request)
+        check_may(request, OPERATE)
         kill = (await asked(request)).get("kill", False)
         if not isinstance(kill, bool):
             raise AskError("kill must be true or false")
@@ -96,7 +96,7 @@ class DrillPages:
         endpoints = await in_thread(self._read) if self._settings.endpoints_file else None
         client = self._open_client(endpoints)
         drill = Drill(
-            client,
+            in_name(request, client),
             KillProcess(self._read) if kill else None,
             rates=(self._settings.drill_reads_per_s, self._settings.drill_orders_per_s),
             wait_s=self._settings.drill_wait_s,
@@ -109,7 +109,7 @@ class DrillPages:
 
     async def _end(self, request: web.Request) -> web.Response:
         """Has it undo what it did."""
-        operator(request)
+        check_may(request, OPERATE)
         if self._newest is not None and self._is_running:
             self._newest.break_off()
         return self._answer()

@@ -14,7 +14,7 @@ from fasttree.client.forms.amounts import from_hundredths
 from fasttree.client.status.imports import import_json
 from fasttree.v1 import pusher_pb2, treenode_pb2
 from services.console.http.answers import AskError, json_answer
-from services.console.http.guarding import SEE_CLUSTER, check_may, operator
+from services.console.http.guarding import SEE_CLUSTER, check_may, in_name
 
 
 class ImportPages:
@@ -53,8 +53,7 @@ class ImportPages:
         return web.Response(text=content.getvalue(), content_type="text/csv", charset="utf-8")
 
     async def _rollback(self, request: web.Request) -> web.Response:
-        operator(request)
-        manifest = await self._client.rollback_import()
+        manifest = await in_name(request, self._client).rollback_import()
         return json_answer({"import_id": manifest.import_id, "file_name": manifest.file_name})
 
 

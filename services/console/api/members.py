@@ -19,8 +19,7 @@ from fasttree.client import Client, FastTreeClientError, Reports, to_hundredths
 from fasttree.client.forms.members import Rows, as_of_json, enum_names
 from fasttree.v1 import report_pb2, types_pb2
 from services.console.http.answers import AskError, json_answer, whole_of
-from services.console.http.guarding import IS_OPERATOR, TOKEN, operator
-from services.shared.security.own import own_guard
+from services.console.http.guarding import in_name
 
 ROW: Final = (
     "member_id", "sponsor_id", "level", "kind", "status", "rank", "joined_on", "pv", "gv", "downline_count",
@@ -56,17 +55,12 @@ class MemberPages:
     @contextlib.asynccontextmanager
     async def _reports(self, request: web.Request) -> AsyncIterator[Reports]:
         """In whose name the browser asks. Raises HTTPUnauthorized, HTTPTooManyRequests."""
-        token = request[TOKEN]
-        if not token:
-            operator(request)
-        elif own_guard() is None and not request[IS_OPERATOR]:
-            # Nodes that judge no tokens would let this one pass as the console's own call.
-            raise web.HTTPUnauthorized(text="no tokens are believed here: set [tokens], for the console and the nodes")
+        client = in_name(request, self._client)
         if self.open >= self._reports_max:
             raise web.HTTPTooManyRequests(text="many reports are under way: ask again in a moment")
         self.open += 1
         try:
-            yield self._client.reports_of(token) if token else self._client.reports
+            yield client.reports
         finally:
             self.open -= 1
 

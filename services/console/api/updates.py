@@ -14,7 +14,7 @@ from fasttree.client.settling import settle_held
 from fasttree.client.status.periods import period_rows
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 from services.console.http.answers import AskError, asked, json_answer, text_of
-from services.console.http.guarding import SEE_CLUSTER, SEE_UPDATES, check_may, operator
+from services.console.http.guarding import SEE_CLUSTER, SEE_UPDATES, check_may, in_name
 
 _PAGE: Final = 200
 _ACTIONS: Final = {"drop": types_pb2.HELD_ACTION_DROP, "retry": types_pb2.HELD_ACTION_RETRY}
@@ -47,7 +47,7 @@ class UpdatePages:
         )
 
     async def _settle(self, request: web.Request) -> web.Response:
-        operator(request)
+        client = in_name(request, self._client)
         body = await asked(request)
         action = _ACTIONS.get(text_of(body, "action"))
         position, member_id = body.get("position", 0), text_of(body, "member_id", 32)
@@ -55,9 +55,7 @@ class UpdatePages:
             raise AskError("action must be drop or retry")
         if not isinstance(position, int) or not 0 <= position < 1 << 63 or bool(position) == bool(member_id):
             raise AskError("name the held updates: a position, or a member_id")
-        receipt = await settle_held(
-            self._client, action, text_of(body, "reason"), position=position, member_id=member_id
-        )
+        receipt = await settle_held(client, action, text_of(body, "reason"), position=position, member_id=member_id)
         return json_answer({"update_id": receipt.update_id, "position": receipt.position})
 
     async def _periods(self, request: web.Request) -> web.Response:
@@ -66,7 +64,7 @@ class UpdatePages:
 
     async def _change(self, request: web.Request) -> web.Response:
         """Opens a period, makes one current, or closes one: an update as `fasttree period` makes it."""
-        operator(request)
+        client = in_name(request, self._client)
         body = await asked(request)
         action, month = text_of(body, "action"), text_of(body, "period", 7)
         update = types_pb2.Update(update_id=new_id(f"period-{action}-{month}"))
@@ -77,7 +75,7 @@ class UpdatePages:
             update.period_closed.CopyFrom(types_pb2.PeriodClosed(period=month, late_until=late_until))
         else:
             raise AskError("action must be open, current or close")
-        (receipt,) = [receipt async for receipt in self._client.push([update], PushOptions())]
+        (receipt,) = [receipt async for receipt in client.push([update], PushOptions())]
         if receipt.code:
             raise FailedPreconditionError(_reason(receipt))
         return json_answer({"position": receipt.position, **_rules_json((await self._client.get_pusher()).rules)})

@@ -48,8 +48,8 @@ function Freshness() {
   return html`<p class="freshness good" title="News came ${age(now - heardAt)}"><span class="dot"></span>Live</p>`;
 }
 
-function SignIn({ onDone }) {
-  const [problem, setProblem] = useState("");
+function SignIn({ onDone, why }) {
+  const [problem, setProblem] = useState(why);
   async function go(event) {
     event.preventDefault();
     const text = new FormData(event.target).get("secret").trim();
@@ -127,8 +127,12 @@ function App() {
       },
       (error) => {
         setProblem(error.message);
-        if (error.status === 0) setTimeout(ask, 1000);
-        else setSession({ operator: false, token: false, sees: [] });
+        if (error.status === 0) {
+          setTimeout(ask, 1000);
+        } else {
+          signIn("token", ""); // it is none that counts
+          setSession({ operator: false, acts: false, token: false, sees: [] });
+        }
       },
     );
   useEffect(() => {
@@ -138,7 +142,7 @@ function App() {
     if (session?.sees.includes("cluster")) begin();
   }, [session]);
   if (!session) return html`<main class="sign-in"><p role="status">${problem || "Connecting…"}</p></main>`;
-  if (!session.operator && !session.token) return html`<${SignIn} onDone=${setSession} />`;
+  if (!session.operator && !session.token) return html`<${SignIn} onDone=${setSession} why=${problem} />`;
   return html`<${Frame} session=${session} onSignOut=${() => {
     signIn("key", "");
     signIn("token", "");

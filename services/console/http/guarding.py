@@ -5,8 +5,9 @@ There are no cookies, so no page of a stranger can ask in a visitor's name by wh
 allowed. Names that lead here by a stranger's word (DNS rebinding) are refused by their Host.
 
 Whoever shows the operators' key, or reaches a console that has none, is an operator: the console asks by its own
-certificate. Whoever shows a token alone is asked for by that token, and sees what its scope allows; what the console
-itself knows it shows to a token whose role may make the call that would tell it (`check_may`).
+certificate. Whoever shows a token is asked for by that token (`in_name`): the servers judge what its role may, show
+what its scope allows, and write its subject down. What the console itself knows it shows to an operator, and to a token
+whose role may make the call that would tell it (`check_may`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from fasttree.client import Client
 from services.console.http.key import OperatorKey
 from services.shared.security.guard import Refusal
 from services.shared.security.own import own_guard
@@ -39,9 +41,10 @@ KEY_HEADER: Final = "X-FastTree-Key"
 IS_OPERATOR: Final = web.RequestKey("is_operator", bool)
 TOKEN: Final = web.RequestKey("token", str)
 _BEARER: Final = "Bearer "
-#: What a role may call who sees how the cluster does; held and rejected updates; and of the console's machine the
-#: audit logs, and the log files.
+#: What a role may call who sees how the cluster does; operates it; sees held and rejected updates; and of the
+#: console's machine the audit logs, and the log files.
 SEE_CLUSTER: Final = "/fasttree.v1.CoordinatorService/GetCluster"
+OPERATE: Final = "/fasttree.v1.CoordinatorService/Switchover"
 SEE_UPDATES: Final = "/fasttree.v1.ReportService/ListHeldUpdates"
 SEE_AUDIT: Final = "/audit"
 SEE_LOGS: Final = "/logs"
@@ -77,6 +80,34 @@ def operator(request: web.Request) -> None:
     """Raises HTTPUnauthorized where the request is none of an operator's."""
     if not request[IS_OPERATOR]:
         raise web.HTTPUnauthorized(text=_KEY_NEEDED)
+
+
+def in_name(request: web.Request, client: Client) -> Client:
+    """By whom a cluster is asked for a browser. Raises HTTPUnauthorized."""
+    token = request[TOKEN]
+    if not token:
+        operator(request)
+        return client
+    if own_guard() is None and not request[IS_OPERATOR]:
+        # Servers that judge no tokens would let this one pass as the console's own call.
+        raise web.HTTPUnauthorized(text="no tokens are believed here: set [tokens], for the console and the nodes")
+    return client.in_name_of(token)
+
+
+def check_token(request: web.Request) -> None:
+    """Raises HTTPUnauthorized where a token is shown that does not count, as far as this process can say."""
+    if request[TOKEN] and (guard := own_guard()) is not None:
+        found = guard.judge(OPERATE, (), authorization=_BEARER + request[TOKEN])
+        if isinstance(found, Refusal) and found.unauthenticated:
+            raise web.HTTPUnauthorized(text=found.text)
+
+
+def acts(request: web.Request) -> bool:
+    """Whether who is asked for by `in_name` may do what operators do."""
+    guard = own_guard()
+    if not request[TOKEN] or guard is None:
+        return request[IS_OPERATOR]
+    return not isinstance(guard.judge(OPERATE, (), authorization=_BEARER + request[TOKEN]), Refusal)
 
 
 def may(request: web.Request, path: str) -> bool:

@@ -11,6 +11,8 @@ class Caller(NamedTuple):
     principals: tuple[str, ...]
     #: The member whose downline is all that this caller sees; None: everybody's.
     leads: str | None = None
+    #: The names in the certificate by which a token came: of whoever handed on what is done in another's name.
+    by: tuple[str, ...] = ()
 
 
 class CallerContext:

@@ -134,16 +134,16 @@ class Guard:
             authorization: What the call says there. It counts alone: whoever hands a caller's token on has no more
                 rights in that call than the caller, whatever certificate he shows.
         """
+        if told is not None and any(map(_VIP.fullmatch, principals)):
+            # The last is what the VIP itself has added.
+            principals = tuple(_URI.findall(told)[-1:])
         if authorization is not None:
-            caller = self._bearer(authorization)
+            caller = self._bearer(authorization, principals)
             if isinstance(caller, Refusal):
                 return caller
         elif self._in_clear:
             return _ANYBODY
         else:
-            if told is not None and any(map(_VIP.fullmatch, principals)):
-                # The last is what the VIP itself has added.
-                principals = tuple(_URI.findall(told)[-1:])
             if self._name_needed and not principals:
                 return Refusal("show a certificate of the cluster's authority, or send a token", "NOBODY", True)
             caller = self._holder(principals)
@@ -160,14 +160,14 @@ class Guard:
         policy = self._policy()
         return policy.content.name, policy.verdict(principals, path).rule
 
-    def _bearer(self, authorization: str) -> Caller | Refusal:
+    def _bearer(self, authorization: str, by: tuple[str, ...]) -> Caller | Refusal:
         if self._tokens is None:
             return Refusal("no tokens are taken here: tokens.keys says whose are", "TOKENS_NOT_TAKEN", True)
         try:
             bearer = self._tokens.bearer(authorization)
         except TokenError as error:
             return Refusal(_TOKEN_MENDS[error.reason], error.reason, True)
-        return Caller(bearer.principals, bearer.leads)
+        return Caller(bearer.principals, bearer.leads, by)
 
     def _holder(self, principals: tuple[str, ...]) -> Caller:
         """Of a certificate: a leader's name in it is the id of the member that he is."""

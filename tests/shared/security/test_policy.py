@@ -25,6 +25,7 @@ from fasttree.v1 import (
     report_pb2_grpc,
     treenode_pb2_grpc,
 )
+from services.shared.security.caller import Caller
 from services.shared.security.following import Tls
 from services.shared.security.guard import Guard, Refusal
 from services.shared.security.own import begin, own_tls
@@ -240,7 +241,7 @@ def test_a_changed_policy_is_in_force_and_a_bad_one_changes_nothing(
     file = write(tmp_path / "policy.json", name="open", allow_rules=[rule])
     tls = Tls(settings(certs, file))
     who = (f"spiffe://{CLUSTER}/auditor/a",)
-    assert tls.guard.judge("/x", who) == (who, None)
+    assert tls.guard.judge("/x", who) == Caller(who)
     write(file, name="closed", allow_rules=[rule], deny_rules=[rule])
     assert tls.look_at_policy()
     refusal = tls.guard.judge("/x", who)

@@ -8,7 +8,7 @@ import grpc
 
 from fasttree.client.calls.reopening import ReopeningChannel
 from fasttree.client.calls.tls import Credentials, TlsFiles
-from fasttree.client.calls.tokens import Token, TokenChannel, TokenFile
+from fasttree.client.calls.tokens import GivenToken, Token, TokenChannel, TokenFile
 from fasttree.client.errors import ClientClosedError, FastTreeClientError
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
@@ -92,3 +92,19 @@ class Channels:
         channels, self._open = list(self._open.values()), {}
         for channel in channels:
             await channel.close()
+
+
+class InNameOf(Channels):
+    """The channels of another one, whose calls bring a token, and none but that. It opens and closes none itself."""
+
+    def __init__(self, channels: Channels, token: str) -> None:
+        super().__init__()
+        self._channels, self._given = channels, GivenToken(token)
+        self.loop = channels.loop
+
+    def to(self, address: str) -> grpc.aio.Channel:
+        channel = self._channels.to(address)
+        return TokenChannel(channel.channel if isinstance(channel, TokenChannel) else channel, self._given)
+
+    async def close(self) -> None:
+        """They are the other's."""

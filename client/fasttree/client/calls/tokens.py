@@ -96,11 +96,22 @@ class Token:
         return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-class TokenChannel(grpc.aio.Channel):
-    """A channel whose calls bring the token."""
+class GivenToken:
+    """One of somebody else, in whose name a call is made."""
 
-    def __init__(self, channel: grpc.aio.Channel, token: Token) -> None:
-        self._channel, self._token = channel, token
+    def __init__(self, token: str) -> None:
+        self._metadata = ((_HEADER, f"Bearer {token}"),)
+
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """Always the same."""
+        return self._metadata
+
+
+class TokenChannel(grpc.aio.Channel):
+    """A channel whose calls bring the token. `channel`: the one below, which brings none."""
+
+    def __init__(self, channel: grpc.aio.Channel, token: Token | GivenToken) -> None:
+        self.channel, self._token = channel, token
 
     def _with_token(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, metadata: Any = None, **kwargs: Any) -> Any:
@@ -111,19 +122,19 @@ class TokenChannel(grpc.aio.Channel):
     # As gRPC has it.
 
     def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return self._with_token(self._channel.unary_unary(*args, **kwargs))
+        return self._with_token(self.channel.unary_unary(*args, **kwargs))
 
     def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return self._with_token(self._channel.unary_stream(*args, **kwargs))
+        return self._with_token(self.channel.unary_stream(*args, **kwargs))
 
     def stream_unary(self, *args: Any, **kwargs: Any) -> Any:
-        return self._with_token(self._channel.stream_unary(*args, **kwargs))
+        return self._with_token(self.channel.stream_unary(*args, **kwargs))
 
     def stream_stream(self, *args: Any, **kwargs: Any) -> Any:
-        return self._with_token(self._channel.stream_stream(*args, **kwargs))
+        return self._with_token(self.channel.stream_stream(*args, **kwargs))
 
     async def close(self, grace: float | None = None) -> None:
-        await self._channel.close(grace)
+        await self.channel.close(grace)
 
     async def __aenter__(self) -> TokenChannel:
         return self
@@ -132,13 +143,13 @@ class TokenChannel(grpc.aio.Channel):
         await self.close()
 
     def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
-        return self._channel.get_state(try_to_connect)
+        return self.channel.get_state(try_to_connect)
 
     async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
-        await self._channel.wait_for_state_change(last_observed_state)
+        await self.channel.wait_for_state_change(last_observed_state)
 
     async def channel_ready(self) -> None:
-        await self._channel.channel_ready()
+        await self.channel.channel_ready()
 
 
 def _is_here(address: str) -> bool:

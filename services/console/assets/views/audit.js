@@ -22,12 +22,12 @@ const name = (principal) => principal.split("://").pop() || "–";
 
 function Row({ one }) {
   const [word, tone] = outcome(one);
-  const { on_behalf_of: person, ...details } = one.details;
+  const { by, ...details } = one.details;
   const told = [one.reason, ...Object.entries(details).map(([field, value]) => `${field.replaceAll("_", " ")} ${value}`)];
   return html`<tr>
     <td class="when">${moment(Date.parse(one.time))}</td>
     <td><${Badge} word=${word} tone=${tone} /></td>
-    <td title=${one.who}>${person ? html`<strong>${person}</strong> by ` : ""}${name(one.who)}${one.peer && html`<br /><span class="note">${one.peer}</span>`}</td>
+    <td title=${one.who}>${name(one.who)}${by && html` <span class="note" title=${by}>by ${name(by)}</span>`}${one.peer && html`<br /><span class="note">${one.peer}</span>`}</td>
     <td><code>${one.method.split("/").pop() || "–"}</code><br /><span class="note">${one.service}</span></td>
     <td class="told">${told.filter(Boolean).join(" · ")}</td>
   </tr>`;

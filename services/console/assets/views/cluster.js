@@ -166,7 +166,7 @@ function Log({ log }) {
   ${log.durability && html`<p class="note">${log.durability}</p>`}`;
 }
 
-export function Cluster() {
+export function Cluster({ session }) {
   const { state, lag, problem } = useLive();
   const [open, setOpen] = useState("");
   if (!state) {
@@ -178,7 +178,7 @@ export function Cluster() {
   const close = () => setOpen("");
   return html`<${Page}
     title=${status.cluster || "No cluster"}
-    actions=${html`<button onClick=${() => setOpen("switchover")} disabled=${status.primary === null}>
+    actions=${session.acts && html`<button onClick=${() => setOpen("switchover")} disabled=${status.primary === null}>
         <${Icon} name="swap" />Switch over…</button>
       <button onClick=${() => setOpen("pause")} disabled=${status.paused === null}>
         <${Icon} name=${status.paused ? "play" : "pause"} />${status.paused ? "Resume elections…" : "Pause elections…"}

@@ -69,15 +69,15 @@ function Receipt({ drill }) {
     </table></div></section>`;
 }
 
-export function DrillView() {
+export function DrillView({ session }) {
   const [asks, setAsks] = useState(false);
   const { value, problem, again } = useAsked((signal) => get("/api/drill", {}, signal), [], POLL_MS);
   const drill = value?.newest;
   const running = value?.running ?? false;
   return html`<${Page} title="Drill" note="A failover, tried on this cluster under load, measured and undone."
-    actions=${running
+    actions=${session.acts && (running
       ? html`<button onClick=${() => post("/api/drill/end").then(again)}><${Icon} name="back" />Break off and undo</button>`
-      : html`<button disabled=${!value} onClick=${() => setAsks(true)}><${Icon} name="play" />Begin a drill…</button>`}>
+      : html`<button disabled=${!value} onClick=${() => setAsks(true)}><${Icon} name="play" />Begin a drill…</button>`)}>
     <${Trouble} problem=${problem} onAgain=${again} />
     ${value && !drill && html`<section class="card"><${Empty}>No drill yet since the console started. Nothing happens before you have read what it will do.<//></section>`}
     ${drill && html`<section class="card">

@@ -60,7 +60,7 @@ function Import({ one, inForce }) {
   </article>`;
 }
 
-export function Imports() {
+export function Imports({ session }) {
   const { state } = useLive();
   const states = JSON.stringify(state?.status.imports.map((one) => [one.import_id, one.state, one.nodes]));
   const { value, problem, again } = useAsked((signal) => get("/api/imports", {}, signal), [states]);
@@ -73,7 +73,7 @@ export function Imports() {
   return html`<${Page}
     title="Imports"
     note="A file replaces the whole tree; the one before serves until the new one is complete."
-    actions=${html`<button disabled=${!before} onClick=${() => setAsks(true)}><${Icon} name="back" />Roll back…</button>`}
+    actions=${session.acts && html`<button disabled=${!before} onClick=${() => setAsks(true)}><${Icon} name="back" />Roll back…</button>`}
   >
     <${Trouble} problem=${problem} onAgain=${again} />
     ${value?.imports.length === 0 && html`<${Empty}>Nothing was imported yet: <code>fasttree import FILE</code> does it.<//>`}

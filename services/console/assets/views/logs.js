@@ -46,9 +46,9 @@ export function Logs({ rest: [chosen = ""] }) {
         title="${bytes(file.bytes)}, written ${age(now - file.changed_at)}">${file.name}</a>`)}</nav>
       <div class="filters">
         <label>With <input type="search" value=${find} maxlength="100" onInput=${(event) => setFind(event.target.value.trim())} /></label>
-        <label>Lines <select value=${lines} onChange=${(event) => setLines(Number(event.target.value))}>
-          ${[50, 200, 1000].map((one) => html`<option>${one}</option>`)}</select></label>
-        <label><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> Follow</label>
+        <label>Lines <select onChange=${(event) => setLines(Number(event.target.value))}>
+          ${[50, 200, 1000].map((one) => html`<option value=${one} selected=${one === lines}>${one}</option>`)}</select></label>
+        <label class="check"><input type="checkbox" checked=${follow} onChange=${(event) => setFollow(event.target.checked)} /> Follow</label>
       </div>
       <section class="card"><h2>${name}</h2><${Tail} key=${name} name=${name} find=${find} lines=${lines} follow=${follow} /></section>`}
   <//>`;

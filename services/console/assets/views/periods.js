@@ -22,14 +22,14 @@ const DOES = {
 };
 const WORDS = { open: "Open", current: "Make current", close: "Close" };
 
-export function Periods() {
+export function Periods({ session }) {
   const { state } = useLive();
   const { value, problem, again } = useAsked((signal) => get("/api/periods", {}, signal), []);
   const [asks, setAsks] = useState(null);
   const kept = Object.entries(state?.holds ?? {});
   const [action, month] = asks ?? [];
   return html`<${Page} title="Periods" note="Each change is a record of the log, the same on every node."
-    actions=${html`<button onClick=${() => setAsks(["open", ""])}>Open a period…</button>`}>
+    actions=${session.acts && html`<button onClick=${() => setAsks(["open", ""])}>Open a period…</button>`}>
     <${Trouble} problem=${problem} onAgain=${again} />
     ${value &&
     html`<section class="card"><div class="scroll" tabindex="0" role="group" aria-label="Periods"><table>
@@ -41,8 +41,8 @@ export function Periods() {
             <td>${one.state === "closed" &&
               (kept.filter(([, holds]) => holds.kept_periods.includes(one.period)).map(([name]) => name).join(", ") || "no node")}</td>
             <td class="buttons">
-              ${one.state === "open" && html`<button class="small" onClick=${() => setAsks(["current", one.period])}>Make current…</button>`}
-              ${["open", "late"].includes(one.state) && html`<button class="small" onClick=${() => setAsks(["close", one.period])}>Close…</button>`}
+              ${session.acts && one.state === "open" && html`<button class="small" onClick=${() => setAsks(["current", one.period])}>Make current…</button>`}
+              ${session.acts && ["open", "late"].includes(one.state) && html`<button class="small" onClick=${() => setAsks(["close", one.period])}>Close…</button>`}
             </td></tr>`,
         )}</tbody></table></div>
         <p class="note">Volume types: ${value.volume_types.join(", ")}</p></section>`}

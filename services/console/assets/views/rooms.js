@@ -13,7 +13,7 @@ import { Runbook } from "./runbook.js";
 import { Tree } from "./tree.js";
 import { Updates } from "./updates.js";
 
-const operators = (session) => session.operator;
+const operators = (session) => session.acts;
 const sees = (what) => (session) => session.sees.includes(what);
 const everybody = () => true;
 

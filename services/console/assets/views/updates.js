@@ -34,7 +34,7 @@ function Settle({ which, action, onClose, onDone }) {
   <//>`;
 }
 
-function List({ path, waiting }) {
+function List({ path, waiting, settles }) {
   const [tokens, setTokens] = useState([""]);
   const [asks, setAsks] = useState(null);
   const { value, problem, busy, again } = useAsked(
@@ -47,15 +47,15 @@ function List({ path, waiting }) {
       ? html`<${Empty}>${waiting ? "Nothing waits for a member." : "Nothing was rejected since the import."}<//>`
       : html`<div class="scroll" tabindex="0" role="group" aria-label="Updates"><table>
           <thead><tr><th class="figure">Position</th><th>Update</th><th>Reason</th>
-            ${waiting && html`<th>Waits for</th><th>Settle</th>`}</tr></thead>
+            ${waiting && html`<th>Waits for</th>${settles && html`<th>Settle</th>`}`}</tr></thead>
           <tbody>${value.updates.map(
             (update) => html`<tr key=${update.position}>
               <td class="figure">${count(update.position)}</td><td><code>${update.update_id}</code></td>
               <td>${update.reason}</td>
               ${waiting &&
-              html`<td><code>${update.waits_for}</code></td><td class="buttons">
+              html`<td><code>${update.waits_for}</code></td>${settles && html`<td class="buttons">
                 <button class="small" onClick=${() => setAsks(["retry", update])}>Try again…</button>
-                <button class="small" onClick=${() => setAsks(["drop", update])}>Drop…</button></td>`}
+                <button class="small" onClick=${() => setAsks(["drop", update])}>Drop…</button></td>`}`}
             </tr>`,
           )}</tbody></table></div>`}
     <div class="pages">
@@ -68,10 +68,10 @@ function List({ path, waiting }) {
     ${asks && html`<${Settle} action=${asks[0]} which=${asks[1]} onDone=${again} onClose=${() => setAsks(null)} />`}`;
 }
 
-export function Updates() {
+export function Updates({ session }) {
   return html`<${Page} title="Updates" note="What could not be applied at its position. Everything else is in the tree.">
     <section class="card"><h2>Held: they wait for a member who is not known yet</h2>
-      <${List} path="/api/held" waiting /></section>
+      <${List} path="/api/held" waiting settles=${session.acts} /></section>
     <section class="card"><h2>Rejected: they can never be applied</h2><${List} path="/api/rejected" /></section>
   <//>`;
 }

@@ -28,6 +28,12 @@ class Told(NamedTuple):
     #: The policy that let him in, and its rule; empty: nobody is asked.
     policy: str = ""
     rule: str = ""
+    #: Whose certificate it came by, where it came in the name of a token; empty: the caller's own, or none.
+    by: str = ""
+
+    def details(self) -> dict[str, Any]:
+        """What stands of it beside the form of A59."""
+        return {"by": self.by} if self.by else {}
 
 
 UNASKED: Final = Told()
@@ -36,7 +42,7 @@ UNASKED: Final = Told()
 def caller_of(context: Any, path: str) -> Told:
     """Who makes a call that was let in, and by which rule."""
     caller = getattr(context, "caller", None)
-    return UNASKED if caller is None else _told(caller.principals, path)
+    return UNASKED if caller is None else _told(caller.principals, path)._replace(by=" ".join(caller.by))
 
 
 def note_refused(path: str, refusal: Refusal, peer: str) -> None:
@@ -79,7 +85,9 @@ class WrittenDown:
 
     def __init__(self, log: AuditLog, path: str, caller: Told, peer: str, details: dict[str, Any]) -> None:
         self._log = log
-        self._entry = _of(log, Kind.BEGUN, path, caller, peer)._replace(call=log.new_call(), details=details)
+        self._entry = _of(log, Kind.BEGUN, path, caller, peer)._replace(
+            call=log.new_call(), details={**details, **caller.details()}
+        )
 
     async def begin(self) -> None:
         """Returns once it is on the disk. Raises FailedPreconditionError where it can't be: nothing is done then."""
