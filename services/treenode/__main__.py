@@ -20,8 +20,10 @@ def main() -> None:
 
 
 def _start(config: Path | None, overrides: dict[str, str]) -> None:
+    from services.treenode.kernels.needed import check_packages
     from services.treenode.snapshots.early_read import begin_early_read
 
+    check_packages()
     # Before the other imports, which take as long as the reading.
     early = begin_early_read(config, overrides)
 

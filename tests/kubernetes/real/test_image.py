@@ -27,6 +27,20 @@ USER = 12_345
 READY_S = 30.0
 
 
+#: Tells which of the product's modules can't be imported, and for want of what.
+_IMPORTS = """
+import importlib, json, pathlib
+failed, home = {}, pathlib.Path("/opt/fasttree")
+for path in sorted([*home.glob("services/**/*.py"), *home.glob("fasttree/**/*.py")]):
+    name = ".".join(path.relative_to(home).with_suffix("").parts).removesuffix(".__init__")
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        failed[name] = error.name or str(error)
+print(json.dumps(failed))
+"""
+
+
 class Ports(NamedTuple):
     """Of the services, none of which knows that it is in a root of its own."""
 
@@ -159,6 +173,28 @@ def test_coordinator_and_pusher_run_as_anybody_and_write_to_their_volume_alone(p
 def test_the_command_is_there(pod: Pod) -> None:
     said = subprocess.run(pod.command("fasttree", "--version"), check=True, capture_output=True, text=True).stdout
     assert said == f"fasttree {version()}\n"
+
+
+@pytest.mark.parametrize("root", ["fasttree-slim"], indirect=True)
+def test_what_the_slim_image_can_not_do_it_says_in_a_line_with_the_image_that_can(pod: Pod) -> None:
+    (pod.folder / "tmp/members.csv").write_text("member_id,sponsor_id,status,rank,joined_on,pv\n")
+    for command in ((ENTRY_POINT, "services.treenode"), ("fasttree", "import", "/tmp/members.csv", "--check")):
+        ran = subprocess.run(pod.command(*command), capture_output=True, text=True, check=False)
+        assert ran.returncode == 1
+        line = ran.stderr.splitlines()[-1]
+        assert "Traceback" not in ran.stderr
+        assert line.startswith("error: ")
+        assert "the image fasttree" in line
+
+
+@pytest.mark.parametrize("root", ["fasttree", "fasttree-slim"], indirect=True)
+def test_everything_that_the_product_imports_is_there(pod: Pod) -> None:
+    slim = "slim" in pod.root.name
+    ran = subprocess.run(pod.command("python3", "-P", "-c", _IMPORTS), capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    failed = json.loads(ran.stdout)
+    assert set(failed.values()) <= ({"llvmlite", "numba", "pyarrow"} if slim else set()), failed
+    assert all(name.startswith("services.treenode.") for name in failed), failed
 
 
 @pytest.mark.parametrize("root", ["fasttree"], indirect=True)

@@ -103,6 +103,8 @@ async def _report(session: Session, file: Path, request: dict[str, Any]) -> dict
         answer = await _answer(process, Progress(quiet=session.json), file)
         if answer is None:
             last = (await errors).decode(errors="replace").strip().rpartition("\n")[2]
+            if last.startswith("ModuleNotFoundError"):
+                last += ", which the image fasttree-slim leaves out: check it in the image fasttree"
             raise CommandError(f"{file.name} can't be checked: the reader ended: {last or await process.wait()}")
         if answer["type"] == "Failed":
             raise CommandError(answer["reason"])
