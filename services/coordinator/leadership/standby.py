@@ -136,6 +136,6 @@ class Standby:
     async def stop(self) -> None:
         """Listens no more."""
         await self.background.stop()
-        await self.server.stop(0.0)
+        await self.server.give_way()
         await self.http.stop()
         self.metrics.close()

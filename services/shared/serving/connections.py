@@ -29,6 +29,11 @@ class End(StrEnum):
     #: No TLS, no certificate that is good, or not for HTTP/2.
     TLS = "tls"
 
+    @property
+    def is_orderly(self) -> bool:
+        """Nobody has done wrong, and nobody was lost."""
+        return self in (End.CLIENT, End.AGE, End.DRAIN)
+
 
 @dataclass
 class Connections:

@@ -138,6 +138,12 @@ class GrpcServer:
         await self._health.drain()
         await self._carrier.stop(grace_s)
 
+    async def give_way(self) -> None:
+        """As `stop` without a grace, for another server that has the port at once: clients that don't go hold up
+        nobody."""
+        await self._health.drain()
+        await self._carrier.give_way()
+
 
 class _Carrier(Protocol):
     """What takes calls from the network to servicers."""
@@ -158,6 +164,9 @@ class _Carrier(Protocol):
 
     async def stop(self, grace_s: float) -> None:
         """Ends what outlives the grace."""
+
+    async def give_way(self) -> None:
+        """Ends all, and waits for no client."""
 
 
 class _Grpcio:
@@ -205,6 +214,9 @@ class _Grpcio:
     async def stop(self, grace_s: float) -> None:
         await self.server.stop(grace_s)
 
+    async def give_way(self) -> None:
+        await self.server.stop(0.0)
+
 
 class _Nghttp2:
     """The server of this project."""
@@ -235,6 +247,7 @@ class _Nghttp2:
             self.server.is_traced = calls.spans.is_asked_for
         self.answer_at_once = self.server.answer_at_once
         self.stop = self.server.stop
+        self.give_way = self.server.give_way
 
     async def start(self, address: str, tls: Tls | None) -> int:
         guard = own_guard()

@@ -101,6 +101,8 @@ class Peer:
             self._note()
             if not sent and not answered:
                 break
+        if self.goaways and not (self.core.over or self.client.want_read or self.client.want_write):
+            self.core.close()  # the server wants it so, and nothing is under way: it goes
 
     def _note(self) -> None:
         for event in self.client.events():

@@ -282,15 +282,14 @@ def test_drained_connections_finish_what_is_under_way() -> None:
     stream = peer.call(path=STREAM, end=False)
     peer.core.drain()
     peer.exchange()
-    assert peer.goaways == [0, 0]
+    assert peer.goaways == [0]
     assert not peer.client.can_send_request
     assert not peer.core.over
     peer.core.end(stream, grpc.StatusCode.OK)
     peer.exchange()
     assert peer.status[stream] == 0
-    peer.core.tick(2.0)
-    peer.exchange()
     assert peer.core.over is End.DRAIN
+    assert peer.core.farewell.is_heard
 
 
 def test_an_aged_connection_drains() -> None:

@@ -22,6 +22,8 @@ from services.shared.serving.http2.tls import identity_key
 if TYPE_CHECKING:
     from services.shared.serving.http2.protocol import ServerProtocol
 
+#: What a call is told that outlives its server.
+ENDS = "the server ends"
 #: Bytes of a call's answer that may wait for its client before its handler has to.
 _UNSENT_BYTES_MAX = 64 << 10
 
@@ -159,7 +161,7 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
             self._end_with(self._code or grpc.StatusCode.UNKNOWN, self._details or f"Unexpected {type(error)}")
 
     def _cancelled(self) -> None:
-        self._end_with(grpc.StatusCode.UNAVAILABLE, "the server ends")
+        self._end_with(grpc.StatusCode.UNAVAILABLE, ENDS)
 
     def _end_with(self, code: grpc.StatusCode, details: str = "", trailing: Metadata = ()) -> None:
         if self.over:
@@ -342,4 +344,4 @@ def method_of(handler: Any) -> Method:
     )
 
 
-__all__: Sequence[str] = ("AbortedError", "Call", "Method", "method_of")
+__all__: Sequence[str] = ("ENDS", "AbortedError", "Call", "Method", "method_of")

@@ -155,6 +155,8 @@ class ClientStream(asyncio.Protocol):
         data = self.core.outgoing()
         if data:
             self._transport.write(data)
+        if self.core.is_dismissed:
+            self._transport.close()
 
     def _wake(self) -> None:
         core = self.core

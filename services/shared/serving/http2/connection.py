@@ -36,8 +36,8 @@ from ngh2 import (
 
 from services.shared.serving.connections import End
 from services.shared.serving.http2.events import Event, Gone, HalfClosed, Message
-from services.shared.serving.http2.incoming import Buffers, Incoming
-from services.shared.serving.http2.limits import Budget, Limits
+from services.shared.serving.http2.incoming import Buffers, Incoming, Unfinished
+from services.shared.serving.http2.limits import Allowance, Budget, Limits
 from services.shared.serving.http2.messages import (
     ANSWER_HEAD,
     ANSWER_OK,
@@ -53,12 +53,10 @@ from services.shared.serving.http2.messages import (
     write_metadata,
     write_status,
 )
-from services.shared.serving.http2.unsent import Unsent
+from services.shared.serving.http2.unsent import Farewell, Unsent
 
 _KEEPALIVE = b"livelive"
 _DRAIN = b"enddrain"
-#: What a client may still send of a call that has ended before it hears that nobody reads it.
-_REST_S = 1.0
 #: libnghttp2 says INTERNAL_ERROR of too many resets.
 _FLOOD_CODES = (ErrorCode.ENHANCE_YOUR_CALM, ErrorCode.INTERNAL_ERROR)
 
@@ -87,17 +85,18 @@ class GrpcConnection:
     _incoming: dict[int, Incoming] = field(default_factory=dict)
     #: Streams whose head was sent.
     _headed: set[int] = field(default_factory=set)
-    #: Streams that we have ended while the client may still be sending: when.
-    _ending: dict[int, float] = field(default_factory=dict)
     _greeted: bool = False
     #: Why its client was asked to go.
     _draining: End | None = None
+    #: Nothing is to come: once nothing is under way, its client is asked whether it has heard all.
+    _leaving: bool = False
+    farewell: Farewell = field(default_factory=Farewell)
     _pinged_s: float | None = None
 
     def __post_init__(self) -> None:
         limits = self.limits
         self._heard_s = self._opened_s = self.now_s
-        self._idle_frames = float(limits.idle_frames[0])
+        self._idle_frames = Allowance(*limits.idle_frames)
         self._buffers = Buffers(limits.buffered_max, self.budget)
         self._h2 = Connection(
             Role.SERVER,
@@ -107,6 +106,7 @@ class GrpcConnection:
                 stream_reset_rate_limit=limits.resets,
             ),
         )
+        self._unfinished = Unfinished(self._h2)
         self.unsent = Unsent(self._h2, limits, self.budget, self.now_s)
         self._h2.initiate_connection(
             {
@@ -165,8 +165,7 @@ class GrpcConnection:
                 named = path[:200].decode("ascii", "replace")
                 raise CallError(grpc.StatusCode.UNIMPLEMENTED, f"Method not found: {named}")
             check_encoding(encoding)
-            timeout = fields.get(b"grpc-timeout")
-            if timeout is not None:
+            if (timeout := fields.get(b"grpc-timeout")) is not None:
                 incoming.timeout_s = parse_timeout_s(timeout)
         except CallError as error:
             self.end(stream_id, error.code, error.details)
@@ -221,17 +220,17 @@ class GrpcConnection:
             self._settle(stream_id, incoming)
 
     def _settle(self, stream_id: int, incoming: Incoming) -> None:
-        spare = incoming.spare(self.limits.stream_window)
-        if spare:
+        if spare := incoming.spare(self.limits.stream_window):
             incoming.held -= spare
             self._give_back(stream_id, spare)
 
     def _forget(self, stream_id: int) -> None:
         """The call is over on our side."""
+        self.farewell.is_asked = False
         incoming = self._incoming.pop(stream_id, None)
         if incoming is not None:
             if not incoming.whole:
-                self._ending[stream_id] = self.now_s
+                self._unfinished.note(stream_id, self.now_s)
             self._release(stream_id, incoming)
 
     def _release(self, stream_id: int, incoming: Incoming) -> None:
@@ -248,7 +247,7 @@ class GrpcConnection:
 
     def _closed(self, stream_id: int, events: list[Event]) -> None:
         self._headed.discard(stream_id)
-        self._ending.pop(stream_id, None)
+        self._unfinished.forget(stream_id)
         incoming = self._incoming.pop(stream_id, None)
         if incoming is not None:  # not ended by us
             self._release(stream_id, incoming)
@@ -262,18 +261,20 @@ class GrpcConnection:
             if body:
                 self._h2.send_data(stream_id, body, end_stream=True)
             if not end:
-                self._ending[stream_id] = self.now_s
+                self._unfinished.note(stream_id, self.now_s)
 
     def _idle_frame(self) -> None:
         """Counts one; each answer allows as many as at first, since clients measure their line by pings beside it."""
-        self._idle_frames -= 1
-        if self._idle_frames < 0:
+        if not self._idle_frames.take():
             self._terminate(ErrorCode.ENHANCE_YOUR_CALM, End.FLOOD)
 
     def _answered(self, ping: bytes) -> None:
         self._pinged_s = None
-        if ping == _DRAIN and not self.over:
-            self._h2.send_goaway(ErrorCode.NO_ERROR)  # what was sent before the client knew has come by now
+        if ping == _DRAIN:
+            self._leaving = True  # what was sent before the client knew has come by now
+        elif not self.over and self.farewell.hears(ping):
+            self.over = self._draining
+            self._h2.send_goaway(ErrorCode.NO_ERROR)
 
     def _terminate(self, code: ErrorCode, why: End) -> None:
         if not self.over:
@@ -285,10 +286,8 @@ class GrpcConnection:
 
     def tick(self, now_s: float) -> None:
         """Looks what is overdue; to be called about once a second."""
-        passed_s, self.now_s = now_s - self.now_s, now_s
-        limits = self.limits
-        burst, rate = limits.idle_frames
-        self._idle_frames = min(burst, self._idle_frames + max(passed_s, 0.0) * rate)
+        self._idle_frames.grow(now_s - self.now_s)
+        self.now_s, limits = now_s, self.limits
         if not self._greeted and now_s - self._opened_s > limits.hello_s:
             self._terminate(ErrorCode.SETTINGS_TIMEOUT, End.IDLE)
         elif self._pinged_s is not None and now_s - self._pinged_s > limits.keepalive_timeout_s:
@@ -300,7 +299,7 @@ class GrpcConnection:
         if self.age_s_max and now_s - self._opened_s > self.age_s_max:
             self.drain(End.AGE)
         late = [call.stream_id for call in self._incoming.values() if call.is_late(now_s - limits.request_s)]
-        self._end_streams(now_s)
+        self._unfinished.break_off(now_s)
         for stream_id in late:
             self.end(stream_id, grpc.StatusCode.DEADLINE_EXCEEDED, f"not whole after {limits.request_s:g} s")
 
@@ -314,6 +313,13 @@ class GrpcConnection:
             self._draining = why
             self._h2.send_shutdown_notice()
             self._ping(_DRAIN)
+
+    def leave(self, details: str) -> None:
+        """Ends what is under way; over once the client knows."""
+        self.drain()
+        for stream_id in list(self._incoming):
+            self.end(stream_id, grpc.StatusCode.UNAVAILABLE, details)
+        self._leaving = True
 
     # What goes.
 
@@ -330,7 +336,7 @@ class GrpcConnection:
 
     def send(self, stream_id: int, message: bytes, compressed: bool = False) -> None:
         """A message of the answer."""
-        self._idle_frames = self.limits.idle_frames[0]
+        self._idle_frames.renew()
         if compressed:
             message = compress(message)
         with contextlib.suppress(NGH2Error):
@@ -340,7 +346,7 @@ class GrpcConnection:
         """All of an answer that is OK, of one message."""
         h2 = self._h2
         self._forget(stream_id)
-        self._idle_frames = self.limits.idle_frames[0]
+        self._idle_frames.renew()
         try:
             if stream_id not in self._headed:
                 h2.send_response(stream_id, ANSWER_HEAD)
@@ -367,6 +373,10 @@ class GrpcConnection:
         """What is to be sent now; the windows may hold back more."""
         try:
             data = self.unsent.data_to_send(self.now_s)
+            done = self._leaving and not (self.over or self._incoming or self._h2.queued_body_size())
+            if done and not self.farewell.is_asked:
+                self._ping(self.farewell.ask())
+                data += self._h2.data_to_send()  # behind the answers: libnghttp2 lets pings overtake
         except NGH2Error:
             self.over = self.over or End.PROTOCOL
             return b""
@@ -380,16 +390,6 @@ class GrpcConnection:
         if code == ErrorCode.NO_ERROR:
             return self._draining or End.CLIENT
         return End.FLOOD if code in _FLOOD_CODES else End.PROTOCOL
-
-    def _end_streams(self, now_s: float) -> None:
-        """What was answered before all of it was there: the client need not send the rest. Not at once: some clients
-        tell a reset that meets what they are sending as a failure of their own, in the place of the status."""
-        for stream_id, ended_s in list(self._ending.items()):
-            if now_s - ended_s > _REST_S:
-                with contextlib.suppress(NGH2Error):
-                    if not self._h2.queued_body_size(stream_id):
-                        self._h2.reset_stream(stream_id, ErrorCode.NO_ERROR)
-                        self._ending.pop(stream_id)
 
     def close(self) -> None:
         """The connection is lost: what it held is given back."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import grpc
+from ngh2 import Connection, ErrorCode, NGH2Error
 
 from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.limits import Budget
 from services.shared.serving.http2.messages import HEAD_BYTES, CallError, Headers, MessageReader
+
+#: What a client may still send of a call that has ended before it hears that nobody reads it.
+_REST_S = 1.0
 
 
 class Incoming(Begun):
@@ -95,6 +101,33 @@ class Incoming(Begun):
             partial = 0
         spare = self.held - waiting - partial
         return spare if spare * 4 >= window or not (waiting or partial) else 0
+
+
+class Unfinished:
+    """Calls that were answered before all of them was there: the client need not send the rest."""
+
+    def __init__(self, h2: Connection) -> None:
+        self._h2 = h2
+        #: By stream, when it was answered.
+        self._answered_s: dict[int, float] = {}
+
+    def note(self, stream_id: int, now_s: float) -> None:
+        """One was answered."""
+        self._answered_s[stream_id] = now_s
+
+    def forget(self, stream_id: int) -> None:
+        """Its client has ended it too."""
+        self._answered_s.pop(stream_id, None)
+
+    def break_off(self, now_s: float) -> None:
+        """Resets those whose time is up. Not at once: some clients tell a reset that meets what they are sending as a
+        failure of their own, in the place of the status."""
+        for stream_id, answered_s in list(self._answered_s.items()):
+            if now_s - answered_s > _REST_S:
+                with contextlib.suppress(NGH2Error):
+                    if not self._h2.queued_body_size(stream_id):
+                        self._h2.reset_stream(stream_id, ErrorCode.NO_ERROR)
+                        self.forget(stream_id)
 
 
 class Buffers:

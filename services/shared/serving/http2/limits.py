@@ -29,13 +29,35 @@ class Limits:
     request_s: float = 60.0
     #: In which a client takes some of what waits for it.
     unread_s: float = 60.0
-    #: Without a word from the peer, until it is asked, and until its answer is due.
+    #: Without a word from the peer, until it is asked, and until its answer is due; so long it also has to go at a
+    #: connection's orderly end.
     keepalive_s: float = 10.0
     keepalive_timeout_s: float = 5.0
     #: Pings, settings and empty frames: so many at once, so many a second after those.
     idle_frames: tuple[int, float] = (100, 5.0)
     #: Calls taken back, likewise.
     resets: tuple[int, int] = (10_000, 1_000)
+
+
+class Allowance:
+    """So many at once, and so many a second after those."""
+
+    def __init__(self, burst: int, rate: float) -> None:
+        self._burst, self._rate = burst, rate
+        self.renew()
+
+    def take(self) -> bool:
+        """Takes one; whether there was one."""
+        self._left -= 1
+        return self._left >= 0
+
+    def renew(self) -> None:
+        """As many as at first."""
+        self._left = float(self._burst)
+
+    def grow(self, passed_s: float) -> None:
+        """Time has passed."""
+        self._left = min(self._burst, self._left + max(passed_s, 0.0) * self._rate)
 
 
 @dataclass

@@ -58,6 +58,8 @@ class OutgoingCall:
     messages: deque[tuple[bytes, int]] = field(default_factory=deque)
     #: No further response comes.
     over: bool = False
+    #: The server has asked to end the connection, and nothing is under way.
+    is_dismissed: bool = False
     #: How the call ended where it did not end well.
     error: CallError | None = None
     _incoming: Incoming | None = None
@@ -111,6 +113,7 @@ class OutgoingCall:
             elif isinstance(event, PingAcknowledged):
                 self._pinged_s = None
             elif isinstance(event, ConnectionClosed):
+                self.is_dismissed = True
                 broken = broken or "the server ended the connection"
         if broken:
             self.lost(broken)

@@ -15,7 +15,7 @@ import grpc
 from services.shared.security.caller import Caller
 from services.shared.serving.callers.limits import Ended
 from services.shared.serving.connections import End
-from services.shared.serving.http2.call import Call
+from services.shared.serving.http2.call import ENDS, Call
 from services.shared.serving.http2.connection import GrpcConnection
 from services.shared.serving.http2.events import Begun, Event, Gone, HalfClosed, Message
 from services.shared.serving.http2.tls import Connected, auth_context, peer_name, speaks_http2
@@ -64,6 +64,8 @@ class ServerProtocol(asyncio.Protocol):
         self._unread: deque[bytes] = deque()
         self._events: deque[Event] = deque()
         self._turn_due = False
+        #: Breaks it off where its client does not go.
+        self._goodbye: asyncio.TimerHandle | None = None
 
     # As asyncio calls it.
 
@@ -89,11 +91,14 @@ class ServerProtocol(asyncio.Protocol):
     def _read_on(self) -> None:
         """As much as fits into a turn. Others have theirs before the rest."""
         paused, self._turn_due = self._turn_due, False
-        if self._transport.is_closing():
+        if self._is_over:
             self._unread.clear()
             self._events.clear()
+            if paused and not self._transport.is_closing():
+                self._transport.resume_reading()
         elif not self.blocked:
-            self._receive()
+            if self._has_more:
+                self._receive()
             if self._has_more:
                 if not paused:
                     self._transport.pause_reading()
@@ -157,6 +162,9 @@ class ServerProtocol(asyncio.Protocol):
 
     def _begin(self, begun: Begun) -> None:
         server = self._server
+        if self._goodbye is not None:
+            self.core.end(begun.stream_id, grpc.StatusCode.UNAVAILABLE, ENDS)
+            return
         if self.core.unsent.is_too_much():
             self.core.end(
                 begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, "read the answers to earlier calls first"
@@ -216,6 +224,8 @@ class ServerProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if not hasattr(self, "core"):  # it was not taken
             return
+        if self._goodbye is not None:
+            self._goodbye.cancel()
         self.core.close()
         self._server.lost(self, self.core.over)
         for call in list(self._calls.values()):
@@ -247,9 +257,21 @@ class ServerProtocol(asyncio.Protocol):
         if data:
             self._transport.write(data)
         if self.core.over:
-            self._transport.close()
+            if self.core.over.is_orderly and not self.core.farewell.is_heard:
+                self._await_goodbye()
+            else:
+                self._transport.close()
         elif self._waiting:
             self._wake()
+
+    def _await_goodbye(self) -> None:
+        """All is said; its client is to hear it, or to go.
+
+        A client that writes to a connection that is closed, or sees its end together with the last answers, may tell
+        its callers of a broken connection in the place of what the answers say: grpcio's does.
+        """
+        if self._goodbye is None:
+            self._goodbye = self.loop.call_later(self._server.limits.keepalive_timeout_s, self._transport.abort)
 
     def _wake(self) -> None:
         """Those for whom there is room again."""
@@ -270,7 +292,7 @@ class ServerProtocol(asyncio.Protocol):
         if not self._is_welcome():
             self._break_off(End.TLS)
             return
-        if self.blocked or self._transport.is_closing():
+        if self.blocked or self._is_over:
             self._watch_writing(now_s)
             return
         try:
@@ -306,14 +328,18 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def end(self) -> None:
-        """Breaks off what is still under way, or has come and had no turn yet."""
+        """Breaks off what is still under way, or has come and had no turn yet; its client hears so, and goes."""
         for call in list(self._calls.values()):
-            call.refuse(grpc.StatusCode.UNAVAILABLE, "the server ends")
-        for event in self._events:
-            if isinstance(event, Begun):
-                self.core.end(event.stream_id, grpc.StatusCode.UNAVAILABLE, "the server ends")
+            call.refuse(grpc.StatusCode.UNAVAILABLE, ENDS)
+        self._events.clear()
+        self.core.leave(ENDS)
+        self._await_goodbye()
         self._flush()
-        self._transport.close()
+
+    @property
+    def _is_over(self) -> bool:
+        """Nothing that comes is heard."""
+        return self.core.over is not None or self._transport.is_closing()
 
     @cached_property
     def auth_context(self) -> dict[str, list[bytes]]:

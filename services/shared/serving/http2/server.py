@@ -79,8 +79,9 @@ class Http2Server:
         self._connections: set[Connected] = set()
         self._listening: list[asyncio.Server | TlsPort] = []
         self._ticker: asyncio.Task[None] | None = None
-        #: Set once no call is under way, when that is waited for.
+        #: Set once no call is under way, no connection stands, when that is waited for.
         self._idle: asyncio.Event | None = None
+        self._empty: asyncio.Event | None = None
         self._stopping = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
@@ -119,7 +120,20 @@ class Http2Server:
         return port
 
     async def stop(self, grace_s: float) -> None:
-        """No further calls; ends those that outlive the grace."""
+        """No further calls; ends those that outlive the grace. Returns once every client has heard what it was told and
+        gone, or has had its time to."""
+        await self._end(grace_s)
+        if self._connections:
+            self._empty = asyncio.Event()
+            await self._empty.wait()
+        await self._end_ticker()
+
+    async def give_way(self) -> None:
+        """No further calls; ends those under way. Clients hear of it and go while another has the port."""
+        await self._end(0.0)
+        await self._end_ticker()
+
+    async def _end(self, grace_s: float) -> None:
         self._stopping = True
         for listening in self._listening:
             listening.close()
@@ -132,6 +146,8 @@ class Http2Server:
                     await self._idle.wait()
         for connection in list(self._connections):
             connection.end()
+
+    async def _end_ticker(self) -> None:
         if self._ticker is not None:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -170,6 +186,8 @@ class Http2Server:
         self._counts.open = len(self._connections)
         if why is not None:
             self._counts.ended[why] += 1
+        if self._empty is not None and not self._connections:
+            self._empty.set()
 
     def has_room(self, path: bytes) -> bool:
         """For one more call: as many again are for what health checks and the cluster's own parts ask."""

@@ -1,4 +1,5 @@
-"""Answers that wait for their client: bounded for one connection, and for all of a server together."""
+"""Answers that wait for their client: bounded for one connection, and for all of a server together; whether it has read
+them in the end."""
 
 from __future__ import annotations
 
@@ -54,3 +55,29 @@ class Unsent:
         """The connection is lost."""
         self._budget.unsent -= self._size
         self._size = 0
+
+
+class Farewell:
+    """A ping behind the last answer: who answers it has read what came before."""
+
+    def __init__(self) -> None:
+        #: Nothing was said since it was sent.
+        self.is_asked = False
+        #: The client has read all that it was ever told, and waits for nothing.
+        self.is_heard = False
+        self._count = 0
+
+    def ask(self) -> bytes:
+        """What the ping says, another thing each time."""
+        self.is_asked = True
+        self._count += 1
+        return self._said
+
+    def hears(self, ping: bytes) -> bool:
+        """Whether that is the answer; one to an earlier ping is not, if more was said since."""
+        self.is_heard = self.is_asked and ping == self._said
+        return self.is_heard
+
+    @property
+    def _said(self) -> bytes:
+        return b"bye%05d" % (self._count % 100_000)
