@@ -18,6 +18,7 @@ from bench.cluster.cluster import free_port
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.shared.serving.channels import open_channel
 from tests.fakes.heartbeats import Heartbeats
+from tests.waiting import until
 
 DEADLINE_S = 30.0
 #: After a restart the recorded primary has this long to be heard, however busy the machine is.
@@ -96,6 +97,7 @@ async def test_kill_and_restart_keep_epoch_and_primary(coordinator: CoordinatorP
     a.live()
     b.live()
     assert (await cluster_when(channel, "a")).epoch == 1
+    await until(lambda: a.primary_epoch == 1, "the word to the primary")  # else nobody acted in that epoch
     await coordinator.kill()
     await a.close()
     await b.close()
