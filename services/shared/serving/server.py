@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,10 +20,10 @@ from services.shared.serving.callers.interceptor import CallersInterceptor
 from services.shared.serving.calls import Calls
 from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
-from services.shared.serving.errors import FastTreeError, ResourceExhaustedError, to_rpc_status
+from services.shared.serving.errors import ResourceExhaustedError, to_rpc_status
 from services.shared.serving.settings import ServingSettings
-from services.shared.serving.standard.auditing import written_down
 from services.shared.serving.standard.guarding import GuardInterceptor, guarding
+from services.shared.serving.standard.handling import AtOnce, counted, named
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
 from services.shared.telemetry.calls import CallSpans
@@ -48,9 +47,6 @@ PRIMARY = "primary"
 logger = logging.getLogger(__name__)
 
 AddServicer = Callable[[Any, Any], None]
-#: Answers a unary call's request, both as bytes, without its handler; None, or any exception, where the handler is to
-#: do it. It must not wait, and only reads.
-AtOnce = Callable[[bytes], bytes | None]
 
 #: When a call that was refused for the number of others may do better.
 _RETRY_AFTER_S = 1.0
@@ -94,7 +90,7 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health.servicer, self._carrier.server)
         self._carrier.answer_at_once(CHECK, self._health.at_once)
         for path, answer in (at_once or {}).items():
-            self._carrier.answer_at_once(path, _counted(answer, path, self.calls))
+            self._carrier.answer_at_once(path, counted(answer, path, self.calls))
         names = [*service_names, HEALTH, reflection.SERVICE_NAME]
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.aio.ReflectionServicer(names, pool=Symbols()), self._carrier.server
@@ -239,7 +235,7 @@ class _Nghttp2:
             settings.connections_max,
             (status.details, status.trailing_metadata),
             self.connections,
-            lambda path, handler: _named(path, handler, calls),
+            lambda path, handler: named(path, handler, calls),
             age_s_max,
         )
         self.server.callers = callers
@@ -280,7 +276,7 @@ def _carrier(
 
 
 class _Interceptor(grpc.aio.ServerInterceptor):
-    """Puts `_named` before each handler of grpcio's server, and refuses calls beyond `calls_max` with that status."""
+    """Puts `named` before each handler of grpcio's server, and refuses calls beyond `calls_max` with that status."""
 
     def __init__(self, calls: Calls, callers: Callers, calls_max: int, refusal: Any) -> None:
         self._calls = calls
@@ -304,7 +300,7 @@ class _Interceptor(grpc.aio.ServerInterceptor):
         self._open += 1
         call.add_done_callback(self._ended)
         handler = await continuation(handler_call_details)
-        return None if handler is None else _named(handler_call_details.method, handler, self._calls)
+        return None if handler is None else named(handler_call_details.method, handler, self._calls)
 
     def _ended(self, _: asyncio.Task[Any]) -> None:
         self._open -= 1
@@ -317,96 +313,3 @@ def _refusing(status: Any) -> grpc.RpcMethodHandler[Any, Any]:
         await context.abort_with_status(status)
 
     return grpc.stream_stream_rpc_method_handler(refuse)
-
-
-def _named(method: str, handler: Any, calls: Calls) -> Any:
-    """The handler, with a FastTreeError answered by its status and details, and anything else by INTERNAL and a line in
-    the log."""
-    if not method.startswith("/fasttree."):
-        return handler
-    serializers = (handler.request_deserializer, handler.response_serializer)
-    if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, calls), *serializers)
-    if handler.stream_unary:
-        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, calls), *serializers)
-    if handler.unary_stream:
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, calls), *serializers)
-    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, calls), *serializers)
-
-
-def _counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
-    name, ok = calls.name_of(method), grpc.StatusCode.OK.name
-
-    def at_once(request: bytes) -> bytes | None:
-        begun = time.perf_counter()
-        try:
-            found = answer(request)
-        except Exception:
-            return None  # its handler meets the same, and tells
-        if found is not None:
-            calls.note(name, ok, begun)
-        return found
-
-    return at_once
-
-
-def _unary(behavior: Any, method: str, calls: Calls) -> Any:
-    name, spans, behavior = calls.name_of(method), calls.spans, written_down(method, behavior)
-
-    async def call(request: Any, context: Any) -> Any:
-        begun, code = calls.begin(name), grpc.StatusCode.OK.name
-        span = None if spans is None else spans.begin(context)
-        try:
-            return await behavior(request, context)
-        except Exception as error:
-            code = _code_of(error)
-            await _abort(error, method, context)
-        except BaseException:  # its caller has left
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        finally:
-            calls.end(name, code, begun, 0 if span is None else span.context.trace_id)
-            if spans is not None and span is not None:
-                spans.end(method, code, span)
-
-    return call
-
-
-def _stream(behavior: Any, method: str, calls: Calls) -> Any:
-    name, spans = calls.name_of(method), calls.spans
-
-    async def call(request: Any, context: Any) -> Any:
-        begun, code = calls.begin(name), grpc.StatusCode.OK.name
-        span = None if spans is None else spans.begin(context)
-        try:
-            async for response in behavior(request, context):
-                yield response
-        except Exception as error:
-            code = _code_of(error)
-            await _abort(error, method, context)
-        except BaseException:
-            code = grpc.StatusCode.CANCELLED.name
-            raise
-        finally:
-            calls.end(name, code, begun, 0 if span is None else span.context.trace_id)
-            if spans is not None and span is not None:
-                spans.end(method, code, span)
-
-    return call
-
-
-def _code_of(error: Exception) -> str:
-    """What its caller is told; a fault of ours is INTERNAL."""
-    code: grpc.StatusCode = error.code if isinstance(error, FastTreeError) else FastTreeError.code
-    return code.name
-
-
-async def _abort(error: Exception, method: str, context: Any) -> None:
-    if isinstance(error, grpc.aio.AbortError):
-        raise error
-    if isinstance(error, FastTreeError):
-        await context.abort_with_status(rpc_status.to_status(to_rpc_status(error)))
-    logger.error("%s failed", method, exc_info=error)
-    # With details, so that a client can tell a server's fault from a broken connection, which it may try again.
-    fault = FastTreeError(f"{method} failed: {type(error).__name__}; the server's log has more")
-    await context.abort_with_status(rpc_status.to_status(to_rpc_status(fault)))
