@@ -28,6 +28,7 @@ _COMMON = (
     "connections_open",
     "calls_open",
     "memory_bytes",
+    "build_info",
     "processor_seconds_total",
     "disk_free_bytes",
     "certificate_expires_in_seconds",

@@ -21,6 +21,7 @@ from fasttree.command.cluster.drill import drill
 from fasttree.command.cluster.verify import verify
 from fasttree.command.completion import completion
 from fasttree.command.datatrax.commands import datatrax
+from fasttree.command.doctor.commands import doctor
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
@@ -89,6 +90,7 @@ COMMANDS = (
     up,
     status,
     top,
+    doctor,
     turns.switchover,
     turns.pause,
     turns.resume,

@@ -27,6 +27,7 @@ from services.shared.serving.connections import Connections, by_reason
 from services.shared.telemetry.histograms import Histogram
 from services.shared.telemetry.own import own_tracer
 from services.shared.telemetry.process_health import GARBAGE, LoopWatch
+from services.shared.telemetry.sending import own_version
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -144,6 +145,9 @@ class Metrics:
     def process(self, folder: Path) -> None:
         """Memory of this process, the room on the disk of its state, and what holds it up."""
         self._loop_watch = LoopWatch()
+        version = own_version()
+        what = "1 for the version of the package that the process runs."
+        self.gauge_by("version", "build_info", what, lambda: {version: 1})
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
         self.counter("processor_seconds", "Time that all its threads had a processor.", time.process_time)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))

@@ -66,7 +66,7 @@ class Sending:
             "service.name": f"fasttree-{self._service}",
             "service.namespace": self._cluster,
             "service.instance.id": self._tracer.instance or f"{socket.gethostname()}-{os.getpid()}",
-            "service.version": _version(),
+            "service.version": own_version(),
             "host.name": socket.gethostname(),
             "process.pid": os.getpid(),
         }
@@ -117,7 +117,7 @@ class Sending:
             logger.info("spans reach %s again", place)
 
 
-def _version() -> str:
+def own_version() -> str:
     try:
         return version("ha-fasttree")
     except PackageNotFoundError:

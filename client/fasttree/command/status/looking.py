@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from fasttree.client import CallError, Client, Endpoints, EndpointsError, FastTreeClientError
 from fasttree.client.status.cluster import status_json
 from fasttree.client.status.nodes import named_json
-from fasttree.client.status.problems import problems_of
+from fasttree.client.status.problems import Problem, problems_of
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
 
@@ -23,10 +23,15 @@ class Seen:
 
     #: As `status_json` has it.
     content: dict[str, Any]
-    #: What makes `fasttree status` end with 1: who does not answer, and what heals by nothing but an operator.
-    problems: list[str]
+    #: All that is wrong or worth a look: who does not answer, then what the others say.
+    found: tuple[Problem, ...]
     has_view: bool
     has_pusher: bool
+
+    @property
+    def problems(self) -> list[str]:
+        """What makes `fasttree status` end with 1: who does not answer, and what heals by nothing but an operator."""
+        return [problem.text for problem in self.found if problem.fault]
 
     @property
     def json(self) -> dict[str, Any]:
@@ -41,19 +46,23 @@ def status_client(session: Session) -> Client:
 
 async def look(session: Session, client: Client) -> Seen:
     """Asks both at once."""
-    problems: list[str] = []
+    away: list[Problem] = []
     answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
     for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
         if isinstance(answer, (CallError, EndpointsError)):
-            problems.append(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}")
+            away.append(_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}"))
         elif isinstance(answer, BaseException):
             raise answer
     view, pusher = (None if isinstance(answer, BaseException) else answer for answer in answers)
     content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
     if view is None and pusher is None:
         content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
-    problems += [problem.text for problem in problems_of(content) if problem.fault]
-    return Seen(content=content, problems=problems, has_view=view is not None, has_pusher=pusher is not None)
+    found = (*away, *problems_of(content))
+    return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
+
+
+def _away(text: str) -> Problem:
+    return Problem(text=text, alert="FastTreeServiceDown", fault=True)
 
 
 class Watched:
@@ -80,16 +89,7 @@ class Watched:
         """As the function of that name; what is wrong with the endpoints file is a problem among the others."""
         problem = await self._follow()
         seen = await look(self._session, self._client)
-        return (
-            seen
-            if not problem
-            else Seen(
-                content=seen.content,
-                problems=[problem, *seen.problems],
-                has_view=seen.has_view,
-                has_pusher=seen.has_pusher,
-            )
-        )
+        return replace(seen, found=(_away(problem), *seen.found)) if problem else seen
 
     async def _follow(self) -> str:
         try:

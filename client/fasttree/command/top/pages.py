@@ -27,9 +27,13 @@ class Pages:
 
     async def get(self, address: str, path: str) -> str:
         """What a port shows there. Raises PageError."""
-        return await asyncio.to_thread(self._get, address, path)
+        return (await asyncio.to_thread(self._get, address, path))[0]
 
-    def _get(self, address: str, path: str) -> str:
+    async def date(self, address: str) -> str:
+        """When a service answers by its own clock, as HTTP has it; empty where it does not say. Raises PageError."""
+        return (await asyncio.to_thread(self._get, address, "/livez"))[1]
+
+    def _get(self, address: str, path: str) -> tuple[str, str]:
         host, _, port = address.rpartition(":")
         try:
             connection = self._connection(host.strip("[]"), int(port))
@@ -46,7 +50,7 @@ class Pages:
         text = content.decode("utf-8", "replace")
         if answer.status != http.client.OK:
             raise PageError(f"the HTTP port {address} says {answer.status}: {text.strip()[:200] or answer.reason}")
-        return text
+        return text, answer.headers.get("Date", "")
 
     def _connection(self, host: str, port: int) -> http.client.HTTPConnection:
         if self._tls is None:
