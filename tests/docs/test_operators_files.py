@@ -28,7 +28,7 @@ _COMMON = (
     "connections_open",
     "calls_open",
     "memory_bytes",
-    "build_info",
+    "build",
     "processor_seconds_total",
     "disk_free_bytes",
     "certificate_expires_in_seconds",

@@ -147,7 +147,7 @@ class Metrics:
         self._loop_watch = LoopWatch()
         version = own_version()
         what = "1 for the version of the package that the process runs."
-        self.gauge_by("version", "build_info", what, lambda: {version: 1})
+        self.gauge_by("version", "build", what, lambda: {version: 1})
         self.gauge("memory_bytes", "Memory that the process has, mapped files included.", _memory_bytes)
         self.counter("processor_seconds", "Time that all its threads had a processor.", time.process_time)
         self.gauge("disk_free_bytes", "Room on the disk of its state.", lambda: _free_bytes(folder))

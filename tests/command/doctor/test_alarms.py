@@ -77,6 +77,6 @@ def test_every_alert_that_status_names_has_a_mend() -> None:
 
 
 def test_the_version_that_a_service_runs_is_read() -> None:
-    page = 'fasttree_node_build_info{cluster="dot",node="n1",version="0.2.0"} 1.0\nfasttree_node_ready 1\n'
+    page = 'fasttree_node_build{cluster="dot",node="n1",version="0.2.0"} 1.0\nfasttree_node_ready 1\n'
     assert versions_of(page) == {"0.2.0"}
     assert versions_of("fasttree_node_ready 1\n") == set()

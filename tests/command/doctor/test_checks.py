@@ -210,7 +210,7 @@ async def test_a_vip_that_leads_nowhere_is_told(cluster: FakeCluster, client: Cl
 
 
 async def test_figures_versions_and_pages_that_are_none_are_told(client: Client) -> None:
-    full = Page('fasttree_node_disk_free_bytes{node="n1"} 1e9\nfasttree_node_build_info{version="0.0.1"} 1\n')
+    full = Page('fasttree_node_disk_free_bytes{node="n1"} 1e9\nfasttree_node_build{version="0.0.1"} 1\n')
     async with full.served() as first, Page("<html>{}").served() as second, Page(None).served() as third:
         told = await found_by(of_cluster.figures(client, {"n1": first, "n2": second, "pusher": third}))
     assert told[0] == "n1: 1.00e+09 bytes are free on the disk of its state"

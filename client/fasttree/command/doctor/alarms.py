@@ -85,6 +85,6 @@ def versions_of(text: str) -> set[str]:
     return {
         sample.labels["version"]
         for family in text_string_to_metric_families(text)
-        if family.name.endswith("_build_info")
+        if family.name.endswith("_build")
         for sample in family.samples
     }
