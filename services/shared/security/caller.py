@@ -13,6 +13,8 @@ class Caller(NamedTuple):
     leads: str | None = None
     #: The names in the certificate by which a token came: of whoever handed on what is done in another's name.
     by: tuple[str, ...] = ()
+    #: A token names him, whatever the connection shows.
+    by_token: bool = False
 
 
 class CallerContext:

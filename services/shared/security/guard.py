@@ -8,7 +8,9 @@ from typing import Final, NamedTuple, Protocol
 
 from services.shared.domain.sentences import plain
 from services.shared.security.caller import Caller
+from services.shared.security.expiry import Expiries
 from services.shared.security.policy import Policy
+from services.shared.security.roles import is_inside
 from services.shared.security.tokens.bearer import EXPIRED, INVALID, REVOKED, Bearer, TokenError
 
 #: By which Envoy and HAProxy say whose call it is; they throw away what a caller says there.
@@ -26,6 +28,12 @@ _TOKEN_MENDS: Final = {
     INVALID: "the token is not one that counts here: log in again, or ask who runs this cluster, whose log says why",
     EXPIRED: "the token has expired: log in again",
     REVOKED: "the token is revoked: log in again",
+}
+#: The same where a stream is under way that was opened with it.
+_STREAM_MENDS: Final = {
+    INVALID: "the token that this stream was opened with counts no more: log in again, then open it anew",
+    EXPIRED: "the token that this stream was opened with has expired: log in again, then open it anew",
+    REVOKED: "the token that this stream was opened with is revoked: log in again, then open it anew",
 }
 
 
@@ -58,6 +66,9 @@ class Refusal(NamedTuple):
     unauthenticated: bool = False
     #: His names, where they are known.
     principals: tuple[str, ...] = ()
+
+
+_REVOKED: Final = Refusal("this certificate is revoked: show another one", "CERTIFICATE_REVOKED", True)
 
 
 class _Tokens(Protocol):
@@ -102,6 +113,7 @@ class Guard:
         self._revoked = revoked
         self._in_clear = in_clear
         self._name_needed = name_needed
+        self._expiries = Expiries()
         self._callers: dict[tuple[str, ...], Caller] = {}
 
     def judge_peer(
@@ -114,14 +126,27 @@ class Guard:
         """The same as `judge` of what TLS knows of a connection's peer, by the names that gRPC has for it."""
         principals = principals_of(peer)
         if self.is_revoked(peer):
-            return Refusal(
-                "this certificate is revoked: show another one", "CERTIFICATE_REVOKED", True, principals=principals
-            )
+            return _REVOKED._replace(principals=principals)
         return self.judge(path, principals, told, authorization)
 
     def is_revoked(self, peer: Mapping[str, Sequence[bytes]]) -> bool:
         """Whether nobody with that certificate is heard any more, nor believed."""
         return self._revoked is not None and self._revoked.has(peer)
+
+    def ended(self, caller: Caller, peer: Mapping[str, Sequence[bytes]], authorization: str | None) -> Refusal | None:
+        """Why a stream that was let in must not go on: what it was opened with counts no more. The streams of a
+        cluster's own parts outlive a certificate, so that nothing hangs on when a renewed one is taken."""
+        if caller.by_token:
+            found = self._bearer(authorization or "", caller.by)
+            if isinstance(found, Caller):
+                return None
+            return found._replace(text=_STREAM_MENDS.get(found.reason, found.text), principals=caller.principals)
+        if self.is_revoked(peer):
+            return _REVOKED._replace(principals=caller.principals)
+        if not is_inside(principals_of(peer)) and self._expiries.is_over(peer):
+            text = "the certificate that this stream was opened with has expired: open it anew with one that is good"
+            return Refusal(text, "CERTIFICATE_EXPIRED", True, caller.principals)
+        return None
 
     def judge(
         self, path: str, principals: tuple[str, ...], told: str | None = None, authorization: str | None = None
@@ -167,7 +192,7 @@ class Guard:
             bearer = self._tokens.bearer(authorization)
         except TokenError as error:
             return Refusal(_TOKEN_MENDS[error.reason], error.reason, True)
-        return Caller(bearer.principals, bearer.leads, by)
+        return Caller(bearer.principals, bearer.leads, by, by_token=True)
 
     def _holder(self, principals: tuple[str, ...]) -> Caller:
         """Of a certificate: a leader's name in it is the id of the member that he is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from services.shared.security.policy import Content, Policy, Request, Rule, Source
@@ -33,6 +35,7 @@ TOKEN: Final = "token://"
 MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
 #: Of these, those that a cluster consists of.
 INSIDE: Final = ("node", "pusher", "coordinator", "vip")
+_INSIDE: Final = re.compile(rf"spiffe://[^/]+/(?:{'|'.join(INSIDE)})/[^/]+")
 #: Sees a member and its downline alone: in each report the engine cuts what is beyond
 #: (`services/treenode/reports/copy/scope.py`).
 LEADER: Final = "leader"
@@ -99,6 +102,11 @@ CALLS: Final[dict[str, list[str]]] = {
     "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics", "/audit"],
     "monitor": [*_SEE_CLUSTER, *_of(_PUSHER, "GetPusher"), "/metrics"],
 }
+
+
+def is_inside(principals: Sequence[str]) -> bool:
+    """Whether a certificate with these names is one of the cluster's own parts'."""
+    return any(map(_INSIDE.fullmatch, principals))
 
 
 def inside_calls() -> frozenset[str]:

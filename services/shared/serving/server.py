@@ -22,7 +22,7 @@ from services.shared.serving.channels import MESSAGE_BYTES_MAX, server_options
 from services.shared.serving.connections import Connections
 from services.shared.serving.errors import ResourceExhaustedError, to_rpc_status
 from services.shared.serving.settings import ServingSettings
-from services.shared.serving.standard.guarding import GuardInterceptor, guarding
+from services.shared.serving.standard.guarding import GuardInterceptor, ending, guarding
 from services.shared.serving.standard.handling import AtOnce, counted, named
 from services.shared.serving.standard.health import CHECK, HEALTH, Health
 from services.shared.serving.standard.symbols import Symbols
@@ -248,7 +248,7 @@ class _Nghttp2:
     async def start(self, address: str, tls: Tls | None) -> int:
         guard = own_guard()
         if guard is not None:
-            self.server.guard = guarding(guard)
+            self.server.guard, self.server.ending = guarding(guard), ending(guard)
             self.server.is_welcome = lambda peer: not guard.is_revoked(peer)
         if tls is None:
             return await self.server.start(address)

@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 
 from services.shared.domain.sentences import plain
 from services.shared.security.caller import Caller
-from services.shared.security.roles import CALLS, INSIDE, inside_calls
+from services.shared.security.roles import CALLS, inside_calls, is_inside
 from services.shared.serving.callers.limits import CallerLimits, Came, Ended, Kind, Limit, Refused, Terms
 from services.shared.serving.callers.settings import CallerSettings
 from services.shared.serving.errors import ResourceExhaustedError, to_rpc_status
@@ -116,10 +116,10 @@ class Callers:
             # Apart from names, and what the cluster's own parts ask apart from what others ask of that address.
             known = _known(f"{'inside' if key[1] else 'address'} {host}", Kind.ADDRESS, NOBODY, host)
         else:
-            found = [named for each in caller.principals if (named := _ROLE.fullmatch(each))]
-            if any(each[0].startswith("spiffe:") and each[1] in INSIDE for each in found):
+            if is_inside(caller.principals):
                 self._known[key] = None
                 return None
+            found = [named for each in caller.principals if (named := _ROLE.fullmatch(each))]
             shown_as = next((each[1] for each in found if each[1] in CALLS), OTHER)
             name = " ".join(caller.principals)
             known = _known(f"name {name}", Kind.NAMED if caller.leads is None else Kind.LEADER, shown_as, name)

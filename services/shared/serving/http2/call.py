@@ -21,6 +21,7 @@ from services.shared.serving.http2.tls import identity_key
 
 if TYPE_CHECKING:
     from services.shared.serving.http2.protocol import ServerProtocol
+    from services.shared.serving.http2.server import CallEnding
 
 #: What a call is told that outlives its server.
 ENDS = "the server ends"
@@ -191,6 +192,13 @@ class Call(grpc.aio.ServicerContext[Any, Any]):
         """Ends it with a status, and its handler with it."""
         self._end_with(code, details, trailing)
         self.eager.cancel()
+
+    def look(self, ending: CallEnding) -> None:
+        """Ends a stream where what it was opened with counts no more."""
+        if self._method.is_stream and self.caller is not None:
+            found = ending(self._begun.path, self.caller, self.auth_context(), self._begun.headers, self.peer())
+            if found is not None:
+                self.refuse(found.code, found.details, found.trailing_metadata or ())
 
     def _expire(self) -> None:
         self.gone = True

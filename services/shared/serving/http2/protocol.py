@@ -297,6 +297,9 @@ class ServerProtocol(asyncio.Protocol):
             return
         try:
             self.core.tick(now_s)
+            if self._server.ending is not None:
+                for call in list(self._calls.values()):
+                    call.look(self._server.ending)
         except Exception:
             self._fault()
             return

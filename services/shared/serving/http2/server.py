@@ -31,6 +31,10 @@ _TICK_S = 1.0
 CallGuard = Callable[[bytes, dict[str, list[bytes]], Headers, str], Caller | grpc.Status]
 
 
+#: Given a stream's path, its caller, what TLS knows of the peer, the headers and the peer's address.
+CallEnding = Callable[[bytes, Caller, dict[str, list[bytes]], Headers, str], grpc.Status | None]
+
+
 class Http2Server:
     """Serves what generated `add_…_to_server` functions give, as the server of grpcio does.
 
@@ -66,6 +70,8 @@ class Http2Server:
         self.streaming: set[bytes] = set()
         #: Before anything of a call is looked at; None: everybody may call everything.
         self.guard: CallGuard | None = None
+        #: Asked of streams under way, again and again: the status by which one has to end; None: they last.
+        self.ending: CallEnding | None = None
         #: What each caller may have under way, and how often he may come; None: as much as there is.
         self.callers: Callers | None = None
         #: By a call's headers, whether its caller has it traced: it is not answered at once then. None: nobody has.

@@ -13,6 +13,7 @@ from services.shared.security.caller import Caller, CallerContext
 from services.shared.security.guard import CALLER_HEADER, Guard, Refusal
 from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
 from services.shared.serving.standard.auditing import note_refused
+from services.shared.serving.standard.lasting import awaited, iterated
 
 #: Where a caller's token stands, and its name in gRPC's metadata.
 AUTHORIZATION = "authorization"
@@ -41,6 +42,25 @@ def guarding(guard: Guard) -> Callable[[bytes, dict[str, list[bytes]], Any, str]
     return check
 
 
+def ending(guard: Guard) -> Callable[[bytes, Caller, dict[str, list[bytes]], Any, str], grpc.Status | None]:
+    """As the server of this project asks of a stream that is under way: the status by which it has to end."""
+
+    def check(
+        path: bytes, caller: Caller, peer: dict[str, list[bytes]], headers: Any, address: str
+    ) -> grpc.Status | None:
+        authorization = None
+        if caller.by_token:
+            authorization = next((value.decode("latin-1") for name, value in headers if name == _AUTHORIZATION), None)
+        found = guard.ended(caller, peer, authorization)
+        if found is None:
+            return None
+        note_refused(path.decode("utf-8", "replace"), found, address)
+        status: grpc.Status = _status(found)
+        return status
+
+    return check
+
+
 class GuardInterceptor(grpc.aio.ServerInterceptor):
     """As grpcio's server asks: it says who calls only once a handler runs, so that stands in the handler's place."""
 
@@ -61,18 +81,19 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
         async def one(request: Any, context: Any) -> Any:
-            return await behavior(request, await self._checked(path, context))
+            known = await self._checked(path, context)
+            if handler.request_streaming:
+                return await awaited(behavior(request, known), lambda: self._look(path, known))
+            return await behavior(request, known)
 
         async def many(request: Any, context: Any) -> Any:
-            answers = behavior(request, await self._checked(path, context))
-            if not hasattr(answers, "__aiter__"):  # it writes by the context
-                await answers
-                return
-            peer = context.auth_context()
-            async for answer in answers:
-                if self._guard.is_revoked(peer):  # since the call began; nobody else can end it here
-                    await self._checked(path, context)
-                yield answer
+            known = await self._checked(path, context)
+            answers = behavior(request, known)
+            if hasattr(answers, "__aiter__"):
+                async for answer in iterated(answers, lambda: self._look(path, known)):
+                    yield answer
+            else:  # it writes by the context
+                await awaited(answers, lambda: self._look(path, known))
 
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(one, *serializers)
@@ -80,6 +101,17 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             return grpc.stream_unary_rpc_method_handler(one, *serializers)
         make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
         return make(many, *serializers)
+
+    async def _look(self, path: str, context: CallerContext) -> None:
+        """Ends a stream that is under way where what it was opened with counts no more."""
+        authorization = None
+        if context.caller.by_token:
+            said = context.invocation_metadata() or ()
+            authorization = next((value for name, value in said if name == AUTHORIZATION), None)
+        found = self._guard.ended(context.caller, context.auth_context(), authorization)
+        if found is not None:
+            note_refused(path, found, context.peer())
+            await context.abort_with_status(_status(found))
 
     async def _checked(self, path: str, context: Any) -> Any:
         """The context, which knows who calls."""
