@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fasttree.command.certs.roles import REVOKED
+from fasttree.command.certs.roles import BELIEVED, REVOKED
 from fasttree.command.local.vip import deploy_file
 from fasttree.command.local.vip_tls import (
     AUTHORITIES,
@@ -38,7 +38,7 @@ def made() -> dict[str, str]:
         "deploy/haproxy/haproxy-tls.cfg": _HEAD.format("deploy/haproxy/haproxy.cfg") + haproxy,
         **{
             f"deploy/envoy/{secrets[kind]}": text
-            for kind, text in sds_files(_ENVOY / "tls", _ENVOY / "tls" / REVOKED).items()
+            for kind, text in sds_files(_ENVOY / "tls", _ENVOY / "tls" / BELIEVED).items()
         },
     }
 

@@ -66,6 +66,7 @@ def test_the_shipped_files_by_tls_are_valid(tmp_path: Path) -> None:
     issued = folder.issue(folder.authority(), Holder("vip", "vip"), ["127.0.0.1"], datetime.timedelta(days=1))
     there = issued.certificate.parent
     shutil.copy(folder.revoked, there)
+    shutil.copy(folder.believed, there)
     for path, text in made().items():
         copy = tmp_path / Path(path).name
         copy.write_text(text.replace("/etc/envoy/tls", str(there)).replace("/etc/envoy", str(tmp_path)))

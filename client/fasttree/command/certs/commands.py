@@ -125,7 +125,7 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
     """From now on these certificates count no more: by their holders, as they lie there, or by serial numbers (0x…),
     as `fasttree certs show --json` tells them, for those that were renewed since.
 
-    It writes revoked.crl, which every part follows that names it in `tls.revoked_file`.
+    It writes revoked.crl, which every part follows that names it in `tls.revoked_file`, and believed.pem, for Envoy.
     """
     from fasttree.command.certs.folder import CertificateFolder
     from fasttree.command.certs.roles import holder_of

@@ -4,6 +4,7 @@ ca.crt ca.key               the authority; its key is needed to issue and to ren
 ROLE/NAME/                  a part of the cluster: tls.crt, tls.key and ca.crt, as `tls.folder` wants them
 client-ROLE.crt .key        a client's; client-ROLE-NAME.crt where there are several of a role
 revoked.crl                 which of them count no more
+believed.pem                revoked.crl and ca.crt as one, for Envoy
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final, NamedTuple
 from cryptography import x509
 
 from fasttree.command.certs.authority import BEFORE, Authority, Pair, hosts_of, new_authority, uris_of
-from fasttree.command.certs.roles import PARTS, REVOKED, Holder, named_in
+from fasttree.command.certs.roles import BELIEVED, PARTS, REVOKED, Holder, named_in
 from fasttree.command.session import CommandError
 from services.shared.files.durable import make_folder, write_durably
 
@@ -66,6 +67,8 @@ class CertificateFolder:
         self.ca = path / CA
         #: What `tls.revoked_file` names.
         self.revoked = path / REVOKED
+        #: What Envoy is given as `trusted_ca`.
+        self.believed = path / BELIEVED
 
     def init(self, cluster: str, lifetime: datetime.timedelta, *, anew: bool = False) -> None:
         """Makes the authority. Raises CommandError where there is one, unless `anew`."""
@@ -76,7 +79,7 @@ class CertificateFolder:
         make_folder(self.path)
         self.path.chmod(0o700)
         _write(PairFiles(self.ca, self.path / _CA_KEY), new_authority(cluster, lifetime))
-        write_durably(self.revoked, self.authority().revoked(()))
+        self._write_list(self.authority().revoked(()))
 
     def authority(self) -> Authority:
         """Raises CommandError where it is not here, or can't be used."""
@@ -123,7 +126,14 @@ class CertificateFolder:
     def revoke(self, authority: Authority, serials: Sequence[int]) -> None:
         """They count no more, as those before."""
         known = self.revoked_serials()
-        write_durably(self.revoked, authority.revoked(list(dict.fromkeys([*known, *serials]))))
+        self._write_list(authority.revoked(list(dict.fromkeys([*known, *serials]))))
+
+    def _write_list(self, revoked: bytes) -> None:
+        write_durably(self.revoked, revoked)
+        # Envoy takes a list that is empty for none, and lets everybody in; a file of authorities that is empty, or has
+        # none in it, it refuses. So the list stands in that file, and first: whatever is cut off of it, an authority is
+        # the first to go.
+        write_durably(self.believed, revoked + self.ca.read_bytes())
 
     def renew(self, authority: Authority, *, all_of_them: bool = False) -> list[Issued]:
         """New certificates in the places of those that are due, with the same names and the same length of life."""

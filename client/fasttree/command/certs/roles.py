@@ -13,6 +13,8 @@ PARTS: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
 CLIENTS: Final = ("push-program", "importer", "reporter", "leader", "operator", "auditor", "monitor")
 #: The list of certificates that count no more, beside those that lie there.
 REVOKED: Final = "revoked.crl"
+#: That list and, below it, the authority's certificate: what Envoy believes, as one file.
+BELIEVED: Final = "believed.pem"
 ROLES: Final = (*PARTS, *CLIENTS)
 
 CLUSTER_FORM: Final = "1 to 48 of a-z 0-9 . _ -, as dot-live"

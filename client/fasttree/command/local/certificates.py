@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fasttree.client import TlsFiles
-from fasttree.command.certs.roles import CLIENTS, REVOKED, Holder, check_cluster
+from fasttree.command.certs.roles import BELIEVED, CLIENTS, REVOKED, Holder, check_cluster
 from fasttree.command.local.cluster_folder import ClusterFolder
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ClusterCertificates:
         if not folder.ca.exists():
             folder.init(self.cluster, ROOT_LIFETIME)
         authority = folder.authority()
-        if not folder.revoked.exists():  # of a version before
+        if not (folder.revoked.exists() and folder.believed.exists()):  # of a version before
             folder.revoke(authority, ())
         there = {each.uri: each for each in folder.issued() if each.ours}
         clients = [Holder(role, role) for role in CLIENTS]
@@ -65,6 +65,11 @@ class ClusterCertificates:
     def revoked(self) -> Path:
         """The list of those that count no more."""
         return self._path / REVOKED
+
+    @property
+    def believed(self) -> Path:
+        """The same with the authority, as Envoy takes it."""
+        return self._path / BELIEVED
 
     @property
     def client(self) -> TlsFiles:

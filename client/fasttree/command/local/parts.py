@@ -362,7 +362,7 @@ class ClusterPlan:
             text = render_followed_envoy(followed, self._at(self._vip_port), self._home.envoy_admin)
             if self.certificates is None:
                 return text, files
-            secrets = sds_files(self.certificates.folder_of(self._holder(VIP)), self.certificates.revoked)
+            secrets = sds_files(self.certificates.folder_of(self._holder(VIP)), self.certificates.believed)
             paths = {kind: self._home.envoy_nodes(kind) for kind in secrets}
             files |= {paths[kind]: content for kind, content in secrets.items()}
             tls = EnvoyTls(self.certificates.cluster, paths[CERTIFICATE], paths[AUTHORITIES])

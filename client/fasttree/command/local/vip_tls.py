@@ -34,19 +34,20 @@ class EnvoyTls(NamedTuple):
     authorities: Path
 
 
-def sds_files(folder: Path, revoked: Path) -> dict[str, str]:
-    """What tells Envoy of the tls.crt, tls.key and ca.crt in `folder`, and of the list `revoked`; by what it is of.
-    Envoy looks at the files again whenever one takes another's place there."""
+def sds_files(folder: Path, believed: Path) -> dict[str, str]:
+    """What tells Envoy of the tls.crt and tls.key in `folder`, and of lists and authorities in `believed`; by what it
+    is of. Envoy looks at the files again whenever one takes another's place there."""
     watched = f"watched_directory: {{path: {json.dumps(str(folder))}}}"
-    names = {name: f"{{filename: {json.dumps(str(folder / name))}}}" for name in ("tls.crt", "tls.key", "ca.crt")}
-    crl = f"{{filename: {json.dumps(str(revoked))}}}"
+    names = {name: f"{{filename: {json.dumps(str(folder / name))}}}" for name in ("tls.crt", "tls.key")}
     certificate = (
         f"tls_certificate:\n  certificate_chain: {names['tls.crt']}\n  private_key: {names['tls.key']}\n  {watched}\n"
     )
     authorities = (
-        f"validation_context:\n  trusted_ca: {names['ca.crt']}\n"
-        "  # Both files' folders are watched. There has to be a list of each authority that signs certificates.\n"
-        f"  crl: {crl}\n  only_verify_leaf_cert_crl: true\n"
+        "validation_context:\n"
+        "  # The list of what each authority has revoked, then the authorities: all in one file, which Envoy refuses\n"
+        "  # where it is empty or cut off. (An empty crl of its own it takes for none, and lets in who was\n"
+        "  # revoked.) Its folder is watched.\n"
+        f"  trusted_ca: {{filename: {json.dumps(str(believed))}}}\n  only_verify_leaf_cert_crl: true\n"
     )
     return {
         kind: f'resources:\n  - "@type": {_TLS}.Secret\n    name: {kind}\n{textwrap.indent(content, "    ")}'
