@@ -93,6 +93,10 @@ def test_a_flow_is_allowed_at_both_of_its_ends() -> None:
         Flow("treenode", "pusher", 50300),  # import files
         Flow("treenode", "treenode", 50201),  # snapshots
         Flow("vip", "treenode", 50100),  # reports
+        Flow("console", "coordinator", 50400),
+        Flow("console", "pusher", 50300),
+        Flow("console", "vip", 50100),
+        Flow("console", "treenode", 50201),  # what each holds
         Flow("import", "pusher", 50300),
         Flow("shell", "coordinator", 50400),
         Flow("shell", "treenode", 50201),  # digests
@@ -110,6 +114,8 @@ def test_what_a_cluster_does_is_allowed(flow: Flow) -> None:
         Flow("vip", "pusher", 50300),
         Flow("vip", "coordinator", 50400),
         Flow("backup", "pusher", 50300),
+        Flow("vip", "console", 50500),
+        Flow("treenode", "console", 50500),
         Flow("coordinator", "treenode", 50201),
     ],
 )
@@ -123,7 +129,7 @@ def test_every_port_has_a_rule_and_every_rule_a_port() -> None:
         for rule in policy["spec"].get("ingress", []):
             for component in _selected(policy["spec"]):
                 named[component] |= {port["port"] for port in rule["ports"]}
-    monitored = {50200, 50310, 50410, 50190}
+    monitored = {50200, 50310, 50410, 50190, 50500}
     for component, ports in named.items():
         assert _ports(component) <= ports, component
         assert ports - monitored <= _ports(component), component

@@ -18,13 +18,14 @@ from tools.kubernetes.forms import Schema
 VOLUME: Final = "/var/lib/fasttree"
 _BELOW = rf"{VOLUME}(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
 #: The sections of what runs in pods.
-PODS: Final = ("coordinator", "pusher", "treenode")
+PODS: Final = ("coordinator", "pusher", "treenode", "console")
 
 #: What has to be in the release as it is in the base's cluster.toml.
 AS_IN_THE_BASE: Final = {
     "cluster": ("nodes_service", "coordinator"),
     "coordinator": ("store", "lease_name"),
     "pusher": ("advertise",),
+    "console": ("pusher",),
     "tls": ("mode",),
 }
 #: What may be left out, and has to be the default where it is given: each pod has its own name, nobody mounts a host
@@ -35,7 +36,12 @@ AS_BY_DEFAULT: Final = {
     "treenode": ("name", "host"),
 }
 #: What has to be there, whatever it is: the default leads elsewhere.
-NEEDED: Final = dict.fromkeys(PODS, ("listen_host", "state_folder"))
+NEEDED: Final = {
+    **dict.fromkeys(("coordinator", "pusher", "treenode"), ("listen_host", "state_folder")),
+    "console": ("listen_host", "vip", "key_file"),
+}
+#: The Services that reports come by.
+REPORTS: Final = ("fasttree-vip:50100", "fasttree-rw:50100", "fasttree-ro:50100")
 
 
 def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[str, Any]]) -> Schema | None:
@@ -48,7 +54,9 @@ def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[
         return {"enum": sorted(EVERY_ADDRESS)}
     if (section, name) == ("tokens", "keys"):
         return {"type": "string", "pattern": f"^(https?://.+|{_BELOW})?$"}
-    if field.kind == Folder:
+    if (section, name) == ("console", "vip"):
+        return {"enum": list(REPORTS)}
+    if field.kind == Folder or (section, name) == ("console", "key_file"):
         return {"type": "string", "pattern": f"^{_BELOW}$"}
     if field.kind == OptionalPath:
         return {"type": "string", "pattern": f"^({_BELOW})?$"}

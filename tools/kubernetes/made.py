@@ -23,6 +23,7 @@ MANIFESTS = {
     "base/pusher.yaml": "",
     "base/treenode.yaml": "",
     "base/vip.yaml": ".Values.vip.enabled",
+    "base/console.yaml": ".Values.console.enabled",
     "components/backup/backup.yaml": ".Values.backup.enabled",
     "components/gateway/gateway.yaml": ".Values.gateway.enabled",
     "components/monitoring/monitor.yaml": ".Values.monitoring.enabled",

@@ -45,7 +45,7 @@ PAIRS: Final = (
 COORDINATOR_DRAIN_S: Final = 10
 PUSHER_DRAIN_S: Final = 30
 TREENODE_DRAIN_S: Final = 60 - int(PERIOD_WRITES_S_MAX)
-_RESOURCES = ("treenode", "pusher", "coordinator", "vip", "backup")
+_RESOURCES = ("treenode", "pusher", "coordinator", "vip", "console", "backup")
 
 _QUANTITY = """\
 {{- /* Made by python -m tools.kubernetes. */ -}}
@@ -88,6 +88,10 @@ def _of_the_parts() -> Iterator[str]:
     yield from _refused(
         f"and {values}.gateway.enabled (not {values}.vip.enabled)",
         "gateway.enabled: its route leads to the VIP: set vip.enabled=true, or gateway.enabled=false",
+    )
+    yield from _refused(
+        f'and {values}.console.enabled (not {values}.vip.enabled) (hasPrefix "fasttree-vip:" $settings.console.vip)',
+        "settings.console.vip: there is no VIP: set fasttree-rw:50100, or vip.enabled=true",
     )
     outside = f'ne {values}.vip.service.type "ClusterIP"'
     yield from _refused(

@@ -36,11 +36,12 @@ def test_a_client_reaches_what_clients_need_and_no_more(deployed: Deployed) -> N
     assert said(deployed, "load", "fasttree-ro", 50100) == "allowed"
     assert said(deployed, "load", "fasttree-pusher", 50300) == "allowed"
     assert said(deployed, "load", "fasttree-coordinator", 50400) == "denied"
+    assert said(deployed, "load", "fasttree-console", 50500) == "denied"
 
 
 @pytest.mark.parametrize(
     ("service", "port"),
-    [("fasttree-vip", 50100), ("fasttree-ro", 50100), ("fasttree-pusher", 50300)],
+    [("fasttree-vip", 50100), ("fasttree-ro", 50100), ("fasttree-pusher", 50300), ("fasttree-console", 50500)],
 )
 def test_a_stranger_reaches_no_port(deployed: Deployed, stranger: str, service: str, port: int) -> None:
     until(f"{service} keeps strangers out", lambda: said(deployed, stranger, service, port) == "denied")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
+from fasttree.command.local.free_ports import free_ports
 from tests.kubernetes.real.deployed import ROOT, Deployed
 from tests.kubernetes.real.pages import PAGE, run
 from tests.kubernetes.real.waiting import until
@@ -44,6 +48,32 @@ def test_from_nothing_to_a_served_tree(shell: Deployed) -> None:
     front_line = run(_SHELL + "fasttree frontline 10126 --columns member_id,status,rank,pv,gv")
     # Others of the front line may have sold something meanwhile, and columns are as wide as what they hold.
     assert re.search(r"10594 +A +1 +0\.00 +1237\.33", front_line)
+
+
+def test_the_console_by_its_key(shell: Deployed) -> None:
+    shell.kubectl("rollout", "status", "deployment/fasttree-console", "--timeout=2m")
+    key = run("kubectl exec -n fasttree deployment/fasttree-console -- cat /var/lib/fasttree/console.key").strip()
+    (port,) = free_ports("127.0.0.1", 1)
+    way = "kubectl port-forward -n fasttree service/fasttree-console 50500:50500"
+    assert f"{way}\n" in PAGE
+
+    def state(*headers: tuple[str, str]) -> str:
+        asked = urllib.request.Request(f"http://127.0.0.1:{port}/api/state", headers=dict(headers))
+        try:
+            with urllib.request.urlopen(asked, timeout=5) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            return f"refused: {error.code}"
+        except OSError:
+            return ""
+
+    own = ("X-FastTree-Console", "1")
+    with subprocess.Popen(way.replace("50500:", f"{port}:").split(), stdout=subprocess.DEVNULL) as forwarding:
+        try:
+            until("the console shows the cluster", lambda: shell.primary() in state(own, ("X-FastTree-Key", key)))
+            assert state(own) == "refused: 401"
+        finally:
+            forwarding.terminate()
 
 
 def test_a_switchover(shell: Deployed) -> None:

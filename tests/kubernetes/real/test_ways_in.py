@@ -21,6 +21,7 @@ _METRICS = {
     "pusher": (50310, "fasttree_pusher_"),
     "coordinator": (50410, "fasttree_coordinator_"),
     "vip": (50190, "envoy_cluster_"),
+    "console": (50500, "fasttree_console_"),
 }
 _GET = """
 import sys, urllib.request
