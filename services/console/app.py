@@ -11,6 +11,7 @@ from aiohttp import web
 from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from services.console.api.cluster import ClusterPages
 from services.console.api.drill import DrillPages, drill_endpoints
+from services.console.api.exports import ExportPages
 from services.console.api.imports import ImportPages
 from services.console.api.machine import MachinePages
 from services.console.api.members import MemberPages
@@ -62,6 +63,7 @@ class Console:
             *self._drills.routes(),
             *MachinePages(settings.machine).routes(),
             *self.members.routes(),
+            *ExportPages(self.members.reports, settings.viewer).routes(),
             *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
         ]
         self.http = ConsolePort(settings.door, cluster.http_hosts, routes)

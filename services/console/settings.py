@@ -52,6 +52,10 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     reports_max: Annotated[int, Meta(ge=1, le=1_000)] = 32
     #: How long a report may take, in seconds.
     report_s: Seconds = 30.0
+    #: Workbooks of Excel that are made at a time, each in a temporary file; one more is refused.
+    workbooks_max: Annotated[int, Meta(ge=1, le=32)] = 2
+    #: Rows of a workbook, at most; CSV and Arrow have no such bound.
+    workbook_rows_max: Annotated[int, Meta(ge=1, le=1_048_575)] = 200_000
     #: How long a switchover may take, in seconds.
     action_s: Seconds = 60.0
 

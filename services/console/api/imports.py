@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +11,7 @@ from fasttree.client import Client, NotFoundError
 from fasttree.client.forms.amounts import from_hundredths
 from fasttree.client.status.imports import import_json
 from fasttree.v1 import pusher_pb2, treenode_pb2
+from services.console.exports.cells import csv_lines
 from services.console.http.answers import AskError, json_answer
 from services.console.http.guarding import SEE_CLUSTER, check_may, in_name
 
@@ -45,12 +44,10 @@ class ImportPages:
         found = [one for one in (await self._client.get_pusher()).imports if one.manifest.import_id == int(text)]
         if not found:
             raise NotFoundError(f"import {text} is none of the newest")
-        content = io.StringIO()
-        writer = csv.writer(content)
-        writer.writerow(["line", "column", "reason"])
-        for node in _refusals(found[0])[:1]:
-            writer.writerows([row.line or "", _plain(row.column), _plain(row.reason)] for row in node.rejected_rows)
-        return web.Response(text=content.getvalue(), content_type="text/csv", charset="utf-8")
+        refused = [row for node in _refusals(found[0])[:1] for row in node.rejected_rows]
+        rows = [(row.line or "", row.column, row.reason) for row in refused]
+        content = csv_lines([("line", "column", "reason"), *rows])
+        return web.Response(body=content, content_type="text/csv", charset="utf-8")
 
     async def _rollback(self, request: web.Request) -> web.Response:
         manifest = await in_name(request, self._client).rollback_import()
@@ -84,8 +81,3 @@ def _reconciliation_json(found: treenode_pb2.Reconciliation) -> dict[str, Any]:
     names = ("members_before", "members_after", "members_added", "members_removed", "members_moved", "volumes_changed")
     figures: dict[str, Any] = {name: getattr(found, name) for name in names}
     return figures | {"volume_difference": from_hundredths(found.volume_difference_hundredths)}
-
-
-def _plain(text: str) -> str:
-    """Nothing that a spreadsheet would take for a formula."""
-    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text

@@ -97,6 +97,7 @@ export function Downline({ rest: [id = ""] }) {
           onChange=${() => setColumns(all.filter((one) => (one === name) !== columns.includes(one)))} /> ${TITLES[name] ?? name}</label>`)}</div>
       </details>
       <button onClick=${() => save("csv")}><${Icon} name="down" />CSV</button>
+      <button onClick=${() => save("xlsx")}><${Icon} name="down" />Excel</button>
       <button onClick=${() => save("arrow")}><${Icon} name="down" />Arrow</button>
       ${busy && html`<span class="note" role="status">Asking…</span>`}
     </div>

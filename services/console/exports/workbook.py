@@ -1,0 +1,56 @@
+"""A workbook of Excel, written row by row to a file: memory stays what one row takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import xlsxwriter
+
+from services.console.exports.cells import NUMBER
+
+#: What a sheet takes, below its header.
+ROWS_MAX: Final = 1_048_575
+_TEXT_MAX: Final = 32_767
+#: Beyond these, Excel's numbers are no more exact: such a one is kept as a text.
+_DIGITS_MAX: Final = 15
+_WIDTHS: Final = (10, 40)
+
+
+class Workbook:
+    """One sheet. `numbers`: columns whose cells count; all others are texts, and nothing is a formula or a link.
+    Blocks."""
+
+    def __init__(self, folder: Path, columns: Sequence[str], numbers: frozenset[str]) -> None:
+        self.path = folder / "downline.xlsx"
+        options = {"constant_memory": True, "tmpdir": str(folder)}
+        self._book = xlsxwriter.Workbook(str(self.path), options)
+        self._sheet = self._book.add_worksheet("Downline")
+        self._is_number = [name in numbers for name in columns]
+        self._count = 0
+        head = self._book.add_format({"bold": True, "bottom": 1})
+        for at, name in enumerate(columns):
+            self._sheet.set_column(at, at, min(max(len(name) + 4, _WIDTHS[0]), _WIDTHS[1]))
+            self._sheet.write_string(0, at, name[:_TEXT_MAX], head)
+        self._sheet.freeze_panes(1, 0)
+
+    def write(self, rows: Iterable[Sequence[Any]]) -> None:
+        """Raises OSError. No more than ROWS_MAX in all: who asks counts."""
+        for row in rows:
+            self._count += 1
+            for at, value in enumerate(row):
+                self._cell(at, "" if value is None else str(value))
+
+    def close(self) -> None:
+        """Makes the file. Raises OSError."""
+        if self._count:
+            self._sheet.autofilter(0, 0, self._count, len(self._is_number) - 1)
+        self._book.close()
+
+    def _cell(self, column: int, text: str) -> None:
+        is_number = self._is_number[column] and NUMBER.fullmatch(text) is not None
+        if is_number and sum(map(str.isdigit, text)) <= _DIGITS_MAX:
+            self._sheet.write_number(self._count, column, float(text))
+        elif text:
+            self._sheet.write_string(self._count, column, text[:_TEXT_MAX])
