@@ -12,9 +12,11 @@ from fasttree.client import Client, Endpoints, Retries, TlsFiles
 from services.console.api.cluster import ClusterPages
 from services.console.api.drill import DrillPages, drill_endpoints
 from services.console.api.exports import ExportPages
+from services.console.api.finding import FindPages
 from services.console.api.imports import ImportPages
 from services.console.api.machine import MachinePages
 from services.console.api.members import MemberPages
+from services.console.api.orders import OrderPages
 from services.console.api.runbook import Runbook
 from services.console.api.updates import UpdatePages
 from services.console.http.assets import asset_routes, read_assets
@@ -51,6 +53,8 @@ class Console:
         self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
         self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
         self.members = MemberPages(self._asking, settings.viewer.reports_max)
+        self.orders = OrderPages(self._asking, settings.viewer, settings.watch.poll_s)
+        self._metrics.gauge("order_viewers", "Browsers that look at orders as they come.", lambda: self.orders.count)
         self._metrics.gauge("reports_open", "Reports under way for browsers.", lambda: self.members.open)
         routes = [
             web.get("/livez", self._live),
@@ -63,6 +67,8 @@ class Console:
             *self._drills.routes(),
             *MachinePages(settings.machine).routes(),
             *self.members.routes(),
+            *self.orders.routes(),
+            *FindPages(self.members.reports, settings.name_column).routes(),
             *ExportPages(self.members.reports, settings.viewer).routes(),
             *ClusterPages(self._asking, self.watcher, self.viewers, settings.viewer).routes(),
         ]
@@ -83,6 +89,7 @@ class Console:
     async def stop(self) -> None:
         """Lets the browsers go; they come back by themselves."""
         self.viewers.end()
+        self.orders.end()
         await self.http.stop()
         await self._drills.stop()
         await self.background.stop()

@@ -46,6 +46,8 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     viewers_max: Annotated[int, Meta(ge=1, le=10_000)] = 100
     #: The cluster is told to a browser no more often than this, in seconds.
     tell_s: Seconds = 0.25
+    #: New orders are told to a browser no more often than this, in seconds.
+    orders_s: Seconds = 1.0
     #: A browser that takes nothing for so long is followed by no more news, in seconds: it comes back by itself.
     stall_s: Seconds = 20.0
     #: Reports under way at a time, of all browsers; one more is refused.
@@ -55,7 +57,7 @@ class ViewerSettings(Settings, frozen=True, kw_only=True):
     #: Workbooks of Excel that are made at a time, each in a temporary file; one more is refused.
     workbooks_max: Annotated[int, Meta(ge=1, le=32)] = 2
     #: Rows of a workbook, at most; CSV and Arrow have no such bound.
-    workbook_rows_max: Annotated[int, Meta(ge=1, le=1_048_575)] = 200_000
+    workbook_rows_max: Annotated[int, Meta(ge=1, le=1_048_575)] = 100_000
     #: How long a switchover may take, in seconds.
     action_s: Seconds = 60.0
 
@@ -91,6 +93,9 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     vip: Address = "127.0.0.1:50100"
     #: host:port of the pusher, or of each of several, with commas between.
     pusher: OptionalAddresses = "127.0.0.1:50300"
+    #: Column of texts with the members' names, by which they are found too; where the tree has none of that name, ids
+    #: alone are looked for.
+    name_column: Annotated[str, Meta(max_length=128)] = "name"
 
     door: DoorSettings = DoorSettings()
     watch: WatchSettings = WatchSettings()

@@ -39,7 +39,7 @@ def heard(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_pages_show_what_the_command_prints(cluster: FakeCluster, console: Asking, tmp_path: Path) -> None:
     fasttree = FastTree(tmp_path, cluster.endpoints)
     (member,) = (await console.get("/api/search?prefix=m"))[1]["members"][:1]
-    columns = ",".join(member)
+    columns = ",".join(name for name in member if name != "name")
     for path, command in (
         ("/api/upline?id=m3", ("upline", "m3")),
         ("/api/frontline?id=m0", ("frontline", "m0")),

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -49,14 +50,19 @@ STEPS = (
 )  # fmt: skip
 
 
+FIRST = ("Ann", "Bo", "Chandra", "Dolores", "Émile", "=Fay")
+LAST = ("Meyer", "Okafor", "Rossi", "Šimić", "Tanaka", "van den Berg")
+
+
 def members_csv() -> str:
     """Everybody but the root was enrolled by somebody of before: wide near the root, and deep."""
     draw = random.Random(50500)
-    lines = ["member_id,sponsor_id,status,rank,joined_on,pv", "0,,A,8,2016-01-01,10.00"]
+    lines = ["member_id,sponsor_id,status,rank,joined_on,pv,name:text", "0,,A,8,2016-01-01,10.00,Zoë Root"]
     for number in range(1, MEMBERS):
         sponsor = int(number * draw.random() ** 2.5)
         day = f"{draw.randint(2016, 2025)}-{draw.randint(1, 12):02d}-{draw.randint(1, 28):02d}"
-        rest = f"{draw.choice('AAAI')},{draw.randint(0, 7)},{day},{draw.randint(0, 400)}.50"
+        name = f"{draw.choice(FIRST)} {draw.choice(LAST)}"
+        rest = f"{draw.choice('AAAI')},{draw.randint(0, 7)},{day},{draw.randint(0, 400)}.50,{name}"
         lines.append(f"{number},{sponsor},{rest}")
     return "\n".join(lines) + "\n"
 
@@ -263,6 +269,10 @@ async def test_ten_thousand_rows_are_scrolled_and_saved(browser: Browser, base: 
             await page.get_by_role("button", name="CSV").click()
         saved = await (await saving.value).path()
         assert len(Path(saved).read_text().splitlines()) == MEMBERS + 1
+        async with page.expect_download() as saving:
+            await page.get_by_role("button", name="Excel").click()
+        assert (await saving.value).suggested_filename == "downline-0.xlsx"
+        assert zipfile.is_zipfile(await (await saving.value).path())
 
 
 async def test_a_leader_finds_a_member_and_sees_its_legs_live(
@@ -270,12 +280,18 @@ async def test_a_leader_finds_a_member_and_sees_its_legs_live(
 ) -> None:
     async with tab(browser, base, height=1_000) as opened:
         await opened.open("#/members")
-        await opened.page.get_by_label("Find a member by id").fill("17")
+        find = opened.page.get_by_label("Find a member by id or name")
+        await find.fill("17")
         await opened.page.keyboard.press("Enter")
         await opened.sees("Member 17")
+        await find.fill("zoë r")
+        await opened.page.locator('#found option[value="0"]').wait_for(state="attached")
+        await opened.page.keyboard.press("Enter")
+        await opened.sees("Member 0")
         await opened.sees("New in the last 14 days")
         await opened.open("#/members/0")
         await opened.sees("The largest 24 by group volume")
+        await opened.sees("live")
         await opened.picture("console-members")
         total = opened.page.locator(".fact", has_text="Group volume").locator("dd")
         before = await total.inner_text()
@@ -286,6 +302,37 @@ async def test_a_leader_finds_a_member_and_sees_its_legs_live(
         async with asyncio.timeout(WAIT_MS / 1_000):
             while await total.inner_text() == before:
                 await opened.page.wait_for_timeout(100)
+        await opened.page.locator(".orders tr", has_text="9999").get_by_text("1,234.56").wait_for()
+
+
+async def test_a_leader_sees_the_orders_of_his_downline_and_no_others(
+    cluster: RunningCluster, browser: Browser, base: str, issuer: Issuer
+) -> None:
+    async with Client(endpoints(cluster), retries=Retries(timeout_s=WAIT_MS / 1_000)) as client:
+        sponsor = (await client.reports.get_member("9999")).member.sponsor_id
+        leads = sponsor if sponsor != "0" else "9999"
+        async with tab(browser, base) as opened:
+            await opened.open(f"#token={issuer.token(role='leader', member_id=leads)}")
+            await opened.sees("Live")
+            await opened.open("#/members")
+            await opened.page.locator(".orders").get_by_text("live", exact=True).wait_for()
+            orders = [("0", 11), ("9999", 22), ("1", 33), ("9999", -44), (leads, 55)]
+            updates = [
+                types_pb2.Update(
+                    update_id=f"mine-{amount}",
+                    volume_posted=types_pb2.VolumePosted(member_id=member_id, amount_hundredths=amount),
+                )
+                for member_id, amount in orders
+            ]
+            assert len([receipt async for receipt in client.push(updates)]) == len(orders)
+            rows = opened.page.locator(".orders tbody tr")
+            await rows.filter(has_text="0.55").wait_for()
+            seen = [(await row.locator("td").all_inner_texts())[1:3] for row in await rows.all()]
+            for amount in ("0.11", "0.33"):
+                assert amount not in [shown for _, shown in seen]
+            assert ["9999", "0.22"] in seen
+            assert ["9999", "-0.44"] in seen
+            assert await opened.violations() == []
 
 
 async def test_a_token_shows_what_its_holder_may_see_and_a_bad_one_nothing(

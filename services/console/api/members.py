@@ -39,7 +39,6 @@ class MemberPages:
         yield web.get("/api/upline", self._upline)
         yield web.get("/api/frontline", self._front_line)
         yield web.get("/api/downline", self._downline)
-        yield web.get("/api/search", self._search)
         yield web.get("/api/summary", self._summary)
         yield web.get("/api/joined", self._joined)
 
@@ -80,7 +79,7 @@ class MemberPages:
         async with self.reports(request) as reports:
             options = options_of(request.query, ROW)
             found = await reports.list_upline(request.query.get("id", ""), options=options, page_size=SIZE_MAX)
-        return _page(found, ROW)
+        return page_of(found, ROW)
 
     async def _front_line(self, request: web.Request) -> web.Response:
         query = request.query
@@ -92,7 +91,7 @@ class MemberPages:
             page_token=query.get("page_token", ""),
         )
         async with self.reports(request) as reports:
-            return _page(await reports.list_front_line(asked), ROW)
+            return page_of(await reports.list_front_line(asked), ROW)
 
     async def _downline(self, request: web.Request) -> web.Response:
         query = request.query
@@ -106,13 +105,7 @@ class MemberPages:
             page_token=query.get("page_token", ""),
         )
         async with self.reports(request) as reports:
-            return _page(await reports.list_downline(asked), columns)
-
-    async def _search(self, request: web.Request) -> web.Response:
-        async with self.reports(request) as reports:
-            options = options_of(request.query, ROW)
-            found = await reports.search_members(request.query.get("prefix", ""), limit=20, options=options)
-        return _page(found, ROW)
+            return page_of(await reports.list_downline(asked), columns)
 
     async def _summary(self, request: web.Request) -> web.Response:
         asked = report_pb2.SummarizeDownlineRequest(
@@ -149,7 +142,7 @@ class MemberPages:
         return json_answer({"days": [{"day": day, "members": one} for day, one in zip(days, counts, strict=True)]})
 
 
-def _page(found: Any, columns: Sequence[str]) -> web.Response:
+def page_of(found: Any, columns: Sequence[str]) -> web.Response:
     return json_answer(
         {
             "as_of": as_of_json(found.as_of),

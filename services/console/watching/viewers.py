@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
 
 from aiohttp import web
 
+from services.console.http.events import EventStream, GoneError, StalledError
 from services.console.settings import ViewerSettings
 from services.console.watching.watcher import Watcher
-
-_HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class Viewers:
@@ -34,9 +31,9 @@ class Viewers:
             )
         self.count += 1
         try:
-            response = web.StreamResponse(headers=_HEADERS)
-            await response.prepare(request)
-            following = asyncio.create_task(self._write(response))
+            stream = EventStream(self._settings.stall_s)
+            await stream.response.prepare(request)
+            following = asyncio.create_task(self._write(stream))
             ending = asyncio.create_task(self._ending.wait())
             try:
                 await asyncio.wait({following, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -44,7 +41,7 @@ class Viewers:
                 following.cancel()
                 ending.cancel()
                 await asyncio.gather(following, ending, return_exceptions=True)
-            return response
+            return stream.response
         finally:
             self.count -= 1
 
@@ -52,23 +49,18 @@ class Viewers:
         """Lets all go."""
         self._ending.set()
 
-    async def _write(self, response: web.StreamResponse) -> None:
+    async def _write(self, stream: EventStream) -> None:
         """What is new, whenever something is. A browser that reads slowly gets fewer and newer states; one that does
         not read at all is let go."""
         seen = 0
         async for _ in self._watcher.news():
             steps, seen = self._watcher.lag.after(seen), self._watcher.lag.count
-            text = (_event("lag", steps) if steps else "") + _event("state", self._watcher.state())
+            state = ("state", self._watcher.state())
             try:
-                async with asyncio.timeout(self._settings.stall_s):
-                    await response.write(text.encode())
-            except TimeoutError:
+                await stream.send(*([("lag", steps)] if steps else []), state)
+            except StalledError:
                 self.stalled += 1
                 return
-            except (ConnectionError, RuntimeError):
+            except GoneError:
                 return
             await asyncio.sleep(self._settings.tell_s)
-
-
-def _event(name: str, data: Any) -> str:
-    return f"event: {name}\ndata: {json.dumps(data, ensure_ascii=False, separators=(',', ':'))}\n\n"

@@ -1,32 +1,40 @@
 // A leader's page: who stands above, the member itself, each leg with its totals, the downline in charts.
 
-import { html, useState } from "../vendor/htm-preact.js";
-import { get } from "../lib/api.js";
+import { html, useEffect, useState } from "../vendor/htm-preact.js";
+import { follow, get } from "../lib/api.js";
 import { useAsked } from "../lib/store.js";
-import { amount, compact, count, plural } from "../lib/format.js";
+import { amount, compact, count, plural, time, volume } from "../lib/format.js";
 import { Badge, Empty, Fact, Page, Trouble } from "../parts/bits.js";
 import { Icon } from "../parts/icons.js";
 
 const LEGS_SHOWN = 24;
 const GROUPS_SHOWN = 12;
 const DAYS = 14;
+const ORDERS_SHOWN = 50;
 const LIVE_MS = 3000; // orders show in a leader's totals this soon
 const number = (text) => Number(text);
 
 export function Find({ room = "members" }) {
   const [prefix, setPrefix] = useState("");
   const { value, problem } = useAsked(
-    (signal) => (prefix ? get("/api/search", { prefix }, signal) : Promise.resolve(null)),
+    async (signal) => {
+      await new Promise((resolve) => setTimeout(resolve, 150)); // while somebody types
+      return prefix && !signal.aborted ? get("/api/search", { prefix }, signal) : null;
+    },
     [prefix],
   );
   const open = (event) => {
     event.preventDefault();
-    if (prefix) location.hash = `#/${room}/${encodeURIComponent(prefix)}`;
+    // Who is found by name alone: the first of that name.
+    const [first] = value?.members ?? [];
+    const known = !first?.name || value.members.some((one) => one.member_id === prefix);
+    const id = known || !first.name.toLowerCase().startsWith(prefix.toLowerCase()) ? prefix : first.member_id;
+    if (id) location.hash = `#/${room}/${encodeURIComponent(id)}`;
   };
   return html`<form class="search" role="search" onSubmit=${open}>
-    <input type="search" list="found" placeholder="Member id" aria-label="Find a member by id" maxlength="32"
-      value=${prefix} onInput=${(event) => setPrefix(event.target.value.trim())} />
-    <datalist id="found">${value?.members.map((one) => html`<option value=${one.member_id}>${plural(one.downline_count, "member")} below</option>`)}</datalist>
+    <input type="search" list="found" placeholder=${value?.by_name ? "Id or name" : "Member id"}
+      aria-label="Find a member by id or name" maxlength="64" value=${prefix} onInput=${(event) => setPrefix(event.target.value.trim())} />
+    <datalist id="found">${value?.members.map((one) => html`<option value=${one.member_id}>${one.name ? `${one.name} · ` : ""}${plural(one.downline_count, "member")} below</option>`)}</datalist>
     <button type="submit"><${Icon} name="search" />Open</button>
     ${problem?.status === 401 && html`<span class="refused">${problem.message}</span>`}
   </form>`;
@@ -142,6 +150,35 @@ function Summary({ id }) {
   </div>`;
 }
 
+function Orders({ id }) {
+  const [heard, setHeard] = useState({ orders: [], skipped: 0, problem: null, begun: false });
+  useEffect(() => {
+    setHeard({ orders: [], skipped: 0, problem: null, begun: false });
+    return follow(
+      `/api/orders?${new URLSearchParams({ below: id })}`,
+      (_, news) => setHeard((before) => {
+        const known = new Set(before.orders.map((one) => one.position));
+        const fresh = news.orders.filter((one) => !known.has(one.position)).reverse();
+        return { orders: [...fresh, ...before.orders].slice(0, ORDERS_SHOWN), skipped: before.skipped + news.skipped, problem: null, begun: true };
+      }),
+      (problem) => setHeard((before) => ({ ...before, problem })),
+    );
+  }, [id]);
+  const { orders, skipped, problem, begun } = heard;
+  return html`<section class="card orders"><header class="card-head"><h2>Orders as they come</h2>
+      ${problem ? html`<${Badge} word="reconnecting" tone="warn" />` : begun && html`<${Badge} word="live" tone="good" />`}</header>
+    ${problem && html`<p class="refused" role="status">${problem.message}</p>`}
+    ${orders.length === 0 ? html`<${Empty}>${begun ? "None yet since this page was opened." : "Asking…"}<//>`
+      : html`<div class="scroll" tabindex="0" role="group" aria-label="Orders"><table>
+        <thead><tr><th>When</th><th>Member</th><th class="figure">Volume</th><th>Type</th><th>Period</th></tr></thead>
+        <tbody>${orders.map((one) => html`<tr key=${one.position}><td class="when">${time(one.at)}</td>
+          <td><a href=${`#/members/${encodeURIComponent(one.member_id)}`}>${one.member_id}</a></td>
+          <td class="figure ${one.amount_hundredths < 0 ? "down" : ""}">${volume(one.amount_hundredths)}</td>
+          <td>${one.volume_type || "–"}</td><td>${one.period || "current"}</td></tr>`)}</tbody></table></div>`}
+    ${skipped > 0 && html`<p class="note">More came than are looked at one by one: ${count(skipped)} updates were passed over here. Totals have all of them.</p>`}
+  </section>`;
+}
+
 export function Members({ rest: [id = ""] }) {
   const { value, problem, again } = useAsked(
     (signal) => (id ? get("/api/member", { id }, signal) : get("/api/tree", {}, signal)), [id], LIVE_MS);
@@ -159,6 +196,6 @@ export function Members({ rest: [id = ""] }) {
     </dl><br />`}
     ${own && html`<div class="pair top"><${Card} found=${own} />
       <section class="card"><h2>Volumes</h2><${Volumes} volumes=${own.member.volumes} /></section></div>`}
-    ${!problem && html`<${Legs} id=${id} /><${Summary} id=${id} />`}
+    ${!problem && html`<${Legs} id=${id} /><${Orders} id=${id} /><${Summary} id=${id} />`}
   <//>`;
 }
