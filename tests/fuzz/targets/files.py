@@ -1,0 +1,154 @@
+"""What stands in files that others write: imports in each of their forms, states of a node, profiles of columns."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zlib
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
+from services.shared.mapping.profile import Profile, ProfileError, parse_profile, profile_of
+from services.shared.packing.packed import Packing
+from services.shared.packing.writing import pack
+from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
+from services.treenode.snapshots.state_file import (
+    MAGIC,
+    StateDamagedError,
+    check_state,
+    map_state,
+    read_label,
+    read_state,
+    write_state_to,
+)
+from services.treenode.tree import Tree
+from services.treenode.tree.state import StateError
+from tests.fuzz.target import Run, Target, scratch
+from tests.fuzz.targets.calls import small_tree
+
+_LIMITS = ImportLimits(
+    unpacked_bytes=8 << 20, unpack_free_bytes=1 << 20, page_bytes=1 << 20, line_bytes=1 << 16, rows=1_000, threads=1
+)
+_HEAD = "member_id,sponsor_id,placement_id,placement_leg,status,rank,joined_on,pv,city\n"
+_ROWS = "A,,,,ACTIVE,3,2020-01-01,10.50,Oslo\nB,A,A,1,ACTIVE,2,2021-02-28,,\"Be,rgen\"\nC,A,A,2,LAPSED,1,2022-12-31,-7,\n"
+_CSV = (_HEAD + _ROWS).encode()
+_PREFIX = struct.Struct("<8sQQI")
+
+
+def _imports(kind: FileFormat) -> Run:
+    path = scratch()
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        table = read_import(path, kind, ("PV", "CV"), ("2026-11", "2026-10"), _LIMITS)
+        assert 0 < len(table.member_ids) <= _LIMITS.rows
+
+    return run
+
+
+def _packed(packing: Packing) -> bytes:
+    path = scratch()
+    pack(io.BytesIO(_CSV), path, packing, "tree.csv")
+    return path.read_bytes()
+
+
+def _parquet(compression: str) -> bytes:
+    table = pa.table(
+        {
+            "member_id": ["A", "B", "C"],
+            "sponsor_id": [None, "A", "A"],
+            "status": ["ACTIVE", "ACTIVE", "LAPSED"],
+            "rank": pa.array([3, 2, 1], pa.int16()),
+            "joined_on": pa.array([18_262, 18_000, None], pa.date32()),
+            "pv": [10.5, None, -7.0],
+        }
+    )
+    packed = io.BytesIO()
+    pq.write_table(table, packed, compression=compression)
+    return packed.getvalue()
+
+
+def _state() -> bytes:
+    meta, arrays = small_tree().state()
+    path = scratch()
+    with path.open("w+b") as file:
+        write_state_to(file.fileno(), {"import_id": 1, "position": 0}, meta, arrays)
+    return path.read_bytes()
+
+
+def _states() -> Run:
+    path = scratch()
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        read_label(path)
+        check_state(path)
+        map_state(path)
+        state = read_state(path)
+        Tree.from_state(state.meta, state.arrays)
+
+    return run
+
+
+def _headers_of_states() -> Run:
+    """Headers whose checksum is right: what another node, or whoever can write a file, may say."""
+    whole = _state()
+    _, offset, _, _ = _PREFIX.unpack(whole[: _PREFIX.size])
+    take = _states()
+
+    def run(data: bytes) -> None:
+        prefix = _PREFIX.pack(MAGIC, offset, len(data), zlib.crc32(data))
+        take(prefix + whole[_PREFIX.size : offset] + data)
+
+    return run
+
+
+def _header(whole: bytes) -> bytes:
+    _, offset, length, _ = _PREFIX.unpack(whole[: _PREFIX.size])
+    return whole[offset : offset + length]
+
+
+def _columns(profile: Profile) -> Run:
+    source, target = scratch("source"), scratch("target")
+
+    def run(data: bytes) -> None:
+        source.write_bytes(data)
+        rewrite(source, target, profile, KnownColumns())
+
+    return run
+
+
+def _profiles() -> Run:
+    return parse_profile
+
+
+_OWN = profile_of({"member_id": "ID", "joined_on": "ENROLLED"}, ";", "MM/DD/YYYY", "1,234.50")
+TARGETS = [
+    Target("files.import-csv", partial(_imports, FileFormat.CSV), (ImportRefusedError,), lambda: [_CSV, b"\xef\xbb\xbf" + _CSV]),
+    Target(
+        "files.import-packed",
+        partial(_imports, FileFormat.DETECT),
+        (ImportRefusedError, OSError),
+        lambda: [_packed(packing) for packing in Packing if packing is not Packing.NONE],
+    ),
+    Target(
+        "files.import-parquet",
+        partial(_imports, FileFormat.PARQUET),
+        (ImportRefusedError, OSError),
+        lambda: [_parquet("none"), _parquet("snappy"), _parquet("zstd")],
+        8_192,
+    ),
+    Target("files.states", _states, (StateDamagedError, StateError), lambda: [_state()], 65_536),
+    Target("files.state-headers", _headers_of_states, (StateDamagedError, StateError), lambda: [_header(_state())], 16_384),
+    Target("files.profiles", _profiles, (ProfileError,), lambda: [b'separator=";"\ndecimal="1.234,50"\n[columns]\nmember_id="ID"\n']),
+    Target(
+        "files.columns-of-a-profile",
+        partial(_columns, _OWN),
+        (MappingError, OSError),
+        lambda: [b"ID;ENROLLED;sponsor_id;pv\nA;12/31/2020;;\"1,234.50\"\n", gzip.compress(b"ID;pv\nA;1\n", mtime=0)],
+    ),
+]
