@@ -92,8 +92,11 @@ SEED ?= 1
 
 FUZZ_S ?= 1800
 
-fuzz: $(VENV)/.dev ## Nasty updates through the pusher's check and the engine, FUZZ_S=1800 seconds for each of three tests.
+EXECUTIONS ?= 400000
+
+fuzz: $(VENV)/.dev ## Nasty updates, FUZZ_S=1800 seconds for each of three tests; then each parser, EXECUTIONS=400000 inputs; JSON last.
 	FASTTREE_FUZZ_S=$(FUZZ_S) $(BIN)/pytest -q --timeout 0 tests/treenode/tree/test_fuzzed_updates.py
+	@$(BIN)/python -m tests.fuzz --executions $(EXECUTIONS)
 
 mutants: $(VENV)/.dev ## Breaks the rules of cores and engine, SAMPLE=0 (all) times; lists what no test notices; JSON last.
 	$(BIN)/python -m tools.mutants --sample $(SAMPLE) --seed $(SEED) --only "$(ONLY)"

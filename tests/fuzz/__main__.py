@@ -1,4 +1,4 @@
-"""Fuzzes every target, each in a process of its own, one after another; what was found and how much was done as JSON last.
+"""Fuzzes every target, each in a process of its own, one after another; JSON with what was found last.
 
 An input that ends a target is kept: its path is told, and `python -m tests.fuzz.one TARGET FILE` shows what it does.
 """
@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from services.shared.python_process import python_command
-from tests.fuzz.targets import TARGETS
+from tests.fuzz.targets import ALL, TARGETS, planted
 
-#: What an input may take, in seconds: on a busy machine too, all of them take far less than one.
-_INPUT_S = 60
 _MEMORY_MB = 2_500
 _DONE = re.compile(r"Done (\d+) runs in (\d+) second")
 
@@ -31,14 +29,20 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=0, help="at most so long for each target (default: no bound)")
     parser.add_argument("--seed", type=int, default=1, help="another one tries other inputs (default: 1)")
     parser.add_argument("--kept", type=Path, default=None, help="folder of inputs that reached new code, to go on from")
-    parser.add_argument("targets", nargs="*", choices=[[], *TARGETS], metavar="TARGET", help="default: all")
+    parser.add_argument("--input-seconds", type=int, default=60, help="what takes longer hangs (default: 60)")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="default: each; all: together in one process")
     given = parser.parse_args()
+    known = {ALL.name, *TARGETS, *(each.name for each in planted.TARGETS)}
+    if unknown := sorted(set(given.targets) - known):
+        parser.error(f"no target {', '.join(unknown)}: there are {', '.join(TARGETS)}, and all")
     begun = time.monotonic()
     told: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="fasttree-fuzz-") as folder:
         for name in given.targets or TARGETS:
             told[name] = _fuzzed(name, given, given.kept or Path(folder))
-            print(f"{name}: {told[name]['executions']:,} inputs, {told[name]['finding'] or 'nothing found'}", flush=True)
+            print(
+                f"{name}: {told[name]['executions']:,} inputs, {told[name]['finding'] or 'nothing found'}", flush=True
+            )
     findings = {name: each["finding"] for name, each in told.items() if each["finding"]}
     print(
         json.dumps(
@@ -62,7 +66,7 @@ def _fuzzed(name: str, given: argparse.Namespace, kept: Path) -> dict[str, Any]:
         f"-runs={given.executions}",
         f"-max_total_time={given.seconds}",
         f"-seed={given.seed}",
-        f"-timeout={_INPUT_S}",
+        f"-timeout={given.input_seconds}",
         f"-rss_limit_mb={_MEMORY_MB}",
         f"-artifact_prefix={artifacts}/{name}-",
         "-print_final_stats=1",

@@ -15,7 +15,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 def _compiled() -> list[str]:
-    """Modules of ours that are compiled to machine code: what is put between their lines would be compiled with them."""
+    """Modules of ours that become machine code: what is put between their lines would be compiled with them."""
     found = (path for path in (_ROOT / "services" / "treenode").rglob("*.py") if "kernel" in path.read_text())
     return [".".join(path.relative_to(_ROOT).with_suffix("").parts) for path in found]
 
@@ -23,10 +23,11 @@ def _compiled() -> list[str]:
 def main() -> None:
     """Does not return."""
     name, folder = sys.argv[1], Path(sys.argv[2])
-    module = f"tests.fuzz.targets.{name.partition('.')[0]}"
+    module, _, rest = name.partition(".")
     # What is looked at while it runs: our parsers, and the libraries in Python that they stand on.
     with atheris.instrument_imports(include=["services", "fasttree", "joserfc", "tomllib"], exclude=_compiled()):
-        target = next(each for each in importlib.import_module(module).TARGETS if each.name == name)
+        targets = importlib.import_module(f"tests.fuzz.targets.{module}" if rest else "tests.fuzz.targets")
+        target = next(each for each in targets.TARGETS if each.name == name) if rest else targets.ALL
     for number, seed in enumerate(target.seeds()):
         (folder / f"seed-{number}").write_bytes(seed)
     logging.disable()

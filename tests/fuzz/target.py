@@ -34,11 +34,15 @@ class Target(NamedTuple):
             try:
                 run(data)
             except refusals as error:
-                said = str(error)
-                assert said, f"{self.name}: {type(error).__name__} that says nothing"
-                assert "Traceback" not in said
+                _check_words(error)
 
         return once
+
+
+def _check_words(error: Exception) -> None:
+    said = str(error)
+    assert said, f"{type(error).__name__} says nothing"
+    assert "Traceback" not in said
 
 
 def pieces(data: bytes) -> list[bytes]:
@@ -51,7 +55,7 @@ def pieces(data: bytes) -> list[bytes]:
 
 
 def scratch(name: str = "input") -> Path:
-    """Where an input is put to be read: in a folder that goes with the process, in memory where there is such a place."""
+    """Where an input is put to be read: in a folder that goes with the process, in memory where that can be."""
     memory = Path("/dev/shm")
     folder = tempfile.mkdtemp(prefix="fasttree-fuzz-", dir=memory if memory.is_dir() else None)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import asyncio
 import inspect
 from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import pusher_pb2, report_pb2, treenode_pb2, types_pb2
@@ -88,7 +89,15 @@ def _reports() -> Run:
 
 def _asked() -> list[bytes]:
     columns = report_pb2.ReportOptions(columns=["city", "pv"])
-    given: dict[str, Any] = {"member_id": "A", "root_member_id": "A", "options": columns, "prefix": "A", "text": "A", "page_size": 2, "limit": 3}
+    given: dict[str, Any] = {
+        "member_id": "A",
+        "root_member_id": "A",
+        "options": columns,
+        "prefix": "A",
+        "text": "A",
+        "page_size": 2,
+        "limit": 3,
+    }
     found = []
     for place, (_, kind) in enumerate(_REPORTS):
         fields = kind.DESCRIPTOR.fields_by_name
@@ -114,17 +123,23 @@ def _pushed() -> Run:
     return run
 
 
+def _update(text: str) -> types_pb2.Update:
+    return json_format.Parse(text, types_pb2.Update())
+
+
 def _updates() -> list[bytes]:
     updates = [
-        types_pb2.Update(update_id="u1", volume_posted={"member_id": "A", "volume_type": "PV", "amount_hundredths": 150, "period": "2026-11"}),
-        types_pb2.Update(update_id="u2", member_enrolled={"member_id": "E", "sponsor_id": "A"}),
-        types_pb2.Update(update_id="u3", member_moved={"member_id": "C", "new_parent_id": "A", "tree": 1}),
-        types_pb2.Update(update_id="u4", member_removed={"member_id": "C"}),
-        types_pb2.Update(update_id="u5", period_opened={"period": "2026-12"}),
+        _update(
+            '{"update_id": "u1", "volume_posted": '
+            '{"member_id": "A", "volume_type": "PV", "amount_hundredths": 150, "period": "2026-11"}}'
+        ),
+        _update('{"update_id": "u2", "member_enrolled": {"member_id": "E", "sponsor_id": "A"}}'),
+        _update('{"update_id": "u3", "member_moved": {"member_id": "C", "new_parent_id": "A", "tree": 1}}'),
+        _update('{"update_id": "u4", "member_removed": {"member_id": "C"}}'),
+        _update('{"update_id": "u5", "period_opened": {"period": "2026-12"}}'),
     ]
-    return [
-        pusher_pb2.PushUpdatesRequest(updates=[each]).SerializeToString() for each in updates
-    ] + [pusher_pb2.PushUpdatesRequest(updates=updates).SerializeToString()]
+    batches = [[each] for each in updates] + [updates]
+    return [pusher_pb2.PushUpdatesRequest(updates=each).SerializeToString() for each in batches]
 
 
 def _records() -> Run:
@@ -172,10 +187,20 @@ TARGETS = [
         "calls.log-records",
         _records,
         (DecodeError,),
-        lambda: [b"".join(encode_frames(7, [types_pb2.Update(update_id="u").SerializeToString(), b"", b"x"]))],
+        lambda: [b"".join(encode_frames(7, [types_pb2.Update(update_id="u").SerializeToString(), b""]))],
     ),
     Target(
-        "calls.page-tokens", _tokens, (InvalidArgumentError,), lambda: [page_token(PageKey(7, "Oslo", "A"), _DIGEST).encode()], 512
+        "calls.page-tokens",
+        _tokens,
+        (InvalidArgumentError,),
+        lambda: [page_token(PageKey(7, "Oslo", "A"), _DIGEST).encode()],
+        512,
     ),
-    Target("calls.page-token-contents", _token_contents, (InvalidArgumentError,), lambda: [b"Oslo\0A", bytes(9) + b"\0B"], 256),
+    Target(
+        "calls.page-token-contents",
+        _token_contents,
+        (InvalidArgumentError,),
+        lambda: [b"Oslo\0A", bytes(9) + b"\0B"],
+        256,
+    ),
 ]

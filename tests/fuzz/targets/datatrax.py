@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-
 from pathlib import Path
 
+from fasttree.client.errors import UpdateFormatError
 from services.datatrax.cbldatatrax.configuration import configuration_of
 from services.datatrax.instant.lines import update_of
 from services.datatrax.layouts.layout import LayoutError, layout_of
 from services.datatrax.layouts.records import RecordForm
-from fasttree.client.errors import UpdateFormatError
 from tests.datatrax.orders_layout import LAYOUT
 from tests.fuzz.target import Run, Target
 
@@ -71,7 +70,10 @@ TARGETS = [
         "datatrax.layouts",
         _layouts,
         (LayoutError, UpdateFormatError),
-        lambda: [LAYOUT.encode() + b"\x0000010001230012345\n", _PACKED + b"\0" + bytes.fromhex("f1f2f3f4f5f6f7f8f0f0f0f0f0f10000123c")],
+        lambda: [
+            LAYOUT.encode() + b"\x0000010001230012345\n",
+            _PACKED + b"\0" + bytes.fromhex("f1f2f3f4f5f6f7f8f0f0f0f0f0f10000123c"),
+        ],
         2_048,
     ),
     Target("datatrax.cbldatatrax", _configurations, (), lambda: [_SAMPLE.read_bytes()]),

@@ -34,7 +34,7 @@ _LIMITS = ImportLimits(
     unpacked_bytes=8 << 20, unpack_free_bytes=1 << 20, page_bytes=1 << 20, line_bytes=1 << 16, rows=1_000, threads=1
 )
 _HEAD = "member_id,sponsor_id,placement_id,placement_leg,status,rank,joined_on,pv,city\n"
-_ROWS = "A,,,,ACTIVE,3,2020-01-01,10.50,Oslo\nB,A,A,1,ACTIVE,2,2021-02-28,,\"Be,rgen\"\nC,A,A,2,LAPSED,1,2022-12-31,-7,\n"
+_ROWS = 'A,,,,ACTIVE,3,2020-01-01,10.50,Oslo\nB,A,A,1,ACTIVE,2,2021-02-28,,"Be,rgen"\nC,A,A,2,LAPSED,1,2022-12-31,-7,\n'
 _CSV = (_HEAD + _ROWS).encode()
 _PREFIX = struct.Struct("<8sQQI")
 
@@ -128,7 +128,12 @@ def _profiles() -> Run:
 
 _OWN = profile_of({"member_id": "ID", "joined_on": "ENROLLED"}, ";", "MM/DD/YYYY", "1,234.50")
 TARGETS = [
-    Target("files.import-csv", partial(_imports, FileFormat.CSV), (ImportRefusedError,), lambda: [_CSV, b"\xef\xbb\xbf" + _CSV]),
+    Target(
+        "files.import-csv",
+        partial(_imports, FileFormat.CSV),
+        (ImportRefusedError,),
+        lambda: [_CSV, b"\xef\xbb\xbf" + _CSV],
+    ),
     Target(
         "files.import-packed",
         partial(_imports, FileFormat.DETECT),
@@ -143,12 +148,19 @@ TARGETS = [
         8_192,
     ),
     Target("files.states", _states, (StateDamagedError, StateError), lambda: [_state()], 65_536),
-    Target("files.state-headers", _headers_of_states, (StateDamagedError, StateError), lambda: [_header(_state())], 16_384),
-    Target("files.profiles", _profiles, (ProfileError,), lambda: [b'separator=";"\ndecimal="1.234,50"\n[columns]\nmember_id="ID"\n']),
+    Target(
+        "files.state-headers", _headers_of_states, (StateDamagedError, StateError), lambda: [_header(_state())], 16_384
+    ),
+    Target(
+        "files.profiles",
+        _profiles,
+        (ProfileError,),
+        lambda: [b'separator=";"\ndecimal="1.234,50"\n[columns]\nmember_id="ID"\n'],
+    ),
     Target(
         "files.columns-of-a-profile",
         partial(_columns, _OWN),
         (MappingError, OSError),
-        lambda: [b"ID;ENROLLED;sponsor_id;pv\nA;12/31/2020;;\"1,234.50\"\n", gzip.compress(b"ID;pv\nA;1\n", mtime=0)],
+        lambda: [b'ID;ENROLLED;sponsor_id;pv\nA;12/31/2020;;"1,234.50"\n', gzip.compress(b"ID;pv\nA;1\n", mtime=0)],
     ),
 ]

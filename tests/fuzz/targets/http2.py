@@ -135,7 +135,12 @@ TARGETS = [
     Target("http2.server", _server, (), _said, 8_192),
     Target("http2.call", _call_of_ours, (), _answered, 8_192),
     Target("http2.messages", partial(_messages, b"identity"), (CallError,), lambda: [b"\x05" + framed(b"hello") * 3]),
-    Target("http2.messages-packed", partial(_messages, b"gzip"), (CallError,), lambda: [b"\x05" + framed(packed(b"a" * 99), 1)]),
+    Target(
+        "http2.messages-packed",
+        partial(_messages, b"gzip"),
+        (CallError,),
+        lambda: [b"\x05" + framed(packed(b"a" * 99), 1)],
+    ),
     Target(
         "http2.heads",
         _heads,

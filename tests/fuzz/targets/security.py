@@ -9,6 +9,7 @@ import time
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -101,7 +102,8 @@ def _authority() -> tuple[bytes, bytes]:
     )
     revoked = x509.RevokedCertificateBuilder(9, _NOW).build()
     listed = (
-        x509.CertificateRevocationListBuilder(name, _NOW, _NOW + day).add_revoked_certificate(revoked)
+        x509.CertificateRevocationListBuilder(name, _NOW, _NOW + day)
+        .add_revoked_certificate(revoked)
         .sign(key, hashes.SHA256())
     )
     return certificate.public_bytes(serialization.Encoding.PEM), listed.public_bytes(serialization.Encoding.PEM)
@@ -163,9 +165,18 @@ TARGETS = [
         1_024,
     ),
     Target("security.keys", _keys, (TlsError,), lambda: [_KEYS.encode()]),
-    Target("security.token-revocations", partial(_file_reader, read_revoked), (TlsError,), lambda: [b"# these\njti t1\nsub alice\n"]),
     Target(
-        "security.policies", _policies, (TlsError,), lambda: [json.dumps(shipped_policy("c").content, default=str).encode()], 32_768
+        "security.token-revocations",
+        partial(_file_reader, read_revoked),
+        (TlsError,),
+        lambda: [b"# these\njti t1\nsub alice\n"],
+    ),
+    Target(
+        "security.policies",
+        _policies,
+        (TlsError,),
+        lambda: [msgspec.json.encode(shipped_policy("c").content)],
+        32_768,
     ),
     Target("security.revocation-lists", _lists, (TlsError,), lambda: [_LIST]),
     Target("security.revocation-lists-der", _lists_by_bytes, (TlsError,), lambda: [_der(_LIST)]),

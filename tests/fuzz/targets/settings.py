@@ -38,5 +38,7 @@ TARGETS = [
         (SettingsError,),
         lambda: [b'[treenode]\nname = "n1"\nreport_port = 50100\n[imports]\nrows = 7\n[tls]\nmode = "off"\n'],
     ),
-    Target("settings.hosts", _hosts, (SettingsError,), lambda: [b"# ours\nftsp01 50100 50201\n10.0.0.1 1 2\n[::1] 7 8\n"]),
+    Target(
+        "settings.hosts", _hosts, (SettingsError,), lambda: [b"# ours\nftsp01 50100 50201\n10.0.0.1 1 2\n[::1] 7 8\n"]
+    ),
 ]

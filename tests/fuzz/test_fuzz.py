@@ -1,0 +1,51 @@
+"""A short run of every target, and that a fault is found; `make fuzz` goes on for longer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.shared.python_process import python_command
+from tests.fuzz.targets import TARGETS
+
+_EXECUTIONS = 5_000
+
+
+def fuzzed(*options: str) -> tuple[int, dict[str, Any]]:
+    """Its exit code, and what it said last."""
+    ended = subprocess.run(python_command("tests.fuzz", *options), capture_output=True, text=True, check=False)
+    return ended.returncode, json.loads(ended.stdout.splitlines()[-1])
+
+
+@pytest.mark.timeout(600)
+def test_no_input_gets_more_than_a_refusal_out_of_any_parser() -> None:
+    code, told = fuzzed("--executions", str(_EXECUTIONS), "all")
+    assert told["fuzz_findings"] == {}
+    assert (code, told["fuzz_executions"]) == (0, _EXECUTIONS)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fault", ["crash", "hang", "silence"])
+def test_a_parser_with_a_fault_is_found(fault: str, tmp_path: Path) -> None:
+    code, told = fuzzed("--executions", "200000", "--input-seconds", "5", "--kept", str(tmp_path), f"planted.{fault}")
+    assert code == 1
+    assert list(told["fuzz_findings"]) == [f"planted.{fault}"]
+    (kept,) = (tmp_path / "found").iterdir()
+    assert kept.name.startswith(f"planted.{fault}-")
+
+
+def test_every_target_has_inputs_to_begin_with_that_it_takes() -> None:
+    """Else it would only be shown what is refused at its first byte."""
+    for name, target in TARGETS.items():
+        run, taken = target.prepared(), 0
+        for seed in target.seeds():
+            try:
+                run(seed)
+                taken += 1
+            except target.refusals:
+                continue
+        assert taken > 0, name
