@@ -16,9 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from services.shared.python_process import python_command
-from tests.fuzz.targets import ALL, TARGETS, planted
+from tests.fuzz.every_target import ALL, TARGETS
+from tests.fuzz.targets import planted
 
 _MEMORY_MB = 2_500
+#: How lines of libFuzzer begin that tell no more than how far it is.
+_PROGRESS = ("#", "INFO: ", "WARNING: ")
 _DONE = re.compile(r"Done (\d+) runs in (\d+) second")
 
 
@@ -76,9 +79,10 @@ def _fuzzed(name: str, given: argparse.Namespace, kept: Path) -> dict[str, Any]:
     executions = int(done[1]) if done else 0
     finding = ""
     if ended.returncode or not done:
-        words = [line for line in (ended.stdout + ended.stderr).splitlines() if line.strip()]
         finding = f"exit code {ended.returncode}"
-        print("\n".join(words[-60:]), file=sys.stderr)
+        for words in (ended.stdout, ended.stderr):
+            told = [line for line in words.splitlines() if line.strip() and not line.startswith(_PROGRESS)]
+            print("\n".join(told[-40:]), file=sys.stderr)
     return {"executions": executions, "finding": finding}
 
 

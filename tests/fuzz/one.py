@@ -26,7 +26,7 @@ def main() -> None:
     module, _, rest = name.partition(".")
     # What is looked at while it runs: our parsers, and the libraries in Python that they stand on.
     with atheris.instrument_imports(include=["services", "fasttree", "joserfc", "tomllib"], exclude=_compiled()):
-        targets = importlib.import_module(f"tests.fuzz.targets.{module}" if rest else "tests.fuzz.targets")
+        targets = importlib.import_module(f"tests.fuzz.targets.{module}" if rest else "tests.fuzz.every_target")
         target = next(each for each in targets.TARGETS if each.name == name) if rest else targets.ALL
     for number, seed in enumerate(target.seeds()):
         (folder / f"seed-{number}").write_bytes(seed)

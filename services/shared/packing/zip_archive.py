@@ -27,7 +27,7 @@ def open_only_file(file: BinaryIO) -> _OnlyFile:
         archive = zipfile.ZipFile(cast("BinaryIO", _InPieces(file)))
     except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError) as error:
         raise PackingError(_DAMAGED.format(error)) from error
-    found = [each for each in archive.infolist() if not each.is_dir() and not each.filename.startswith(_NO_FILES)]
+    found = [each for each in archive.infolist() if not _is_none(each.filename)]
     if len(found) != 1:
         names = ", ".join(quoted(each.filename) for each in found[:_NAMES_SHOWN])
         more = ", …" if len(found) > _NAMES_SHOWN else ""
@@ -42,6 +42,11 @@ def open_only_file(file: BinaryIO) -> _OnlyFile:
         return _OnlyFile(archive.open(only))
     except (zipfile.BadZipFile, ValueError, NotImplementedError, RuntimeError) as error:
         raise PackingError(_DAMAGED.format(error)) from error
+
+
+def _is_none(name: str) -> bool:
+    """Whether an entry of that name is no file: a folder (ZipInfo.is_dir fails where there is no name), or a Mac's."""
+    return name.endswith("/") or name.startswith(_NO_FILES)
 
 
 class _OnlyFile:

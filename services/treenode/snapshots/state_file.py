@@ -61,7 +61,7 @@ class _Array(msgspec.Struct, frozen=True):
     """An array in a header. Numbers and bytes alone: what would be an object when it is read is none."""
 
     name: str
-    dtype: Annotated[str, msgspec.Meta(pattern=r"\A[<|][biufS][1-9][0-9]{0,3}\Z")]
+    dtype: Annotated[str, msgspec.Meta(pattern=r"\A(<[iu][248]|<f[48]|\|[biu]1|\|S[1-9][0-9]{0,3})\Z")]
     shape: Annotated[list[_Count], msgspec.Meta(max_length=4)]
     offset: _Count
     crc32: _Count

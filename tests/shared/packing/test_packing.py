@@ -53,6 +53,9 @@ def test_a_name_that_leads_elsewhere_leads_nowhere(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     for name in ("../../etc/passwd", "/etc/passwd", "a\\..\\b", "x" * 5_000):
         assert whole(zipped((name, TEXT))) == TEXT
+    nameless = zipped(("members.csv", TEXT)).replace(b"members.csv", b"\0embers.csv")
+    assert zipfile.ZipFile(io.BytesIO(nameless)).namelist() == [""]
+    assert whole(nameless) == TEXT
     assert list(tmp_path.iterdir()) == []
 
 

@@ -3,6 +3,7 @@
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from services.treenode.snapshots import state_file
 from services.treenode.snapshots.state_file import (
     StateDamagedError,
     StateLayout,
+    check_state,
+    map_state,
     read_label,
     read_state,
     write_state_to,
@@ -133,17 +136,31 @@ def test_a_header_that_nobody_would_read_is_not_written(tmp_path: Path, monkeypa
         read_state(path)
 
 
-def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path) -> None:
-    path = tmp_path / "state"
+def written_with_another_header(path: Path, said: bytes, instead: bytes) -> None:
+    """A file whose header says something else, with a checksum of its own that is right."""
     write_state(path, LABEL, META, {"few": np.arange(8)})
     good = path.read_bytes()
-    # A header that promises more, with a checksum of its own that is right.
     header_offset = int.from_bytes(good[8:16], "little")
-    header = good[header_offset:].replace(b'"shape": [8]', b'"shape": [1000000000000]')
+    header = good[header_offset:].replace(said, instead)
+    assert header != good[header_offset:]
     prefix = struct.pack("<8sQQI", good[:8], header_offset, len(header), zlib.crc32(header))
     path.write_bytes(prefix + good[len(prefix) : header_offset] + header)
+
+
+def test_nothing_is_allocated_that_the_file_does_not_hold(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    written_with_another_header(path, b'"shape": [8]', b'"shape": [1000000000000]')
     with pytest.raises(StateDamagedError, match="its header names them"):
         read_state(path)
+
+
+@pytest.mark.parametrize("kind", ["<u5", "<S8", "|i8", "<b1", "<f3", "|O8", "<i2,<i4", ""])
+@pytest.mark.parametrize("read", [read_state, check_state, map_state])
+def test_a_type_that_no_array_has_is_refused(tmp_path: Path, kind: str, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "state"
+    written_with_another_header(path, b'"dtype": "<i8"', f'"dtype": "{kind}"'.encode())
+    with pytest.raises(StateDamagedError, match="the header is none"):
+        read(path)
 
 
 def written_with_capacity(path: Path, capacity: int) -> dict[str, Any]:
