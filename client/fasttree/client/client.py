@@ -327,6 +327,17 @@ class Client:
             address=instant_address,
         )
 
+    async def get_update_fate(self, instant_address: str, position: int) -> treenode_pb2.UpdateFate.ValueType:
+        """What became of an update on one node, by its position."""
+        request = treenode_pb2.GetUpdateFateRequest(position=position)
+        answer: treenode_pb2.GetUpdateFateResponse = await with_retries(
+            lambda left_s: self._node(instant_address).GetUpdateFate(request, timeout=left_s),
+            self._retries,
+            called="GetUpdateFate",
+            address=instant_address,
+        )
+        return answer.fate
+
     async def get_digest(self, instant_address: str, position: int = 0) -> treenode_pb2.GetDigestResponse:
         """A node's digest at an exact position (0: where it is); waits until it is there. OutOfRangeError: too old."""
         request = treenode_pb2.GetDigestRequest(position=position)

@@ -13,6 +13,7 @@ import click
 
 from fasttree.client import FastTreeClientError
 from fasttree.command.audit.commands import audit
+from fasttree.command.bundle.commands import bundle
 from fasttree.command.certs.commands import certs
 from fasttree.command.certs.policy_commands import policy
 from fasttree.command.cluster import commands as cluster
@@ -38,6 +39,7 @@ from fasttree.command.status.commands import status
 from fasttree.command.terminal import OutputError, guard_output, on_one_line
 from fasttree.command.tokens.commands import token
 from fasttree.command.top.commands import top
+from fasttree.command.trace.commands import trace
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -91,6 +93,8 @@ COMMANDS = (
     status,
     top,
     doctor,
+    bundle,
+    trace,
     turns.switchover,
     turns.pause,
     turns.resume,
