@@ -31,7 +31,6 @@ _FIELD = "a field of figures that are told whole, each under its name"
 KEPT = {
     "services/shared/security/audit/decisions.py:NOT_WRITTEN": "decisions with reasons; a test holds them",
     "services/shared/security/audit/records.py:policy_name": "a field of gRFC A59, read by whoever reads the file",
-    "services/shared/security/audit/records.py:matched_rule": "a field of gRFC A59, read by whoever reads the file",
     "services/shared/serving/metrics.py:collect": "what the registry of Prometheus's client calls",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
@@ -60,6 +59,7 @@ KEPT = {
     "services/shared/security/identity.py:num_tickets": _SET,
     "services/shared/security/tokens/verifying.py:max_header_length": _SET,
     "services/shared/security/tokens/verifying.py:max_payload_length": _SET,
+    "client/fasttree/command/bundle/commands.py:mtime": _SET,
     "tools/image/archive.py:mtime": _SET,
     "tools/image/contents.py:mtime": _SET,
     "services/treenode/kernels/compiling.py:on_start": _FRAMEWORK,

@@ -70,6 +70,7 @@ LISTED = {
     "services/treenode/replication/applying_mark.py:truncate": "as above: with the power gone nobody died of an update",
     "services/treenode/imports/reading/table_memory.py:ftruncate": _MEMORY,
     "services/treenode/imports/reading/table_memory.py:pwrite": _MEMORY,
+    "client/fasttree/command/bundle/commands.py:open": "no file: an archive in memory",
     "client/fasttree/command/port_forwards.py:TemporaryFile": "what kubectl says, for as long as the command runs",
     "client/fasttree/command/session.py:TemporaryDirectory": "an endpoints file for as long as the command runs",
     "client/fasttree/command/datatrax/bonus_export.py:open": _ASKED_AGAIN,
