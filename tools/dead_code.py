@@ -44,7 +44,6 @@ KEPT = {
     "services/treenode/imports/checking/check.py:refused_rows": _FIELD,
     "services/treenode/imports/checking/check.py:written_rows": _FIELD,
     "services/coordinator/leadership/settings.py:replaced_within_s": "the bound that tests hold the defaults to",
-    "bench/chaos/machines.py:wait_for_more": _TESTS_WAIT,
     "services/shared/cores.py:TimelessCore": _DOOR,
     "services/shared/serving/callers/interceptor.py:intercept_service": _FRAMEWORK,
     "services/shared/serving/server.py:intercept_service": _FRAMEWORK,

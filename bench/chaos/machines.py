@@ -138,9 +138,10 @@ class Orders:
 
         await wait_for(there, WHOLE_TIMEOUT_S, f"{count} more receipts")
 
-    def longest_gap_ms(self) -> int:
-        """The longest time without a receipt."""
-        return round(1_000 * max((later - earlier for earlier, later in pairwise(self._came_s)), default=0.0))
+    def longest_gap_ms(self, first: int = 0) -> int:
+        """The longest time without a receipt, from the one of that number on."""
+        came_s = self._came_s[max(0, first - 1) :]
+        return round(1_000 * max((later - earlier for earlier, later in pairwise(came_s)), default=0.0))
 
 
 async def lose_machines(

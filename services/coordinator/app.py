@@ -18,12 +18,14 @@ from services.coordinator.leadership.standby import Standby
 from services.coordinator.metrics import coordinator_metrics
 from services.coordinator.pushers.election import PusherElection
 from services.coordinator.pushers.runner import PusherElectionRunner
+from services.coordinator.pushers.service import PusherCalls
 from services.coordinator.role_labels.runner import RoleLabels, label_standby
 from services.coordinator.service import CoordinatorServicer
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.etcd import EtcdLease
 from services.coordinator.stores.etcd_client import EtcdClient
 from services.coordinator.stores.kubernetes import KubernetesLease
+from services.coordinator.stores.lease import Lease
 from services.coordinator.stores.lease_store import LeaseObject, LeaseStore
 from services.coordinator.stores.shared import SharedRecord
 from services.coordinator.stores.sqlite import SqliteStore
@@ -165,6 +167,9 @@ class Coordinator:
         self.metrics.close()
         await self.store.close()
 
+    def looked(self, lease: Lease, unchanged_s: float) -> None:
+        """Who acts knows what is recorded."""
+
     def _is_ready(self) -> Verdict:
         problem = "ending" if self._stopping else self.runner.core.ledger.problem
         return Verdict(not problem, f"not ready: {problem}" if problem else "ready")
@@ -190,8 +195,11 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
     async def act(may_act: Callable[[], bool]) -> Coordinator:
         return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act)
 
+    def calls(pushers: PusherElectionRunner) -> PusherCalls:
+        return PusherCalls(pushers, cluster.name, settings.nodes_max)
+
     async def stand_by() -> Standby:
-        standby = await Standby(settings, core, cluster.http_hosts).start()
+        standby = await Standby(cluster, settings, core, store, clock, calls).start()
         if cluster.nodes_service and settings.role_labels:
             labelling = label_standby(own_api(cluster.service_account_folder, _LABELS_TIMEOUT_S), settings.own_name)
             standby.background.start(labelling, "labels its pod")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -9,6 +10,7 @@ from fasttree.client import Client, PushOptions, UnavailableError
 from fasttree.client.push import MESSAGE_UPDATES_MAX
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.fakes.cluster import fake_cluster
+from tests.fakes.pusher import FakePusher
 
 
 def order(number: int, amount: int = 100) -> types_pb2.Update:
@@ -43,6 +45,20 @@ async def test_a_broken_stream_loses_nothing_and_doubles_nothing(break_after: in
         assert [receipt.position for receipt in receipts] == list(range(1, 1_001))
         assert [update.update_id for update in cluster.pusher.updates] == [f"o-{number}" for number in range(1_000)]
         assert any(receipt.duplicate for receipt in receipts)
+
+
+async def test_a_pusher_that_says_nothing_is_left_for_one_that_is_active() -> None:
+    """As where a machine is gone: no connection ends."""
+    other = FakePusher()
+    await other.start()
+    async with fake_cluster() as cluster:
+        cluster.pusher.silent = True
+        endpoints = replace(cluster.endpoints, pusher=f"{cluster.pusher.address},{other.address}")
+        async with Client(endpoints) as client:
+            receipts = await collect(client.push([order(number) for number in range(10)]))
+    await other.stop()
+    assert [receipt.update_id for receipt in receipts] == [f"o-{number}" for number in range(10)]
+    assert len(other.updates) == 10
 
 
 async def test_updates_that_come_slowly_are_sent_at_once() -> None:

@@ -27,6 +27,9 @@ from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, types_pb2
 #: The API's limit.
 MESSAGE_UPDATES_MAX = 1_000
 _PATIENCE_S = 30.0
+#: Of several pushers, where one has owed receipts for so long, the others are asked who is active; again after that,
+#: each time; and what such a question has to be answered in. In seconds.
+_ASK_OTHERS_AFTER_S, _ASK_OTHERS_EVERY_S, _ASK_S = 0.5, 0.25, 0.5
 
 Updates = Iterable[types_pb2.Update] | AsyncIterable[types_pb2.Update]
 
@@ -127,6 +130,8 @@ class Push:
         #: When the last receipt came, or the first update after a pause went out.
         self._progress_at = time.monotonic()
         self._gave_up = False
+        #: Another pusher is active than the one of the present stream, which says nothing any more.
+        self._moved = False
         #: The end was said on the present stream.
         self._all_sent = False
         #: Set once the present stream has brought something.
@@ -153,6 +158,8 @@ class Push:
             self._spans.close()
 
     async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
+        if self._moved:
+            return
         retryable = self._pushers.may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         now = time.monotonic()
         if self._failing_since is None:
@@ -171,7 +178,7 @@ class Push:
 
     async def _one_stream(self) -> AsyncIterator[pusher_pb2.Receipt]:
         call = self._pushers.stub.PushUpdates()
-        self._gave_up = self._all_sent = False
+        self._gave_up = self._moved = self._all_sent = False
         self._heard.clear()
         sender, watcher = asyncio.create_task(self._send(call)), asyncio.create_task(self._watch(call))
         try:
@@ -202,18 +209,34 @@ class Push:
             return await call.read()
         except (asyncio.CancelledError, grpc.aio.AioRpcError):
             # The watcher's cancel of the call shows here as our own.
-            if self._gave_up:
-                raise broken(f"no receipt for {self._patience_s:g} s") from None
+            if self._gave_up or self._moved:
+                raise broken(f"no receipt for {self._silent_s():.3g} s") from None
             raise
 
     async def _watch(self, call: _Call) -> None:
         """A pusher that owes receipts, or the stream's end, and stays silent too long counts as gone."""
+        several = self._pushers.are_several
+        look_s = min(_ASK_OTHERS_EVERY_S, self._patience_s / 4) if several else self._patience_s / 4
         silent_s = 0.0
         while silent_s <= self._patience_s:
-            await asyncio.sleep(self._patience_s / 4)
+            await asyncio.sleep(look_s)
             silent_s = self._silent_s()
+            if several and silent_s >= _ASK_OTHERS_AFTER_S and await self._is_elsewhere():
+                self._moved = True
+                call.cancel()
+                return
         self._gave_up = True
         call.cancel()
+
+    async def _is_elsewhere(self) -> bool:
+        """Whether another pusher is the active one by now: the next stream goes there."""
+
+        async def ask(stub: pusher_pb2_grpc.PusherServiceAsyncStub) -> None:
+            await stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=_ASK_S)
+
+        active = await self._pushers.active_elsewhere(ask)
+        self._pushers.aim(active)
+        return bool(active)
 
     def _silent_s(self) -> float:
         """How long the pusher has owed a receipt, or the end. Waiting for the caller's updates is not its silence."""

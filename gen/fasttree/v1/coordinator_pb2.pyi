@@ -769,6 +769,7 @@ class KeepPusherRequest(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    HEARS_STANDBYS_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     name: _builtins.str
@@ -779,6 +780,8 @@ class KeepPusherRequest(_message.Message):
     """Counts a process's heartbeats, from 1; answers echo it."""
     incarnation: _builtins.str
     """Told apart from an earlier process of the same name: 16 random bytes in hex."""
+    hears_standbys: _builtins.bool
+    """It has a stream to each coordinator: one that stands by takes it as well, and does not send it to the active one."""
     @_builtins.property
     def status(self) -> Global___PusherStatus:
         """Where it stands."""
@@ -792,10 +795,11 @@ class KeepPusherRequest(_message.Message):
         status: Global___PusherStatus | None = ...,
         sequence: _builtins.int = ...,
         incarnation: _builtins.str = ...,
+        hears_standbys: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cluster", b"cluster", "incarnation", b"incarnation", "name", b"name", "sequence", b"sequence", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "cluster", b"cluster", "hears_standbys", b"hears_standbys", "incarnation", b"incarnation", "name", b"name", "sequence", b"sequence", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

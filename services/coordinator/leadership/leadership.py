@@ -216,7 +216,16 @@ class Leadership:
         if own or not seen.holder or now_s >= free_at_s:
             actions.append(self._begin(Acquire(seen.version)))
         else:
-            self._next_at_s = min(now_s + self._settings.active_renew_s, free_at_s)
+            self._next_at_s = min(now_s + self._look_again_s(now_s), free_at_s)
+
+    def unchanged_s(self, at_s: float) -> float:
+        """For how long the lease that was read last had been the same at that time, as far as this one saw."""
+        return max(0.0, at_s - self._version_since_s)
+
+    def _look_again_s(self, now_s: float) -> float:
+        """One that should have been renewed by now is looked at more often."""
+        renew_s = self._settings.active_renew_s
+        return renew_s if self.unchanged_s(now_s) < renew_s else renew_s / 4
 
     def _hold(self, written: Written, now_s: float, actions: list[LeadershipAction]) -> None:
         settings = self._settings

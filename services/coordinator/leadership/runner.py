@@ -57,6 +57,9 @@ class Part(Protocol):
     def background(self) -> Background:
         """Tells when it must not go on."""
 
+    def looked(self, lease: Lease, unchanged_s: float) -> None:
+        """The lease was read, and was the same for so long; while this part serves."""
+
     async def stop(self) -> None:
         """Ends it."""
 
@@ -126,6 +129,7 @@ class LeadershipRunner(CoreShell[LeadershipEvent, LeadershipAction]):
                 self._turns.put_nowait(action)
 
     async def _see(self, look: Callable[[], Awaitable[Lease]]) -> None:
+        sent_at_s = self._clock.now_s()
         try:
             lease = await look()
         except StoreConflictError:
@@ -134,6 +138,8 @@ class LeadershipRunner(CoreShell[LeadershipEvent, LeadershipAction]):
             self._fail(error)
         else:
             self.feed(Seen(lease.version, lease.holder, lease.lease_s, lease.address))
+            if self._part is not None and lease.version:
+                self._part.looked(lease, self.core.unchanged_s(sent_at_s))
 
     async def _write(self, write: Callable[[], Awaitable[str]]) -> None:
         sent_at_s = self._clock.now_s()

@@ -34,6 +34,12 @@ class LeadershipSettings(Settings, frozen=True, kw_only=True):
         return self.active_lease_s + self.active_renew_s
 
     @property
+    def silence_s(self) -> float:
+        """One that was seen not to renew for so long missed two renewals: it may be gone. Nothing that has to be safe
+        hangs on it."""
+        return 2 * self.active_renew_s
+
+    @property
     def call_timeout_s(self) -> float:
         """What a call to the store has to end in. So that one renewal without an answer costs nothing, two of them, and
         the wait between them, end within the right that the renewal before them gave."""

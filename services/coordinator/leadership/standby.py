@@ -1,14 +1,21 @@
-"""What a coordinator serves while another one is active: who that is."""
+"""What a coordinator serves while another one is active: who that is, and pushers' heartbeats."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, Protocol
 
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.leadership.active_view import ActiveView
 from services.coordinator.leadership.leadership import Leadership
+from services.coordinator.pushers.events import LeaseSeen
+from services.coordinator.pushers.nomination import PusherNomination
+from services.coordinator.pushers.runner import PusherElectionRunner, PusherNominationRunner
 from services.coordinator.settings import CoordinatorSettings
+from services.coordinator.stores.lease import Lease
+from services.coordinator.stores.store import ClusterStore
+from services.shared.clock import Clock
+from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
 from services.shared.serving.background import Background
 from services.shared.serving.errors import UnavailableError
@@ -24,13 +31,25 @@ def name_of(identity: str) -> str:
     return identity.rpartition("_")[0] or identity
 
 
+class KeepsPushers(Protocol):
+    """What takes pushers' heartbeats; see `pushers/service.py`."""
+
+    def keep(
+        self,
+        requests: AsyncIterator[coordinator_pb2.KeepPusherRequest],
+        context: Any,
+        without_standbys: Callable[[], Exception] | None = None,
+    ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]: ...
+
+
 class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     """Says what the active one said last, to whoever only looks; to every other call, where that one is. Who asks comes
     to it by the Service, by the list of coordinators, or by the address that the refusal names."""
 
-    def __init__(self, core: Leadership, view: ActiveView) -> None:
+    def __init__(self, core: Leadership, view: ActiveView, pushers: KeepsPushers) -> None:
         self._core = core
         self._view = view
+        self._pushers = pushers
 
     def _refusal(self) -> UnavailableError:
         return UnavailableError(
@@ -69,7 +88,7 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def KeepPusher(
         self, request_iterator: AsyncIterator[coordinator_pb2.KeepPusherRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]:
-        for answer in self._no_answers():
+        async for answer in self._pushers.keep(request_iterator, context, without_standbys=self._refusal):
             yield answer
 
     async def SwitchoverPusher(
@@ -98,15 +117,29 @@ def standing(core: Leadership) -> str:
 class Standby:
     """A coordinator that is not the active one. Ready: whoever waits for it to be up need not wait for a turn."""
 
-    def __init__(self, settings: CoordinatorSettings, core: Leadership, http_hosts: list[str]) -> None:
+    def __init__(
+        self,
+        cluster: ClusterSettings,
+        settings: CoordinatorSettings,
+        core: Leadership,
+        store: ClusterStore,
+        clock: Clock,
+        calls: Callable[[PusherElectionRunner], KeepsPushers],
+    ) -> None:
+        """`calls`: takes pushers' heartbeats for what hears them."""
         self._core = core
         self._settings = settings
         self.background = Background()
         self._view = ActiveView(lambda: core.holder_address)
+        nomination = PusherNomination(settings.pushers, settings.leadership.silence_s, clock.now_s())
+        self.pushers = PusherNominationRunner(nomination, store, clock, self.background)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
             services=[
-                (coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server, StandbyServicer(core, self._view)),
+                (
+                    coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server,
+                    StandbyServicer(core, self._view, calls(self.pushers)),
+                ),
             ],
             service_names=[],
             settings=settings.serving,
@@ -119,14 +152,19 @@ class Standby:
             "coordinator.http_port",
             self.metrics,
             {"/readyz": lambda: Verdict(not core.problem, standing(core))},
-            names=(settings.listen_host, *http_hosts),
+            names=(settings.listen_host, *cluster.http_hosts),
         )
+
+    def looked(self, lease: Lease, unchanged_s: float) -> None:
+        """The coordinators' lease was read."""
+        self.pushers.feed(LeaseSeen(lease.recorded, unchanged_s))
 
     async def start(self) -> Standby:
         """Listens on both ports. Raises OSError where one is taken."""
         try:
             await self.server.start()
             await self.http.start(self._settings.listen_host, self._settings.http_port)
+            self.pushers.start()
             self.background.start(self._view.run(), "watches the active coordinator")
         except BaseException:
             await self.stop()
@@ -135,6 +173,7 @@ class Standby:
 
     async def stop(self) -> None:
         """Listens no more."""
+        await self.pushers.close()
         await self.background.stop()
         await self.server.give_way()
         await self.http.stop()

@@ -16,6 +16,8 @@ Rules:
 5. **Switchover**: the wanted one is recorded as any winner is, while the active one goes on. It is done when the wanted
    one says that it is active in that epoch.
 6. A name belongs to the process that was heard under it, until that was silent for a lease.
+7. One that is active in an epoch above the recorded one was named by a coordinator that stood by (`nomination.py`),
+   and has the log: it is recorded under that epoch, so that it need not claim again, unless a higher one is known.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field, replace
 
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.events import (
+    LeaseSeen,
     PusherAction,
     PusherAnswer,
     PusherBeat,
@@ -111,6 +114,8 @@ class PusherElection:
                 self._write_again_at_s = now_s + _WRITE_AGAIN_S
             case PusherSwitchoverAsked():
                 self._begin_switchover(event, now_s, actions)
+            case LeaseSeen():
+                actions += self._see(event)
         self._forget(now_s)
         self._check_switchover(now_s, actions)
         self._elect(now_s, actions)
@@ -189,7 +194,7 @@ class PusherElection:
         if (switchover := self._switchover) is not None and switchover.epoch == 0:
             winner = self.leases.get(switchover.to_pusher)
             if winner is not None and self._is_fit(winner, now_s):
-                self._record(winner, actions)
+                self._record(winner, now_s, actions)
             return
         if now_s < self._elects_from_s or not self._is_vacant(now_s):
             return
@@ -198,7 +203,7 @@ class PusherElection:
             active.demoted_until_s = now_s + 10.0 * self._settings.pusher_lease_s  # it did not become active
         fit = [lease for lease in self.leases.values() if self._is_fit(lease, now_s)]
         if fit:
-            self._record(min(fit, key=lambda lease: _rank(lease, now_s)), actions)
+            self._record(min(fit, key=lambda lease: _rank(lease, now_s)), now_s, actions)
 
     def _is_fit(self, lease: PusherLease, now_s: float) -> bool:
         return self.is_alive(lease, now_s) and lease.beat.state in _FIT
@@ -210,10 +215,17 @@ class PusherElection:
             return True
         if lease.beat.known_epoch > self.recorded.pusher_epoch:
             return True  # the log is another epoch's: a coordinator that lost its record
+        if any(self._is_ahead(each) and self._is_fit(each, now_s) for each in self.leases.values()):
+            return True  # rule 7: nobody writes in the recorded epoch any more
         return -math.inf < self._due_at_s <= now_s and lease.beat.epoch != self.recorded.pusher_epoch
 
-    def _record(self, winner: PusherLease, actions: list[PusherAction]) -> None:
-        self.epoch_floor += 1
+    def _is_ahead(self, lease: PusherLease) -> bool:
+        """Whether it is active in an epoch that this coordinator does not have."""
+        return lease.beat.state is PusherState.ACTIVE and lease.beat.epoch > self.recorded.pusher_epoch
+
+    def _record(self, winner: PusherLease, now_s: float, actions: list[PusherAction]) -> None:
+        if not (self._is_ahead(winner) and winner.beat.epoch == self.epoch_floor):
+            self.epoch_floor += 1
         self.writing = replace(
             self.recorded,
             pusher_epoch=self.epoch_floor,
@@ -227,12 +239,19 @@ class PusherElection:
         if self.writing is None:
             raise PusherElectionError("told of a write that was not asked for")
         self.recorded, self.writing, self.problem = self.writing, None, ""
-        self._due_at_s = now_s + _LEASES_TO_CLAIM * self._settings.pusher_lease_s
         if self._switchover is not None and self._switchover.to_pusher == self.recorded.pusher:
             self._switchover.epoch = self.recorded.pusher_epoch
-        # The new one first: it has to claim the log; then whoever has to stop.
+        self._tell_all(now_s, actions)
+
+    def _tell_all(self, now_s: float, actions: list[PusherAction]) -> None:
+        """The new one first: it has to claim the log, in time; then whoever has to stop."""
+        self._due_at_s = now_s + _LEASES_TO_CLAIM * self._settings.pusher_lease_s
         first = sorted(self.leases.values(), key=lambda lease: not self._is_recorded(lease.beat))
         actions += [self._answer(lease) for lease in first]
+
+    def _see(self, seen: LeaseSeen) -> list[PusherAction]:
+        """Who acts knows what is recorded; see `nomination.py`."""
+        return []
 
     # ---- an operator's wish ------------------------------------------------------------------------------------------
 
@@ -289,7 +308,7 @@ class PusherElection:
             raise PusherElectionError("an election that does not raise the epoch")
 
 
-def _rank(lease: PusherLease, now_s: float) -> tuple[bool, bool, int, str]:
+def _rank(lease: PusherLease, now_s: float) -> tuple[bool, int, int, str]:
     """Who goes first (rule 4): the least."""
-    active = lease.beat.state is PusherState.ACTIVE
-    return now_s < lease.demoted_until_s, not active, -lease.beat.position, lease.beat.name
+    epoch = lease.beat.epoch if lease.beat.state is PusherState.ACTIVE else 0
+    return now_s < lease.demoted_until_s, -epoch, -lease.beat.position, lease.beat.name

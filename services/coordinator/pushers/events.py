@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-from services.coordinator.election.events import Persist, PersistDone, PersistFailed
+from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.shared.cores import Tick
 
 
@@ -53,7 +53,16 @@ class PusherSwitchoverAsked:
     to_pusher: str = ""
 
 
-PusherEvent = PusherBeat | PusherSwitchoverAsked | PersistDone | PersistFailed | Tick
+@dataclass(frozen=True, slots=True)
+class LeaseSeen:
+    """To a coordinator that stands by: the coordinators' lease was read. What is recorded in it, and for how long it
+    was seen not to be renewed."""
+
+    recorded: Recorded
+    unchanged_s: float
+
+
+PusherEvent = PusherBeat | PusherSwitchoverAsked | LeaseSeen | PersistDone | PersistFailed | Tick
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from services.coordinator.pushers.events import (
     PusherSwitchoverDone,
     PusherSwitchoverFailed,
 )
+from services.coordinator.pushers.nomination import PusherNomination
 from services.coordinator.stores.store import ClusterStore, StoreConflictError, StoreError
 from services.shared.clock import Clock
 from services.shared.cores import Tick
@@ -133,7 +134,7 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
             case PusherAnswer():
                 if action.active and action.epoch != self._told_epoch:
                     self._told_epoch = action.epoch
-                    logger.info("pusher epoch %d: %s is active", action.epoch, action.name)
+                    self._log_active(action)
                 if sink := self._sinks.get((action.name, action.incarnation)):
                     sink.answer(action)
             case PusherRefused():
@@ -147,6 +148,9 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
                 self._settle(action.request, (kind if action.in_time else DeadlineExceededError)(action.message))
             case PushersChanged():
                 self._changed()
+
+    def _log_active(self, answer: PusherAnswer) -> None:
+        logger.info("pusher epoch %d: %s is active", answer.epoch, answer.name)
 
     def _settle(self, request: int, result: PusherSwitchoverDone | FastTreeError) -> None:
         future = self._asked.get(request)
@@ -181,3 +185,20 @@ class PusherElectionRunner(CoreShell[PusherEvent, PusherAction]):
                 return
         self._possibly_stored.clear()
         self.feed(PersistDone(recorded=recorded))
+
+
+class PusherNominationRunner(PusherElectionRunner):
+    """What a coordinator that stands by has: it writes nothing, so nothing is asked of the store."""
+
+    def __init__(self, core: PusherNomination, store: ClusterStore, clock: Clock, background: Background) -> None:
+        super().__init__(core, store, clock, background, lambda: True, lambda: None)
+        self._nomination = core
+
+    def _log_active(self, answer: PusherAnswer) -> None:
+        """What the active one decided is in its own log."""
+        if self._nomination.named is not None:
+            logger.warning(
+                "pusher epoch %d: names %s, since the active coordinator and the active pusher are silent",
+                answer.epoch,
+                answer.name,
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fasttree.v1 import coordinator_pb2
@@ -67,11 +67,14 @@ class PusherCalls:
         self._pushers_max = pushers_max
 
     async def keep(
-        self, requests: AsyncIterator[coordinator_pb2.KeepPusherRequest], context: Any
+        self,
+        requests: AsyncIterator[coordinator_pb2.KeepPusherRequest],
+        context: Any,
+        without_standbys: Callable[[], Exception] | None = None,
     ) -> AsyncIterator[coordinator_pb2.KeepPusherResponse]:
-        """One pusher's stream."""
+        """One pusher's stream. `without_standbys`: the end of one that has no stream to each coordinator."""
         stream = PusherStream()
-        reader = asyncio.create_task(self._read(requests, stream))
+        reader = asyncio.create_task(self._read(requests, stream, without_standbys))
         context.add_done_callback(lambda _: reader.cancel())
         try:
             while (answer := await stream.next()) is not None:
@@ -85,10 +88,17 @@ class PusherCalls:
         finally:
             reader.cancel()
 
-    async def _read(self, requests: AsyncIterator[coordinator_pb2.KeepPusherRequest], stream: PusherStream) -> None:
+    async def _read(
+        self,
+        requests: AsyncIterator[coordinator_pb2.KeepPusherRequest],
+        stream: PusherStream,
+        without_standbys: Callable[[], Exception] | None,
+    ) -> None:
         process: tuple[str, str] | None = None
         try:
             async for request in requests:
+                if without_standbys is not None and not request.hears_standbys:
+                    raise without_standbys()
                 self._check(request, process)
                 if process is None:
                     process = request.name, request.incarnation

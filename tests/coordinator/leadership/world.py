@@ -21,7 +21,7 @@ from services.coordinator.leadership.leadership import Leadership
 from services.coordinator.leadership.runner import LeadershipRunner, MayAct
 from services.coordinator.leadership.settings import LeadershipSettings
 from services.coordinator.stores.kubernetes import KubernetesLease
-from services.coordinator.stores.lease import ANNOTATION, Object
+from services.coordinator.stores.lease import ANNOTATION, Lease, Object
 from services.coordinator.stores.lease_store import LeaseStore
 from services.coordinator.stores.store import StoreConflictError, StoreError
 from services.coordinator.stores.term import TermStore
@@ -253,6 +253,9 @@ class Idle:
 
     def __init__(self) -> None:
         self.background = Background()
+
+    def looked(self, lease: Lease, unchanged_s: float) -> None:
+        """Nobody pushes here."""
 
     async def stop(self) -> None:
         """Nothing runs."""

@@ -1,4 +1,5 @@
-"""The coordinator's side: the real election, over a store whose writes fail, and happen although they seemed to."""
+"""The coordinators' side: the real election, over a store whose writes fail, and happen although they seemed to; beside
+it the real nomination, of those that stand by and see the lease of the active one late, or not at all."""
 
 from __future__ import annotations
 
@@ -6,13 +7,19 @@ from typing import TYPE_CHECKING
 
 from services.coordinator.election.events import Persist, PersistDone, PersistFailed, Recorded
 from services.coordinator.pushers.election import PusherElection
-from services.coordinator.pushers.events import PusherAnswer, PusherEvent
+from services.coordinator.pushers.events import LeaseSeen, PusherAnswer, PusherEvent
+from services.coordinator.pushers.nomination import PusherNomination
 from services.coordinator.pushers.settings import PusherElectionSettings
 from services.pusher.leadership.leadership import Told
 from services.shared.cores import Tick
+from tests.simulator.turns.stores import BrokenPromiseError
 
 if TYPE_CHECKING:
     from tests.simulator.turns.world import World
+
+
+#: As coordinators take one another for silent.
+SILENCE_S = 0.8
 
 
 class Coordinator:
@@ -21,6 +28,8 @@ class Coordinator:
     def __init__(self, world: World) -> None:
         self.world, self.alive = world, True
         self.core: PusherElection | None = None
+        #: It reaches the store, and everybody, but renews nothing.
+        self.forgets_until_s = 0.0
         #: What writes that failed may have left in the store.
         self._possibly_stored: list[Recorded] = []
 
@@ -31,6 +40,8 @@ class Coordinator:
 
     def _tick(self) -> None:
         if self.alive:
+            if self.world.now_s >= self.forgets_until_s:
+                self.world.renewals += 1
             self.feed(Tick())
             self.world.later(0.1, self._tick)
 
@@ -75,4 +86,45 @@ class Coordinator:
         if pusher.incarnation == answer.incarnation:
             if answer.active:
                 self.world.hears(answer.epoch, answer.name, answer.incarnation)
-            pusher.hear(Told(answer.active, answer.epoch, answer.active_name, answer.active_address))
+            pusher.hear(told_of(answer))
+
+
+def told_of(answer: PusherAnswer) -> Told:
+    """The answer, as a pusher's core takes it."""
+    return Told(answer.active, answer.epoch, answer.active_name, answer.active_address)
+
+
+class StandingBy:
+    """A coordinator that stands by."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.core = PusherNomination(PusherElectionSettings(), SILENCE_S, world.now_s)
+        self._seen, self._seen_since_s = -1, 0.0
+
+    def look(self) -> None:
+        """At the lease, again and again."""
+        world = self.world
+        if world.calm or world.random.random() > 0.2:
+            if world.renewals != self._seen:
+                self._seen, self._seen_since_s = world.renewals, world.now_s
+            self.feed(LeaseSeen(world.recorded, world.now_s - self._seen_since_s))
+        world.later(0.1 if world.calm else world.random.choice((0.1, 0.4, 2.0)), self.look)
+
+    def feed(self, event: PusherEvent) -> None:
+        """An event for the core."""
+        world, named = self.world, self.core.named
+        actions = self.core.handle(event, world.now_s)
+        self.core.validate()
+        world.nominations += self.core.named is not None and self.core.named != named
+        for action in actions:
+            match action:
+                case Persist():
+                    raise BrokenPromiseError("one that stands by has something written")
+                case PusherAnswer():
+                    world.send(lambda answer=action: self._deliver(answer))  # type: ignore[misc]
+
+    def _deliver(self, answer: PusherAnswer) -> None:
+        pusher = self.world.pushers[answer.name]
+        if pusher.incarnation == answer.incarnation:
+            pusher.hear(told_of(answer))

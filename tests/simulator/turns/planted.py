@@ -40,6 +40,7 @@ PLANTED = (
     TurnBug("receipt from a deposed one"),
     TurnBug("late write taken for a failure"),
     TurnBug("order given up"),
+    TurnBug("claim of another's epoch"),
     TurnBug("told too early", _TellsBeforeItIsDurable),
 )
 

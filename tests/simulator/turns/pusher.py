@@ -124,6 +124,8 @@ class Pusher:
             )
             if self.world.now_s >= self.cut_until_s:
                 self.world.send(lambda: self.world.coordinator.feed(event))
+                for each in self.world.standing_by:
+                    self.world.send(lambda to=each: to.feed(event))  # type: ignore[misc]
             self.feed(Tick())
 
         self.awake(beat)
@@ -143,7 +145,8 @@ class Pusher:
             match action:
                 case Claim(epoch):
                     self._claim(epoch)
-                case BecomeActive():
+                case BecomeActive(epoch):
+                    self.world.takes(epoch, self.name)
                     self.serves = True
                 case StepDown():
                     self.serves = False

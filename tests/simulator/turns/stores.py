@@ -66,6 +66,8 @@ class ModelStore:
 
     def claim(self, epoch: int, holder: str) -> Standing:
         """Raises DeposedError where another claim is as new."""
+        if "claim of another's epoch" in self.bugs and epoch == self.fence.epoch:
+            self.fence = self.fence._replace(holder=holder)
         self.fence = self.fence.claimed(epoch, holder)
         self.sequence += 1
         return self._standing()

@@ -16,6 +16,7 @@ def test_nothing_is_lost_and_nothing_counts_twice() -> None:
     for engine in ENGINES:
         stories = [world for world in worlds if world.store.engine is engine]
         assert sum(world.elections for world in stories) > 3 * len(stories) > 0
+        assert sum(world.nominations for world in stories) > len(stories) / 2
         assert sum(len(world.acknowledged) for world in stories) > 100 * len(stories)
         assert sum(world.beliefs_of_two for world in stories) > 0, f"{engine.name}: nobody believed what was over"
         if engine.is_remote:

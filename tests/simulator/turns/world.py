@@ -10,7 +10,7 @@ from collections.abc import Callable
 from services.coordinator.election.events import Recorded
 from services.coordinator.pushers.election import PusherElection
 from tests.simulator.turns.client import Client
-from tests.simulator.turns.coordinator import Coordinator
+from tests.simulator.turns.coordinator import Coordinator, StandingBy
 from tests.simulator.turns.pusher import Pusher
 from tests.simulator.turns.stores import ENGINES, BrokenPromiseError, ModelStore
 
@@ -24,8 +24,9 @@ class World:
     """One story. `bugs`: what a planted one leaves out; `election`: one may be planted there as well.
 
     Checked at each write and each receipt: what has a receipt stands in the log, at its position, for good; no id
-    stands there twice; a client's updates stand there in its order; no epoch is told to two pushers, and none goes
-    down. Checked at the end, when nothing has failed for a while: pushes are taken.
+    stands there twice; a client's updates stand there in its order; no epoch is told to two pushers by whoever is
+    active, none is taken by two, and none goes down. Checked at the end, when nothing has failed for a while: pushes
+    are taken.
     """
 
     def __init__(
@@ -42,10 +43,15 @@ class World:
         #: What has a receipt: id to position.
         self.acknowledged: dict[str, int] = {}
         self._told: dict[int, tuple[str, str]] = {}
+        #: Who took an epoch.
+        self._taken: dict[int, str] = {}
+        #: How often the active coordinator renewed its lease.
+        self.renewals = 0
         self.recorded = Recorded()
         #: Figures: a story that has none of these shows little.
-        self.elections = self.unknown_outcomes = self.beliefs_of_two = 0
+        self.elections = self.nominations = self.unknown_outcomes = self.beliefs_of_two = 0
         self.coordinator = Coordinator(self)
+        self.standing_by = [StandingBy(self) for _ in range(2)]
         self.pushers = {name: Pusher(self, name) for name in NAMES}
         self.clients = [Client(self, f"c{number}") for number in range(2)]
 
@@ -71,6 +77,8 @@ class World:
         for pusher in self.pushers.values():
             pusher.start()
         self.coordinator.start()
+        for each in self.standing_by:
+            each.look()
         self.later(1.0, self._break)
         for client in self.clients:
             client.start()
@@ -86,7 +94,7 @@ class World:
             return
         pusher = self.random.choice(list(self.pushers.values()))
         until_s = self.now_s + self.random.uniform(0.1, 4.0)
-        match self.random.randrange(6):
+        match self.random.randrange(7):
             case 0:
                 self._kill_pusher(pusher)
             case 1:
@@ -97,6 +105,8 @@ class World:
                 pusher.cut_until_s = until_s
             case 4:
                 pusher.link.cut_until_s = until_s
+            case 5:
+                self.coordinator.forgets_until_s = until_s
             case _:  # a machine
                 self.kill_coordinator()
                 self._kill_pusher(pusher)
@@ -138,8 +148,13 @@ class World:
         if self._told.setdefault(epoch, (name, incarnation)) != (name, incarnation):
             raise BrokenPromiseError(f"epoch: {epoch} is told to {name} and to {self._told[epoch][0]}")
 
+    def takes(self, epoch: int, name: str) -> None:
+        """A pusher is active in that epoch."""
+        if self._taken.setdefault(epoch, name) != name:
+            raise BrokenPromiseError(f"epoch: {epoch} is taken by {name} and by {self._taken[epoch]}")
+
     def record(self, recorded: Recorded) -> None:
         """The coordinator's store has it."""
-        if recorded.pusher_epoch <= self.recorded.pusher_epoch:
+        if recorded != self.recorded and recorded.pusher_epoch <= self.recorded.pusher_epoch:
             raise BrokenPromiseError(f"epoch: {recorded.pusher_epoch} after {self.recorded.pusher_epoch}")
         self.recorded = recorded

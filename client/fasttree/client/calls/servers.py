@@ -6,7 +6,8 @@ is asked at once, and a wait comes only after each has been asked in vain.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import grpc
@@ -68,6 +69,26 @@ class Servers(Generic[Stub]):
     def aim(self, address: str) -> None:
         """That one is active, as somebody said who knows; empty: nobody does."""
         self.address = address or self.address
+
+    async def active_elsewhere(self, ask: Callable[[Stub], Awaitable[object]]) -> str:
+        """Where another one than that which is asked now is active, as it says itself or one that stands by; empty
+        where nobody says so. A server whose machine is gone ends no connection: it may only be silent.
+
+        `ask`: makes a small call that an active one answers; not for long."""
+        others = [address for address in self._addresses if address != self.address]
+        asked = [self._active_by(address, ask) for address in others]
+        for told in await asyncio.gather(*asked):
+            if told and told != self.address:
+                return told
+        return ""
+
+    async def _active_by(self, address: str, ask: Callable[[Stub], Awaitable[object]]) -> str:
+        try:
+            await ask(self._stub(self._channels.to(address)))
+        except grpc.aio.AioRpcError as error:
+            info = error_info(error)
+            return info.metadata.get("active", "") if info is not None and info.reason == STANDBY else ""
+        return address
 
     def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
         """Whether a read may be made again after this, here or at another one."""
