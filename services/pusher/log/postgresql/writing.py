@@ -11,6 +11,8 @@ How a write is made sure of
 4. A commit that came back with a warning counts as one without an answer: PostgreSQL says so where somebody, or a
    time-out, ended the wait for the standbys.
 5. Until it is known, nothing else is written; where it can't be found out in time, the caller is told just that.
+6. A claim does not wait for a session that holds the row and whose client says nothing: it ends it. That client is to
+   be deposed in any case, and its machine may be gone; in the middle of a COPY no limit of PostgreSQL's own ends it.
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 _RETRY_S: Final = 0.05
+#: A claim looks after so long, in seconds, who holds the row; and whoever has been silent for so long is ended.
+_HELD_S: Final = 0.3
 
 
 class Row(NamedTuple):
@@ -106,6 +110,12 @@ class Writer:
             "idle_in_transaction_session_timeout": round(settings.log_idle_in_transaction_s * 1000),
         }
         self._begin = "BEGIN; " + "".join(f"SET LOCAL {name} = '{value}'; " for name, value in limits.items())
+        # Those that hold the row, and wait for their client's next word.
+        self._end_silent = (
+            "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            f"WHERE relation = '{fence}'::regclass AND granted AND wait_event_type = 'Client' "
+            f"AND state_change < clock_timestamp() - interval '{_HELD_S} s' AND pid <> pg_backend_pid()"
+        )
 
     # -- the connection
 
@@ -146,7 +156,7 @@ class Writer:
 
         def claim() -> Fence:
             connection = self.connection()
-            row = self._lock(connection)
+            row = self._lock_for_claim(connection)
             fence = row.fence.claimed(epoch, holder)
             look(connection)
             self._finish(connection, row._replace(epoch=epoch, holder=holder, claims=fence.claims))
@@ -210,10 +220,24 @@ class Writer:
         """Raises DeposedError where this process may not write."""
         self._check(self.row())
 
-    def _lock(self, connection: Connection) -> Row:
+    def _lock_for_claim(self, connection: Connection) -> Row:
+        """As `_lock`; ends whoever holds the row in silence (rule 6)."""
+        try:
+            return self._lock(connection, f"SET LOCAL lock_timeout = '{_HELD_S} s'; ")
+        except psycopg.errors.LockNotAvailable:
+            connection.execute("ROLLBACK")
+        try:
+            ended = connection.execute(self._end_silent).fetchall()
+        except psycopg.errors.InsufficientPrivilege:  # another role's
+            ended = []
+        if ended:
+            logger.warning("ended a session at %s that held the log in silence", self._connecting.place)
+        return self._lock(connection)
+
+    def _lock(self, connection: Connection, limit: str = "") -> Row:
         """Begins a transaction, with the fence's row locked."""
         with self._watchdog.watch(connection):
-            cursor = connection.execute(self._begin + self._select + " FOR UPDATE")
+            cursor = connection.execute(self._begin + limit + self._select + " FOR UPDATE")
         while cursor.nextset():
             pass
         found = cursor.fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from pathlib import Path
@@ -135,6 +136,35 @@ def test_a_server_that_lost_the_end_of_the_log_takes_nothing(
     store.close()
     with pytest.raises(LogDamagedError, match="100 was acknowledged"):
         PostgresqlLog(tmp_path, settings, "test")
+
+
+def test_a_claim_ends_a_writer_whose_machine_went_in_the_middle_of_a_copy(
+    server: ReplicatedPostgres, settings: LogSettings, tmp_path: Path
+) -> None:
+    """Nothing else would: while a COPY waits for its client, no limit of PostgreSQL's counts."""
+    options = msgspec.structs.replace(settings.postgresql, log_idle_in_transaction_s=60.0, log_statement_timeout_s=60.0)
+    settings = msgspec.structs.replace(settings, postgresql=options)
+    old = PostgresqlLog(tmp_path, settings, "test")
+    old.claim(1, "a")
+    schema = settings.postgresql.log_schema
+    (tmp_path / "b").mkdir()
+    with psycopg.connect(server.url()) as gone, gone.cursor() as cursor:
+        cursor.execute(f'SELECT last FROM "{schema}".fence FOR UPDATE')
+        with (
+            contextlib.suppress(psycopg.OperationalError),
+            cursor.copy(f'COPY "{schema}".records FROM STDIN') as copying,
+        ):
+            # From here on it says nothing, and its connection stands.
+            new = PostgresqlLog(tmp_path / "b", settings, "test")
+            new.claim(2, "b")
+            assert list(new.append(*ids_and_contents(orders(10, 2))).positions) == [1, 2]
+            copying.write(b"too late")
+        assert gone.closed
+    with pytest.raises(DeposedError):
+        old.append(*ids_and_contents(orders(0, 5)))
+    assert new.ends() == LogEnds(1, 2)
+    old.close()
+    new.close()
 
 
 def test_a_writer_that_froze_in_the_middle_holds_nobody_up_for_long_and_writes_nothing(
