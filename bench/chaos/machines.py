@@ -62,8 +62,7 @@ class LocalMachines:
                 cluster = await self.client.get_cluster()
             except FastTreeClientError:
                 return None
-            if cluster.standby:  # the next question goes where the active one is
-                self.client._coordinator().aim(cluster.coordinator)
+            if cluster.standby:
                 return None
             nodes = [node for node in cluster.nodes if node.alive and node.status.state in _NODE_STATES]
             pushers = [each for each in cluster.pushers if each.alive and each.status.state in _PUSHER_STATES]

@@ -1,12 +1,14 @@
 """The cluster, single nodes, and the endpoints file."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fasttree.client import Client, Endpoints, EndpointsError, NodeEndpoint, NotFoundError
 from tests.fakes.cluster import fake_cluster
+from tests.fakes.coordinator import FakeCoordinator
 
 
 async def test_operators_wishes() -> None:
@@ -20,6 +22,28 @@ async def test_operators_wishes() -> None:
         assert (await client.get_cluster()).paused
         await client.resume()
         assert not (await client.get_cluster()).paused
+
+
+async def test_the_cluster_is_what_the_active_coordinator_says() -> None:
+    """Whoever is asked first; without an active one, the newest of what those say that stand by."""
+    older, newer = FakeCoordinator(), FakeCoordinator()
+    for standby, said_at_s in ((older, 5), (newer, 7)):
+        standby.cluster.standby = "this coordinator stands by"
+        standby.cluster.coordinator = "127.0.0.1:1"
+        standby.cluster.observed_at.seconds = said_at_s
+        await standby.start()
+    async with fake_cluster() as cluster:
+        active = cluster.coordinator.address
+        endpoints = replace(cluster.endpoints, coordinator=f"{older.address},{newer.address},{active}")
+        async with Client(endpoints) as client:
+            assert (await client.get_cluster()).primary == "n1"
+            assert client._coordinator().address == active
+        endpoints = replace(endpoints, coordinator=f"{older.address},{newer.address}")
+        async with Client(endpoints) as client:
+            view = await client.get_cluster()
+            assert (view.standby, view.observed_at.seconds) == ("this coordinator stands by", 7)
+    await older.stop()
+    await newer.stop()
 
 
 async def test_a_watcher_comes_back_after_a_reset() -> None:

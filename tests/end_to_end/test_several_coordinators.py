@@ -81,8 +81,6 @@ async def acting(client: Client, *, other_than: str = "") -> coordinator_pb2.Clu
             cluster = await client.get_cluster()
             if not cluster.standby and cluster.coordinator != other_than and cluster.primary:
                 return cluster
-            # This one stands by: the next question goes where the active one is.
-            client._coordinator().aim(cluster.coordinator if cluster.coordinator != other_than else "")
         return None
 
     cluster: coordinator_pb2.Cluster = await wait_for(found, WAIT_S, "an active coordinator, and a primary")

@@ -23,7 +23,7 @@ from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import promptly
 from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.calls.tokens import TokenFile
-from fasttree.client.cluster import watch_cluster
+from fasttree.client.cluster import get_cluster, watch_cluster
 from fasttree.client.endpoints import Endpoints, NodeEndpoint
 from fasttree.client.errors import EndpointsError, call_error
 from fasttree.client.imports import Upload, UploadOptions, watch_import
@@ -245,15 +245,9 @@ class Client:
     # The cluster
 
     async def get_cluster(self) -> coordinator_pb2.Cluster:
-        """The cluster as the coordinator sees it."""
-        answer = await with_retries(
-            lambda left_s: self._coordinator().stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=left_s),
-            self._retries,
-            called="GetCluster",
-            address=self._address("coordinator"),
-            elsewhere=self._coordinator(),
-        )
-        return answer.cluster
+        """The cluster as the active coordinator sees it. Where that one can't be reached, one that stands by says what
+        it was told last: `standby` is not empty then, and `observed_at` says of when it is."""
+        return await get_cluster(self._coordinator(), self._retries)
 
     async def nodes(self) -> tuple[NodeEndpoint, ...]:
         """Every node: those of the endpoints, and those whose lease runs that only the coordinator knows, as where some

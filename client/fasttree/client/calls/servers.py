@@ -17,6 +17,7 @@ from fasttree.client.calls.retries import may_retry
 from fasttree.client.errors import error_info
 
 Stub = TypeVar("Stub")
+Answer = TypeVar("Answer")
 
 #: The reason of a server that stands by.
 STANDBY = "STANDBY"
@@ -89,6 +90,19 @@ class Servers(Generic[Stub]):
             info = error_info(error)
             return info.metadata.get("active", "") if info is not None and info.reason == STANDBY else ""
         return address
+
+    async def ask_each(self, ask: Callable[[Stub], Awaitable[Answer]], known: str = "") -> list[tuple[str, Answer]]:
+        """What those beside the one that is asked now say, with the address of each; those that say nothing are left
+        out. `known`: one more that somebody named."""
+        others = [address for address in dict.fromkeys((known, *self._addresses)) if address not in ("", self.address)]
+
+        async def answer_of(address: str) -> list[tuple[str, Answer]]:
+            try:
+                return [(address, await ask(self._stub(self._channels.to(address))))]
+            except grpc.aio.AioRpcError:
+                return []
+
+        return [answer for found in await asyncio.gather(*map(answer_of, others)) for answer in found]
 
     def may_retry(self, error: grpc.aio.AioRpcError) -> bool:
         """Whether a read may be made again after this, here or at another one."""
