@@ -27,17 +27,18 @@ async def test_the_machine_with_all_that_acts_is_lost_and_comes_back_empty(
         await machines.wait_whole()
         lost = await gather_on_one(machines)
         orders = Orders(client, update_mix(7, library.member_ids[1:], 1_000_000))
+        pushing = asyncio.create_task(orders.run())
+        await orders.wait_for_more(200)
+        # No connection of its ends: whoever waits for its answer has to look elsewhere by itself. Reads that it had taken
+        # are lost with it, so nobody reads meanwhile.
+        await machines.do("stop", lost)
+        await orders.wait_for_more(400)
+        await machines.do("start", lost)
+        lost = await gather_on_one(machines)
         async with (
             open_channel(machines.cluster.endpoints["vip"]) as channel,
             ReadLoad(channel, library.member_ids[:1]) as load,
         ):
-            pushing = asyncio.create_task(orders.run())
-            await orders.wait_for_more(200)
-            # No connection of its ends: whoever waits for its answer has to look elsewhere by itself.
-            await machines.do("stop", lost)
-            await orders.wait_for_more(400)
-            await machines.do("start", lost)
-            lost = await gather_on_one(machines)
             await machines.do("kill", lost)
             await orders.wait_for_more(400)
             await machines.do("empty", lost)
