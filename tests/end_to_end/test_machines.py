@@ -29,8 +29,8 @@ async def test_the_machine_with_all_that_acts_is_lost_and_comes_back_empty(
         orders = Orders(client, update_mix(7, library.member_ids[1:], 1_000_000))
         pushing = asyncio.create_task(orders.run())
         await orders.wait_for_more(200)
-        # No connection of its ends: whoever waits for its answer has to look elsewhere by itself. Reads that it had taken
-        # are lost with it, so nobody reads meanwhile.
+        # No connection of its ends: whoever waits for its answer has to look elsewhere by itself. Reads that it had
+        # taken are lost with it, so nobody reads meanwhile.
         await machines.do("stop", lost)
         await orders.wait_for_more(400)
         await machines.do("start", lost)
