@@ -11,7 +11,7 @@ from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
 from services.shared.telemetry.settings import TelemetrySettings
-from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.settings import TreeNodeSettings
 
 SECTIONS: dict[str, type[Settings]] = {

@@ -193,7 +193,7 @@ def test_everything_that_the_product_imports_is_there(pod: Pod) -> None:
     ran = subprocess.run(pod.command("python3", "-P", "-c", _IMPORTS), capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     failed = json.loads(ran.stdout)
-    assert set(failed.values()) <= ({"llvmlite", "numba", "pyarrow"} if slim else set()), failed
+    assert set(failed.values()) <= ({"llvmlite", "numba", "numba.core", "pyarrow"} if slim else set()), failed
     assert all(name.startswith("services.treenode.") for name in failed), failed
 
 

@@ -13,8 +13,8 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 from google.protobuf.message import Message
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.header import Role, plan_columns
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.reports.columns import COLUMNS, KIND_TEXTS, VOLUMES, Column, Kind, plain_column
 from services.treenode.reports.copy.extents import catalogue_of, downline
 from services.treenode.reports.copy.freeze import freeze, without_empty_places

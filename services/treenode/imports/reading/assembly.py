@@ -7,8 +7,8 @@ import threading
 import numpy as np
 
 from services.shared.mapping.faults import RejectedRow, Tally
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.batch import Part
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines, refuse_file
 from services.treenode.imports.reading.table_memory import TableMemory
 from services.treenode.tree.columns.text_hash import CHUNK_BYTES

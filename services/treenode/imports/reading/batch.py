@@ -15,6 +15,7 @@ from services.shared.domain.columns import TEXT_OBEYED, FurtherKind, holds_obeye
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX, MEMBER_ID_LENGTH_MAX, STATUS_LENGTH_MAX
 from services.shared.domain.sentences import quoted_bytes
 from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, Tally, by_row
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.header import Column, Role
 from services.treenode.imports.reading.kernels.fields import (
@@ -34,7 +35,6 @@ from services.treenode.imports.reading.kernels.texts import (
     pack_texts,
     read_statuses,
 )
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import Lines
 from services.treenode.tree.kernels.kernel import AnyArray, Int16s, Int32s, Int64s, UInt8s, UInt32s
 

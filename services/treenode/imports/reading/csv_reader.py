@@ -12,9 +12,9 @@ import numpy as np
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
 from services.shared.domain.sentences import quoted_bytes
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.batch import BatchReader, Fields, Part
 from services.treenode.imports.reading.kernels.lines import mark_ends, split_plain_lines, split_rows
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import refuse_file
 from services.treenode.imports.reading.source import Block, FileFormat, Progress, read_blocks

@@ -24,7 +24,7 @@ from services.shared.domain.limits import COLUMN_NAME_LENGTH_MAX
 from services.shared.domain.sentences import quoted
 from services.shared.domain.slots import brought_problem
 from services.shared.mapping.faults import RejectedRow
-from services.treenode.imports.reading.limits import ImportLimits
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.refusal import ImportRefusedError, refuse_file, refuse_header
 
 

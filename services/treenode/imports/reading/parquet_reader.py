@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.batch import BatchReader, Fields, Part
 from services.treenode.imports.reading.header import Role
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.parquet_pages import Pages, look_at_pages
 from services.treenode.imports.reading.pipeline import read_in_order
 from services.treenode.imports.reading.refusal import FIRST_LINE, ImportRefusedError, Lines, refuse_file

@@ -17,12 +17,12 @@ import numpy as np
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.limits import NO_DAY
 from services.shared.mapping.faults import LINES_OF_A_KIND, RejectedRow, by_row
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading import faults
 from services.treenode.imports.reading.assembly import Assembly
 from services.treenode.imports.reading.batch import BatchReader
 from services.treenode.imports.reading.csv_reader import CsvFile
 from services.treenode.imports.reading.header import Column, Role, plan_columns
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import refuse_file, refuse_rows
 from services.treenode.imports.reading.source import FileFormat, Progress, find_format
 from services.treenode.imports.reading.structure.structure import Members, WrongLink, wrong_ids, wrong_legs, wrong_links

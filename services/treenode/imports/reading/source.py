@@ -15,8 +15,8 @@ import numpy as np
 
 from services.shared.domain.limits import COLUMN_TEXT_BYTES_MAX
 from services.shared.packing import Packing, PackingError, Unpacked, is_bomb, opened, packing_of
+from services.treenode.imports.limits import ImportLimits
 from services.treenode.imports.reading.kernels.lines import count_lines, find_rows
-from services.treenode.imports.reading.limits import ImportLimits
 from services.treenode.imports.reading.refusal import FIRST_LINE, Lines, refuse_file
 from services.treenode.tree.kernels.kernel import Int32s, Int64s
 
