@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tools.image.contents import key_of
+from tools.image.empty_libraries import EMPTIED, empty_libraries
 from tools.image.python_files import compile_to_bytecode
 
 #: Where Debian's Python looks for packages that are not Debian's.
@@ -35,13 +36,21 @@ UNUSED = re.compile(
     r"|numpy/_core/_(simd|\w+_tests)\.cpython.*"
     r"|pyarrow/(include|src)(/|$)"
     r"|pyarrow/lib\w*(flight|s3)\w*\.so.*"
-    r"|pyarrow/_\w*(flight|substrait|s3fs|gcsfs|azurefs|hdfs|orc|encryption|json|feather|tests)\.cpython.*"
+    r"|pyarrow/_\w*(acero|dataset|dataset_parquet|flight|substrait|s3fs|gcsfs|azurefs|hdfs|orc|encryption|json|feather|tests)"
+    r"\.cpython.*"
+    r"|pyarrow/libarrow_python_parquet_encryption\.so.*"
+    # What makes bindings from C's declarations, where a package is built; those that are built need its library alone.
+    r"|(cffi|pycparser)(/|$)"
+    r"|multidict/_testcapi\.cpython.*"
     # Copies under names that nothing links.
     r"|pyarrow/lib\w+\.so(\.\d+\.\d+\.\d+)?$"
 )
 #: Whose libraries carry tables of symbols for a debugger. Those in folders `*.libs` had their segments moved once, and
 #: would not be laid out right again.
-_STRIPPED = ("llvmlite", "pyarrow", "uvloop", "aiohttp", "msgspec", "numpy")
+_STRIPPED = (
+    "aiohttp", "cryptography", "frozenlist", "google", "llvmlite", "msgspec", "multidict", "numba", "numpy", "obstore",
+    "propcache", "pyarrow", "uvloop",
+)  # fmt: skip
 
 
 class PackagesError(Exception):
@@ -122,7 +131,7 @@ def needed(pyproject: Path, pins: Path) -> list[Package]:
 def installed(packages: Sequence[Package], pins: Path, cache: Path, tell: Callable[[str], None]) -> Path:
     """A folder with these packages as an image has them: pruned, stripped and compiled to bytecode. No file is taken
     whose hash is not among the pins."""
-    rules = (UNUSED.pattern, *_STRIPPED)
+    rules = (UNUSED.pattern, *_STRIPPED, EMPTIED.pattern)
     kept = cache / f"packages-{key_of((*map(str, packages), *rules, sys.version.split()[0]))}"
     if kept.exists():
         return kept
@@ -141,6 +150,7 @@ def installed(packages: Sequence[Package], pins: Path, cache: Path, tell: Callab
             raise PackagesError("pip could not install the packages: its words are above")
     _prune(unfinished)
     _strip(unfinished)
+    empty_libraries(unfinished)
     compile_to_bytecode(unfinished, f"/{INSTALLED_IN}")
     unfinished.rename(kept)
     return kept
