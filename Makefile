@@ -45,7 +45,7 @@ CLUSTER_TESTS := tests/bench tests/command tests/end_to_end tests/vip
 WORKERS ?= 2
 
 test: $(VENV)/.dev node_modules/.bin/buf ## Installs, then runs all tests.
-	@tools/need chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core haproxy=haproxy ip=iproute2 openssl=openssl node=nodejs npm=npm java=openjdk-17-jdk-headless mvn=maven pgbouncer=pgbouncer /usr/lib/postgresql/15/bin/postgres=postgresql-15 promtool=prometheus prometheus=prometheus
+	@tools/need chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core haproxy=haproxy ip=iproute2 ld=binutils openssl=openssl node=nodejs npm=npm java=openjdk-17-jdk-headless mvn=maven pgbouncer=pgbouncer /usr/lib/postgresql/15/bin/postgres=postgresql-15 promtool=prometheus prometheus=prometheus
 	$(BIN)/python -m services.treenode.kernels.warm_up
 	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
 	$(BIN)/python -m tests.end_to_end.go_programs >/dev/null

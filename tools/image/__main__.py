@@ -15,6 +15,7 @@ from tools.image.archive import Image, write_archive
 from tools.image.base import BaseError, build_base
 from tools.image.bill import bill_of_materials
 from tools.image.contents import Contents, Layer, layer_of
+from tools.image.empty_libraries import InUseError
 from tools.image.kernels import KernelsError, compiled
 from tools.image.packages import INSTALLED_IN, NODE_ONLY, Package, PackagesError, installed, needed, pinned_versions
 from tools.image.project import (
@@ -53,7 +54,7 @@ def main() -> int:
     given = parser.parse_args()
     try:
         print(json.dumps(build(given.output, given.base, given.cache.absolute(), given.code, given.tag)))
-    except (BaseError, PackagesError, KernelsError) as error:
+    except (BaseError, PackagesError, InUseError, KernelsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except subprocess.CalledProcessError as error:

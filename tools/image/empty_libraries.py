@@ -40,7 +40,7 @@ def empty_libraries(folder: Path) -> None:
         nothing = Path(name) / "nothing.o"
         subprocess.run(["as", "-o", nothing, "/dev/null"], check=True)
         for path in emptied:
-            command = ["ld", "-shared", "--build-id=none", "-soname", path.name, "-o", path, nothing]
+            command = ["ld", "-shared", "--build-id=none", "-soname", path.name, "-o", str(path), str(nothing)]
             subprocess.run(command, check=True)
 
 
