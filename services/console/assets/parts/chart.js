@@ -1,10 +1,10 @@
 // A graph over time, kept by uPlot: one line for each node. Its colours are the page's.
 
 import { html, useEffect, useRef } from "../vendor/htm-preact.js";
+import { color } from "../lib/colors.js";
 import { compact } from "../lib/format.js";
 
 const LINES = ["--line-1", "--line-2", "--line-3", "--line-4", "--line-5", "--line-6"];
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 export function TimeChart({ label, series, data, height = 180 }) {
   const place = useRef(null);

@@ -29,7 +29,9 @@ export function Find({ room = "members" }) {
     const [first] = value?.members ?? [];
     const known = !first?.name || value.members.some((one) => one.member_id === prefix);
     const id = known || !first.name.toLowerCase().startsWith(prefix.toLowerCase()) ? prefix : first.member_id;
-    if (id) location.hash = `#/${room}/${encodeURIComponent(id)}`;
+    if (!id) return;
+    location.hash = `#/${room}/${encodeURIComponent(id)}`;
+    setPrefix("");
   };
   return html`<form class="search" role="search" onSubmit=${open}>
     <input type="search" list="found" placeholder=${value?.by_name ? "Id or name" : "Member id"}
@@ -72,7 +74,7 @@ function Volumes({ volumes }) {
   if (rows.length === 0) return html`<${Empty}>No volumes.<//>`;
   return html`<div class="scroll" tabindex="0" role="group" aria-label="Volumes"><table>
     <thead><tr><th>Period</th><th>Type</th><th class="figure">Personal</th><th class="figure">Group</th>
-      <th class="figure">Against the one before</th></tr></thead>
+      <th class="figure">Against before</th></tr></thead>
     <tbody>${rows.map((one, at) => {
       const next = rows[at + 1];
       const before = next?.volume_type === one.volume_type ? number(next.group) : undefined;
@@ -170,11 +172,11 @@ function Orders({ id }) {
     ${problem && html`<p class="refused" role="status">${problem.message}</p>`}
     ${orders.length === 0 ? html`<${Empty}>${begun ? "None yet since this page was opened." : "Asking…"}<//>`
       : html`<div class="scroll" tabindex="0" role="group" aria-label="Orders"><table>
-        <thead><tr><th>When</th><th>Member</th><th class="figure">Volume</th><th>Type</th><th>Period</th></tr></thead>
+        <thead><tr><th>When</th><th>Member</th><th class="figure">Volume</th><th>Of</th></tr></thead>
         <tbody>${orders.map((one) => html`<tr key=${one.position}><td class="when">${time(one.at)}</td>
           <td><a href=${`#/members/${encodeURIComponent(one.member_id)}`}>${one.member_id}</a></td>
           <td class="figure ${one.amount_hundredths < 0 ? "down" : ""}">${volume(one.amount_hundredths)}</td>
-          <td>${one.volume_type || "–"}</td><td>${one.period || "current"}</td></tr>`)}</tbody></table></div>`}
+          <td>${[one.volume_type, one.period || "now"].filter(Boolean).join(" ")}</td></tr>`)}</tbody></table></div>`}
     ${skipped > 0 && html`<p class="note">More came than are looked at one by one: ${count(skipped)} updates were passed over here. Totals have all of them.</p>`}
   </section>`;
 }

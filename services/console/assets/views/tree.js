@@ -4,6 +4,7 @@
 import { html, useEffect, useRef, useState } from "../vendor/htm-preact.js";
 import { hierarchy, partition } from "../vendor/d3-hierarchy.js";
 import { get } from "../lib/api.js";
+import { color } from "../lib/colors.js";
 import { count, plural, volume } from "../lib/format.js";
 import { Empty, Page, Trouble } from "../parts/bits.js";
 import { Find, Path, Tabs } from "./members.js";
@@ -55,7 +56,6 @@ export function layout(root, width, height) {
   return tree.descendants();
 }
 
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 function draw(canvas, boxes, chosen) {
   const scale = devicePixelRatio || 1;
@@ -108,6 +108,7 @@ export function Tree({ rest: [id = ""] }) {
   const held = useRef({ root: null, boxes: [], chosen: null });
   const [problem, setProblem] = useState(null);
   const [told, setTold] = useState(null);
+  const [round, again] = useState(0);
 
   const paint = () => {
     const { root } = held.current;
@@ -138,6 +139,7 @@ export function Tree({ rest: [id = ""] }) {
   useEffect(() => {
     let over = false;
     const began = performance.now();
+    setProblem(null);
     held.current = { root: null, boxes: [], chosen: null };
     (async () => {
       try {
@@ -163,16 +165,16 @@ export function Tree({ rest: [id = ""] }) {
         if (!over) setProblem(error);
       }
     })();
-    const again = () => paint();
-    const resized = new ResizeObserver(again);
+    const redraw = () => paint();
+    const resized = new ResizeObserver(redraw);
     resized.observe(canvas.current);
-    document.addEventListener("fasttree:theme", again);
+    document.addEventListener("fasttree:theme", redraw);
     return () => {
       over = true;
       resized.disconnect();
-      document.removeEventListener("fasttree:theme", again);
+      document.removeEventListener("fasttree:theme", redraw);
     };
-  }, [id]);
+  }, [id, round]);
 
   const choose = (one) => {
     if (!one) return;
@@ -201,7 +203,7 @@ export function Tree({ rest: [id = ""] }) {
   return html`<${Page} title=${id ? `Tree of ${id}` : "Tree"} note="Each box is as high as its leg has members; a stronger colour is a higher rank."
     actions=${html`<${Find} room="tree" />${id && html`<${Tabs} id=${id} now="tree" />`}`}>
     ${id && html`<${Path} id=${id} room="tree" />`}
-    <${Trouble} problem=${problem} />
+    <${Trouble} problem=${problem} onAgain=${() => again((before) => before + 1)} />
     <section class="card tree-wrap">
       <canvas ref=${canvas} class="tree" tabindex="0" role="application"
         aria-label="The tree. Arrows move, Enter opens or closes a box." aria-describedby="tip"
@@ -209,7 +211,7 @@ export function Tree({ rest: [id = ""] }) {
         onClick=${(event) => { const one = at(event); if (one) { choose(one); open(one.data.node); } }}
         onKeyDown=${key}></canvas>
       <div class="tip" id="tip" aria-live="polite">
-        ${!told ? html`<${Empty}>Asking…<//>` : told.rest
+        ${!told ? html`<${Empty}>${problem ? "Nothing to draw yet." : "Asking…"}<//>` : told.rest
           ? html`${plural(told.legs, "more leg")} together: ${plural(told.members, "member")}, group volume ${volume(told.gv)}`
           : html`<strong><a href=${`#/members/${encodeURIComponent(told.id)}`}>${told.id}</a></strong>${` · ${facts(told)} · `}
             <a href=${`#/tree/${encodeURIComponent(told.id)}`}>begin here</a>`}
