@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 import click
 
 from fasttree.command.terminal import on_one_line, write_raw
 from fasttree.v1 import types_pb2
+
+#: Characters of a bar.
+_BAR = 20
+#: Before so much time nothing is said of a rate.
+_PACE_S = 0.5
 
 
 def print_json(value: Any) -> None:
@@ -78,6 +84,35 @@ def as_of_text(as_of: types_pb2.AsOf) -> str:
     return text
 
 
+class Pace:
+    """How fast something goes, and how long it takes yet; begun anew where another thing is done."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._what = ""
+        self._begun_s = 0.0
+        self._first = self._last = 0
+
+    def told(self, what: str, done: int, whole: int, unit: str) -> str:
+        """Such as "12.3 MB/s, 0:42 left"; empty until something can be said. `whole`: 0: nobody knows."""
+        now_s = self._now_s()
+        if what != self._what or done < self._last:
+            self._what, self._begun_s, self._first = what, now_s, done
+        self._last = done
+        took_s, came = now_s - self._begun_s, done - self._first
+        if took_s < _PACE_S or not came:
+            return ""
+        per_s = came / took_s
+        rate = f"{per_s / 1e6:,.1f} MB/s" if unit == "bytes" else f"{per_s:,.0f} {unit}/s"
+        return rate if not whole else f"{rate}, {_clock((whole - done) / per_s)} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 class Progress:
     """Progress of long work on standard error: one line that renews itself on a terminal, else a line for each step."""
 
@@ -87,26 +122,39 @@ class Progress:
         self._terminal = self._stream.isatty()
         self._width = 0
         self._step = -1
+        self._pace = Pace()
 
-    def percent(self, what: str, done: int, whole: int) -> None:
-        """So much of so much; without a terminal, a line for every 25 %."""
+    def percent(self, what: str, done: int, whole: int, unit: str = "bytes", *, lines: bool = True) -> None:
+        """So much of so much, with a bar, how fast it goes and how long it takes yet; without a terminal, a line for
+        every 25 %, or none."""
         percent = 100 * done // whole if whole else 100
         if self._terminal:
-            self._renew(f"{what} {percent} %")
-        elif percent // 25 != self._step:
+            filled = min(_BAR, _BAR * percent // 100)
+            self._renew(f"{what} [{'#' * filled}{'-' * (_BAR - filled)}] {percent} %", what, done, whole, unit)
+        elif lines and percent // 25 != self._step:
             self._step = percent // 25
             self.line(f"{what} {percent} %")
+
+    def count(self, what: str, done: int, unit: str) -> None:
+        """So many of nobody knows how many, and how fast; nothing without a terminal."""
+        if self._terminal:
+            self._renew(f"{what} {done:,}", what, done, 0, unit)
 
     def renew(self, text: str) -> None:
         """A line that takes the place of the one before, on a terminal; nothing elsewhere."""
         if self._terminal:
-            self._renew(text)
+            self._draw(text)
 
-    def _renew(self, text: str) -> None:
+    def _renew(self, text: str, what: str, done: int, whole: int, unit: str) -> None:
+        pace = self._pace.told(what, done, whole, unit)
+        self._draw(f"{text}, {pace}" if pace else text)
+
+    def _draw(self, text: str) -> None:
         if not self._quiet:
-            write_raw(self._stream, "\r" + on_one_line(text).ljust(self._width))
+            shown = on_one_line(text)[: shutil.get_terminal_size().columns - 1]  # a longer one would not be taken away
+            write_raw(self._stream, "\r" + shown.ljust(self._width))
             self._stream.flush()
-            self._width = len(text)
+            self._width = len(shown)
 
     def line(self, text: str) -> None:
         """A line that stays."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,6 +121,7 @@ async def _report(session: Session, file: Path, request: dict[str, Any]) -> dict
 async def _answer(process: asyncio.subprocess.Process, progress: Progress, file: Path) -> dict[str, Any] | None:
     """What the reader says last; None where it ended without a word."""
     assert process.stdout is not None
+    size_bytes = os.stat(file).st_size
     reading = asyncio.ensure_future(process.stdout.readline())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_QUIET_S):
@@ -133,7 +135,7 @@ async def _answer(process: asyncio.subprocess.Process, progress: Progress, file:
             case "Compiling":
                 progress.line("getting ready: compiles the reader for this machine, once, which takes a minute or two")
             case "Checking":
-                progress.renew(f"checking {file.name} {int(100 * answer['share'])} %")
+                progress.percent(f"checking {file.name}", int(size_bytes * answer["share"]), size_bytes, lines=False)
             case _:
                 progress.clear()
                 return answer

@@ -200,7 +200,8 @@ async def _watch(client: Client, session: Session, import_id: int) -> pusher_pb2
                     phases[node.node] = phase
                     progress.line(text)
                 else:
-                    progress.renew(f"{text} {node.progress.percent} %")
+                    rows, percent = node.progress.rows, node.progress.percent
+                    progress.percent(text, rows * percent // 100 if rows else percent, rows or 100, "rows", lines=False)
     except asyncio.CancelledError:
         progress.line(f"import {import_id} rolls out all the same; `fasttree status` shows how far it is")
         raise

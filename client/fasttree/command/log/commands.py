@@ -115,7 +115,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
                     check_record(record, position + 1)
                     position = record.position
                     if position % 1_000 == 0:
-                        progress.percent("verifying", position - start + 1, stop - start + 1)
+                        progress.percent("verifying", position - start + 1, stop - start + 1, "records")
             progress.clear()
             if position < stop:
                 raise CommandError(

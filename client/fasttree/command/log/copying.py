@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def copy_command(
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
     progress = Progress(quiet=session.json)
     try:
-        copied = copy_log(folder, settings, cluster, finish=finish, progress=progress.percent)
+        copied = copy_log(folder, settings, cluster, finish=finish, progress=partial(progress.percent, unit="records"))
     except ImportError as error:
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
     except (LogStoreError, OSError) as error:

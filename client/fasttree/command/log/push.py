@@ -187,7 +187,7 @@ async def _push(session: Session, lines: Lines, count: Count, options: PushOptio
             elif receipt.code:
                 refusals.tell(f"{lines.name}, {lines.unit} {line} ({receipt.update_id})", receipt.message)
             if count.all % 1_000 == 0:
-                progress.renew(f"pushed {count.all}")
+                progress.count("pushed", count.all, "updates")
     refusals.end()
     progress.clear()
 
