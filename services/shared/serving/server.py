@@ -230,7 +230,7 @@ class _Nghttp2:
         self.connections = Connections(field.removesuffix("port").rstrip("_") or section)
         status = _too_many_calls(settings, setting)
         self.server = Http2Server(
-            Limits(message_bytes_max=message_bytes_max),
+            Limits(message_bytes_max=message_bytes_max, queue_s_max=settings.queue_s_max),
             settings.calls_max,
             settings.connections_max,
             (status.details, status.trailing_metadata),
@@ -239,6 +239,8 @@ class _Nghttp2:
             age_s_max,
         )
         self.server.callers = callers
+        status = _stale(setting)
+        self.server.stale = (status.details, status.trailing_metadata)
         if calls.spans is not None:
             self.server.is_traced = calls.spans.is_asked_for
         self.answer_at_once = self.server.answer_at_once
@@ -253,6 +255,17 @@ class _Nghttp2:
         if tls is None:
             return await self.server.start(address)
         return await self.server.start(address, tls.server_context)
+
+
+def _stale(setting: str) -> Any:
+    """The status of a call that waited too long for its turn."""
+    late = ResourceExhaustedError(
+        "there is more to do here than can be done: the call waited for most of the time that its caller gives it, or "
+        f"for {setting.partition('.')[0]}.queue_s_max; call less often, or ask another server",
+        reason="WAITED_TOO_LONG",
+        retry_after_s=_RETRY_AFTER_S,
+    )
+    return rpc_status.to_status(to_rpc_status(late))
 
 
 def _too_many_calls(settings: ServingSettings, setting: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from services.shared.config.bounds import Seconds
 from services.shared.config.sections import Settings
 from services.shared.serving.callers.settings import CallerSettings
 
@@ -21,5 +22,8 @@ class ServingSettings(Settings, frozen=True, kw_only=True):
     calls_max: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
     #: Connections at the same time, of one port; one more is closed as it comes. grpcio knows no such limit.
     connections_max: Annotated[int, Meta(ge=1, le=100_000)] = 5_000
+    #: A call that waited so long for its turn, in seconds, or for three quarters of the time that its caller gives it,
+    #: is refused (RESOURCE_EXHAUSTED), so that another one is answered in time. grpcio knows no such limit.
+    queue_s_max: Seconds = 5.0
     #: What one caller may have of that.
     callers: CallerSettings = field(default_factory=CallerSettings)

@@ -24,6 +24,8 @@ from services.shared.serving.standard.health import CHECK
 _ROLE: Final = re.compile(r"(?:spiffe://[^/]+|token:/)/([^/]+)/[^/]+")
 #: What a role is called that is none of the shipped ones, and whoever shows no name.
 OTHER, NOBODY = "other", "nobody"
+#: What is counted, beside a caller's limits, as what calls were refused for: how long they had waited.
+QUEUE = "queue"
 #: When a call that was refused for the number of others may do better.
 _RETRY_AFTER_S = 1.0
 _SHOWN_MAX = 120
@@ -102,6 +104,13 @@ class Callers:
     def end(self, counted: Ended) -> None:
         """That call is over."""
         self._limits.handle(counted, self._clock())
+
+    def shed(self, counted: Ended, caller: Caller | None, address: str) -> None:
+        """That call was let in, and refused all the same: it had waited too long for its turn."""
+        self.end(counted)
+        key: Any = caller.principals if caller is not None and caller.principals else (address, False)
+        known = self._known.get(key)
+        self.refused[NOBODY if known is None else known.role, QUEUE] += 1
 
     @property
     def remembered(self) -> int:

@@ -24,6 +24,10 @@ class Limits:
     #: The same of all connections, and what each may have beside that.
     unsent_in_all_max: int = 512 << 20
     unsent_alone_max: int = 1 << 20
+    #: A call that waited so long for its turn is refused, and one that waited for this share of the time that its
+    #: caller gives it: nobody would wait for its answer any more, in whose time another one can be answered.
+    queue_s_max: float = 5.0
+    queue_share_max: float = 0.75
     #: Until a connection has said hello, a request is whole.
     hello_s: float = 10.0
     request_s: float = 60.0

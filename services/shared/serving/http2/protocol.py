@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _SOCKET_BYTES_MAX = 256 << 10
 #: Bytes that are read of a connection before another has its turn: some hundred calls at most.
 _PIECE_BYTES = 32 << 10
+#: Bytes that have come of a connection and wait for its turn before no more of it is read.
+_UNREAD_BYTES_MAX = 256 << 10
 #: How long the calls of one connection may hold the loop before others have their turn, in seconds: what is quick is
 #: over by then; hundreds of calls that each take some work are not.
 TURN_S = 0.002
@@ -60,10 +62,14 @@ class ServerProtocol(asyncio.Protocol):
         self._flushing = False
         #: How much waited to be written when that last changed, and when that was.
         self._unwritten = (0, 0.0)
-        #: What has come and waits for its turn, and what it means where that is known; nothing more is read meanwhile.
-        self._unread: deque[bytes] = deque()
+        #: What has come and waits for its turn, and when it came; it is read on meanwhile, so that this is known.
+        self._unread: deque[tuple[bytes, float]] = deque()
+        self._unread_bytes = 0
+        #: What it means, where that is known, and when that came.
         self._events: deque[Event] = deque()
+        self._came_s = 0.0
         self._turn_due = False
+        self._paused = False
         #: Breaks it off where its client does not go.
         self._goodbye: asyncio.TimerHandle | None = None
 
@@ -84,31 +90,42 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def data_received(self, data: bytes) -> None:
-        self._unread.append(data)
-        if not self._turn_due:
-            self._read_on()
+        self._unread.append((data, self.loop.time()))
+        self._unread_bytes += len(data)
+        if self._turn_due:
+            self._read_or_pause()
+        elif self._server.is_behind(self.loop):
+            self._wait_for_turn()
+        else:
+            self.take_turn()
 
-    def _read_on(self) -> None:
-        """As much as fits into a turn. Others have theirs before the rest."""
-        paused, self._turn_due = self._turn_due, False
+    def take_turn(self) -> None:
+        """As much of what has come as fits into a turn. Others have theirs before the rest."""
+        self._turn_due = False
         if self._is_over:
             self._unread.clear()
             self._events.clear()
-            if paused and not self._transport.is_closing():
-                self._transport.resume_reading()
+            self._unread_bytes = 0
+            self._read_or_pause()
         elif not self.blocked:
             if self._has_more:
                 self._receive()
             if self._has_more:
-                if not paused:
-                    self._transport.pause_reading()
-                self._take_turn()
-            elif paused and not self.blocked:
-                self._transport.resume_reading()
+                self._wait_for_turn()
+            self._read_or_pause()
 
-    def _take_turn(self) -> None:
+    def _wait_for_turn(self) -> None:
         self._turn_due = True
-        self.loop.call_soon(self._read_on)
+        self._server.wait_for_turn(self)
+
+    def _read_or_pause(self) -> None:
+        pause = self.blocked or (self._unread_bytes > _UNREAD_BYTES_MAX and not self._is_over)
+        if pause != self._paused and not self._transport.is_closing():
+            self._paused = pause
+            if pause:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     @property
     def _has_more(self) -> bool:
@@ -119,10 +136,12 @@ class ServerProtocol(asyncio.Protocol):
         try:
             if not self._events:
                 self._events.extend(self.core.receive(self._piece(), self.loop.time()))
-            until_s = time.monotonic() + TURN_S
+            now_s = time.monotonic()
+            until_s = now_s + TURN_S
             while self._events:
-                self._take(self._events.popleft())
-                if time.monotonic() > until_s:
+                self._take(self._events.popleft(), now_s)
+                now_s = time.monotonic()
+                if now_s > until_s:
                     break
         except Exception:
             self._fault()
@@ -132,10 +151,11 @@ class ServerProtocol(asyncio.Protocol):
         self._flush()
 
     def _piece(self) -> bytes:
-        data = self._unread.popleft()
+        data, self._came_s = self._unread.popleft()
         if len(data) > _PIECE_BYTES:
-            self._unread.appendleft(data[_PIECE_BYTES:])
+            self._unread.appendleft((data[_PIECE_BYTES:], self._came_s))
             data = data[:_PIECE_BYTES]
+        self._unread_bytes -= len(data)
         return data
 
     def _fault(self) -> None:
@@ -143,9 +163,9 @@ class ServerProtocol(asyncio.Protocol):
         logger.exception("a connection of %s is broken off", self.peer)
         self._break_off(End.FAULT)
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: Event, now_s: float) -> None:
         if isinstance(event, Begun):
-            self._begin(event)
+            self._begin(event, now_s)
         else:
             self._handle(event)
 
@@ -160,7 +180,7 @@ class ServerProtocol(asyncio.Protocol):
         else:
             call.leave()
 
-    def _begin(self, begun: Begun) -> None:
+    def _begin(self, begun: Begun, now_s: float) -> None:
         server = self._server
         if self._goodbye is not None:
             self.core.end(begun.stream_id, grpc.StatusCode.UNAVAILABLE, ENDS)
@@ -198,6 +218,11 @@ class ServerProtocol(asyncio.Protocol):
                 if counted is not None and server.callers is not None:
                     server.callers.end(counted)
                 return
+        if server.is_stale(begun, caller, now_s - self._came_s):
+            if counted is not None and server.callers is not None:
+                server.callers.shed(counted, caller, self.peer)
+            self.core.end(begun.stream_id, grpc.StatusCode.RESOURCE_EXHAUSTED, *server.stale)
+            return
         call = self._calls[begun.stream_id] = Call(self, method, begun, caller)
         call.counted = counted
         server.calls_open += 1
@@ -209,17 +234,15 @@ class ServerProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         # Who does not take its answers is not read either.
         self.blocked = True
-        self._transport.pause_reading()
+        self._read_or_pause()
 
     def resume_writing(self) -> None:
         self.blocked = False
         self._unwritten = (0, 0.0)
         self._flush()
-        if not self._turn_due:
-            if self._has_more:
-                self._take_turn()
-            elif not self.blocked:
-                self._transport.resume_reading()
+        if self._has_more and not self._turn_due:
+            self._wait_for_turn()
+        self._read_or_pause()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not hasattr(self, "core"):  # it was not taken

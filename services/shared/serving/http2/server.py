@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import functools
 import ssl
+import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,10 +15,12 @@ import grpc
 
 from services.shared.domain.addresses import host_and_port
 from services.shared.security.caller import Caller
+from services.shared.security.roles import is_inside
 from services.shared.serving.callers.counting import Callers
 from services.shared.serving.callers.limits import Ended
 from services.shared.serving.connections import Connections, End
 from services.shared.serving.http2.call import Method, method_of
+from services.shared.serving.http2.events import Begun
 from services.shared.serving.http2.limits import Budget, Limits
 from services.shared.serving.http2.messages import Headers, Metadata
 from services.shared.serving.http2.protocol import ServerProtocol
@@ -24,6 +28,8 @@ from services.shared.serving.http2.tls import Connected, TlsPort
 from services.shared.serving.sockets import BACKLOG, listening_sockets
 
 _TICK_S = 1.0
+#: How long connections have their turns, or are read and answered, before it is looked what else came, in seconds.
+_TURNS_S = 0.01
 
 
 #: Given a path, what TLS knows of the peer, the call's headers, and the peer's address: who calls, or the status of a
@@ -78,6 +84,8 @@ class Http2Server:
         self.is_traced: Callable[[Headers], bool] | None = None
         #: Whether a peer is heard, by what TLS knows of him: asked when his connection comes, and again and again.
         self.is_welcome: Callable[[dict[str, list[bytes]]], bool] = lambda peer: True
+        #: Details and metadata of what is said to a call that waited too long.
+        self.stale: tuple[str, Metadata] = ("it waited too long for its turn", ())
         self.calls_open = 0
         self._refusal = refusal
         self._counts = connections
@@ -89,6 +97,9 @@ class Http2Server:
         self._idle: asyncio.Event | None = None
         self._empty: asyncio.Event | None = None
         self._stopping = False
+        #: Connections of which more has come than they had time for, in the order of their turns.
+        self._turns: deque[ServerProtocol] = deque()
+        self._turns_due = False
 
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         """What generated code gives to servers of old; `add_registered_method_handlers` is given the same."""
@@ -168,6 +179,27 @@ class Http2Server:
 
     # As its connections use it.
 
+    def is_behind(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether what comes now has to wait for its turn. A loop that says when it last looked what has come (uvloop's
+        time is that) is behind where that is long ago: else each of many connections would have a whole turn as it is
+        read, and the last of them would have waited for all others without anybody knowing."""
+        return bool(self._turns) or time.monotonic() - loop.time() > _TURNS_S
+
+    def wait_for_turn(self, connection: ServerProtocol) -> None:
+        """Its `take_turn` is called once those before it had theirs."""
+        self._turns.append(connection)
+        if not self._turns_due:
+            self._turns_due = True
+            connection.loop.call_soon(self._take_turns, connection.loop)
+
+    def _take_turns(self, loop: asyncio.AbstractEventLoop) -> None:
+        until_s = time.monotonic() + _TURNS_S
+        while self._turns and time.monotonic() < until_s:
+            self._turns.popleft().take_turn()
+        self._turns_due = bool(self._turns)
+        if self._turns_due:
+            loop.call_soon(self._take_turns, loop)
+
     @property
     def hello_s(self) -> float:
         """What a handshake has to end in."""
@@ -207,6 +239,17 @@ class Http2Server:
             self.callers.end(counted)
         if self._idle is not None and not self.calls_open:
             self._idle.set()
+
+    def is_stale(self, begun: Begun, caller: Caller | None, waited_s: float) -> bool:
+        """Whether a call is not worth being begun any more, for how long it waited. What the cluster's own parts ask,
+        and health checks, always are, and so are streams of requests, which wait for nothing."""
+        limits = self.limits
+        timeout_s = begun.timeout_s
+        if waited_s <= limits.queue_s_max and (timeout_s is None or waited_s <= timeout_s * limits.queue_share_max):
+            return False
+        if begun.message is None or (self.callers is not None and begun.path in self.callers.apart):
+            return False
+        return caller is None or not is_inside(caller.principals)
 
     def too_many(self) -> tuple[str, Metadata]:
         """What is said to a call for which there is no room."""
