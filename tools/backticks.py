@@ -49,6 +49,7 @@ NO_NAMES = {
     "KUBECONFIG": "read by kubectl",
     "venv": "Debian's package has Python's module in it",
     "crl": "a word of Envoy's configuration",
+    "trusted_ca": "a word of Envoy's configuration",
     "runbook_url": "a word of Prometheus' alert rules",
     "rpc.system.name": _LIBRARY,
     "fasttree_pusher_spans_total": _METRIC,

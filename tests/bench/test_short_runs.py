@@ -23,6 +23,10 @@ PERIODS_KEYS = (
 FANOUT_KEYS = "orders_per_s orders_ratio visible_p50_ms visible_p99_ms"
 SPOOL_KEYS = "records records_per_s service_us service_mb_before service_mb_largest small_s small_among_waiting_s"
 MESSAGES_KEYS = "recipients kills seconds per_s letters again most_again service_mb_largest"
+OVERLOAD_KEYS = (
+    "capacity_per_s goodput_ratio p99_ms p99_ms_over p99_ms_after back_to_normal_s memory_grown_mb elections "
+    "applied_gap_s statuses pushes_capacity_per_s pushes_goodput_ratio pushes_elections pushes_memory_grown_mb"
+)
 CALLERS_KEYS = "named_us address_us"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice linearizable digests_equal elections faults"
@@ -68,6 +72,14 @@ def test_a_short_chaos_keeps_every_promise() -> None:
     assert figures["reads_of_a_position"] > 0
     assert figures["digests_equal"] is True
     assert figures["failed_reads"] == 0
+
+
+@pytest.mark.timeout(600)
+def test_too_many_reads_and_pushes_cost_no_role_and_no_update() -> None:
+    figures = last_line("bench.overload", "--members", "5000", "--seconds", "2", "--short", "1")
+    assert set(figures) >= set(OVERLOAD_KEYS.split())
+    assert figures["elections"] == figures["pushes_elections"] == 0
+    assert figures["capacity_per_s"] > 0
 
 
 @pytest.mark.timeout(600)
