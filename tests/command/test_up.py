@@ -258,20 +258,28 @@ async def test_a_node_comes_and_goes_while_reports_go_on(tmp_path: Path) -> None
         fasttree = FastTree(tmp_path, cluster.endpoints)
         fasttree.endpoints_path = folder / "endpoints.json"
         vip = cluster.endpoints.pids["vip"]
-        # Broken off half way; the next one finishes what it began.
-        broken_off = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "fasttree.command", "--endpoints", str(folder / "endpoints.json"), "node", "add"),
-            stdout=asyncio.subprocess.DEVNULL,
+        # Broken off half way; the next one finishes what it began. No node starts while who starts them is held.
+        adding = (
+            sys.executable,
+            "-m",
+            "fasttree.command",
+            "--endpoints",
+            str(folder / "endpoints.json"),
+            "node",
+            "add",
         )
-
-        async def begun() -> bool:
-            return (folder / "nodes").read_text().split() == ["n1", "n2", "n3"]
-
-        await until(begun)
-        broken_off.kill()
-        await broken_off.wait()
-        added = await fasttree("node", "add")
-        assert (added.code, added.out) == (0, "n3 is ready\n"), added.err
+        pipe = asyncio.subprocess.PIPE
+        cluster.process.send_signal(signal.SIGSTOP)
+        for is_last in (False, True):
+            added = await asyncio.create_subprocess_exec(*adding, stdout=pipe, stderr=pipe)
+            assert added.stderr is not None
+            assert (await added.stderr.readline()).startswith(b"n3 starts")
+            if not is_last:
+                added.kill()
+                await added.communicate()
+        cluster.process.send_signal(signal.SIGCONT)
+        out, err = await added.communicate()
+        assert (added.returncode, out) == (0, b"n3 is ready\n"), err
         assert (await fasttree("verify")).out.splitlines()[-1].startswith("3 nodes hold the same")
         assert (await fasttree("switchover", "--to", "n3")).code == 0
         refused = await fasttree("node", "remove", "n3")
