@@ -20,6 +20,7 @@ from tests.pusher.imports.watched_folder import (
     Ended,
     EndingOs,
     Imports,
+    Time,
     folder_of,
     put,
     refusal,
@@ -237,12 +238,18 @@ async def test_whatever_lies_in_the_folder_every_good_file_is_taken(tmp_path: Pa
 
 
 async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_in_the_end(tmp_path: Path) -> None:
-    imports = Imports()
-    folder = UploadFolder(tmp_path, imports, imports, Background(), poll_s=0.01, stable_s=0.8, marker_settle_s=0.0)  # type: ignore[arg-type]
+    imports, time = Imports(), Time()
+    folder = folder_of(
+        tmp_path, imports, Background(), time
+    )  # a file is whole after a minute in which it stays the same
     (tmp_path / NAME).write_bytes(FILE[:-1])
     (tmp_path / "whole.csv").write_bytes(FILE)
-    await run_until(folder, lambda: (tmp_path / "done" / "whole.csv.result.txt").exists())
+    await run_until(folder, lambda: time.looks > 1)
+    assert not imports.taken
+    time.pass_s(599.0)
+    await run_until(folder, lambda: (tmp_path / "done" / "whole.csv").exists())
     assert (tmp_path / NAME).exists(), "waits"
+    time.pass_s(1.0)
     await run_until(folder, lambda: refusal(tmp_path, NAME))
     assert "put members.csv.done beside it" in refusal(tmp_path, NAME)
     assert [manifest.file_name for manifest in imports.taken] == ["whole.csv"]

@@ -11,6 +11,7 @@ from typing import Any
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.uploads.folder import UploadFolder
+from services.shared.clock import Clock
 from services.shared.serving.background import Background
 from tests.shared.files.power import ForgetfulOs
 from tests.waiting import until
@@ -66,8 +67,26 @@ class Imports:
         yield pusher_pb2.ImportStatus(manifest=self.taken[import_id - 1], state=self.state)
 
 
-def folder_of(path: Path, imports: Any, background: Background) -> UploadFolder:
-    return UploadFolder(path, imports, imports, background, poll_s=0.01, stable_s=60.0, marker_settle_s=0.0)
+class Time:
+    """What a folder goes by; it passes when a test says so."""
+
+    def __init__(self) -> None:
+        #: How often the folder has asked.
+        self.looks = 0
+        self._now_s = 0.0
+
+    def now_s(self) -> float:
+        self.looks += 1
+        return self._now_s
+
+    def pass_s(self, passed_s: float) -> None:
+        self._now_s += passed_s
+
+
+def folder_of(path: Path, imports: Any, background: Background, clock: Clock | None = None) -> UploadFolder:
+    return UploadFolder(
+        path, imports, imports, background, poll_s=0.01, stable_s=60.0, marker_settle_s=0.0, clock=clock
+    )
 
 
 async def run_until(folder: UploadFolder, done: Any) -> None:
