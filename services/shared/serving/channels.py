@@ -23,7 +23,9 @@ CHANNEL_OPTIONS: list[tuple[str, int]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     # A channel that lost its server looks again at once; who uses it backs off by its own rules.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
+    # What one attempt has to end in, TLS and hello included (the name is gRPC's): a machine that is busy takes seconds,
+    # and calls that wait for the attempt fail with it. Longer, and a machine that comes back is found later.
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
     # Each part has its own connection: a full stream to one can't hold up another.
     ("grpc.use_local_subchannel_pool", 1),

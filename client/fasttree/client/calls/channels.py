@@ -17,10 +17,11 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A dead peer is found within seconds, on streams too.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Reconnect quickly: the calls above have their own deadline and back-off. An attempt may last longer than that: a
-    # server answers it between two pieces of work.
+    # Reconnect quickly: the calls above have their own deadline and back-off. What one attempt has to end in, TLS and
+    # hello included, is the second (the name is gRPC's): a server answers it between two pieces of work, a machine that
+    # is busy takes seconds, and calls that wait for the attempt fail with it.
     ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 

@@ -18,7 +18,7 @@ _EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # what one attempt has to end in
     ("grpc.max_reconnect_backoff_ms", 5_000),
 )
 
