@@ -21,6 +21,7 @@ import errno
 import logging
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,6 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
 from services.pusher.imports.uploads.whole import ends_within_a_line
-from services.shared.clock import Clock, MonotonicClock
 from services.shared.domain.sentences import counted, plain, system_words
 from services.shared.files.arrivals import MARKER, Arrivals, Due, Entry, EntryKind
 from services.shared.files.checksums import file_sha256
@@ -91,13 +91,13 @@ class UploadFolder:
         poll_s: float,
         stable_s: float,
         marker_settle_s: float,
-        clock: Clock | None = None,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._intake, self._catalog, self._background = folder, intake, catalog, background
         self._is_closed, self._profile = is_closed, profile
         self._poll_s, self._cut_s = poll_s, _CUT_TIMES * stable_s
         self._arrivals = Arrivals(stable_s, marker_settle_s)
-        self._clock = clock or MonotonicClock()
+        self._now_s = now_s
         #: What went wrong last, so that the same is not said twice a second.
         self._said: dict[str, str] = {}
         for place in _PLACES:
@@ -131,7 +131,7 @@ class UploadFolder:
 
     def _claim_due(self) -> list[Path]:
         """Claims what is whole, refuses what is unfit; returns all that is to be taken."""
-        found = self._arrivals.look(entries_of(self._folder), self._clock.now_s())
+        found = self._arrivals.look(entries_of(self._folder), self._now_s())
         here = {each.name for each in found}
         self._said = {name: line for name, line in self._said.items() if name in here or (self._folder / name).exists()}
         for each in found:
