@@ -239,9 +239,8 @@ async def test_whatever_lies_in_the_folder_every_good_file_is_taken(tmp_path: Pa
 
 async def test_a_file_that_ends_within_a_line_waits_for_the_rest_and_is_refused_in_the_end(tmp_path: Path) -> None:
     imports, time = Imports(), Time()
-    folder = folder_of(
-        tmp_path, imports, Background(), time
-    )  # a file is whole after a minute in which it stays the same
+    # A file is whole after a minute in which it stays the same.
+    folder = folder_of(tmp_path, imports, Background(), time.now_s)
     (tmp_path / NAME).write_bytes(FILE[:-1])
     (tmp_path / "whole.csv").write_bytes(FILE)
     await run_until(folder, lambda: time.looks > 1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.imports.uploads.folder import UploadFolder
-from services.shared.clock import Clock
 from services.shared.serving.background import Background
 from tests.shared.files.power import ForgetfulOs
 from tests.waiting import until
@@ -83,9 +83,11 @@ class Time:
         self._now_s += passed_s
 
 
-def folder_of(path: Path, imports: Any, background: Background, clock: Clock | None = None) -> UploadFolder:
+def folder_of(
+    path: Path, imports: Any, background: Background, now_s: Callable[[], float] = time.monotonic
+) -> UploadFolder:
     return UploadFolder(
-        path, imports, imports, background, poll_s=0.01, stable_s=60.0, marker_settle_s=0.0, clock=clock
+        path, imports, imports, background, poll_s=0.01, stable_s=60.0, marker_settle_s=0.0, now_s=now_s
     )
 
 
