@@ -12,6 +12,7 @@ from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import HostsChanged
 from services.coordinator.election.runner import CoreRunner
+from services.coordinator.election.vouching import VouchedElection
 from services.coordinator.leadership.leadership import Leadership
 from services.coordinator.leadership.runner import LeadershipRunner
 from services.coordinator.leadership.standby import Standby
@@ -106,8 +107,10 @@ class Coordinator:
         store: ClusterStore,
         clock: Clock | None = None,
         may_act: Callable[[], bool] = lambda: True,
+        election: type[ElectionCore] = ElectionCore,
     ) -> Coordinator:
         """Loads what is recorded, and listens. It does nothing, and gives nobody a role, where it may not act.
+        `election`: as there are others that vouch for a primary, or none.
 
         Raises:
             StoreError: The store can't be read.
@@ -119,7 +122,7 @@ class Coordinator:
         clock = clock or MonotonicClock()
         source = host_source(cluster, settings.hosts_file_interval_s)
         order = hosts_order(source.hosts) if source is not None else ()
-        core = ElectionCore(settings.election, recorded, order, clock.now_s())
+        core = election(settings.election, recorded, order, clock.now_s())
         pushers = PusherElection(settings.pushers, recorded_pushers, clock.now_s())
         coordinator = cls(cluster, settings, store, record, (core, pushers), clock, may_act)
         async with contextlib.AsyncExitStack() as begun:
@@ -193,7 +196,7 @@ async def start_one_of_several(cluster: ClusterSettings, settings: CoordinatorSe
     store = LeaseStore(kept, cluster.name, identity, turns.active_lease_s, turns.call_timeout_s, address)
 
     async def act(may_act: Callable[[], bool]) -> Coordinator:
-        return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act)
+        return await Coordinator.start(cluster, settings, TermStore(store, may_act), clock, may_act, VouchedElection)
 
     def calls(pushers: PusherElectionRunner) -> PusherCalls:
         return PusherCalls(pushers, cluster.name, settings.nodes_max)

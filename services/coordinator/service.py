@@ -238,6 +238,13 @@ class CoordinatorServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         if lease is not None and lease.last.sequence == request.sequence:
             self._heartbeats[request.node.name] = request
 
+    async def VouchPrimary(
+        self, request_iterator: AsyncIterator[coordinator_pb2.VouchPrimaryRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.VouchPrimaryResponse]:
+        """The active one answers heartbeats, and vouches for nobody."""
+        async for question in request_iterator:
+            yield coordinator_pb2.VouchPrimaryResponse(sequence=question.sequence)
+
     # ---- those who look ----------------------------------------------------------------------------------------------
 
     async def GetCluster(

@@ -26,11 +26,14 @@ from fasttree.v1 import coordinator_pb2
 from services.shared.backoff import Backoff, Waits
 from services.shared.membership.turns import Turns
 from services.shared.serving.streams import CallStream, StreamError, open_stream
-from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady
+from services.treenode.node.role import HeartbeatSent, LeaseAnswered, OthersReady, Vouched
 from services.treenode.node.runner import NodeRunner, now_s
+from services.treenode.vouching import Asker, Vouching
 
 BACKOFF_INITIAL_S = 0.05
 BACKOFF_MAX_S = 1.0
+#: Of several coordinators one is about to be active: a primary's place hangs on finding it soon.
+_BACKOFF_OF_SEVERAL_S_MAX = 0.25
 #: A coordinator that answers nothing for so many heartbeats is asked anew over another stream.
 UNANSWERED_MAX = 8
 #: A loop that is not held up answers within a fraction of this.
@@ -74,6 +77,9 @@ class Heartbeat:
         self._coordinators = Turns(coordinator)
         self._address = address
         self._incarnation = secrets.token_hex(16)
+        self._are_several = "," in coordinator
+        asker = Asker(node.cluster.name, address.name, self._incarnation)
+        self._vouching = Vouching(coordinator, asker, self._epoch_in_doubt, self._hear_vouched)
         self._sequence = 0
         self._unanswered = 0
         #: The node's loop, and the thread's.
@@ -88,6 +94,8 @@ class Heartbeat:
         #: In the thread: when each heartbeat left, by its number, and when the lease ends by the newest answer.
         self._left_at_s: dict[int, float] = {}
         self._ends_at_s = 0.0
+        #: When the newest heartbeat left that was answered.
+        self._answered_at_s = 0.0
         self._left_s: deque[float] = deque(maxlen=DELAYS_KEPT)
 
     @property
@@ -104,7 +112,7 @@ class Heartbeat:
         """Keeps a stream to the coordinator; ends when it is cancelled. Raises what the node's word raises."""
         self._loop, self._thread_loop = asyncio.get_running_loop(), uvloop.new_event_loop()
         self._failed = self._loop.create_future()
-        keeping = self._thread_loop.create_task(self._keep_on())
+        keeping = self._thread_loop.create_task(self._keep_and_ask())
         thread = threading.Thread(target=self._live, args=(keeping,), name="lease", daemon=True)
         thread.start()
         relaying = self._loop.create_task(self._relay())
@@ -153,8 +161,17 @@ class Heartbeat:
         finally:
             loop.close()
 
+    async def _keep_and_ask(self) -> None:
+        asking = asyncio.ensure_future(self._vouching.run())
+        try:
+            await self._keep_on()
+        finally:
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
     async def _keep_on(self) -> None:
-        waits = Waits(Backoff(BACKOFF_INITIAL_S, BACKOFF_MAX_S, random.random))
+        longest_s = _BACKOFF_OF_SEVERAL_S_MAX if self._are_several else BACKOFF_MAX_S
+        waits = Waits(Backoff(BACKOFF_INITIAL_S, longest_s, random.random))
         #: The problem with each that was told last.
         told: dict[str, str] = {}
         while True:
@@ -245,9 +262,21 @@ class Heartbeat:
             del self._left_at_s[older]
         if self._ends_at_s:
             self._left_s.append(self._ends_at_s - now_s())
+        self._answered_at_s = left_at_s
         self._ends_at_s = left_at_s + answer.lease_s - self._node.settings.node.role.lease_margin_s
 
-    def _note(self, event: HeartbeatSent | LeaseAnswered) -> None:
+    def _epoch_in_doubt(self) -> int:
+        """The epoch in which the node is primary, where the coordinator left a heartbeat unanswered; else 0."""
+        word, at_s = self._word, now_s()
+        if word is None or at_s - word.made_at_s > self._node.settings.loop_silence_s_max:
+            return 0
+        return word.status.primary_epoch if at_s - self._answered_at_s > 1.5 * self._node.settings.heartbeat_s else 0
+
+    def _hear_vouched(self, vouched: Vouched) -> None:
+        self._note(vouched)
+        _tell(self._loop, self._node.hear_lease_words)
+
+    def _note(self, event: HeartbeatSent | LeaseAnswered | Vouched) -> None:
         self._node.lease_words.append((event, now_s()))
 
 

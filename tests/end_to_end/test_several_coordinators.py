@@ -32,6 +32,8 @@ class Coordinators:
 
     folder: Path
     etcd: Etcd
+    #: Settings, beside those that they need.
+    times: dict[str, str]
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def start(self, address: str) -> None:
@@ -44,6 +46,7 @@ class Coordinators:
             "coordinator.state_folder": self.folder / port,
             "coordinator.store": "etcd",
             "coordinator.etcd_endpoints": ",".join(self.etcd.endpoints),
+            **self.times,
         }
         arguments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
         with (self.folder / f"{port}.log").open("ab") as log:
@@ -59,10 +62,10 @@ class Coordinators:
 
 
 @contextlib.asynccontextmanager
-async def three_coordinators(folder: Path) -> AsyncIterator[tuple[Coordinators, str]]:
+async def three_coordinators(folder: Path, times: dict[str, str]) -> AsyncIterator[tuple[Coordinators, str]]:
     (folder / "etcd").mkdir()
     with running_etcd(folder / "etcd", members=3) as etcd:
-        coordinators = Coordinators(folder, etcd)
+        coordinators = Coordinators(folder, etcd, times)
         addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
         try:
             for address in addresses:
@@ -91,8 +94,10 @@ async def acting(client: Client, *, other_than: str = "") -> coordinator_pb2.Clu
 async def test_one_of_three_dies_under_reads(
     victim: str, library: LibraryTree, library_csv: Path, tmp_path: Path
 ) -> None:
+    # A takeover that takes twice as long as a primary's lease: it goes on since the others vouch for it.
+    times = {"coordinator.lease_s": "3", "coordinator.active_lease_s": "6"} if victim == "coordinator" else {}
     async with contextlib.AsyncExitStack() as stack:
-        coordinators, addresses = await stack.enter_async_context(three_coordinators(tmp_path))
+        coordinators, addresses = await stack.enter_async_context(three_coordinators(tmp_path, times))
         arguments = ("--set", f"cluster.coordinator={addresses}")
         cluster: RunningCluster = await stack.enter_async_context(
             running_cluster(tmp_path / "cluster", arguments=arguments)
@@ -118,9 +123,9 @@ async def test_one_of_three_dies_under_reads(
         gap_ms = round(load.longest_gap_ms())
         print(json.dumps({"killed": victim, "took_s": round(took_s, 2), "reads": load.reads, "longest_gap_ms": gap_ms}))
         assert not load.failures
-        # The primary was well all the time: it goes on, whatever epoch it has.
+        # The primary was well all the time: it goes on, in its epoch, where there was somebody to vouch for it.
         assert after.primary == before.primary
-        assert after.epoch >= before.epoch
+        assert after.epoch >= before.epoch if victim == "etcd" else after.epoch == before.epoch
 
 
 async def writes(client: Client) -> bool:

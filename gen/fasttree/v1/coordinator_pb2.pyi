@@ -844,6 +844,70 @@ class KeepPusherResponse(_message.Message):
 Global___KeepPusherResponse: _TypeAlias = KeepPusherResponse  # noqa: Y015
 
 @_typing.final
+class VouchPrimaryRequest(_message.Message):
+    """A primary's question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    cluster: _builtins.str
+    """The cluster's name."""
+    node: _builtins.str
+    """The node's name."""
+    incarnation: _builtins.str
+    """Its process, as its heartbeats have it."""
+    epoch: _builtins.int
+    """The epoch in which it is primary."""
+    sequence: _builtins.int
+    """Counts the questions of a stream, from 1; answers echo it."""
+    def __init__(
+        self,
+        *,
+        cluster: _builtins.str = ...,
+        node: _builtins.str = ...,
+        incarnation: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "epoch", b"epoch", "incarnation", b"incarnation", "node", b"node", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchPrimaryRequest: _TypeAlias = VouchPrimaryRequest  # noqa: Y015
+
+@_typing.final
+class VouchPrimaryResponse(_message.Message):
+    """The answer to a primary's question."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    LEASE_MS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    """The question that it answers."""
+    lease_ms: _builtins.int
+    """For so long after the question left, nobody else is primary; 0: nobody vouches for it."""
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        lease_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_ms", b"lease_ms", "sequence", b"sequence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VouchPrimaryResponse: _TypeAlias = VouchPrimaryResponse  # noqa: Y015
+
+@_typing.final
 class ClusterPusher(_message.Message):
     """A pusher of several as the coordinator sees it."""
 

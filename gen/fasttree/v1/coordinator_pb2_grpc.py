@@ -78,6 +78,11 @@ class CoordinatorServiceStub:
                 request_serializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.FromString,
                 _registered_method=True)
+        self.VouchPrimary = channel.stream_stream(
+                '/fasttree.v1.CoordinatorService/VouchPrimary',
+                request_serializer=fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryResponse.FromString,
+                _registered_method=True)
 
 
 class CoordinatorServiceServicer:
@@ -149,6 +154,14 @@ class CoordinatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def VouchPrimary(self, request_iterator, context):
+        """Of a coordinator that stands by, asked by a primary whose active coordinator does not answer: whether nobody else was
+        elected. One answer to each question. The active one answers heartbeats, and vouches for nobody.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CoordinatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -191,6 +204,11 @@ def add_CoordinatorServiceServicer_to_server(servicer, server):
                     servicer.SwitchoverPusher,
                     request_deserializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.SerializeToString,
+            ),
+            'VouchPrimary': grpc.stream_stream_rpc_method_handler(
+                    servicer.VouchPrimary,
+                    request_deserializer=fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -413,6 +431,33 @@ class CoordinatorService:
             '/fasttree.v1.CoordinatorService/SwitchoverPusher',
             fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherRequest.SerializeToString,
             fasttree_dot_v1_dot_coordinator__pb2.SwitchoverPusherResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VouchPrimary(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/fasttree.v1.CoordinatorService/VouchPrimary',
+            fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryRequest.SerializeToString,
+            fasttree_dot_v1_dot_coordinator__pb2.VouchPrimaryResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,6 +63,10 @@ class CoordinatorServiceStub:
     """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
     DEADLINE_EXCEEDED: it did not become active in time.
     """
+    VouchPrimary: _grpc.StreamStreamMultiCallable[_coordinator_pb2.VouchPrimaryRequest, _coordinator_pb2.VouchPrimaryResponse]
+    """Of a coordinator that stands by, asked by a primary whose active coordinator does not answer: whether nobody else was
+    elected. One answer to each question. The active one answers heartbeats, and vouches for nobody.
+    """
 
 @_typing.type_check_only
 class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
@@ -98,6 +102,10 @@ class CoordinatorServiceAsyncStub(CoordinatorServiceStub):
     SwitchoverPusher: _aio.UnaryUnaryMultiCallable[_coordinator_pb2.SwitchoverPusherRequest, _coordinator_pb2.SwitchoverPusherResponse]  # type: ignore[assignment]
     """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
     DEADLINE_EXCEEDED: it did not become active in time.
+    """
+    VouchPrimary: _aio.StreamStreamMultiCallable[_coordinator_pb2.VouchPrimaryRequest, _coordinator_pb2.VouchPrimaryResponse]  # type: ignore[assignment]
+    """Of a coordinator that stands by, asked by a primary whose active coordinator does not answer: whether nobody else was
+    elected. One answer to each question. The active one answers heartbeats, and vouches for nobody.
     """
 
 class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -179,6 +187,16 @@ class CoordinatorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_coordinator_pb2.SwitchoverPusherResponse, _abc.Awaitable[_coordinator_pb2.SwitchoverPusherResponse]]:
         """Makes another pusher active. Returns when it is. NOT_FOUND: no such pusher. FAILED_PRECONDITION: it is not ready.
         DEADLINE_EXCEEDED: it did not become active in time.
+        """
+
+    @_abc_1.abstractmethod
+    def VouchPrimary(
+        self,
+        request_iterator: _MaybeAsyncIterator[_coordinator_pb2.VouchPrimaryRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_coordinator_pb2.VouchPrimaryResponse], _abc.AsyncIterator[_coordinator_pb2.VouchPrimaryResponse]]:
+        """Of a coordinator that stands by, asked by a primary whose active coordinator does not answer: whether nobody else was
+        elected. One answer to each question. The active one answers heartbeats, and vouches for nobody.
         """
 
 def add_CoordinatorServiceServicer_to_server(servicer: CoordinatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

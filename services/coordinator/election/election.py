@@ -31,7 +31,7 @@ handover.py):
 import math
 from collections.abc import Iterable
 
-from services.coordinator.election.candidates import best, is_electable, is_recorded
+from services.coordinator.election.candidates import OneOfOne, best, is_electable, is_recorded
 from services.coordinator.election.events import (
     Action,
     Answer,
@@ -62,7 +62,7 @@ from services.coordinator.election.settings import ElectionSettings as ElectionS
 from services.shared.cores import Tick
 
 
-class ElectionCore:
+class ElectionCore(OneOfOne):
     """Leases, election, switchover and pause of one cluster. `view.py` shows it to others."""
 
     def __init__(
@@ -185,9 +185,8 @@ class ElectionCore:
 
     def _may_hold_role(self, node: str, now_s: float) -> bool:
         """Whether some process of that name may hold a good grant."""
-        if self.seat.holder is not None and self.seat.holder.node == node:
-            return True
-        return now_s < self.others_from and node == self.recorded.primary
+        held = self.seat.holder is not None and self.seat.holder.node == node
+        return held or (now_s < self.others_from and node == self.recorded.primary)
 
     def _answer(self, lease: NodeLease, actions: list[Action], *, pushed: bool) -> None:
         """The only place where grants leave: PRIMARY goes to the holder in HELD and to nobody else."""
@@ -215,6 +214,7 @@ class ElectionCore:
                 self._check_holder(now_s, actions)
                 or self._check_handover(now_s, actions)
                 or self._write_pause(now_s, actions)
+                or self._prepare(now_s, actions)
                 or self._elect(now_s, actions)
             ):
                 break
@@ -270,12 +270,13 @@ class ElectionCore:
         """Rules 1, 2, 4: chooses a winner for a vacant seat, and has it written down."""
         if self.seat.state is not SeatState.VACANT or not self.ledger.may_write(now_s):
             return False
-        handover = self.handover
+        handover, winner = self.handover, None
         if handover is not None and handover.phase is Phase.CLOSING:
-            winner = self.leases.get(handover.target)
-            if winner is None or not handover.is_reached_by(winner, now_s):
-                return False
-        elif self.recorded.paused or (winner := self._best(now_s)) is None:
+            target = self.leases.get(handover.target)
+            winner = target if target is not None and handover.is_reached_by(target, now_s) else None
+        elif not self.recorded.paused:
+            winner = self._best(now_s)
+        if winner is None or not self._may_win(winner, now_s):
             return False
         self.seat.move(Move.CHOSEN)
         actions.append(self.ledger.elect(winner))
@@ -343,10 +344,9 @@ class ElectionCore:
         if wanted == self.recorded.paused:
             actions += self._pauses.fulfil(self.recorded.paused)
             return True
-        if not self.ledger.may_write(now_s):
-            return False
-        actions.append(self.ledger.pause(wanted))
-        return True
+        if may_write := self.ledger.may_write(now_s):
+            actions.append(self.ledger.pause(wanted))
+        return may_write
 
     # ---- switchover --------------------------------------------------------------------------------------------------
 

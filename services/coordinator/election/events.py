@@ -50,6 +50,10 @@ class Recorded:
     pusher: str = ""
     pusher_incarnation: str = ""
     pusher_address: str = ""
+    #: Another node may be elected in the primary's place, and how long coordinators vouch for it otherwise, in
+    #: milliseconds; 0: not at all (`vouching.py`).
+    contested: bool = False
+    vouch_ms: int = 0
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------

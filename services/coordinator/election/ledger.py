@@ -25,6 +25,8 @@ class Ledger:
         #: Nothing is written before: the last write failed.
         self.write_again_at = now_s
         self._write_again_s = write_again_s
+        #: Of those that are elected from here on; see `vouching.py`.
+        self.vouch_ms = 0
 
     def may_write(self, now_s: float) -> bool:
         """Whether a write may begin now."""
@@ -38,7 +40,14 @@ class Ledger:
         """Has the winner written down, under a number of its own."""
         self.epoch_floor += 1
         return self._write(
-            replace(self.recorded, epoch=self.epoch_floor, primary=winner.node, primary_incarnation=winner.incarnation)
+            replace(
+                self.recorded,
+                epoch=self.epoch_floor,
+                primary=winner.node,
+                primary_incarnation=winner.incarnation,
+                contested=False,
+                vouch_ms=self.vouch_ms,
+            )
         )
 
     def pause(self, paused: bool) -> Persist:
@@ -46,6 +55,11 @@ class Ledger:
         # Above an election that may be in the store; the seat is vacant then, so nobody's epoch changes.
         epoch = self.epoch_floor if self.unsure else self.recorded.epoch
         return self._write(replace(self.recorded, epoch=epoch, paused=paused))
+
+    def contest(self, contested: bool) -> Persist:
+        """Has a notice, or its end, written down (`vouching.py`, rule 1)."""
+        epoch = self.epoch_floor if self.unsure else self.recorded.epoch
+        return self._write(replace(self.recorded, epoch=epoch, contested=contested))
 
     def rehearse(self) -> Persist:
         """Has what is durable written anew: whether that is possible."""

@@ -28,6 +28,12 @@ class ElectionSettings(Settings, frozen=True, kw_only=True):
     forget_s: KeptSeconds = 600.0
 
     @property
+    def vouch_s(self) -> float:
+        """How long one of several coordinators vouches for a primary, at most: less than its lease, by the time after
+        which a silent one is given notice."""
+        return 0.6 * self.lease_s
+
+    @property
     def heard_of_all_s(self) -> float:
         """A coordinator has heard of every live node so long after its start: a node gives a stream up that was silent
         for two leases, and comes back within one more."""

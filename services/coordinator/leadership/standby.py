@@ -8,12 +8,13 @@ from typing import Any, Protocol
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.leadership.active_view import ActiveView
 from services.coordinator.leadership.leadership import Leadership
+from services.coordinator.leadership.vouches import Vouches
 from services.coordinator.pushers.events import LeaseSeen
 from services.coordinator.pushers.nomination import PusherNomination
 from services.coordinator.pushers.runner import PusherElectionRunner, PusherNominationRunner
 from services.coordinator.settings import CoordinatorSettings
 from services.coordinator.stores.lease import Lease
-from services.coordinator.stores.store import ClusterStore
+from services.coordinator.stores.lease_store import LeaseStore
 from services.shared.clock import Clock
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
@@ -46,10 +47,10 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     """Says what the active one said last, to whoever only looks; to every other call, where that one is. Who asks comes
     to it by the Service, by the list of coordinators, or by the address that the refusal names."""
 
-    def __init__(self, core: Leadership, view: ActiveView, pushers: KeepsPushers) -> None:
+    def __init__(self, core: Leadership, view: ActiveView, pushers: KeepsPushers, vouches: Vouches) -> None:
         self._core = core
         self._view = view
-        self._pushers = pushers
+        self._pushers, self._vouches = pushers, vouches
 
     def _refusal(self) -> UnavailableError:
         return UnavailableError(
@@ -91,6 +92,12 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
         async for answer in self._pushers.keep(request_iterator, context, without_standbys=self._refusal):
             yield answer
 
+    async def VouchPrimary(
+        self, request_iterator: AsyncIterator[coordinator_pb2.VouchPrimaryRequest], context: Any
+    ) -> AsyncIterator[coordinator_pb2.VouchPrimaryResponse]:
+        async for answer in self._vouches.answers(request_iterator):
+            yield answer
+
     async def SwitchoverPusher(
         self, request: coordinator_pb2.SwitchoverPusherRequest, context: Any
     ) -> coordinator_pb2.SwitchoverPusherResponse:
@@ -122,7 +129,7 @@ class Standby:
         cluster: ClusterSettings,
         settings: CoordinatorSettings,
         core: Leadership,
-        store: ClusterStore,
+        store: LeaseStore,
         clock: Clock,
         calls: Callable[[PusherElectionRunner], KeepsPushers],
     ) -> None:
@@ -133,12 +140,13 @@ class Standby:
         self._view = ActiveView(lambda: core.holder_address)
         nomination = PusherNomination(settings.pushers, settings.leadership.silence_s, clock.now_s())
         self.pushers = PusherNominationRunner(nomination, store, clock, self.background)
+        vouches = Vouches(store, cluster.name, settings.nodes_max)
         self.server = GrpcServer(
             address_of(settings.listen_host, settings.port),
             services=[
                 (
                     coordinator_pb2_grpc.add_CoordinatorServiceServicer_to_server,
-                    StandbyServicer(core, self._view, calls(self.pushers)),
+                    StandbyServicer(core, self._view, calls(self.pushers), vouches),
                 ),
             ],
             service_names=[],

@@ -32,7 +32,7 @@ class EtcdLease:
         self._key = key.encode()
         self.name = key
 
-    async def get(self) -> Object | None:
+    async def get(self, *, anew: bool = False) -> Object | None:  # a majority has it, each time
         try:
             found = await self._client.get(self._key)
         except EtcdError as error:

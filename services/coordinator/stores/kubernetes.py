@@ -35,7 +35,7 @@ class KubernetesLease:
         self._api = api
         self.name = name
 
-    async def get(self) -> Object | None:
+    async def get(self, *, anew: bool = False) -> Object | None:  # etcd's majority has it, each time
         try:
             return await self._api.get(f"{self._path()}/{self.name}")
         except KubernetesError as error:

@@ -32,6 +32,8 @@ class _Record(msgspec.Struct, kw_only=True):
     primary: str
     primary_incarnation: str
     paused: bool
+    contested: bool = False
+    vouch_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 0
     pusher_epoch: Annotated[int, msgspec.Meta(ge=0, le=_EPOCH_MAX)] = 0
     pusher: str = ""
     pusher_incarnation: str = ""

@@ -26,8 +26,9 @@ class LeaseObject(Protocol):
     #: The setting that names another one.
     setting: str
 
-    async def get(self) -> Object | None:
-        """The object as it is now; None where it is not there. Raises StoreError."""
+    async def get(self, *, anew: bool = False) -> Object | None:
+        """The object as it is now; None where it is not there. `anew`: as it is durable, wherever else there may be an
+        older one. Raises StoreError."""
 
     async def create(self, about: Object) -> Object:
         """Makes it; returns it with its version. Raises StoreConflictError where it is there, and StoreError."""
@@ -108,6 +109,12 @@ class LeaseStore:
             await self._read()
             return self._lease
 
+    async def read_anew(self) -> Recorded:
+        """What is recorded, durably, at some time after this was asked. Raises StoreError."""
+        async with self._lock:
+            await self._read(anew=True)
+            return self._lease.recorded
+
     async def make(self, holder: str) -> Lease:
         """Makes the lease, which is not there, as that one's. Raises StoreConflictError where it is, and StoreError."""
         async with self._lock:
@@ -153,10 +160,10 @@ class LeaseStore:
 
     # ---- one call each -----------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _read(self, *, anew: bool = False) -> None:
         try:
             async with asyncio.timeout(self._timeout_s):
-                about = await self._kept.get()
+                about = await self._kept.get(anew=anew)
         except TimeoutError:
             raise StoreError(f"Lease {self._name}: no answer in {self._timeout_s:.2g} s") from None
         if about is None:

@@ -84,7 +84,9 @@ class PostgresqlLease:
         self._unsure = False
         self._warning = ""
 
-    async def get(self) -> Object | None:
+    async def get(self, *, anew: bool = False) -> Object | None:
+        # A row that is written, even as it is, was read where writes are confirmed: at no server that others left.
+        self._unsure = self._unsure or anew
         look = f"SELECT lease, version, {_STARTED}, pg_is_in_recovery() FROM {self._table} WHERE cluster = %s"
         if self._unsure:
             look = (

@@ -22,15 +22,19 @@ CREATE TABLE IF NOT EXISTS recorded (
     pusher_epoch INTEGER NOT NULL DEFAULT 0,
     pusher TEXT NOT NULL DEFAULT '',
     pusher_incarnation TEXT NOT NULL DEFAULT '',
-    pusher_address TEXT NOT NULL DEFAULT ''
+    pusher_address TEXT NOT NULL DEFAULT '',
+    contested INTEGER NOT NULL DEFAULT 0,
+    vouch_ms INTEGER NOT NULL DEFAULT 0
 ) STRICT
 """
-#: What a file of a version before there were several pushers lacks.
+#: What a file of an earlier version may lack.
 _LATER_COLUMNS = {
     "pusher_epoch": "INTEGER NOT NULL DEFAULT 0",
     "pusher": "TEXT NOT NULL DEFAULT ''",
     "pusher_incarnation": "TEXT NOT NULL DEFAULT ''",
     "pusher_address": "TEXT NOT NULL DEFAULT ''",
+    "contested": "INTEGER NOT NULL DEFAULT 0",
+    "vouch_ms": "INTEGER NOT NULL DEFAULT 0",
 }
 #: In the order of the fields of `Recorded`.
 _COLUMNS = ("epoch", "primary_node", "paused", "primary_incarnation", *_LATER_COLUMNS)
@@ -115,7 +119,7 @@ class SqliteStore:
         if row is None:
             raise StoreError(f"{self._path} has lost its record of {self._cluster}: move the file away and start again")
         values = dict(zip((each.name for each in fields(Recorded)), row, strict=True))
-        return Recorded(**{**values, "paused": bool(values["paused"])})
+        return Recorded(**{**values, "paused": bool(values["paused"]), "contested": bool(values["contested"])})
 
     def _save(self, recorded: Recorded, expected: Recorded) -> None:
         new, old = _row(recorded), _row(expected)

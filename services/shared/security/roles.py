@@ -44,7 +44,7 @@ LEADER: Final = "leader"
 CALLS: Final[dict[str, list[str]]] = {
     # Its lease; the log, import files, snapshots and closed periods, from the pusher and from its peers.
     "node": [
-        *_of(_COORDINATOR, "KeepAlive"),
+        *_of(_COORDINATOR, "KeepAlive", "VouchPrimary"),
         *_SEE_CLUSTER,
         *_of(_PUSHER, "ReadLog"),
         *_of(_NODE, "GetNode", "DownloadSnapshot"),

@@ -50,6 +50,7 @@ from services.treenode.node.role import (
     RoleAction,
     RoleCore,
     RoleEvent,
+    Vouched,
 )
 from services.treenode.node.sequence import SequenceCore
 from services.treenode.node.sequence_events import (
@@ -158,7 +159,7 @@ class NodeCore:
                 actions += self._order(event, now_s)
             case RecordsApplied() | LogUnreadable():
                 actions += self.sequence.handle(event)
-            case HeartbeatSent() | LeaseAnswered() | ReadyChanged():
+            case HeartbeatSent() | LeaseAnswered() | Vouched() | ReadyChanged():
                 actions += self._role(self.role.handle(event, now_s))
                 if isinstance(event, LeaseAnswered):
                     self._hear_of_others(event, now_s)

@@ -20,6 +20,9 @@ The rules:
    for it. So is each answer that came unasked: the coordinator wants to know where the node stands now.
 8. What a heartbeat says may be older than the heartbeat: it leaves in time though the node is busy. One that says
    where the node stood before it stepped down counts, for rule 5, as one from before.
+9. While the active coordinator does not answer, any coordinator may vouch for a primary: nobody can have been elected
+   in its place (coordinator/election/vouching.py). Its lease then goes on from when it *asked*, less the margin. That
+   only prolongs: a node that is not primary in that epoch, or was not all the time since it asked, takes nothing of it.
 """
 
 import math
@@ -66,6 +69,15 @@ class LeaseAnswered:
 
 
 @dataclass(frozen=True)
+class Vouched:
+    """A coordinator says that nobody else can be primary for so long after the node asked, on the node's clock."""
+
+    epoch: int
+    asked_at_s: float
+    lease_s: float
+
+
+@dataclass(frozen=True)
 class ReadyChanged:
     """Whether the node is ready to serve reports."""
 
@@ -98,7 +110,7 @@ class AnswerRefused:
     reason: str
 
 
-RoleEvent = HeartbeatSent | LeaseAnswered | ReadyChanged | Tick
+RoleEvent = HeartbeatSent | LeaseAnswered | Vouched | ReadyChanged | Tick
 RoleAction = Promoted | Demoted | HeartbeatNow | AnswerRefused
 
 
@@ -151,6 +163,8 @@ class RoleCore:
                     actions += self._demote("the node is not ready")
             case LeaseAnswered():
                 actions += self._take_answer(event, now_s)
+            case Vouched():
+                self._prolong(event)
         return actions
 
     def _end_lease_in_time(self, now_s: float) -> list[RoleAction]:
@@ -202,6 +216,12 @@ class RoleCore:
         if was_primary and not new_term:
             return [HeartbeatNow()] if unasked else []
         return [Promoted(self.epoch), HeartbeatNow()]
+
+    def _prolong(self, vouched: Vouched) -> None:
+        """Rule 9."""
+        if self.lease_until_s is None or vouched.epoch != self.epoch or vouched.asked_at_s <= self._stepped_down_at_s:
+            return
+        self.lease_until_s = max(self.lease_until_s, vouched.asked_at_s + vouched.lease_s - self._margin_s)
 
     def _note_answered(self, sequence: int) -> None:
         # The answered heartbeat itself is kept: the coordinator may answer it again when a role changes (rule 5).

@@ -32,6 +32,7 @@ from services.treenode.node.role import (
     HeartbeatSent,
     LeaseAnswered,
     Promoted,
+    Vouched,
 )
 from services.treenode.node.search import SearchAction
 from services.treenode.node.sequence_events import (
@@ -90,7 +91,7 @@ class NodeRunner:
         #: Set when a heartbeat should leave at once; `Heartbeat` clears it.
         self.heartbeat_wanted = asyncio.Event()
         #: What that thread sent and heard, and when; it adds at the end, the loop takes them off.
-        self.lease_words: deque[tuple[HeartbeatSent | LeaseAnswered, float]] = deque()
+        self.lease_words: deque[tuple[HeartbeatSent | LeaseAnswered | Vouched, float]] = deque()
         #: The newest time that the core was told.
         self._told_s = now_s()
         #: Set when the pusher has to hear where the node stands; the streams clear it.

@@ -50,6 +50,7 @@ _MACHINES: Final = "the parts' own work, all the time: what comes of it is in th
 NOT_WRITTEN: Final[dict[str, str]] = {
     f"{_COORDINATOR}KeepAlive": _MACHINES,
     f"{_COORDINATOR}KeepPusher": _MACHINES,
+    f"{_COORDINATOR}VouchPrimary": _MACHINES,
     f"{_COORDINATOR}WatchCluster": _READS,
     f"{_COORDINATOR}GetCluster": _READS,
     "/fasttree.v1.ImportSourceService/DownloadImport": _MACHINES,
