@@ -10,8 +10,6 @@ import xlsxwriter
 
 from services.console.exports.cells import NUMBER
 
-#: What a sheet takes, below its header.
-ROWS_MAX: Final = 1_048_575
 _TEXT_MAX: Final = 32_767
 #: Beyond these, Excel's numbers are no more exact: such a one is kept as a text.
 _DIGITS_MAX: Final = 15
@@ -36,7 +34,7 @@ class Workbook:
         self._sheet.freeze_panes(1, 0)
 
     def write(self, rows: Iterable[Sequence[Any]]) -> None:
-        """Raises OSError. No more than ROWS_MAX in all: who asks counts."""
+        """Raises OSError. A sheet takes 1,048,575 of them: who asks counts (`console.workbook_rows_max`)."""
         for row in rows:
             self._count += 1
             for at, value in enumerate(row):
