@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import fasttree.client
@@ -13,6 +11,7 @@ import fasttree.command
 import services
 
 _WORD = re.compile(r"[^\W_]+")
+_STORIES = re.compile(r'"""(?:[^\\]|\\.)*?"""|#[^\n]*', re.DOTALL)
 #: Of gRPC, Python and Envoy, whose errors stand in our logs.
 _OTHERS = """
 Traceback most recent call last File line in module During handling of above exception another occurred
@@ -33,21 +32,7 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
-def _words_of(path: Path) -> Iterator[str]:
-    """Without comments and docstrings, which tell stories with people in them."""
-    tree = ast.parse(path.read_bytes())
-    for node in ast.walk(tree):
-        texts: list[str] = []
-        match node:
-            case ast.Constant(value=str(text)):
-                texts = [text] if len(text) < 1_000 else []
-            case ast.Name(id=text) | ast.Attribute(attr=text) | ast.keyword(arg=str(text)) | ast.arg(arg=text):
-                texts = [text]
-            case ast.FunctionDef(name=text) | ast.AsyncFunctionDef(name=text) | ast.ClassDef(name=text):
-                texts = [text]
-            case ast.ImportFrom(module=str(text)):
-                texts = [text]
-            case ast.Expr(value=ast.Constant(value=str())):
-                node.value = ast.Constant(value=None)  # a docstring; walked after its statement
-        for text in texts:
-            yield from _WORD.findall(text)
+def _words_of(path: Path) -> list[str]:
+    """Without comments and long texts, docstrings among them: they tell stories with people in them. By patterns:
+    a parser takes ten times as long, and a word too few is no harm."""
+    return _WORD.findall(_STORIES.sub("", path.read_text(encoding="utf-8", errors="replace")))
