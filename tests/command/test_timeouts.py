@@ -55,6 +55,8 @@ _GIVEN: dict[str, list[list[str]]] = {
 
 #: What does its work whoever answers, and tells what it could not have.
 _WORKS_ALL_THE_SAME = {"bundle"}
+#: What starts a process of the node's code besides, which takes as long as it takes on a busy machine.
+_PATIENCE_S = {"bundle": 120.0, "doctor": 120.0}
 
 
 def _leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -138,7 +140,7 @@ def test_every_command_ends_in_time(dead: Endpoints) -> None:
     for line in _asked():
         begun_s = time.monotonic()
         ran = CliRunner().invoke(cli, [*line.split(), "--timeout", str(TIMEOUT_S)], obj=Session())
-        if time.monotonic() - begun_s > PATIENCE_S:
+        if time.monotonic() - begun_s > _PATIENCE_S.get(line, PATIENCE_S):
             late.append(line)
         if line in _WORKS_ALL_THE_SAME:
             assert ran.exit_code == 0, ran.output

@@ -27,7 +27,7 @@ Contents = dict[str, bytes]
 async def gather(session: Session, logs: dict[str, Path], settings_file: Path | None, log_bytes: int) -> Contents:
     """All that can be had; what can't is said in its place, as `problem`."""
     words = asyncio.ensure_future(asyncio.to_thread(vocabulary))
-    examining = asyncio.ensure_future(examine(session))
+    findings = await examine(session)
     found: Contents = {}
     names: set[str] = set()
     try:
@@ -42,7 +42,7 @@ async def gather(session: Session, logs: dict[str, Path], settings_file: Path | 
     except (FastTreeClientError, CommandError) as error:
         scrubber = Scrubber(await words, names)
         found["status.json"] = _json({"problem": without_secrets(str(error))})
-    found["doctor.json"] = _json([scrubber.value(finding.json) for finding in await examining])
+    found["doctor.json"] = _json([scrubber.value(finding.json) for finding in findings])
     found["versions.json"] = _json(
         {**installed_versions(), "system": platform.platform(), "processors": os.cpu_count()}
     )
