@@ -385,7 +385,7 @@ async def test_a_revoked_certificate_is_refused_by_the_vip_and_others_go_on(
             await stack.enter_async_context(load)
         (serial,) = (each.serial for each in folder.issued() if each.uri.endswith("/reporter/lost"))
         folder.revoke(folder.authority(), [serial])
-        assert await reads(standing.to(proxy)), "HAProxy reads the list when it is reloaded"
+        await wait_for(lambda: are_read(standing, True, (proxy,)), WAIT_S, "HAProxy, whose list is of its last reload")
         process.send_signal(signal.SIGUSR2)
         await wait_for(lambda: are_read(anew(), False), WAIT_S, "new connections to be refused by every VIP")
         what = "connections that stood to come anew, and be refused"
