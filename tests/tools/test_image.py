@@ -16,7 +16,16 @@ from tools.image.archive import Image, write_archive
 from tools.image.bill import bill_of_materials
 from tools.image.contents import Contents, Layer, layer_of, sha256_of
 from tools.image.packages import NODE_ONLY, UNUSED, Package, PackagesError, needed
-from tools.image.project import ENTRY_POINT, ENVIRONMENT, ROOT, USER, lay_out, project_contents
+from tools.image.project import (
+    ENTRY_POINT,
+    ENVIRONMENT,
+    HOME,
+    ROOT,
+    USER,
+    from_elsewhere,
+    lay_out,
+    project_contents,
+)
 
 PINS = ROOT / "requirements" / "run.txt"
 CONTAINERFILE = (ROOT / "deploy" / "k8s" / "image" / "Containerfile").read_text()
@@ -122,6 +131,15 @@ def test_the_containerfile_says_what_the_builder_does() -> None:
     assert f"USER {USER}:{USER}" in CONTAINERFILE
 
 
+def test_the_containerfile_has_what_the_package_takes_from_elsewhere() -> None:
+    copied = {
+        (source, f"{target.rstrip('/')}/{Path(source).name}" if target.endswith("/") else target)
+        for sources, target in re.findall(r"^COPY ([^-].*) (\S+)$", CONTAINERFILE, re.MULTILINE)
+        for source in sources.split()
+    }
+    assert {(source, f"/{HOME}/{target}") for source, target in from_elsewhere().items()} <= copied
+
+
 def test_a_pods_folders_and_programs_are_there(tmp_path: Path) -> None:
     (tmp_path / "services").mkdir()
     contents = project_contents(tmp_path)
@@ -155,6 +173,11 @@ def test_another_commits_code_is_laid_out_as_it_was(tmp_path: Path) -> None:
     for name in ("services/one.py", "gen/fasttree/v1/two.py", "client/fasttree/three.py", "deploy/envoy/four.yaml"):
         (tmp_path / "clone" / name).parent.mkdir(parents=True)
         (tmp_path / "clone" / name).write_text("before = 1\n")
+    (tmp_path / "clone/pyproject.toml").write_text(
+        "[tool.hatch.build.targets.wheel.force-include]\n"
+        '"deploy/envoy" = "fasttree/command/local/deploy/envoy"\n'
+        '"deploy/haproxy/five.cfg" = "fasttree/five.cfg"\n'
+    )
     (tmp_path / "clone/deploy/haproxy").mkdir()
     (tmp_path / "clone/deploy/haproxy/five.cfg").write_text("before = 1\n")
     git("add", ".")
@@ -169,6 +192,6 @@ def test_another_commits_code_is_laid_out_as_it_was(tmp_path: Path) -> None:
         "fasttree/v1/two.py",
         "fasttree/three.py",
         "fasttree/command/local/deploy/envoy/four.yaml",
-        "fasttree/command/local/deploy/haproxy/five.cfg",
+        "fasttree/five.cfg",
     }
     assert (tmp_path / "out/services/one.py").read_text() == "before = 1\n"

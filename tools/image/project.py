@@ -29,8 +29,8 @@ ENVIRONMENT = {
 }
 ENTRY_POINT = "/usr/local/bin/fasttree-service"
 
-#: What of a clone is in an image.
-_PARTS = ("services", "gen/fasttree", "client/fasttree", "deploy/envoy", "deploy/haproxy")
+#: What of a clone is in an image, with what pyproject.toml takes into the package from elsewhere.
+_PARTS = ("services", "gen/fasttree", "client/fasttree")
 _PROGRAMS = ROOT / "deploy" / "k8s" / "image"
 
 
@@ -59,23 +59,37 @@ def lay_out(folder: Path, of: str | None = None, *, clone: Path = ROOT) -> None:
         clone: Of the project.
     """
     shutil.rmtree(folder, ignore_errors=True)
+    beside = from_elsewhere(clone, of)
+    parts = [*_PARTS, *beside]
     with tempfile.TemporaryDirectory(prefix="fasttree-commit-") as checkout:
         source = clone
         if of:
             source = Path(checkout)
-            archive = subprocess.run(["git", "archive", of, *_PARTS], cwd=clone, check=True, capture_output=True).stdout
+            archive = subprocess.run(["git", "archive", of, *parts], cwd=clone, check=True, capture_output=True).stdout
             subprocess.run(["tar", "--extract", "--directory", checkout], input=archive, check=True)
             names = [path.relative_to(source).as_posix() for path in sorted(source.rglob("*")) if path.is_file()]
         else:
-            listed = subprocess.run(["git", "ls-files", "-z", *_PARTS], cwd=clone, check=True, capture_output=True)
+            listed = subprocess.run(["git", "ls-files", "-z", *parts], cwd=clone, check=True, capture_output=True)
             names = [name for name in listed.stdout.decode().split("\0") if name]
         for name in names:
             inside = name.removeprefix("gen/").removeprefix("client/")
-            if name.startswith("deploy/"):
-                inside = f"fasttree/command/local/{name}"
+            for place, target in beside.items():
+                if name == place or name.startswith(f"{place}/"):
+                    inside = target + name.removeprefix(place)
             (folder / inside).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, folder / inside)
     compile_to_bytecode(folder, f"/{HOME}")
+
+
+def from_elsewhere(clone: Path = ROOT, of: str | None = None) -> dict[str, str]:
+    """What the package has that lies in no package of the clone: where it is there, to where it is installed."""
+    if of:
+        command = ["git", "show", f"{of}:pyproject.toml"]
+        text = subprocess.run(command, cwd=clone, check=True, capture_output=True, text=True).stdout
+    else:
+        text = (clone / "pyproject.toml").read_text(encoding="utf-8")
+    places: dict[str, str] = tomllib.loads(text)["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    return places
 
 
 def project_contents(folder: Path) -> Contents:

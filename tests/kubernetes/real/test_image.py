@@ -188,6 +188,13 @@ def test_what_the_slim_image_can_not_do_it_says_in_a_line_with_the_image_that_ca
 
 
 @pytest.mark.parametrize("root", ["fasttree", "fasttree-slim"], indirect=True)
+def test_the_console_starts_in_it(pod: Pod) -> None:
+    (pod.folder / "settings" / "cluster.toml").write_text(f"[console]\nport = {pod.ports.http}\n")
+    with pod.service("console"):
+        until("the console is alive", lambda: answers(pod.ports.http, "livez"))
+
+
+@pytest.mark.parametrize("root", ["fasttree", "fasttree-slim"], indirect=True)
 def test_everything_that_the_product_imports_is_there(pod: Pod) -> None:
     slim = "slim" in pod.root.name
     ran = subprocess.run(pod.command("python3", "-P", "-c", _IMPORTS), capture_output=True, text=True, check=False)
