@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from services.shared.config.bounds import Address, Host, OptionalAddresses, OptionalPath, Port, Seconds
+from services.shared.config.bounds import Address, ColumnName, Host, OptionalAddresses, OptionalPath, Port, Seconds
 from services.shared.config.sections import Problem, Settings
 
 
@@ -95,7 +95,7 @@ class ConsoleSettings(Settings, frozen=True, kw_only=True):
     pusher: OptionalAddresses = "127.0.0.1:50300"
     #: Column of texts with the members' names, by which they are found too; where the tree has none of that name, ids
     #: alone are looked for.
-    name_column: Annotated[str, Meta(max_length=128)] = "name"
+    name_column: ColumnName = "name"
 
     door: DoorSettings = DoorSettings()
     watch: WatchSettings = WatchSettings()

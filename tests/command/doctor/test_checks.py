@@ -54,7 +54,7 @@ def test_a_version_is_held_against_its_bounds(version: str, bounds: str, problem
 async def test_this_machine_has_what_the_package_needs() -> None:
     assert await found_by(machine.packages()) == []
     versions = machine.installed_versions()
-    assert {"python", "ha-fasttree", "grpcio", "numba"} <= versions.keys()
+    assert {"Python", "ha-fasttree", "grpcio", "numba"} <= versions.keys()
     assert "" not in versions.values()
 
 

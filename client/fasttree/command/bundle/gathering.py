@@ -44,7 +44,7 @@ async def gather(session: Session, logs: dict[str, Path], settings_file: Path | 
         found["status.json"] = _json({"problem": without_secrets(str(error))})
     found["doctor.json"] = _json([scrubber.value(finding.json) for finding in findings])
     found["versions.json"] = _json(
-        {**installed_versions(), "system": platform.platform(), "processors": os.cpu_count()}
+        {**installed_versions(), "system": platform.platform(), "processors": len(os.sched_getaffinity(0))}
     )
     found["settings.json"] = _json(_settings(settings_file, scrubber))
     for name, path in logs.items():

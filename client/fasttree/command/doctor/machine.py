@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import platform
 import re
-import sys
+import shlex
 from collections.abc import AsyncIterator, Iterator
 from importlib import metadata
 
@@ -21,7 +22,7 @@ _KERNELS_S = 60.0
 
 def installed_versions() -> dict[str, str]:
     """Of Python, the package, and each package that it needs; empty: it is not there."""
-    found = {"python": sys.version.split()[0], _PACKAGE: _version(_PACKAGE)}
+    found = {"Python": platform.python_version(), _PACKAGE: _version(_PACKAGE)}
     return found | {name: _version(name) for name, _ in _required()}
 
 
@@ -49,7 +50,8 @@ async def packages() -> AsyncIterator[Finding]:
     for name, bounds in _required():
         version = _version(name)
         if problem := version_problem(name, version, bounds):
-            mend = f"{sys.executable} -m pip install --upgrade '{name}{bounds}', or install ha-fasttree anew"
+            pip = shlex.join(python_command("pip", "install", "--upgrade", f"{name}{bounds}"))
+            mend = f"{pip}, or install ha-fasttree anew"
             yield Finding(check="packages", text=problem, mend=mend)
 
 
@@ -99,5 +101,5 @@ async def kernels() -> AsyncIterator[Finding]:
         yield Finding(check="kernels", text=text, mend=mend, fault=False)
     elif not standing["complete"]:
         text = f"the tree's kernels are not all in {standing['folder']}: the first start of a node takes a minute"
-        mend = f"{sys.executable} -P -m services.treenode.kernels.warm_up"
+        mend = shlex.join(python_command("services.treenode.kernels.warm_up"))
         yield Finding(check="kernels", text=text, mend=mend, fault=False)
