@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -49,9 +50,19 @@ def test_the_shipped_envoy_file_is_valid() -> None:
     assert result.returncode == 0, result.stderr
 
 
-def test_the_shipped_haproxy_file_is_valid() -> None:
+def known_here(text: str) -> str:
+    """The file with names that need no name server: HAProxy looks up each of them, and a server that is away takes ten
+    seconds of each."""
+    known, count = re.subn(r"ftsp\d+\.example\.com", "localhost", text)
+    assert count
+    return known
+
+
+def test_the_shipped_haproxy_file_is_valid(tmp_path: Path) -> None:
     path = deploy_file("haproxy/haproxy.cfg")
-    result = validate_haproxy(path, path.parent)
+    copy = tmp_path / path.name
+    copy.write_text(known_here(path.read_text()))
+    result = validate_haproxy(copy, path.parent)
     assert result.returncode == 0, result.stderr
 
 
@@ -74,7 +85,8 @@ def test_the_shipped_files_by_tls_are_valid(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     haproxy_file = tmp_path / "haproxy-tls.cfg"
     text = haproxy_file.read_text().replace("/etc/haproxy/tls", str(there))
-    haproxy_file.write_text(text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}"))
+    text = text.replace("lua-load hold.lua", f"lua-load {deploy_file('haproxy/hold.lua')}")
+    haproxy_file.write_text(known_here(text))
     result = validate_haproxy(haproxy_file, tmp_path)
     assert result.returncode == 0, result.stderr
 
