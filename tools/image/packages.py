@@ -53,6 +53,10 @@ _STRIPPED = (
 )  # fmt: skip
 
 
+#: Released as source alone, all of it Python.
+_FROM_SOURCE = "nkeys"
+
+
 class PackagesError(Exception):
     """Why the packages can't be had, and the mend."""
 
@@ -114,7 +118,7 @@ def needed(pyproject: Path, pins: Path) -> list[Package]:
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)
-        if name in found or (wanted.marker and not wanted.marker.evaluate({"extra": ""})):
+        if name in found:
             continue
         there = distribution(name)
         if pinned.get(name) != there.version:
@@ -124,7 +128,12 @@ def needed(pyproject: Path, pins: Path) -> list[Package]:
         found[name] = Package(
             name, there.version, str(there.metadata.json.get("license_expression") or _LICENSES.get(name, ""))
         )
-        waiting += [Requirement(text) for text in there.requires or []]
+        asked = ("", *wanted.extras)
+        waiting += [
+            further
+            for further in map(Requirement, there.requires or [])
+            if further.marker is None or any(further.marker.evaluate({"extra": extra}) for extra in asked)
+        ]
     return [found[name] for name in sorted(found)]
 
 
@@ -144,7 +153,8 @@ def installed(packages: Sequence[Package], pins: Path, cache: Path, tell: Callab
         wanted.flush()
         command = [
             sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:",
-            "--require-hashes", "--target", str(unfinished), "--requirement", wanted.name,
+            "--no-binary", _FROM_SOURCE, "--no-build-isolation", "--require-hashes",
+            "--target", str(unfinished), "--requirement", wanted.name,
         ]  # fmt: skip
         if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
             raise PackagesError("pip could not install the packages: its words are above")

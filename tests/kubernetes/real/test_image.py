@@ -37,6 +37,7 @@ for path in sorted([*home.glob("services/**/*.py"), *home.glob("fasttree/**/*.py
         importlib.import_module(name)
     except ImportError as error:
         failed[name] = error.name or str(error)
+import nats, nkeys, obstore, psycopg  # where a setting asks for them
 print(json.dumps(failed))
 """
 
