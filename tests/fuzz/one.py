@@ -23,11 +23,10 @@ def _compiled() -> list[str]:
 def main() -> None:
     """Does not return."""
     name, folder = sys.argv[1], Path(sys.argv[2])
-    module, _, rest = name.partition(".")
+    module = f"tests.fuzz.targets.{name.partition('.')[0]}"
     # What is looked at while it runs: our parsers, and the libraries in Python that they stand on.
     with atheris.instrument_imports(include=["services", "fasttree", "joserfc", "tomllib"], exclude=_compiled()):
-        targets = importlib.import_module(f"tests.fuzz.targets.{module}" if rest else "tests.fuzz.every_target")
-        target = next(each for each in targets.TARGETS if each.name == name) if rest else targets.ALL
+        target = next(each for each in importlib.import_module(module).TARGETS if each.name == name)
     for number, seed in enumerate(target.seeds()):
         (folder / f"seed-{number}").write_bytes(seed)
     logging.disable()

@@ -22,6 +22,14 @@ HTTP2: Final = "h2"
 HTTP1: Final = "http/1.1"
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+#: What x509 raises of what it can't read: not all of it is a ValueError.
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class TlsFiles(NamedTuple):
@@ -114,14 +122,14 @@ def _read(path: Path) -> bytes:
 def _leaf(path: Path, pem: bytes) -> x509.Certificate:
     try:
         return x509.load_pem_x509_certificates(pem)[0]
-    except ValueError:
+    except UNREADABLE:
         raise TlsError(f"{path}: there is no certificate in it, as PEM (-----BEGIN CERTIFICATE-----)") from None
 
 
 def _uris(certificate: x509.Certificate) -> tuple[str, ...]:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except (x509.ExtensionNotFound, *UNREADABLE):
         return ()
     return tuple(names.get_values_for_type(x509.UniformResourceIdentifier))
 

@@ -14,6 +14,7 @@ from cryptography import x509
 from services.shared.config.text_file import read_text_file
 from services.shared.security.audit.log import note_change
 from services.shared.security.audit.records import Kind
+from services.shared.security.identity import UNREADABLE
 from services.shared.security.settings import TlsError
 from services.shared.security.stamps import stamp
 
@@ -35,31 +36,30 @@ def read_lists(path: Path, authorities: bytes, now: datetime.datetime) -> frozen
         text = read_text_file(path, _BYTES_MAX)
     except OSError as error:
         raise TlsError(f"{path}: can't read what is revoked: {error.strerror or error}") from None
-    found: set[Serial] = set()
-    lists = list(_lists(path, text))
-    for revoked in lists:
-        issuer = revoked.issuer.public_bytes()
-        if not any(_has_signed(authority, revoked) for authority in x509.load_pem_x509_certificates(authorities)):
-            raise TlsError(f"{path}: a list of {revoked.issuer.rfc4514_string()} is signed by no authority in ca.crt")
-        if revoked.next_update_utc is not None and revoked.next_update_utc < now:
-            logger.warning(
-                "TLS: %s: the list of %s was to be renewed by %s; it counts as it is",
-                path,
-                revoked.issuer.rfc4514_string(),
-                revoked.next_update_utc,
-            )
-        found |= {(issuer, each.serial_number) for each in revoked}
-    if not lists:
+    certificates = x509.load_pem_x509_certificates(authorities)
+    blocks = _BLOCK.findall(text)
+    if not blocks:
         raise TlsError(f"{path}: there is no list in it, as PEM (-----BEGIN X509 CRL-----)")
-    return frozenset(found)
+    try:
+        # Its parts are read as they are asked for: what makes no sense in one is found there.
+        return frozenset(serial for block in blocks for serial in _serials(path, block, certificates, now))
+    except UNREADABLE:
+        raise TlsError(f"{path}: a list in it can't be read: put what the authority gave there anew") from None
 
 
-def _lists(path: Path, text: str) -> Iterator[x509.CertificateRevocationList]:
-    for block in _BLOCK.findall(text):
-        try:
-            yield x509.load_pem_x509_crl(block.encode())
-        except ValueError:
-            raise TlsError(f"{path}: a list in it can't be read: put what the authority gave there anew") from None
+def _serials(
+    path: Path, block: str, authorities: Sequence[x509.Certificate], now: datetime.datetime
+) -> Iterator[Serial]:
+    """Of one list."""
+    revoked = x509.load_pem_x509_crl(block.encode())
+    issuer, name = revoked.issuer.public_bytes(), revoked.issuer.rfc4514_string()
+    if not any(_has_signed(authority, revoked) for authority in authorities):
+        raise TlsError(f"{path}: a list of {name} is signed by no authority in ca.crt")
+    if revoked.next_update_utc is not None and revoked.next_update_utc < now:
+        logger.warning(
+            "TLS: %s: the list of %s was to be renewed by %s; it counts as it is", path, name, revoked.next_update_utc
+        )
+    yield from ((issuer, each.serial_number) for each in revoked)
 
 
 def _has_signed(authority: x509.Certificate, revoked: x509.CertificateRevocationList) -> bool:

@@ -27,6 +27,14 @@ VARIABLE: Final = "FASTTREE_TLS_DIR"
 #: How often the files are looked at, while calls are made.
 _LOOK_S: Final = 1.0
 _BYTES_MAX: Final = 1 << 20
+#: What x509 raises of what it can't read: not all of it is a ValueError.
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +148,6 @@ def _usable(files: TlsFiles) -> Iterator[None]:
     """Turns what the libraries say of files into one line."""
     try:
         yield
-    except (ValueError, TypeError, ssl.SSLError, OSError) as error:
+    except (*UNREADABLE, ssl.SSLError, OSError) as error:
         why = "it has a password" if "assword" in str(error) else "there is no certificate, or no key, in one as PEM"
         raise TlsFilesError(f"{files.certificate}, {files.key}, {files.ca} can't be used: {why}") from None

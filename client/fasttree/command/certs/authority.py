@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fasttree.client.calls.tls import UNREADABLE
 from fasttree.command.certs.roles import Holder, named_in, uri_of
 from fasttree.command.session import CommandError
 
@@ -37,7 +38,7 @@ class Authority:
         try:
             self.certificate = x509.load_pem_x509_certificate(pair.certificate)
             key = serialization.load_pem_private_key(pair.key, None)
-        except (ValueError, TypeError) as error:
+        except UNREADABLE as error:
             raise CommandError(f"ca.crt or ca.key can't be read: {error}") from None
         if key.public_key() != self.certificate.public_key() or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise CommandError("ca.key is not the key of ca.crt: put both from one `fasttree certs init` there")

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from cryptography import x509
 
+from fasttree.client.calls.tls import UNREADABLE
 from fasttree.command.certs.authority import BEFORE, Authority, Pair, hosts_of, new_authority, uris_of
 from fasttree.command.certs.roles import BELIEVED, PARTS, REVOKED, Holder, named_in
 from fasttree.command.session import CommandError
@@ -120,7 +121,7 @@ class CertificateFolder:
             return []
         except OSError as error:
             raise CommandError(f"{self.revoked} can't be read: {error.strerror}") from None
-        except ValueError:
+        except UNREADABLE:
             raise CommandError(f"{self.revoked}: there is no list in it, as PEM") from None
 
     def revoke(self, authority: Authority, serials: Sequence[int]) -> None:
@@ -183,7 +184,7 @@ def _read(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificates(path.read_bytes())[0]
     except OSError as error:
         raise CommandError(f"{path} can't be read: {error.strerror}; begin with `fasttree certs init`") from None
-    except ValueError:
+    except UNREADABLE:
         raise CommandError(f"{path}: there is no certificate in it, as PEM") from None
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fasttree.client import Client, Endpoints, TlsFilesError
+from fasttree.client.calls.tls import UNREADABLE
 from fasttree.command.doctor.findings import Finding
 from fasttree.command.top.pages import PageError, Pages
 
@@ -93,7 +94,7 @@ async def own_certificate(endpoints: Endpoints) -> AsyncIterator[Finding]:
                     over = "is over" if left < datetime.timedelta() else f"is good for {left.days} days more"
                     text = f"{path} {over} ({found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC)"
                     yield Finding(check="certificates", text=text, mend=mend, alert="FastTreeCertificateSoonOver")
-    except (TlsFilesError, OSError, ValueError) as error:
+    except (TlsFilesError, OSError, *UNREADABLE) as error:
         yield Finding(check="certificates", text=str(error), mend="name files that are there, or issue them anew")
 
 

@@ -62,7 +62,7 @@ class ParquetFile:
                 # As nanoseconds, which INT96 is read as otherwise, days before 1678 and after 2261 have no place.
                 coerce_int96_timestamp_unit="us",
             )
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
             raise _damaged(error) from error
         #: What all rows together may take; the footer's own figure is only a word.
         self._unpacked_bytes_max = max(limits.unpack_free_bytes, limits.unpack_ratio * size_bytes)
@@ -120,7 +120,7 @@ class ParquetFile:
         while True:
             try:
                 batch = next(batches, None)
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, ValueError, KeyError) as error:
                 raise _damaged(error) from error
             if batch is None:
                 return

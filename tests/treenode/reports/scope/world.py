@@ -17,6 +17,7 @@ from fasttree.v1 import report_pb2, report_pb2_grpc, types_pb2
 from services.shared.security.own import begin
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
+from services.shared.serving.callers.settings import CallerSettings
 from services.shared.serving.server import GrpcServer
 from services.shared.serving.settings import ServingSettings
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
@@ -48,7 +49,8 @@ class Served:
             "127.0.0.1:0",
             [(add_report_service, self.servicer)],
             [],
-            ServingSettings(server=server),
+            # One leader asks everything, as fast as he can.
+            ServingSettings(server=server, callers=CallerSettings(leader_calls_per_s=1_000_000.0)),
             at_once={GET_MEMBER: self.servicer.member_at_once},
         )
         self._channel: grpc.aio.Channel | None = None
