@@ -1,4 +1,8 @@
-"""What stands in files that others write: imports in each of their forms, states of a node, profiles of columns."""
+"""What stands in files that others write: imports as CSV, states of a node, profiles of columns.
+
+Parquet is not among them: of some damage Arrow's own code ends its process (a C++ exception that nothing takes, which
+fuzzing found). Files are read in a process of their own, whose end refuses the file: tests/treenode/imports.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,6 @@ import io
 import struct
 import zlib
 from functools import partial
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
 from services.shared.mapping.profile import Profile, ProfileError, parse_profile, profile_of
@@ -54,22 +55,6 @@ def _packed(packing: Packing) -> bytes:
     path = scratch()
     pack(io.BytesIO(_CSV), path, packing, "tree.csv")
     return path.read_bytes()
-
-
-def _parquet(compression: str) -> bytes:
-    table = pa.table(
-        {
-            "member_id": ["A", "B", "C"],
-            "sponsor_id": [None, "A", "A"],
-            "status": ["ACTIVE", "ACTIVE", "LAPSED"],
-            "rank": pa.array([3, 2, 1], pa.int16()),
-            "joined_on": pa.array([18_262, 18_000, None], pa.date32()),
-            "pv": [10.5, None, -7.0],
-        }
-    )
-    packed = io.BytesIO()
-    pq.write_table(table, packed, compression=compression)
-    return packed.getvalue()
 
 
 def _state() -> bytes:
@@ -139,13 +124,6 @@ TARGETS = [
         partial(_imports, FileFormat.DETECT),
         (ImportRefusedError, OSError),
         lambda: [_packed(packing) for packing in Packing if packing is not Packing.NONE],
-    ),
-    Target(
-        "files.import-parquet",
-        partial(_imports, FileFormat.PARQUET),
-        (ImportRefusedError, OSError),
-        lambda: [_parquet("none"), _parquet("snappy"), _parquet("zstd")],
-        8_192,
     ),
     Target("files.states", _states, (StateDamagedError, StateError), lambda: [_state()], 65_536),
     Target(
