@@ -92,6 +92,12 @@ class Terminal:
         return bool(termios.tcgetattr(self._keyboard)[3] & termios.ECHO)
 
 
+def _before_it() -> None:
+    """As a shell does with what it starts before somebody's eyes: tests in the background are deaf to Ctrl-C."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @asynccontextmanager
 async def at_terminal(
     endpoints: Path, *arguments: str, lines: int = 24, columns: int = 80, **environment: str
@@ -110,7 +116,7 @@ async def at_terminal(
         stderr=terminal,
         env={**inherited, "TERM": "xterm", "FASTTREE_ENDPOINTS": str(endpoints), **environment},
         start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=_before_it,
     )
     try:
         yield Terminal(keyboard, process)
