@@ -106,3 +106,23 @@ async def test_a_task_that_fails_ends_the_process_in_one_line(
     assert lines[-1] == f"error: {service}: ended by a fault of its own: {FAULT}", errors.decode()
     assert process.returncode == exit_code
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:]
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_again() -> None:
+    losses = 0
+
+    async def loses_two() -> None:
+        nonlocal losses
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                losses += 1
+                if losses > 2:
+                    raise
+
+    background = Background()
+    background.start(loses_two(), "loses two")
+    await asyncio.sleep(0)
+    await background.stop()
+    assert losses == 3

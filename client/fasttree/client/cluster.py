@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, with_retries
+from fasttree.client.calls.retries import Retries, Waits, heed_cancellation, with_retries
 from fasttree.client.calls.servers import Servers
 from fasttree.client.errors import call_error
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
@@ -56,6 +56,7 @@ async def watch_cluster(coordinators: _Coordinators, retries: Retries) -> AsyncI
                 coordinators.answered()
                 yield response.cluster
         except grpc.aio.AioRpcError as error:
+            heed_cancellation()
             if not coordinators.may_retry(error):
                 raise call_error(error, "WatchCluster", coordinators.address) from error
             if coordinators.missed(error):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, patience_s
+from fasttree.client.calls.retries import Retries, Waits, heed_cancellation, patience_s
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken, promptly
 from fasttree.client.errors import FastTreeClientError, call_error
@@ -119,6 +119,7 @@ class Upload:
                         return manifest
                 return await self._attempt()
             except grpc.aio.AioRpcError as error:
+                heed_cancellation()
                 again = self._pushers.may_retry(error)
                 wait_s = 0.0 if self._pushers.missed(error) else waits.next_s()
                 if not again or time.monotonic() + wait_s > deadline:
@@ -214,6 +215,7 @@ async def watch_import(
                 if response.status.state in FINAL_STATES:
                     return
         except grpc.aio.AioRpcError as error:
+            heed_cancellation()
             if not pushers.may_retry(error) or time.monotonic() - heard_at > patient_s:
                 raise call_error(error, "WatchImport", pushers.address) from error
             if pushers.missed(error):

@@ -16,7 +16,7 @@ from itertools import islice
 
 import grpc
 
-from fasttree.client.calls.retries import Retries, Waits, patience_s
+from fasttree.client.calls.retries import Retries, Waits, heed_cancellation, patience_s
 from fasttree.client.calls.servers import Servers
 from fasttree.client.calls.streams import broken
 from fasttree.client.counts import counted
@@ -158,6 +158,7 @@ class Push:
             self._spans.close()
 
     async def _wait_or_raise(self, error: grpc.aio.AioRpcError) -> None:
+        heed_cancellation()
         if self._moved:
             return
         retryable = self._pushers.may_retry(error) or error.code() is grpc.StatusCode.DEADLINE_EXCEEDED

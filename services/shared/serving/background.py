@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from typing import Any
 
 logger = logging.getLogger(__name__)
+#: How long a task may take to end before it is cancelled once more, in seconds.
+_CANCELLED_AGAIN_S = 1.0
 
 
 class Background:
@@ -48,8 +50,13 @@ class Background:
             self.fail(error, task.get_name())
 
     async def stop(self) -> None:
-        """Cancels what still runs, and waits for its end."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancels what still runs, and waits for its end.
+
+        More than once: a call of grpcio that fails in the moment in which its task is cancelled tells of its failure
+        alone, and whoever makes it again goes on.
+        """
+        left = set(self._tasks)
+        while left:
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=_CANCELLED_AGAIN_S)

@@ -70,6 +70,14 @@ def may_retry(error: grpc.aio.AioRpcError) -> bool:
     return error.code() in _TRANSPORT_CODES and not has_details(error)
 
 
+def heed_cancellation() -> None:
+    """Before a call is made again: one that fails in the moment in which its task is cancelled tells of its failure
+    alone (grpcio's tasks keep a cancellation to themselves). Raises CancelledError."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Elsewhere(Protocol):
     """Servers of which another one may be asked; see `calls/servers.py`."""
 
@@ -132,6 +140,7 @@ async def with_retries(
                 raise
             raise closed_error(called, address) from error
         except grpc.aio.AioRpcError as error:
+            heed_cancellation()
             # When the last attempt merely ran out of time, what went wrong before it is the better story.
             story = unavailable if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED and unavailable else error
             again = may_retry(error) if elsewhere is None else elsewhere.may_retry(error)
