@@ -11,6 +11,7 @@ import grpc.aio
 
 from services.shared.serving.callers.counting import Callers
 from services.shared.serving.callers.limits import Ended
+from services.shared.serving.standard.handling import behavior_of, with_behavior
 
 
 class CallersInterceptor(grpc.aio.ServerInterceptor):
@@ -32,8 +33,7 @@ class CallersInterceptor(grpc.aio.ServerInterceptor):
         return None if handler is None else self._limited(handler, handler_call_details.method.encode(), call)
 
     def _limited(self, handler: Any, path: bytes, call: asyncio.Task[Any]) -> Any:
-        serializers = (handler.request_deserializer, handler.response_serializer)
-        behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        behavior = behavior_of(handler)
         streams = handler.request_streaming or handler.response_streaming
 
         async def let_in(context: Any) -> None:
@@ -56,9 +56,4 @@ class CallersInterceptor(grpc.aio.ServerInterceptor):
             async for answer in answers:
                 yield answer
 
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(one, *serializers)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(one, *serializers)
-        make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
-        return make(many, *serializers)
+        return with_behavior(handler, one, many)

@@ -13,6 +13,7 @@ from services.shared.security.caller import Caller, CallerContext
 from services.shared.security.guard import CALLER_HEADER, Guard, Refusal
 from services.shared.serving.errors import PermissionDeniedError, UnauthenticatedError, to_rpc_status
 from services.shared.serving.standard.auditing import note_refused
+from services.shared.serving.standard.handling import behavior_of, with_behavior
 from services.shared.serving.standard.lasting import awaited, iterated
 
 #: Where a caller's token stands, and its name in gRPC's metadata.
@@ -77,8 +78,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
         return None if handler is None else self._guarded(handler, handler_call_details.method)
 
     def _guarded(self, handler: Any, path: str) -> Any:
-        serializers = (handler.request_deserializer, handler.response_serializer)
-        behavior = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        behavior = behavior_of(handler)
 
         async def one(request: Any, context: Any) -> Any:
             known = await self._checked(path, context)
@@ -95,12 +95,7 @@ class GuardInterceptor(grpc.aio.ServerInterceptor):
             else:  # it writes by the context
                 await awaited(answers, lambda: self._look(path, known))
 
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(one, *serializers)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(one, *serializers)
-        make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
-        return make(many, *serializers)
+        return with_behavior(handler, one, many)
 
     async def _look(self, path: str, context: CallerContext) -> None:
         """Ends a stream that is under way where what it was opened with counts no more."""

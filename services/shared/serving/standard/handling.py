@@ -22,19 +22,29 @@ logger = logging.getLogger(__name__)
 AtOnce = Callable[[bytes], bytes | None]
 
 
+def behavior_of(handler: Any) -> Any:
+    """What a handler calls, of whichever of gRPC's four kinds it is."""
+    return handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+
+
+def with_behavior(handler: Any, one: Any, many: Any) -> Any:
+    """A handler of the same kind that calls another: `one` where there is one response, `many` where they stream."""
+    serializers = (handler.request_deserializer, handler.response_serializer)
+    if handler.unary_unary:
+        return grpc.unary_unary_rpc_method_handler(one, *serializers)
+    if handler.stream_unary:
+        return grpc.stream_unary_rpc_method_handler(one, *serializers)
+    make = grpc.unary_stream_rpc_method_handler if handler.unary_stream else grpc.stream_stream_rpc_method_handler
+    return make(many, *serializers)
+
+
 def named(method: str, handler: Any, calls: Calls) -> Any:
     """The handler, with a FastTreeError answered by its status and details, and anything else by INTERNAL and a line in
     the log."""
     if not method.startswith("/fasttree."):
         return handler
-    serializers = (handler.request_deserializer, handler.response_serializer)
-    if handler.unary_unary:
-        return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, method, calls), *serializers)
-    if handler.stream_unary:
-        return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, method, calls), *serializers)
-    if handler.unary_stream:
-        return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, method, calls), *serializers)
-    return grpc.stream_stream_rpc_method_handler(_stream(handler.stream_stream, method, calls), *serializers)
+    behavior = behavior_of(handler)
+    return with_behavior(handler, _unary(behavior, method, calls), _stream(behavior, method, calls))
 
 
 def counted(answer: AtOnce, method: str, calls: Calls) -> AtOnce:
