@@ -19,6 +19,7 @@ from ngh2 import (
     Connection,
     ConnectionClosed,
     ErrorCode,
+    GoAwayReceived,
     NGH2Error,
     ResponseReceived,
     Role,
@@ -27,7 +28,8 @@ from ngh2 import (
     TrailersReceived,
 )
 
-_CONNECTIONS = 8
+#: So many that no one of them resets more streams than a server takes of one client, at what one process can ask for.
+_CONNECTIONS = 64
 _PACE_S = 0.002
 _WINDOW = 1 << 20
 #: Calls of one moment, at most: a generator that was held up does not make up for it by a burst.
@@ -78,7 +80,7 @@ class _Line(asyncio.Protocol):
         try:
             self._h2.receive_data(data)
         except NGH2Error:
-            self._transport.abort()
+            self.leaves()
             return
         for event in self._h2.events():
             if isinstance(event, TrailersReceived | ResponseReceived):
@@ -87,12 +89,20 @@ class _Line(asyncio.Protocol):
                     self._over(event.stream_id, OK if status == b"0" else status.decode())
             elif isinstance(event, StreamClosed):
                 self._over(event.stream_id, LOST)
-            elif isinstance(event, ConnectionClosed):
-                self._transport.close()
+            elif isinstance(event, GoAwayReceived | ConnectionClosed):
+                self.leaves()
+                return
         self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.leaves()
+
+    def leaves(self) -> None:
+        """Nothing is asked here any more, and what was under way is lost; the flood goes on over another."""
+        if self.lost:
+            return
         self.lost = True
+        self._transport.close()
         for stream_id in list(self.begun):
             self._over(stream_id, LOST)
 
@@ -115,11 +125,8 @@ class _Line(asyncio.Protocol):
             self._h2.reset_stream(stream_id, ErrorCode.CANCEL)
 
     def flush(self) -> None:
-        if not self._transport.is_closing() and (data := self._h2.data_to_send()):
+        if not self.lost and (data := self._h2.data_to_send()):
             self._transport.write(data)
-
-    def close(self) -> None:
-        self._transport.close()
 
 
 class Flood:
@@ -151,7 +158,7 @@ class Flood:
 
     async def __aexit__(self, *_: object) -> None:
         for line in self._lines:
-            line.close()
+            line.leaves()
 
     def over(self, begun_s: float, status: str) -> None:
         """One call is over, as its connection tells."""
