@@ -7,11 +7,10 @@ import { useAsked } from "../lib/store.js";
 import { amount, count, plural } from "../lib/format.js";
 import { Page, Trouble } from "../parts/bits.js";
 import { Icon } from "../parts/icons.js";
+import { Sheet } from "../parts/sheet.js";
 import { Find, Path, Tabs } from "./members.js";
 
 const PAGE = 1000;
-const ROW_PX = 36;
-const SPARE = 12;
 const COLUMNS = ["member_id", "sponsor_id", "level", "kind", "status", "rank", "joined_on", "pv", "gv", "downline_count"];
 const AT_FIRST = ["member_id", "level", "status", "rank", "joined_on", "pv", "gv", "downline_count"];
 const FIGURES = new Set(["level", "rank", "pv", "gv", "downline_count"]);
@@ -24,6 +23,12 @@ const FILTERS = [
   ["max_level", "Levels", "number"], ["status", "Status", "text"], ["min_rank", "Rank from", "number"],
   ["min_gv", "GV from", "text"], ["joined_from", "Joined from", "date"], ["joined_to", "to", "date"],
 ];
+const WIDTHS = { member_id: 130, sponsor_id: 130, level: 70, rank: 70, joined_on: 110 }; // px
+const kind = (name) => (FIGURES.has(name) ? "figure" : "");
+const width = (name) => WIDTHS[name] ?? (name in TITLES ? 100 : 160);
+const cell = (member, name) => name === "member_id"
+  ? html`<a href=${`#/members/${encodeURIComponent(member.member_id)}`}>${member.member_id}</a>`
+  : AMOUNTS.has(name) ? amount(member[name]) : member[name];
 
 export function Downline({ rest: [id = ""] }) {
   const [filter, setFilter] = useState(/levels=1/.test(location.hash) ? { max_level: "1" } : {});
@@ -32,9 +37,7 @@ export function Downline({ rest: [id = ""] }) {
   const [rows, setRows] = useState({ members: [], token: "", total: null, as_of: null });
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
-  const [top, setTop] = useState(0);
   const tree = useAsked((signal) => get("/api/tree", {}, signal), []);
-  const place = useRef(null);
   const asked = { id, ...filter, ...sort, columns: columns.join("\n"), size: PAGE };
   const key = JSON.stringify(asked);
   const round = useRef("");
@@ -61,19 +64,9 @@ export function Downline({ rest: [id = ""] }) {
 
   useEffect(() => {
     const timer = setTimeout(() => more(""), 150);
-    if (place.current) place.current.scrollTop = 0;
     return () => clearTimeout(timer);
   }, [key]);
 
-  const scrolled = () => setTop(place.current.scrollTop);
-  // After a page too: who is at its end by then scrolls no further, and no event comes.
-  useEffect(() => {
-    const end = top + 3 * (place.current?.clientHeight ?? 0);
-    if (rows.token && !busy && !problem && end > rows.members.length * ROW_PX) more(rows.token);
-  }, [top, rows, busy, problem]);
-  const high = place.current?.clientHeight ?? 600;
-  const first = Math.max(Math.floor(top / ROW_PX) - SPARE, 0);
-  const last = Math.min(Math.ceil((top + high) / ROW_PX) + SPARE, rows.members.length);
   const all = [...COLUMNS, ...(tree.value?.columns ?? []).map((one) => one.name)];
   const order = (name) =>
     setSort(sort.sort === name ? { sort: name, descending: sort.descending ? 0 : 1 } : { sort: name, descending: FIGURES.has(name) ? 1 : 0 });
@@ -102,16 +95,9 @@ export function Downline({ rest: [id = ""] }) {
       ${busy && html`<span class="note" role="status">Asking…</span>`}
     </div>
     <${Trouble} problem=${problem} onAgain=${() => more("")} />
-    <div class="rows" ref=${place} tabindex="0" role="group" aria-label="Rows" onScroll=${scrolled}><table aria-rowcount=${rows.total ?? -1}>
-      <thead><tr>${columns.map((name) => html`<th class=${FIGURES.has(name) ? "figure" : ""}
-        aria-sort=${sort.sort === name ? (sort.descending ? "descending" : "ascending") : undefined}>
-        <button onClick=${() => order(name)}>${TITLES[name] ?? name}${sort.sort === name ? (sort.descending ? " ↓" : " ↑") : ""}</button></th>`)}</tr></thead>
-      <tbody>
-        ${first > 0 && html`<tr aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${first * ROW_PX}px` }}></td></tr>`}
-        ${rows.members.slice(first, last).map((member, at) => html`<tr key=${member.member_id} aria-rowindex=${first + at + 1}>
-          ${columns.map((name) => html`<td class=${FIGURES.has(name) ? "figure" : ""}>${name === "member_id"
-            ? html`<a href=${`#/members/${encodeURIComponent(member.member_id)}`}>${member.member_id}</a>` : AMOUNTS.has(name) ? amount(member[name]) : member[name]}</td>`)}</tr>`)}
-        ${last < rows.members.length && html`<tr aria-hidden="true"><td colspan=${columns.length} style=${{ height: `${(rows.members.length - last) * ROW_PX}px` }}></td></tr>`}
-      </tbody></table></div>
+    <${Sheet} of=${key} members=${rows.members} total=${rows.total} columns=${columns} cell=${cell} kind=${kind} width=${width}
+      onNear=${rows.token && !busy && !problem ? () => more(rows.token) : null}
+      sorted=${(name) => (sort.sort === name ? (sort.descending ? "descending" : "ascending") : undefined)}
+      head=${(name) => html`<button onClick=${() => order(name)}>${TITLES[name] ?? name}${sort.sort === name ? (sort.descending ? " ↓" : " ↑") : ""}</button>`} />
   <//>`;
 }
