@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
+import os
+import random
+import resource
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -117,6 +123,64 @@ async def test_a_workbook_that_breaks_off_is_none_and_leaves_no_file(
 
         await until(taken, "the place of the one that was held to be free")
     assert list(tmp_path.iterdir()) == []
+
+
+@contextmanager
+def full_disk(room: int) -> Iterator[None]:
+    """No file of this process grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("room", [0, 20_000], ids=["none", "little"])
+async def test_a_full_disk_is_said_and_keeps_nothing(
+    cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, room: int
+) -> None:
+    """While rows are written, and while its parts are packed; CSV needs no disk, and afterwards all goes on."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    cluster.reports.columns.append(report_pb2.ColumnDescription(name="note", type=report_pb2.COLUMN_TYPE_TEXT))
+    draw = random.Random(1)
+    for member in cluster.reports.members:
+        member.columns["note"] = "".join(draw.choices("0123456789abcdef", k=30_000))
+    path = "/api/export?id=m0&columns=member_id%0Anote"
+    before = set(os.listdir("/proc/self/fd"))
+    async with running_console(cluster) as console:
+        for _ in range(2):
+            with full_disk(room):
+                status, answer = await console.get(f"{path}&format=xlsx")
+            assert (status, answer["error"]["code"]) == (507, "INSUFFICIENT_STORAGE")
+            assert "Make room for its temporary files, or take CSV" in answer["error"]["message"]
+            assert str(tmp_path) not in answer["error"]["message"]
+            assert list(tmp_path.iterdir()) == []
+        with full_disk(room):
+            async with console.session.get(path) as csv:
+                assert (csv.status, len((await csv.text()).splitlines())) == (200, 1 + len(cluster.reports.members))
+        assert [held for held in _held_files(before) if str(tmp_path) in held] == []
+        assert await _read(console) == 200
+    assert f"can't be made in {tmp_path}: " in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_when_the_parts_are_packed_is_said_as_the_system_says_it(tmp_path: Path) -> None:
+    book = Workbook(tmp_path, ["note"], frozenset())
+    book.write([("x" * 30_000,) for _ in range(20)])
+    largest = max(file.stat().st_size for file in tmp_path.iterdir())
+    with full_disk(largest), pytest.raises(OSError, match="File too large"):
+        book.close()
+    book.abandon()
+
+
+def _held_files(but: set[str]) -> list[str]:
+    """What this process has open besides."""
+    found = []
+    for name in set(os.listdir("/proc/self/fd")) - but:
+        with contextlib.suppress(OSError):
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return found
 
 
 async def _read(console: Asking) -> int:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import logging
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from aiohttp import web
 
@@ -19,7 +21,10 @@ from services.console.exports.cells import csv_lines
 from services.console.exports.workbook import Workbook
 from services.console.http.answers import AskError
 from services.console.settings import ViewerSettings
+from services.shared.domain.sentences import system_words
 from services.shared.files.threads import in_thread
+
+logger = logging.getLogger(__name__)
 
 _ARROW: Final = "application/vnd.apache.arrow.stream"
 _CSV: Final = "text/csv; charset=utf-8"
@@ -29,6 +34,7 @@ _FIGURES: Final = frozenset({"level", "rank", "pv", "gv", "downline_count", "pla
 _NUMBERS: Final = (report_pb2.COLUMN_TYPE_INTEGER, report_pb2.COLUMN_TYPE_DECIMAL)
 _BLOCK_BYTES: Final = 256 << 10
 
+Made = TypeVar("Made")
 #: In whose name a browser asks: see `MemberPages.reports`.
 Asking = Callable[[web.Request], contextlib.AbstractAsyncContextManager[Reports]]
 
@@ -72,12 +78,14 @@ class ExportPages:
         async with self._workbooks, contextlib.AsyncExitStack() as stack:
             tree = await reports.describe_tree()
             numbers = _FIGURES | {one.name for one in tree.columns if one.type in _NUMBERS}
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="fasttree-console-"))
+            folder = await _on_disk(tempfile.TemporaryDirectory[str], prefix="fasttree-console-")
+            stack.push_async_callback(in_thread, folder.cleanup)
             answers = reports.stream_downline(asked)
             stack.push_async_callback(answers.aclose)  # type: ignore[attr-defined]
-            book = await in_thread(Workbook, Path(folder), columns, frozenset(numbers))
+            book = await _on_disk(Workbook, Path(folder.name), columns, frozenset(numbers))
+            stack.push_async_callback(in_thread, book.abandon)
             await self._fill(book, answers, columns)
-            await in_thread(book.close)
+            await _on_disk(book.close)
             return await _sent(request, book.path)
 
     async def _fill(self, book: Workbook, answers: AsyncIterator[Any], columns: Sequence[str]) -> None:
@@ -89,7 +97,20 @@ class ExportPages:
                     f"a workbook has {self._rows_max:,} rows at most here, and this downline is larger: filter it, or "
                     "take CSV, which has them all"
                 )
-            await in_thread(book.write, list(rows.texts(answer.members)))
+            await _on_disk(book.write, list(rows.texts(answer.members)))
+
+
+async def _on_disk(work: Callable[..., Made], *given: Any, **named: Any) -> Made:
+    """A part of the making. Raises HTTPInsufficientStorage, where the disk won't have it."""
+    try:
+        return await in_thread(functools.partial(work, *given, **named))
+    except OSError as error:
+        # Its folder is the operators' to know, and the browser may be a leader's.
+        logger.warning("a workbook can't be made in %s: %s", tempfile.gettempdir(), system_words(error))
+        raise web.HTTPInsufficientStorage(
+            text=f"no workbook can be made on the console's machine: {error.strerror or error}. Make room for its "
+            "temporary files, or take CSV, which needs none"
+        ) from None
 
 
 async def _streamed(

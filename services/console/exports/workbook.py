@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from services.console.exports.cells import NUMBER
 
@@ -18,7 +20,7 @@ _WIDTHS: Final = (10, 40)
 
 class Workbook:
     """One sheet. `numbers`: columns whose cells count; all others are texts, and nothing is a formula or a link.
-    Blocks."""
+    Whoever does not close it abandons it. Blocks, and raises OSError."""
 
     def __init__(self, folder: Path, columns: Sequence[str], numbers: frozenset[str]) -> None:
         self.path = folder / "downline.xlsx"
@@ -44,7 +46,17 @@ class Workbook:
         """Makes the file. Raises OSError."""
         if self._count:
             self._sheet.autofilter(0, 0, self._count, len(self._is_number) - 1)
-        self._book.close()
+        try:
+            self._book.close()
+        except FileCreateError as error:
+            (found,) = error.args
+            raise found if isinstance(found, OSError) else OSError(str(error)) from None
+
+    def abandon(self) -> None:
+        """Holds no file open any more, so that what was written takes no room once its folder is removed."""
+        if (rows := self._sheet.row_data_fh) is not None:
+            with contextlib.suppress(OSError, ValueError):  # what is not written yet has no room, or it is closed
+                rows.close()
 
     def _cell(self, column: int, text: str) -> None:
         is_number = self._is_number[column] and NUMBER.fullmatch(text) is not None
