@@ -31,7 +31,7 @@ _FIELD = "a field of figures that are told whole, each under its name"
 KEPT = {
     "services/shared/security/audit/decisions.py:NOT_WRITTEN": "decisions with reasons; a test holds them",
     "services/shared/security/audit/records.py:policy_name": "a field of gRFC A59, read by whoever reads the file",
-    "services/shared/serving/metrics.py:collect": "what the registry of Prometheus's client calls",
+    "services/shared/serving/metrics.py:_receive_metrics": "what a reader of OpenTelemetry's SDK is handed figures by",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "bench/rivals/postgres_replicas.py:promote": "what tests of standbys do",

@@ -41,7 +41,6 @@ from services.treenode.imports.table_reader import TableReader
 from services.treenode.kernels.compiling import tell_compiling
 from services.treenode.kernels.warm_up import fill_cache, warm_up_first_answers, warm_up_node
 from services.treenode.metrics import (
-    batch_histogram,
     declare_figures,
     declare_lease_figures,
     declare_period_figures,
@@ -124,7 +123,6 @@ class TreeNode:
         self.applier = Applier(
             self.runner,
             lambda first, updates, not_applied: self.echo.applied(now_s(), first, updates, not_applied),
-            batch_histogram(self.metrics),
             self.mark,
         )
         recovery = Recovery(self.runner, self.store, lambda: self.streams.pusher_address)

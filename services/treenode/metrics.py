@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from services.shared.serving.metrics import Metrics, ReadOne
@@ -17,25 +16,19 @@ from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.snapshots.saving import SnapshotWriter
 
-_BATCH_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
-
 
 def node_metrics(name: str, cluster: str) -> Metrics:
     """One node's meter; several nodes in one process don't meet."""
     return Metrics("treenode", "fasttree_node_", labels={"node": name, "cluster": cluster})
 
 
-def batch_histogram(metrics: Metrics) -> Callable[[float], None]:
-    """What notes how long a batch took, in seconds."""
-    return metrics.histogram_s(
-        "apply_batch_seconds", "From a batch's arrival to its last update's being visible.", _BATCH_BOUNDS_S
-    )
-
-
 def declare_figures(
     metrics: Metrics, node: NodeRunner, applier: Applier, writer: SnapshotWriter, room: CopyRoom
 ) -> None:
     """Each figure and where it is read."""
+    metrics.histogram(
+        "apply_batch_seconds", "From a batch's arrival to its last update's being visible.", applier.batch_s
+    )
     core = node.core
     sequence, role = core.sequence, core.role
     metrics.gauge("position", "Last update in the tree.", lambda: sequence.position)

@@ -49,6 +49,7 @@ async def test_updates_and_imports_are_traced(library: LibraryTree, library_csv:
             "interval_s": "0.1",
             "timeout_s": "1",
             "sample_ratio": "0",
+            "metrics_interval_s": "0.2",
         }
         arguments = [f"--set=telemetry.{name}={value}" for name, value in settings.items()]
         async with (
@@ -73,6 +74,7 @@ async def test_updates_and_imports_are_traced(library: LibraryTree, library_csv:
             )  # the nodes' may be first
             assert len(collector.named("append log")) == 2
 
+            await figures_are_told(collector, set(cluster.node_names), receipt.position)
             await node_that_was_away_goes_on(cluster, client, collector, library)
             await collector_away(cluster, client, collector, library)
 
@@ -113,6 +115,29 @@ async def import_is_one_trace(collector: Collector, trace_id: int) -> None:
     assert set(served.values()) == loads
     for phase in phases:
         assert {span.parent_span_id for _, span in collector.named(phase, wanted)} == set(served)
+
+
+async def figures_are_told(collector: Collector, nodes: set[str], position: int) -> None:
+    """Each service's, beside Prometheus; a node's own has its name."""
+
+    def last(service: str, name: str) -> dict[str, float]:
+        """By instance."""
+        found = {key[1]: told.get(name) for key, told in collector.metrics.items() if key[0] == service}
+        return {each: told.gauge.data_points[0].as_double for each, told in found.items() if told is not None}
+
+    def there() -> bool:
+        positions = last("fasttree-treenode", "fasttree_node_position")
+        return (
+            nodes <= {name for name, value in positions.items() if value > position}
+            and any(value > position for value in last("fasttree-pusher", "fasttree_pusher_log_position").values())
+            and 1.0 in last("fasttree-coordinator", "fasttree_coordinator_has_primary").values()
+        )
+
+    await until(there, "figures of every service")
+    (pusher,) = (told for (service, _), told in collector.metrics.items() if service == "fasttree-pusher")
+    commits = pusher["fasttree_pusher_commit_seconds"].histogram.data_points[0]
+    assert commits.count >= 3
+    assert commits.exemplars  # the orders of traced callers
 
 
 async def node_that_was_away_goes_on(

@@ -26,7 +26,8 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2
     address: str = "127.0.0.1:0"
     #: Each with what its process says of itself.
     spans: list[tuple[dict[str, Any], Span]] = field(default_factory=list)
-    metrics: dict[str, Metric] = field(default_factory=dict)
+    #: By service and instance; each as it came last, by its name.
+    metrics: dict[tuple[str, str], dict[str, Metric]] = field(default_factory=dict)
     #: Of the last call.
     headers: dict[str, Any] = field(default_factory=dict)
 
@@ -51,7 +52,9 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2
                 self.spans += [(resource, span) for scope in sent.scope_spans for span in scope.spans]
             return trace_service_pb2.ExportTraceServiceResponse()
         for told in request.resource_metrics:
-            self.metrics.update({metric.name: metric for scope in told.scope_metrics for metric in scope.metrics})
+            resource = values(told.resource.attributes)
+            known = self.metrics.setdefault((resource["service.name"], resource["service.instance.id"]), {})
+            known.update({metric.name: metric for scope in told.scope_metrics for metric in scope.metrics})
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
     def named(self, name: str, trace_id: bytes = b"") -> list[tuple[dict[str, Any], Span]]:

@@ -159,8 +159,9 @@ class LogWriter:
         appended, results = self._waiting.commit(group, self._store.append)
         if appended is not None:
             self.commits += 1
-            self.commit_s.note(time.perf_counter() - begun_s)
-            self.commit_updates.note(len(appended.positions))
+            trace_id = next((traced.context.trace_id for push in group for traced in push.traced), 0)
+            self.commit_s.note(time.perf_counter() - begun_s, trace_id)
+            self.commit_updates.note(len(appended.positions), trace_id)
         if group[0].number == NOBODY:
             _log_due(group[0], results)
             results = []

@@ -1,4 +1,5 @@
-"""Figures of one service, declared by name and read when they are asked for, in Prometheus's text format."""
+"""Figures of one service, declared by name, once for all who ask: read when Prometheus does, in its text format,
+and every so often for a collector, where there is one (`services/shared/telemetry/figures`)."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from pathlib import Path
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import Metric as SdkMetric
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, NumberDataPoint, Sum
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import HistogramMetricFamily, Metric
@@ -24,8 +27,10 @@ from services.shared.security.own import own_tls
 from services.shared.serving.callers.counting import Callers
 from services.shared.serving.calls import Calls, ended, under_way
 from services.shared.serving.connections import Connections, by_reason
+from services.shared.telemetry.figures.reading import Figure, Kind, Point, Reading, unit_of
+from services.shared.telemetry.figures.timer import ReadingTimer
 from services.shared.telemetry.histograms import Histogram
-from services.shared.telemetry.own import own_tracer
+from services.shared.telemetry.own import own_figures, own_tracer
 from services.shared.telemetry.process_health import GARBAGE, LoopWatch
 from services.shared.telemetry.sending import own_version
 
@@ -39,6 +44,10 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 ReadOne = Callable[[], float]
 #: The label's value to the figure.
 ReadEach = Callable[[], Mapping[str, float]]
+#: Each histogram with its labels' values.
+_ReadHistograms = Callable[[], Iterable[tuple[Sequence[str], Histogram]]]
+#: OpenTelemetry's own name; Prometheus has it with its unit, and without dots.
+_BY_CONVENTION, _FOR_PROMETHEUS = "rpc.server.call.duration", "rpc_server_call_duration_seconds"
 
 
 class Metrics:
@@ -65,11 +74,21 @@ class Metrics:
         self._loop_watch: LoopWatch | None = None
         self._labels = dict(labels or {})
         self._registry = CollectorRegistry()
-        reader = PrometheusMetricReader(
-            disable_target_info=origin is None, scope_info_enabled=origin is not None, registry=self._registry
-        )
+        self._histograms: list[_Histograms] = []
+        self._begun_ns = time.time_ns()
+        readers: list[MetricReader] = [
+            PrometheusMetricReader(
+                disable_target_info=origin is None, scope_info_enabled=origin is not None, registry=self._registry
+            )
+        ]
+        self._reader: _Reader | None = None
+        self._timer: ReadingTimer | None = None
+        if (newest := own_figures()) is not None:
+            self._reader = _Reader()
+            readers.append(self._reader)
+            self._timer = ReadingTimer(self._read, newest)
         self._provider = MeterProvider(
-            metric_readers=[reader],
+            metric_readers=readers,
             resource=Resource.create({"service.name": f"fasttree-{service}", **(origin or {})}),
             shutdown_on_exit=False,
         )
@@ -93,19 +112,22 @@ class Metrics:
         callback = self._observe_each(label, read)
         self._meter.create_observable_counter(self._prefix + name, [callback], description=description)
 
-    def histogram_s(self, name: str, description: str, bounds_s: Sequence[float]) -> Callable[[float], None]:
-        """How often what took how long; returns what notes a time, in seconds. "_seconds" ends its name."""
-        return self._meter.create_histogram(
-            self._prefix + name, unit="s", description=description, explicit_bucket_boundaries_advisory=bounds_s
-        ).record
-
     def histogram(self, name: str, description: str, histogram: Histogram) -> None:
         """How often something was how large, as somebody else notes it."""
-        self._registry.register(_OneHistogram(self._prefix + name, description, self._labels, histogram))
+        self._add_histograms(self._prefix + name, description, (), lambda: [((), histogram)])
+
+    def _add_histograms(self, name: str, description: str, labels: Sequence[str], read: _ReadHistograms) -> None:
+        found = _Histograms(name, description, self._labels, labels, read)
+        self._histograms.append(found)
+        self._registry.register(found)
 
     def calls(self, servers: Sequence[Calls]) -> None:
         """How often calls ended in which way, and how long they took; those under way."""
-        self._registry.register(_CallTimes(f"{self._prefix}call_seconds", self._labels, servers))
+        what = "How long calls took, by their name and the status that they ended with."
+        self._add_histograms(f"{self._prefix}call_seconds", what, ("call", "code"), lambda: ended(servers).items())
+        what = "How long calls took, by OpenTelemetry's conventions for RPC."
+        labels = ("rpc.system.name", "rpc.method", "rpc.response.status_code")
+        self._add_histograms(_BY_CONVENTION, what, labels, lambda: _by_convention(servers))
         self.gauge_by("call", "calls_open", "Calls under way, streams among them.", lambda: under_way(servers))
 
     def connections(self, ports: Sequence[Connections | None]) -> None:
@@ -160,6 +182,9 @@ class Metrics:
         self.gauge("event_loop_delay_seconds", what, lambda: watch.longest.value)
         if (tracer := own_tracer()) is not None:
             self.counter_by("result", "spans", "Spans of traces, by what became of them.", tracer.counted)
+        if (newest := own_figures()) is not None:
+            what = "Readings of all figures for the collector, by what became of them."
+            self.counter_by("result", "metric_readings", what, newest.counted)
         self.gauge(
             "audit_not_written",
             "1 while the audit log can't be written, so that operators' calls are refused: an alarm.",
@@ -191,7 +216,15 @@ class Metrics:
         """Ends the instruments."""
         if self._loop_watch is not None:
             self._loop_watch.close()
+        if self._timer is not None:
+            self._timer.close()
         self._provider.shutdown()
+
+    def _read(self) -> Reading:
+        """All figures now, for a collector."""
+        assert self._reader is not None
+        figures = [*self._reader.figures(), *(each.figure() for each in self._histograms)]
+        return Reading([figure for figure in figures if figure.points], self._begun_ns, time.time_ns())
 
     def _observe(self, read: ReadOne) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: [Observation(float(read()), self._labels)]
@@ -200,39 +233,69 @@ class Metrics:
         return lambda _: [Observation(float(value), {**self._labels, label: of}) for of, value in read().items()]
 
 
-class _CallTimes(Collector):
-    """Two histograms: by call and code, and the same by OpenTelemetry's conventions for RPC."""
+class _Reader(MetricReader):
+    """What the meter's instruments have, for a collector: read when `figures` is called."""
 
-    def __init__(self, name: str, labels: Mapping[str, str], servers: Sequence[Calls]) -> None:
-        self._name = name
-        self._labels = labels
-        self._servers = servers
+    def __init__(self) -> None:
+        super().__init__()
+        self._data: MetricsData | None = None
+
+    def figures(self) -> Iterable[Figure]:
+        """All of them now."""
+        self.collect()
+        data, self._data = self._data, None
+        for of_resource in () if data is None else data.resource_metrics:
+            for of_scope in of_resource.scope_metrics:
+                yield from map(_figure_of, of_scope.metrics)
+
+    def _receive_metrics(self, metrics_data: MetricsData, *_: object, **__: object) -> None:
+        self._data = metrics_data
+
+    def shutdown(self, *_: object, **__: object) -> None:
+        """There is nothing to end."""
+
+
+def _figure_of(metric: SdkMetric) -> Figure:
+    kind = Kind.SUM if isinstance(metric.data, Sum) else Kind.GAUGE
+    points = [
+        Point({key: str(value) for key, value in (point.attributes or {}).items()}, float(point.value))
+        for point in metric.data.data_points
+        if isinstance(point, NumberDataPoint)
+    ]
+    return Figure(metric.name, metric.description or "", kind, points, unit_of(metric.name))
+
+
+class _Histograms(Collector):
+    """Histograms of one name that somebody else notes, by their labels."""
+
+    def __init__(
+        self, name: str, what: str, fixed: Mapping[str, str], labels: Sequence[str], read: _ReadHistograms
+    ) -> None:
+        self._name, self._what, self._fixed, self._labels, self._read = name, what, fixed, labels, read
 
     def collect(self) -> Iterable[Metric]:
-        """As Prometheus has them: each count with those below it."""
-        what = "How long calls took, by their name and the status that they ended with."
-        own = HistogramMetricFamily(self._name, what, labels=[*self._labels, "call", "code"])
-        what = "How long calls took, by OpenTelemetry's conventions for RPC."
-        labels = [*self._labels, "rpc_system_name", "rpc_method", "rpc_response_status_code"]
-        by_convention = HistogramMetricFamily("rpc_server_call_duration_seconds", what, labels=labels)
-        full_names = {call: full for calls in self._servers for call, full in calls.full_names.items()}
-        for (call, code), times in ended(self._servers).items():
-            own.add_metric([*self._labels.values(), call, code], times.buckets(), times.sum)
-            values = [*self._labels.values(), "grpc", full_names.get(call, call), code]
-            by_convention.add_metric(values, times.buckets(), times.sum)
-        yield own
-        yield by_convention
-
-
-class _OneHistogram(Collector):
-    def __init__(self, name: str, what: str, labels: Mapping[str, str], histogram: Histogram) -> None:
-        self._name, self._what, self._labels, self._histogram = name, what, labels, histogram
-
-    def collect(self) -> Iterable[Metric]:
-        """As it is now."""
-        family = HistogramMetricFamily(self._name, self._what, labels=[*self._labels])
-        family.add_metric([*self._labels.values()], self._histogram.buckets(), self._histogram.sum)
+        """As Prometheus has them: each count with those below it, and names without dots."""
+        name = _FOR_PROMETHEUS if self._name == _BY_CONVENTION else self._name
+        labels = [*self._fixed, *(label.replace(".", "_") for label in self._labels)]
+        family = HistogramMetricFamily(name, self._what, labels=labels)
+        for values, histogram in self._read():
+            family.add_metric([*self._fixed.values(), *values], histogram.buckets(), histogram.sum)
         yield family
+
+    def figure(self) -> Figure:
+        """For a collector."""
+        points = [
+            Point({**self._fixed, **dict(zip(self._labels, values, strict=True))}, histogram.copy())
+            for values, histogram in self._read()
+        ]
+        unit = "s" if self._name == _BY_CONVENTION else unit_of(self._name)
+        return Figure(self._name, self._what, Kind.HISTOGRAM, points, unit)
+
+
+def _by_convention(servers: Sequence[Calls]) -> Iterable[tuple[tuple[str, str, str], Histogram]]:
+    full_names = {call: full for calls in servers for call, full in calls.full_names.items()}
+    for (call, code), times in ended(servers).items():
+        yield ("grpc", full_names.get(call, call), code), times
 
 
 def _free_bytes(folder: Path) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from services.shared.telemetry.settings import TelemetrySettings
 
 if TYPE_CHECKING:
+    from services.shared.telemetry.figures.reading import NewestReading
     from services.shared.telemetry.sending import Sending
     from services.shared.telemetry.tracer import Tracer
 
@@ -41,6 +42,11 @@ def begin(settings: TelemetrySettings, service: str, cluster: str) -> None:
 def own_tracer() -> Tracer | None:
     """None: nothing is told."""
     return _Process.tracer
+
+
+def own_figures() -> NewestReading | None:
+    """Where figures are put that a collector gets; None: none does."""
+    return None if _Process.sending is None else _Process.sending.figures
 
 
 def end() -> None:

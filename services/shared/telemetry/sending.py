@@ -1,4 +1,5 @@
-"""The thread that takes spans to where they are kept. What fails there is told once, in the log, and drops spans."""
+"""The thread that takes spans and figures to where they are kept. What fails there is told once, in the log, and drops
+them."""
 
 from __future__ import annotations
 
@@ -6,10 +7,11 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
+from services.shared.telemetry.figures.reading import NewestReading, Reading
 from services.shared.telemetry.spans import Span, Value
 from services.shared.telemetry.tracer import Tracer
 
@@ -33,8 +35,15 @@ class Sink(Protocol):
         """Ends a `send` under way too."""
 
 
+class FigureSink(Protocol):
+    """Where figures are kept. Only the sending thread's."""
+
+    def send_figures(self, reading: Reading) -> None:
+        """Raises SendError."""
+
+
 class Sending:
-    """Empties a tracer's queue into its sinks.
+    """Empties a tracer's queue into its sinks, and sends the newest reading of the figures.
 
     Raises:
         OSError, TelemetryError: A file that the settings name can't be used.
@@ -44,7 +53,11 @@ class Sending:
         self._tracer = tracer
         self._service, self._cluster = service, cluster
         self._ends = False
-        self._troubles: dict[str, str] = {}
+        #: By what does not arrive where.
+        self._troubles: dict[tuple[str, str], str] = {}
+        #: What waits of the process's figures; None: nobody takes them.
+        self.figures: NewestReading | None = None
+        self._figure_sink: FigureSink | None = None
         self._sinks: list[tuple[str, Sink]] = self._make_sinks()
         self._thread = threading.Thread(target=self._run, name="telemetry", daemon=True)
 
@@ -55,9 +68,12 @@ class Sending:
 
             sinks.append((settings.file, SpanFile(settings, self.resource)))
         if settings.endpoint:
-            from services.shared.telemetry.sinks.collector import SpanCollector
+            from services.shared.telemetry.sinks.collector import Collector
 
-            sinks.append((settings.endpoint, SpanCollector(settings, self.resource)))
+            collector = Collector(settings, self.resource)
+            sinks.append((settings.endpoint, collector))
+            if settings.metrics:
+                self.figures, self._figure_sink = NewestReading(settings.metrics_interval_s), collector
         return sinks
 
     def resource(self) -> Mapping[str, Value]:
@@ -92,29 +108,41 @@ class Sending:
             ends = self._ends
             while spans := queue.take():
                 self._send(spans)
+            if self.figures is not None and (reading := self.figures.take()) is not None:
+                self._send_figures(self.figures, reading)
             if ends:
                 return
 
     def _send(self, spans: Sequence[Span]) -> None:
         counts = self._tracer.queue.counts
         for place, sink in self._sinks:
-            try:
-                sink.send(spans)
-            except Exception as error:  # whatever is wrong there: a process does not end by what it tells of itself
-                counts.lost += len(spans)
-                self._tell(place, str(error) if isinstance(error, SendError) else repr(error))
-            else:
+            if self._arrive("spans", place, lambda sink=sink: sink.send(spans)):  # type: ignore[misc]
                 counts.sent += len(spans)
-                self._tell(place, "")
+            else:
+                counts.lost += len(spans)
 
-    def _tell(self, place: str, trouble: str) -> None:
-        """Once, however often it happens."""
-        before = self._troubles.get(place, "")
-        self._troubles[place] = trouble
+    def _send_figures(self, figures: NewestReading, reading: Reading) -> None:
+        sink = self._figure_sink
+        assert sink is not None
+        if self._arrive("figures", self._tracer.settings.endpoint, lambda: sink.send_figures(reading)):
+            figures.counts.sent += 1
+        else:
+            figures.counts.lost += 1
+
+    def _arrive(self, what: str, place: str, send: Callable[[], None]) -> bool:
+        """Whether they do. What keeps them from it is told once, however often it happens."""
+        trouble = ""
+        try:
+            send()
+        except Exception as error:  # whatever is wrong there: a process does not end by what it tells of itself
+            trouble = str(error) if isinstance(error, SendError) else repr(error)
+        before = self._troubles.get((what, place), "")
+        self._troubles[what, place] = trouble
         if trouble and not before:
-            logger.warning("spans don't reach %s, and are dropped until they do: %s", place, trouble)
+            logger.warning("%s don't reach %s, and are dropped until they do: %s", what, place, trouble)
         elif before and not trouble:
-            logger.info("spans reach %s again", place)
+            logger.info("%s reach %s again", what, place)
+        return not trouble
 
 
 def own_version() -> str:

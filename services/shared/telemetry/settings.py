@@ -40,6 +40,10 @@ class TelemetrySettings(Settings, frozen=True, kw_only=True):
     tls: Flag = False
     #: The authorities that its certificate may be of, as PEM; empty: the system's.
     ca: OptionalPath = ""
+    #: Whether the collector gets figures too: those that `/metrics` shows. Where it takes spans alone: no.
+    metrics: Flag = True
+    #: Figures are read and sent so often, in seconds.
+    metrics_interval_s: Seconds = 15.0
     #: What sending one batch has to end in, in seconds.
     timeout_s: Seconds = 10.0
     #: Spans are sent at least so often, in seconds.

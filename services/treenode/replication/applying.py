@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
+from services.shared.telemetry.histograms import Histogram
 from services.shared.wire.record import RecordDamagedError, checked_contents
 from services.treenode.node.runner import NodeRunner
 from services.treenode.node.sequence_events import Halt
@@ -23,6 +24,8 @@ SLICE_UPDATES_MIN = 16
 SLICE_UPDATES_MAX = 8_192
 #: Records that are checked and decoded in one go: a fraction of a slice's time.
 DECODED_AT_ONCE_MAX = 256
+#: Ends of the ranges that batches' times are counted in, in seconds.
+_BATCH_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
 
 #: Called after each slice: its first position, its updates, and those of them (or held before) that were not applied.
 SliceListener = Callable[[int, Sequence[types_pb2.Update], Sequence[NotApplied]], None]
@@ -89,15 +92,13 @@ class SlicePace:
 class Applier:
     """Applies slices of updates to the live tree, and measures what they cost."""
 
-    def __init__(
-        self, node: NodeRunner, listener: SliceListener, on_batch: Callable[[float], None], mark: ApplyingMark
-    ) -> None:
-        """`on_batch`: told how long each batch took, in seconds."""
+    def __init__(self, node: NodeRunner, listener: SliceListener, mark: ApplyingMark) -> None:
         self._node = node
         self._listener = listener
         self._pace = SlicePace(node.settings.apply_slice_ms)
         self._mark = mark
-        self.on_batch = on_batch
+        #: How long each batch took, from its arrival to its last update's being visible.
+        self.batch_s = Histogram(_BATCH_BOUNDS_S)
         #: Updates applied since the start, and the time spent inside the engine, in seconds.
         self.applied_count = 0
         self.busy_s = 0.0

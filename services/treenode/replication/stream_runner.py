@@ -292,7 +292,8 @@ class _Stream:
         if isinstance(actions[0], AwaitTurn):
             await asyncio.sleep(0)
         else:
-            self._applier.on_batch(time.perf_counter() - self._began_s)
+            trace_id = 0 if self._traces is None else self._traces.trace_id
+            self._applier.batch_s.note(time.perf_counter() - self._began_s, trace_id)
         return actions
 
     async def _apply(self, action: ApplySlice) -> list[StreamAction]:

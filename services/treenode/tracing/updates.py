@@ -27,6 +27,8 @@ class AppliedTraces:
         self._node = node
         #: Of the records at hand, in their order.
         self._waiting: list[tuple[int, TraceContext]] = []
+        #: Of the first of them that is traced; 0: none is.
+        self.trace_id = 0
 
     def came(self, records: Sequence[treenode_pb2.LogRecord]) -> None:
         """A batch was taken: what was left of the one before is given up."""
@@ -35,6 +37,7 @@ class AppliedTraces:
             for record in records
             if record.trace and (context := of_bytes(record.trace)) is not None
         ]
+        self.trace_id = self._waiting[0][1].trace_id if self._waiting else 0
 
     def applied(
         self, first_position: int, count: int, not_applied: Sequence[NotApplied], came_s: float, turn_s: float

@@ -23,8 +23,14 @@ _ERROR = b"\x18\x02"
 
 def trace_request(spans: Sequence[Span], resource: Mapping[str, Value]) -> bytes:
     """An ExportTraceServiceRequest."""
-    told = field(1, b"".join(_attribute(1, key, value) for key, value in resource.items()))
-    return field(1, told + field(2, _SCOPE + b"".join(map(_span, spans))))
+    return request_of(resource, b"".join(map(_span, spans)))
+
+
+def request_of(resource: Mapping[str, Value], content: bytes) -> bytes:
+    """A request of one resource and one scope, whose numbers are the same for all signals. `content`: field 2 of it,
+    each."""
+    told = field(1, b"".join(attribute(1, key, value) for key, value in resource.items()))
+    return field(1, told + field(2, _SCOPE + content))
 
 
 def _span(span: Span) -> bytes:
@@ -33,7 +39,7 @@ def _span(span: Span) -> bytes:
     if span.parent_id:
         parts.append(b"\x22\x08" + span.parent_id.to_bytes(8, "big"))
     parts += (_head(span.name, int(span.kind)), b"\x39", _FIXED64(span.begun_ns), b"\x41", _FIXED64(span.ended_ns))
-    parts += [_attribute(9, key, value) for key, value in span.attributes.items()]
+    parts += [attribute(9, key, value) for key, value in span.attributes.items()]
     parts += [field(13, _ids(link)) for link in span.links]
     if span.error:
         parts.append(field(15, field(2, span.error.encode()) + _ERROR))
@@ -50,7 +56,8 @@ def _head(name: str, kind: int) -> bytes:
     return field(5, name.encode()) + b"\x30" + varint(kind)
 
 
-def _attribute(number: int, key: str, value: Value) -> bytes:
+def attribute(number: int, key: str, value: Value) -> bytes:
+    """A KeyValue, as a field of that number."""
     if type(value) is str:
         return _text(number, key, value)
     if type(value) is float:
