@@ -49,7 +49,13 @@ class Console:
         self._drills = DrillPages(
             lambda read: Client(drill_endpoints(endpoints, read), retries=Retries(), tls=_client_tls()), settings.drill
         )
+        self.watcher.further = self._drills.problems
         self._metrics = Metrics("console", "fasttree_console_")
+        self._metrics.gauge(
+            "drill_not_undone",
+            "1 where a drill has ended and not all is as it was.",
+            lambda: int(self._drills.is_left_undone),
+        )
         self._metrics.gauge("viewers", "Browsers that follow the cluster.", lambda: self.viewers.count)
         self._metrics.counter("stalled_viewers", "Those let go since they took nothing.", lambda: self.viewers.stalled)
         self.members = MemberPages(self._asking, settings.viewer.reports_max)
@@ -83,6 +89,7 @@ class Console:
             port = await service.http.start()
             begun.pop_all()
         service.background.start(service.watcher.run(), "watches the cluster")
+        service._drills.start()
         logger.info("pages at %s:%d, of the cluster at %s", settings.door.listen_host, port, cluster.coordinator)
         return service
 

@@ -68,6 +68,9 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
     #: endpoints.json of a cluster on this machine, as `fasttree up` writes it: by it a drill kills the primary's
     #: process, and finds the nodes' logs of updates. Empty: a drill is a switchover under load, and kills nothing.
     endpoints_file: OptionalPath = ""
+    #: Folder of the console's own for what has to outlive it: what a drill that is under way has to undo, which the
+    #: next start undoes where the console was killed. Empty: nobody does then, and the page says so before it begins.
+    state_folder: OptionalPath = ""
     #: Reads a second through the VIP.
     drill_reads_per_s: Annotated[float, Meta(ge=1, le=2_000)] = 200.0
     #: Orders a second, for a member of the drill's own.

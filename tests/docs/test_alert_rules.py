@@ -61,6 +61,7 @@ CASES: dict[str, list[Case]] = {
         for nodes, fires in (([(1, 1), (2, 0)], 1), ([(1, 0), (2, 0)], 1), ([(1, 1), (2, 1)], 0), ([(1, 1)], 0))
     ],
     "FastTreeElectionsPaused": above("fasttree_coordinator_paused", "1x90", "1x20 0x70", 80),
+    "FastTreeDrillNotUndone": above("fasttree_console_drill_not_undone", "1x40", "0x40"),
     "FastTreeManyElections": above("fasttree_coordinator_elections_total", "0+1x40", "0x10 1x30"),
     "FastTreeNameTakenTwice": above("fasttree_coordinator_refusals_total", "0+1x40", "3x40"),
     "FastTreeCoordinatorCannotWrite": above("fasttree_coordinator_write_failures_total", "0+1x40", "3x40"),

@@ -19,7 +19,12 @@ ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "deploy/alerts/fasttree.rules.yml").read_text()
 ALERTS = (ROOT / "docs/alerts.md").read_text()
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
-_PREFIXES = {"coordinator": "fasttree_coordinator_", "pusher": "fasttree_pusher_", "treenode": "fasttree_node_"}
+_PREFIXES = {
+    "console": "fasttree_console_",
+    "coordinator": "fasttree_coordinator_",
+    "pusher": "fasttree_pusher_",
+    "treenode": "fasttree_node_",
+}
 #: What every service has beside its own.
 _COMMON = (
     "call_seconds_bucket",

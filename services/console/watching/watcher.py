@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from fasttree.client import CallError, Client, FastTreeClientError
@@ -34,6 +34,8 @@ class Watcher:
         self._pusher: pusher_pb2.GetPusherResponse | None = None
         self._nodes: dict[str, treenode_pb2.GetNodeResponse] = {}
         self._problems: dict[str, Problem] = {}
+        #: What is known to other parts of the console.
+        self.further: Callable[[], Iterable[Problem]] = tuple
         self._heard_s = 0.0
         self.lag = LagHistory(max(int(settings.history_s / settings.poll_s), 10))
         self._changes = Changes(settings.changes_max)
@@ -64,7 +66,7 @@ class Watcher:
     def state(self) -> dict[str, Any]:
         """All that the page of the cluster shows, but the graph."""
         status = status_json(self._view, self._pusher)
-        problems = [*self._problems.values(), *problems_of(status)]
+        problems = [*self._problems.values(), *self.further(), *problems_of(status)]
         return {
             "at": self._wall_ms(),
             "status": status,

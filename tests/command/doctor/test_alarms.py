@@ -18,6 +18,7 @@ _SIMPLE = re.compile(r"(fasttree_\w+) (<|>|==) ([\d.e]+)")
 _TOLD_BY_STATUS = {
     "FastTreeNoPrimary",
     "FastTreeElectionsPaused",
+    "FastTreeDrillNotUndone",
     "FastTreePushesRefused",
     "FastTreeLogDamaged",
     "FastTreeImportRefused",

@@ -20,7 +20,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from fasttree.client.client import Client
 from fasttree.client.counts import counted
@@ -49,6 +49,18 @@ _READY = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY
 _SETTLE_S = 1.0
 
 
+class Unfinished(NamedTuple):
+    """What has to be known of a drill to undo it."""
+
+    name: str
+    #: Who was primary before it.
+    primary: str
+
+
+async def _forgets(_: Unfinished | None) -> None:
+    """Of a drill whose process undoes it or nobody does."""
+
+
 class Drill:
     """One drill. Each step is recorded; after a bad one only the undoing follows."""
 
@@ -61,14 +73,17 @@ class Drill:
         wait_s: float,
         begins: Callable[[str], None] = lambda _: None,
         kills_none: str = "--no-kill",
+        keeps: Callable[[Unfinished | None], Awaitable[None]] = _forgets,
     ) -> None:
         """`killing`: who kills the primary; None: nobody does, and `kills_none` says why. `rates`: reads and orders a
-        second. `wait_s`: the patience of a step. `begins`: told each step's name."""
+        second. `wait_s`: the patience of a step. `begins`: told each step's name. `keeps`: told what would have to be
+        undone before anything is changed, and None once all is as it was; may raise DrillError."""
         self._client = client
         self._killing = killing
         self._reads_per_s, self._orders_per_s = rates
         self._wait_s = wait_s
         self._begins = begins
+        self._keeps = keeps
         #: The receipt so far; the last one may be under way.
         self.steps: list[Step] = []
         #: Steps that were left out, and why.
@@ -77,6 +92,8 @@ class Drill:
         self._primary_before = ""
         #: The removal of its member was pushed, and may have been taken.
         self._removing = False
+        #: Ends the ids of updates that may be others than those of an attempt before.
+        self._attempt = ""
 
     def left_behind(self) -> str:
         """What is not undone, with the commands that undo it; empty where all is."""
@@ -101,6 +118,15 @@ class Drill:
         finally:
             if self._primary_before:
                 await self._undo()
+        return self.steps
+
+    async def undo(self, begun: Unfinished) -> list[Step]:
+        """Undoes what a drill began whose process ended in the middle. May be asked again."""
+        self._name, self._primary_before = begun
+        self._removing = True  # that one may have pushed it
+        self._attempt = f"-{secrets.token_hex(3)}"
+        self.steps.clear()
+        await self._undo()
         return self.steps
 
     @asynccontextmanager
@@ -129,11 +155,13 @@ class Drill:
             raise DrillError("a drill needs a primary and another ready node; `fasttree status` shows what is missing")
         if self._killing is not None:
             self._killing.check(ready)  # whichever is primary then
+        await self._keeps(Unfinished(self._name, view.primary))
         self._primary_before = view.primary
         try:
             await self._push(self._enrolment())
         except DrillError:
             self._primary_before = ""  # refused: there is nothing to undo
+            await self._keeps(None)
             raise
         await self._equal(self._client.position)
         step.figures["nodes"] = len(ready)
@@ -284,6 +312,7 @@ class Drill:
                     return True
 
                 await self._until(is_equal, "the nodes can't be compared")
+            await self._keeps(None)
         except FastTreeClientError:
             pass  # it is in its step
 
@@ -298,7 +327,7 @@ class Drill:
         else:
             if taken := answer.member.pv_hundredths:
                 back = types_pb2.VolumePosted(member_id=self._name[:32], amount_hundredths=-taken)
-                await self._push(types_pb2.Update(update_id=f"{self._name}-return", volume_posted=back))
+                await self._push(types_pb2.Update(update_id=f"{self._name}-return{self._attempt}", volume_posted=back))
                 step.figures["orders_returned"] = taken
         self._removing = True
         await self._push(self._removal())

@@ -223,6 +223,7 @@ class ClusterPlan:
                 f"console.endpoints_file={self._home.endpoints}",
                 f"console.audit_folder={self._state('')}",
                 f"console.logs_folder={self._home.log(CONSOLE).parent}",
+                f"console.state_folder={self._state(CONSOLE)}",
                 *self.console.settings(),
             )
         yield Child(name=VIP, command=self._envoy_command(), log=self._home.log(VIP), grace_s=5.0)

@@ -10,11 +10,16 @@ from fasttree.client import CallError, Client, Endpoints, EndpointsError, FastTr
 from fasttree.client.status.cluster import status_json
 from fasttree.client.status.nodes import named_json
 from fasttree.client.status.problems import Problem, problems_of
+from fasttree.command.local.certificates import is_loopback
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
+from fasttree.command.top.pages import PageError, Pages
 
 #: Status is asked in trouble too: a part that is away should not hold the answer up for long.
 STATUS_TIMEOUT_S = 3.0
+#: The console is asked at the same time, and for one figure.
+CONSOLE_TIMEOUT_S = 1.0
+_NOT_UNDONE = "fasttree_console_drill_not_undone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,9 @@ def status_client(session: Session) -> Client:
 async def look(session: Session, client: Client) -> Seen:
     """Asks both at once."""
     away: list[Problem] = []
+    console = asyncio.create_task(_of_console(client))
     answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
+    drills = await console
     for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
         if isinstance(answer, (CallError, EndpointsError)):
             away.append(_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}"))
@@ -57,8 +64,24 @@ async def look(session: Session, client: Client) -> Seen:
     content = status_json(view, pusher)  # type: ignore[arg-type]  # gather's two types, told apart above
     if view is None and pusher is None:
         content["nodes"] = [named_json(node) for node in client.endpoints.nodes]
-    found = (*away, *problems_of(content))
+    found = (*away, *drills, *problems_of(content))
     return Seen(content=content, found=found, has_view=view is not None, has_pusher=pusher is not None)
+
+
+async def _of_console(client: Client) -> list[Problem]:
+    """The API knows no drill: the console does, where this cluster has one, and whether it is undone."""
+    address = client.endpoints.http.get("console", "")
+    if not address:
+        return []
+    in_clear = is_loopback(address.rpartition(":")[0])
+    try:
+        page = await Pages(client, CONSOLE_TIMEOUT_S, in_clear=in_clear).get(address, "/metrics")
+    except PageError:
+        return []  # a cluster does not need it
+    if not any(line.startswith(_NOT_UNDONE) and line.endswith(" 1.0") for line in page.splitlines()):
+        return []
+    text = "a drill from the console is not undone: its page Drill says what is in the way, and tries again"
+    return [Problem(text=text, alert="FastTreeDrillNotUndone", fault=True)]
 
 
 def _away(text: str) -> Problem:

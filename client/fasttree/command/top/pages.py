@@ -20,9 +20,10 @@ class PageError(Exception):
 class Pages:
     """Of one cluster, as a client of it may see them."""
 
-    def __init__(self, client: Client, timeout_s: float = _TIMEOUT_S) -> None:
-        self._tls = client.tls
-        self._token = client.token
+    def __init__(self, client: Client, timeout_s: float = _TIMEOUT_S, *, in_clear: bool = False) -> None:
+        """`in_clear`: of a part that serves so on loopback, whatever the cluster does; nothing is shown to it."""
+        self._tls = None if in_clear else client.tls
+        self._token = None if in_clear else client.token
         self._timeout_s = timeout_s
 
     async def get(self, address: str, path: str) -> str:

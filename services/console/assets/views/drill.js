@@ -28,6 +28,7 @@ function Begin({ can, onClose, onBegun }) {
       can.can_kill
         ? "Where you leave the mark below: the primary's process is killed for real, and has to come back by itself."
         : "No process is killed: this console knows none of the nodes' processes (console.endpoints_file).",
+      ...(can.kept ? [] : ["Nobody undoes it if the console is killed in the middle: it has no folder to remember it in (console.state_folder)."]),
       "At the end the orders are taken back, the drill's member is removed, and the primary of before is primary again. What was pushed stays in the log.",
     ]}
     action=${async (form) => {
@@ -77,6 +78,7 @@ export function DrillView({ session }) {
   return html`<${Page} title="Drill" note="A failover, tried on this cluster under load, measured and undone."
     actions=${session.acts && (running
       ? html`<button onClick=${() => post("/api/drill/end").then(again)}><${Icon} name="back" />Break off and undo</button>`
+      : value?.not_undone ? html`<button class="primary" onClick=${() => post("/api/drill/undo").then(again)}><${Icon} name="back" />Undo it now</button>`
       : html`<button disabled=${!value} onClick=${() => setAsks(true)}><${Icon} name="play" />Begin a drill…</button>`)}>
     <${Trouble} problem=${problem} onAgain=${again} />
     ${value && !drill && html`<section class="card"><${Empty}>No drill yet since the console started. Nothing happens before you have read what it will do.<//></section>`}
@@ -85,11 +87,13 @@ export function DrillView({ session }) {
         ${running ? html`<${Badge} word="under way" tone="warn" />`
           : html`<${Badge} word=${drill.receipt.good ? "good" : "bad"} tone=${drill.receipt.good ? "good" : "bad"} />`}
       </header>
+      ${drill.of_before && html`<p class=${running || value.not_undone ? "refused" : "done"} role="status">The console ended in the middle of this drill. ${
+        running ? "What it did is being undone." : value.not_undone ? "It is not undone yet." : "What it did is undone."}</p>`}
       ${drill.left_behind && html`<p class="refused" role="alert">${drill.left_behind}</p>`}
       ${!running && html`<dl class="facts"><${Fact} name="Took">${count(Math.round((drill.ended_at - drill.begun_at) / 1000))} s<//>
-        <${Fact} name="The primary was">${drill.kills ? "killed" : "not killed"}<//></dl>`}
+        ${!drill.of_before && html`<${Fact} name="The primary was">${drill.kills ? "killed" : "not killed"}<//>`}</dl>`}
       <${Steps} drill=${drill} running=${running} /></section>`}
-    ${drill?.receipt && html`<${Receipt} drill=${drill} />`}
+    ${drill?.receipt && !drill.of_before && html`<${Receipt} drill=${drill} />`}
     ${asks && html`<${Begin} can=${value} onBegun=${again} onClose=${() => setAsks(false)} />`}
   <//>`;
 }

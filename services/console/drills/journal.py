@@ -1,0 +1,86 @@
+"""The drill that is not undone yet, in a file: written before it changes anything, removed once all is as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import IO, Final
+
+import msgspec
+
+from fasttree.client.drill.drill import Unfinished
+from fasttree.client.drill.receipt import DrillError
+from services.shared.domain.sentences import system_words
+from services.shared.files.durable import remove_durably, write_durably
+from services.shared.files.state_folder import lock_folder
+from services.shared.files.threads import in_thread
+from services.shared.forms import Form
+
+logger = logging.getLogger(__name__)
+_NAME: Final = "drill.json"
+_BYTES_MAX: Final = 4_096
+
+
+class _Kept(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    primary: str
+    begun_ms: int
+
+
+_KEPT: Form[_Kept] = Form(_Kept)
+
+
+class Journal:
+    """Of one console: its folder is its own while it runs. Blocks; raises StartupError where the folder can't be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._lock: IO[str] = lock_folder(folder)
+        self._file = folder / _NAME
+        #: What is not undone, and when it was begun (ms of the wall clock); None: nothing.
+        self.unfinished: tuple[Unfinished, int] | None = self._read()
+        self._writing = asyncio.Lock()
+
+    async def begun(self, drill: Unfinished, begun_ms: int) -> None:
+        """Before the drill changes anything. Raises DrillError, and then it may not."""
+        kept = msgspec.json.encode(_Kept(name=drill.name, primary=drill.primary, begun_ms=begun_ms))
+        try:
+            async with self._writing:
+                await in_thread(write_durably, self._file, kept)
+        except OSError as error:
+            told = system_words(error)
+            raise DrillError(
+                f"the console can't write down what would have to be undone: {told}; nothing was changed"
+            ) from None
+        self.unfinished = drill, begun_ms
+
+    async def undone(self) -> None:
+        """All is as it was."""
+        self.unfinished = None
+        try:
+            async with self._writing:
+                await in_thread(remove_durably, self._file)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            logger.warning("the console's next start will undo that drill again: %s", system_words(error))
+
+    def close(self) -> None:
+        """The folder may be another's."""
+        self._lock.close()
+
+    def _read(self) -> tuple[Unfinished, int] | None:
+        try:
+            with self._file.open("rb") as file:
+                kept = _KEPT.of_json(file.read(_BYTES_MAX))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, msgspec.DecodeError) as error:
+            logger.error(
+                "what a drill left undone can't be read in %s (%s): look for a member drill-… and at who is primary, "
+                "then remove the file",
+                self._file,
+                error,
+            )
+            return None
+        return Unfinished(kept.name, kept.primary), kept.begun_ms
