@@ -59,7 +59,7 @@ class TokenFile:
 
     def check_way(self, address: str, *, by_tls: bool) -> None:
         """Raises TokenFileError where whoever stands between could take it."""
-        if not (by_tls or self.in_clear or _is_here(address)):
+        if not (by_tls or self.in_clear or is_here(address)):
             raise TokenFileError(
                 f"{self.path}: will not send a token to {address} in clear, where others can read it: name "
                 "certificates, or say that the network is closed (token_in_clear)"
@@ -152,7 +152,7 @@ class TokenChannel(grpc.aio.Channel):
         await self.channel.channel_ready()
 
 
-def _is_here(address: str) -> bool:
+def is_here(address: str) -> bool:
     """Whether only this machine hears it; a name counts as one where it is localhost alone, whatever it leads to."""
     host = address.rpartition(":")[0].strip("[]")
     try:

@@ -18,7 +18,7 @@ from fasttree.command.doctor.commands import examine
 from fasttree.command.doctor.machine import installed_versions
 from fasttree.command.session import CommandError, Session
 from fasttree.command.status.looking import Seen, look, status_client
-from fasttree.command.top.pages import PageError, Pages
+from fasttree.command.status.pages import PageError, Pages
 
 #: Name in the bundle to its content.
 Contents = dict[str, bytes]

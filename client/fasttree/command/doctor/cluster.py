@@ -15,7 +15,7 @@ from fasttree.command.doctor.findings import Finding
 from fasttree.command.doctor.machine import installed_versions
 from fasttree.command.doctor.mends import mend_of
 from fasttree.command.status.looking import Seen
-from fasttree.command.top.pages import PageError, Pages
+from fasttree.command.status.pages import PageError, Pages
 
 _HEALTH_S = 3.0
 

@@ -14,7 +14,7 @@ from cryptography import x509
 from fasttree.client import Client, Endpoints, TlsFilesError
 from fasttree.client.calls.tls import UNREADABLE
 from fasttree.command.doctor.findings import Finding
-from fasttree.command.top.pages import PageError, Pages
+from fasttree.command.status.pages import PageError, Pages
 
 _CONNECT_S = 3.0
 #: A header's time has whole seconds, and the answer a way.

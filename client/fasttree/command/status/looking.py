@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from fasttree.client import CallError, Client, Endpoints, EndpointsError, FastTreeClientError
+from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import status_json
 from fasttree.client.status.nodes import named_json
 from fasttree.client.status.problems import Problem, problems_of
-from fasttree.command.local.certificates import is_loopback
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
-from fasttree.command.top.pages import PageError, Pages
+from fasttree.command.status.pages import PageError, Pages
 
 #: Status is asked in trouble too: a part that is away should not hold the answer up for long.
 STATUS_TIMEOUT_S = 3.0
@@ -73,7 +73,7 @@ async def _of_console(client: Client) -> list[Problem]:
     address = client.endpoints.http.get("console", "")
     if not address:
         return []
-    in_clear = is_loopback(address.rpartition(":")[0])
+    in_clear = is_here(address)
     try:
         page = await Pages(client, CONSOLE_TIMEOUT_S, in_clear=in_clear).get(address, "/metrics")
     except PageError:

@@ -14,8 +14,8 @@ from fasttree.command.screen.rounds import EVERY_S, Round, look_again, rounds_op
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.status.commands import problem_lines
 from fasttree.command.status.looking import Seen, Watched
+from fasttree.command.status.pages import PageError, Pages
 from fasttree.command.top.figures import Figures, read_figures
-from fasttree.command.top.pages import PageError, Pages
 from fasttree.command.top.rates import Rates, rates
 from fasttree.command.top.shown import Row, top_lines
 

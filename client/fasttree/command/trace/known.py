@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fasttree.client import CallError, Client, NodeEndpoint
-from fasttree.command.top.pages import PageError, Pages
+from fasttree.command.status.pages import PageError, Pages
 from fasttree.v1 import treenode_pb2, types_pb2
 
 #: A node's log of updates, as 2016 named it; more lines than it keeps.
