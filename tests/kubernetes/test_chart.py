@@ -82,6 +82,25 @@ def test_a_change_of_a_setting_restarts_who_reads_it() -> None:
     assert settings["cluster"]["nodes_service"] == "fasttree-treenode"
 
 
+def test_every_coordinator_and_pusher_is_named() -> None:
+    manifests = _rendered(
+        "--set=coordinator.replicas=3",
+        "--set=pusher.replicas=2,settings.pusher.takes_turns=true,settings.pusher.log_store=postgresql",
+        "--set=settings.pusher.log_url=postgresql://db.example.com/company",
+        '--set-json=pusher.servers=[{"cidr":"10.1.2.0/24","port":5432}]',
+    )
+    coordinators = ",".join(f"fasttree-coordinator-{number}.fasttree-coordinators:50400" for number in range(3))
+    settings = tomllib.loads(named(manifests, "ConfigMap", "fasttree")["data"]["cluster.toml"])
+    assert settings["cluster"]["coordinator"] == coordinators
+    endpoints = yaml.safe_load(named(manifests, "ConfigMap", "fasttree-endpoints")["data"]["endpoints.json"])
+    assert endpoints["coordinator"] == coordinators
+    assert endpoints["pusher"] == "fasttree-pusher-0.fasttree-pushers:50300,fasttree-pusher-1.fasttree-pushers:50300"
+    for part, replicas in (("coordinator", 3), ("pusher", 2)):
+        assert named(manifests, "StatefulSet", f"fasttree-{part}")["spec"]["replicas"] == replicas
+    egress = named(manifests, "NetworkPolicy", "fasttree-pusher")["spec"]["egress"]
+    assert {"to": [{"ipBlock": {"cidr": "10.1.2.0/24"}}], "ports": [{"protocol": "TCP", "port": 5432}]} in egress
+
+
 def test_values_reach_every_place() -> None:
     manifests = _rendered(
         f"--set=image=registry.example.com/fasttree@sha256:{'12ab' * 16}",

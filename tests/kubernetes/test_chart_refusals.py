@@ -76,7 +76,11 @@ _NO_SUCH_VALUE = (
     # What the manifests go by.
     ("settings.cluster.nodes_service=nodes", "/nodes_service': value must be 'fasttree-treenode'"),
     ("settings.cluster.nodes_service=null", "/settings/cluster': missing property 'nodes_service'"),
-    ("settings.cluster.coordinator=elsewhere:50400", "/coordinator': value must be 'fasttree-coordinator:50400'"),
+    ("settings.cluster.coordinator=elsewhere:50400", "/cluster/coordinator': value must be ''"),
+    ("coordinator.storage.size=1", "/coordinator/storage/size': "),
+    ("pusher.replicas=0", "/pusher/replicas': minimum"),
+    ('pusher.servers=[{"cidr": "10.0.0.1", "port": 4222}]', "/pusher/servers/0/cidr': '10.0.0.1'"),
+    ('pusher.servers=[{"cidr": "10.0.0.0/8"}]', "/pusher/servers/0': missing property 'port'"),
     ("settings.cluster.hosts_file=/etc/hosts", "/hosts_file': value must be ''"),
     ("settings.cluster.service_account_folder=/tmp", "/service_account_folder': value must be '/var/run/"),
     ("settings.coordinator.lease_name=other", "/lease_name': value must be 'fasttree-coordinator'"),
@@ -88,7 +92,7 @@ _NO_SUCH_VALUE = (
     ("settings.coordinator.http_port=0", "/coordinator/http_port': value must be 50410"),
     ("settings.pusher.port=50301", "/pusher/port': value must be 50300"),
     ("settings.pusher.http_port=50311", "/pusher/http_port': value must be 50310"),
-    ("settings.pusher.advertise=pusher:50300", "/advertise': value must be 'fasttree-pusher:50300'"),
+    ("settings.pusher.advertise=pusher:50300", "/pusher/advertise': value must be ''"),
     ("settings.pusher.listen_host=127.0.0.1", "/pusher/listen_host': value must be one of"),
     ("settings.coordinator.listen_host=null", "/settings/coordinator': missing property 'listen_host'"),
     ("settings.treenode.report_port=50101", "/report_port': value must be 50100"),
@@ -133,6 +137,22 @@ _NOT_TOGETHER = (
         "backup.enabled=true,settings.pusher.log_store=jetstream,settings.pusher.log_url=nats://a:4222",
         "backup.enabled: the",
     ),
+    (
+        "pusher.replicas=2,settings.pusher.takes_turns=true,settings.pusher.log_store=sqlite",
+        "pusher.replicas: several pushers have one log",
+    ),
+    (
+        "pusher.replicas=2,settings.pusher.takes_turns=false,settings.pusher.log_store=jetstream,"
+        "settings.pusher.log_url=nats://a:4222",
+        "pusher.replicas: several pushers take turns",
+    ),
+    (
+        "settings.audit.files_kept=64",
+        "settings.audit.files_kept: its files come to 2048 MiB, which with 64 MiB beside them is more than "
+        "coordinator.storage.size, 1Gi",
+    ),
+    ("settings.audit.files_kept=30,pusher.storage.size=1G", "beside them is more than pusher.storage.size, 1G"),
+    ("settings.audit.files_kept=null,treenode.storage.size=2Gi", "beside them is more than treenode.storage.size, 2Gi"),
     ("treenode.replicas=5,settings.coordinator.nodes_max=4", "treenode.replicas: more nodes than"),
     ("treenode.resources.requests.memory=3Gi", "treenode.resources.requests.memory: 3Gi is more than the limit, 2Gi"),
     ("pusher.resources.limits.cpu=0.1", "pusher.resources.requests.cpu: 250m is more than the limit, 0.1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -19,6 +20,8 @@ from fasttree.command.settings.reading import SECTION_CLASSES, faults_of
 from services.coordinator.settings import CoordinatorSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import fields_of
+from services.shared.security.audit.files import CHAINS
+from services.shared.security.audit.settings import AuditSettings
 from services.treenode.app import PERIOD_WRITES_S_MAX
 from services.treenode.settings import TreeNodeSettings
 from tests.kubernetes.manifests import (
@@ -39,6 +42,7 @@ from tests.kubernetes.manifests import (
 )
 from tests.vip.fronts import envoy_program
 from tools.kubernetes.envoy import CONNECTION_AGE_S_MAX
+from tools.kubernetes.refusals import AUDIT_BESIDE_BYTES
 
 _SOURCES = [*KUSTOMIZATIONS, *(path.relative_to(K8S).as_posix() for path in EXAMPLES)]
 _PORTS = {
@@ -241,9 +245,13 @@ def test_the_commands_endpoints_are_the_services_and_nodes(source: str, tmp_path
     file.write_text(named(manifests, "ConfigMap", "fasttree-endpoints")["data"]["endpoints.json"])
     endpoints = Endpoints.read(file)
     services = {each["metadata"]["name"]: each["spec"]["ports"] for each in of_kind(manifests, "Service")}
-    for address in (endpoints.vip, endpoints.pusher, endpoints.coordinator):
+    coordinators = named(manifests, "StatefulSet", "fasttree-coordinator")["spec"]
+    assert endpoints.coordinator == ",".join(
+        f"fasttree-coordinator-{n}.{coordinators['serviceName']}:50400" for n in range(coordinators["replicas"])
+    )
+    for address in (endpoints.vip, endpoints.pusher, *endpoints.coordinator.split(",")):
         name, _, port = address.partition(":")
-        assert int(port) in [each["port"] for each in services[name]]
+        assert int(port) in [each["port"] for each in services[name.rpartition(".")[2]]]
     node = named(manifests, "StatefulSet", "fasttree-treenode")["spec"]
     assert [each.name for each in endpoints.nodes] == [f"fasttree-treenode-{n}" for n in range(node["replicas"])]
     for each in endpoints.nodes:
@@ -252,8 +260,48 @@ def test_the_commands_endpoints_are_the_services_and_nodes(source: str, tmp_path
         }
     settings = _cluster_settings()
     assert settings["cluster"]["coordinator"] == endpoints.coordinator
-    assert settings["pusher"]["advertise"] == endpoints.pusher
     assert settings["cluster"]["nodes_service"] == node["serviceName"]
+
+
+@pytest.mark.parametrize("part", ["coordinator", "pusher"])
+def test_each_is_reached_by_its_own_name_ready_or_not(part: str) -> None:
+    workload = named(kustomized("base"), "StatefulSet", f"fasttree-{part}")["spec"]
+    service = named(kustomized("base"), "Service", workload["serviceName"])["spec"]
+    assert service["clusterIP"] == "None"
+    assert service["publishNotReadyAddresses"]
+    assert "fasttree.io/role" not in service["selector"]
+    (port,) = service["ports"]
+    told = {each["name"]: each.get("value") for each in workload["template"]["spec"]["containers"][0]["env"]}
+    advertise = told[f"FASTTREE_{part.upper()}_ADVERTISE"]
+    assert advertise == f"$(POD_NAME).{workload['serviceName']}:{port['port']}"
+
+
+@pytest.mark.parametrize("source", ["base", "overlays/demo", "overlays/production"])
+@pytest.mark.parametrize("part", ["coordinator", "pusher", "treenode"])
+def test_an_audit_log_fits_on_its_volume(source: str, part: str) -> None:
+    files = _cluster_settings()["audit"]["files_kept"] * len(CHAINS)
+    (claim,) = named(_manifests(source), "StatefulSet", f"fasttree-{part}")["spec"]["volumeClaimTemplates"]
+    room = _bytes(claim["spec"]["resources"]["requests"]["storage"])
+    assert files * AuditSettings().file_bytes_max + AUDIT_BESIDE_BYTES <= room
+
+
+def test_several_pushers_take_turns_over_a_log_in_a_server(tmp_path: Path) -> None:
+    """As an overlay has them."""
+    overlay = {"resources": [_within(tmp_path, "base")], "components": [_within(tmp_path, "components/pushers")]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    manifests = kustomized(tmp_path)
+    pushers = named(manifests, "StatefulSet", "fasttree-pusher")["spec"]
+    assert pushers["replicas"] == 2
+    env = {each["name"]: each.get("value") for each in pushers["template"]["spec"]["containers"][0]["env"]}
+    assert env["FASTTREE_PUSHER_TAKES_TURNS"] == "true"
+    assert env["FASTTREE_PUSHER_ADVERTISE"] == "$(POD_NAME).fasttree-pushers:50300"
+    egress = named(manifests, "NetworkPolicy", "fasttree-pusher-servers")["spec"]["egress"]
+    assert {port["port"] for rule in egress for port in rule["ports"]} == {5432, 4222}
+
+
+def _within(folder: Path, name: str) -> str:
+    """Kustomize takes no other paths than relative ones."""
+    return os.path.relpath(K8S / name, folder.resolve())
 
 
 def test_the_coordinators_role_is_for_the_lease_that_it_uses() -> None:

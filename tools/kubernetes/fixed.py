@@ -22,17 +22,17 @@ PODS: Final = ("coordinator", "pusher", "treenode", "console")
 
 #: What has to be in the release as it is in the base's cluster.toml.
 AS_IN_THE_BASE: Final = {
-    "cluster": ("nodes_service", "coordinator"),
+    "cluster": ("nodes_service",),
     "coordinator": ("store", "lease_name"),
-    "pusher": ("advertise",),
     "console": ("pusher",),
     "tls": ("mode",),
 }
-#: What may be left out, and has to be the default where it is given: each pod has its own name, nobody mounts a host
-#: file, Services select by labels, and the coordinators' Service is their address.
+#: What may be left out, and has to be the default where it is given: each pod has its own name and address, nobody
+#: mounts a host file, Services select by labels, and who the coordinators are follows from how many there are.
 AS_BY_DEFAULT: Final = {
-    "cluster": ("hosts_file", "service_account_folder"),
+    "cluster": ("coordinator", "hosts_file", "service_account_folder"),
     "coordinator": ("name", "advertise", "role_labels"),
+    "pusher": ("name", "advertise"),
     "treenode": ("name", "host"),
 }
 #: What has to be there, whatever it is: the default leads elsewhere.

@@ -58,6 +58,10 @@ RESOURCES = _closed(
     limits=_QUANTITIES,
     claims={"type": "array", "items": _closed(("name",), name=NAME, request=NAME)},
 )
+SERVERS: Schema = {
+    "type": "array",
+    "items": _closed(("cidr", "port"), cidr=CIDRS["items"], port={"type": "integer", "minimum": 1, "maximum": 65_535}),
+}
 PULL_SECRETS: Schema = {"type": "array", "items": _closed(("name",), name=NAME)}
 #: A pod selector's own: what the schedulers take is theirs to say, but not a word that they would not know.
 TOLERATIONS: Schema = {

@@ -34,11 +34,30 @@ _MADE = "{{- /* Made by python -m tools.kubernetes: edit deploy/k8s/%s. */ -}}\n
 #: The services' settings as TOML: what JSON writes of texts, numbers and lists, TOML reads alike.
 _HELPERS = """\
 {{- /* Made by python -m tools.kubernetes. */ -}}
+{{- /* Every coordinator, and every pusher, by its own name. */ -}}
+{{- define "fasttree.coordinators" -}}
+{{- range $number := until (int .Values.coordinator.replicas) -}}
+{{- if $number }},{{ end }}fasttree-coordinator-{{ $number }}.fasttree-coordinators:50400
+{{- end -}}
+{{- end -}}
+{{- define "fasttree.pushers" -}}
+{{- if eq (int .Values.pusher.replicas) 1 }}fasttree-pusher:50300{{ else }}
+{{- range $number := until (int .Values.pusher.replicas) -}}
+{{- if $number }},{{ end }}fasttree-pusher-{{ $number }}.fasttree-pushers:50300
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- define "fasttree.config" -}}
+{{- $all := . }}
 {{- range $section, $fields := .Values.settings }}
 [{{ $section }}]
 {{- range $field, $value := $fields }}
+{{- if ne (printf "%s.%s" $section $field) "cluster.coordinator" }}
 {{ $field }} = {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- if eq $section "cluster" }}
+coordinator = {{ include "fasttree.coordinators" $all | toJson }}
 {{- end }}
 {{ end }}
 {{- end -}}
@@ -75,8 +94,8 @@ data:
   endpoints.json: |
     {
       "vip": "fasttree-vip:50100",
-      "pusher": "fasttree-pusher:50300",
-      "coordinator": "fasttree-coordinator:50400",
+      "pusher": {{ include "fasttree.pushers" . | toJson }},
+      "coordinator": {{ include "fasttree.coordinators" . | toJson }},
       "nodes": [
         {{- range $number := until (int .Values.treenode.replicas) }}
         {{- $name := printf "fasttree-treenode-%d" $number }}

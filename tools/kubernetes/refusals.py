@@ -13,6 +13,7 @@ from fasttree.command.settings.reading import SECTION_CLASSES
 from services.coordinator.leadership.settings import RETRY_S
 from services.shared.config.sections import fields_of
 from services.shared.domain.limits import SLOTS_MAX
+from services.shared.security.audit.files import CHAINS
 from services.treenode.app import PERIOD_WRITES_S_MAX
 from tools.kubernetes.forms import IMAGE_PATTERN, SCHEDULE_PATTERN
 
@@ -45,6 +46,8 @@ PAIRS: Final = (
 COORDINATOR_DRAIN_S: Final = 10
 PUSHER_DRAIN_S: Final = 30
 TREENODE_DRAIN_S: Final = 60 - int(PERIOD_WRITES_S_MAX)
+#: What else a service has to have on the volume of its audit log.
+AUDIT_BESIDE_BYTES: Final = 64 << 20
 _RESOURCES = ("treenode", "pusher", "coordinator", "vip", "console", "backup")
 
 _QUANTITY = """\
@@ -78,7 +81,9 @@ def refusals_template() -> str:
 
 def _lines() -> Iterator[str]:
     yield from _of_the_parts()
+    yield from _of_pushers()
     yield from _of_memory()
+    yield from _of_audit_logs()
     yield from _of_drains()
     yield from _of_settings()
 
@@ -129,6 +134,34 @@ def _of_the_parts() -> Iterator[str]:
         f"gt (int {values}.treenode.replicas) (int ({nodes}))",
         "treenode.replicas: more nodes than settings.coordinator.nodes_max, which the coordinator would refuse",
     )
+
+
+def _of_pushers() -> Iterator[str]:
+    several = "gt (int .Values.pusher.replicas) 1"
+    yield from _refused(
+        f'and ({several}) (eq ({_setting("pusher", "log_store")}) "sqlite")',
+        "pusher.replicas: several pushers have one log, in a server: set settings.pusher.log_store to postgresql or "
+        "jetstream, or pusher.replicas=1",
+    )
+    yield from _refused(
+        f"and ({several}) (not ({_setting('pusher', 'takes_turns')}))",
+        "pusher.replicas: several pushers take turns: set settings.pusher.takes_turns=true, or pusher.replicas=1",
+    )
+
+
+def _of_audit_logs() -> Iterator[str]:
+    """What an audit log may come to is less than the volume that it is on."""
+    sizes = " ".join(f"({_number('audit', each)})" for each in ("files_kept", "file_bytes_max"))
+    yield f"{{{{- $audit := mulf {len(CHAINS)} {sizes} }}}}"
+    for part in ("coordinator", "pusher", "treenode"):
+        size = f".Values.{part}.storage.size"
+        yield from _refused(
+            f'gt (addf $audit {AUDIT_BESIDE_BYTES}) (include "fasttree.number" {size} | float64)',
+            "settings.audit.files_kept: its files come to %d MiB, which with "
+            f"{AUDIT_BESIDE_BYTES >> 20} MiB beside them is more than {part}.storage.size, %s: "
+            "keep fewer, or give it a larger volume",
+            f"(divf $audit 1048576 | int) {size}",
+        )
 
 
 def _of_memory() -> Iterator[str]:

@@ -24,6 +24,7 @@ from tools.kubernetes.forms import (
     POD_SECURITY,
     PULL_SECRETS,
     RESOURCES,
+    SERVERS,
     SIZE,
     SWITCH,
     TEXT,
@@ -70,6 +71,13 @@ VALUES: Mapping[str, Value] = {
     "treenode.storage.className": _CLASS,
     "treenode.nodeSelector": _NODE_SELECTOR,
     "treenode.tolerations": _TOLERATIONS,
+    "pusher.replicas": Value(
+        "Pushers, one of which is active: more than one need settings.pusher.takes_turns and a log in a server.",
+        whole(1, 9),
+    ),
+    "pusher.servers": Value(
+        "Servers that pushers may reach (of the log, of import files), each {cidr: ..., port: ...}.", SERVERS, "[]"
+    ),
     "pusher.resources": Value("Memory: its caches, and 8 MiB a node.", RESOURCES),
     "pusher.storage.size": Value(
         "The log's volume: 300 bytes an update of 30 days, 20 bytes an update for good, 3 import files.", SIZE
@@ -79,6 +87,10 @@ VALUES: Mapping[str, Value] = {
     "pusher.tolerations": _TOLERATIONS,
     "coordinator.replicas": Value("Coordinators, one of which is active.", whole(1, 9)),
     "coordinator.resources": Value("It is small.", RESOURCES),
+    "coordinator.storage.size": Value(
+        "Its volume, of the audit log: 2 x settings.audit.files_kept x file_bytes_max, and 64 MiB.", SIZE
+    ),
+    "coordinator.storage.className": _CLASS,
     "coordinator.nodeSelector": _NODE_SELECTOR,
     "coordinator.tolerations": _TOLERATIONS,
     "vip.enabled": Value("The VIP by Envoy; without it, reports go by fasttree-rw and fasttree-ro.", SWITCH, "true"),
@@ -115,8 +127,10 @@ VALUES: Mapping[str, Value] = {
 
 
 def settings_of(cluster_toml: str) -> dict[str, dict[str, Any]]:
-    """The sections of the base's settings file."""
-    return tomllib.loads(cluster_toml)
+    """The sections of the base's settings file, but for what the chart says itself."""
+    settings = tomllib.loads(cluster_toml)
+    del settings["cluster"]["coordinator"]
+    return settings
 
 
 def values_file(given: Mapping[str, str], cluster_toml: str) -> str:

@@ -55,13 +55,15 @@ class Deployed:
         namespace: Where it is.
         labelled: Whether the pods' labels say who is primary, as they do since there are two coordinators.
         nodes: Tree nodes that its manifests ask for.
+        pushers: Pushers likewise.
         first_answer_s: From `kubectl apply` to the first answer through the VIP.
     """
 
-    def __init__(self, namespace: str = NAMESPACE, *, labelled: bool = True) -> None:
+    def __init__(self, namespace: str = NAMESPACE, *, labelled: bool = True, pushers: int = 1) -> None:
         self.namespace = namespace
         self.labelled = labelled
         self.nodes = 2
+        self.pushers = pushers
         self.first_answer_s = 0.0
         self._loads = 0
 
@@ -76,6 +78,13 @@ class Deployed:
         )
         assert ran.returncode == 0 or not check, f"kubectl {' '.join(arguments)}: {ran.stderr.decode()}"
         return ran.stdout.decode()
+
+    @property
+    def pusher(self) -> str:
+        """Where clients push: the Service, or each of several by its own name."""
+        if self.pushers == 1:
+            return f"{_PUSHER}:50300"
+        return ",".join(f"{_PUSHER}-{number}.{_PUSHER}s:50300" for number in range(self.pushers))
 
     def pods(self, selector: str = _NODES) -> list[dict[str, Any]]:
         """Those that a selector names."""
@@ -114,9 +123,10 @@ class Deployed:
         )
 
     def wait_until_whole(self) -> None:
-        """Every tree node, the pusher, both VIPs and both coordinators are ready, and one node is primary."""
+        """Every tree node, every pusher, both VIPs and both coordinators are ready, and one node is primary."""
         until(f"{self.nodes} tree nodes are ready", lambda: self.ready() == self.nodes)
-        until("a pusher is ready", lambda: self.ready("app.kubernetes.io/component=pusher") == 1)
+        pushers = "app.kubernetes.io/component=pusher"
+        until(f"{self.pushers} pushers are ready", lambda: self.ready(pushers) == self.pushers)
         until("two VIPs are ready", lambda: self.ready("app.kubernetes.io/component=vip") == 2)
         if self.labelled:
             until("two coordinators are ready", lambda: self.ready("app.kubernetes.io/component=coordinator") == 2)
@@ -145,7 +155,7 @@ class Deployed:
         manifest = LOAD_POD.replace("name: load\n  labels", f"name: {name}\n  labels")
         self.kubectl("apply", "-f", "-", stdin=manifest.replace("nodeName:", f"nodeName: {machine}" if machine else ""))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=4m")
-        self.put(name, "/tmp/endpoints.json", json.dumps({"vip": f"{_VIP}:50100", "pusher": f"{_PUSHER}:50300"}))
+        self.put(name, "/tmp/endpoints.json", json.dumps({"vip": f"{_VIP}:50100", "pusher": self.pusher}))
         self.kubectl(
             "exec", "-i", name, "--", "sh", "-c", "mkdir -p /tmp/load && tar x -C /tmp/load", stdin=_programs()
         )
@@ -190,7 +200,7 @@ class Deployed:
         """
         self._loads += 1
         figures: dict[str, Any] = {}
-        arguments = [f"{_VIP}:50100", f"{_PUSHER}:50300", f"{pod}-{self._loads}", several]
+        arguments = [f"{_VIP}:50100", self.pusher, f"{pod}-{self._loads}", several]
         program = ("python3", "-m", "tests.kubernetes.real.load")
         command = ["kubectl", "--namespace", self.namespace, "exec", "-i", pod, "--", *program]
         with subprocess.Popen([*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
@@ -219,9 +229,9 @@ def check(figures: dict[str, Any], *, some_are_refused: bool = False) -> None:
     assert (figures["refused"] > 0) == some_are_refused, figures
 
 
-def deploy(overlay: Path = OVERLAY, namespace: str = NAMESPACE, *, labelled: bool = True) -> Deployed:
+def deploy(overlay: Path = OVERLAY, namespace: str = NAMESPACE, *, labelled: bool = True, pushers: int = 1) -> Deployed:
     """Applies an overlay with the sample tree, and waits for the first answer through the VIP; then for everything."""
-    made = Deployed(namespace, labelled=labelled)
+    made = Deployed(namespace, labelled=labelled, pushers=pushers)
     there = made.kubectl("get", "namespace", namespace, "--ignore-not-found", "-o", "name")
     assert not there, f"the cluster has a namespace {namespace}, which these tests would end by deleting: take another"
     applied_s = time.monotonic()
