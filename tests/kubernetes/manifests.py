@@ -23,6 +23,7 @@ KUSTOMIZATIONS = (
     "overlays/monitoring",
     "overlays/gateway",
     "overlays/backup",
+    "overlays/datatrax",
 )
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
 
@@ -51,7 +52,9 @@ def _built(folder: Path) -> str:
 
 def everything() -> list[Manifest]:
     """All that there can be in one cluster: the largest overlay, and those beside it."""
-    return [each for name in ("production", "monitoring", "gateway") for each in kustomized(f"overlays/{name}")]
+    whole = [each for name in ("production", "monitoring", "gateway") for each in kustomized(f"overlays/{name}")]
+    own = [each for each in kustomized("overlays/datatrax") if each["metadata"]["name"] == "fasttree-datatrax"]
+    return [*whole, *own]
 
 
 def of_kind(manifests: list[Manifest], *kinds: str) -> list[Manifest]:

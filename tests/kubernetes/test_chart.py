@@ -13,7 +13,7 @@ from tests.kubernetes.manifests import CHART, K8S, Manifest, helm, kustomized, n
 
 #: What kustomize names a map by.
 _HASH = re.compile(r"-[0-9a-z]{10}$")
-_ALL_PARTS = ("backup", "gateway", "monitoring")
+_ALL_PARTS = ("backup", "datatrax", "gateway", "monitoring")
 
 
 def _rendered(*arguments: str) -> list[Manifest]:
@@ -61,7 +61,10 @@ def test_with_every_part_it_renders_what_the_components_are() -> None:
     switches = [f"--set={part}.enabled=true" for part in _ALL_PARTS]
     rendered = _comparable(_rendered(*switches))
     expected = _comparable(
-        [*kustomized("base"), *(each for part in _ALL_PARTS for each in kustomized(f"overlays/{part}"))]
+        [
+            *kustomized("overlays/datatrax"),
+            *(each for part in _ALL_PARTS if part != "datatrax" for each in kustomized(f"overlays/{part}")),
+        ]
     )
     assert rendered.keys() == expected.keys()
     for key, manifest in expected.items():

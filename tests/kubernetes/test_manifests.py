@@ -18,6 +18,7 @@ import yaml
 from fasttree.client import Endpoints
 from fasttree.command.settings.reading import SECTION_CLASSES, faults_of
 from services.coordinator.settings import CoordinatorSettings
+from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import fields_of
 from services.shared.security.audit.files import CHAINS
@@ -50,6 +51,7 @@ _PORTS = {
     "pusher": {"grpc": "port", "http": "http_port"},
     "coordinator": {"grpc": "port", "http": "http_port"},
     "console": {"http": "port"},
+    "datatrax": {"instant": "instant_port", "http": "http_port"},
 }
 _SETTINGS = {"treenode": TreeNodeSettings(), "pusher": PusherSettings(), "coordinator": CoordinatorSettings()}
 _PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -137,7 +139,7 @@ def test_ports_that_are_named_are_there(source: str) -> None:
 
 
 def test_ports_are_the_services_own() -> None:
-    for name, pod in pod_templates(of_kind(kustomized("base"), "StatefulSet", "Deployment")):
+    for name, pod in pod_templates(of_kind(kustomized("overlays/datatrax"), "StatefulSet", "Deployment")):
         component = name.removeprefix("fasttree-")
         if component == "vip":
             continue
@@ -162,7 +164,7 @@ def test_variables_of_pods_are_settings() -> None:
 
 def test_services_are_started_as_they_are_and_where_they_may_write() -> None:
     settings = _cluster_settings()
-    for name, pod in pod_templates(of_kind(kustomized("base"), "StatefulSet", "Deployment")):
+    for name, pod in pod_templates(of_kind(kustomized("overlays/datatrax"), "StatefulSet", "Deployment")):
         component = name.removeprefix("fasttree-")
         if component == "vip":
             continue
@@ -172,6 +174,8 @@ def test_services_are_started_as_they_are_and_where_they_may_write() -> None:
         (state,) = [mount for mount in container["volumeMounts"] if mount["name"] == "state"]
         if component == "console":
             assert settings[component]["key_file"] == f"{state['mountPath']}/console.key"
+        elif component == "datatrax":
+            assert settings[component]["spool_folder"] == f"{state['mountPath']}/spool"
         else:
             assert settings[component]["state_folder"] == f"{state['mountPath']}/{component}"
         assert settings[component]["listen_host"] == "0.0.0.0"
@@ -210,7 +214,7 @@ def test_images_are_those_of_this_version() -> None:
     } == wanted
 
 
-@pytest.mark.parametrize("source", ["base", "overlays/demo", "overlays/production"])
+@pytest.mark.parametrize("source", ["base", "overlays/demo", "overlays/production", "overlays/datatrax"])
 def test_a_pod_that_ends_has_the_time_that_its_drain_takes(source: str) -> None:
     manifests = _manifests(source)
     settings = _cluster_settings()["treenode"]
@@ -221,6 +225,7 @@ def test_a_pod_that_ends_has_the_time_that_its_drain_takes(source: str) -> None:
     drain_s = settings["drain_notice_s"] + settings["drain_grace_s"] + PERIOD_WRITES_S_MAX
     assert grace["fasttree-treenode"] >= drain_s + 60  # for the last snapshot
     assert grace["fasttree-pusher"] >= PusherSettings().drain_grace_s + 30
+    assert grace.get("fasttree-datatrax", 30) >= DataTraxSettings().drain_grace_s + 10
     assert grace["fasttree-coordinator"] >= CoordinatorSettings().drain_grace_s + 10
     vip = named(manifests, "Deployment", "fasttree-vip")["spec"]["template"]["spec"]
     pause_s = vip["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]

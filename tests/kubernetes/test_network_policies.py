@@ -96,6 +96,10 @@ def test_a_flow_is_allowed_at_both_of_its_ends() -> None:
         Flow("console", "pusher", 50300),
         Flow("console", "vip", 50100),
         Flow("console", "treenode", 50201),  # what each holds
+        Flow("datatrax", "coordinator", 50400),
+        Flow("datatrax", "pusher", 50300),
+        Flow("datatrax", "treenode", 50200),  # their logs
+        Flow("shell", "datatrax", 50200),
         Flow("import", "pusher", 50300),
         Flow("shell", "coordinator", 50400),
         Flow("shell", "treenode", 50201),  # digests
@@ -116,6 +120,8 @@ def test_what_a_cluster_does_is_allowed(flow: Flow) -> None:
         Flow("vip", "console", 50500),
         Flow("treenode", "console", 50500),
         Flow("coordinator", "treenode", 50201),
+        Flow("datatrax", "treenode", 50201),
+        Flow("vip", "datatrax", 50201),
     ],
 )
 def test_what_it_never_does_is_not(flow: Flow) -> None:

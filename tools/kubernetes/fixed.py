@@ -18,13 +18,14 @@ from tools.kubernetes.forms import Schema
 VOLUME: Final = "/var/lib/fasttree"
 _BELOW = rf"{VOLUME}(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
 #: The sections of what runs in pods.
-PODS: Final = ("coordinator", "pusher", "treenode", "console")
+PODS: Final = ("coordinator", "pusher", "treenode", "console", "datatrax")
 
 #: What has to be in the release as it is in the base's cluster.toml.
 AS_IN_THE_BASE: Final = {
     "cluster": ("nodes_service",),
     "coordinator": ("store", "lease_name"),
     "console": ("pusher",),
+    "datatrax": ("pusher",),
     "tls": ("mode",),
 }
 #: What may be left out, and has to be the default where it is given: each pod has its own name and address, nobody
@@ -39,6 +40,7 @@ AS_BY_DEFAULT: Final = {
 NEEDED: Final = {
     **dict.fromkeys(("coordinator", "pusher", "treenode"), ("listen_host", "state_folder")),
     "console": ("listen_host", "vip", "key_file"),
+    "datatrax": ("listen_host", "spool_folder"),
 }
 #: The Services that reports come by.
 REPORTS: Final = ("fasttree-vip:50100", "fasttree-rw:50100", "fasttree-ro:50100")
@@ -54,7 +56,7 @@ def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[
         return {"enum": sorted(EVERY_ADDRESS)}
     if (section, name) == ("tokens", "keys"):
         return {"type": "string", "pattern": f"^(https?://.+|{_BELOW})?$"}
-    if (section, name) == ("console", "vip"):
+    if (section, name) in (("console", "vip"), ("datatrax", "vip")):
         return {"enum": list(REPORTS)}
     if field.kind == Folder or (section, name) == ("console", "key_file"):
         return {"type": "string", "pattern": f"^{_BELOW}$"}

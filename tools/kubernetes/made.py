@@ -25,6 +25,7 @@ MANIFESTS = {
     "base/vip.yaml": ".Values.vip.enabled",
     "base/console.yaml": ".Values.console.enabled",
     "components/backup/backup.yaml": ".Values.backup.enabled",
+    "components/datatrax/datatrax.yaml": ".Values.datatrax.enabled",
     "components/gateway/gateway.yaml": ".Values.gateway.enabled",
     "components/monitoring/monitor.yaml": ".Values.monitoring.enabled",
     "components/monitoring/rules.yaml": ".Values.monitoring.enabled",

@@ -48,7 +48,7 @@ PUSHER_DRAIN_S: Final = 30
 TREENODE_DRAIN_S: Final = 60 - int(PERIOD_WRITES_S_MAX)
 #: What else a service has to have on the volume of its audit log.
 AUDIT_BESIDE_BYTES: Final = 64 << 20
-_RESOURCES = ("treenode", "pusher", "coordinator", "vip", "console", "backup")
+_RESOURCES = ("treenode", "pusher", "coordinator", "vip", "console", "datatrax", "backup")
 
 _QUANTITY = """\
 {{- /* Made by python -m tools.kubernetes. */ -}}

@@ -76,7 +76,7 @@ def _all_that_acts_is_there(several: Deployed) -> None:
 
 
 def _said_by(several: Deployed, coordinator: str) -> str:
-    """What that coordinator says by its own name, whether it is the active one or stands by."""
+    """What the status says that is asked of that coordinator by its own name; one that stands by knows it too."""
     several.put("operator", "/tmp/one.json", json.dumps({"coordinator": f"{coordinator}.fasttree-coordinators:50400"}))
     return several.operate("--endpoints", "/tmp/one.json", "status", check=False)
 
@@ -85,7 +85,7 @@ def test_the_machine_with_all_that_acts_dies_and_pushes_go_on(several: Deployed)
     _all_that_acts_is_there(several)
     lost = _active_pusher(several)
     stands_by = next(pod["metadata"]["name"] for pod in several.pods(f"{_COORDINATOR},fasttree.io/role=standby"))
-    until("the one that stands by is asked too", lambda: "stands by" in _said_by(several, stands_by))
+    until("the one that stands by is asked too", lambda: "primary fasttree-treenode" in _said_by(several, stands_by))
     with several.load(EACH_VIP, pod="near") as figures:
         end_node(2)
         ended_s = time.monotonic()
