@@ -60,6 +60,9 @@ def schema_of(section: str, name: str, field: Field, base: Mapping[str, Mapping[
         return {"enum": list(REPORTS)}
     if field.kind == Folder or (section, name) == ("console", "key_file"):
         return {"type": "string", "pattern": f"^{_BELOW}$"}
+    if (section, name) == ("console", "state_folder"):
+        # Its volume has nothing else.
+        return {"type": "string", "pattern": f"^({VOLUME}|{_BELOW})?$"}
     if field.kind == OptionalPath:
         return {"type": "string", "pattern": f"^({_BELOW})?$"}
     return None
