@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import calls, datatrax, files, http2, security, settings
+from tests.fuzz.targets import (
+    calls,
+    coordinator,
+    datatrax,
+    files,
+    http2,
+    messages,
+    pusher,
+    security,
+    settings,
+    treenode,
+)
 
-TARGETS: dict[str, Target] = {
-    each.name: each for module in (http2, calls, files, security, settings, datatrax) for each in module.TARGETS
-}
+_MODULES = (http2, calls, coordinator, pusher, treenode, messages, files, security, settings, datatrax)
+TARGETS: dict[str, Target] = {each.name: each for module in _MODULES for each in module.TARGETS}

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from services.shared.python_process import python_command
+from tests.fuzz.asking import end_all
 from tests.fuzz.every_target import TARGETS
 from tests.fuzz.mutation import mutated
 
 _EXECUTIONS = 300
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services() -> Iterator[None]:
+    """Those that targets ask are begun once, and ended with these tests."""
+    yield
+    end_all()
 
 
 def fuzzed(*options: str) -> tuple[int, dict[str, Any], str]:
