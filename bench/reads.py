@@ -33,6 +33,7 @@ from bench.engine.genealogy import Genealogy, make_genealogy
 from bench.fanout import BATCH, loaded_cluster, order_batches, say, visible_ms
 from bench.rivals.postgres import Session, pgbench, running_postgres
 from fasttree.client import Client
+from fasttree.client.calls.tls import TlsFiles
 from fasttree.client.reports import Reports
 from fasttree.v1 import pusher_pb2, pusher_pb2_grpc, report_pb2
 
@@ -70,10 +71,22 @@ async def run(*command: str | Path) -> str:
     return said
 
 
-async def ghz(address: str, member_id: str, seconds: float, *, connections: int, callers: int, rps: int = 0) -> Any:
-    """ghz's figures. Raises ToolError where a call failed."""
+async def ghz(
+    address: str,
+    member_id: str,
+    seconds: float,
+    *,
+    connections: int,
+    callers: int,
+    rps: int = 0,
+    tls: TlsFiles | None = None,
+) -> Any:
+    """ghz's figures. `tls`: by certificates. Raises ToolError where a call failed."""
     asked = json.dumps({"member_id": member_id})
-    command = [tool("ghz"), "--insecure", "--protoset", str(_API), "--call", _CALL, "-d", asked, "-O", "json"]
+    way = ["--insecure"]
+    if tls is not None:
+        way = ["--cacert", str(tls.ca), "--cert", str(tls.certificate), "--key", str(tls.key)]
+    command = [tool("ghz"), *way, "--protoset", str(_API), "--call", _CALL, "-d", asked, "-O", "json"]
     command += ["--connections", str(connections), "-c", str(callers), "-z", f"{seconds:g}s", "--duration-stop", "wait"]
     said = await run(*command, *(["--rps", str(rps)] if rps else []), address)
     figures = json.loads(said[said.index("{") :])

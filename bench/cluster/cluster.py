@@ -16,7 +16,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from fasttree.client import Endpoints
 from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.tls import TlsFiles
 from fasttree.command.local.free_ports import free_ports
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2_grpc
 from fasttree.v1.treenode_pb2 import GetDigestRequest, GetDigestResponse, GetNodeRequest, GetNodeResponse
@@ -100,7 +102,7 @@ class RunningCluster:
         self._process = process
         self.folder = folder
         self.log = log
-        self._channels = Channels()
+        self._opened: Channels | None = None
 
     @classmethod
     async def start(
@@ -182,8 +184,15 @@ class RunningCluster:
         return pid
 
     def channel(self, address: str) -> grpc.aio.Channel:
-        """A channel to an address, opened once."""
-        return self._channels.to(address)
+        """A channel to an address, opened once; as endpoints.json says, by TLS or in clear."""
+        if self._opened is None:
+            endpoints = Endpoints.read(self.folder / "endpoints.json")
+            self._opened = Channels(endpoints.tls, endpoints.token)
+        return self._opened.to(address)
+
+    def tls_of(self, role: str) -> TlsFiles | None:
+        """The certificate of a client with that role; None where there are none."""
+        return TlsFiles.in_folder(self.folder / "certs" / f"client-{role}") if "tls" in self.endpoints else None
 
     async def cluster(self) -> coordinator_pb2.Cluster:
         """The cluster as the coordinator sees it."""
@@ -252,7 +261,9 @@ class RunningCluster:
 
     async def close_channels(self) -> None:
         """Closes what `channel` opened."""
-        await self._channels.close()
+        if self._opened is not None:
+            await self._opened.close()
+            self._opened = None
 
     async def stop(self, timeout_s: float = 60.0) -> int:
         """Ctrl-C, then waits; returns the exit code."""
