@@ -18,6 +18,7 @@ from services.coordinator.stores.lease_store import LeaseStore
 from services.shared.clock import Clock
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.addresses import address_of
+from services.shared.security.guard import principals_of
 from services.shared.serving.background import Background
 from services.shared.serving.errors import UnavailableError
 from services.shared.serving.metrics import Metrics
@@ -95,7 +96,7 @@ class StandbyServicer(coordinator_pb2_grpc.CoordinatorServiceServicer):
     async def VouchPrimary(
         self, request_iterator: AsyncIterator[coordinator_pb2.VouchPrimaryRequest], context: Any
     ) -> AsyncIterator[coordinator_pb2.VouchPrimaryResponse]:
-        async for answer in self._vouches.answers(request_iterator):
+        async for answer in self._vouches.answers(request_iterator, principals_of(context.auth_context())):
             yield answer
 
     async def SwitchoverPusher(

@@ -9,7 +9,8 @@ from fasttree.v1 import coordinator_pb2
 from services.coordinator.election.events import Recorded
 from services.coordinator.election.vouching import vouched_s
 from services.coordinator.stores.store import StoreError
-from services.shared.serving.errors import ResourceExhaustedError
+from services.shared.security.guard import name_problem
+from services.shared.serving.errors import PermissionDeniedError, ResourceExhaustedError
 
 
 class ReadsAnew(Protocol):
@@ -31,14 +32,17 @@ class Vouches:
         self._askers = 0
 
     async def answers(
-        self, questions: AsyncIterator[coordinator_pb2.VouchPrimaryRequest]
+        self, questions: AsyncIterator[coordinator_pb2.VouchPrimaryRequest], names: tuple[str, ...]
     ) -> AsyncIterator[coordinator_pb2.VouchPrimaryResponse]:
-        """One to each question. Raises ResourceExhaustedError."""
+        """One to each question. `names`: of whoever asks. Raises ResourceExhaustedError, and PermissionDeniedError
+        where he asks for another node than his certificate's."""
         if self._askers >= self._askers_max:
             raise ResourceExhaustedError(f"{self._askers} ask already whether they are primary, and one is: ask later")
         self._askers += 1
         try:
             async for question in questions:
+                if problem := name_problem(names, "node", question.node):
+                    raise PermissionDeniedError(problem, reason="NAME_NOT_OWN", field="node", value=question.node)
                 lease_s = await self._vouched_s(question)
                 yield coordinator_pb2.VouchPrimaryResponse(sequence=question.sequence, lease_ms=int(lease_s * 1_000))
         finally:

@@ -53,6 +53,16 @@ def note_refused(path: str, refusal: Refusal, peer: str) -> None:
         log.refused(entry._replace(authorized=False, status=status.name, reason=refusal.reason))
 
 
+def note_denied(path: str, error: FastTreeError, context: Any) -> None:
+    """A call that a rule lets in, and its handler does not: in the name of somebody else, say."""
+    if (log := own_audit()) is not None:
+        told = caller_of(context, path)
+        entry = _of(log, Kind.REFUSED, path, told, context.peer())
+        log.refused(
+            entry._replace(authorized=False, status=error.code.name, reason=error.reason, details=told.details())
+        )
+
+
 def note_stranger(path: str, why: str, peer: str) -> None:
     """Whoever did not say who he is, or could not prove it."""
     if (log := own_audit()) is not None:

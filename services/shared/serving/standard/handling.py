@@ -12,8 +12,13 @@ import grpc.aio
 from grpc_status import rpc_status
 
 from services.shared.serving.calls import Calls
-from services.shared.serving.errors import FastTreeError, to_rpc_status
-from services.shared.serving.standard.auditing import written_down
+from services.shared.serving.errors import (
+    FastTreeError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    to_rpc_status,
+)
+from services.shared.serving.standard.auditing import note_denied, written_down
 
 logger = logging.getLogger(__name__)
 
@@ -119,6 +124,8 @@ async def _abort(error: Exception, method: str, context: Any) -> None:
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, FastTreeError):
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+            note_denied(method, error, context)
         await context.abort_with_status(rpc_status.to_status(to_rpc_status(error)))
     logger.error("%s failed", method, exc_info=error)
     # With details, so that a client can tell a server's fault from a broken connection, which it may try again.
