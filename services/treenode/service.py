@@ -81,6 +81,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         phases = LoadPhases(request.manifest.import_id, told.put_nowait)
         loading = asyncio.ensure_future(self._loader.load(request, self._streams.pusher_address, phases.heard))
         last = treenode_pb2.LoadImportResponse(phase=_Phase.IMPORT_PHASE_DOWNLOADING)
+        following: asyncio.Future[treenode_pb2.LoadImportResponse] | None = None
         try:
             while not loading.done() or not told.empty():
                 following = asyncio.ensure_future(told.get())
@@ -99,6 +100,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
                 raise InvalidArgumentError(str(error), reason="IMPORT_REFUSED") from error
             yield self._done(taken)
         finally:
+            if following is not None:
+                following.cancel()
             loading.cancel()
             await asyncio.wait({loading})
             phases.ended(loading, self._node.swap)

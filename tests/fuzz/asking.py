@@ -143,7 +143,7 @@ def asking(made: Callable[[], Coroutine[Any, Any, Asked]]) -> Run:
     asked = loop.run_until_complete(made())
 
     def end() -> None:
-        loop.run_until_complete(asked.end())
+        loop.run_until_complete(_ended(asked))
         loop.close()
 
     _under_way.append(end)
@@ -160,6 +160,18 @@ def asking(made: Callable[[], Coroutine[Any, Any, Asked]]) -> Run:
         loop.run_until_complete(_call(asked, method, requests, data[1]))
 
     return run
+
+
+async def _ended(asked: Asked) -> None:
+    """Ends the service, and then whatever goes on all the same."""
+    await asked.end()
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for each in left:
+        each.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    loop = asyncio.get_running_loop()
+    await loop.shutdown_asyncgens()
+    await loop.shutdown_default_executor()
 
 
 def _requests(method: Method, data: bytes) -> list[Any]:
