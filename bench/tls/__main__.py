@@ -5,7 +5,8 @@ in `bench.fanout` (one stream of batches, until every node has applied the last)
 connections, 32 callers). So what else the machine does meets both.
 
 The last line is JSON: tls_orders_ratio, tls_reads_ratio (by TLS to in clear, medians of the rounds), the rates of each,
-and what the pusher spends on an order (tls_pusher_cpu_ratio). `make bench-tls`.
+and what the pusher spends on an order and a node on a read (tls_pusher_cpu_ratio, tls_node_cpu_ratio), which a busy
+machine changes less. `make bench-tls`.
 """
 
 from __future__ import annotations
@@ -41,11 +42,12 @@ async def orders(cluster: RunningCluster, member_ids: list[str], prefix: str, co
     return rate, (cpu_s(pusher) - before_s) / count * 1e6
 
 
-async def reads(cluster: RunningCluster, member_id: str, seconds: float) -> float:
-    """Reads a second from a node."""
-    address = cluster.node(cluster.node_names[0])["report"]
+async def reads(cluster: RunningCluster, member_id: str, seconds: float) -> tuple[float, float]:
+    """Reads a second from a node, and its processor time for one, in microseconds."""
+    node = cluster.node_names[0]
+    address, before_s = cluster.node(node)["report"], cpu_s(cluster.pid_of(node))
     said = await ghz(address, member_id, seconds, connections=8, callers=32, tls=cluster.tls_of("reporter"))
-    return float(said["rps"])
+    return float(said["rps"]), (cpu_s(cluster.pid_of(node)) - before_s) / said["count"] * 1e6
 
 
 async def measure(genealogy: Genealogy, count: int, seconds: float, rounds: int) -> dict[str, Any]:
@@ -70,12 +72,15 @@ async def measure(genealogy: Genealogy, count: int, seconds: float, rounds: int)
                 rate, used_us = await orders(clusters[way], ids, f"{way}{number}", count)
                 keep(f"{way}_orders_per_s", rate)
                 keep(f"{way}_pusher_cpu_us_an_order", used_us)
-                keep(f"{way}_reads_per_s", await reads(clusters[way], ids[len(ids) // 2], seconds))
+                rate, used_us = await reads(clusters[way], ids[len(ids) // 2], seconds)
+                keep(f"{way}_reads_per_s", rate)
+                keep(f"{way}_node_cpu_us_a_read", used_us)
     figures: dict[str, Any] = {name: round(statistics.median(values), 2) for name, values in found.items()}
     for name, figure in (
         ("orders", "orders_per_s"),
         ("reads", "reads_per_s"),
         ("pusher_cpu", "pusher_cpu_us_an_order"),
+        ("node_cpu", "node_cpu_us_a_read"),
     ):
         figures[f"tls_{name}_ratio"] = round(figures[f"{TLS}_{figure}"] / figures[f"{CLEAR}_{figure}"], 3)
     return figures | {"members": len(ids), "orders": count, "rounds": rounds}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs/security.md"
 _TEST = re.compile(r"^(?:async )?def (test_\w+)", re.MULTILINE)
-HEAD = "| who | tries to | what holds it | tests |"
+HEADS = {
+    "threats": "| who | tries to | what holds it | tests |",
+    "attacks": "| attack | who may make that call | what holds it off besides | tests |",
+}
 
 
-def test_each_threat_names_tests_that_are_there() -> None:
+@pytest.mark.parametrize("table", HEADS)
+def test_each_threat_names_tests_that_are_there(table: str) -> None:
     lines = PAGE.read_text().splitlines()
-    begin = lines.index(HEAD) + 2
-    rows = [line for line in lines[begin:] if line.startswith("|")]
+    begin = lines.index(HEADS[table]) + 2
+    rows = list(itertools.takewhile(lambda line: line.startswith("|"), lines[begin:]))
     assert len(rows) >= 10
     for row in rows:
         *_, tests, _ = (cell.strip() for cell in row.split("|"))
