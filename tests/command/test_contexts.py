@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from tests.command.fasttree_command import FastTree
+from tests.command.live.test_top import Served
+from tests.command.live.test_top import pages as pages
 from tests.fakes.cluster import FakeCluster
 from tests.waiting import until
 
@@ -28,7 +30,7 @@ if words[0] == "get":
     print("\\n".join(plan["pods"]))
     sys.exit()
 target, ports = words[1], [int(word[1:]) for word in words[2:]]
-if target not in plan["ways"]:
+if target not in plan["ways"] or not all(plan["ways"][target].get(str(port)) for port in ports):
     sys.exit(f'Error from server (NotFound): "{{target}}" not found')
 
 def carry(source, sink):
@@ -62,13 +64,16 @@ class Kubectl:
     def __init__(self, folder: Path, cluster: FakeCluster) -> None:
         self.folder = folder / "kubectl"
         (self.folder / "running").mkdir(parents=True)
-        endpoints = cluster.endpoints
+        endpoints, http = cluster.endpoints, cluster.endpoints.http
         self.plan: dict[str, Any] = {
             "pods": [f"pod/{node.name}" for node in endpoints.nodes],
             "ways": {
                 "service/fasttree-vip": {"50100": endpoints.vip},
-                "service/fasttree-pusher": {"50300": endpoints.pusher},
-                "service/fasttree-coordinator": {"50400": endpoints.coordinator},
+                "service/fasttree-pusher": {"50300": endpoints.pusher, "50310": http.get("pusher")},
+                "service/fasttree-coordinator": {
+                    "50400": endpoints.coordinator,
+                    "50410": http.get("coordinator"),
+                },
                 **{
                     f"pod/{node.name}": {"50100": node.report, "50201": node.instant, "50200": node.http or node.report}
                     for node in endpoints.nodes
@@ -119,6 +124,31 @@ async def test_a_context_leads_to_every_part_and_leaves_nothing(remote: FastTree
     member = await remote("--context", "prod", "--namespace", "live", "held")
     assert member.code == 0, member.err
     assert "--namespace=live" in kubectl.calls[-1]
+    await until(kubectl.none_runs, "every kubectl to end")
+
+
+async def test_whoever_looks_closer_gets_to_the_figures_too(
+    fasttree: FastTree, pages: Served, cluster: FakeCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubectl = Kubectl(tmp_path, cluster)
+    monkeypatch.setenv("PATH", f"{kubectl.folder}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("FASTTREE_ENDPOINTS", raising=False)
+    fasttree.endpoints_path.unlink()
+    there = ("--context", "prod", "--json")
+    top = await fasttree("top", "--count", "1", *there)
+    assert top.code == 0, top.err
+    shown = top.json_lines[0]["parts"]
+    assert {part["name"]: part["problem"] for part in shown} == dict.fromkeys(("n1", "n2", "pusher", "coordinator"), "")
+    assert all(part["memory_bytes"] for part in shown)
+    doctor = await fasttree("doctor", *there)
+    assert [each for each in doctor.json["findings"] if each["check"] in ("ports", "figures", "nodes")] == []
+    bundle = await fasttree("bundle", "--out", str(tmp_path / "bundle.tar.gz"), *there)
+    assert bundle.code == 0, bundle.err
+    assert {f"metrics/{name}.txt" for name in ("n1", "n2", "pusher", "coordinator")} <= set(bundle.json["contents"])
+    watched = await fasttree("status", "--watch", "--count", "1", *there)
+    assert watched.json_lines[0]["primary"] == "n1", watched.err
+    trace = await fasttree("trace", "nobody's", *there)
+    assert (trace.code, "nobody here knows an update" in trace.err) == (1, True)
     await until(kubectl.none_runs, "every kubectl to end")
 
 

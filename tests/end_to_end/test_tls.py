@@ -30,7 +30,8 @@ from fasttree.command.local.vip import render_haproxy
 from fasttree.command.local.vip_tls import haproxy_with_tls
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, pusher_pb2, report_pb2, report_pb2_grpc, types_pb2
 from tests.command.fasttree_command import FastTree
-from tests.vip.fronts import envoy_program
+from tests.end_to_end.brief_envoy import brief_envoy
+from tests.end_to_end.looking_by_tls import operator_and_monitor_see_all
 
 # One cluster for all: its connections belong to one loop.
 pytestmark = [pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
@@ -208,6 +209,10 @@ ROLES = {
 }
 
 
+async def test_what_operators_look_with_goes_by_tls(cluster: RunningCluster, tmp_path: Path) -> None:
+    await operator_and_monitor_see_all(command(cluster), cluster, tmp_path / "bundle.tar.gz", WAIT_S)
+
+
 @pytest.mark.parametrize("of", ROLES)
 async def test_each_role_may_do_its_own_and_nothing_else(cluster: RunningCluster, of: tuple[str, str | None]) -> None:
     role, allowed = of
@@ -318,28 +323,6 @@ async def test_pages_need_a_certificate_and_probes_none(cluster: RunningCluster)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
             assert (await reader.readline()).split()[1] == expected, (address, path)
             writer.close()
-
-
-@contextlib.asynccontextmanager
-async def brief_envoy(cluster: RunningCluster, folder: Path) -> AsyncIterator[str]:
-    """The cluster's own VIP once more, by the same files, but with connections that last for a second; its address."""
-    vip, port = Endpoints.read(cluster.folder / "endpoints.json").vip.rpartition(":")[2], free_port()
-    text, file = (cluster.folder / "envoy.yaml").read_text(), folder / "envoy.yaml"
-    for before, after in (
-        (f"port_value: {vip}}}", f"port_value: {port}}}"),
-        ("max_connection_duration: 30s", "max_connection_duration: 1s"),
-        (str(cluster.folder / "vip-admin.sock"), str(folder / "admin.sock")),
-    ):
-        assert before in text
-        text = text.replace(before, after)
-    file.write_text(text)
-    options = ("--concurrency", "1", "--disable-hot-restart", "--service-node", "vip", "--service-cluster", "fasttree")
-    process = await asyncio.create_subprocess_exec(envoy_program(), "--config-path", str(file), *options)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def reads(channel: grpc.aio.Channel) -> bool:

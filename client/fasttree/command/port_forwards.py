@@ -27,6 +27,8 @@ _SERVICES = {
     "pusher": ("fasttree-pusher", 50300),
     "coordinator": ("fasttree-coordinator", 50400),
 }
+#: Ways that few commands need: without one, it says so where it is missed.
+_HTTP = {"pusher": ("fasttree-pusher", 50310), "coordinator": ("fasttree-coordinator", 50410)}
 _NODE_PORTS = {"report": 50100, "instant": 50201, "http": 50200}
 _NODES = "app.kubernetes.io/name=fasttree,app.kubernetes.io/component=treenode"
 
@@ -56,7 +58,8 @@ class PortForwards(ExitStack):
             **{part: _Forward(self._kubectl, f"service/{name}", [port]) for part, (name, port) in _SERVICES.items()},
             **{pod: _Forward(self._kubectl, pod, list(_NODE_PORTS.values())) for pod in pods},
         }
-        for forward in wanted.values():
+        figures = {part: _Forward(self._kubectl, f"service/{name}", [port]) for part, (name, port) in _HTTP.items()}
+        for forward in (*wanted.values(), *figures.values()):
             self.callback(forward.end)
         deadline_s = time.monotonic() + _READY_S
         for forward in wanted.values():
@@ -74,7 +77,14 @@ class PortForwards(ExitStack):
             )
             for pod in pods
         ]
-        return Endpoints(vip=found["vip"], pusher=found["pusher"], coordinator=found["coordinator"], nodes=tuple(nodes))
+        led = [part for part, forward in figures.items() if not forward.wait(deadline_s)]
+        return Endpoints(
+            vip=found["vip"],
+            pusher=found["pusher"],
+            coordinator=found["coordinator"],
+            nodes=tuple(nodes),
+            http={part: figures[part].address(_HTTP[part][1]) for part in led},
+        )
 
     def _nodes(self) -> list[str]:
         """Names of the nodes' pods, as `pod/NAME`."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import http.client
 from collections.abc import Sequence
 
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.client import Client
 from fasttree.client.drill.receipt import DrillError
 
@@ -47,26 +47,15 @@ async def hits_in_logs(client: Client) -> dict[str, float]:
         raise NotTriedError("no endpoints file names the nodes' HTTP ports")
     if unknown := [node.name for node in nodes if not node.http]:
         raise NotTriedError(f"the endpoints file names no HTTP port of {', '.join(unknown)}")
-    lines = await asyncio.gather(*(asyncio.to_thread(_page, node.http) for node in nodes))
+    pages = Pages(client.tls, client.token, _PAGE_TIMEOUT_S)
+    try:
+        lines = await asyncio.gather(*(pages.get(node.http, _PUSH_LOG) for node in nodes))
+    except PageError as error:
+        raise NotTriedError(str(error)) from None
     if silent := _names([node.name for node in nodes], lines):
         raise DrillError(f"the log of updates of {silent} has no line; look at its page {_PUSH_LOG.partition('?')[0]}")
     return {"nodes": len(nodes)}
 
 
-def _names(names: Sequence[str], lines: Sequence[bytes]) -> str:
+def _names(names: Sequence[str], lines: Sequence[str]) -> str:
     return ", ".join(name for name, line in zip(names, lines, strict=True) if not line.strip())
-
-
-def _page(address: str) -> bytes:
-    """The last line. Blocks. Raises NotTriedError."""
-    host, _, port = address.rpartition(":")
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=_PAGE_TIMEOUT_S)
-    try:
-        connection.request("GET", _PUSH_LOG)
-        response = connection.getresponse()
-        line = response.read(10_000)
-    except (OSError, http.client.HTTPException) as error:
-        raise NotTriedError(f"http://{address} does not answer from here: {error}") from None
-    finally:
-        connection.close()
-    return line if response.status == http.client.OK else b""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fasttree.client import Client, FastTreeClientError
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.command.bundle.scrubbing import Scrubber, without_secrets
 from fasttree.command.bundle.vocabulary import vocabulary
 from fasttree.command.doctor.cluster import http_ports
@@ -18,7 +19,6 @@ from fasttree.command.doctor.commands import examine
 from fasttree.command.doctor.machine import installed_versions
 from fasttree.command.session import CommandError, Session
 from fasttree.command.status.looking import Seen, look, status_client
-from fasttree.command.status.pages import PageError, Pages
 
 #: Name in the bundle to its content.
 Contents = dict[str, bytes]
@@ -65,7 +65,7 @@ def _names_of(seen: Seen, client: Client) -> set[str]:
 
 
 async def _figures(client: Client, seen: Seen) -> dict[str, str]:
-    pages, ports = Pages(client), http_ports(client, seen)
+    pages, ports = Pages(client.tls, client.token), http_ports(client, seen)
 
     async def page(address: str) -> str:
         try:

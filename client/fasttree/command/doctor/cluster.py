@@ -10,12 +10,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from fasttree.client import CallError, Client, FastTreeClientError
 from fasttree.client.calls.channels import Channels
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.command.doctor.alarms import ringing, versions_of
 from fasttree.command.doctor.findings import Finding
 from fasttree.command.doctor.machine import installed_versions
-from fasttree.command.doctor.mends import mend_of
-from fasttree.command.status.looking import Seen
-from fasttree.command.status.pages import PageError, Pages
+from fasttree.command.doctor.mends import MAY_NOT, mend_of
+from fasttree.command.status.looking import REFUSED, Seen
 
 _HEALTH_S = 3.0
 
@@ -23,7 +23,7 @@ _HEALTH_S = 3.0
 async def standing(seen: Seen) -> AsyncIterator[Finding]:
     """All that `fasttree status` and the console tell."""
     for problem in seen.found:
-        mend = mend_of(problem.alert)
+        mend = mend_of(problem.alert) if problem.alert else MAY_NOT
         yield Finding(check="cluster", text=problem.text, mend=mend, alert=problem.alert, fault=problem.fault)
     if seen.has_view and len(seen.content["nodes"]) == 1:
         text = "there is one node alone: nothing stands in for it"
@@ -37,7 +37,10 @@ async def nodes(client: Client, seen: Seen) -> AsyncIterator[Finding]:
     places |= {node.name: node.instant for node in client.endpoints.nodes if node.instant}
     answers = await asyncio.gather(*map(client.get_node, places.values()), return_exceptions=True)
     for (name, address), answer in zip(places.items(), answers, strict=True):
-        if isinstance(answer, CallError):
+        if isinstance(answer, REFUSED):
+            text = f"{name} at {address} could not be looked at: {answer}"
+            yield Finding(check="nodes", text=text, mend=MAY_NOT, fault=False)
+        elif isinstance(answer, CallError):
             text = f"{name} at {address} does not answer from here: {answer}"
             yield Finding(check="nodes", text=text, mend=mend_of("FastTreeServiceDown"), alert="FastTreeServiceDown")
         elif isinstance(answer, BaseException):
@@ -69,7 +72,7 @@ async def vip(client: Client) -> AsyncIterator[Finding]:
 
 async def figures(client: Client, http_ports: dict[str, str]) -> AsyncIterator[Finding]:
     """No figure of a service is one that an alert is of; all run one version, this command too."""
-    pages = Pages(client)
+    pages = Pages(client.tls, client.token)
     shown = await asyncio.gather(
         *(pages.get(address, "/metrics") for address in http_ports.values()), return_exceptions=True
     )

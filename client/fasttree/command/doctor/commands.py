@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import click
 
@@ -75,6 +76,10 @@ async def _of_cluster(session: Session) -> list[Finding]:
             ),
             *_vip_port(),
         ]
+    try:
+        endpoints = replace(endpoints, tls=session.tls(endpoints))  # what is shown, whoever names it
+    except FastTreeClientError as error:
+        return [Finding(check="certificates", text=str(error), mend="name files that are there, or issue them anew")]
     ways = [network.names(endpoints), network.ports(endpoints), network.own_certificate(endpoints)]
     found = [each for part in await asyncio.gather(*map(_all_of, ways)) for each in part]
     try:

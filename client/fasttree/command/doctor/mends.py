@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import re
 
+#: Of who is answered that he may not.
+MAY_NOT = "show a certificate or a token of one who may (--tls-dir, --token-file): `fasttree policy test` says who does"
 _LINK = re.compile(r"\[([^]]+)\]\(([^)]+)\)")
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from cryptography import x509
 
 from fasttree.client import Client, Endpoints, TlsFilesError
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.calls.tls import UNREADABLE
 from fasttree.command.doctor.findings import Finding
-from fasttree.command.status.pages import PageError, Pages
 
 _CONNECT_S = 3.0
 #: A header's time has whole seconds, and the answer a way.
@@ -104,7 +104,7 @@ def _certificates(path: str) -> list[x509.Certificate]:
 
 async def clocks(client: Client, http_ports: dict[str, str]) -> AsyncIterator[Finding]:
     """Each service's clock beside this machine's: leases need none, but tokens, certificates and ages do."""
-    pages = Pages(client)
+    pages = Pages(client.tls, client.token)
     for part, address in http_ports.items():
         try:
             said = parsedate_to_datetime(await pages.date(address))

@@ -6,15 +6,25 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from fasttree.client import CallError, Client, Endpoints, EndpointsError, FastTreeClientError
+from fasttree.client import (
+    CallError,
+    Client,
+    Endpoints,
+    EndpointsError,
+    FastTreeClientError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.client.calls.tokens import is_here
 from fasttree.client.status.cluster import status_json
 from fasttree.client.status.nodes import named_json
 from fasttree.client.status.problems import Problem, problems_of
 from fasttree.command.processes import last_words
 from fasttree.command.session import CommandError, Session
-from fasttree.command.status.pages import PageError, Pages
 
+#: Answers of a part that is there, to one who may not ask it.
+REFUSED = (PermissionDeniedError, UnauthenticatedError)
 #: Status is asked in trouble too: a part that is away should not hold the answer up for long.
 STATUS_TIMEOUT_S = 3.0
 #: The console is asked at the same time, and for one figure.
@@ -56,7 +66,9 @@ async def look(session: Session, client: Client) -> Seen:
     answers = await asyncio.gather(client.get_cluster(), client.get_pusher(), return_exceptions=True)
     drills = await console
     for part, answer in zip(("coordinator", "pusher"), answers, strict=True):
-        if isinstance(answer, (CallError, EndpointsError)):
+        if isinstance(answer, REFUSED):
+            away.append(Problem(text=f"{part}: {answer}", alert="", fault=True))
+        elif isinstance(answer, (CallError, EndpointsError)):
             away.append(_away(f"{part}: {answer}{last_words(session.endpoints_file().parent, part)}"))
         elif isinstance(answer, BaseException):
             raise answer
@@ -73,9 +85,10 @@ async def _of_console(client: Client) -> list[Problem]:
     address = client.endpoints.http.get("console", "")
     if not address:
         return []
-    in_clear = is_here(address)
+    in_clear = is_here(address)  # it serves so on loopback, whatever the cluster does; nothing is shown to it
     try:
-        page = await Pages(client, CONSOLE_TIMEOUT_S, in_clear=in_clear).get(address, "/metrics")
+        tls, token = (None, None) if in_clear else (client.tls, client.token)
+        page = await Pages(tls, token, CONSOLE_TIMEOUT_S).get(address, "/metrics")
     except PageError:
         return []  # a cluster does not need it
     if not any(line.startswith(_NOT_UNDONE) and line.endswith(" 1.0") for line in page.splitlines()):

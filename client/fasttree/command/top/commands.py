@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import click
 
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.command.screen.rounds import EVERY_S, Round, look_again, rounds_options
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.command.status.commands import problem_lines
 from fasttree.command.status.looking import Seen, Watched
-from fasttree.command.status.pages import PageError, Pages
 from fasttree.command.top.figures import Figures, read_figures
 from fasttree.command.top.rates import Rates, rates
 from fasttree.command.top.shown import Row, top_lines
@@ -77,7 +77,7 @@ class _Looks:
     async def one(self) -> tuple[Seen, Round]:
         """What is so now."""
         seen = await self._watched.look()
-        pages = Pages(self._watched.client)
+        pages = Pages(self._watched.client.tls, self._watched.client.token)
         rows = await asyncio.gather(*(self._row(place, pages) for place in self._places(seen)))
         found = {
             "cluster": seen.content["cluster"],

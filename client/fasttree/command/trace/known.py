@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from fasttree.client import CallError, Client, NodeEndpoint
-from fasttree.command.status.pages import PageError, Pages
+from fasttree.client import CallError, Client, NodeEndpoint, PermissionDeniedError, UnauthenticatedError
+from fasttree.client.calls.pages import PageError, Pages
 from fasttree.v1 import treenode_pb2, types_pb2
 
 #: A node's log of updates, as 2016 named it; more lines than it keeps.
@@ -35,7 +35,7 @@ class OnNode:
 
 async def on_nodes(client: Client, nodes: tuple[NodeEndpoint, ...], update_id: str) -> list[OnNode]:
     """What each node's log of updates says of it."""
-    pages = Pages(client)
+    pages = Pages(client.tls, client.token)
     return list(await asyncio.gather(*(_on_node(pages, node, update_id) for node in nodes)))
 
 
@@ -101,6 +101,8 @@ async def _records(client: Client, first: int, last: int) -> AsyncIterator[treen
     try:
         async for record in client.read_log(first, last):
             yield record
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise
     except CallError:
         return  # a damaged one, say: `fasttree log verify` tells; what came before was looked at
 

@@ -1,4 +1,4 @@
-"""Pages of the services' HTTP ports: with the certificate or the token that the command has."""
+"""Pages of the services' HTTP ports: with the certificate or the token that the client has."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import http.client
 import ssl
 
-from fasttree.client import Client, FastTreeClientError
+from fasttree.client.calls.tls import TlsFiles
+from fasttree.client.calls.tokens import TokenFile
+from fasttree.client.errors import FastTreeClientError
 
 _TIMEOUT_S = 3.0
 #: Of one page, at most.
@@ -18,12 +20,10 @@ class PageError(Exception):
 
 
 class Pages:
-    """Of one cluster, as a client of it may see them."""
+    """Of one cluster, as who shows that certificate and that token may see them."""
 
-    def __init__(self, client: Client, timeout_s: float = _TIMEOUT_S, *, in_clear: bool = False) -> None:
-        """`in_clear`: of a part that serves so on loopback, whatever the cluster does; nothing is shown to it."""
-        self._tls = None if in_clear else client.tls
-        self._token = None if in_clear else client.token
+    def __init__(self, tls: TlsFiles | None, token: TokenFile | None, timeout_s: float = _TIMEOUT_S) -> None:
+        self._tls, self._token = tls, token
         self._timeout_s = timeout_s
 
     async def get(self, address: str, path: str) -> str:
