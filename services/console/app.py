@@ -21,6 +21,8 @@ from services.console.api.runbook import Runbook
 from services.console.api.updates import UpdatePages
 from services.console.http.assets import asset_routes, read_assets
 from services.console.http.port import ConsolePort
+from services.console.parts.asking import Parts
+from services.console.parts.places import parts_of
 from services.console.settings import ConsoleSettings
 from services.console.watching.viewers import Viewers
 from services.console.watching.watcher import Watcher
@@ -50,6 +52,7 @@ class Console:
             lambda read: Client(drill_endpoints(endpoints, read), retries=Retries(), tls=_client_tls()), settings.drill
         )
         self.watcher.further = self._drills.problems
+        self._named = parts_of(settings.machine)
         self._metrics = Metrics("console", "fasttree_console_")
         self._metrics.gauge(
             "drill_not_undone",
@@ -71,7 +74,7 @@ class Console:
             *ImportPages(self._asking).routes(),
             *UpdatePages(self._asking).routes(),
             *self._drills.routes(),
-            *MachinePages(settings.machine).routes(),
+            *MachinePages(settings.machine, Parts(self._places, _client_tls(), settings.watch.answer_s)).routes(),
             *self.members.routes(),
             *self.orders.routes(),
             *FindPages(self.members.reports, settings.name_column).routes(),
@@ -103,6 +106,11 @@ class Console:
         await self._watching.close()
         await self._asking.close()
         self._metrics.close()
+
+    def _places(self) -> dict[str, str]:
+        """The parts' HTTP ports."""
+        nodes = {name: place.http for name, place in self.watcher.node_addresses().items() if place.http}
+        return {**nodes, **self._named}
 
     async def _live(self, _: web.Request) -> web.Response:
         """It is useful without a cluster too: it says that there is none."""

@@ -35,7 +35,7 @@ class WatchSettings(Settings, frozen=True, kw_only=True):
     history_s: Annotated[float, Meta(ge=10, le=86_400)] = 1_800.0
     #: Changes of the cluster that are listed, at most.
     changes_max: Annotated[int, Meta(ge=10, le=10_000)] = 500
-    #: How long coordinator and pusher may take to answer before they are said to be away, in seconds.
+    #: How long a part may take to answer before it is said to be away, in seconds.
     answer_s: Seconds = 3.0
 
 
@@ -80,7 +80,12 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
 
 
 class MachineSettings(Settings, frozen=True, kw_only=True):
-    """What the pages show of the machine that the console is on."""
+    """Logs and audit logs: of the machine that the console is on, and of parts elsewhere."""
+
+    #: host:port of the coordinators' HTTP ports, with commas between, and of the pushers': by them the pages show their
+    #: logs and audit logs, on whichever machines they are. The nodes' are known to the coordinator.
+    coordinator_http: OptionalAddresses = ""
+    pusher_http: OptionalAddresses = ""
 
     #: Folder with the audit logs of services, at any depth, such as one that their state folders are in. Empty: the
     #: page says how to see them where they are.

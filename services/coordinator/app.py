@@ -35,6 +35,7 @@ from services.coordinator.stores.term import TermStore
 from services.shared.clock import Clock, MonotonicClock
 from services.shared.config.load import load_settings
 from services.shared.config.sections import ClusterSettings
+from services.shared.debug.own_pages import own_pages
 from services.shared.domain.addresses import Host, address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.kubernetes.api import own_api
@@ -95,6 +96,7 @@ class Coordinator:
             "coordinator.http_port",
             self.metrics,
             {"/readyz": self._is_ready},
+            pages=list(own_pages()),
             names=(settings.listen_host, *cluster.http_hosts),
         )
         self._stopping = False

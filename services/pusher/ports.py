@@ -16,6 +16,7 @@ from typing import Any
 from fasttree.v1 import import_source_pb2_grpc, pusher_pb2_grpc
 from services.pusher.service import add_pusher_servicer
 from services.pusher.settings import PusherSettings
+from services.shared.debug.own_pages import own_pages
 from services.shared.domain.addresses import address_of
 from services.shared.serving.errors import FastTreeError, UnavailableError
 from services.shared.serving.metrics import Metrics
@@ -69,7 +70,7 @@ class PusherPorts:
         address = address_of(settings.listen_host, settings.port)
         self.server = GrpcServer(address, services, _SERVICES, settings.serving, "pusher.port")
         names = (settings.listen_host, *http_names)
-        self.http = OpsPort("pusher.http_port", self, {"/readyz": self._is_ready}, names=names)
+        self.http = OpsPort("pusher.http_port", self, {"/readyz": self._is_ready}, list(own_pages()), names)
 
     async def start(self) -> None:
         """Listens on both ports, or on none: raises OSError where one is taken."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from services.shared.debug.own_log import OWN_LINES
 from services.shared.domain.sentences import plain
 from services.shared.telemetry.tracer import current
 
@@ -78,4 +79,5 @@ def configure_logging(name: str, level: str, form: str = "text") -> None:
     handler = logging.StreamHandler(sys.stderr)
     text = PlainFormatter(f"%(asctime)s %(levelname)s {name} %(name)s: %(message)s")
     handler.setFormatter(JsonFormatter(name) if form == "json" else text)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    OWN_LINES.setFormatter(handler.formatter)
+    logging.basicConfig(level=level.upper(), handlers=[handler, OWN_LINES], force=True)

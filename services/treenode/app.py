@@ -21,6 +21,7 @@ from services.shared.config.bounds import Seconds
 from services.shared.config.load import given_value, load_settings
 from services.shared.config.sections import ClusterSettings
 from services.shared.debug.debug_log import NODE_LOG, PUSH_LOG, DebugLog
+from services.shared.debug.own_pages import own_pages
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
@@ -148,7 +149,7 @@ class TreeNode:
     def _ops_port(self) -> OpsPort:
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
         names = (self.settings.listen_host, self.settings.host, *self.cluster.http_hosts)
-        return OpsPort("treenode.http_port", self.metrics, checks, self.debug_pages.routes(), names)
+        return OpsPort("treenode.http_port", self.metrics, checks, [*self.debug_pages.routes(), *own_pages()], names)
 
     def _period_keeper(self, folder: Path) -> PeriodKeeper:
         return PeriodKeeper(

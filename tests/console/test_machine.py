@@ -35,8 +35,8 @@ def write_audit(folder: Path, count: int = 3) -> None:
 
 
 async def test_a_console_that_is_told_of_no_folder_says_so(console: Asking) -> None:
-    assert await console.get("/api/audit") == (200, {"folders": None})
-    assert await console.get("/api/logs") == (200, {"files": None})
+    assert await console.get("/api/audit") == (200, {"folders": None, "parts": []})
+    assert await console.get("/api/logs") == (200, {"files": None, "parts": []})
     for path in ("/api/audit/verify", "/api/logs/tail?name=n1"):
         status, answer = await console.get(path)
         assert (status, "names no folder of this machine" in answer["error"]["message"]) == (409, True)

@@ -1,8 +1,7 @@
-"""Audit logs and log files of the console's own machine, where settings name their folders; else how to see them."""
+"""Audit logs and logs: of the console's own machine, where settings name folders, and of every part by its port."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -11,24 +10,24 @@ from aiohttp import web
 
 from fasttree.client import FailedPreconditionError, NotFoundError
 from services.console.http.answers import AskError, json_answer, whole_of
-from services.console.http.guarding import SEE_AUDIT, SEE_LOGS, check_may
-from services.console.machine.audit import OUTCOMES, Asked, page_of, verdicts_of
+from services.console.http.guarding import SEE_AUDIT, SEE_LOGS, TOKEN, check_may
 from services.console.machine.logs import files_of, tail_of
+from services.console.parts.asking import Parts
 from services.console.settings import MachineSettings
 from services.shared.domain.sentences import system_words
 from services.shared.files.threads import in_thread
-from services.shared.security.audit.reading import Place
+from services.shared.security.audit.paging import asked_of, page_of, verdicts_of
 
-_PAGE: Final = 100
 _LINES_MAX: Final = 1_000
-_TEXT_MAX: Final = 200
-_PLACE: Final = re.compile(r"([0-9T:.Z-]{10,40})\n([^\n]{1,4000})\n([a-z]{1,20})\n([0-9]{1,16})")
+#: What a part is asked on with.
+_ASKED: Final = ("outcome", "who", "method", "older")
 
 
 class MachinePages:
     """Of operators; the audit logs of auditors too."""
 
-    def __init__(self, settings: MachineSettings) -> None:
+    def __init__(self, settings: MachineSettings, parts: Parts) -> None:
+        self._parts = parts
         self._audit = Path(settings.audit_folder).absolute() if settings.audit_folder else None
         self._logs = Path(settings.logs_folder).absolute() if settings.logs_folder else None
         self._is_verifying = False
@@ -42,15 +41,17 @@ class MachinePages:
 
     async def _records(self, request: web.Request) -> web.Response:
         check_may(request, SEE_AUDIT)
+        if part := request.query.get("part", ""):
+            query = {name: request.query[name] for name in _ASKED if name in request.query}
+            return json_answer(await self._parts.ask(part, SEE_AUDIT, query, request[TOKEN]))
+        known = {"parts": self._parts.names()}
         if self._audit is None:
-            return json_answer({"folders": None})
-        query = request.query
-        outcome = query.get("outcome", "")
-        if outcome not in OUTCOMES:
-            raise AskError(f"outcome must be {', '.join(filter(None, OUTCOMES))}, or nothing")
-        who, method = query.get("who", "")[:_TEXT_MAX], query.get("method", "")[:_TEXT_MAX]
-        asked = Asked(outcome, who, method, _place(query.get("older", "")), _PAGE)
-        return json_answer(await _read(page_of, self._audit, asked))
+            return json_answer({"folders": None, **known})
+        try:
+            asked = asked_of(request.query)
+        except ValueError as error:
+            raise AskError(str(error)) from None
+        return json_answer({**await _read(page_of, self._audit, asked), **known})
 
     async def _verify(self, request: web.Request) -> web.Response:
         """Reads every line that there is: one at a time."""
@@ -67,12 +68,17 @@ class MachinePages:
 
     async def _files(self, request: web.Request) -> web.Response:
         check_may(request, SEE_LOGS)
-        return json_answer({"files": None if self._logs is None else await _read(files_of, self._logs)})
+        files = None if self._logs is None else await _read(files_of, self._logs)
+        return json_answer({"files": files, "parts": self._parts.names()})
 
     async def _tail(self, request: web.Request) -> web.Response:
         check_may(request, SEE_LOGS)
         name = request.query.get("name", "")
         lines = min(max(whole_of(request.query, "lines") or 200, 1), _LINES_MAX)
+        if part := request.query.get("part", ""):
+            told = await self._parts.ask(part, SEE_LOGS, {"lines": str(lines)}, request[TOKEN])
+            shown = [str(line) for line in told.get("lines", [])][-lines:]
+            return json_answer({"name": part, "bytes": None, "is_whole": False, "lines": shown})
         if self._logs is None:
             raise FailedPreconditionError("console.logs_folder names no folder of this machine")
         try:
@@ -86,13 +92,3 @@ async def _read(read: Callable[..., Any], *asked: Any) -> Any:
         return await in_thread(read, *asked)
     except OSError as error:
         raise FailedPreconditionError(f"it can't be read: {system_words(error)}") from None
-
-
-def _place(text: str) -> Place | None:
-    """As a page hands it back, a line each."""
-    if not text:
-        return None
-    found = _PLACE.fullmatch(text)
-    if found is None:
-        raise AskError("older must be what the page before had as `older`")
-    return Place(found[1], found[2], found[3], int(found[4]))

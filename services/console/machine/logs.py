@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from pathlib import Path
 from typing import Any, Final
 
-from services.shared.domain.sentences import plain
+from services.shared.debug.own_log import shown_line
 
-#: Read of a file's end, and shown of a line.
+#: Read of a file's end.
 _BYTES_MAX: Final = 256 << 10
-_LINE_MAX: Final = 2_000
 _FILES_MAX: Final = 200
 _SUFFIX: Final = ".log"
-#: What no service writes into its log; and whoever did write it by mistake has not shown it to every browser.
-_SECRET: Final = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"  # a token
-    r"|(?i:(?<=bearer )|(?<=[#?&]key=)|(?<=[#?&]token=)|(?<=password=))[^\s&\"']+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*"
-    r"|(?<=://)[^/@\s:]+:[^/@\s]+(?=@)"  # in a URL
-)
-_HIDDEN: Final = "[hidden]"
 
 
 def files_of(folder: Path) -> list[dict[str, Any]]:
@@ -56,10 +46,5 @@ def tail_of(folder: Path, name: str, lines: int) -> dict[str, Any]:
         "name": name,
         "bytes": size,
         "is_whole": size <= _BYTES_MAX and len(shown) == len(there),
-        "lines": [_shown(line) for line in shown],
+        "lines": [shown_line(line) for line in shown],
     }
-
-
-def _shown(line: str) -> str:
-    line = _SECRET.sub(_HIDDEN, line.expandtabs(4))
-    return plain(line if len(line) <= _LINE_MAX else line[:_LINE_MAX] + "…")

@@ -17,6 +17,7 @@ from services.coordinator.stores.lease import Lease
 from services.coordinator.stores.lease_store import LeaseStore
 from services.shared.clock import Clock
 from services.shared.config.sections import ClusterSettings
+from services.shared.debug.own_pages import own_pages
 from services.shared.domain.addresses import address_of
 from services.shared.security.guard import principals_of
 from services.shared.serving.background import Background
@@ -161,6 +162,7 @@ class Standby:
             "coordinator.http_port",
             self.metrics,
             {"/readyz": lambda: Verdict(not core.problem, standing(core))},
+            pages=list(own_pages()),
             names=(settings.listen_host, *cluster.http_hosts),
         )
 

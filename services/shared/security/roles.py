@@ -77,6 +77,9 @@ CALLS: Final[dict[str, list[str]]] = {
         *_SEE_CLUSTER,
         *_SEE_NODES,
         f"{_REPORTS}*",
+        # What the parts of other machines show of themselves.
+        "/audit",
+        "/logs",
     ],
     "push-program": _of(_PUSHER, "PushUpdates"),
     "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),

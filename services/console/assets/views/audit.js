@@ -56,7 +56,8 @@ function Chains() {
 }
 
 export function Audit() {
-  const [asked, setAsked] = useState({ outcome: "", who: "", method: "" });
+  const [asked, setAsked] = useState({ outcome: "", who: "", method: "", part: "" });
+  const [parts, setParts] = useState([]);
   const [rows, setRows] = useState(null);
   const [problem, setProblem] = useState(null);
   const [round, again] = useState(0);
@@ -65,10 +66,14 @@ export function Audit() {
     try {
       const found = await get("/api/audit", { ...asked, older: older?.join("\n") }, signal);
       if (signal?.aborted) return;
+      if (found.parts) setParts(found.parts);
+      if (found.folders === null && found.parts?.length) return setAsked((before) => ({ ...before, part: found.parts[0] }));
       setRows((before) => ({ ...found, records: older ? [...before.records, ...found.records] : found.records }));
       setProblem(null);
     } catch (error) {
-      if (!signal?.aborted) setProblem(error);
+      if (signal?.aborted) return;
+      setRows(older ? (before) => before : { folders: [], records: [], older: null });
+      setProblem(error);
     }
   };
   useEffect(() => {
@@ -85,21 +90,24 @@ export function Audit() {
     return html`<${Page} title="Audit"><${Elsewhere} what="audit logs" setting="console.audit_folder"
       commands=${["fasttree audit show --since 2d", "fasttree audit verify"]} /><//>`;
   }
-  return html`<${Page} title="Audit" note="Who did what, and who was refused, the newest first; of the services on the console's machine."
+  return html`<${Page} title="Audit" note="Who did what, and who was refused, the newest first; of the services on the console's machine, or of one part elsewhere."
     actions=${html`<button onClick=${() => again((before) => before + 1)}><${Icon} name="history" />Look again</button>`}>
     <div class="filters">
+      ${parts.length > 0 && html`<label>Of <select name="part" onChange=${(event) => setAsked({ ...asked, part: event.target.value })}>
+        <option value="">the console's machine</option>
+        ${parts.map((one) => html`<option value=${one} selected=${one === asked.part}>${one}</option>`)}</select></label>`}
       <label>Outcome <select value=${asked.outcome} onChange=${(event) => setAsked({ ...asked, outcome: event.target.value })}>
         ${OUTCOMES.map(([value, title]) => html`<option value=${value}>${title}</option>`)}</select></label>
       ${field("who", "Who")} ${field("method", "Call")}
     </div>
     <${Trouble} problem=${problem} onAgain=${() => again((before) => before + 1)} />
-    <section class="card">${!rows ? html`<${Empty}>Asking…<//>` : rows.records.length === 0
+    <section class="card">${!rows ? html`<${Empty}>Asking…<//>` : rows.records === null ? html`<${Empty}>It keeps no audit log.<//>` : rows.records.length === 0
       ? html`<${Empty}>${rows.older ? "Nothing of this among the newest 20,000 records." : "Nothing of this was written down."}<//>`
       : html`<div class="scroll" tabindex="0" role="group" aria-label="Records"><table class="audit">
           <thead><tr><th>When</th><th>Outcome</th><th>Who</th><th>What</th><th>More</th></tr></thead>
           <tbody>${rows.records.map((one) => html`<${Row} key=${one.key} one=${one} />`)}</tbody></table></div>`}
       ${rows?.older && html`<div class="pages"><button class="small" onClick=${() => load(rows.older)}>Older ones</button></div>`}
     </section>
-    <${Chains} />
+    ${!asked.part && html`<${Chains} />`}
   <//>`;
 }

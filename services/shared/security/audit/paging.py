@@ -1,9 +1,10 @@
-"""Audit logs of this machine's services: a page of records, the newest first, and whether they are as written."""
+"""Audit logs below a folder, for a page in a browser: records, the newest first, and whether they are whole."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,6 +14,10 @@ from services.shared.security.audit.verifying import verify
 
 #: Records that are looked at for one page: who looks for a rare one asks on from where this ended.
 _LOOKED_AT_MAX: Final = 20_000
+#: Records of a page.
+PAGE: Final = 100
+_TEXT_MAX: Final = 200
+_PLACE: Final = re.compile(r"([0-9T:.Z-]{10,40})\n([^\n]{1,4000})\n([a-z]{1,20})\n([0-9]{1,16})")
 _OPERATIONS: Final = (Kind.BEGUN, Kind.ENDED)
 _REFUSALS: Final = (Kind.REFUSED, Kind.REFUSED_MORE)
 #: What a page may ask for.
@@ -34,6 +39,25 @@ class Asked(NamedTuple):
     method: str
     before: Place | None
     size: int
+
+
+def asked_of(query: Mapping[str, str]) -> Asked:
+    """By the words of an address. Raises ValueError, which says the mend."""
+    outcome = query.get("outcome", "")
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome must be {', '.join(filter(None, OUTCOMES))}, or nothing")
+    who, method = query.get("who", "")[:_TEXT_MAX], query.get("method", "")[:_TEXT_MAX]
+    return Asked(outcome, who, method, _place(query.get("older", "")), PAGE)
+
+
+def _place(text: str) -> Place | None:
+    """As a page hands it back, a line each."""
+    if not text:
+        return None
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise ValueError("older must be what the page before had as `older`")
+    return Place(found[1], found[2], found[3], int(found[4]))
 
 
 def page_of(folder: Path, asked: Asked) -> dict[str, Any]:
