@@ -25,7 +25,10 @@ async def test_columns_are_declared_and_listed(fasttree: FastTree) -> None:
     declared = await fasttree("column", "declare", "shoe size", "decimal")
     assert (declared.code, declared.out) == (0, "position 2; columns: shoe size decimal\n"), declared.err
     more = await fasttree("column", "declare", "größe", "text", "--json")
-    columns = [{"column": "shoe size", "type": "decimal"}, {"column": "größe", "type": "text"}]
+    columns = [
+        {"column": "shoe size", "type": "decimal", "personal": False},
+        {"column": "größe", "type": "text", "personal": False},
+    ]
     assert more.json == {"position": 3, "columns": columns}
     assert (await fasttree("column", "list", "--json")).json == columns
     assert "shoe size  decimal" in (await fasttree("column", "list")).out
@@ -33,6 +36,17 @@ async def test_columns_are_declared_and_listed(fasttree: FastTree) -> None:
     assert (again.code, "column shoe size is declared already, as decimal" in again.err) == (1, True)
     assert (await fasttree("column", "declare", "x", "number")).code == 2
     assert "FastTree has this name for itself" in (await fasttree("column", "declare", "rank", "text")).err
+
+
+async def test_a_column_of_texts_becomes_personal_and_stays_so(fasttree: FastTree) -> None:
+    await fasttree("column", "declare", "phone", "text")
+    marked = await fasttree("column", "declare", "phone", "text", "--personal")
+    assert (marked.code, marked.out) == (0, "position 3; columns: phone personal text\n"), marked.err
+    again = await fasttree("column", "declare", "phone", "text")
+    assert (again.code, "phone is declared already, as personal text: that stays" in again.err) == (1, True), again.err
+    number = await fasttree("column", "declare", "tax", "integer", "--personal")
+    assert (number.code, "only a column of type text can be personal" in number.err) == (1, True), number.err
+    assert (await fasttree("column", "list", "--json")).json == [{"column": "phone", "type": "text", "personal": True}]
 
 
 async def test_rules_are_shown_and_set(fasttree: FastTree) -> None:

@@ -137,7 +137,8 @@ class ReportOptions(_message.Message):
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Columns of the answer's members: names of Member's fields without "_hundredths" (member_id, sponsor_id, placement_id,
         placement_leg, kind, status, rank, joined_on, level, pv, gv, downline_count), "volumes", further columns by name, or
-        "*" for all. Empty: member_id, sponsor_id, level, kind, status, rank, joined_on, pv, gv, downline_count.
+        "*" for all. Empty: member_id, sponsor_id, level, kind, status, rank, joined_on, pv, gv, downline_count. A personal
+        column is not among all of who lacks the right to those; PERMISSION_DENIED, COLUMN_PERSONAL, where he names it.
         """
 
     def __init__(
@@ -1169,19 +1170,23 @@ class ColumnDescription(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    PERSONAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name, as in the import's header."""
     type: Global___ColumnType.ValueType
     """What it holds."""
+    personal: _builtins.bool
+    """Reports show it to those alone who have the right to personal columns, and neither sort nor filter by it."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: Global___ColumnType.ValueType = ...,
+        personal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "personal", b"personal", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -773,21 +773,28 @@ class ColumnDeclared(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    PERSONAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """1 to 64 printable characters; not one that FastTree has for itself, nor a volume type. One that differs from another
     declared column only in case refuses the update.
     """
     type: _builtins.str
     """What it holds, as the header of an import file says it: "text", "integer", "decimal" or "date". It stays."""
+    personal: _builtins.bool
+    """Its values are people's own, as names and addresses are: they are kept apart from the tree, only who has the right
+    to personal columns sees them, and EraseMember makes an end of a member's. A text's alone. It stays; a column that
+    is declared already becomes personal where its type is the same. Needs version 3 of the rules.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         type: _builtins.str = ...,
+        personal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "personal", b"personal", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -63,6 +63,7 @@ SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
+PERSONAL_FORM: Final = "personal: only a column of type text can be personal"
 THRESHOLDS_FORM: Final = f"set one of {', '.join(ImportThresholds._fields)}, or more"
 ACTION_FORM: Final = "action must be HELD_ACTION_DROP or HELD_ACTION_RETRY"
 WHICH_FORM: Final = "name the held updates: set one of position, from 1, and member_id"
@@ -297,7 +298,9 @@ def _new_type_problem(change: types_pb2.VolumeTypeAdded) -> str | None:
 
 
 def _declared_problem(change: types_pb2.ColumnDeclared) -> str | None:
-    return column_problem(change.name, change.type)
+    if problem := column_problem(change.name, change.type):
+        return problem
+    return PERSONAL_FORM if change.personal and change.type != "text" else None
 
 
 def _thresholds_problem(change: types_pb2.ImportThresholdsSet) -> str | None:

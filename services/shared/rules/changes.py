@@ -17,7 +17,15 @@ from services.shared.domain.limits import (
 from services.shared.domain.sentences import quoted
 from services.shared.domain.slots import slots_problem
 from services.shared.domain.thresholds import with_given
-from services.shared.rules.rules import CUSTOMERS_VERSION, DeclaredColumn, LatePeriod, Rules, rules_from
+from services.shared.rules.rules import (
+    CUSTOMERS_VERSION,
+    PERSONAL_VERSION,
+    DeclaredColumn,
+    LatePeriod,
+    Rules,
+    rules_from,
+    version_needed,
+)
 
 
 @dataclass(frozen=True)
@@ -104,14 +112,20 @@ def _add_type(rules: Rules, change: types_pb2.VolumeTypeAdded) -> Rules | Refuse
 
 def _declare(rules: Rules, change: types_pb2.ColumnDeclared) -> Rules | Refused:
     name, kind = change.name, cast("FurtherKind", change.type)
+    if change.personal and (problem := version_needed("a personal column", PERSONAL_VERSION, rules)):
+        return Refused(problem)
+    declared = DeclaredColumn(name, kind, change.personal)
     same = next((each for each in rules.columns if each.name.lower() == name.lower()), None)
+    if same is not None and declared == same._replace(personal=True) != same:
+        return replace(rules, columns=tuple(declared if each is same else each for each in rules.columns))
     if same is not None:
-        return Refused(f"column {same.name} is declared already, as {same.kind}: that stays")
+        known = f"personal {same.kind}" if same.personal else same.kind
+        return Refused(f"column {same.name} is declared already, as {known}: that stays")
     if any(each.lower() == name.lower() for each in rules.volume_types):
         return Refused(f"{name} is the name of a volume type: choose another")
     if len(rules.columns) >= COLUMNS_DECLARED_MAX:
         return Refused(f"{COLUMNS_DECLARED_MAX} columns are declared already, and no more can be")
-    return replace(rules, columns=(*rules.columns, DeclaredColumn(name, kind)))
+    return replace(rules, columns=(*rules.columns, declared))
 
 
 def _set_thresholds(rules: Rules, change: types_pb2.ImportThresholdsSet) -> Rules | Refused:
@@ -128,11 +142,8 @@ def _set_removal(rules: Rules, change: types_pb2.RemovalRuleSet) -> Rules | Refu
 
 
 def _set_customers(rules: Rules, change: types_pb2.CustomerRuleSet) -> Rules | Refused:
-    if rules.version < CUSTOMERS_VERSION:
-        return Refused(
-            f"a rule about customers needs version {CUSTOMERS_VERSION} of the rules, and {rules.version} is in force: "
-            "`fasttree status` says which nodes are waited for"
-        )
+    if problem := version_needed("a rule about customers", CUSTOMERS_VERSION, rules):
+        return Refused(problem)
     after = replace(rules, customer_statuses=tuple(change.statuses), customers_are_rank_zero=change.rank_zero)
     return Refused("the rule about customers is this already") if after == rules else after
 

@@ -6,7 +6,8 @@
 - One open period is current. It can't be closed: first another one becomes current.
 - What a removal leaves open means what the rules say at its position; from before they were in the log, that the volume
   leaves.
-- A type, once added, stays; so does a column, once declared, with its type.
+- A type, once added, stays; so does a column, once declared, with its type. A text's may become personal later; that
+  stays, too.
 - Who is a customer, and that customers have no rank, is how reports take what is recorded: nothing recorded changes.
 """
 
@@ -24,9 +25,11 @@ from services.shared.domain.thresholds import FIRST_THRESHOLDS, ImportThresholds
 
 #: The newest meaning of updates that this program knows. A release that changes what some update does, or that has a
 #: new kind, adds one to it, and goes by `Rules.version`: the old meaning holds until a record raises that.
-RULE_VERSION: Final = 2
+RULE_VERSION: Final = 3
 #: From this version on there is a rule about customers.
 CUSTOMERS_VERSION: Final = 2
+#: From this version on columns may be personal, and members be erased.
+PERSONAL_VERSION: Final = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class DeclaredColumn(NamedTuple):
 
     name: str
     kind: FurtherKind
+    #: Its values are people's own: only who has the right sees them.
+    personal: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,11 @@ class Rules:
         """Those that orders may go to: the current one, the other open ones, the late ones."""
         late = [each.period for each in self.late_periods]
         return tuple(dict.fromkeys(filter(None, (self.current_period, *self.open_periods, *late))))
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """Names of the columns that are personal."""
+        return frozenset(each.name for each in self.columns if each.personal)
 
     @property
     def volume_of_removed(self) -> types_pb2.RemovalVolume.ValueType:
@@ -127,6 +137,16 @@ def version_problem(version: int) -> str | None:
     return f"updates have the meaning of version {version}, and this build knows {RULE_VERSION}: upgrade it"
 
 
+def version_needed(what: str, version: int, rules: Rules) -> str | None:
+    """Why there can't be such a thing under these rules yet, with the mend; None where there can."""
+    if rules.version >= version:
+        return None
+    return (
+        f"{what} needs version {version} of the rules, and {rules.version} is in force: `fasttree status` says which "
+        "nodes are waited for"
+    )
+
+
 def founding(rules: Rules) -> Rules:
     """The same from before a log's first record of a rule."""
     return replace(rules, version=0)
@@ -153,7 +173,9 @@ def rules_message(rules: Rules) -> types_pb2.Rules:
         current_period=rules.current_period,
         late_periods=[types_pb2.PeriodClosed(period=each.period, late_until=each.until) for each in rules.late_periods],
         sealed_periods=rules.sealed_periods,
-        columns=[types_pb2.ColumnDeclared(name=each.name, type=each.kind) for each in rules.columns],
+        columns=[
+            types_pb2.ColumnDeclared(name=each.name, type=each.kind, personal=each.personal) for each in rules.columns
+        ],
         import_thresholds=types_pb2.ImportThresholdsSet(**thresholds._asdict()) if changed else None,
         removal_volume=rules.removal_volume,
         customer_statuses=rules.customer_statuses,
@@ -170,7 +192,9 @@ def rules_from(message: types_pb2.Rules) -> Rules:
         late_periods=tuple(LatePeriod(each.period, each.late_until) for each in message.late_periods),
         sealed_periods=tuple(message.sealed_periods),
         # Their form was looked at when they came in.
-        columns=tuple(DeclaredColumn(each.name, cast("FurtherKind", each.type)) for each in message.columns),
+        columns=tuple(
+            DeclaredColumn(each.name, cast("FurtherKind", each.type), each.personal) for each in message.columns
+        ),
         import_thresholds=with_given(FIRST_THRESHOLDS, message.import_thresholds),
         removal_volume=message.removal_volume,
         customer_statuses=tuple(message.customer_statuses),

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from services.shared.security.policy import Policy
 
 
 class Caller(NamedTuple):
@@ -15,6 +19,12 @@ class Caller(NamedTuple):
     by: tuple[str, ...] = ()
     #: A token names him, whatever the connection shows.
     by_token: bool = False
+    #: The policy in force when it is asked; None: connections are in clear, and everybody may do everything.
+    policy: Callable[[], Policy] | None = None
+
+    def may(self, path: str) -> bool:
+        """Whether he may do what has that name in a policy, be it no call."""
+        return self.policy is None or self.policy().verdict(self.principals, path).allowed
 
 
 class CallerContext:
@@ -32,3 +42,9 @@ def leads_of(context: Any) -> str | None:
     """The member whose downline is all that a call may see; None: everybody's."""
     caller: Caller | None = getattr(context, "caller", None)
     return None if caller is None else caller.leads
+
+
+def may(context: Any, path: str) -> bool:
+    """Whether whoever makes a call may do what has that name in a policy."""
+    caller: Caller | None = getattr(context, "caller", None)
+    return caller is None or caller.may(path)

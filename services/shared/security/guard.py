@@ -192,7 +192,7 @@ class Guard:
             bearer = self._tokens.bearer(authorization)
         except TokenError as error:
             return Refusal(_TOKEN_MENDS[error.reason], error.reason, True)
-        return Caller(bearer.principals, bearer.leads, by, by_token=True)
+        return Caller(bearer.principals, bearer.leads, by, by_token=True, policy=self._policy)
 
     def _holder(self, principals: tuple[str, ...]) -> Caller:
         """Of a certificate: a leader's name in it is the id of the member that he is."""
@@ -201,5 +201,6 @@ class Guard:
             if len(self._callers) >= _CALLERS_MAX:
                 self._callers.clear()
             leaders = [named[1] for each in principals if (named := _LEADER.fullmatch(each))]
-            found = self._callers[principals] = Caller(principals, leaders[0] if leaders else None)
+            leads = leaders[0] if leaders else None
+            found = self._callers[principals] = Caller(principals, leads, policy=self._policy)
         return found

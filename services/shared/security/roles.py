@@ -36,6 +36,8 @@ MACHINES: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console"
 #: Of these, those that a cluster consists of.
 INSIDE: Final = ("node", "pusher", "coordinator", "vip")
 _INSIDE: Final = re.compile(rf"spiffe://[^/]+/(?:{'|'.join(INSIDE)})/[^/]+")
+#: What a policy calls the right to see members' personal columns in reports that one may have. It is no call.
+PERSONAL_COLUMNS: Final = "/personal-columns"
 #: Sees a member and its downline alone: in each report the engine cuts what is beyond
 #: (`services/treenode/reports/copy/scope.py`).
 LEADER: Final = "leader"
@@ -66,6 +68,8 @@ CALLS: Final[dict[str, list[str]]] = {
         *_of(_PUSHER, "PushUpdates", "GetPusher"),
         *_SEE_CLUSTER,
         *_of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
+        # Names and addresses of those whom it writes to.
+        PERSONAL_COLUMNS,
         # It shows the nodes' logs where 2016 had them.
         "/debug*",
     ],
@@ -84,6 +88,7 @@ CALLS: Final[dict[str, list[str]]] = {
     "push-program": _of(_PUSHER, "PushUpdates"),
     "importer": _of(_PUSHER, "UploadImport", "WatchImport", "GetPusher", "GetImportProfile"),
     "reporter": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
+    "personal-reporter": [*_of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"), PERSONAL_COLUMNS],
     # Of himself and his downline: the engine sees to that, whatever is asked for.
     "leader": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
     "operator": [

@@ -286,7 +286,8 @@ class ReportServicer:
                     periods=filter(None, catalogue.periods),
                 )
                 for name, column in catalogue.further.items():
-                    answer.columns.add(name=name, type=COLUMN_TYPES[column.kind])
+                    is_personal = name in catalogue.personal
+                    answer.columns.add(name=name, type=COLUMN_TYPES[column.kind], personal=is_personal)
                 return answer
 
             return work

@@ -47,8 +47,8 @@ def type_added(name: str) -> types_pb2.Update:
     return types_pb2.Update(update_id=f"add-{name}", volume_type_added=types_pb2.VolumeTypeAdded(volume_type=name))
 
 
-def declared(name: str, kind: str = "text") -> types_pb2.Update:
-    change = types_pb2.ColumnDeclared(name=name, type=kind)
+def declared(name: str, kind: str = "text", *, personal: bool = False) -> types_pb2.Update:
+    change = types_pb2.ColumnDeclared(name=name, type=kind, personal=personal)
     return types_pb2.Update(update_id=f"declare-{name}", column_declared=change)
 
 
@@ -193,6 +193,28 @@ def test_what_a_removal_leaves_open() -> None:
         (4, roll_up),
         (6, leaves),
     ]
+
+
+def test_a_column_of_texts_becomes_personal_and_stays_so() -> None:
+    rules = after(RULES, declared("name"), declared("phone", personal=True), declared("points", "integer"))
+    assert rules.personal == {"phone"}
+    rules = after(rules, declared("name", personal=True))
+    assert [each.name for each in rules.columns] == ["name", "phone", "points"]
+    assert rules.personal == {"name", "phone"}
+    assert rules_from(rules_message(rules)) == rules
+    for again in (declared("name"), declared("name", personal=True), declared("NAME", personal=True)):
+        assert refusal(rules, again) == "column name is declared already, as personal text: that stays"
+    assert "already, as integer" in refusal(rules, declared("points", personal=True))
+    number = declared("tax", "integer", personal=True).column_declared
+    assert change_problem("column_declared", number) == "personal: only a column of type text can be personal"
+
+
+def test_no_column_is_personal_before_every_node_knows_of_it() -> None:
+    before = replace(RULES, version=2)
+    assert refusal(before, declared("phone", personal=True)).startswith(
+        "a personal column needs version 3 of the rules"
+    )
+    assert after(before, declared("phone")).personal == frozenset()
 
 
 def test_only_so_many_columns_are_declared() -> None:

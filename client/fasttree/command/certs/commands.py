@@ -66,8 +66,8 @@ def init(session: Session, folder: Path | None, cluster: str, days: float, anew:
 @json_option
 def issue(session: Session, holder: str, folder: Path | None, hosts: tuple[str, ...], days: float) -> None:
     """A certificate for a part (node/n1, pusher, coordinator, vip, datatrax, console), in ROLE/NAME/ as `tls.folder`
-    wants it; or for a client (push-program, importer, reporter, leader, operator, auditor, monitor), as client-ROLE.crt
-    and .key.
+    wants it; or for a client (push-program, importer, reporter, personal-reporter, leader, operator, auditor, monitor),
+    as client-ROLE.crt and .key.
 
     One that is there is replaced.
     """

@@ -10,7 +10,16 @@ from fasttree.command.session import CommandError
 #: Processes of a cluster, each with a folder of files as its settings `[tls]` read them.
 PARTS: Final = ("node", "pusher", "coordinator", "vip", "datatrax", "console")
 #: What people and programs are to a cluster.
-CLIENTS: Final = ("push-program", "importer", "reporter", "leader", "operator", "auditor", "monitor")
+CLIENTS: Final = (
+    "push-program",
+    "importer",
+    "reporter",
+    "personal-reporter",
+    "leader",
+    "operator",
+    "auditor",
+    "monitor",
+)
 #: The list of certificates that count no more, beside those that lie there.
 REVOKED: Final = "revoked.crl"
 #: That list and, below it, the authority's certificate: what Envoy believes, as one file.

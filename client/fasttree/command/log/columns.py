@@ -29,26 +29,31 @@ def list_columns(session: Session) -> None:
     if session.json:
         print_json(_members(rules)["columns"])
         return
-    print_table(["column", "type"], [(each.name, each.type) for each in rules.columns])
+    print_table(["column", "type"], [(each.name, _kind(each)) for each in rules.columns])
 
 
 @column.command("declare")
 @click.argument("name")
 @click.argument("type_name", metavar="TYPE", type=click.Choice(_TYPES))
+@click.option("--personal", is_flag=True, help="Its texts are people's own: seen by right alone, and erasable.")
 @common_options
-def declare(session: Session, name: str, type_name: str) -> None:
+def declare(session: Session, name: str, type_name: str, *, personal: bool) -> None:
     """Lets updates and files give members values in another column. It stays for good, with its type.
 
-    TYPE: text, integer, decimal or date.
+    TYPE: text, integer, decimal or date. A text that is declared already becomes personal by --personal.
     """
-    change = types_pb2.ColumnDeclared(name=name, type=type_name)
+    change = types_pb2.ColumnDeclared(name=name, type=type_name, personal=personal)
     update = types_pb2.Update(update_id=new_id(f"column-declare-{name}"), column_declared=change)
     change_rules(session, [update], _sentence, _members)
 
 
 def _sentence(rules: types_pb2.Rules) -> str:
-    return f"columns: {', '.join(f'{each.name} {each.type}' for each in rules.columns)}"
+    return f"columns: {', '.join(f'{each.name} {_kind(each)}' for each in rules.columns)}"
+
+
+def _kind(column: types_pb2.ColumnDeclared) -> str:
+    return f"personal {column.type}" if column.personal else column.type
 
 
 def _members(rules: types_pb2.Rules) -> dict[str, Any]:
-    return {"columns": [{"column": each.name, "type": each.type} for each in rules.columns]}
+    return {"columns": [{"column": each.name, "type": each.type, "personal": each.personal} for each in rules.columns]}

@@ -37,12 +37,14 @@ class Place:
     seat: int
 
 
-def catalogue_of(tree: Tree) -> Catalogue:
-    """What the tree has."""
+def catalogue_of(tree: Tree, personal: frozenset[str] = frozenset()) -> Catalogue:
+    """What the tree has. `personal`: names of columns that are personal."""
     further = {
         name: further_column(name, column.kind, column.values.dtype.type) for name, column in tree.further.items()
     }
-    return Catalogue(tree.volume_types, tree.periods, further)
+    lowered = {name.lower() for name in personal}  # a file's own may be written otherwise
+    hidden = frozenset(name for name in further if name.lower() in lowered) if lowered else personal
+    return Catalogue(tree.volume_types, tree.periods, further, personal=hidden)
 
 
 def genealogy(tree: Tree, choice: Choice) -> Genealogy:

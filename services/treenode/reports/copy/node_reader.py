@@ -12,7 +12,8 @@ import grpc.aio
 
 from fasttree.v1 import report_pb2
 from services.shared.processors import at_most_processors
-from services.shared.security.caller import leads_of
+from services.shared.security.caller import leads_of, may
+from services.shared.security.roles import PERSONAL_COLUMNS
 from services.shared.serving.errors import DeadlineExceededError, UnavailableError
 from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
@@ -34,6 +35,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 AS_OF = 1
 #: What is left to a call after a wait for its position, in seconds.
 ANSWER_MARGIN_S = 0.01
+#: Of a node without a tree.
+NOT_PERSONAL: frozenset[str] = frozenset()
 #: Different options that are kept parsed.
 CHOICES_MAX = 256
 
@@ -69,6 +72,8 @@ class NodeReader:
     def __init__(self, view: NodeView, limits: ReportLimits, like: NodeReader | None = None) -> None:
         """`like`: whose threads and memory it shares."""
         self._view = view
+        #: By whose rules a column is personal, of whatever state its values are.
+        self._live: NodeView = like._live if like else view
         self._limits = limits
         self._threads: ThreadPoolExecutor = (
             like._threads
@@ -79,9 +84,10 @@ class NodeReader:
         #: What `_catalogue` and `_choices` are about.
         self._tree: Tree | None = None
         self._slots: Slots | None = None
+        self._personal = NOT_PERSONAL
         self._catalogue = Catalogue((), (), {})
-        #: By serialized options.
-        self._choices: dict[bytes, Choice] = {}
+        #: By serialized options, and whether they are of who has the right to personal columns.
+        self._choices: dict[tuple[bytes, bool], Choice] = {}
         self._default: Choice | None = None
         #: The view's last word on what answers are as of, and the field made of it.
         self._as_of_bytes: bytes | None = None
@@ -100,29 +106,31 @@ class NodeReader:
 
     def catalogue(self, tree: Tree) -> Catalogue:
         """What the tree has; a tree's columns stay as they are."""
-        if tree is not self._tree or tree.slots is not self._slots:
-            self._tree, self._slots = tree, tree.slots
-            self._catalogue = catalogue_of(tree)
+        live = self._live.tree
+        personal = NOT_PERSONAL if live is None else live.rules.personal
+        if tree is not self._tree or tree.slots is not self._slots or personal is not self._personal:
+            self._tree, self._slots, self._personal = tree, tree.slots, personal
+            self._catalogue = catalogue_of(tree, personal)
             self._choices = {}
             self._default = None
         return self._catalogue
 
     def choice(self, tree: Tree, options: report_pb2.ReportOptions, context: Context) -> Choice:
         """What the options ask for, and what the call may see. Raises as `choose`."""
-        found, leads = self._choice(tree, options), leads_of(context)
+        catalogue, leads = self.catalogue(tree), leads_of(context)
+        found = self._choice(catalogue, options, sees_personal=not catalogue.personal or may(context, PERSONAL_COLUMNS))
         return found if leads is None else replace(found, leads=leads)
 
-    def _choice(self, tree: Tree, options: report_pb2.ReportOptions) -> Choice:
-        catalogue = self.catalogue(tree)
+    def _choice(self, catalogue: Catalogue, options: report_pb2.ReportOptions, *, sees_personal: bool) -> Choice:
         if options.min_position:
             plain = report_pb2.ReportOptions()
             plain.CopyFrom(options)
             plain.ClearField("min_position")
             options = plain
-        key = options.SerializeToString()
+        key = (options.SerializeToString(), sees_personal)
         choice = self._choices.get(key)
         if choice is None:
-            choice = choose(options, catalogue)
+            choice = choose(options, catalogue, sees_personal=sees_personal)
             if len(self._choices) >= CHOICES_MAX:
                 self._choices.clear()
             self._choices[key] = choice
@@ -131,7 +139,7 @@ class NodeReader:
     def default_choice(self, tree: Tree) -> Choice:
         """What no options at all ask for, of a call that may see everybody."""
         if tree is not self._tree or tree.slots is not self._slots or self._default is None:
-            self._default = self._choice(tree, report_pb2.ReportOptions())
+            self._default = self._choice(self.catalogue(tree), report_pb2.ReportOptions(), sees_personal=False)
         return self._default
 
     def tree_now(self) -> Tree | None:

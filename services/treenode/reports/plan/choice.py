@@ -8,7 +8,8 @@ from functools import cached_property
 
 from fasttree.v1 import report_pb2, types_pb2
 from services.shared.domain.sentences import quoted
-from services.shared.serving.errors import InvalidArgumentError
+from services.shared.security.roles import PERSONAL_COLUMNS
+from services.shared.serving.errors import InvalidArgumentError, PermissionDeniedError
 from services.treenode.reports.columns import ALL, COLUMNS, DEFAULT_COLUMNS, VOLUMES, Column
 
 #: Names of columns in a request: more than a file may have.
@@ -27,6 +28,8 @@ class Catalogue:
     further: Mapping[str, Column]
     #: Those that every tree has.
     plain: Mapping[str, Column] = field(default_factory=lambda: COLUMNS)
+    #: Names of those of the further ones that are personal.
+    personal: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,12 @@ class Choice:
         return VOLUMES in self.columns
 
 
-def choose(options: report_pb2.ReportOptions, catalogue: Catalogue) -> Choice:
-    """What the options ask for.
+def choose(options: report_pb2.ReportOptions, catalogue: Catalogue, *, sees_personal: bool = True) -> Choice:
+    """What the options ask for. `sees_personal`: whoever asks has the right to personal columns.
 
     Raises:
         InvalidArgumentError: They name a tree, volume type, period or column that there is not.
+        PermissionDeniedError: They name a column that is not for whoever asks.
     """
     if options.tree not in types_pb2.Tree.values():
         raise InvalidArgumentError(
@@ -76,7 +80,7 @@ def choose(options: report_pb2.ReportOptions, catalogue: Catalogue) -> Choice:
         tree=options.tree or types_pb2.TREE_SPONSOR,
         volume_type=_one_of(options.volume_type, catalogue.volume_types, "volume_type", "VOLUME_TYPE_UNKNOWN"),
         period=_one_of(options.period, catalogue.periods, "period", "PERIOD_UNKNOWN"),
-        columns=_columns(options.columns, catalogue),
+        columns=_columns(options.columns, catalogue, frozenset() if sees_personal else catalogue.personal),
     )
 
 
@@ -84,8 +88,16 @@ def known_column(name: str, catalogue: Catalogue, field: str, allowed: Mapping[s
     """The column of that name among `allowed` (where not given: those that every tree has) or the further ones.
 
     Raises:
-        InvalidArgumentError: There is none; names the request's field.
+        InvalidArgumentError: There is none, or its values are kept apart from the tree; names the request's field.
     """
+    if name in catalogue.personal:
+        raise InvalidArgumentError(
+            f"{field}: {quoted(name)} is a personal column, whose values are kept apart from the tree: a report can "
+            "show it, and not go by it; name another one",
+            reason="COLUMN_PERSONAL",
+            field=field,
+            value=name,
+        )
     allowed = catalogue.plain if allowed is None else allowed
     column = allowed.get(name) or (None if name in catalogue.plain else catalogue.further.get(name))
     if column is None:
@@ -115,7 +127,7 @@ def _one_of(name: str, known: tuple[str, ...], field: str, reason: str) -> str:
     return name
 
 
-def _columns(names: Iterable[str], catalogue: Catalogue) -> tuple[Column, ...]:
+def _columns(names: Iterable[str], catalogue: Catalogue, hidden: frozenset[str]) -> tuple[Column, ...]:
     names = list(names)
     if len(names) > COLUMNS_MAX:
         raise InvalidArgumentError(
@@ -125,11 +137,21 @@ def _columns(names: Iterable[str], catalogue: Catalogue) -> tuple[Column, ...]:
             value=str(len(names)),
         )
     shown = {**catalogue.plain, VOLUMES.name: VOLUMES}
-    further = [column for name, column in catalogue.further.items() if name not in shown]
+    further = [column for name, column in catalogue.further.items() if name not in shown and name not in hidden]
     chosen: dict[Column, None] = {}
     for name in names:
         if name == ALL:
             chosen.update(dict.fromkeys((*shown.values(), *further)))
+        elif name in hidden:
+            raise PermissionDeniedError(
+                f"options.columns: {quoted(name)} is a personal column, and no rule lets you see those: leave it out, "
+                f"or ask for the right {PERSONAL_COLUMNS} (`fasttree policy test` says what a role may)",
+                reason="COLUMN_PERSONAL",
+                field="options.columns",
+                value=name,
+            )
+        elif name in catalogue.personal and name not in shown:
+            chosen[catalogue.further[name]] = None
         else:
             chosen[known_column(name, catalogue, "options.columns", shown)] = None
     return tuple(chosen) or DEFAULT_COLUMNS

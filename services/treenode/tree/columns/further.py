@@ -13,6 +13,7 @@ from services.shared.domain.columns import FurtherKind, number_places, parse_num
 from services.shared.domain.days import day_number
 from services.shared.domain.limits import NO_DAY, NO_NUMBER
 from services.shared.domain.sentences import quoted
+from services.shared.rules import DeclaredColumn
 from services.treenode.tree.columns.digest import add_facts, further_fact, sum_facts
 from services.treenode.tree.columns.ids import keys_of
 from services.treenode.tree.columns.text_hash import LENGTH_MASK
@@ -182,12 +183,12 @@ class FurtherColumns(Mapping[str, Column]):
                 laid[name] = Column(name, column.kind, values)
         return FurtherColumns(laid)
 
-    def with_declared(self, declared: Iterable[tuple[str, FurtherKind]], capacity: int) -> FurtherColumns:
+    def with_declared(self, declared: Iterable[DeclaredColumn], capacity: int) -> FurtherColumns:
         """These, and an empty one for each declared one that is not among them. One of another type stays as it is: it
         came with a file, and its values are of that type."""
         more = {
             name: Column(name, kind, np.full(capacity, _UNKNOWN[kind], _DTYPES[kind]))
-            for name, kind in declared
+            for name, kind, _ in declared
             if name not in self._columns
         }
         return FurtherColumns({**self._columns, **more}) if more else self

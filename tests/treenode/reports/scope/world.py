@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ from tests.treenode.reports.naive import SPONSOR, NaiveTree, Person
 
 SLOT = ("PV", "2026-11")
 EVERY = ["*"]
+#: Of a policy.
+EVERYTHING: Mapping[str, Any] = {"name": "all", "source": {"principals": ["*"]}}
 
 
 class Served:
@@ -36,10 +38,15 @@ class Served:
     holds back."""
 
     def __init__(
-        self, tree: Tree, folder: Path, server: str, limits: ReportLimits, tokens: TokenSettings | None = None
+        self,
+        tree: Tree,
+        folder: Path,
+        server: str,
+        limits: ReportLimits,
+        tokens: TokenSettings | None = None,
+        rules: Sequence[Mapping[str, Any]] = (EVERYTHING,),
     ) -> None:
-        rule = {"name": "all", "source": {"principals": ["*"]}}
-        (folder / "policy.json").write_text(json.dumps({"name": "open", "allow_rules": [rule]}))
+        (folder / "policy.json").write_text(json.dumps({"name": "open", "allow_rules": list(rules)}))
         self.issuer = Issuer()
         write_keys(folder / "keys.json", self.issuer)
         begin(TlsSettings(policy=str(folder / "policy.json")), tokens or settings(folder / "keys.json"))

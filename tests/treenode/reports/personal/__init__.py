@@ -1,0 +1,1 @@
+"""Personal columns in reports."""
