@@ -172,6 +172,7 @@ def test_each_shipped_path_is_a_call_or_a_page() -> None:
         "/status",
         "/audit",
         "/logs",
+        "/personal-columns",
         "/debug.txt",
         "/grpc.reflection.v1alpha.ServerReflection/x",
     ]
