@@ -29,10 +29,11 @@ def quiet(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
 
 
-def test_no_two_act_whatever_happens() -> None:
+@pytest.mark.parametrize("mild", [False, True], ids=["whatever happens", "mostly well"])
+def test_no_two_act(*, mild: bool) -> None:
     turns = 0
     for seed in range(SEEDS):
-        turns += play(seed, by_default=seed % 2 == 1).turns
+        turns += play(seed, by_default=seed % 2 == 1, mild=mild).turns
     assert turns > SEEDS, "the stories have few turns in them: they show little"
 
 
@@ -142,9 +143,6 @@ class BeginsBeforeTheAnswer(Planted):
         return actions
 
 
-#: One that one story in many hundreds shows: they are tried from here on.
-RARE_FROM: dict[type[Leadership], int] = {GoesByItsOwnLease: 700}
-
 PLANTED: list[tuple[type[Leadership], bool]] = [
     (CountsFromTheAnswer, True),
     (WaitsFromTheFirstSight, True),
@@ -159,10 +157,9 @@ PLANTED: list[tuple[type[Leadership], bool]] = [
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("core", "compares"), PLANTED, ids=lambda value: getattr(value, "__name__", str(value)))
 def test_a_planted_bug_is_found(core: type[Leadership], compares: bool) -> None:
-    first = RARE_FROM.get(core, 0)
-    for seed in range(first, first + PLANTED_SEEDS):
+    for seed in range(PLANTED_SEEDS):
         try:
-            play(seed, core, compares=compares)
+            play(seed, core, compares=compares, mild=seed % 2 == 0)
         except BrokenPromiseError:
             return
     pytest.fail("no story shows it")
