@@ -119,9 +119,9 @@ h2spec: $(VENV)/.dev ## The gRPC server beside h2spec, the conformance tests of 
 	@$(BIN)/python -m bench.h2spec
 
 SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
-chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60 HOSTILE=yes MACHINES=3.
+chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60 HOSTILE=yes MACHINES=3 ENGINES=nats.
 	@tools/need ip=iproute2 iptables=iptables
-	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS)) $(if $(HOSTILE),--hostile) $(if $(MACHINES),--machines)
+	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS)) $(if $(HOSTILE),--hostile) $(if $(MACHINES),--machines) $(if $(ENGINES),--engines $(ENGINES))
 
 SCALE ?= 1
 attack: $(VENV)/.dev ## What no honest client sends, against a live cluster, SCALE=1 of it; JSON last.

@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.chaos.engines import run_engines
 from bench.chaos.faults import Faults
 from bench.chaos.hostile import Hostile
 from bench.chaos.imports import Imports
@@ -188,9 +189,14 @@ def main() -> None:
         help="beside it a hostile reader, one who drops files, and one who keeps the disk busy",
     )
     parser.add_argument("--machines", action="store_true", help="three machines, lost one after another")
+    parser.add_argument(
+        "--engines",
+        choices=("nats", "postgresql"),
+        help="three machines with servers of etcd and NATS, or of PostgreSQL, on them, which are lost as well",
+    )
     parser.add_argument("--logs", type=Path, help="folder that gets every process's log at the end")
     arguments = parser.parse_args()
-    if arguments.network == "auto" and not arguments.machines:
+    if arguments.network == "auto" and not (arguments.machines or arguments.engines):
         enter_namespace()
     seed = arguments.seed if arguments.seed is not None else random.randrange(10_000)
     say(f"seed {seed}")
@@ -201,11 +207,12 @@ def main() -> None:
             disk = folder / "cluster" / "state" / "pusher"
             disk.mkdir(parents=True)
             subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={PUSHER_DISK_MB}m", "chaos", str(disk)], check=True)
-        story = (
-            run_machines(arguments.seconds, seed, arguments.members, folder, say)
-            if arguments.machines
-            else run(arguments.seconds, seed, arguments.members, folder, disk, hostile=arguments.hostile)
-        )
+        if arguments.engines:
+            story = run_engines(arguments.engines, arguments.seconds, seed, arguments.members, folder, say)
+        elif arguments.machines:
+            story = run_machines(arguments.seconds, seed, arguments.members, folder, say)
+        else:
+            story = run(arguments.seconds, seed, arguments.members, folder, disk, hostile=arguments.hostile)
         try:
             figures = asyncio.run(story)
         finally:
@@ -217,6 +224,8 @@ def main() -> None:
     if figures.get("hostile", {}).get("taken"):
         sys.exit(1)
     if figures["failed_reads"] or figures["lost"] or figures["twice"] or not figures["digests_equal"]:
+        sys.exit(1)
+    if not figures.get("linearizable", True):
         sys.exit(1)
 
 

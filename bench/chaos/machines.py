@@ -12,7 +12,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -29,7 +29,7 @@ from fasttree.v1 import coordinator_pb2, pusher_pb2, types_pb2
 
 MACHINES = 3
 ORDERS_PER_S = 200
-WHOLE_TIMEOUT_S = 60.0
+WHOLE_TIMEOUT_S = 180.0
 _NODE_STATES = {coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY}
 _PUSHER_STATES = {coordinator_pb2.PUSHER_STATE_STANDBY, coordinator_pb2.PUSHER_STATE_ACTIVE}
 #: Loopback alone, and as durable as it comes.
@@ -74,9 +74,12 @@ class LocalMachines:
 
 
 @asynccontextmanager
-async def running_machines(folder: Path, url: str, schema: str = "machines") -> AsyncIterator[LocalMachines]:
-    """Three of them over that server, in schemas of their own."""
-    settings = {"pusher.log_schema": schema, "coordinator.postgresql_schema": f"{schema}_coordinator"}
+async def running_machines(
+    folder: Path, url: str, schema: str = "machines", settings: Mapping[str, str] | None = None
+) -> AsyncIterator[LocalMachines]:
+    """Three of them over that server, in schemas of their own. `settings`: more of them, which count."""
+    schemas = {"pusher.log_schema": schema, "coordinator.postgresql_schema": f"{schema}_coordinator"}
+    settings = schemas | dict(settings or {})
     arguments = ["--machines", str(MACHINES), "--postgresql", url]
     arguments += [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
     async with (

@@ -123,7 +123,7 @@ class ReplicatedPostgres:
         self.start_one("primary")
         standbys = self.names[1:]
         for name in standbys:
-            connection = f"host={self.folder} port={self.port('primary')} user={USER} application_name={name}"
+            connection = self._conninfo(name, "primary")
             self.run(BIN / "pg_basebackup", "-D", self.folder / name, "-R", "-c", "fast", "--no-sync", "-d", connection)
             self.start_one(name)
         if standbys:
@@ -144,6 +144,36 @@ class ReplicatedPostgres:
         socket = f".s.PGSQL.{self.port(name)}"
         for left in (self.folder / name / "postmaster.pid", self.folder / socket, self.folder / f"{socket}.lock"):
             left.unlink(missing_ok=True)
+
+    def freeze(self, name: str) -> None:
+        """No process of it answers, and no connection ends."""
+        self._signal(name, signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """After `freeze`."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        parent = int((self.folder / name / "postmaster.pid").read_text().split()[0])
+        for process in (parent, *_children(parent)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def follow(self, name: str, primary: str) -> None:
+        """A standby that runs takes the log from that server from now on."""
+        self.psql(
+            f"ALTER SYSTEM SET primary_conninfo = '{self._conninfo(name, primary)}'; SELECT pg_reload_conf();", name
+        )
+
+    def copy_anew(self, name: str, primary: str) -> None:
+        """What a server had is removed; it begins as a standby with all that the primary has."""
+        shutil.rmtree(self.folder / name)
+        connection = self._conninfo(name, primary)
+        self.run(BIN / "pg_basebackup", "-D", self.folder / name, "-R", "-c", "fast", "--no-sync", "-d", connection)
+        self.start_one(name)
+
+    def _conninfo(self, name: str, primary: str) -> str:
+        return f"host={self.folder} port={self.port(primary)} user={USER} application_name={name}"
 
     def promote(self, name: str, standbys: Sequence[str] = ()) -> None:
         """Makes a standby the primary. Its commits wait for those of `standbys`."""

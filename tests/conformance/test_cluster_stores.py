@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.servers.etcd_members import Etcd, running_etcd
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.etcd import EtcdLease
 from services.coordinator.stores.etcd_client import EtcdClient
@@ -24,7 +25,6 @@ from services.coordinator.stores.sqlite import SqliteStore
 from services.coordinator.stores.store import ClusterStore, MemoryStore, StoreConflictError, StoreError
 from services.shared.kubernetes.access import ServiceAccount
 from services.shared.kubernetes.api import KubernetesApi
-from tests.coordinator.etcd_members import Etcd, running_etcd
 from tests.fakes.api_server import fake_api_server, service_account
 
 FIRST = Recorded(epoch=1, primary="a", primary_incarnation="a1")

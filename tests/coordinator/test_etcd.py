@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bench.cluster.cluster import free_port
+from bench.servers.etcd_members import Etcd, running_etcd
 from fasttree.etcd.v1 import etcd_pb2
 from services.coordinator.election.events import Recorded
 from services.coordinator.stores.etcd import EtcdLease
@@ -17,7 +18,6 @@ from services.coordinator.stores.etcd_client import EtcdClient, EtcdError, NotKn
 from services.coordinator.stores.etcd_settings import EtcdSettings
 from services.coordinator.stores.store import StoreError
 from tests.conformance.test_cluster_stores import held_key
-from tests.coordinator.etcd_members import Etcd, running_etcd
 from tests.kubernetes.control_plane import certify
 from tests.waiting import until
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.cluster.cluster import free_port
 from bench.rivals.postgres_replicas import ReplicatedPostgres, replicated_postgres
+from bench.servers.etcd_members import running_etcd
 from fasttree.client import Client, Endpoints
 from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc
 from services.coordinator.app import start_one_of_several
@@ -23,7 +24,6 @@ from services.coordinator.stores.postgresql_settings import PostgresqlSettings
 from services.coordinator.stores.store import StoreConflictError, StoreError
 from services.shared.config.sections import ClusterSettings
 from services.shared.serving.channels import open_channel
-from tests.coordinator.etcd_members import running_etcd
 from tests.postgresql_server import SETTINGS
 from tests.waiting import until
 

@@ -1,4 +1,5 @@
-"""Three coordinators on a real etcd of three members: the active one is killed, then etcd's leader, under reads."""
+"""Three coordinators on a real etcd of three members, or on PostgreSQL: the active one is killed, then etcd's leader,
+under reads."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pytest
 
 from bench.cluster.cluster import RunningCluster, free_port, running_cluster, wait_for
 from bench.cluster.read_load import ReadLoad
+from bench.rivals.postgres_replicas import ReplicatedPostgres
+from bench.servers.etcd_members import Etcd, running_etcd
 from fasttree.client import Client, Endpoints
 from fasttree.client.errors import FastTreeClientError
 from fasttree.v1 import coordinator_pb2
 from services.shared.python_process import python_command
 from services.shared.serving.channels import open_channel
-from tests.coordinator.etcd_members import Etcd, running_etcd
 from tests.end_to_end.library_tree import LibraryTree
 from tests.end_to_end.test_failover import load_library
 
@@ -31,9 +33,8 @@ class Coordinators:
     """Three processes, by their addresses."""
 
     folder: Path
-    etcd: Etcd
     #: Settings, beside those that they need.
-    times: dict[str, str]
+    more: dict[str, str]
     processes: dict[str, asyncio.subprocess.Process] = field(default_factory=dict)
 
     async def start(self, address: str) -> None:
@@ -44,9 +45,7 @@ class Coordinators:
             "coordinator.port": port,
             "coordinator.http_port": free_port(),
             "coordinator.state_folder": self.folder / port,
-            "coordinator.store": "etcd",
-            "coordinator.etcd_endpoints": ",".join(self.etcd.endpoints),
-            **self.times,
+            **self.more,
         }
         arguments = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
         with (self.folder / f"{port}.log").open("ab") as log:
@@ -62,18 +61,36 @@ class Coordinators:
 
 
 @contextlib.asynccontextmanager
-async def three_coordinators(folder: Path, times: dict[str, str]) -> AsyncIterator[tuple[Coordinators, str]]:
-    (folder / "etcd").mkdir()
-    with running_etcd(folder / "etcd", members=3) as etcd:
-        coordinators = Coordinators(folder, etcd, times)
-        addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
-        try:
-            for address in addresses:
-                await coordinators.start(address)
-            yield coordinators, ",".join(addresses)
-        finally:
-            for address in list(coordinators.processes):
-                await coordinators.kill(address)
+async def three_coordinators(folder: Path, more: dict[str, str]) -> AsyncIterator[tuple[Coordinators, str]]:
+    coordinators = Coordinators(folder, more)
+    addresses = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+    try:
+        for address in addresses:
+            await coordinators.start(address)
+        yield coordinators, ",".join(addresses)
+    finally:
+        for address in list(coordinators.processes):
+            await coordinators.kill(address)
+
+
+@pytest.fixture
+def etcd(tmp_path: Path) -> Iterator[Etcd]:
+    (tmp_path / "etcd").mkdir()
+    with running_etcd(tmp_path / "etcd", members=3) as etcd:
+        yield etcd
+
+
+def store_settings(request: pytest.FixtureRequest, store: str) -> dict[str, str]:
+    """Where the record is kept."""
+    if store == "etcd":
+        etcd: Etcd = request.getfixturevalue("etcd")
+        return {"coordinator.store": "etcd", "coordinator.etcd_endpoints": ",".join(etcd.endpoints)}
+    server: ReplicatedPostgres = request.getfixturevalue("postgresql")
+    return {
+        "coordinator.store": "postgresql",
+        "coordinator.postgresql_url": server.url(),
+        "coordinator.postgresql_schema": "several_coordinators",
+    }
 
 
 async def acting(client: Client, *, other_than: str = "") -> coordinator_pb2.Cluster:
@@ -90,14 +107,18 @@ async def acting(client: Client, *, other_than: str = "") -> coordinator_pb2.Clu
     return cluster
 
 
-@pytest.mark.parametrize("victim", ["coordinator", "etcd"])
+@pytest.mark.parametrize(
+    ("victim", "store"), [("coordinator", "etcd"), ("coordinator", "postgresql"), ("etcd", "etcd")]
+)
 async def test_one_of_three_dies_under_reads(
-    victim: str, library: LibraryTree, library_csv: Path, tmp_path: Path
+    victim: str, store: str, library: LibraryTree, library_csv: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    # A takeover that takes twice as long as a primary's lease: it goes on since the others vouch for it.
-    times = {"coordinator.lease_s": "3", "coordinator.active_lease_s": "6"} if victim == "coordinator" else {}
+    more = store_settings(request, store)
+    if victim == "coordinator":
+        # A takeover that takes twice as long as a primary's lease: it goes on since the others vouch for it.
+        more |= {"coordinator.lease_s": "3", "coordinator.active_lease_s": "6"}
     async with contextlib.AsyncExitStack() as stack:
-        coordinators, addresses = await stack.enter_async_context(three_coordinators(tmp_path, times))
+        coordinators, addresses = await stack.enter_async_context(three_coordinators(tmp_path, more))
         arguments = ("--set", f"cluster.coordinator={addresses}")
         cluster: RunningCluster = await stack.enter_async_context(
             running_cluster(tmp_path / "cluster", arguments=arguments)
@@ -113,7 +134,7 @@ async def test_one_of_three_dies_under_reads(
                 await coordinators.kill(before.coordinator)
                 after = await acting(client, other_than=before.coordinator)
             else:
-                coordinators.etcd.leader().kill()
+                request.getfixturevalue("etcd").leader().kill()
                 await wait_for(lambda: writes(client), WAIT_S, "a coordinator that can write")
                 after = await acting(client)
             took_s = time.monotonic() - begun_s

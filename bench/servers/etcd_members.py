@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 import urllib.request
@@ -19,6 +20,8 @@ _READY_S = 60.0
 
 @dataclass
 class Member:
+    """One of them."""
+
     name: str
     address: str
     metrics: str
@@ -27,16 +30,30 @@ class Member:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """It may not be healthy yet when this returns."""
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
             )
 
     def kill(self) -> None:
+        """Ends it at once, if it runs."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def freeze(self) -> None:
+        """It neither answers nor ends."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def mend(self) -> None:
+        """Goes on, or starts."""
+        if self.process is None:
+            self.start()
+        else:
+            self.process.send_signal(signal.SIGCONT)
 
     def is_healthy(self) -> bool:
         """Whether it answers as one of a cluster that has a leader."""
@@ -47,6 +64,7 @@ class Member:
             return False
 
     def is_leader(self) -> bool:
+        """Whether it says so."""
         try:
             with urllib.request.urlopen(f"{self.metrics}/metrics", timeout=2.0) as answer:
                 return "\netcd_server_is_leader 1" in answer.read().decode()
@@ -62,9 +80,18 @@ class Etcd:
 
     @property
     def endpoints(self) -> list[str]:
+        """Where clients find them."""
         return [member.address for member in self.members]
 
+    def wait_healthy(self) -> None:
+        """Until all members are. Raises AssertionError where they don't become so."""
+        deadline_s = time.monotonic() + _READY_S
+        while not all(member.is_healthy() for member in self.members):
+            assert time.monotonic() < deadline_s, "\n".join(each.log.read_text()[-2000:] for each in self.members)
+            time.sleep(0.05)
+
     def leader(self) -> Member:
+        """The one that leads. Raises AssertionError where none does for long."""
         deadline_s = time.monotonic() + _READY_S
         while time.monotonic() < deadline_s:
             for member in self.members:
@@ -108,8 +135,5 @@ def running_etcd(
         for member in etcd.members:
             running.callback(member.kill)
             member.start()
-        deadline_s = time.monotonic() + _READY_S
-        while not all(member.is_healthy() for member in etcd.members):
-            assert time.monotonic() < deadline_s, "\n".join(each.log.read_text()[-2000:] for each in etcd.members)
-            time.sleep(0.05)
+        etcd.wait_healthy()
         yield etcd
