@@ -175,6 +175,12 @@ class Run:
             columns.append(np.frombuffer(self._map, dtype=kind, count=last - first, offset=offset + first * size))
         return Entries(*columns)
 
+    def _high_at(self, index: int) -> int:
+        """One key's first bits, checked: all that has to be read of a run that has not the key."""
+        offset = self._offsets[0] + index * 8
+        self._check(offset, offset + 8)
+        return int(self._high[index])
+
     def index_of(self, high: int) -> int:
         """The first entry whose key is not below it."""
         return int(np.searchsorted(self._high, np.uint64(high)))
@@ -183,9 +189,9 @@ class Run:
         """Content hash and position of a key; None where it is not here. Raises LogDamagedError."""
         index = self.index_of(high)
         while index < self.count:
-            entry = self.read(index, index + 1)
-            if int(entry.high[0]) != high:
+            if self._high_at(index) != high:
                 return None
+            entry = self.read(index, index + 1)
             if int(entry.low[0]) == low:
                 return int(entry.contents[0]), int(entry.positions[0])
             index += 1
