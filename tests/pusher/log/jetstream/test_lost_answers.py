@@ -14,27 +14,27 @@ from services.pusher.log.jetstream.store import JetstreamLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import DeposedError, LogEnds, OutcomeUnknownError, StoreFullError
 from tests.pusher.log.jetstream.conftest import Opener
-from tests.pusher.log.jetstream.cutting import CuttingProxy
+from tests.pusher.log.jetstream.cutting import NatsProxy
 from tests.pusher.updates import ids_and_contents, order, orders
 
 BOTH = pytest.mark.parametrize("cut", ["before", "after"])
 
 
 @pytest.fixture
-def proxy(jetstream: NatsServers, settings: LogSettings) -> Iterator[CuttingProxy]:
-    made = CuttingProxy(jetstream.ports["n1"], settings.jetstream.nats_stream)
+def proxy(jetstream: NatsServers, settings: LogSettings) -> Iterator[NatsProxy]:
+    made = NatsProxy(jetstream.ports["n1"], settings.jetstream.nats_stream)
     yield made
     made.close()
 
 
-def through(proxy: CuttingProxy, settings: LogSettings, **options: float) -> LogSettings:
+def through(proxy: NatsProxy, settings: LogSettings, **options: float) -> LogSettings:
     return msgspec.structs.replace(
         settings, log_url=proxy.url, jetstream=msgspec.structs.replace(settings.jetstream, **options)
     )
 
 
 @pytest.fixture
-def log(proxy: CuttingProxy, settings: LogSettings, opened: Opener) -> JetstreamLog:
+def log(proxy: NatsProxy, settings: LogSettings, opened: Opener) -> JetstreamLog:
     store = opened(through(proxy, settings))
     store.claim(1, "a")
     store.append(*ids_and_contents(orders(0, 3)))
@@ -42,7 +42,7 @@ def log(proxy: CuttingProxy, settings: LogSettings, opened: Opener) -> Jetstream
 
 
 @BOTH
-def test_an_append_whose_answer_is_lost_is_there_once(log: JetstreamLog, proxy: CuttingProxy, cut: str) -> None:
+def test_an_append_whose_answer_is_lost_is_there_once(log: JetstreamLog, proxy: NatsProxy, cut: str) -> None:
     for turn in range(3):
         proxy.cut = cut
         appended = log.append(*ids_and_contents(orders(3 + 2 * turn, 2)))
@@ -55,7 +55,7 @@ def test_an_append_whose_answer_is_lost_is_there_once(log: JetstreamLog, proxy: 
 
 
 @BOTH
-def test_a_trim_whose_answer_is_lost_is_done_once(log: JetstreamLog, proxy: CuttingProxy, cut: str) -> None:
+def test_a_trim_whose_answer_is_lost_is_done_once(log: JetstreamLog, proxy: NatsProxy, cut: str) -> None:
     proxy.cut = cut
     assert log.trim(3, 100) == 2
     assert log.ends() == LogEnds(3, 3)
@@ -63,7 +63,7 @@ def test_a_trim_whose_answer_is_lost_is_done_once(log: JetstreamLog, proxy: Cutt
 
 
 @BOTH
-def test_a_claim_whose_answer_is_lost_is_made_once(log: JetstreamLog, proxy: CuttingProxy, cut: str) -> None:
+def test_a_claim_whose_answer_is_lost_is_made_once(log: JetstreamLog, proxy: NatsProxy, cut: str) -> None:
     proxy.cut = cut
     log.claim(2, "a")
     assert log.fence() == Fence(2, "a", 2)
@@ -72,7 +72,7 @@ def test_a_claim_whose_answer_is_lost_is_made_once(log: JetstreamLog, proxy: Cut
 
 @BOTH
 def test_where_it_can_not_be_found_out_nobody_is_told_that_it_is_known(
-    proxy: CuttingProxy, settings: LogSettings, opened: Opener, cut: str
+    proxy: NatsProxy, settings: LogSettings, opened: Opener, cut: str
 ) -> None:
     store = opened(through(proxy, settings, nats_patience_s=0.5))
     store.claim(1, "a")
@@ -93,7 +93,7 @@ def test_where_it_can_not_be_found_out_nobody_is_told_that_it_is_known(
 
 
 def test_one_that_was_deposed_meanwhile_is_not_told_that_its_write_was_stored(
-    log: JetstreamLog, proxy: CuttingProxy, opened: Opener
+    log: JetstreamLog, proxy: NatsProxy, opened: Opener
 ) -> None:
     other = opened()
     proxy.cut, proxy.down = "before", True
@@ -119,7 +119,7 @@ def test_one_that_was_deposed_meanwhile_is_not_told_that_its_write_was_stored(
 
 
 def test_servers_that_are_away_take_nothing_and_it_goes_on_when_they_are_back(
-    proxy: CuttingProxy, settings: LogSettings, opened: Opener
+    proxy: NatsProxy, settings: LogSettings, opened: Opener
 ) -> None:
     store = opened(through(proxy, settings, nats_patience_s=0.3)).claim_alone()
     proxy.down = True

@@ -14,25 +14,25 @@ from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import DeposedError, LogEnds, OutcomeUnknownError, StoreFullError
-from tests.pusher.log.postgresql.cutting import CuttingProxy
+from tests.pusher.log.postgresql.cutting import PostgresqlProxy
 from tests.pusher.updates import ids_and_contents, order, orders
 
 
 @pytest.fixture
-def proxy(server: ReplicatedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CuttingProxy]:
-    made = CuttingProxy(tmp_path_factory.mktemp("way"), server.folder / ".s.PGSQL.5432")
+def proxy(server: ReplicatedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresqlProxy]:
+    made = PostgresqlProxy(tmp_path_factory.mktemp("way"), server.folder / ".s.PGSQL.5432")
     yield made
     made.close()
 
 
-def through(proxy: CuttingProxy, settings: LogSettings, log_patience_s: float = 5.0) -> LogSettings:
+def through(proxy: PostgresqlProxy, settings: LogSettings, log_patience_s: float = 5.0) -> LogSettings:
     postgresql = msgspec.structs.replace(settings.postgresql, log_patience_s=log_patience_s)
     url = f"postgresql:///postgres?user=postgres&host={proxy.folder}"
     return msgspec.structs.replace(settings, log_url=url, postgresql=postgresql)
 
 
 @pytest.fixture
-def log(proxy: CuttingProxy, settings: LogSettings, tmp_path: Path) -> Iterator[PostgresqlLog]:
+def log(proxy: PostgresqlProxy, settings: LogSettings, tmp_path: Path) -> Iterator[PostgresqlLog]:
     store = PostgresqlLog(tmp_path, through(proxy, settings), "test")
     store.claim(1, "a")
     store.append(*ids_and_contents(orders(0, 3)))
@@ -41,7 +41,7 @@ def log(proxy: CuttingProxy, settings: LogSettings, tmp_path: Path) -> Iterator[
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_an_append_whose_answer_is_lost_is_there_once(log: PostgresqlLog, proxy: CuttingProxy, cut: str) -> None:
+def test_an_append_whose_answer_is_lost_is_there_once(log: PostgresqlLog, proxy: PostgresqlProxy, cut: str) -> None:
     for turn in range(3):
         proxy.cut = cut
         appended = log.append(*ids_and_contents(orders(3 + 2 * turn, 2)))
@@ -55,7 +55,7 @@ def test_an_append_whose_answer_is_lost_is_there_once(log: PostgresqlLog, proxy:
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_a_trim_whose_answer_is_lost_is_done_once(log: PostgresqlLog, proxy: CuttingProxy, cut: str) -> None:
+def test_a_trim_whose_answer_is_lost_is_done_once(log: PostgresqlLog, proxy: PostgresqlProxy, cut: str) -> None:
     proxy.cut = cut
     assert log.trim(3, 100) == 2
     assert log.ends() == LogEnds(3, 3)
@@ -63,7 +63,7 @@ def test_a_trim_whose_answer_is_lost_is_done_once(log: PostgresqlLog, proxy: Cut
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_a_claim_whose_answer_is_lost_is_made_again(log: PostgresqlLog, proxy: CuttingProxy, cut: str) -> None:
+def test_a_claim_whose_answer_is_lost_is_made_again(log: PostgresqlLog, proxy: PostgresqlProxy, cut: str) -> None:
     proxy.cut = cut
     log.claim(2, "a")
     assert log.fence() == Fence(2, "a", 2 if cut == "before" else 3)
@@ -72,7 +72,7 @@ def test_a_claim_whose_answer_is_lost_is_made_again(log: PostgresqlLog, proxy: C
 
 @pytest.mark.parametrize("cut", ["before", "after"])
 def test_where_it_can_not_be_found_out_nobody_is_told_that_it_is_known(
-    proxy: CuttingProxy, settings: LogSettings, tmp_path: Path, cut: str
+    proxy: PostgresqlProxy, settings: LogSettings, tmp_path: Path, cut: str
 ) -> None:
     store = PostgresqlLog(tmp_path, through(proxy, settings, log_patience_s=0.5), "test")
     store.claim(1, "a")
@@ -94,7 +94,7 @@ def test_where_it_can_not_be_found_out_nobody_is_told_that_it_is_known(
 
 
 def test_one_that_was_deposed_meanwhile_is_not_told_that_its_write_was_stored(
-    log: PostgresqlLog, proxy: CuttingProxy, settings: LogSettings, tmp_path: Path
+    log: PostgresqlLog, proxy: PostgresqlProxy, settings: LogSettings, tmp_path: Path
 ) -> None:
     (tmp_path / "b").mkdir()
     other = PostgresqlLog(tmp_path / "b", settings, "test")
@@ -123,7 +123,7 @@ def test_one_that_was_deposed_meanwhile_is_not_told_that_its_write_was_stored(
 
 
 def test_a_server_that_is_away_takes_nothing_and_goes_on_when_it_is_back(
-    proxy: CuttingProxy, settings: LogSettings, tmp_path: Path
+    proxy: PostgresqlProxy, settings: LogSettings, tmp_path: Path
 ) -> None:
     store = PostgresqlLog(tmp_path, through(proxy, settings, log_patience_s=0.3), "test").claim_alone()
     proxy.down = True
