@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.placing import place
+from services.pusher.log.engine.placing import place
 from services.pusher.log.store import Appended, LogDamagedError, LogEnds
 from tests.simulator.network import End
 from tests.simulator.toy_tree import RULE, Update, real

@@ -10,10 +10,10 @@ from threading import Lock
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.damage import notes_damage
+from services.pusher.log.engine.placing import place
 from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, check_run, run_of, sound_updates, update_bytes
 from services.pusher.log.ids.keys import content_hash, recognized
-from services.pusher.log.placing import place
 from services.pusher.log.store import (
     REPLACED_MAX,
     Appended,

@@ -21,10 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.database import errors_told
-from services.pusher.log.disk.end_mark import EndMark, Promise, check_promise, check_there, read_mark
+from services.pusher.log.disk.end_mark import Promise, check_promise, check_there, read_mark
 from services.pusher.log.disk.log_files import LogFiles
 from services.pusher.log.disk.readers import Readers
 from services.pusher.log.disk.statements import (
@@ -39,28 +38,26 @@ from services.pusher.log.disk.statements import (
 from services.pusher.log.disk.trimmed_ids import TrimmedIds
 from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.disk.writing import FencedWriter, read_fence
+from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.frames import Run, run_of, update_bytes
-from services.pusher.log.placing import place
+from services.pusher.log.frames import Run, update_bytes
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
-    Appended,
     Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
-    LogStore,
     StoredImport,
     StoreFullError,
 )
 from services.shared.clock import RunningTime
-from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
+from services.shared.wire.record import RecordDamagedError, checksum
 
 logger = logging.getLogger(__name__)
 
 
-class SqliteLog(LogStore):
+class SqliteLog(EngineLog):
     """The log in `folder/log.db`.
 
     Args:
@@ -73,6 +70,9 @@ class SqliteLog(LogStore):
         LogStoreError: The file is a log of a newer version.
         StoreFullError: It can't be created or opened.
     """
+
+    _id_taken = (sqlite3.IntegrityError,)
+    _readers: Readers
 
     def __init__(
         self, folder: Path, settings: LogSettings | None = None, *, monotonic: Callable[[], float] = time.monotonic
@@ -93,7 +93,6 @@ class SqliteLog(LogStore):
             raise
         self._readers = Readers(self.path, self._settings, self._files.problem, self.ends)
         #: From the first claim on.
-        self._mark: EndMark | None = None
         self._checkpointer: WalCheckpointer | None = None
 
     def _open(self, folder: Path, promise: Promise) -> None:
@@ -119,17 +118,13 @@ class SqliteLog(LogStore):
         #: When a mark was made last by this process, and when the running time was kept.
         self._marked_at = -math.inf
         self._kept_at = self._time.now_s()
-        # The record that a new log begins with (position 1) is the pusher's own: nobody has a receipt for it.
-        promise = read_mark(self._mark_path)
-        self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
+        self._look_at_mark()
 
     # -- who writes
 
     @property
-    def epoch(self) -> int:
-        """See `LogStore`."""
-        held = self._writer.held
-        return held.epoch if held is not None else 0
+    def _held(self) -> Fence | None:
+        return self._writer.held
 
     def fence(self) -> Fence:
         with self._told():
@@ -150,11 +145,7 @@ class SqliteLog(LogStore):
 
     def _begin_to_write(self, fence: Fence) -> None:
         self._ids.own(fence.claims)
-        if self._mark is not None:
-            self._mark.close()
-        self._mark = EndMark(self._mark_path, self.log_id)
-        if self.vouched_for:
-            self._mark.write(self._ends.last)
+        self._open_mark()
         if self._checkpointer is None:
             self._checkpointer = WalCheckpointer(self.path)
             self._checkpointer.start()
@@ -176,40 +167,22 @@ class SqliteLog(LogStore):
 
     # -- the log
 
-    def ends(self) -> LogEnds:
-        return self._ends
-
-    @notes_damage
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
+    def _taken(self, update_ids: Sequence[str]) -> Taken | None:
         self._files.check()
-        gone = self._ids.find(update_ids)
-        if gone:
-            return self._append_unknown(update_ids, contents, gone, rules)
-        try:
-            run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
-        except sqlite3.IntegrityError:
-            return self._append_unknown(update_ids, contents, gone, rules)
-        return Appended(run, range(run.first_position, run.last_position + 1))
+        return self._ids.find(update_ids) or None
 
-    def _insert(
-        self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]] = ()
-    ) -> Run:
-        """Stores updates that should all be new. `rules`: by their distance from the first.
-
-        Raises:
-            sqlite3.IntegrityError: One is not; nothing was stored.
-        """
-        first = self._ends.last + 1
-        frames = encode_frames(first, contents)
+    def _insert(self, first: int, updates: NewUpdates, rules: Sequence[tuple[int, bytes]]) -> None:
+        frames = updates.frames
         values: list[Any] = [None] * (3 * len(frames))
         values[0::3] = range(first, first + len(frames))
-        values[1::3] = update_ids
+        values[1::3] = updates.update_ids
         values[2::3] = frames
         now = self._time.now_s()
         if len(frames) in INSERTS and now - self._marked_at < TIME_MARK_S and not rules and self._writer.writes_at_once:
             # One statement is a transaction by itself, and lets go of the interpreter lock once, not three times.
             self._writer.insert(first, values)
-            return self._inserted(first, frames)
+            self._ends = LogEnds(self._ends.first, first + len(frames) - 1)
+            return
         with self._transaction() as writer:
             for offset, rows in pieces(len(frames)):
                 self._writer.insert(first + offset, values[3 * offset : 3 * (offset + rows)])
@@ -220,37 +193,10 @@ class SqliteLog(LogStore):
                 writer.execute("INSERT OR REPLACE INTO time_marks VALUES (?, ?)", (first + len(frames) - 1, now))
         if now - self._marked_at >= TIME_MARK_S:
             self._marked_at = now
-        return self._inserted(first, frames)
+        self._ends = LogEnds(self._ends.first, first + len(frames) - 1)
 
-    def _inserted(self, first: int, frames: list[bytes]) -> Run:
-        """Frames are on disk, the first at position `first`."""
-        run = run_of(first, frames)
-        self._ends = LogEnds(self._ends.first, run.last_position)
-        self._mark_end()
-        return run
-
-    def _mark_end(self) -> None:
-        if self._mark is not None:
-            self._mark.write(self._ends.last)
-
-    def _append_unknown(
-        self,
-        update_ids: Sequence[str],
-        contents: Sequence[bytes],
-        gone: dict[str, tuple[int, int]],
-        rules: Sequence[int],
-    ) -> Appended:
-        """Stores those updates that are new, after a look-up of all. `gone`: those whose records are trimmed."""
-        first = self._ends.last + 1
-        known = {**self._find(update_ids), **self._ids.known(gone, update_ids, contents)}
-        placed = place(update_ids, contents, known, first)
-        kept = [(placed.positions[index] - first, contents[index]) for index in rules]
-        run = None
-        if placed.fresh:
-            run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept)
-        else:
-            self._check_claim()
-        return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
+    def _known(self, update_ids: Sequence[str], contents: Sequence[bytes], taken: Taken) -> Known:
+        return {**self._find(update_ids), **self._ids.known(taken, update_ids, contents)}
 
     def _check_claim(self) -> None:
         with self._told():
@@ -273,38 +219,12 @@ class SqliteLog(LogStore):
     def find(self, update_ids: Sequence[str]) -> set[str]:
         return {*self._find(update_ids), *self._ids.find(update_ids)}
 
-    # -- reading
-
-    @notes_damage
-    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        return self._readers.read(first_position, last_position, bytes_max)
-
-    @notes_damage
-    def update_id_at(self, position: int) -> str:
-        return self._readers.update_id_at(position)
-
-    @notes_damage
-    def named(self, prefix: str) -> list[tuple[int, bytes]]:
-        return self._readers.named(prefix)
-
-    @notes_damage
-    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
-        return self._readers.rule_records()
-
-    @notes_damage
-    def imports(self) -> list[StoredImport]:
-        return self._readers.imports()
-
-    def position_older_than(self, age_s: float) -> int:
-        """See `LogStore`. Known to about half a minute."""
-        return self._readers.position_marked_until(self._time.now_s() - age_s)
-
     # -- what else is written
 
     @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
         first, last = self._ends
-        end = min(first_position, last, first + count_max)
+        end = self._trims_to(first_position, count_max)
         if end <= first:
             return 0
         with self._transaction() as writer:
@@ -348,12 +268,7 @@ class SqliteLog(LogStore):
             rows = [(replaced, reason) for replaced in replaced_log_ids]
             writer.executemany("INSERT INTO replaced_logs (log_id, reason) VALUES (?, ?)", rows)
             writer.execute("UPDATE meta SET value = ? WHERE name = 'log_id'", (log_id,))
-        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
-        self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
-        if self._mark is not None:
-            self._mark.close()
-        self._mark = EndMark(self._mark_path, log_id)
-        self._mark_end()
+        self._adopted(log_id, replaced_log_ids, reason)
 
     def save_import(self, stored: StoredImport) -> None:
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())

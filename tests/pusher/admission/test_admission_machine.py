@@ -28,8 +28,8 @@ from services.pusher.admission.events import (
 )
 from services.pusher.admission.settings import AdmissionSettings
 from services.pusher.fanout.events import NodeConfirmed, NodeStands
+from services.pusher.log.engine.placing import place
 from services.pusher.log.group_commit import AppendProblem, Committed, NotStored
-from services.pusher.log.placing import place
 from services.pusher.log.store import Appended
 from services.shared.cores import Tick
 from tests.scenarios.driver import hold_to_deadline

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.pusher.log.placing import Placed, place
+from services.pusher.log.engine.placing import Placed, place
 
 
 def placed(*updates: tuple[str, str], known: dict[str, tuple[int, str]] | None = None) -> Placed[str]:

@@ -19,7 +19,7 @@ from services.pusher.leadership.leadership import (
     Turn,
     TurnEvent,
 )
-from services.pusher.log.placing import place
+from services.pusher.log.engine.placing import place
 from services.pusher.log.store import DeposedError
 from services.shared.cores import Tick
 from tests.simulator.turns.stores import MovedError, Standing

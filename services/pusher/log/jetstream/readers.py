@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from fasttree.v1 import types_pb2
 from services.pusher.log.frames import Run, check_run, join_runs, run_of, sound_updates, update_bytes
 from services.pusher.log.jetstream.contents import LogContents
 from services.pusher.log.jetstream.messages import Kind, Message, decode, head_of
 from services.pusher.log.jetstream.places import Place
 from services.pusher.log.jetstream.stream import Stream
-from services.pusher.log.store import LogDamagedError, LogEnds, NotInLogError
+from services.pusher.log.store import LogDamagedError, LogEnds, NotInLogError, StoredImport
 from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.wire.record import RecordDamagedError
 
@@ -172,6 +173,20 @@ class Readers:
                 if update_id.startswith(prefix)
             ]
         return sound_updates(self._frames(positions), logger.error)
+
+    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
+        """See `LogStore.rule_records`."""
+        self._first_now()
+        return self._contents.rule_records()
+
+    def imports(self) -> list[StoredImport]:
+        """See `LogStore.imports`."""
+        self._first_now()
+        return self._contents.stored_imports(self._stream.place)
+
+    def position_marked_until(self, running_s: float) -> int:
+        """The newest position that was marked by that running time; 0 if none was."""
+        return self._contents.position_marked_until(running_s)
 
     def _frames(self, positions: list[int]) -> Iterator[tuple[int, bytes]]:
         for position in positions:

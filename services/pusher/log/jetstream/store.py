@@ -14,11 +14,11 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.end_mark import EndMark, Promise, check_promise, read_mark
+from services.pusher.log.disk.end_mark import Promise, check_promise, read_mark
+from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.frames import Run, run_of
+from services.pusher.log.frames import Run
 from services.pusher.log.ids.keys import content_hash, keys_of, recognized
 from services.pusher.log.ids.runs import Entries
 from services.pusher.log.jetstream.connecting import AwayError, Connection
@@ -38,21 +38,16 @@ from services.pusher.log.jetstream.promise import ask_servers, promised
 from services.pusher.log.jetstream.readers import Readers
 from services.pusher.log.jetstream.stream import WRONG_SEQUENCE, Stream, StreamInfo, code_of
 from services.pusher.log.jetstream.writing import Writer
-from services.pusher.log.placing import place
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
-    Appended,
     Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
-    LogStore,
     LogStoreError,
     StoredImport,
-    StoreFullError,
 )
 from services.shared.clock import RunningTime
-from services.shared.wire.record import encode_frames
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +60,7 @@ _ROOM_BYTES: Final = 64 * 1024
 _PAYLOAD_MIN: Final = PIECE_BYTES + (256 << 10)
 
 
-class JetstreamLog(LogStore):
+class JetstreamLog(EngineLog):
     """The log in one stream.
 
     Args:
@@ -78,6 +73,8 @@ class JetstreamLog(LogStore):
         StoreFullError: They can't be reached.
     """
 
+    _readers: Readers
+
     def __init__(
         self, folder: Path, settings: LogSettings, cluster: str, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
@@ -85,7 +82,6 @@ class JetstreamLog(LogStore):
         self._settings = settings.jetstream
         self._monotonic = monotonic
         self._mark_path = folder / "log.end"
-        self._mark: EndMark | None = None
         self._time = RunningTime(0.0, monotonic)
         self._kept_at, self._looks_again_at_s = -math.inf, -math.inf
         self._ends = LogEnds(1, 0)
@@ -167,16 +163,13 @@ class JetstreamLog(LogStore):
         self._time = RunningTime(contents.running_s, self._monotonic)
         self._kept_at = self._time.now_s()
         self._ends = contents.ends
-        promise = read_mark(self._mark_path)
-        self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
+        self._look_at_mark()
 
     # -- who writes
 
     @property
-    def epoch(self) -> int:
-        """See `LogStore`."""
-        held = self._writer.held
-        return held.epoch if held is not None else 0
+    def _held(self) -> Fence | None:
+        return self._writer.held
 
     def fence(self) -> Fence:
         self._look_if_reading()
@@ -199,16 +192,6 @@ class JetstreamLog(LogStore):
         self._open_mark()
         self._purge_is_due = True
 
-    def _open_mark(self) -> None:
-        if self._mark is not None:
-            self._mark.close()
-        try:
-            self._mark = EndMark(self._mark_path, self.log_id)
-        except OSError as error:
-            raise StoreFullError(f"can't write {self._mark_path}: {error}; make room") from error
-        if self.vouched_for:
-            self._mark.write(self._ends.last)
-
     @notes_damage
     def follow(self, position: int, bytes_max: int) -> Run | None:
         self._catch_up()
@@ -227,83 +210,33 @@ class JetstreamLog(LogStore):
 
     # -- the log
 
-    def ends(self) -> LogEnds:
-        return self._ends
+    def _taken(self, update_ids: Sequence[str]) -> Taken | None:
+        taken = self._ids.find(update_ids)
+        return taken if taken or len(set(update_ids)) != len(update_ids) else None
 
-    @notes_damage
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
-        known = self._ids.find(update_ids)
-        if known or len(set(update_ids)) != len(update_ids):
-            return self._append_unknown(update_ids, contents, known, rules)
-        run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
-        return Appended(run, range(run.first_position, run.last_position + 1))
-
-    def _insert(
-        self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]] = ()
-    ) -> Run:
-        """Stores updates that are all new. `rules`: by their distance from the first."""
-        first = self._contents.ends.last + 1
-        frames = encode_frames(first, contents)
-        drafts = record_drafts(first, update_ids, [content_hash(content) for content in contents], frames)
+    def _insert(self, first: int, updates: NewUpdates, rules: Sequence[tuple[int, bytes]]) -> None:
+        hashes = [content_hash(content) for content in updates.contents]
+        drafts = record_drafts(first, updates.update_ids, hashes, updates.frames)
         drafts += [Draft(Kind.RULE, first + index, body=content) for index, content in rules]
         self.write(drafts)
-        if self._mark is not None:
-            self._mark.write(self._ends.last)
-        return run_of(first, frames)
 
-    def _append_unknown(
-        self,
-        update_ids: Sequence[str],
-        contents: Sequence[bytes],
-        known: dict[str, tuple[int, int]],
-        rules: Sequence[int],
-    ) -> Appended:
-        """Stores those updates that are new. `known`: position and content hash of those that are not."""
+    def _known(self, update_ids: Sequence[str], contents: Sequence[bytes], taken: Taken) -> Known:
         self._writer.check_claim()
-        first = self._contents.ends.last + 1
-        placed = place(update_ids, contents, recognized(known, update_ids, contents), first)
-        kept = [(placed.positions[index] - first, contents[index]) for index in rules]
-        run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept) if placed.fresh else None
-        return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
+        self._ends = self._contents.ends
+        return recognized(taken, update_ids, contents)
+
+    def _check_claim(self) -> None:
+        """`_known` has just done so."""
 
     @notes_damage
     def find(self, update_ids: Sequence[str]) -> set[str]:
         return set(self._ids.find(update_ids))
 
-    # -- reading
-
-    @notes_damage
-    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        return self._readers.read(first_position, last_position, bytes_max)
-
-    @notes_damage
-    def update_id_at(self, position: int) -> str:
-        return self._readers.update_id_at(position)
-
-    @notes_damage
-    def named(self, prefix: str) -> list[tuple[int, bytes]]:
-        return self._readers.named(prefix)
-
-    @notes_damage
-    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
-        self._look_if_reading()
-        return self._contents.rule_records()
-
-    @notes_damage
-    def imports(self) -> list[StoredImport]:
-        self._look_if_reading()
-        return self._contents.stored_imports(self._stream.place)
-
-    def position_older_than(self, age_s: float) -> int:
-        """See `LogStore`. Known to about half a minute."""
-        return self._contents.position_marked_until(self._time.now_s() - age_s)
-
     # -- what else is written
 
     @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
-        first, last = self._ends
-        end = min(first_position, last, first + count_max)
+        first, end = self._ends.first, self._trims_to(first_position, count_max)
         if end <= first:
             return 0
         self._writer.check_claim()  # else the records may be gone by now
@@ -382,8 +315,7 @@ class JetstreamLog(LogStore):
         if self._look_of_servers is None or self._look_of_servers.done():
             self._look_of_servers = self._looking.submit(self._look_quietly)
         self._purge()
-        if self._mark is not None:
-            self._mark.keep()
+        self._keep_mark()
 
     def _look_quietly(self) -> None:
         try:
@@ -395,6 +327,4 @@ class JetstreamLog(LogStore):
         self._looking.shutdown()
         self._connection.close()
         self._ids.close()
-        if self._mark is not None:
-            self._mark.close()
-            self._mark = None
+        self._close_mark()

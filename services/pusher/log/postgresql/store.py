@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import psycopg
 
-from fasttree.v1 import types_pb2
 from services.pusher.log.damage import notes_damage
-from services.pusher.log.disk.end_mark import EndMark, check_promise, read_mark
+from services.pusher.log.disk.end_mark import check_promise, read_mark
+from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.frames import Run, run_of, update_bytes
+from services.pusher.log.frames import Run, update_bytes
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
-from services.pusher.log.placing import place
 from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.copying import id_rows, record_rows, signed, unsigned
 from services.pusher.log.postgresql.promise import promised
@@ -26,18 +25,15 @@ from services.pusher.log.postgresql.writing import Transaction, Writer
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
-    Appended,
     Durability,
     KnownDamage,
     LogDamagedError,
     LogEnds,
-    LogStore,
     StoredImport,
-    StoreFullError,
 )
 from services.shared.clock import RunningTime
 from services.shared.postgresql.connecting import Connection
-from services.shared.wire.record import RecordDamagedError, checksum, encode_frames
+from services.shared.wire.record import RecordDamagedError, checksum
 
 #: How often a mark is made of how old positions are, how often the running time is kept, how often sizes are asked for.
 _TIME_MARK_S: Final = 30.0
@@ -47,7 +43,7 @@ _LOOK_S: Final = 30.0
 _ROOM_BYTES: Final = 64 * 1024
 
 
-class PostgresqlLog(LogStore):
+class PostgresqlLog(EngineLog):
     """The log in one schema of a database.
 
     Args:
@@ -59,6 +55,9 @@ class PostgresqlLog(LogStore):
         LogStoreError: The server refuses, or the schema is another cluster's.
         StoreFullError: The server can't be reached.
     """
+
+    _id_taken = (psycopg.errors.UniqueViolation,)
+    _readers: Readers
 
     def __init__(
         self, folder: Path, settings: LogSettings, cluster: str, *, monotonic: Callable[[], float] = time.monotonic
@@ -72,7 +71,6 @@ class PostgresqlLog(LogStore):
         self._writer = Writer(self._connecting, options)
         self._readers = Readers(self._connecting, options.log_schema, self.ends)
         self._mark_path = folder / "log.end"
-        self._mark: EndMark | None = None
         self._size_bytes = 0
         self._looks_again_at_s = -math.inf
         promise = read_mark(self._mark_path)
@@ -99,16 +97,13 @@ class PostgresqlLog(LogStore):
         self._marked_at, self._kept_at = -math.inf, self._time.now_s()
         self._ends = LogEnds(*connection.execute(f"SELECT first, last FROM {tables}.fence").fetchall()[0])
         self._has_old_ids = connection.execute(f"SELECT EXISTS (SELECT 1 FROM {tables}.old_ids)").fetchone() == (True,)
-        promise = read_mark(self._mark_path)
-        self.vouched_for = promise.position > 1 and promise.is_of(self.log_id)
+        self._look_at_mark()
 
     # -- who writes
 
     @property
-    def epoch(self) -> int:
-        """See `LogStore`."""
-        held = self._writer.held
-        return held.epoch if held is not None else 0
+    def _held(self) -> Fence | None:
+        return self._writer.held
 
     def fence(self) -> Fence:
         return self._writer.row().fence
@@ -118,16 +113,6 @@ class PostgresqlLog(LogStore):
         self._writer.claim(epoch, holder, self._look)
         self._ends = self._writer.ends
         self._open_mark()
-
-    def _open_mark(self) -> None:
-        if self._mark is not None:
-            self._mark.close()
-        try:
-            self._mark = EndMark(self._mark_path, self.log_id)
-        except OSError as error:
-            raise StoreFullError(f"can't write {self._mark_path}: {error}; make room") from error
-        if self.vouched_for:
-            self._mark.write(self._ends.last)
 
     @notes_damage
     def follow(self, position: int, bytes_max: int) -> Run | None:
@@ -144,35 +129,17 @@ class PostgresqlLog(LogStore):
 
     # -- the log
 
-    def ends(self) -> LogEnds:
-        return self._ends
-
     def rows(self, statement: str, values: Any = None) -> list[tuple[Any, ...]]:
         """What else is read, for who moves a log here. Raises LogStoreError."""
         return self._readers.rows(statement, values)
 
-    @notes_damage
-    def append(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int] = ()) -> Appended:
-        if self._find_old(update_ids):
-            return self._append_unknown(update_ids, contents, rules)
-        try:
-            run = self._insert(update_ids, contents, [(index, contents[index]) for index in rules])
-        except psycopg.errors.UniqueViolation:
-            return self._append_unknown(update_ids, contents, rules)
-        return Appended(run, range(run.first_position, run.last_position + 1))
+    def _taken(self, update_ids: Sequence[str]) -> Taken | None:
+        return self._find_old(update_ids) or None
 
-    def _insert(
-        self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]] = ()
-    ) -> Run:
-        """Stores updates that should all be new. `rules`: by their distance from the first.
-
-        Raises:
-            psycopg.errors.UniqueViolation: One is not; nothing was stored.
-        """
-        first = self._writer.ends.last + 1
-        last = first + len(contents) - 1
-        frames = encode_frames(first, contents)
-        records, ids = record_rows(first, update_ids, frames), id_rows(first, update_ids, contents)
+    def _insert(self, first: int, updates: NewUpdates, rules: Sequence[tuple[int, bytes]]) -> None:
+        last = first + len(updates.frames) - 1
+        records = record_rows(first, updates.update_ids, updates.frames)
+        ids = id_rows(first, updates.update_ids, updates.contents)
         now = self._time.now_s()
         is_marked = now - self._marked_at >= _TIME_MARK_S
 
@@ -192,29 +159,13 @@ class PostgresqlLog(LogStore):
         self.write(insert)
         if is_marked:
             self._marked_at = now
-        self._mark_end()
-        return run_of(first, frames)
 
-    def _mark_end(self) -> None:
-        if self._mark is not None:
-            self._mark.write(self._ends.last)
+    def _check_claim(self) -> None:
+        self._writer.check_claim()
 
-    def _append_unknown(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[int]) -> Appended:
-        """Stores those updates that are new, after a look-up of all."""
-        first = self._ends.last + 1
-        placed = place(update_ids, contents, self._known(update_ids, contents), first)
-        kept = [(placed.positions[index] - first, contents[index]) for index in rules]
-        run = None
-        if placed.fresh:
-            run = self._insert(list(placed.fresh), list(placed.fresh.values()), kept)
-        else:
-            self._writer.check_claim()
-        return Appended(run, placed.positions, placed.duplicates, placed.conflicts)
-
-    def _known(self, update_ids: Sequence[str], contents: Sequence[bytes]) -> dict[str, tuple[int, bytes]]:
-        """Position and content of those ids that were ever taken."""
-        known: dict[str, tuple[int, bytes]] = {}
-        gone = self._find_old(update_ids)
+    def _known(self, update_ids: Sequence[str], contents: Sequence[bytes], taken: Taken) -> Known:
+        known: Known = {}
+        gone = dict(taken)
         for update_id, (position, content) in gone.items():
             if content == UNKNOWN_CONTENT:
                 text = f"log record at position {position}, of {update_id}, was damaged before it was trimmed"
@@ -257,38 +208,12 @@ class PostgresqlLog(LogStore):
         )
         return {*(row[0] for row in rows), *self._find_old(update_ids)}
 
-    # -- reading
-
-    @notes_damage
-    def read(self, first_position: int, last_position: int, bytes_max: int) -> Run:
-        return self._readers.read(first_position, last_position, bytes_max)
-
-    @notes_damage
-    def update_id_at(self, position: int) -> str:
-        return self._readers.update_id_at(position)
-
-    @notes_damage
-    def named(self, prefix: str) -> list[tuple[int, bytes]]:
-        return self._readers.named(prefix)
-
-    @notes_damage
-    def rule_records(self) -> list[tuple[int, types_pb2.Update]]:
-        return self._readers.rule_records()
-
-    @notes_damage
-    def imports(self) -> list[StoredImport]:
-        return self._readers.imports()
-
-    def position_older_than(self, age_s: float) -> int:
-        """See `LogStore`. Known to about half a minute."""
-        return self._readers.position_marked_until(self._time.now_s() - age_s)
-
     # -- what else is written
 
     @notes_damage
     def trim(self, first_position: int, count_max: int) -> int:
         first, last = self._ends
-        end = min(first_position, last, first + count_max)
+        end = self._trims_to(first_position, count_max)
         if end <= first:
             return 0
 
@@ -336,9 +261,7 @@ class PostgresqlLog(LogStore):
             self._set(transaction, "log_id", log_id)
 
         self.write(adopt)
-        self.replaced_log_ids = (*self.replaced_log_ids, *replaced_log_ids)[-REPLACED_MAX:]
-        self.log_id, self.adopted_reason, self.vouched_for = log_id, reason, True
-        self._open_mark()
+        self._adopted(log_id, replaced_log_ids, reason)
 
     def save_import(self, stored: StoredImport) -> None:
         row = (stored.status.manifest.import_id, stored.taken, stored.status.SerializeToString())
@@ -382,14 +305,12 @@ class PostgresqlLog(LogStore):
             (self._tables.strip('"'),),
         )
         self._size_bytes = int(sizes[0][0] or 0)
-        if self._mark is not None:
-            self._mark.keep()
+        self._keep_mark()
 
     def close(self) -> None:
         self._readers.close()
         self._writer.close()
-        if self._mark is not None:
-            self._mark.close()
+        self._close_mark()
 
 
 def _copy(connection: Connection, columns: str, rows: bytes) -> None:
