@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.pusher.log.ids.archive import IdArchive, run_path
 from services.pusher.log.jetstream.connecting import Connection
 from services.pusher.log.jetstream.messages import Draft, record_drafts
 from services.pusher.log.jetstream.store import JetstreamLog
@@ -45,6 +46,25 @@ def test_a_log_that_is_opened_again_has_it_all(opened: Opener, tmp_path: Path) -
     assert again.ends() == LogEnds(11, 60)
     again.claim_alone()
     assert list(again.append(*ids_and_contents([order(3), order(40), order(60)])).positions) == [4, 41, 61]
+
+
+@pytest.mark.parametrize("left", ["ahead of the stream", "behind it", "damaged"])
+def test_an_index_that_a_killed_pusher_left_counts_for_nothing(opened: Opener, tmp_path: Path, left: str) -> None:
+    """The ids are made from the stream at each start: what lies on the disk may be older, newer or broken."""
+    place = tmp_path / "machine"
+    store = opened(folder=place).claim_alone()
+    store.append(*ids_and_contents(orders(0, 30)))
+    store.close()
+    index = place / "jetstream-ids"
+    ids, contents = ids_and_contents(orders(0, 10 if left == "behind it" else 60))
+    row = IdArchive(index, []).write(ids, contents, 1)
+    if left == "damaged":
+        run_path(index, row.number).write_bytes(b"no run of ids")
+    again = opened(folder=place).claim_alone()
+    assert again.find(ids) == set(ids[:30])
+    appended = again.append(*ids_and_contents(orders(20, 20)))
+    assert list(appended.positions) == list(range(21, 41))
+    assert appended.duplicates == frozenset(range(10))
 
 
 def test_an_append_of_more_than_a_message_holds_is_whole(opened: Opener) -> None:
