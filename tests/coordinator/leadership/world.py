@@ -11,10 +11,8 @@ import asyncio
 import copy
 import json
 import random
-import selectors
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 from services.coordinator.election.events import Recorded
 from services.coordinator.leadership.leadership import Leadership
@@ -28,6 +26,7 @@ from services.coordinator.stores.term import TermStore
 from services.shared.clock import Timer
 from services.shared.kubernetes.api import KubernetesError
 from services.shared.serving.background import Background
+from tests.coordinator.leadership.virtual_time import VirtualLoop
 
 #: How far a clock's rate may be off: within the margin over a lease.
 RATE_OFF_MAX = 0.05
@@ -42,29 +41,6 @@ FAULTS_S, CALM_S = 60.0, 20.0
 
 class BrokenPromiseError(AssertionError):
     """What must never be."""
-
-
-class _VirtualSelector(selectors.SelectSelector):
-    """Waiting takes no time but that of the loop."""
-
-    now_s = 1_000.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        if timeout is None:
-            raise BrokenPromiseError("nothing will ever happen again")
-        self.now_s += max(0.0, timeout)
-        return super().select(0)
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes when nothing is left to do."""
-
-    def __init__(self) -> None:
-        self._virtual = _VirtualSelector()
-        super().__init__(self._virtual)
-
-    def time(self) -> float:
-        return self._virtual.now_s
 
 
 class World:
