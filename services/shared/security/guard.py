@@ -10,7 +10,7 @@ from services.shared.domain.sentences import plain
 from services.shared.security.caller import Caller
 from services.shared.security.expiry import Expiries
 from services.shared.security.policy import Policy
-from services.shared.security.roles import is_inside
+from services.shared.security.roles import TOKEN, is_inside
 from services.shared.security.tokens.bearer import EXPIRED, INVALID, REVOKED, Bearer, TokenError
 
 #: By which Envoy and HAProxy say whose call it is; they throw away what a caller says there.
@@ -19,7 +19,8 @@ _URI = re.compile(r'(?:^|[;,])\s*URI="?([^;,"]+)')
 _VIP = re.compile(r"spiffe://[^/]+/vip/[^/]+")
 _LEADER = re.compile(r"spiffe://[^/]+/leader/([^/]+)")
 #: What a certificate says of its holder, by the names that gRPC has for it: the first that it has counts.
-_NAMES = ("peer_uri", "peer_dns", "x509_common_name")
+_URI_NAMES = "peer_uri"
+_NAMES = (_URI_NAMES, "peer_dns", "x509_common_name")
 _SHOWN_MAX = 120
 #: Holders of certificates that are remembered.
 _CALLERS_MAX = 10_000
@@ -38,10 +39,17 @@ _STREAM_MENDS: Final = {
 
 
 def principals_of(peer: Mapping[str, Sequence[bytes]]) -> tuple[str, ...]:
-    """The names of whoever shows a certificate, as gRFC A43 has them."""
+    """The names of whoever shows a certificate, as gRFC A43 has them.
+
+    Of those, none is a token's; and one that has the form of a URI counts as a URI alone: an authority that looks at
+    the URIs that it signs may let everybody choose his common name.
+    """
     for kind in _NAMES:
         if kind in peer:
-            return tuple(name.decode("utf-8", "replace") for name in peer[kind])
+            names = (name.decode("utf-8", "replace") for name in peer[kind])
+            return tuple(
+                each for each in names if not each.startswith(TOKEN) and (kind == _URI_NAMES or "://" not in each)
+            )
     return ()
 
 
@@ -161,7 +169,7 @@ class Guard:
         """
         if told is not None and any(map(_VIP.fullmatch, principals)):
             # The last is what the VIP itself has added.
-            principals = tuple(_URI.findall(told)[-1:])
+            principals = tuple(each for each in _URI.findall(told)[-1:] if not each.startswith(TOKEN))
         if authorization is not None:
             caller = self._bearer(authorization, principals)
             if isinstance(caller, Refusal):

@@ -242,7 +242,9 @@ def test_a_changed_policy_is_in_force_and_a_bad_one_changes_nothing(
     file = write(tmp_path / "policy.json", name="open", allow_rules=[rule])
     tls = Tls(settings(certs, file))
     who = (f"spiffe://{CLUSTER}/auditor/a",)
-    assert tls.guard.judge("/x", who) == Caller(who)
+    caller = tls.guard.judge("/x", who)
+    assert isinstance(caller, Caller)
+    assert caller.principals == who
     write(file, name="closed", allow_rules=[rule], deny_rules=[rule])
     assert tls.look_at_policy()
     refusal = tls.guard.judge("/x", who)
