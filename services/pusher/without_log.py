@@ -1,5 +1,5 @@
-"""The pusher while its log is damaged beyond opening: it takes nothing, says what is wrong to whoever asks, and begins
-as soon as somebody has brought a whole log back.
+"""The pusher while its log is damaged beyond opening, or lies in servers that are away: it takes nothing, says what is
+wrong to whoever asks, and begins as soon as somebody has brought a whole log back, or the servers.
 
 One that just ended would leave the reason in its own log alone; who asks `fasttree status`, a probe or a monitor would
 learn no more than that nobody answers.
@@ -18,10 +18,11 @@ from typing import IO, Any, NamedTuple
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from fasttree.v1 import import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc
-from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError
+from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, StoreFullError
 from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.state_folder import lock_folder
+from services.shared.files.threads import in_thread
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
@@ -32,9 +33,9 @@ from services.shared.serving.server import GrpcServer
 
 logger = logging.getLogger(__name__)
 
-#: How often the folder is looked at.
+#: How often the folder is looked at, and servers that are away.
 LOOK_S = 1.0
-#: A log that lies in servers is tried again so often: nothing in the folder says that it is whole.
+#: A damaged log that lies in servers is tried again so often: nothing in the folder says that it is whole.
 SERVERS_LOOK_S = 10.0
 #: What a log is made of, beside its ids.
 _FILES = ("log.db", "log.db-wal", "log.end")
@@ -49,6 +50,17 @@ class OpenLog(NamedTuple):
     lock: IO[str]
 
 
+class Problem(NamedTuple):
+    """Why there is none.
+
+    Attributes:
+        is_away: It lies in servers that can't be reached; else it is damaged.
+    """
+
+    reason: str
+    is_away: bool
+
+
 async def open_log(
     settings: PusherSettings,
     cluster: str,
@@ -59,50 +71,58 @@ async def open_log(
     """The log, at once or as soon as it is whole.
 
     While it waits it does not have the folder: `fasttree log restore` may. It looks again when the log's files have
-    changed, and rest: a copy that is under way is none. A log that lies in servers it asks for every `servers_look_s`.
+    changed, and rest: a copy that is under way is none. A log that lies in servers it asks for every `servers_look_s`,
+    and while they are away every `look_s`.
 
     Raises:
         StartupError: Another process has the folder, or the log can't be opened for another reason.
         OSError: A port is taken.
     """
-    folder = settings.state_path
+    folder, in_servers = settings.state_path, settings.log.log_store != "sqlite"
     tried = _seen(folder)
-    found = _try_open(folder, open_store)
+    found = await in_thread(_try_open, folder, open_store, in_servers)
     if isinstance(found, OpenLog):
         return found
-    logger.error("the log can't be opened: %s; waits for a whole one", found)
+    logger.error("the log can't be opened: %s; %s", found.reason, _waits(found))
     waiting = _Waiting(settings, cluster, found)
-    again_s = math.inf if settings.log.log_store == "sqlite" else servers_look_s
     await waiting.start()
     try:
         while True:
+            again_s = look_s if found.is_away else servers_look_s if in_servers else math.inf
             seen = await _changed(folder, tried, look_s, again_s)
             try:
-                found = _try_open(folder, open_store)
+                found = await in_thread(_try_open, folder, open_store, in_servers)
             except StartupError as error:  # whoever brings it back has the folder yet
                 logger.info("%s", error)
+                found = waiting.problem
                 continue
             tried = seen
             if isinstance(found, OpenLog):
-                logger.info("the log is whole again")
+                logger.info("the log is there" if waiting.problem.is_away else "the log is whole again")
                 return found
-            if found != waiting.reason:
-                logger.error("the log can't be opened: %s; waits for a whole one", found)
-            waiting.reason = found
+            if found != waiting.problem:
+                logger.error("the log can't be opened: %s; %s", found.reason, _waits(found))
+            waiting.problem = found
     finally:
         await waiting.stop()
 
 
-def _try_open(folder: Path, open_store: Callable[[], LogStore]) -> OpenLog | str:
+def _waits(problem: Problem) -> str:
+    return "waits for the servers" if problem.is_away else "waits for a whole one"
+
+
+def _try_open(folder: Path, open_store: Callable[[], LogStore], in_servers: bool) -> OpenLog | Problem:
     """The log, or what is wrong with it."""
     lock = lock_folder(folder)
     try:
         return OpenLog(open_store(), lock)
     except LogDamagedError as error:
         lock.close()
-        return str(error)
+        return Problem(str(error), is_away=False)
     except LogStoreError as error:
         lock.close()
+        if in_servers and isinstance(error, StoreFullError):
+            return Problem(str(error), is_away=True)
         raise StartupError(str(error)) from error
 
 
@@ -127,17 +147,19 @@ def _seen(folder: Path) -> _Seen:
 class _Waiting:
     """What answers meanwhile, on both ports."""
 
-    def __init__(self, settings: PusherSettings, cluster: str, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, settings: PusherSettings, cluster: str, problem: Problem) -> None:
+        self.problem = problem
         self._settings = settings
         metrics = Metrics("pusher", "fasttree_pusher_", origin={"fasttree.cluster": cluster})
-        metrics.gauge("log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: 1)
+        metrics.gauge(
+            "log_damaged_records", "1: the log is damaged beyond opening: an alarm", lambda: not self.problem.is_away
+        )
         metrics.gauge("closed", "1: no pushes are taken: an alarm", lambda: 1)
-        self._http = OpsPort("pusher.http_port", metrics, {"/readyz": lambda: Verdict(False, self.reason)})
+        self._http = OpsPort("pusher.http_port", metrics, {"/readyz": lambda: Verdict(False, self.problem.reason)})
         address = address_of(settings.listen_host, settings.port)
         services: list[tuple[Any, Any]] = [
-            (pusher_pb2_grpc.add_PusherServiceServicer_to_server, _Servicer(cluster, lambda: self.reason)),
-            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, _NoFiles(lambda: self.reason)),
+            (pusher_pb2_grpc.add_PusherServiceServicer_to_server, _Servicer(cluster, lambda: self.problem)),
+            (import_source_pb2_grpc.add_ImportSourceServiceServicer_to_server, _NoFiles(lambda: self.problem)),
         ]
         names = ("fasttree.v1.PusherService", "fasttree.v1.ImportSourceService")
         self._server = GrpcServer(address, services, names, settings.serving, "pusher.port")
@@ -154,24 +176,27 @@ class _Waiting:
 class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
     """Says what is wrong, whatever it is asked."""
 
-    def __init__(self, cluster: str, reason: Callable[[], str]) -> None:
-        self._cluster, self._reason = cluster, reason
+    def __init__(self, cluster: str, problem: Callable[[], Problem]) -> None:
+        self._cluster, self._problem = cluster, problem
         self._started_at = Timestamp()
         self._started_at.GetCurrentTime()
 
     async def GetPusher(self, request: Any, context: Any) -> pusher_pb2.GetPusherResponse:
+        reason, is_away = self._problem()
         return pusher_pb2.GetPusherResponse(
             cluster=self._cluster,
             started_at=self._started_at,
-            closed_reason=self._reason(),
-            log_damage=self._reason(),
+            closed_reason=reason,
+            log_damage="" if is_away else reason,
             known_rule_version=RULE_VERSION,
             audit_problem=audit_problem(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:
-        """Who would change something: somebody has to act first."""
-        raise FailedPreconditionError(self._reason(), reason="LOG_DAMAGED")
+        """Who would change something waits for servers; before a damaged log is whole, somebody has to act."""
+        if self._problem().is_away:
+            _put_off(self._problem())
+        raise FailedPreconditionError(self._problem().reason, reason="LOG_DAMAGED")
 
     UploadImport: Any = _refuse
     RollbackImport: Any = _refuse
@@ -185,20 +210,20 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
 
     async def WatchImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
         """Who reads waits, as for a pusher that is down."""
-        _put_off(self._reason())
+        _put_off(self._problem())
         yield
 
     ReadLog: Any = WatchImport
 
 
 class _NoFiles(import_source_pb2_grpc.ImportSourceServiceServicer):
-    def __init__(self, reason: Callable[[], str]) -> None:
-        self._reason = reason
+    def __init__(self, problem: Callable[[], Problem]) -> None:
+        self._problem = problem
 
     async def DownloadImport(self, request: Any, context: Any) -> AsyncIterator[Any]:
-        _put_off(self._reason())
+        _put_off(self._problem())
         yield
 
 
-def _put_off(reason: str) -> None:
-    raise UnavailableError(reason, reason="LOG_DAMAGED")
+def _put_off(problem: Problem) -> None:
+    raise UnavailableError(problem.reason, reason="LOG_AWAY" if problem.is_away else "LOG_DAMAGED")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from bench.cluster.cluster import free_port
 from fasttree.command.local.cluster_folder import ClusterFolder
 from fasttree.command.local.parts import ClusterPlan
 from fasttree.command.local.supervisor import Child, Supervisor
@@ -58,6 +59,15 @@ def test_what_the_options_can_not_mean(tmp_path: Path) -> None:
     )
     assert "--machines says how many of everything there are" in str(done.exception)
     assert not (tmp_path / "c").exists()
+
+
+def test_nothing_is_started_over_a_server_that_is_not_there(tmp_path: Path) -> None:
+    url = f"postgresql://x@127.0.0.1:{free_port()}/none"
+    told = CliRunner().invoke(cli, ["up", "--machines", "3", "--postgresql", url, "--dir", str(tmp_path / "new")])
+    assert isinstance(told.exception, CommandError)
+    assert str(told.exception).startswith("no use can be made of PostgreSQL at 127.0.0.1/none: ")
+    assert str(told.exception).endswith("; start it, or correct --postgresql")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_cluster_without_machines_says_so(tmp_path: Path) -> None:

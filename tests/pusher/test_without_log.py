@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from pathlib import Path
 
+import grpc.aio
 import msgspec
 import pytest
 
 from bench.cluster.cluster import free_port
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStore, StoreFullError
@@ -32,3 +36,44 @@ async def test_servers_are_asked_again_until_the_log_is_whole(
     found.lock.close()
     assert isinstance(found.store, MemoryLog)
     assert caplog.text.count("the stream is gone") == 1
+
+
+async def test_a_log_in_servers_that_are_away_is_waited_for_and_says_so(tmp_path: Path) -> None:
+    settings = PusherSettings.of(port=free_port(), http_port=free_port(), state_folder=str(tmp_path))
+    settings = msgspec.structs.replace(settings, log=LogSettings(log_store="postgresql", log_url="postgresql://db/co"))
+    is_back = threading.Event()
+
+    def open_store() -> LogStore:
+        if not is_back.is_set():
+            raise StoreFullError("can't use PostgreSQL at db/co: refused")
+        return MemoryLog()
+
+    opening = asyncio.create_task(open_log(settings, "test", open_store, look_s=0.001))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{settings.port}") as channel:
+        pusher = pusher_pb2_grpc.PusherServiceStub(channel)
+        answer = await pusher.GetPusher(pusher_pb2.GetPusherRequest(), wait_for_ready=True, timeout=30)
+        assert answer.closed_reason == "can't use PostgreSQL at db/co: refused"
+        assert not answer.log_damage
+        with pytest.raises(grpc.aio.AioRpcError, match="refused") as refused:
+            await pusher.SkipUpdate(pusher_pb2.SkipUpdateRequest(), timeout=30)
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    is_back.set()
+    found = await opening
+    found.lock.close()
+    assert isinstance(found.store, MemoryLog)
+
+
+async def test_a_start_that_hangs_at_the_servers_leaves_the_loop_to_signals(tmp_path: Path) -> None:
+    settings = PusherSettings.of(port=free_port(), http_port=free_port(), state_folder=str(tmp_path))
+    entered, go_on = threading.Event(), threading.Event()
+
+    def open_store() -> LogStore:
+        entered.set()
+        go_on.wait(60)
+        return MemoryLog()
+
+    opening = asyncio.create_task(open_log(settings, "test", open_store))
+    await asyncio.to_thread(entered.wait, 60)
+    assert not opening.done()  # and this runs, as a signal's handler would
+    go_on.set()
+    (await opening).lock.close()

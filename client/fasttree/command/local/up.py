@@ -26,6 +26,7 @@ from fasttree.command.local.supervisor import Supervisor
 from fasttree.command.machines.asking import MachineFiles
 from fasttree.command.machines.keeping import MachineKeeper
 from fasttree.command.machines.plan import machines_of, machines_options
+from fasttree.command.machines.server import check_server
 from fasttree.command.processes import die_with_parent, inherited_environment, process_environment, python_command
 from fasttree.command.ranges import SecondsRange, WholeRange
 from fasttree.command.session import CommandError, Session, json_option, run
@@ -38,6 +39,8 @@ VIP_THREADS_MAX = 64
 _NODES_POLL_S = 0.5
 #: How often certificates are looked at: whether one is due.
 _RENEW_S = 600.0
+#: How often somebody who waits for a part is told what its log ends with.
+_TELL_S = 10.0
 _LOG_LINES_SHOWN = 5
 PUSHERS_MAX = 5
 
@@ -149,6 +152,8 @@ def up(
     machines = machines_of(machine_count, postgresql, postgresql_password_file, home.state("imports"))
     if machines is not None and (nodes or pushers > 1 or by_tls or home.certs.exists()):
         raise CommandError("--machines says how many of everything there are, without TLS: leave the others out")
+    if machines is not None:
+        check_server(machines)
     if vip_port is None:
         vip_port = datatrax.configured.vip_port if datatrax and datatrax.configured else VIP_PORT
     if not folder.exists():  # what can't start leaves nothing behind
@@ -349,7 +354,11 @@ class LocalCluster:
         """Until the health service there says SERVING; a part that dies meanwhile ends the start."""
         self._plan.unready = f"{name} at {address} does not say {service or 'live'}"
         stub = health_pb2_grpc.HealthStub(channels.to(address))
+        tell_s = time.monotonic() + _TELL_S
         while True:
+            if time.monotonic() > tell_s:
+                tell_s += _TELL_S
+                self._say(f"waits: {self._plan.unready}{self._log_end(name)}")
             for part in self._supervisor.failed:
                 raise CommandError(f"{part} ended while it started{self._log_end(part)}")
             try:

@@ -102,12 +102,12 @@ class JetstreamLog(EngineLog):
             raise
 
     def _open(self, promise: Promise, cluster: str) -> None:
-        self._stream.patiently(self._connection.connect)
+        self._stream.patiently(self._connection.connect, 0.0)  # who opens tries again, and can say what it waits for
         if self._connection.payload_max < _PAYLOAD_MIN:
             raise LogStoreError(
                 f"max_payload of {self._connection.place} is {self._connection.payload_max}: {_PAYLOAD_MIN} is needed"
             )
-        found = self._stream.find()
+        found = self._stream.find(0.0)
         if found is None or not found.last:
             if promise.position:
                 raise LogDamagedError(

@@ -80,9 +80,9 @@ class Stream:
 
     # -- the stream itself
 
-    def find(self) -> StreamInfo | None:
+    def find(self, patience_s: float | None = None) -> StreamInfo | None:
         """It, where it is there; patiently. Raises LogStoreError where it is none that a log can lie in."""
-        answer = self.patiently(lambda: self._ask("INFO", {}))
+        answer = self.patiently(lambda: self._ask("INFO", {}), patience_s)
         if code_of(answer) == _NO_STREAM:
             return None
         self._refuse(answer)

@@ -74,10 +74,11 @@ class PostgresqlLog(EngineLog):
         self._size_bytes = 0
         self._looks_again_at_s = -math.inf
         promise = read_mark(self._mark_path)
+        at_once = time.monotonic()  # who opens tries again by itself, and can say meanwhile what it waits for
         try:
-            self._writer.patiently(lambda: prepare(self._writer.connection(), options.log_schema, cluster))
-            self._writer.patiently(lambda: self._look(self._writer.connection()))
-            self._writer.patiently(lambda: self._look_at_promise(self._writer.connection()))
+            self._writer.patiently(lambda: prepare(self._writer.connection(), options.log_schema, cluster), at_once)
+            self._writer.patiently(lambda: self._look(self._writer.connection()), at_once)
+            self._writer.patiently(lambda: self._look_at_promise(self._writer.connection()), at_once)
             if not any(map(promise.is_of, self.replaced_log_ids)):
                 check_promise(promise, self._mark_path, self._connecting.place, self.log_id, self._ends.last)
         except BaseException:
