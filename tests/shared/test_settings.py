@@ -9,9 +9,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from services.pusher.settings import PusherSettings
 from services.shared.config.bounds import Seconds
 from services.shared.config.hosts_file import read_hosts_file
 from services.shared.config.load import SettingsError, given_value, load_settings, parse_overrides, unknown_variables
+from services.shared.config.passwords import without_passwords
 from services.shared.config.renamed import RENAMED
 from services.shared.config.sections import ClusterSettings, Problem, Settings, fields_of, value_of
 from services.shared.domain.addresses import Host
@@ -265,3 +267,42 @@ def test_an_address_twice_is_refused(tmp_path: Path, text: str, said: str) -> No
     file.write_text(text)
     with pytest.raises(SettingsError, match=said):
         read_hosts_file(file)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://u:s3cret@db/company", "postgresql://u:***@db/company"),
+        ("postgresql://u:s3,c:r@e@t@db1,db2:5432/company", "postgresql://u:***@db1,db2:5432/company"),
+        ("postgresql://u@db/company?sslmode=require&password=s3cret", "postgresql://u@db/company?sslmode=require&password=***"),
+        ("nats://u:s3cret@n1:4222,n2:4222", "nats://u:***@n1:4222,n2:4222"),
+        ("postgresql://u:s3'cret@db/company", "postgresql://u:***@db/company"),
+        ("nats://:s3cret@n1", "nats://:***@n1"),
+    ],
+    ids=["user", "odd characters", "query", "nats", "quote", "without a user"],
+)  # fmt: skip
+def test_a_password_in_an_address_is_refused_and_never_shown(tmp_path: Path, address: str, shown: str) -> None:
+    assert without_passwords(f"log_url = '{address}'") == f"log_url = '{shown}'"
+    store = "jetstream" if address.startswith("nats") else "postgresql"
+    file = tmp_path / "cluster.toml"
+    file.write_text(f'[pusher]\nlog_store = "{store}"\nlog_url = "{address}"\n')
+    with pytest.raises(SettingsError, match=r"pusher\.log_url = .*: holds a password") as refused:
+        load_settings(PusherSettings, "pusher", file, {})
+    assert "s3" not in str(refused.value)
+    with pytest.raises(SettingsError, match=r"--set pusher\.log_url=.*: holds a password") as refused:
+        load_settings(PusherSettings, "pusher", None, {"pusher.log_store": store, "pusher.log_url": address})
+    assert "s3" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u@db1:5432,db2:5432/company?sslmode=verify-full",
+        "nats://u@n1:4222,n2:4222",
+        "nats://n1:4222,u@n2:4222",
+        "nats://[::1]:4222,u@[::1]:4223",
+    ],
+    ids=["postgresql", "nats", "user at the second", "IPv6"],
+)
+def test_an_address_without_a_password_stays(address: str) -> None:
+    assert without_passwords(address) == address

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from services.shared.config.bounds import base_of, items_of, must_be
+from services.shared.config.passwords import without_passwords
 from services.shared.config.renamed import RENAMED, RETIRED, RETIRED_SECTIONS
 from services.shared.config.sections import SECTIONS, AnySettings, Field, Settings, fields_of, parts_of, value_of
 from services.shared.config.text_file import read_text_file
@@ -32,6 +33,7 @@ _OTHER_VARIABLES = (
     "FASTTREE_TLS_DIR",
     "FASTTREE_TOKEN_FILE",
 )
+_PASSWORD_MEND = "take it out, and name a file of it in the setting that ends with password_file, where there is one"
 _MORE = "docs/configuration.md has every setting"
 
 
@@ -202,6 +204,8 @@ def _value(field: Field, given: Given) -> Any:
         typed = None
     if typed is None or (items_of(field.kind) is not None and len(set(typed)) < len(typed)):
         raise SettingsError(f"{given.said}: {must_be(field.kind)}")
+    if isinstance(typed, str) and without_passwords(typed) != typed:
+        raise SettingsError(f"{given.said}: holds a password, and settings are shown and logged: {_PASSWORD_MEND}")
     return typed
 
 
@@ -281,6 +285,6 @@ def _shown(value: Any) -> str:
 
 
 def _cut(text: str, length_max: int = _SHOWN_MAX) -> str:
-    """The text in one line of its own, not too long; what can't be printed is escaped."""
-    printable = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    """The text in one line of its own, not too long, and without passwords; what can't be printed is escaped."""
+    printable = "".join(each if each.isprintable() else repr(each)[1:-1] for each in without_passwords(text))
     return printable if len(printable) <= length_max else printable[: length_max - 1] + "…"
