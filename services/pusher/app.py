@@ -213,6 +213,7 @@ class Pusher:
             membership=self.membership,
             log_damage=self._log_damage,
             log_gone=lambda: self.store.damage.gone,
+            log_full=lambda: self.admission.core.full,
             log_durability=self.store.durability,
             imports_kept=self.kept.told,
             draining=self.draining,

@@ -106,11 +106,14 @@ async def test_a_full_disk_refuses_with_a_clear_text_and_all_goes_on_afterwards(
         assert len(taken) + len(refused) == len(receipts)
         assert "make room" in refused[0].message
         assert [receipt.position for receipt in taken] == list(range(2, len(taken) + 2))
+        told = await stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=30)
+        assert "no room" in told.closed_reason or "make room" in told.closed_reason  # so `fasttree status` says it
         # The same process goes on as soon as there is room.
         limit = await asyncio.create_subprocess_exec("prlimit", f"--pid={process.pid}", "--fsize=unlimited")
         assert await limit.wait() == 0
         again = await push(stub, orders(0, 20_000), batch=500)
         assert {receipt.code for receipt in again} == {code_pb2.OK}
+        assert (await stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=30)).closed_reason == ""
     assert await process.end() == 0
     found = verify_log(tmp_path / "state")
     assert (found.problems, found.records) == ([], 20_001)
