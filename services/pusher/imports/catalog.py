@@ -200,6 +200,16 @@ class ImportCatalog:
         del entry.progress.carried_removals[:]  # the manifest has them
         self._tell()
 
+    def serves(self, import_id: int, address: str, name: str) -> None:
+        """A node stands in this import. Its last word on the load may be lost: it was not recorded, its call was cut, or
+        it has the tree from another node."""
+        stored = self._entries.get(import_id)
+        for known in stored.status.nodes if stored is not None else ():
+            if known.node in (address, name) and known.progress.phase != treenode_pb2.IMPORT_PHASE_DONE:
+                known.progress.phase, known.progress.percent = treenode_pb2.IMPORT_PHASE_DONE, 100
+                known.progress.reason = ""
+                self._tell()
+
     async def _save(self, stored: StoredImport) -> None:
         status = pusher_pb2.ImportStatus()
         status.CopyFrom(stored.status)  # the writer's own: this one may change meanwhile

@@ -85,6 +85,9 @@ class RolloutRunner:
         while True:
             await asyncio.sleep(_TICK_S)
             self.handle(Tick())
+            for node in self.core.nodes.values():  # by now its name is known
+                if node.connected:
+                    self._catalog.serves(node.import_id, node.node, self._names.get(node.node, node.node))
 
     def handle(self, event: RolloutEvent) -> None:
         """Tells the core, and does what it asks for."""
