@@ -189,6 +189,9 @@ async def test_a_certificate_is_revoked_for_good(fasttree: FastTree, tmp_path: P
     await as_json(fasttree, "revoke", serial, *at)
     lists = x509.load_pem_x509_crl((tmp_path / "certs/revoked.crl").read_bytes())
     assert {f"0x{each.serial_number:X}" for each in lists} == {revoked["serial"], serial}
+    unknown = await fasttree("certs", "revoke", "0x1A2B", *at)
+    assert unknown.code == 0
+    assert "note: 0x1A2B is on the list; no certificate that lies in" in unknown.err
     for wrong, said in (("operator/bert", "give the serial number"), ("0xZZ", "is no serial number"), ("x", "no role")):
         ran = await fasttree("certs", "revoke", wrong, *at)
         assert ran.code == 1

@@ -96,7 +96,10 @@ async def test_customers_are_set_and_shown(fasttree: FastTree) -> None:
 async def test_a_month_is_opened_and_closed(fasttree: FastTree) -> None:
     wrong = await fasttree("period", "open", "2026-13")
     assert wrong.err == 'error: period: "2026-13" is not a period: write it as 2026-11\n'
-    opened = await fasttree("period", "open", "2199-01", "--json")
+    far = await fasttree("period", "open", "2199-01")
+    assert (far.code, "is more than a year from the current period" in far.err) == (1, True)
+    assert "give --yes where that is wanted" in far.err
+    opened = await fasttree("period", "open", "2199-01", "--yes", "--json")
     assert [each["period"] for each in opened.json["periods"]][1:] == ["2199-01"]
     doubted = await fasttree("period", "close", "2199-01")
     assert (doubted.code, "2199-01 comes after the current period" in doubted.err) == (1, True)

@@ -316,3 +316,7 @@ def test_where_ngh2_is_missing_grpcio_serves_and_says_so() -> None:
     ran = subprocess.run([sys.executable, "-c", _WITHOUT_NGH2], capture_output=True, text=True, timeout=120, check=True)
     assert ran.stdout.strip() == str(health_pb2.HealthCheckResponse.SERVING)
     assert "ngh2 is missing" in ran.stderr
+
+
+def test_what_a_peer_sent_is_spelled_out_in_messages() -> None:
+    assert NotFoundError("no node \x00\n\x1b[31mx").message == "no node \\x00\\x0a\\x1b[31mx"

@@ -201,8 +201,8 @@ class ImportCatalog:
         self._tell()
 
     def serves(self, import_id: int, address: str, name: str) -> None:
-        """A node stands in this import. Its last word on the load may be lost: it was not recorded, its call was cut, or
-        it has the tree from another node."""
+        """A node stands in this import. Its last word on the load may be lost: it was not recorded, its call was cut,
+        or it has the tree from another node."""
         stored = self._entries.get(import_id)
         for known in stored.status.nodes if stored is not None else ():
             if known.node in (address, name) and known.progress.phase != treenode_pb2.IMPORT_PHASE_DONE:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 import grpc
+
+from services.shared.domain.sentences import plain
 from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "fasttree"
@@ -43,6 +45,7 @@ class FastTreeError(Exception):
         retry_after_s: float | None = None,
         active: str = "",
     ) -> None:
+        message = plain(message)  # it may repeat what a peer sent, and ends on a terminal and in logs
         encoded = message.encode(errors="replace")
         if len(encoded) > MESSAGE_BYTES_MAX:
             message = encoded[:MESSAGE_BYTES_MAX].decode(errors="ignore") + "…"

@@ -135,7 +135,10 @@ def revoke(session: Session, holders: tuple[str, ...], folder: Path | None) -> N
     there = {each.path: each for each in found.issued()}
     for holder in holders:
         if holder.lower().startswith("0x"):
-            serials.append(_serial(holder))
+            serials.append(serial := _serial(holder))
+            if serial not in {each.serial for each in there.values()}:
+                told = f"{holder} is on the list; no certificate that lies in {found.path} has this number"
+                click.echo(f"note: {told}: look whether it is the right one", err=True)
             continue
         files = found.files(holder_of(holder))
         if files.certificate not in there:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -14,6 +15,9 @@ from fasttree.command.log.kept_periods import kept_json, kept_text, nodes_that_a
 from fasttree.command.output import print_json, print_table
 from fasttree.command.session import CommandError, Session, common_options, run
 from fasttree.v1 import types_pb2
+
+_MONTH = re.compile(r"\d{4}-\d{2}")
+_FAR_MONTHS = 12
 
 
 @click.group("period")
@@ -56,9 +60,16 @@ def _takes(state: str, until: str) -> str:
 @period.command("open")
 @click.argument("month", metavar="YYYY-MM")
 @click.option("--current", is_flag=True, help="Orders that name no period fall into it from now on.")
+@click.option("--yes", is_flag=True, help="Does not ask about a month that is more than a year off.")
 @common_options
-def open_period(session: Session, month: str, current: bool) -> None:
-    """Lets a period take orders; or makes an open one the current one."""
+def open_period(session: Session, month: str, current: bool, yes: bool) -> None:
+    """Lets a period take orders; or makes an open one the current one.
+
+    Of a month that is more than a year off it asks first, since an opening can't be taken back; without a terminal,
+    --yes has to be given.
+    """
+    if not yes:
+        _ask_for_far(session, month)
     change = types_pb2.PeriodOpened(period=month, becomes_current=current)
     _change(session, types_pb2.Update(update_id=new_id(f"period-open-{month}"), period_opened=change))
 
@@ -86,9 +97,27 @@ def _ask_for_good(session: Session, month: str) -> None:
     if month not in rules.open_periods or not rules.current_period or month <= rules.current_period:
         return
     what = f"{month} comes after the current period {rules.current_period}; closed, it never takes an order"
+    _ask(what, "Close it for good?")
+
+
+def _ask_for_far(session: Session, month: str) -> None:
+    """Raises CommandError where a month that is a typing error, by all appearances, would be opened and nobody wants
+    that."""
+    current = rules_in_force(session).current_period
+    if not _MONTH.fullmatch(month) or not current or abs(_months(month) - _months(current)) <= _FAR_MONTHS:
+        return
+    what = f"{month} is more than a year from the current period {current}, and an opening can't be taken back"
+    _ask(what, "Open it?")
+
+
+def _months(month: str) -> int:
+    return int(month[:4]) * 12 + int(month[5:])
+
+
+def _ask(what: str, question: str) -> None:
     if not sys.stdin.isatty():
         raise CommandError(f"{what}: nothing was changed; give --yes where that is wanted")
-    if not click.confirm(f"{what}. Close it for good?", err=True):
+    if not click.confirm(f"{what}. {question}", err=True):
         raise CommandError("nothing was changed")
 
 
