@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 import grpc
+from google.rpc import error_details_pb2, status_pb2
 
 from services.shared.domain.sentences import plain
-from google.rpc import error_details_pb2, status_pb2
 
 DOMAIN = "fasttree"
 VALUE_LENGTH_MAX = 100
