@@ -14,7 +14,6 @@ import pytest
 
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, pusher_pb2_grpc, treenode_pb2, types_pb2
 from services.pusher.app import Pusher
-from services.pusher.imports.events import ImportPlace
 from services.pusher.imports.files import ImportFiles
 from services.pusher.log.memory import MemoryLog
 from services.pusher.log.sqlite import SqliteLog
@@ -84,26 +83,6 @@ async def test_an_import_goes_to_every_node_one_after_another(tmp_path: Path, no
         assert list(nodes[0].loads[0].sources) == [own]
         assert list(nodes[1].loads[0].sources) == [nodes[0].address, own]
         await until(lambda: all(node.log_end.import_id == 1 for node in nodes), "the import in the log's end")
-
-
-async def test_what_a_node_stands_in_is_done_there_though_its_last_word_was_lost(
-    tmp_path: Path, nodes: list[FakeNode]
-) -> None:
-    async with running_pusher(tmp_path, nodes) as pusher, stub_of(pusher) as stub:
-        await connected(pusher)
-        await upload(stub)
-        await ended(stub)
-        cut = treenode_pb2.LoadImportResponse(phase=treenode_pb2.IMPORT_PHASE_DOWNLOADING, reason="UNAVAILABLE: cut")
-        pusher.catalog.set_progress(1, nodes[0].address, "one", cut)
-        await pusher.catalog.set_place(1, ImportPlace.DONE)  # recorded with it
-    async with running_pusher(tmp_path, nodes) as pusher:
-        await connected(pusher)
-
-        def said() -> dict[str, tuple[int, str]]:
-            return {each.node: (each.progress.phase, each.progress.reason) for each in pusher.catalog.status(1).nodes}
-
-        done = (treenode_pb2.IMPORT_PHASE_DONE, "")
-        await until(lambda: said() == {"one": done, "two": done}, "the nodes' own word")
 
 
 async def test_a_bad_file_stops_at_the_first_node_and_says_why(tmp_path: Path, nodes: list[FakeNode]) -> None:
