@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export NUMBA_CACHE_DIR ?= $(CURDIR)/.cache/numba
 PROTOS := $(wildcard proto/fasttree/v1/*.proto)
 
-.PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry bench-overload bench-tls released-api clean
+.PHONY: help setup setup-run lock sbom gen test check check-kubernetes image image-before test-kubernetes demo sim fuzz mutants chaos evening attack h2spec bench bench-tree bench-fanout bench-engines bench-changeovers bench-failover bench-quota bench-spool bench-messages bench-reads bench-telemetry bench-overload bench-tls released-api clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -122,6 +122,10 @@ SECONDS_OF_CHAOS := $(if $(filter command line environment,$(origin SECONDS)),$(
 chaos: $(VENV)/.dev ## Kills, stops and cuts off a real cluster under load: make chaos SECONDS=60 HOSTILE=yes MACHINES=3 ENGINES=nats.
 	@tools/need ip=iproute2 iptables=iptables
 	$(BIN)/python -m bench.chaos --seconds $(SECONDS_OF_CHAOS) $(if $(LOGS),--logs $(LOGS)) $(if $(HOSTILE),--hostile) $(if $(MACHINES),--machines) $(if $(ENGINES),--engines $(ENGINES))
+
+evening: $(VENV)/.dev ## An evening's drill: faults of a real cluster, and who told of each, how soon; a table, JSON last.
+	@tools/need prometheus=prometheus
+	@$(BIN)/python -m bench.evening $(if $(ONLY),--only "$(ONLY)")
 
 SCALE ?= 1
 attack: $(VENV)/.dev ## What no honest client sends, against a live cluster, SCALE=1 of it; JSON last.

@@ -1,1 +1,1 @@
-"""Real servers of engines that hold a log, started on loopback for benches and tests."""
+"""Servers beside a cluster, started on loopback for benches and tests: engines that hold a log, and who watches it."""

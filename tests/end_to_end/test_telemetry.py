@@ -9,10 +9,10 @@ from pathlib import Path
 from opentelemetry.sdk.trace import TracerProvider
 
 from bench.cluster.cluster import RunningCluster, running_cluster, wait_for
+from bench.servers.collector import Collector, values
 from fasttree.client import Client, PushOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from tests.end_to_end.library_tree import LibraryTree
-from tests.fakes.collector import Collector, values
 from tests.waiting import until
 
 WAIT_S = 60.0

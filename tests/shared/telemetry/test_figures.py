@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from bench.servers.collector import Collector, values
 from services.shared.serving.calls import BOUNDS_S, Calls
 from services.shared.serving.metrics import Metrics
 from services.shared.telemetry import own
@@ -23,7 +24,6 @@ from services.shared.telemetry.figures.reading import Figure, Kind, NewestReadin
 from services.shared.telemetry.figures.timer import ReadingTimer
 from services.shared.telemetry.histograms import Histogram
 from services.shared.telemetry.settings import TelemetrySettings
-from tests.fakes.collector import Collector, values
 from tests.waiting import until
 
 texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from bench.servers.collector import Collector, values
 from services.shared.telemetry import own
 from services.shared.telemetry.context import new_trace
 from services.shared.telemetry.settings import TelemetryError, TelemetrySettings
 from services.shared.telemetry.sinks.headers import read_headers
 from services.shared.telemetry.spans import LINKS_MAX, Kind
 from services.shared.telemetry.tracer import Tracer
-from tests.fakes.collector import Collector, values
 from tests.waiting import until
 
 
