@@ -82,9 +82,10 @@ class DrillSettings(Settings, frozen=True, kw_only=True):
 class MachineSettings(Settings, frozen=True, kw_only=True):
     """Logs and audit logs: of the machine that the console is on, and of parts elsewhere."""
 
-    #: host:port of the coordinators' HTTP ports, with commas between, and of the pushers': by them the pages show their
-    #: logs and audit logs, on whichever machines they are. The nodes' are known to the coordinator.
+    #: host:port of the coordinators' HTTP ports, with commas between: by them the pages show their logs and audit logs,
+    #: on whichever machines they are. The nodes' are known to the coordinator.
     coordinator_http: OptionalAddresses = ""
+    #: The same of the pushers.
     pusher_http: OptionalAddresses = ""
 
     #: Folder with the audit logs of services, at any depth, such as one that their state folders are in. Empty: the
