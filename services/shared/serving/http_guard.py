@@ -121,6 +121,11 @@ class _TlsListening:
         for port in self._ports:
             port.close()
 
+    async def closed(self) -> None:
+        """Another one may listen there from now on."""
+        for port in self._ports:
+            await port.closed()
+
 
 class PatientSite(web.BaseSite):
     """Listens, and bears no more connections than are good for the service; see the constants."""
@@ -163,6 +168,12 @@ class PatientSite(web.BaseSite):
         sockets = listening_sockets(self._host, self._port)
         ports = [TlsPort(self, one, self._tls, lambda _: _Connection(self, make())) for one in sockets]
         self._server = _TlsListening(sockets, ports)  # type: ignore[assignment]  # what aiohttp uses of one
+
+    async def stop(self) -> None:
+        """Listens no more: the port is another's to take, as of a coordinator that is about to act."""
+        await super().stop()
+        if isinstance(self._server, _TlsListening):
+            await self._server.closed()
 
     # As a door of handshakes.
 

@@ -178,6 +178,18 @@ async def test_probes_need_no_certificate_and_pages_do(tmp_path: Path, authority
     metrics.close()
 
 
+async def test_a_port_that_listens_no_more_is_free_at_once(tmp_path: Path, authority: Authority) -> None:
+    """A coordinator that stands by no more listens anew, on the same port, as the active one; and back."""
+    begin(lay_out(tmp_path / "tls", authority))
+    number = 0
+    for _ in range(3):
+        metrics = Metrics("coordinator", "fasttree_coordinator_")
+        port = OpsPort("coordinator.http_port", metrics, {})
+        number = await port.start("127.0.0.1", number)
+        await port.stop()
+        metrics.close()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "[::]"])
 async def test_without_tls_nothing_listens_where_strangers_are(host: str) -> None:
     grpc_server = GrpcServer(f"{host}:0", [], [])

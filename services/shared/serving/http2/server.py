@@ -154,6 +154,8 @@ class Http2Server:
         self._stopping = True
         for listening in self._listening:
             listening.close()
+            if isinstance(listening, TlsPort):
+                await listening.closed()
         for connection in list(self._connections):
             connection.drain()
         if self.calls_open:

@@ -76,8 +76,15 @@ class TlsPort:
         self._task.add_done_callback(lambda _: listening.close())
 
     def close(self) -> None:
-        """Takes no more."""
+        """Takes no more; its port is free once `closed` has returned."""
         self._task.cancel()
+
+    async def closed(self) -> None:
+        """After `close`: another one may listen there from now on."""
+        await asyncio.wait([self._task])
+        # The loop lets go of the socket that was waited at.
+        while self._listening.fileno() >= 0:  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0)
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
