@@ -28,6 +28,7 @@ function useRoute() {
       scrollTo(0, 0);
     };
     addEventListener("hashchange", changed);
+    set(location.hash.slice(2)); // it may have changed before anybody listened
     return () => removeEventListener("hashchange", changed);
   }, []);
   return route.split("?")[0].split("/").map(decodeURIComponent);
