@@ -220,8 +220,8 @@ class ElectionCore(OneOfOne):
                 break
         else:
             raise ElectionError(self.seat.with_story("the rules do not come to rest"))
-        actions += self.ledger.make_sure(now_s)
-        shown = (self.recorded, self.seat.primary, self.leases.shown(now_s), self.handover and self.handover.phase)
+        phase = self.handover and self.handover.phase
+        shown = (self.recorded, self.seat.primary, self.leases.shown(now_s), phase)
         if shown != self._shown:
             self._shown = shown
             actions.append(ClusterChanged())

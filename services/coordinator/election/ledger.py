@@ -65,11 +65,6 @@ class Ledger:
         """Has what is durable written anew: whether that is possible."""
         return self._write(self.recorded)
 
-    def make_sure(self, now_s: float) -> list[Persist]:
-        """After a write that failed, with nothing else to write: whether it would be possible now, so that the problem
-        is told for as long as it lasts, and no longer. Where an election may be stored, the next write is above it."""
-        return [self.rehearse()] if self.problem and not self.unsure and self.may_write(now_s) else []
-
     def _write(self, recorded: Recorded) -> Persist:
         self.writing = recorded
         return Persist(recorded=recorded)
