@@ -38,13 +38,12 @@ def run_control(nodes: int, images: list[Path]) -> None:
     certify(certificate, f"{names},IP:{place.CONTROL},IP:{place.API_SERVICE}")
     _name_users(nodes, certificate)
     _start_programs(folder, certificate)
-    for number in range(2, nodes + 1):
-        start_node(number, nodes, images)
+    others = {f"node{number}": start_node(number, nodes, images) for number in range(2, nodes + 1)}
     run_node(1, nodes, images)
     for number in range(1, nodes + 1):
         wait = ("kubectl", "wait", "--for=condition=Ready", f"node/node{number}", "--timeout=1s")
-        wait_for(f"node{number} is ready", succeeds(*wait))
-        wait_for(f"node{number} keeps network policies", functools.partial(_keeps_policies, number))
+        wait_for(f"node{number} is ready", succeeds(*wait), others)
+        wait_for(f"node{number} keeps network policies", functools.partial(_keeps_policies, number), others)
     _make_volumes(nodes)
     (folder / "up").touch()
     say("up")
@@ -81,13 +80,13 @@ def _start_programs(folder: Path, certificate: Path) -> None:
     accounts = str(folder / "pki" / "accounts.key")
     call("openssl", "genrsa", "-out", accounts, "2048")
     peer = "http://127.0.0.1:2380"
-    start("etcd", [
+    etcd = start("etcd", [
         "etcd", f"--data-dir={folder}/etcd", "--unsafe-no-fsync",
         f"--listen-client-urls={place.ETCD_URL}", f"--advertise-client-urls={place.ETCD_URL}",
         f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
     ])  # fmt: skip
-    wait_for("etcd", lambda: _answers(f"{place.ETCD_URL}/health"))
-    start("api-server", [
+    wait_for("etcd", lambda: _answers(f"{place.ETCD_URL}/health"), {"etcd": etcd})
+    api_server = start("api-server", [
         "kube-apiserver", f"--etcd-servers={place.ETCD_URL}", f"--service-cluster-ip-range={place.SERVICES}",
         f"--tls-cert-file={certificate}", f"--tls-private-key-file={certificate.with_suffix('.key')}",
         "--bind-address=0.0.0.0", "--secure-port=6443", f"--advertise-address={place.CONTROL}",
@@ -97,7 +96,7 @@ def _start_programs(folder: Path, certificate: Path) -> None:
         f"--service-account-key-file={accounts}", f"--service-account-signing-key-file={accounts}",
         "--kubelet-preferred-address-types=InternalIP",
     ])  # fmt: skip
-    wait_for("API server", succeeds("kubectl", "get", "--raw", "/readyz"))
+    wait_for("API server", succeeds("kubectl", "get", "--raw", "/readyz"), {"api-server": api_server})
     start("controllers", [
         "kube-controller-manager", f"--kubeconfig={place.kubeconfig('controllers')}",
         f"--service-account-private-key-file={accounts}", f"--root-ca-file={certificate}",

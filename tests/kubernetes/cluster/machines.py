@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tests.kubernetes.cluster import place
 from tests.kubernetes.cluster.processes import call, start, succeeds, wait_for
 
 
-def start_node(number: int, nodes: int, images: list[Path]) -> None:
+def start_node(number: int, nodes: int, images: list[Path]) -> subprocess.Popen[bytes]:
     """A node in a network of its own, with a cable to the bridge. One that was ended comes back with its disk."""
     process = start(f"node{number}", [
         "unshare", "--mount", "--net", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child",
@@ -19,10 +20,15 @@ def start_node(number: int, nodes: int, images: list[Path]) -> None:
     ])  # fmt: skip
     (place.run_folder() / f"node{number}.pid").write_text(str(process.pid))
     own = os.readlink("/proc/self/ns/net")
-    wait_for(f"node{number} has a network", lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own)
+    wait_for(
+        f"node{number} has a network",
+        lambda: os.readlink(f"/proc/{process.pid}/ns/net") != own,
+        {f"node{number}": process},
+    )
     call("ip", "link", "add", _cable(number), "type", "veth", "peer", "name", "node0", "netns", str(process.pid))
     call("ip", "link", "set", _cable(number), "master", "node0", "up")
     call("ip", "route", "replace", f"{place.POD_NETWORK}.{number}.0/24", "via", f"{place.NODE_NETWORK}.{number}")
+    return process
 
 
 def end_node(number: int) -> None:

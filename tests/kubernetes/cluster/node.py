@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.kubernetes.cluster import place
@@ -38,8 +40,8 @@ def run_node(number: int, nodes: int, images: list[Path]) -> None:
     for image in images:
         call("ctr", "--address", place.CONTAINERD, "--namespace", "k8s.io", "images", "import", "--local", str(image))
     say(f"node{number} has its images")
-    _start_kubelet(number, folder)
-    _start_network(number, folder)
+    kubelet = {f"kubelet{number}": _start_kubelet(number, folder)}
+    _start_network(number, folder, kubelet)
 
 
 def _shield_kernel(folder: Path) -> None:
@@ -132,6 +134,9 @@ root = "{folder}/containerd"
 state = "/run/containerd"
 [grpc]
   address = "{place.CONTAINERD}"
+# Its socket lies at one path for the whole machine: of two that start in one moment, one would end.
+[plugins."io.containerd.nri.v1.nri"]
+  disable = true
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = "overlayfs"
   [plugins."io.containerd.cri.v1.images".pinned_images]
@@ -142,11 +147,13 @@ state = "/run/containerd"
   bin_dirs = ["/usr/lib/cni"]
   conf_dir = "{folder}/cni.d"
 """)
-    start(f"containerd{number}", ["containerd", "--config", f"{folder}/containerd.toml"])
-    wait_for(f"node{number} has containerd", succeeds("ctr", "--address", place.CONTAINERD, "version"))
+    name = f"containerd{number}"
+    process = start(name, ["containerd", "--config", f"{folder}/containerd.toml"])
+    ready = succeeds("ctr", "--address", place.CONTAINERD, "version")
+    wait_for(f"node{number} has containerd", ready, {name: process})
 
 
-def _start_kubelet(number: int, folder: Path) -> None:
+def _start_kubelet(number: int, folder: Path) -> subprocess.Popen[bytes]:
     (folder / "kubelet.yaml").write_text(f"""apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 authentication: {{anonymous: {{enabled: true}}, webhook: {{enabled: false}}}}
@@ -164,13 +171,13 @@ evictionHard: {{memory.available: 200Mi, nodefs.available: 1%, imagefs.available
 imageGCHighThresholdPercent: 100
 nodeStatusUpdateFrequency: 4s
 """)
-    start(f"kubelet{number}", [
+    return start(f"kubelet{number}", [
         "kubelet", f"--config={folder}/kubelet.yaml", f"--kubeconfig={place.kubeconfig(f'kubelet{number}')}",
         f"--node-ip={place.NODE_NETWORK}.{number}", f"--hostname-override=node{number}", "--root-dir=/var/lib/kubelet",
     ])  # fmt: skip
 
 
-def _start_network(number: int, folder: Path) -> None:
+def _start_network(number: int, folder: Path, kubelet: Mapping[str, subprocess.Popen[bytes]]) -> None:
     # The size of conntrack's table can't be set in a network namespace: 0 leaves it.
     (folder / "proxy.yaml").write_text(f"""apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
@@ -182,7 +189,7 @@ conntrack: {{maxPerCore: 0, min: 0}}
 """)
     start(f"proxy{number}", ["kube-proxy", f"--config={folder}/proxy.yaml"])
     # It ends at once where its node is not known yet; from then on every policy would be taken, and none kept.
-    wait_for(f"node{number} is known", succeeds("kubectl", "get", "node", f"node{number}"))
+    wait_for(f"node{number} is known", succeeds("kubectl", "get", "node", f"node{number}"), kubelet)
     start(f"policies{number}", [
         "kube-router", f"--kubeconfig={place.kubeconfig('admin')}", f"--hostname-override=node{number}",
         "--run-router=false", "--run-service-proxy=false", "--run-firewall=true",

@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from tests.kubernetes.cluster.place import environment, log_file
 
 _READY_S = 180.0
+#: Of a program that ended.
+_LAST_LINES = 10
 _begun_s = time.monotonic()
 
 
@@ -45,14 +48,24 @@ def succeeds(*command: str) -> Callable[[], bool]:
     return tried
 
 
-def wait_for(what: str, condition: Callable[[], bool]) -> None:
+def wait_for(
+    what: str, condition: Callable[[], bool], needed: Mapping[str, subprocess.Popen[bytes]] = MappingProxyType({})
+) -> None:
     """Returns once it holds.
 
+    Args:
+        needed: The programs that it can't come without, by the names of their logs.
+
     Raises:
-        TimeoutError: It does not.
+        ChildProcessError: One of those ended; with its last words.
+        TimeoutError: It does not hold in time.
     """
     deadline_s = time.monotonic() + _READY_S
     while not condition():
+        for name, process in needed.items():
+            if process.poll() is not None:
+                last = "\n".join(log_file(name).read_text(errors="replace").splitlines()[-_LAST_LINES:])
+                raise ChildProcessError(f"{what}: {name} ended with {process.returncode}:\n{last}")
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"{what}: not after {_READY_S:g} s; what its programs said is in {log_file('*')}")
         time.sleep(0.1)
