@@ -128,13 +128,17 @@ async def node_stopped_mb(cluster: RunningCluster, member_ids: list[str], count:
 
 
 @contextlib.asynccontextmanager
-async def loaded_cluster(genealogy: Genealogy, nodes: int, *arguments: str) -> AsyncIterator[RunningCluster]:
+async def loaded_cluster(
+    genealogy: Genealogy, nodes: int, *arguments: str, console: bool = False
+) -> AsyncIterator[RunningCluster]:
     """A cluster whose nodes all serve the genealogy. `arguments`: of `fasttree up`."""
     with tempfile.TemporaryDirectory(prefix="fasttree-fanout-") as name:
         file = Path(name) / "members.csv"
         write_genealogy(genealogy, file)
         say(f"starts {nodes} nodes for {len(genealogy.ids):,} members")
-        async with running_cluster(Path(name) / "cluster", nodes=nodes, arguments=arguments, tell=say) as cluster:
+        async with running_cluster(
+            Path(name) / "cluster", nodes=nodes, arguments=arguments, console=console, tell=say
+        ) as cluster:
             async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
                 manifest = await client.upload_import(file)
                 states = [status.state async for status in client.watch_import(manifest.import_id, patience_s=600)]

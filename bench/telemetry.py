@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import grpc.aio
 import uvloop
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from bench.cluster.cluster import RunningCluster, cpu_s, running_cluster
@@ -52,6 +53,16 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         """See OTLP."""
         self.spans += sum(len(scope.spans) for each in request.resource_spans for scope in each.scope_spans)
         return trace_service_pb2.ExportTraceServiceResponse()
+
+
+class MetricsCollector(metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Throws them away: what it costs to make and to send them is a part of what telemetry costs."""
+
+    async def Export(
+        self, request: metrics_service_pb2.ExportMetricsServiceRequest, context: object
+    ) -> metrics_service_pb2.ExportMetricsServiceResponse:
+        """See OTLP."""
+        return metrics_service_pb2.ExportMetricsServiceResponse()
 
 
 def kinds_of(address: str) -> dict[str, tuple[str, ...]]:
@@ -94,6 +105,7 @@ async def measure(members: int, count: int, rounds: int) -> dict[str, dict[str, 
     member_ids = [text.decode() for text in genealogy.ids.tolist()]
     collector, server = Collector(), grpc.aio.server()
     trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(MetricsCollector(), server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     taken: dict[str, list[Taken]] = {}

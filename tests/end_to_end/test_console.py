@@ -16,10 +16,11 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
+from bench.console.browser import chromium
 from fasttree.client import Client, Endpoints, Retries
 from fasttree.client.drill import receipt as drill_receipt
 from fasttree.v1 import pusher_pb2, types_pb2
-from tests.end_to_end.browser import WAIT_MS, chromium, tab
+from tests.end_to_end.browser import WAIT_MS, tab
 from tests.end_to_end.frames import scroll
 from tests.shared.security.tokens.issuer import AUDIENCE, ISSUER, Issuer, write_keys
 

@@ -8,11 +8,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from bench.console.browser import chromium
 from fasttree.command.local.free_ports import free_ports
 from services.console.app import Console
 from services.console.settings import ConsoleSettings
 from services.shared.config.sections import ClusterSettings
-from tests.end_to_end.browser import chromium, tab
+from tests.end_to_end.browser import tab
 from tests.fakes.cluster import fake_cluster
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]

@@ -12,11 +12,12 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
+from bench.console.browser import chromium
 from fasttree.command.tokens.commands import KEY_FILE
 from fasttree.command.tokens.issuer import TokenIssuer
 from services.console.http.guarding import OWN_HEADER
 from services.shared.security.audit.files import OPERATIONS, file_of
-from tests.end_to_end.browser import chromium, tab
+from tests.end_to_end.browser import tab
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
