@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
@@ -47,6 +48,7 @@ DISK_MB = 512
 BOUNDS = {"5e9": "2e7"}
 MEMBERS = 2_000
 WAIT_S = 180.0
+RESOLVED_S = 30.0
 
 
 def say(text: str) -> None:
@@ -108,6 +110,16 @@ async def _whole(watching: Watching) -> None:
     await wait_for(is_whole, WAIT_S, "all to be well")
 
 
+async def _resolved(watching: Watching) -> None:
+    """Until no alert fires, so that each fault has its own; one that looks back over minutes is not waited for."""
+    with contextlib.suppress(ClusterError):
+
+        async def none_fires() -> bool:
+            return not await watching.alerts()
+
+        await wait_for(none_fires, RESOLVED_S, "alerts to end")
+
+
 async def _one(fault: Fault, watching: Watching, member_id: str, patience_s: float) -> dict[str, Any]:
     if fault.left_out:
         say(f"{fault.name}: left out, {fault.left_out}")
@@ -131,6 +143,7 @@ async def _one(fault: Fault, watching: Watching, member_id: str, patience_s: flo
         try:
             await _whole(watching)
             one["whole_again_s"] = round(time.monotonic() - mended, 1)
+            await _resolved(watching)
         except ClusterError as error:
             say(f"not whole again: {error}")
     say(json.dumps(one))
