@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttree.command.local.vip import ENVOY_CLUSTERS, render_envoy, replace_block, replace_marked
+from fasttree.command.local.vip_tls import AUTHORITIES, CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
 
 NODES = "fasttree-treenode:50100"
 #: The preStop of the VIP's pods outlasts it, so that every connection has been asked to come anew by then.
 CONNECTION_AGE_S_MAX = 30
 _ADMIN = Path("/run/envoy/admin.sock")
+#: The cluster's name in the nodes' certificates.
+CLUSTER = "dot-live"
+_ETC, _SECRET = Path("/etc/envoy"), Path("/run/fasttree/tls")
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 _HEAD = """\
@@ -56,6 +60,20 @@ _CLUSTERS = f"""\
   load_assignment:
     cluster_name: admin
     endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{pipe: {{path: {_ADMIN}}}}}}}}}]}}]"""
+
+
+def envoy_tls_files() -> dict[str, str]:
+    """The same by certificates, and the two files by which Envoy follows these: name to text."""
+    tls = EnvoyTls(CLUSTER, _ETC / "sds-certificate.yaml", _ETC / "sds-authorities.yaml")
+    text = envoy_file().removeprefix(_HEAD)
+    own = "# Whoever follows files needs a name.\nnode: {id: vip, cluster: fasttree}\n\n"
+    # Whose authority makes lists of what is revoked names a file with these here (docs/security.md).
+    files = sds_files(_SECRET, _SECRET / "ca.crt")
+    return {
+        "envoy.yaml": _HEAD + own + envoy_with_tls(text, tls),
+        "sds-certificate.yaml": files[CERTIFICATE],
+        "sds-authorities.yaml": files[AUTHORITIES].replace("  only_verify_leaf_cert_crl: true\n", ""),
+    }
 
 
 def envoy_file() -> str:

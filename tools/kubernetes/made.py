@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from tools.kubernetes.chart import ManifestError, defaults, template
-from tools.kubernetes.envoy import envoy_file
+from tools.kubernetes.envoy import CLUSTER, envoy_file, envoy_tls_files
 from tools.kubernetes.refusals import refusals_template
 from tools.kubernetes.rules import rules_file
 from tools.kubernetes.values import VALUES, schema_file, values_file
@@ -48,6 +48,29 @@ _HELPERS = """\
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- /* A page of an HTTP port, and a port of a Service: by TLS where there are certificates. The root comes last. */ -}}
+{{- define "fasttree.page" -}}
+{path: {{ index . 0 }}, port: http{{ if eq (index . 1).Values.tls.mode "mutual" }}, scheme: HTTPS{{ end }}}
+{{- end -}}
+{{- define "fasttree.port" -}}
+{{- $protocol := ternary "https" (index . 2) (eq (index . 3).Values.tls.mode "mutual") -}}
+{name: {{ index . 0 }}, port: {{ index . 1 }}, targetPort: {{ index . 0 }}, appProtocol: {{ $protocol }}}
+{{- end -}}
+{{- /* The VIP's files. */ -}}
+{{- define "fasttree.vip" -}}
+{{- if eq .Values.tls.mode "mutual" }}
+envoy.yaml: |
+{{- $cluster := printf "spiffe://%s/" .Values.settings.cluster.name }}
+{{- .Files.Get "files/envoy-tls.yaml" | replace "spiffe://CLUSTER/" $cluster | nindent 2 }}
+sds-certificate.yaml: |
+{{- .Files.Get "files/sds-certificate.yaml" | nindent 2 }}
+sds-authorities.yaml: |
+{{- .Files.Get "files/sds-authorities.yaml" | nindent 2 }}
+{{- else }}
+envoy.yaml: |
+{{- .Files.Get "files/envoy.yaml" | nindent 2 }}
+{{- end }}
+{{- end -}}
 {{- define "fasttree.config" -}}
 {{- $all := . }}
 {{- range $section, $fields := .Values.settings }}
@@ -82,8 +105,7 @@ metadata:
   namespace: {{ .Release.Namespace }}
   labels: {app.kubernetes.io/name: fasttree, app.kubernetes.io/component: vip}
 data:
-  envoy.yaml: |
-{{- .Files.Get "files/envoy.yaml" | nindent 4 }}
+{{- include "fasttree.vip" . | nindent 2 }}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -97,6 +119,10 @@ data:
       "vip": "fasttree-vip:50100",
       "pusher": {{ include "fasttree.pushers" . | toJson }},
       "coordinator": {{ include "fasttree.coordinators" . | toJson }},
+      {{- if eq .Values.tls.mode "mutual" }}
+      "tls": {"certificate": "/run/fasttree/tls/tls.crt", "key": "/run/fasttree/tls/tls.key",
+              "ca": "/run/fasttree/tls/ca.crt"},
+      {{- end }}
       "nodes": [
         {{- range $number := until (int .Values.treenode.replicas) }}
         {{- $name := printf "fasttree-treenode-%d" $number }}
@@ -133,7 +159,7 @@ def made_files() -> dict[str, str]:
     Raises:
         ManifestError: A manifest that no chart can be made from.
     """
-    envoy, rules = envoy_file(), rules_file(ROOT)
+    envoy, by_tls, rules = envoy_file(), envoy_tls_files(), rules_file(ROOT)
     cluster_toml = (ROOT / _K8S / "base/cluster.toml").read_text(encoding="utf-8")
     texts = {
         name: (ROOT / _K8S / name).read_text(encoding="utf-8") for name in MANIFESTS if not name.endswith("/rules.yaml")
@@ -145,6 +171,9 @@ def made_files() -> dict[str, str]:
         f"{_K8S}/components/monitoring/rules.yaml": rules,
         f"{_CHART}/Chart.yaml": _CHART_FILE.format(description=project["description"], version=project["version"]),
         f"{_CHART}/files/envoy.yaml": envoy,
+        f"{_CHART}/files/envoy-tls.yaml": by_tls["envoy.yaml"].replace(f"spiffe://{CLUSTER}/", "spiffe://CLUSTER/"),
+        **{f"{_CHART}/files/{name}": text for name, text in by_tls.items() if name != "envoy.yaml"},
+        **{f"{_K8S}/components/tls/{name}": text for name, text in by_tls.items()},
         f"{_CHART}/templates/_helpers.tpl": _HELPERS,
         f"{_CHART}/templates/config.yaml": _CONFIG,
         f"{_CHART}/templates/refusals.yaml": refusals_template(),

@@ -14,6 +14,7 @@ from services.coordinator.leadership.settings import RETRY_S
 from services.shared.config.sections import fields_of
 from services.shared.domain.limits import SLOTS_MAX
 from services.shared.security.audit.files import CHAINS
+from services.shared.security.settings import CLEARTEXT, MUTUAL
 from services.treenode.app import PERIOD_WRITES_S_MAX
 from tools.kubernetes.forms import IMAGE_PATTERN, SCHEDULE_PATTERN
 
@@ -81,6 +82,7 @@ def refusals_template() -> str:
 
 def _lines() -> Iterator[str]:
     yield from _of_the_parts()
+    yield from _of_certificates()
     yield from _of_pushers()
     yield from _of_memory()
     yield from _of_audit_logs()
@@ -134,6 +136,20 @@ def _of_the_parts() -> Iterator[str]:
         f"gt (int {values}.treenode.replicas) (int ({nodes}))",
         "treenode.replicas: more nodes than settings.coordinator.nodes_max, which the coordinator would refuse",
     )
+
+
+def _of_certificates() -> Iterator[str]:
+    mutual = f'eq .Values.tls.mode "{MUTUAL}"'
+    yield from _refused(
+        f"and ({mutual}) (gt (int .Values.treenode.replicas) (int .Values.tls.nodes))",
+        "tls.nodes: less than treenode.replicas, and each node needs a certificate of its own: raise it",
+    )
+    for name in ("mode", "folder", "certificate", "key", "ca"):
+        default = fields_of(SECTION_CLASSES["tls"])[name].default if name != "mode" else CLEARTEXT
+        yield from _refused(
+            f'and ({mutual}) (ne (dig "tls" "{name}" "{default}" $settings) "{default}")',
+            f"settings.tls.{name}: tls.mode says it: leave it out",
+        )
 
 
 def _of_pushers() -> Iterator[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from fasttree.command.settings.reading import SECTION_CLASSES
 from services.shared.config.sections import fields_of
+from services.shared.security.settings import CLEARTEXT, MUTUAL
 from tools.kubernetes import fixed
 from tools.kubernetes.forms import (
     CIDRS,
@@ -120,6 +121,12 @@ VALUES: Mapping[str, Value] = {
     "datatrax.nodeSelector": _NODE_SELECTOR,
     "datatrax.tolerations": _TOLERATIONS,
     "networkPolicy.enabled": Value("Nobody speaks with anybody, but for what is named.", SWITCH, "true"),
+    "tls.mode": Value(
+        "mutual: by certificates, out of Secrets fasttree-PART-tls (docs/kubernetes.md); or in clear, in a closed network.",
+        {"enum": [CLEARTEXT, MUTUAL]},
+        CLEARTEXT,
+    ),
+    "tls.nodes": Value("Nodes that may have a Secret, fasttree-treenode-0-tls and on.", whole(1, 64), "8"),
     "backup.enabled": Value("A backup of the log every night.", SWITCH, "false"),
     "backup.schedule": Value("When, as cron has it (UTC).", TEXT),
     "backup.kept": Value("Copies that are kept.", whole(1, 1_000)),
