@@ -24,6 +24,7 @@ KUSTOMIZATIONS = (
     "overlays/gateway",
     "overlays/backup",
     "overlays/datatrax",
+    "overlays/tls",
 )
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
 

@@ -38,6 +38,12 @@ def _comparable(manifests: list[Manifest]) -> dict[tuple[str, str], Manifest]:
             each["metadata"].pop("annotations", None)
         template = each.get("spec", {}).get("template", {}) if isinstance(each.get("spec"), dict) else {}
         template.get("metadata", {}).pop("annotations", None)
+        # A patch of kustomize puts what it adds first.
+        for pod in [template.get("spec", {})]:
+            for place in (pod, *pod.get("containers", ())):
+                for kind in ("env", "volumes", "volumeMounts"):
+                    if kind in place:
+                        place[kind].sort(key=lambda one: str(one["name"]))
         if each["kind"] == "ConfigMap":
             each["data"] = {key: _content(key, value) for key, value in each["data"].items()}
         if each["kind"] != "Namespace":
@@ -69,6 +75,20 @@ def test_with_every_part_it_renders_what_the_components_are() -> None:
     assert rendered.keys() == expected.keys()
     for key, manifest in expected.items():
         assert rendered[key] == manifest, key
+
+
+def test_with_certificates_it_renders_what_the_component_makes_of_the_base() -> None:
+    rendered, built = _comparable(_rendered("--set=tls.mode=mutual")), _comparable(kustomized("overlays/tls"))
+    assert rendered.keys() == built.keys()
+    for key, manifest in built.items():
+        assert rendered[key] == manifest, key
+
+
+def test_the_names_of_nodes_in_certificates_are_the_clusters() -> None:
+    manifests = _rendered("--set=tls.mode=mutual,settings.cluster.name=dot-test")
+    envoy = named(manifests, "ConfigMap", "fasttree-vip")["data"]["envoy.yaml"]
+    assert envoy.count('prefix: "spiffe://dot-test/node/"') == 2
+    assert "//CLUSTER/" not in envoy
 
 
 def test_a_change_of_a_setting_restarts_who_reads_it() -> None:

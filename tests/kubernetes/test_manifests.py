@@ -322,11 +322,50 @@ def test_the_prometheus_operator_gets_the_alert_rules_as_they_are() -> None:
     monitor = named(kustomized("overlays/monitoring"), "PodMonitor", "fasttree")["spec"]
     job = monitor["selector"]["matchLabels"][monitor["jobLabel"]]
     assert re.match(r"fasttree.*", job)
-    for name, pod in pod_templates(of_kind(kustomized("base"), "StatefulSet", "Deployment")):
-        assert selects(monitor["selector"], pod["metadata"]["labels"]), name
+    of_vips = named(kustomized("overlays/monitoring"), "PodMonitor", "fasttree-vip")["spec"]
+    for name, pod in pod_templates(of_kind(kustomized("overlays/datatrax"), "StatefulSet", "Deployment")):
+        one = of_vips if name == "fasttree-vip" else monitor
+        assert selects(one["selector"], pod["metadata"]["labels"]), name
         assert "http" in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
 
 
 def test_json_of_endpoints_is_written_for_people() -> None:
     for path in K8S.rglob("endpoints.json"):
         assert json.loads(path.read_text())["nodes"], path
+
+
+def test_every_part_goes_by_a_certificate_and_its_probes_need_none() -> None:
+    manifests = kustomized("overlays/tls")
+    for name, pod in pod_templates(of_kind(manifests, "StatefulSet", "Deployment")):
+        (container,) = pod["spec"]["containers"]
+        (mount,) = [each for each in container["volumeMounts"] if each["name"] == "tls"]
+        (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "tls"]
+        told = {each["name"]: each.get("value", "") for each in container.get("env", [])}
+        if name == "fasttree-vip":
+            (config,) = [each["configMap"] for each in pod["spec"]["volumes"] if each["name"] == "config"]
+            data = named(manifests, "ConfigMap", config["name"])["data"]
+            assert mount["mountPath"] in data["sds-certificate.yaml"]
+            assert mount["mountPath"] in data["sds-authorities.yaml"]
+            continue
+        assert told["FASTTREE_TLS_MODE"] == "mutual", name
+        assert told["FASTTREE_TLS_FOLDER"].startswith(mount["mountPath"])
+        probes = [container[each]["httpGet"] for each in ("startupProbe", "readinessProbe", "livenessProbe")]
+        assert {each["scheme"] for each in probes} == {"HTTPS"}, name
+        if name == "fasttree-treenode":
+            # A node keeps its lease by a certificate of its own name alone.
+            assert told["FASTTREE_TLS_FOLDER"] == f"{mount['mountPath']}/$(POD_NAME)"
+            secrets = [each["secret"]["name"] for each in volume["projected"]["sources"]]
+            assert secrets == [f"fasttree-treenode-{number}-tls" for number in range(8)]
+        else:
+            assert volume["secret"]["secretName"] == f"{name}-tls"
+    for service in of_kind(manifests, "Service"):
+        assert {port["appProtocol"] for port in service["spec"]["ports"]} == {"https"}
+
+
+def test_envoy_takes_its_file_with_certificates(tmp_path: Path) -> None:
+    # It opens the files that it follows only when it runs.
+    text = (K8S / "components/tls/envoy.yaml").read_text().replace("/etc/envoy", str(K8S / "components/tls"))
+    (tmp_path / "envoy.yaml").write_text(text)
+    command = [envoy_program(), "--config-path", str(tmp_path / "envoy.yaml"), "--mode", "validate"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

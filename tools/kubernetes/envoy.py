@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fasttree.command.local.vip import ENVOY_CLUSTERS, render_envoy, replace_block, replace_marked
-from fasttree.command.local.vip_tls import AUTHORITIES, CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
+from fasttree.command.local.vip_tls import CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
 
 NODES = "fasttree-treenode:50100"
 #: The preStop of the VIP's pods outlasts it, so that every connection has been asked to come anew by then.
@@ -14,6 +14,17 @@ _ADMIN = Path("/run/envoy/admin.sock")
 #: The cluster's name in the nodes' certificates.
 CLUSTER = "dot-live"
 _ETC, _SECRET = Path("/etc/envoy"), Path("/run/fasttree/tls")
+#: A Secret is changed as a whole, by another folder in its place.
+_AUTHORITIES = f"""\
+resources:
+  - "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret
+    name: authorities
+    validation_context:
+      # Where the authority makes lists of what is revoked, one file with these and the certificates below them goes
+      # here, with only_verify_leaf_cert_crl: true (docs/security.md, "Certificates that count no more").
+      trusted_ca: {{filename: "{_SECRET}/ca.crt"}}
+      watched_directory: {{path: "{_SECRET}"}}
+"""
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters"
 _HEAD = """\
@@ -67,12 +78,11 @@ def envoy_tls_files() -> dict[str, str]:
     tls = EnvoyTls(CLUSTER, _ETC / "sds-certificate.yaml", _ETC / "sds-authorities.yaml")
     text = envoy_file().removeprefix(_HEAD)
     own = "# Whoever follows files needs a name.\nnode: {id: vip, cluster: fasttree}\n\n"
-    # Whose authority makes lists of what is revoked names a file with these here (docs/security.md).
     files = sds_files(_SECRET, _SECRET / "ca.crt")
     return {
         "envoy.yaml": _HEAD + own + envoy_with_tls(text, tls),
         "sds-certificate.yaml": files[CERTIFICATE],
-        "sds-authorities.yaml": files[AUTHORITIES].replace("  only_verify_leaf_cert_crl: true\n", ""),
+        "sds-authorities.yaml": _AUTHORITIES,
     }
 
 

@@ -122,7 +122,7 @@ VALUES: Mapping[str, Value] = {
     "datatrax.tolerations": _TOLERATIONS,
     "networkPolicy.enabled": Value("Nobody speaks with anybody, but for what is named.", SWITCH, "true"),
     "tls.mode": Value(
-        "mutual: by certificates, out of Secrets fasttree-PART-tls (docs/kubernetes.md); or in clear, in a closed network.",
+        "mutual: by certificates, out of Secrets (docs/kubernetes.md); else in clear, in a closed network.",
         {"enum": [CLEARTEXT, MUTUAL]},
         CLEARTEXT,
     ),
