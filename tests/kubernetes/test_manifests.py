@@ -154,6 +154,16 @@ def test_the_settings_are_good(folder: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert faults_of(K8S / folder / "cluster.toml", ()) == []
 
 
+@pytest.mark.parametrize("source", _SOURCES)
+def test_variables_name_those_above_them(source: str) -> None:
+    """Kubernetes takes any other `$(NAME)` as it is written."""
+    for name, pod in pod_templates(_manifests(source)):
+        above: set[str] = set()
+        for variable in pod["spec"]["containers"][0].get("env", []):
+            assert set(re.findall(r"\$\((\w+)\)", variable.get("value", ""))) <= above, (name, variable)
+            above.add(variable["name"])
+
+
 def test_variables_of_pods_are_settings() -> None:
     for name, pod in pod_templates(of_kind(_all(), "StatefulSet")):
         for variable in pod["spec"]["containers"][0].get("env", []):
