@@ -160,12 +160,17 @@ def installed(packages: Sequence[Package], pins: Path, cache: Path, tell: Callab
         ]  # fmt: skip
         if subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
             raise PackagesError("pip could not install the packages: its words are above")
-    _prune(unfinished)
-    _strip(unfinished)
-    empty_libraries(unfinished)
-    compile_to_bytecode(unfinished, f"/{INSTALLED_IN}")
+    finish(unfinished)
     unfinished.rename(kept)
     return kept
+
+
+def finish(folder: Path) -> None:
+    """Makes of packages that pip has installed what an image has: the same files, whenever and wherever it was."""
+    _prune(folder)
+    _strip(folder)
+    empty_libraries(folder)
+    compile_to_bytecode(folder, f"/{INSTALLED_IN}")
 
 
 def _prune(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 import urllib.request
@@ -18,6 +19,7 @@ import pytest
 
 from fasttree.command.local.free_ports import free_ports
 from tests.kubernetes.real.waiting import until
+from tools.image.contents import sha256_of
 from tools.image.project import ENTRY_POINT, ENVIRONMENT, ROOT, version
 from tools.image.sandbox import command_in
 
@@ -224,3 +226,18 @@ def test_a_node_compiles_nothing_and_is_ready_soon(pod: Pod) -> None:
     print(f"ready {ready_s:.1f} s after its start")
     assert "compil" not in pod.said("treenode")
     assert ready_s < READY_S
+
+
+def test_the_archive_is_the_same_whoever_builds_it_when_and_where(tmp_path: Path) -> None:
+    digests = []
+    for number, (seed, umask) in enumerate((("1", 0o022), ("2", 0o077))):
+        clone = tmp_path / f"{'further/' * number}clone"
+        subprocess.run(["git", "clone", "--quiet", "--shared", str(ROOT), str(clone)], check=True)
+        command = [sys.executable, "-P", "-m", "tools.image", "--output", str(clone / "dist")]
+        environment = {**os.environ, "PYTHONPATH": str(clone), "PYTHONHASHSEED": seed}
+        ran = subprocess.run(command, cwd=clone, env=environment, umask=umask, check=True, stdout=subprocess.PIPE)
+        told = json.loads(ran.stdout)
+        digests.append([told["images"], sha256_of(Path(told["archive"]))])
+        Path(told["archive"]).unlink()
+    assert len(digests[0][0]) == 3
+    assert digests[0] == digests[1]
