@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from fasttree.client import Endpoints
+from fasttree.command.session import EVERY_PART, Session
 from tests.command.fasttree_command import FastTree
 from tests.command.live.test_top import Served
 from tests.command.live.test_top import pages as pages
@@ -191,3 +193,19 @@ async def test_without_kubectl_it_says_so(remote: FastTree, monkeypatch: pytest.
     ran = await remote("--context", "prod", "status")
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
     assert "--context needs kubectl on PATH" in ran.err
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_a_certificate_is_shown_to_parts_that_are_known_by_the_name_of_all(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way leads by 127.0.0.1, which no certificate in Kubernetes names."""
+    for name in ("tls.crt", "tls.key", "ca.crt"):
+        (tmp_path / name).touch()
+    if by == "environment":
+        monkeypatch.setenv("FASTTREE_TLS_DIR", str(tmp_path))
+    folder = tmp_path if by == "option" else None
+    for context, name in (("prod", EVERY_PART), (None, "")):
+        shown = Session(context=context, tls_dir=folder).tls(Endpoints())
+        assert shown is not None
+        assert (shown.server_name, shown.ca) == (name, str(tmp_path / "ca.crt"))

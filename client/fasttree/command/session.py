@@ -28,6 +28,8 @@ DEFAULT_PLACES = (Path(".fasttree/endpoints.json"), Path(".demo/endpoints.json")
 _VARIABLE = "FASTTREE_ENDPOINTS"
 #: Of a cluster in Kubernetes, where --namespace does not say another one.
 DEFAULT_NAMESPACE = "fasttree"
+#: A name in the certificate of each part there: a way into Kubernetes leads by 127.0.0.1, which none of them names.
+EVERY_PART = "fasttree-part"
 #: What says where a cluster is, or how long it is waited for: nothing to what asks none.
 ASKING_OPTIONS = ("--context", "--endpoints", "--namespace", "--timeout", "--tls-dir", "--token-file")
 
@@ -85,9 +87,12 @@ class Session:
 
     def tls(self, endpoints: Endpoints) -> TlsFiles | None:
         """The certificate to show; None: no TLS. Raises TlsFilesError."""
+        server_name = endpoints.tls.server_name if endpoints.tls else ""
+        if self.context is not None:
+            server_name = EVERY_PART
         if self.tls_dir is not None:
-            return TlsFiles.in_folder(self.tls_dir, endpoints.tls.server_name if endpoints.tls else "")
-        return TlsFiles.of_environment() or endpoints.tls
+            return TlsFiles.in_folder(self.tls_dir, server_name)
+        return TlsFiles.of_environment(server_name) or endpoints.tls
 
     def token(self, endpoints: Endpoints) -> TokenFile | None:
         """The token to send; None: none."""

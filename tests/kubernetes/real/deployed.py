@@ -41,11 +41,17 @@ spec:
     image: localhost/fasttree:0.1.0
     imagePullPolicy: IfNotPresent
     command: [sleep, infinity]
-    env: [{name: PYTHONPATH, value: /tmp/load}]
+    env:
+    - {name: PYTHONPATH, value: /tmp/load}
     securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-    volumeMounts: [{name: tmp, mountPath: /tmp}]
-  volumes: [{name: tmp, emptyDir: {}}]
+    volumeMounts:
+    - {name: tmp, mountPath: /tmp}
+    - {name: tls, mountPath: /run/fasttree/tls}
+  volumes:
+  - {name: tmp, emptyDir: {}}
+  - {name: tls, secret: {secretName: fasttree-operator-tls, optional: true}}
 """
+_SHOWS_A_CERTIFICATE = "    - {name: FASTTREE_TLS_DIR, value: /run/fasttree/tls}\n"
 
 
 class Deployed:
@@ -56,12 +62,16 @@ class Deployed:
         labelled: Whether the pods' labels say who is primary, as they do since there are two coordinators.
         nodes: Tree nodes that its manifests ask for.
         pushers: Pushers likewise.
+        sealed: Whether its parts and clients show each other certificates.
         first_answer_s: From `kubectl apply` to the first answer through the VIP.
     """
 
-    def __init__(self, namespace: str = NAMESPACE, *, labelled: bool = True, pushers: int = 1) -> None:
+    def __init__(
+        self, namespace: str = NAMESPACE, *, labelled: bool = True, pushers: int = 1, sealed: bool = False
+    ) -> None:
         self.namespace = namespace
         self.labelled = labelled
+        self.sealed = sealed
         self.nodes = 2
         self.pushers = pushers
         self.first_answer_s = 0.0
@@ -153,6 +163,9 @@ class Deployed:
     def start_client(self, name: str, machine: str = "") -> None:
         """A pod that may read and push, on a machine of one's choice, with the programs of `load`."""
         manifest = LOAD_POD.replace("name: load\n  labels", f"name: {name}\n  labels")
+        if self.sealed:
+            above = "value: /tmp/load}\n"
+            manifest = manifest.replace(above, above + _SHOWS_A_CERTIFICATE)
         self.kubectl("apply", "-f", "-", stdin=manifest.replace("nodeName:", f"nodeName: {machine}" if machine else ""))
         self.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=4m")
         self.put(name, "/tmp/endpoints.json", json.dumps({"vip": f"{_VIP}:50100", "pusher": self.pusher}))

@@ -19,7 +19,8 @@ import grpc.aio
 
 from bench.cluster.judge import judge_log
 from bench.cluster.read_load import ReadLoad
-from fasttree.client import Client, Endpoints, PushOptions
+from fasttree.client import Client, Endpoints, PushOptions, TlsFiles
+from fasttree.client.calls.tls import Credentials
 from fasttree.v1 import pusher_pb2, report_pb2, types_pb2
 
 ORDERS_PER_S = 100
@@ -60,6 +61,14 @@ async def _orders(prefix: str, member_ids: list[str], ended: asyncio.Event) -> A
         await asyncio.sleep(1 / ORDERS_PER_S)
 
 
+def _channel(address: str, options: list[tuple[str, object]]) -> grpc.aio.Channel:
+    """By the certificate that the environment names, where it names one."""
+    files = TlsFiles.of_environment()
+    if files is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, Credentials(files).now, options=options)
+
+
 async def run(vip: str, pusher: str, prefix: str, several: str = "") -> dict[str, object]:
     """Until standard input ends; returns the figures.
 
@@ -86,7 +95,7 @@ async def run(vip: str, pusher: str, prefix: str, several: str = "") -> dict[str
             receipts.extend([receipt async for receipt in pushed])
 
         beside = AsyncExitStack()
-        channel = await beside.enter_async_context(grpc.aio.insecure_channel(several or vip, options=options))
+        channel = await beside.enter_async_context(_channel(several or vip, options))
         load = await beside.enter_async_context(ReadLoad(channel, member_ids))
         print("loaded", flush=True)
         await asyncio.gather(wait_for_end(), push())

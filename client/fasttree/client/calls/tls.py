@@ -67,10 +67,10 @@ class TlsFiles:
         return cls(certificate=certificate, key=key, ca=ca, server_name=server_name)
 
     @classmethod
-    def of_environment(cls) -> TlsFiles | None:
+    def of_environment(cls, server_name: str = "") -> TlsFiles | None:
         """Those that the environment names; None where it names none."""
         folder = os.environ.get(VARIABLE)
-        return cls.in_folder(folder) if folder else None
+        return cls.in_folder(folder, server_name) if folder else None
 
     def context(self) -> ssl.SSLContext:
         """For other connections than gRPC's. Raises TlsFilesError."""

@@ -1,23 +1,41 @@
 #!/bin/sh
 # Makes every Secret that this component needs, by an authority of your own (`fasttree certs`), and makes them anew where they
-# are there: after `fasttree certs renew`, give it again. The authority's key stays in CERTS: keep that where no pod runs.
-#   NAMESPACE=fasttree CLUSTER=dot-live NODES=2 CERTS=certs sh deploy/k8s/components/tls/secrets.sh
+# are there: after `fasttree certs renew`, give it again. The namespace has to be there. The authority's key stays in CERTS:
+# keep that where no pod runs.
+#   NAMESPACE=fasttree CLUSTER=dot-live NODES=3 REPLICAS=3 CERTS=certs sh deploy/k8s/components/tls/secrets.sh
+# REPLICAS: coordinators, and pushers, that may be.
+# More names by which clients come, from outside say: VIP_HOSTS="tree.example.com 10.0.0.7", PUSHER_HOSTS likewise.
 set -eu
-namespace=${NAMESPACE:-fasttree} cluster=${CLUSTER:-dot-live} nodes=${NODES:-2} certs=${CERTS:-certs}
+namespace=${NAMESPACE:-fasttree} cluster=${CLUSTER:-dot-live} nodes=${NODES:-3} replicas=${REPLICAS:-3} certs=${CERTS:-certs}
 
-# issue WHO HOST...: each host also as others' namespaces know it.
+# issue WHO HOST...: each host also as others' namespaces know it. Whoever dials addresses knows all parts by one name.
 issue() {
-  who=$1 hosts="--host fasttree-metrics"
+  who=$1 hosts="--host fasttree-part"
   shift
-  for host; do hosts="$hosts --host $host --host $host.$namespace.svc"; done
+  for host; do
+    case $host in
+      fasttree-*) hosts="$hosts --host $host --host $host.$namespace.svc" ;;
+      *) hosts="$hosts --host $host" ;;
+    esac
+  done
   # shellcheck disable=SC2086  # they are words
   fasttree certs issue --dir "$certs" "$who" $hosts > /dev/null
+}
+
+# each_of PART: every one of several by its own name.
+each_of() {
+  one=0
+  while [ "$one" -lt "$replicas" ]; do
+    echo "fasttree-$1-$one.fasttree-${1}s"
+    one=$((one + 1))
+  done
 }
 
 # keep SECRET CERTIFICATE KEY
 keep() {
   kubectl create secret generic "$1" --namespace "$namespace" --dry-run=client --output=yaml \
-    --from-file=tls.crt="$2" --from-file=tls.key="$3" --from-file=ca.crt="$certs/ca.crt" | kubectl apply --filename=-
+    --from-file=tls.crt="$2" --from-file=tls.key="$3" --from-file=ca.crt="$certs/ca.crt" |
+    kubectl apply --server-side --force-conflicts --filename=-
 }
 
 [ -e "$certs/ca.key" ] || fasttree certs init --dir "$certs" --cluster "$cluster" > /dev/null
@@ -30,8 +48,9 @@ done
 for part in coordinator pusher vip console datatrax; do
   others=
   case $part in
-    coordinator | pusher) for each in 0 1 2; do others="$others fasttree-$part-$each.fasttree-${part}s"; done ;;
-    vip) others=fasttree-vips ;;
+    coordinator) others=$(each_of "$part") ;;
+    pusher) others="$(each_of "$part") ${PUSHER_HOSTS:-}" ;;
+    vip) others="fasttree-vips ${VIP_HOSTS:-}" ;;
     console) others=localhost ;;
   esac
   # shellcheck disable=SC2086
