@@ -18,12 +18,18 @@ class _Module(NamedTuple):
 
 
 _GATEWAY = "config/crd/standard/gateway.networking.k8s.io"
+_CERTIFICATES = "deploy/crds/cert-manager.io"
 _MONITORING = "example/prometheus-operator-crd/monitoring.coreos.com"
 _MODULES = (
     _Module(
         "sigs.k8s.io/gateway-api@v1.6.3",
         "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
-        (f"{_GATEWAY}_grpcroutes.yaml",),
+        (f"{_GATEWAY}_grpcroutes.yaml", f"{_GATEWAY}_tlsroutes.yaml"),
+    ),
+    _Module(
+        "github.com/cert-manager/cert-manager@v1.21.2",
+        "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=",
+        (f"{_CERTIFICATES}_certificates.yaml", f"{_CERTIFICATES}_issuers.yaml"),
     ),
     _Module(
         "github.com/prometheus-operator/prometheus-operator@v0.85.0",

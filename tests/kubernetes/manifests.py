@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ KUSTOMIZATIONS = (
     "overlays/backup",
     "overlays/datatrax",
     "overlays/tls",
+    "overlays/cert-manager",
 )
 EXAMPLES = sorted((K8S / "examples").glob("*.yaml"))
 
@@ -32,7 +35,12 @@ Manifest = dict[str, Any]
 Labels = Mapping[str, str]
 
 #: Kinds of others' controllers: no schema of Kubernetes has them.
-FOREIGN = ("gateway.networking.k8s.io/v1", "monitoring.coreos.com/v1", "kustomize.config.k8s.io/v1alpha1")
+FOREIGN = (
+    "cert-manager.io/v1",
+    "gateway.networking.k8s.io/v1",
+    "monitoring.coreos.com/v1",
+    "kustomize.config.k8s.io/v1alpha1",
+)
 COMPONENT = "app.kubernetes.io/component"
 
 
@@ -49,6 +57,23 @@ def kustomized(folder: str | Path) -> list[Manifest]:
 @functools.cache
 def _built(folder: Path) -> str:
     return _output(found(("kubectl",))["kubectl"], "kustomize", folder)
+
+
+def overlaid(*components: str, patches: Sequence[Mapping[str, Any]] = ()) -> list[Manifest]:
+    """What the base is with these components, in this order, and an overlay's own patches."""
+    with tempfile.TemporaryDirectory(prefix="fasttree-overlay-") as name:
+        # kustomize wants ways from where the overlay is.
+        way = os.path.relpath(K8S, os.path.realpath(name))
+        overlay = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": "fasttree",
+            "resources": [f"{way}/base"],
+            "components": [f"{way}/components/{each}" for each in components],
+            "patches": list(patches),
+        }
+        (Path(name) / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+        return parsed(_output(found(("kubectl",))["kubectl"], "kustomize", os.path.realpath(name)))
 
 
 def everything() -> list[Manifest]:

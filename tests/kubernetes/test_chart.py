@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.kubernetes.manifests import CHART, K8S, Manifest, helm, kustomized, named, parsed
+from tests.kubernetes.manifests import CHART, K8S, Manifest, helm, kustomized, named, of_kind, overlaid, parsed
 
 #: What kustomize names a map by.
 _HASH = re.compile(r"-[0-9a-z]{10}$")
@@ -82,6 +82,35 @@ def test_with_certificates_it_renders_what_the_component_makes_of_the_base() -> 
     assert rendered.keys() == built.keys()
     for key, manifest in built.items():
         assert rendered[key] == manifest, key
+
+
+def test_with_every_part_and_certificates_it_renders_what_the_components_make() -> None:
+    switches = [f"--set={part}.enabled=true" for part in (*_ALL_PARTS, "tls.certManager")]
+    rendered = _comparable(_rendered("--set=tls.mode=mutual", *switches))
+    built = _comparable(overlaid(*_ALL_PARTS, "tls", "cert-manager"))
+    assert rendered.keys() == built.keys()
+    for key, manifest in built.items():
+        assert rendered[key] == manifest, key
+    assert ("TLSRoute", "fasttree") in built
+    assert ("GRPCRoute", "fasttree") not in built
+
+
+def test_an_issuer_of_ones_own_makes_the_certificates_under_every_name() -> None:
+    issuer = {"name": "company", "kind": "ClusterIssuer", "group": "cert-manager.io"}
+    manifests = _rendered(
+        "--set=tls.mode=mutual,tls.certManager.enabled=true,tls.certManager.duration=24h,settings.cluster.name=dot-test",
+        "--set=tls.certManager.issuer.name=company,tls.certManager.issuer.kind=ClusterIssuer",
+        "--set=tls.certManager.vipHosts={tree.example.com},coordinator.replicas=5,console.enabled=false",
+    )
+    assert not of_kind(manifests, "Issuer")
+    certificates = of_kind(manifests, "Certificate")
+    assert {each["spec"]["issuerRef"]["name"] for each in certificates} == {"company"}
+    assert all(each["spec"]["issuerRef"] == issuer and each["spec"]["duration"] == "24h" for each in certificates)
+    assert all(each["spec"]["uris"][0].startswith("spiffe://dot-test/") for each in certificates)
+    assert "tree.example.com" in named(manifests, "Certificate", "fasttree-vip")["spec"]["dnsNames"]
+    coordinator = named(manifests, "Certificate", "fasttree-coordinator")["spec"]["dnsNames"]
+    assert "fasttree-coordinator-4.fasttree-coordinators.fasttree.svc" in coordinator
+    assert "fasttree-console" not in [each["metadata"]["name"] for each in certificates]
 
 
 def test_the_names_of_nodes_in_certificates_are_the_clusters() -> None:

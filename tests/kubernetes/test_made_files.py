@@ -20,8 +20,11 @@ def test_made_files_are_fresh(name: str) -> None:
 def test_every_manifest_is_in_the_chart_and_nothing_else() -> None:
     k8s = ROOT / "deploy/k8s"
     beside = ("kustomization.yaml", "namespace.yaml", "envoy.yaml")
-    # What only changes others has values of its own in the chart (pusher.replicas, pusher.servers, tls.mode).
-    of_values = {path for name in ("pushers", "tls") for path in (k8s / "components" / name).glob("*.yaml")}
+    # What only changes others has values of its own in the chart (pusher.replicas, pusher.servers, tls.mode), and
+    # certificates are made for both.
+    of_values = {
+        path for name in ("pushers", "tls", "cert-manager") for path in (k8s / "components" / name).glob("*.yaml")
+    }
     by_hand = {*(k8s / "base").glob("*.yaml"), *(k8s / "components").rglob("*.yaml")} - of_values
     assert {path.relative_to(k8s).as_posix() for path in by_hand if path.name not in beside} == set(MANIFESTS)
     chart = k8s / "helm/fasttree"

@@ -11,7 +11,7 @@ import yaml
 
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.foreign_kinds import custom_resource_definitions
-from tests.kubernetes.manifests import EXAMPLES, KUSTOMIZATIONS, Manifest, kustomized, named, parsed
+from tests.kubernetes.manifests import EXAMPLES, KUSTOMIZATIONS, Manifest, kustomized, named, overlaid, parsed
 
 _NAMESPACE = """\
 apiVersion: v1
@@ -49,6 +49,28 @@ def test_the_server_takes_every_manifest_without_a_warning(cluster: ControlPlane
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_server_takes_every_example_without_a_warning(cluster: ControlPlane, path: Any) -> None:
     assert _tried(cluster, *parsed(path.read_text())) == ""
+
+
+def test_the_server_takes_every_part_with_certificates_without_a_warning(cluster: ControlPlane) -> None:
+    whole = overlaid("backup", "datatrax", "gateway", "monitoring", "tls", "cert-manager")
+    assert _tried(cluster, *(each for each in whole if each["kind"] != "Namespace")) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("usages", ["serving"], 'spec.usages[0]: Unsupported value: "serving"'),
+        ("secretNames", "a", 'unknown field "spec.secretNames"'),
+        ("privateKey", {"algorithm": "Ed448"}, "spec.privateKey.algorithm: Unsupported value"),
+        ("issuerRef", {"kind": "Issuer"}, "spec.issuerRef.name: Required value"),
+    ],
+)
+def test_a_certificate_that_cert_manager_does_not_know_is_refused(
+    cluster: ControlPlane, field: str, value: Any, said: str
+) -> None:
+    broken = copy.deepcopy(named(kustomized("overlays/cert-manager"), "Certificate", "fasttree-vip"))
+    broken["spec"][field] = value
+    assert said in _tried(cluster, broken, refused=True)
 
 
 def _pod(manifest: Manifest) -> Manifest:

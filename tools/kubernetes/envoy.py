@@ -6,13 +6,12 @@ from pathlib import Path
 
 from fasttree.command.local.vip import ENVOY_CLUSTERS, render_envoy, replace_block, replace_marked
 from fasttree.command.local.vip_tls import CERTIFICATE, EnvoyTls, envoy_with_tls, sds_files
+from tools.kubernetes.fixed import CLUSTER
 
 NODES = "fasttree-treenode:50100"
 #: The preStop of the VIP's pods outlasts it, so that every connection has been asked to come anew by then.
 CONNECTION_AGE_S_MAX = 30
 _ADMIN = Path("/run/envoy/admin.sock")
-#: The cluster's name in the nodes' certificates.
-CLUSTER = "dot-live"
 _ETC, _SECRET = Path("/etc/envoy"), Path("/run/fasttree/tls")
 #: A Secret is changed as a whole, by another folder in its place.
 _AUTHORITIES = f"""\

@@ -17,6 +17,10 @@ from tools.kubernetes.forms import Schema
 #: Where a pod's volume is.
 VOLUME: Final = "/var/lib/fasttree"
 _BELOW = rf"{VOLUME}(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+"
+#: The base's cluster.name, which is in the names of certificates.
+CLUSTER: Final = "dot-live"
+#: Nodes that may have a Secret of theirs in the component of certificates.
+NODES_WITH_SECRETS: Final = 8
 #: The sections of what runs in pods.
 PODS: Final = ("coordinator", "pusher", "treenode", "console", "datatrax")
 

@@ -16,6 +16,9 @@ TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 NAME: Schema = {"type": "string", "maxLength": 253, "pattern": f"^{_SUBDOMAIN}$"}
 NAME_OR_NONE: Schema = {"type": "string", "maxLength": 253, "pattern": f"^({_SUBDOMAIN})?$"}
 HOST: Schema = {"type": "string", "maxLength": 253, "pattern": rf"^(\*\.)?{_SUBDOMAIN}$"}
+HOSTS: Schema = {"type": "array", "items": HOST}
+#: As Go writes a time.
+HOURS: Schema = {"type": "string", "pattern": "^[1-9][0-9]{0,5}h$"}
 LABELS: Schema = {
     "type": "object",
     "propertyNames": {"pattern": f"^({_SUBDOMAIN}/)?{_LABEL}$"},

@@ -5,8 +5,10 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+from tools.kubernetes.certificates import chart_template, component_file
 from tools.kubernetes.chart import ManifestError, defaults, template
-from tools.kubernetes.envoy import CLUSTER, envoy_file, envoy_tls_files
+from tools.kubernetes.envoy import envoy_file, envoy_tls_files
+from tools.kubernetes.fixed import CLUSTER
 from tools.kubernetes.refusals import refusals_template
 from tools.kubernetes.rules import rules_file
 from tools.kubernetes.values import VALUES, schema_file, values_file
@@ -174,6 +176,8 @@ def made_files() -> dict[str, str]:
         f"{_CHART}/files/envoy-tls.yaml": by_tls["envoy.yaml"].replace(f"spiffe://{CLUSTER}/", "spiffe://CLUSTER/"),
         **{f"{_CHART}/files/{name}": text for name, text in by_tls.items() if name != "envoy.yaml"},
         **{f"{_K8S}/components/tls/{name}": text for name, text in by_tls.items()},
+        f"{_K8S}/components/cert-manager/certificates.yaml": component_file(),
+        f"{_CHART}/templates/certificates.yaml": chart_template(),
         f"{_CHART}/templates/_helpers.tpl": _HELPERS,
         f"{_CHART}/templates/config.yaml": _CONFIG,
         f"{_CHART}/templates/refusals.yaml": refusals_template(),

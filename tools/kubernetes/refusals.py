@@ -144,6 +144,15 @@ def _of_certificates() -> Iterator[str]:
         f"and ({mutual}) (gt (int .Values.treenode.replicas) (int .Values.tls.nodes))",
         "tls.nodes: less than treenode.replicas, and each node needs a certificate of its own: raise it",
     )
+    yield from _refused(
+        f"and .Values.tls.certManager.enabled (not ({mutual}))",
+        "tls.certManager.enabled: nobody would look at its certificates: set tls.mode=mutual, or "
+        "tls.certManager.enabled=false",
+    )
+    yield from _refused(
+        f"and .Values.gateway.enabled ({mutual}) (not .Values.gateway.hostnames)",
+        "gateway.hostnames: with certificates a Gateway goes by the name alone: give one",
+    )
     for name in ("mode", "folder", "certificate", "key", "ca"):
         default = fields_of(SECTION_CLASSES["tls"])[name].default if name != "mode" else CLEARTEXT
         yield from _refused(

@@ -17,6 +17,8 @@ from tools.kubernetes import fixed
 from tools.kubernetes.forms import (
     CIDRS,
     HOST,
+    HOSTS,
+    HOURS,
     LABELS,
     NAME,
     NAME_OR_NONE,
@@ -126,14 +128,31 @@ VALUES: Mapping[str, Value] = {
         {"enum": [CLEARTEXT, MUTUAL]},
         CLEARTEXT,
     ),
-    "tls.nodes": Value("Nodes that may have a Secret, fasttree-treenode-0-tls and on.", whole(1, 64), "8"),
+    "tls.nodes": Value(
+        "Nodes that may have a Secret, fasttree-treenode-0-tls and on.", whole(1, 64), str(fixed.NODES_WITH_SECRETS)
+    ),
+    "tls.certManager.enabled": Value("cert-manager makes the Secrets, and renews them.", SWITCH, "false"),
+    "tls.certManager.issuer.name": Value(
+        "Its Issuer; empty: one of the release's own, whose key is in the Secret fasttree-authority-tls.",
+        NAME_OR_NONE,
+        '""',
+    ),
+    "tls.certManager.issuer.kind": Value("Issuer, ClusterIssuer, or another controller's.", TEXT, "Issuer"),
+    "tls.certManager.issuer.group": Value("Of that kind.", NAME, "cert-manager.io"),
+    "tls.certManager.duration": Value(
+        "How long a certificate is good; it is renewed in the last third.", HOURS, "720h"
+    ),
+    "tls.certManager.vipHosts": Value("More names by which clients come to the VIP, from outside say.", HOSTS, "[]"),
+    "tls.certManager.pusherHosts": Value("The same of the pusher.", HOSTS, "[]"),
     "backup.enabled": Value("A backup of the log every night.", SWITCH, "false"),
     "backup.schedule": Value("When, as cron has it (UTC).", TEXT),
     "backup.kept": Value("Copies that are kept.", whole(1, 1_000)),
     "backup.resources": Value("Of a backup's Job.", RESOURCES),
     "backup.storage.size": Value("Its volume: one copy more than are kept.", SIZE),
     "backup.storage.className": _CLASS,
-    "gateway.enabled": Value("A GRPCRoute of the Gateway API, to the VIP.", SWITCH, "false"),
+    "gateway.enabled": Value(
+        "A GRPCRoute of the Gateway API, to the VIP; with certificates a TLSRoute.", SWITCH, "false"
+    ),
     "gateway.parentRefs": Value("Gateways that take it.", PARENTS),
     "gateway.hostnames": Value("Names by which clients come.", {"type": "array", "items": HOST}),
     "gateway.namespaceLabels": Value("Labels of the namespace in which the gateway's own pods are.", PICKED_BY),
