@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.real.certificates import make_secrets
 from tests.kubernetes.real.deployed import ROOT, Deployed, check, delete
 from tests.kubernetes.real.pages import run
 from tests.kubernetes.real.waiting import until
@@ -54,16 +56,18 @@ def _serves(running: Deployed) -> None:
 
 
 @pytest.fixture
-def helm() -> Iterator[Deployed]:
+def helm(tmp_path: Path) -> Iterator[Deployed]:
     """A release, by the page's commands."""
-    running = Deployed("fasttree-helm")
+    running = Deployed("fasttree-helm", sealed=True)
     running.nodes = 3
     own = {"namespace fasttree": "namespace fasttree-helm"}
     run("kubectl create namespace fasttree", **own)
     run("kubectl label namespace fasttree pod-security.kubernetes.io/enforce=restricted", **own)
+    make_secrets(running, tmp_path / "certs")
     # The class of the demo is there already; the machines are small.
     own["replicas=3"] = "replicas=3 --set priorityClass.create=false --set treenode.resources.requests.cpu=100m"
-    run("helm install fasttree deploy/k8s/helm/fasttree --namespace fasttree --set treenode.replicas=3", **own)
+    install = "helm install fasttree deploy/k8s/helm/fasttree --namespace fasttree"
+    run(f"{install} --set treenode.replicas=3 --set tls.mode=mutual", **own)
     yield running
     delete(running)
 
@@ -94,10 +98,12 @@ def test_a_release_of_helm_serves_is_upgraded_under_load_and_goes(helm: Deployed
 
 
 @pytest.fixture
-def production() -> Iterator[Deployed]:
-    """The production overlay; it has no tree before somebody imports one."""
-    running = Deployed("fasttree-production")
+def production(tmp_path: Path) -> Iterator[Deployed]:
+    """The production overlay, with certificates; it has no tree before somebody imports one."""
+    running = Deployed("fasttree-production", sealed=True)
     running.nodes = 3
+    running.kubectl("create", "namespace", running.namespace)
+    make_secrets(running, tmp_path / "certs")
     running.kubectl("apply", "-k", str(ROOT / "tests/kubernetes/real/overlays/production"))
     yield running
     delete(running)
