@@ -42,7 +42,8 @@ def _clone(folder: Path, age_s: float) -> Path:
 @pytest.fixture
 def archives(tmp_path: Path) -> list[Path]:
     """Built beside each other: of clones in two folders, one of them an hour older."""
-    made, running = [], []
+    made: list[Path] = []
+    running: list[subprocess.Popen[str]] = []
     for number, (environment, umask) in enumerate(zip(_ELSEWHERE, _UMASKS, strict=True)):
         home = tmp_path / ("a", "another/place")[number]
         home.mkdir(parents=True)
