@@ -176,6 +176,12 @@ def test_it_lints_without_a_word() -> None:
 
 
 def test_the_release_says_what_is_where() -> None:
-    notes = helm("install", "fasttree", str(CHART), "--namespace", "fasttree", "--dry-run=client")
+    install = ("install", "fasttree", str(CHART), "--namespace", "fasttree", "--dry-run=client")
+    notes = helm(*install)
     assert "fasttree-vip:50100" in notes
+    assert "It goes in clear: whoever reaches a port may read and change everything." in notes
+    by_script = helm(*install, "--set=tls.mode=mutual")
+    assert "until you make them: components/tls/secrets.sh" in by_script
+    assert "in clear" not in by_script.partition("NOTES:")[2]
+    assert "until cert-manager has made them." in helm(*install, "--set=tls.mode=mutual,tls.certManager.enabled=true")
     assert (Path(K8S) / "base/envoy.yaml").exists()

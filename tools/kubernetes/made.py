@@ -141,6 +141,15 @@ FastTree {{ .Chart.AppVersion }} in the namespace {{ .Release.Namespace }}:
   kubectl get pods --namespace {{ .Release.Namespace }} --label-columns fasttree.io/role
 Reports are at fasttree-vip:50100, updates and imports at fasttree-pusher:50300, for pods and namespaces with the label
 fasttree.io/client=true. It serves once it has a tree: docs/kubernetes.md.
+{{- if eq .Values.tls.mode "mutual" }}
+Who comes shows a certificate; pods wait for their Secrets until {{ if .Values.tls.certManager.enabled -}}
+cert-manager has made them.
+{{- else -}}
+you make them: components/tls/secrets.sh, or tls.certManager.enabled=true.
+{{- end }}
+{{- else }}
+It goes in clear: whoever reaches a port may read and change everything. For certificates: tls.mode=mutual.
+{{- end }}
 """
 _CHART_FILE = """\
 # Made by python -m tools.kubernetes.
