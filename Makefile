@@ -47,7 +47,7 @@ WORKERS ?= 2
 test: $(VENV)/.dev node_modules/.bin/buf ## Installs, then runs all tests.
 	@tools/need chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core haproxy=haproxy ip=iproute2 ld=binutils openssl=openssl node=nodejs npm=npm java=openjdk-17-jdk-headless mvn=maven pgbouncer=pgbouncer /usr/lib/postgresql/15/bin/postgres=postgresql-15 promtool=prometheus prometheus=prometheus
 	$(BIN)/python -m services.treenode.kernels.warm_up
-	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm >/dev/null
+	$(BIN)/python -m tests.kubernetes.binaries etcd kube-apiserver kubectl helm certificates >/dev/null
 	$(BIN)/python -m tests.end_to_end.go_programs >/dev/null
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(CLUSTER_TESTS:%=--ignore=%) --ignore=tests/kubernetes/real
 	$(BIN)/pytest $(CLUSTER_TESTS)

@@ -69,6 +69,8 @@ PROGRAMS = {
     "helm": Program("helm", "helm.sh/helm/v4/cmd/helm"),
     "kube-router": Program("kube-router", "github.com/cloudnativelabs/kube-router/v2/cmd/kube-router"),
     "pause": Program("pause", "."),
+    # What cert-manager makes of a Certificate.
+    "certificates": Program("certificates", "."),
 }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import functools
 import os
 import re
+import ssl
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +21,8 @@ from fasttree.client import Endpoints
 from fasttree.command.certs.authority import hosts_of, uris_of
 from fasttree.command.certs.roles import named_in, uri_of
 from fasttree.command.session import EVERY_PART
+from services.shared.security.identity import HTTP2, Identity, TlsFiles
+from tests.kubernetes.cert_manager import secrets_of
 from tests.kubernetes.manifests import COMPONENT, K8S, ROOT, kustomized, named, of_kind, overlaid
 from tools.kubernetes.fixed import CLUSTER, NODES_WITH_SECRETS
 
@@ -100,6 +105,57 @@ def test_the_script_and_cert_manager_make_the_same_certificates(secrets: dict[st
         asked = named(kustomized("overlays/cert-manager"), "Certificate", name.removesuffix("-tls"))["spec"]["usages"]
         assert {_USAGES[each] for each in asked if each in _USAGES} <= set(usages), name
         assert ("server auth" in asked) == bool(told.hosts)
+
+
+@pytest.fixture(scope="module")
+def identities(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    """Secret to what a part makes of it, as cert-manager's own code fills it."""
+    found, now = {}, datetime.datetime.now(datetime.UTC)
+    for name, files in secrets_of(kustomized("overlays/cert-manager")).items():
+        folder = tmp_path_factory.mktemp(name)
+        for file, content in files.items():
+            (folder / file).write_text(content)
+        if name != "fasttree-authority-tls":
+            found[name] = Identity(TlsFiles(*(folder / each for each in ("tls.crt", "tls.key", "ca.crt"))), "1.3", now)
+    return found
+
+
+def test_what_cert_manager_makes_is_what_parts_take(identities: dict[str, Identity]) -> None:
+    assert identities.keys() == _of_cert_manager().keys()
+    for name, identity in identities.items():
+        told = _of_cert_manager()[name]
+        (leaf,) = x509.load_pem_x509_certificates(identity.contents.certificate)
+        assert (set(identity.uris), set(hosts_of(leaf))) == (told.uris, told.hosts)
+        left = identity.expires - datetime.datetime.now(datetime.UTC)
+        assert datetime.timedelta(days=29) < left <= datetime.timedelta(days=30)
+
+
+#: Of nodes, which are alike, the first.
+_ONE_OF_EACH = ("treenode-0", "coordinator", "pusher", "vip", "console", "datatrax")
+
+
+@pytest.mark.parametrize("part", _ONE_OF_EACH)
+def test_every_part_and_client_meets_every_part_by_them(identities: dict[str, Identity], part: str) -> None:
+    server = f"fasttree-{part}-tls"
+    for client in (*_ONE_OF_EACH, "operator", "monitor"):
+        for host in _of_cert_manager()[server].hosts:
+            _shake_hands(identities[f"fasttree-{client}-tls"], identities[server], host)
+    with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+        _shake_hands(identities["fasttree-operator-tls"], identities[server], "fasttree-other")
+
+
+def _shake_hands(client: Identity, server: Identity, host: str) -> None:
+    """In memory, until both sides have looked at the other one's certificate."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        client.client_context.wrap_bio(to_client, to_server, server_hostname=host),
+        server.server_context(HTTP2).wrap_bio(to_server, to_client, server_side=True),
+    ]
+    for _ in range(4):
+        for end in ends:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+    assert all(end.getpeercert() for end in ends)
 
 
 def test_whoever_is_dialled_has_that_name() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from tests.kubernetes.cert_manager import secrets_of
+from tests.kubernetes.manifests import kustomized
 from tests.kubernetes.real.deployed import ROOT, Deployed
 from tests.kubernetes.real.pages import run
 
@@ -28,6 +31,13 @@ def make_secrets(running: Deployed, certs: Path) -> None:
     """By the page's command: into the cluster's namespace, which has to be there."""
     told = f"NAMESPACE={running.namespace} CERTS={certs} PATH={ROOT / '.venv/bin'}:$PATH"
     run("sh deploy/k8s/components/tls/secrets.sh", **{"sh deploy": f"env {told} sh deploy"})
+
+
+def make_secrets_by_cert_manager(running: Deployed) -> None:
+    """As its controllers would, which need a network: by its code, of the component's Certificates."""
+    for name, files in secrets_of(kustomized("overlays/cert-manager")).items():
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": files}
+        running.kubectl("apply", "-f", "-", stdin=json.dumps(secret))
 
 
 def shown(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kubernetes.real.certificates import make_secrets
+from tests.kubernetes.real.certificates import make_secrets, make_secrets_by_cert_manager
 from tests.kubernetes.real.deployed import ROOT, Deployed, check, delete
 from tests.kubernetes.real.pages import run
 from tests.kubernetes.real.waiting import until
@@ -98,12 +98,12 @@ def test_a_release_of_helm_serves_is_upgraded_under_load_and_goes(helm: Deployed
 
 
 @pytest.fixture
-def production(tmp_path: Path) -> Iterator[Deployed]:
-    """The production overlay, with certificates; it has no tree before somebody imports one."""
+def production() -> Iterator[Deployed]:
+    """The production overlay, with certificates of cert-manager's; it has no tree before somebody imports one."""
     running = Deployed("fasttree-production", sealed=True)
     running.nodes = 3
     running.kubectl("create", "namespace", running.namespace)
-    make_secrets(running, tmp_path / "certs")
+    make_secrets_by_cert_manager(running)
     running.kubectl("apply", "-k", str(ROOT / "tests/kubernetes/real/overlays/production"))
     yield running
     delete(running)
