@@ -158,7 +158,7 @@ def _shake_hands(client: Identity, server: Identity, host: str) -> None:
     assert all(end.getpeercert() for end in ends)
 
 
-def test_whoever_is_dialled_has_that_name() -> None:
+def test_whoever_is_dialled_has_that_name(tmp_path: Path) -> None:
     whole = overlaid("datatrax", "gateway", "tls", "cert-manager")
     told = _of_cert_manager()
     for service in of_kind(whole, "Service"):
@@ -168,7 +168,11 @@ def test_whoever_is_dialled_has_that_name() -> None:
         part = selector[COMPONENT]
         secret = "fasttree-treenode-0-tls" if part == "treenode" else f"fasttree-{part}-tls"
         assert {name, f"{name}.fasttree.svc", EVERY_PART} <= told[secret].hosts
-    endpoints = Endpoints.read(K8S / "overlays/production/endpoints.json")
+    file = tmp_path / "endpoints.json"
+    file.write_text(
+        named(kustomized("overlays/production"), "ConfigMap", "fasttree-endpoints")["data"]["endpoints.json"]
+    )
+    endpoints = Endpoints.read(file)
     for node in endpoints.nodes:
         for address in (node.report, node.instant, node.http):
             assert address.partition(":")[0] in told[f"{node.name}-tls"].hosts
