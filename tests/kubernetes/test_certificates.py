@@ -125,7 +125,7 @@ def test_what_cert_manager_makes_is_what_parts_take(identities: dict[str, Identi
     for name, identity in identities.items():
         told = _of_cert_manager()[name]
         (leaf,) = x509.load_pem_x509_certificates(identity.contents.certificate)
-        assert (set(identity.uris), set(hosts_of(leaf))) == (told.uris, told.hosts)
+        assert _Told(frozenset(identity.uris), frozenset(hosts_of(leaf))) == told
         left = identity.expires - datetime.datetime.now(datetime.UTC)
         assert datetime.timedelta(days=29) < left <= datetime.timedelta(days=30)
 

@@ -3,12 +3,13 @@ die and certificates are renewed."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +136,15 @@ def test_certificates_are_renewed_under_load_without_a_restart(sealed: Deployed,
         assert _fasttree("certs", "renew", "--dir", str(certs), "--all").returncode == 0
         make_secrets(sealed, certs)
         for host, port in ports:
-            until(f"{host} shows the new one", lambda h=host, p=port: shown(sealed, h, p, h) not in ("", old[h]))
+            seen = functools.partial(shown, sealed, host, port, host)
+            until(f"{host} shows the new one", functools.partial(_is_another, seen, old[host]))
     check(figures)
     assert {pod["metadata"]["uid"]: _restarts(pod) for pod in sealed.pods(pods)} == before
     sealed.wait_until_alike()
+
+
+def _is_another(seen: Callable[[], str], old: str) -> bool:
+    return seen() not in ("", old)
 
 
 def _restarts(pod: dict[str, Any]) -> int:
