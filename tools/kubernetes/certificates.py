@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from fasttree.command.session import EVERY_PART
 from tools.kubernetes.fixed import CLUSTER, NODES_WITH_SECRETS
@@ -16,22 +16,21 @@ _NODE: Final = "fasttree-treenode-"
 _REPLICAS: Final = 3
 
 
-class _Words(NamedTuple):
-    """What the component has as it is, and the chart by its values."""
+#: What the component has as it is, and the chart by its values.
+_Words = Mapping[str, str]
 
-    namespace: str
-    cluster: str
-    duration: str
-    issuer: str
-
-
-_COMPONENT: Final = _Words("fasttree", CLUSTER, "720h", "{name: fasttree, kind: Issuer, group: cert-manager.io}")
-_CHART: Final = _Words(
-    "{{ $.Release.Namespace }}",
-    "{{ $.Values.settings.cluster.name }}",
-    "{{ $.Values.tls.certManager.duration }}",
-    "{{ $issuer }}",
-)
+_COMPONENT: Final = {
+    "namespace": "fasttree",
+    "cluster": CLUSTER,
+    "duration": "720h",
+    "issuer": "{name: fasttree, kind: Issuer, group: cert-manager.io}",
+}
+_CHART: Final = {
+    "namespace": "{{ $.Release.Namespace }}",
+    "cluster": "{{ $.Values.settings.cluster.name }}",
+    "duration": "{{ $.Values.tls.certManager.duration }}",
+    "issuer": "{{ $issuer }}",
+}
 _CERTIFICATE: Final = """\
 apiVersion: cert-manager.io/v1
 kind: Certificate
@@ -123,7 +122,7 @@ def chart_template() -> str:
 
 
 def _authority(words: _Words) -> str:
-    return _AUTHORITY.format(namespace=words.namespace, cluster=words.cluster)
+    return _AUTHORITY.format(namespace=words["namespace"], cluster=words["cluster"])
 
 
 def _of_node(words: _Words, number: str) -> str:
@@ -151,7 +150,7 @@ def _parts(
 def _certificate(words: _Words, role: str, who: str, hosts: Sequence[str], name: str = "") -> str:
     """`hosts`: lines below dnsNames; none: nobody dials it."""
     return _CERTIFICATE.format(
-        **words._asdict(),
+        **words,
         name=name or f"fasttree-{role}",
         role=role,
         who=who,
@@ -162,7 +161,7 @@ def _certificate(words: _Words, role: str, who: str, hosts: Sequence[str], name:
 
 def _dialled(words: _Words, *hosts: str) -> list[str]:
     """Each host also as others' namespaces know it."""
-    return [f"    - {name}" for host in hosts for name in (host, f"{host}.{words.namespace}.svc")]
+    return [f"    - {name}" for host in hosts for name in (host, f"{host}.{words['namespace']}.svc")]
 
 
 def _each(replicas: int) -> dict[str, list[str]]:
