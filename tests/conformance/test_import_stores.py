@@ -1,4 +1,4 @@
-"""What every place for import files must do (`services/pusher/import_store/objects.py`), and the imports kept in it."""
+"""What every place for import files must do (`services/shared/objects/objects.py`), and the imports kept in it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,25 @@ from pathlib import Path
 import pytest
 
 from fasttree.v1 import types_pb2
-from services.pusher.import_store.folder import FolderObjects
-from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, Objects, StoreAwayError
-from services.pusher.import_store.parts import ImportObjects
-from services.pusher.import_store.s3 import S3Objects
+from services.pusher.import_store.imports import ImportObjects
 from services.pusher.import_store.settings import ImportStoreSettings
+from services.shared.objects.folder import FolderObjects
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, Objects, StoreAwayError
+from services.shared.objects.s3 import S3Objects
 from services.shared.serving.errors import DataLossError
 from tests.object_store import s3_settings
 
 PART_BYTES = 1_000
 FILE = b"".join(b"member %d\n" % number for number in range(400))
-TIMEOUT_S = 20.0
 
 
 @pytest.fixture(params=["folder", "s3"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     if request.param == "folder":
         (tmp_path / "mount").mkdir()
-        return FolderObjects(tmp_path / "mount", "company", TIMEOUT_S)
+        return FolderObjects(ImportStoreSettings(import_folder=str(tmp_path / "mount")).place, "company")
     settings = s3_settings(request.getfixturevalue("s3"), tmp_path)
-    return S3Objects(ImportStoreSettings(**settings), "company")
+    return S3Objects(ImportStoreSettings(**settings).place, "company")
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
-from services.pusher.import_store.parts import ImportObjects
+from services.pusher.import_store.imports import ImportObjects
 from services.pusher.imports.files import ImportFiles
 from services.shared.domain.sentences import system_words
 from services.shared.files.chunks import CHUNK_BYTES, make_chunk
 from services.shared.files.downloads import check_offset, serve_chunks
 from services.shared.files.import_source import HeldImport
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.serving.errors import DataLossError, FastTreeError, NotFoundError
 
 logger = logging.getLogger(__name__)

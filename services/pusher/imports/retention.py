@@ -10,12 +10,12 @@ from collections.abc import Callable
 from services.pusher.fanout.events import Trimmed
 from services.pusher.fanout.replication import Replication
 from services.pusher.import_store.kept import KeptImports
-from services.pusher.import_store.objects import StoreAwayError
 from services.pusher.imports.catalog import ImportCatalog, history_of
 from services.pusher.imports.history import PastImport
 from services.pusher.imports.settings import RetentionSettings
 from services.pusher.log.store import LogStore, LogStoreError
 from services.pusher.log.writer import LogWriter
+from services.shared.objects.objects import StoreAwayError
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import shutil
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,11 @@ import pytest
 from fasttree.client import Client, Endpoints, UploadOptions
 from fasttree.v1 import import_source_pb2, import_source_pb2_grpc, pusher_pb2, types_pb2
 from services.pusher.app import Pusher
-from services.pusher.import_store import folder as folder_store
-from services.pusher.import_store.folder import FolderObjects
 from services.pusher.import_store.kept import KeptImports
-from services.pusher.import_store.objects import StoreAwayError
-from services.pusher.import_store.opening import open_imports, plain_name
+from services.pusher.import_store.opening import open_imports
 from services.pusher.settings import PusherSettings
+from services.shared.objects.opening import plain_name
 from services.shared.serving.channels import open_channel
-from services.shared.serving.errors import ResourceExhaustedError
 from tests.fakes.node import FakeNode
 from tests.fakes.server import CLUSTER
 from tests.pusher.imports.test_imports import FILE, connected, ended, upload
@@ -189,36 +184,3 @@ async def test_damage_is_told_and_not_given_out(tmp_path: Path, mount: Path) -> 
         await until(lambda: str(last) in pusher.kept.problem, "the damage to be told")
         assert alarm(pusher) == "1.0"
         assert not pusher.kept.files.path(pusher.catalog.status(1).manifest).exists()
-
-
-async def test_a_folder_that_hangs_or_is_full_says_so(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    goes_on = threading.Event()
-
-    def hang(path: Path, data: bytes) -> bool:
-        return goes_on.wait()
-
-    def full(path: Path, data: bytes) -> bool:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    def failing(path: Path, data: bytes) -> bool:
-        raise OSError(errno.EIO, "Input/output error")
-
-    objects = FolderObjects(mount, "company", timeout_s=0.01)
-    monkeypatch.setattr(folder_store, "write_new_durably", hang)
-    with pytest.raises(StoreAwayError, match=r"no answer in 0\.01 s; look after the mount"):
-        await objects.put_new("a-1/0", b"x")
-    goes_on.set()
-    objects = FolderObjects(mount, "company", timeout_s=60.0)
-    monkeypatch.setattr(folder_store, "write_new_durably", full)
-    with pytest.raises(ResourceExhaustedError, match=f"{mount} is full"):
-        await objects.put_new("a-1/0", b"x")
-    monkeypatch.setattr(folder_store, "write_new_durably", failing)
-    with pytest.raises(StoreAwayError, match="Input/output error"):
-        await objects.put_new("a-1/0", b"x")
-
-
-@pytest.mark.parametrize(
-    ("cluster", "name"), [("dot-live", "dot-live"), ("..", "=2E=2E"), ("a/b", "a=2Fb"), ("a=b", "a=3Db")]
-)
-def test_a_clusters_name_is_one_folders(cluster: str, name: str) -> None:
-    assert plain_name(cluster) == name

@@ -26,7 +26,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
-from services.pusher.import_store.objects import StoreAwayError
 from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.files import FileTooLargeError
 from services.pusher.imports.intake import ImportIntake
@@ -45,6 +44,7 @@ from services.shared.files.durable import (
 from services.shared.files.names import file_name_problem, fit_file_name
 from services.shared.files.watched_folder import entries_of, free_name, look_of
 from services.shared.markers import POSITION_MAX, MarkerError, read_marker
+from services.shared.objects.objects import StoreAwayError
 from services.shared.serving.background import Background
 from services.shared.serving.errors import ResourceExhaustedError
 from services.shared.serving.standard.auditing import UNASKED, NotWrittenDownError, operation

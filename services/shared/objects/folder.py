@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
 from services.shared.domain.sentences import system_words
 from services.shared.files.durable import make_folder, remove_durably, remove_empty_folder, write_new_durably
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
+from services.shared.objects.places import Place
 from services.shared.serving.errors import ResourceExhaustedError
 
 Result = TypeVar("Result")
@@ -24,16 +25,18 @@ class FolderObjects:
     """See `Objects`. A mount that hangs holds up threads of its own, and nothing else of the process.
 
     Args:
-        folder: Has to be there; it is never made: where it should be a mount, an empty one would be on this machine.
+        place: Its folder has to be there; it is never made: where it should be a mount, an empty one would be on this
+            machine. A call may take its `request_timeout_s`.
         cluster: Its objects stand in a folder of that name.
-        timeout_s: How long a call may take, in seconds.
     """
 
-    def __init__(self, folder: Path, cluster: str, timeout_s: float) -> None:
-        self.place = str(folder)
-        self._above, self._folder = folder, folder / cluster
-        self._timeout_s = timeout_s
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="import-store")
+    def __init__(self, place: Place, cluster: str) -> None:
+        self._above = Path(place.folder).absolute()
+        self._folder = self._above / cluster
+        self.place = str(self._above)
+        self._store = place.words_of(self.place)
+        self._timeout_s = place.request_timeout_s
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="objects")
 
     def full_name(self, name: str) -> str:
         return str(self._folder / name)
@@ -94,7 +97,7 @@ class FolderObjects:
         def checked() -> Result:
             if not self._above.is_dir():
                 raise StoreAwayError(
-                    self.place, "the folder is not there; mount it, or make it if this is the first use"
+                    self._store, "the folder is not there; mount it, or make it if this is the first use"
                 )
             return work()
 
@@ -102,10 +105,10 @@ class FolderObjects:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, checked)
         except TimeoutError as error:
-            raise StoreAwayError(self.place, f"no answer in {self._timeout_s:g} s; look after the mount") from error
+            raise StoreAwayError(self._store, f"no answer in {self._timeout_s:g} s; look after the mount") from error
         except FileNotFoundError:
             raise
         except OSError as error:
             if error.errno in _NO_ROOM:
                 raise ResourceExhaustedError(f"{self.place} is full: {system_words(error)}; make room there") from error
-            raise StoreAwayError(self.place, f"{system_words(error)}; look after the folder and its rights") from error
+            raise StoreAwayError(self._store, f"{system_words(error)}; look after the folder and its rights") from error

@@ -21,9 +21,9 @@ from obstore.exceptions import (
 )
 from obstore.store import S3Store
 
-from services.pusher.import_store.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
-from services.pusher.import_store.settings import ImportStoreSettings, bucket_and_prefix
 from services.shared.domain.sentences import system_words
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, StoreAwayError
+from services.shared.objects.places import Place, bucket_and_prefix
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential
@@ -49,25 +49,26 @@ class S3Objects:
     """See `Objects`. What is asked again, and how often, is obstore's: an answer that was lost is asked for again.
 
     Args:
-        settings: Where the bucket is.
+        place: Where the bucket is.
         cluster: The objects stand below this name.
 
     Raises:
         OSError: The file of authorities can't be read.
     """
 
-    def __init__(self, settings: ImportStoreSettings, cluster: str) -> None:
-        bucket, prefix = bucket_and_prefix(settings.import_url)
-        self.place = settings.import_url + (f" at {settings.import_endpoint}" if settings.import_endpoint else "")
+    def __init__(self, place: Place, cluster: str) -> None:
+        bucket, prefix = bucket_and_prefix(place.url)
+        self.place = place.url + (f" at {place.endpoint}" if place.endpoint else "")
+        self._store_words, self._settings = place.words_of(self.place), place.settings
         self._above = "/".join(filter(None, ("s3:/", bucket, prefix, cluster)))
-        self._timeout_s = settings.import_request_timeout_s * (settings.import_retries + 1)
+        self._timeout_s = place.request_timeout_s * (place.retries + 1)
         self._store = S3Store(
             bucket,
             prefix="/".join(filter(None, (prefix, cluster))),
-            config=_config(settings),
-            client_options=_client(settings),
+            config=_config(place),
+            client_options=_client(place),
             retry_config={
-                "max_retries": settings.import_retries,
+                "max_retries": place.retries,
                 "retry_timeout": timedelta(seconds=self._timeout_s),
                 "backoff": {
                     "init_backoff": timedelta(seconds=_BACKOFF_S[0]),
@@ -75,9 +76,7 @@ class S3Objects:
                     "base": 2,
                 },
             },
-            credential_provider=_credentials(Path(settings.import_credentials_file))
-            if settings.import_credentials_file
-            else None,
+            credential_provider=_credentials(Path(place.credentials_file)) if place.credentials_file else None,
         )
 
     def full_name(self, name: str) -> str:
@@ -88,7 +87,7 @@ class S3Objects:
             async with self._asked():
                 await obstore.put_async(self._store, name, data, mode="create", use_multipart=False)
         except ObjectMissingError as error:  # the bucket's own
-            raise StoreAwayError(self.place, "it has no place for objects: look after the bucket") from error
+            raise StoreAwayError(self._store_words, "it has no place for objects: look after the bucket") from error
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
@@ -127,24 +126,24 @@ class S3Objects:
             async with asyncio.timeout(self._timeout_s):
                 yield
         except TimeoutError as error:
-            text = f"no answer in {self._timeout_s:g} s; look after it, or raise pusher.import_request_timeout_s"
-            raise StoreAwayError(self.place, text) from error
+            text = f"no answer in {self._timeout_s:g} s; look after it, or raise {self._settings}request_timeout_s"
+            raise StoreAwayError(self._store_words, text) from error
         except FileNotFoundError as error:
             if mend := _MENDS.get(_code(error)):
-                raise StoreAwayError(self.place, mend) from None
+                raise StoreAwayError(self._store_words, mend) from None
             raise ObjectMissingError(system_words(error)[:200]) from None
         except (AlreadyExistsError, PreconditionError):
             raise
         except (BaseError, ValueError, OSError) as error:
             # Without the cause: what a store answers may tell more of a request than a log should hold.
-            raise StoreAwayError(self.place, _words(error)) from None
+            raise StoreAwayError(self._store_words, _words(error, self._settings)) from None
 
 
-def _words(error: Exception) -> str:
+def _words(error: Exception, settings: str) -> str:
     code = _code(error)
     status = found[1].strip() if (found := _STATUS.search(str(error))) else ""
     if any(sign in str(error) for sign in _NO_KEYS):
-        return "there are no keys for it: set pusher.import_credentials_file, or AWS_ACCESS_KEY_ID and its secret"
+        return f"there are no keys for it: set {settings}credentials_file, or AWS_ACCESS_KEY_ID and its secret"
     if isinstance(error, (PermissionDeniedError, UnauthenticatedError)) or status[:3] in ("401", "403"):
         return _DENIED.format(f" ({code})" if code else "")
     if code in _MENDS:
@@ -158,25 +157,25 @@ def _code(error: Exception) -> str:
     return found[1] if (found := _CODE.search(str(error))) else ""
 
 
-def _config(settings: ImportStoreSettings) -> S3Config:
+def _config(place: Place) -> S3Config:
     config: S3Config = {"checksum_algorithm": "SHA256"}
-    if settings.import_region:
-        config["region"] = settings.import_region
-    if settings.import_endpoint:
-        config["endpoint"] = settings.import_endpoint
+    if place.region:
+        config["region"] = place.region
+    if place.endpoint:
+        config["endpoint"] = place.endpoint
         config["virtual_hosted_style_request"] = False
     return config
 
 
-def _client(settings: ImportStoreSettings) -> ClientConfig:
+def _client(place: Place) -> ClientConfig:
     options: ClientConfig = {
-        "timeout": timedelta(seconds=settings.import_request_timeout_s),
-        "connect_timeout": timedelta(seconds=settings.import_connect_timeout_s),
+        "timeout": timedelta(seconds=place.request_timeout_s),
+        "connect_timeout": timedelta(seconds=place.connect_timeout_s),
         # What may be plain is said by the settings.
-        "allow_http": settings.import_endpoint.startswith("http://"),
+        "allow_http": place.endpoint.startswith("http://"),
     }
-    if settings.import_ca_file:
-        options["root_certificate"] = Path(settings.import_ca_file).read_bytes()
+    if place.ca_file:
+        options["root_certificate"] = Path(place.ca_file).read_bytes()
     return options
 
 

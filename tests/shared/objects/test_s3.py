@@ -14,13 +14,14 @@ from msgspec import structs
 
 from bench.servers.s3_server import SECRET_KEY, S3Server
 from fasttree.v1 import types_pb2
-from services.pusher.import_store.objects import StoreAwayError
+from services.pusher.import_store.imports import ImportObjects
 from services.pusher.import_store.opening import open_imports
-from services.pusher.import_store.parts import ImportObjects
-from services.pusher.import_store.s3 import S3Objects
-from services.pusher.import_store.settings import ImportStoreSettings, bucket_and_prefix
+from services.pusher.import_store.settings import ImportStoreSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.load import SettingsError, load_settings
+from services.shared.objects.objects import StoreAwayError
+from services.shared.objects.places import bucket_and_prefix
+from services.shared.objects.s3 import S3Objects
 from tests.object_store import proxy, s3_settings
 from tests.shared.http2.certificates import Authority
 
@@ -33,7 +34,7 @@ MANIFEST = types_pb2.ImportManifest(
 
 
 def objects_of(server: S3Server, folder: Path, **more: Any) -> S3Objects:
-    return S3Objects(ImportStoreSettings(**s3_settings(server, folder, **more)), "company")
+    return S3Objects(ImportStoreSettings(**s3_settings(server, folder, **more)).place, "company")
 
 
 def written(folder: Path) -> Path:
@@ -89,14 +90,14 @@ async def test_a_server_that_is_killed_in_the_middle_of_an_upload_has_what_it_sa
             return await super().put_new(name, data)
 
     settings = ImportStoreSettings(**s3_settings(s3, tmp_path, import_retries=0))
-    imports = ImportObjects(Killing(settings, "company"), PART_BYTES, 1)
+    imports = ImportObjects(Killing(settings.place, "company"), PART_BYTES, 1)
     try:
         with pytest.raises(StoreAwayError, match="it does not answer"):
             await imports.keep(MANIFEST, written(tmp_path))
         assert killed
     finally:
         await asyncio.to_thread(s3.start)
-    objects = S3Objects(structs.replace(settings, import_retries=10), "company")
+    objects = S3Objects(structs.replace(settings, import_retries=10).place, "company")
     before = await objects.sizes("")
     assert len(before) == 3
     await ImportObjects(objects, PART_BYTES, 1).keep(MANIFEST, written(tmp_path))
@@ -128,7 +129,7 @@ async def test_keys_that_are_wrong_are_told_without_them(s3: S3Server, tmp_path:
 def objects_of_file(server: S3Server, folder: Path, keys: Path) -> S3Objects:
     (folder / "other").mkdir(exist_ok=True)
     settings = s3_settings(server, folder / "other", import_credentials_file=str(keys), import_retries=0)
-    return S3Objects(ImportStoreSettings(**settings), "company")
+    return S3Objects(ImportStoreSettings(**settings).place, "company")
 
 
 async def test_keys_come_from_the_environment_too(
@@ -163,7 +164,7 @@ async def test_a_bucket_that_is_not_there_is_told(s3: S3Server, tmp_path: Path) 
 
 
 def test_without_obstore_the_mend_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "services.pusher.import_store.s3")
+    monkeypatch.delitem(sys.modules, "services.shared.objects.s3")
     monkeypatch.setitem(sys.modules, "obstore", None)
     settings = PusherSettings.of(state_folder=str(tmp_path), import_store="s3", import_url="s3://company")
     with pytest.raises(SettingsError, match=r"s3 needs obstore, .* pip install ha-fasttree\[objects\]"):

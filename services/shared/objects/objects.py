@@ -11,12 +11,13 @@ _RETRY_AFTER_S = 1.0
 
 
 class StoreAwayError(UnavailableError):
-    """The store does not answer, or refuses: whether it did what was asked is not known. Says where it is."""
+    """The store does not answer, or refuses: whether it did what was asked is not known. Says which one, and where."""
 
+    #: Callers are told of the store of import files alone.
     default_reason = "IMPORT_STORE_AWAY"
 
-    def __init__(self, place: str, what: str) -> None:
-        super().__init__(f"the store of import files, {place}: {what}", retry_after_s=_RETRY_AFTER_S)
+    def __init__(self, store: str, what: str) -> None:
+        super().__init__(f"{store}: {what}", retry_after_s=_RETRY_AFTER_S)
 
 
 class ObjectDamagedError(DataLossError):

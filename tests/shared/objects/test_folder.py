@@ -1,0 +1,61 @@
+"""Objects in a folder that hangs, is full or fails."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from pathlib import Path
+
+import pytest
+
+from services.pusher.import_store.settings import ImportStoreSettings
+from services.shared.objects import folder as folder_store
+from services.shared.objects.folder import FolderObjects
+from services.shared.objects.objects import StoreAwayError
+from services.shared.objects.opening import plain_name
+from services.shared.objects.places import Place
+from services.shared.serving.errors import ResourceExhaustedError
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Path:
+    path = tmp_path / "mount"
+    path.mkdir()
+    return path
+
+
+def place_of(mount: Path, timeout_s: float) -> Place:
+    return ImportStoreSettings(import_folder=str(mount), import_request_timeout_s=timeout_s).place
+
+
+async def test_a_folder_that_hangs_or_is_full_says_so(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on = threading.Event()
+
+    def hang(path: Path, data: bytes) -> bool:
+        return goes_on.wait()
+
+    def full(path: Path, data: bytes) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def failing(path: Path, data: bytes) -> bool:
+        raise OSError(errno.EIO, "Input/output error")
+
+    objects = FolderObjects(place_of(mount, 0.01), "company")
+    monkeypatch.setattr(folder_store, "write_new_durably", hang)
+    with pytest.raises(StoreAwayError, match=r"no answer in 0\.01 s; look after the mount"):
+        await objects.put_new("a-1/0", b"x")
+    goes_on.set()
+    objects = FolderObjects(place_of(mount, 60.0), "company")
+    monkeypatch.setattr(folder_store, "write_new_durably", full)
+    with pytest.raises(ResourceExhaustedError, match=f"{mount} is full"):
+        await objects.put_new("a-1/0", b"x")
+    monkeypatch.setattr(folder_store, "write_new_durably", failing)
+    with pytest.raises(StoreAwayError, match="Input/output error"):
+        await objects.put_new("a-1/0", b"x")
+
+
+@pytest.mark.parametrize(
+    ("cluster", "name"), [("dot-live", "dot-live"), ("..", "=2E=2E"), ("a/b", "a=2Fb"), ("a=b", "a=3Db")]
+)
+def test_a_clusters_name_is_one_folders(cluster: str, name: str) -> None:
+    assert plain_name(cluster) == name
