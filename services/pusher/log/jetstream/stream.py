@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
+from services.pusher.log.engine.said import TriesAgain
 from services.pusher.log.jetstream.connecting import AwayError, Connection, Raw
 from services.pusher.log.jetstream.messages import Kind
 from services.pusher.log.jetstream.settings import JetstreamSettings
@@ -52,6 +53,8 @@ class Stream:
         self._connection, self._settings = connection, settings
         self.name = settings.nats_stream
         self.place = f"stream {self.name} at {connection.place}"
+        #: What is told of servers that are away.
+        self.tries_again = TriesAgain(logger)
 
     def subject(self, kind: Kind) -> str:
         """Where messages of a kind go."""
@@ -64,12 +67,15 @@ class Stream:
         ends_at_s = time.monotonic() + (self._settings.nats_patience_s if patience_s is None else patience_s)
         while True:
             try:
-                return call()
+                result = call()
             except AwayError as error:
                 if time.monotonic() + RETRY_S > ends_at_s:
                     raise StoreFullError(f"can't use {self.place}: {error}; see to the servers") from error
-                logger.info("%s: %s; tries again", self.place, error)
+                self.tries_again.because(f"{self.place}: {error}")
                 time.sleep(RETRY_S)
+            else:
+                self.tries_again.over(self.place)
+                return result
 
     def _ask(self, what: str, question: dict[str, Any]) -> dict[str, Any]:
         """An answer, which may say an error. Raises AwayError."""

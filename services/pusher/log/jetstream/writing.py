@@ -251,6 +251,7 @@ class _Sending:
         while True:
             self._send()
             if self._stored == len(self._messages):
+                self._stream.tries_again.over(self._stream.place)
                 return
             if time.monotonic() + RETRY_S > self._ends_at_s:
                 if self._lost_end:
@@ -258,7 +259,7 @@ class _Sending:
                 if self._is_unsure:
                     raise unknown(self._problem)
                 raise StoreFullError(f"can't use {self._stream.place}: {self._problem}; see to the servers")
-            logger.info("%s: %s; tries again", self._stream.place, self._problem)
+            self._stream.tries_again.because(f"{self._stream.place}: {self._problem}")
             time.sleep(RETRY_S)
 
     def _send(self) -> None:

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from services.pusher.log.engine.said import TriesAgain
 from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.settings import PostgresqlSettings
@@ -96,6 +97,7 @@ class Writer:
         # A little more than the server's own limit, which says more.
         self._watchdog = Watchdog(settings.log_statement_timeout_s + 0.5)
         self._warning = ""
+        self._tries_again = TriesAgain(logger)
         self._unsettled: Row | None = None
         #: What this process claimed; None until it has, and where it is known to be deposed.
         self.held: Fence | None = None
@@ -251,6 +253,7 @@ class Writer:
         holder = after.holder.replace("'", "''")
         counted = after._replace(writes=after.writes + 1)
         self._warning = ""
+        self._tries_again = TriesAgain(logger)
         try:
             with self._watchdog.watch(connection):
                 connection.execute(f"{self._update}{values}, holder = '{holder}', writes = {counted.writes}; COMMIT")
@@ -310,16 +313,19 @@ class Writer:
         ends_at_s = ends_at_s or time.monotonic() + self._settings.log_patience_s
         while True:
             try:
-                return call()
+                result = call()
             except psycopg.errors.UniqueViolation:
                 raise
             except psycopg.Error as error:
                 told = self._connecting.error_of(error)
                 if not isinstance(told, StoreFullError) or time.monotonic() + _RETRY_S > ends_at_s:
                     raise told from error
-                logger.info("%s; tries again", told)
+                self._tries_again.because(str(told))
                 self.drop()
                 time.sleep(_RETRY_S)
+            else:
+                self._tries_again.over(self._connecting.place)
+                return result
 
     def close(self) -> None:
         """Ends the connection."""
