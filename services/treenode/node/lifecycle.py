@@ -19,12 +19,12 @@ The rules:
    how old it is beats none. It loses its tree only when its state can't be trusted any more (SET_ASIDE).
 3. A node that came up with a tree and hears no pusher for a while (CUT_OFF) serves what it has, but not beside a ready
    node of its log that has more: what was there to be read must not be missing a moment later. More is a newer import,
-   or more updates than a node may lack that has caught up. The coordinator hears all nodes, and tells this one how far
+   or an update that this one lacks. The coordinator hears all nodes, and tells this one how far
    the ready ones are. Once none of them is further (its lease is over, or it drains), or nothing is heard of the
    coordinator either, rule 2's reason holds again: an old answer beats none.
    So no cluster waits for a pusher: where none is ready, the first with a tree is, whatever it has. It stays so when
-   another comes with more (rule 2), and within what a node may lack, a report may show less than one before it that
-   another node answered: a client that must not see less asks with `min_position`.
+   another comes with more (rule 2), and by what is on its way to a node, a report may show less than one before it
+   that another node answered: a client that must not see less asks with `min_position`.
 4. Health changes before streams end: a client whose watch ends asks again at once, and must not be sent here again.
 5. A transition that the table does not hold is a defect of this program. It raises `IllegalTransitionError`, whose
    text tells the story that led there; nothing heals it in silence.

@@ -21,8 +21,9 @@ The rules:
 5. A tree that is taken (a snapshot or an import) may be further on than the node, never further back; the records up
    to its position are then repeats.
 6. The node has caught up when its import is the newest in force, when it is where the log ended as the pusher
-   introduced itself, and when no more than `caught_up_lag_updates` are missing now: under load the end runs ahead all
-   the time.
+   introduced itself, and when no more than `caught_up_lag_updates` are missing: under load the end runs ahead all the
+   time. From then on it could be served, but for what others have been answered meanwhile: it first gets to where the
+   log ended at that moment, and no end is waited for after that one.
 7. A node whose engine fails at an update *halts* before it: it takes no record from there on, and all else goes on. It
    lacks nothing that it could have, so it counts as caught up there. Its tree may be an older one of its own by then,
    where the failure left none to be trusted. It goes on once the update at fault is skipped, or a tree is taken that
@@ -31,7 +32,8 @@ The rules:
    position gets there, however late that is. The newest word counts, also where it is earlier: a clock that had jumped
    ahead is believed no longer than it says so.
 9. A node that hears no pusher has the ready nodes of its log for the log's end: it is behind where one serves a newer
-   import, or more than `caught_up_lag_updates` that it lacks. Where it stands at its halt, only the import counts.
+   import, or an update that it lacks. It would not get that one soon, as one that hears a pusher does: so it may lack
+   none. Where it stands at its halt, only the import counts.
 """
 
 from collections import deque
@@ -99,8 +101,11 @@ class SequenceCore:
         self.records_wait = False
         #: The import that the log can't be read for, if any, and why.
         self._unbuildable = LogUnreadable(0, "")
-        #: Where the log ended when the pusher last introduced itself (rule 6).
+        #: Where the log ended when the pusher last introduced itself; once that and all else of rule 6 was reached,
+        #: where it ended then.
         self._target_position = 0
+        #: Whether it was, since.
+        self._was_near = False
         #: Log ends beyond `position`, rising.
         self._pending_ends: deque[tuple[int, float]] = deque()
 
@@ -117,20 +122,19 @@ class SequenceCore:
     @property
     def caught_up(self) -> bool:
         """Whether the node lacks nothing (rule 6)."""
-        return (
-            self.log_end is not None
-            and self.base_wanted is None
-            and self.import_id >= self.log_end.import_id
-            and (
-                (self.position >= self._target_position and self.lag_updates <= self._caught_up_lag_updates)
-                or self._stands_at_halt
-            )
-        )
+        return self._has_base and (self._is_near or self._stands_at_halt)
+
+    @property
+    def _has_base(self) -> bool:
+        return self.log_end is not None and self.base_wanted is None and self.import_id >= self.log_end.import_id
+
+    @property
+    def _is_near(self) -> bool:
+        return self.position >= self._target_position and self.lag_updates <= self._caught_up_lag_updates
 
     def is_behind(self, import_id: int, position: int) -> bool:
-        """Whether another tree of this log, at that import and position, has more than a node may lack (rule 9)."""
-        lag_updates = position - self.position
-        return self.import_id < import_id or (lag_updates > self._caught_up_lag_updates and not self._stands_at_halt)
+        """Whether another tree of this log, at that import and position, has more than this node (rule 9)."""
+        return self.import_id < import_id or (self.position < position and not self._stands_at_halt)
 
     @property
     def _stands_at_halt(self) -> bool:
@@ -206,6 +210,13 @@ class SequenceCore:
         self.position = position
         while self._pending_ends and self._pending_ends[0][0] <= position:
             self.fresh_at_s = self._pending_ends.popleft()[1]
+        self._come_near()
+
+    def _come_near(self) -> None:
+        """Rule 6: sets the last position to get to."""
+        if not self._was_near and self.log_end is not None and self._has_base and self._is_near:
+            self._was_near = True
+            self._target_position = self.log_end.position
 
     def _meet(self, hello: PusherHello) -> list[SequenceAction]:
         if not hello.log_id:
@@ -250,7 +261,7 @@ class SequenceCore:
         self._unbuildable = LogUnreadable(0, "")
 
     def _begin(self, log_end: LogEnd) -> list[SequenceAction]:
-        self._target_position = log_end.position
+        self._target_position, self._was_near = log_end.position, False
         self._hear(log_end)
         # Asked for anew with each hello: where this pusher can be reached, a base may be had.
         wanted = [FindBase(self.base_wanted)] if self.base_wanted is not None else []
@@ -267,6 +278,7 @@ class SequenceCore:
         behind = self._why_base(log_end)
         self.records_wait = behind is not None
         self.base_wanted = behind or self._why_snapshot(log_end)
+        self._come_near()
         return [FindBase(self.base_wanted)] if self.base_wanted and before is None else []
 
     def _give_up_building(self, unreadable: LogUnreadable) -> list[SequenceAction]:

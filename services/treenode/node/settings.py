@@ -53,6 +53,7 @@ class NodeSettings(Settings, frozen=True, kw_only=True):
     #: A node that came up with a tree and hears no pusher for this long serves what it has, unless a ready node has
     #: more, in seconds. Longer than the coordinator's `lease_s`, so that it has heard of the others by then.
     catch_up_grace_s: Seconds = 3.0
-    #: Updates that a node may lack and still be called caught up, once it has all that were there when it connected.
+    #: A node that has all updates that were there when it connected, and lacks no more than so many now, becomes ready
+    #: once it has these too; what comes meanwhile is not waited for.
     caught_up_lag_updates: CountFrom0 = 1_000
     cutover: CutoverSettings = field(default_factory=CutoverSettings)

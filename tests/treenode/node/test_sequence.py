@@ -61,6 +61,7 @@ class SequenceWalk(RuleBasedStateMachine):
         self.log_id, self.import_id, self.position = log_id, 0, 0
         self.log_end: LogEnd | None = None
         self.target = self.unbuildable = 0
+        self.was_near = False
         #: Where the log ended when the node heard so, and when that was; only while it lacked no import.
         self.ends: list[tuple[int, float]] = []
 
@@ -87,6 +88,11 @@ class SequenceWalk(RuleBasedStateMachine):
         if end is None or self.wants_base or self.import_id < end.import_id:
             return False
         return self.position >= self.target and end.position - self.position <= 1
+
+    def come_near(self) -> None:
+        """What it would be served for, but for what others have by then."""
+        if self.log_end is not None and self.caught_up and not self.was_near:
+            self.was_near, self.target = True, self.log_end.position
 
     def hear(self, end: LogEnd) -> None:
         self.log_end = end
@@ -120,7 +126,7 @@ class SequenceWalk(RuleBasedStateMachine):
         if other:
             self.old_log_id = self.old_log_id or ("" if self.is_empty else self.log_id)
             self.begin(log_id)
-        self.log_id, self.unbuildable, self.target = log_id, 0, end.position
+        self.log_id, self.unbuildable, self.target, self.was_near = log_id, 0, end.position, False
         self.hear(end)
         expected = [GoOver] * bool(stands_elsewhere) + [FindBase] * self.wants_base + [AnswerStatus]
         assert [type(action) for action in actions] == expected
@@ -185,6 +191,7 @@ class SequenceWalk(RuleBasedStateMachine):
     def both_say_the_same(self) -> None:
         core = self.core
         core.validate()
+        self.come_near()
         assert (core.log_id, core.import_id, core.position) == (self.log_id, self.import_id, self.position)
         assert (core.old_log_id, core.refused_log_id) == (self.old_log_id, self.refused)
         assert core.log_end == self.log_end
