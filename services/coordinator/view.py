@@ -12,6 +12,7 @@ from services.coordinator.election.election import ElectionCore
 from services.coordinator.election.events import Role
 from services.coordinator.election.leases import NodeLease
 from services.coordinator.election.seat import SeatState
+from services.shared.own_version import own_version
 from services.shared.security.audit.log import audit_problem
 
 
@@ -47,6 +48,7 @@ def cluster_message(
         hosts=core.hosts_order,
         coordinator=own_address,
         audit_problem=audit_problem(),
+        software_version=own_version(),
     )
 
 

@@ -25,6 +25,7 @@ from services.pusher.log.reading import LogReading
 from services.pusher.log.store import Durability
 from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
+from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.security.audit.log import audit_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
@@ -122,6 +123,7 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
             imports_kept=parts.imports_kept(),
             log_durability=pusher_pb2.LogDurability(**parts.log_durability()._asdict()),
             audit_problem=audit_problem(),
+            software_version=own_version(),
         )
 
     async def SkipUpdate(

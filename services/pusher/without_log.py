@@ -23,6 +23,7 @@ from services.pusher.settings import PusherSettings
 from services.shared.domain.addresses import address_of
 from services.shared.files.state_folder import lock_folder
 from services.shared.files.threads import in_thread
+from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION
 from services.shared.security.audit.log import audit_problem
 from services.shared.serving.errors import FailedPreconditionError, UnavailableError
@@ -190,6 +191,7 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
             log_damage="" if is_away else reason,
             known_rule_version=RULE_VERSION,
             audit_problem=audit_problem(),
+            software_version=own_version(),
         )
 
     async def _refuse(self, request: Any, context: Any) -> None:

@@ -11,6 +11,7 @@ from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_
 from services.shared.domain.addresses import address_problem
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
+from services.shared.own_version import own_version
 from services.shared.serving.errors import (
     DeadlineExceededError,
     InvalidArgumentError,
@@ -20,7 +21,7 @@ from services.shared.serving.errors import (
 )
 from services.treenode.imports.loading import ImportLoader, ImportTaken
 from services.treenode.imports.reading import ImportRefusedError, Refusal
-from services.treenode.node.runner import NodeRunner
+from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.periods.runner import PeriodKeeper
 from services.treenode.replication.stream_runner import UpdateStreams
 from services.treenode.reports.plan.page_tokens import PageKey, page_token, read_page_token, request_digest
@@ -197,6 +198,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             refused_reason=sequence.refused_reason,
             kept_periods=self._periods.kept(),
             kept_periods_problem=self._periods.problem,
+            software_version=own_version(),
+            lease_left_ms=int(node.core.role.lease_left_s(now_s()) * 1e3),
         )
         if node.old is not None:
             response.old_tree.CopyFrom(node.as_of())

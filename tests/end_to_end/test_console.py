@@ -20,6 +20,7 @@ from bench.console.browser import chromium
 from fasttree.client import Client, Endpoints, Retries
 from fasttree.client.drill import receipt as drill_receipt
 from fasttree.v1 import pusher_pb2, types_pb2
+from services.shared.own_version import own_version
 from tests.end_to_end.browser import WAIT_MS, tab
 from tests.end_to_end.frames import scroll
 from tests.shared.security.tokens.issuer import AUDIENCE, ISSUER, Issuer, write_keys
@@ -128,6 +129,11 @@ async def test_the_page_goes_on_through_a_failover_and_says_so(
     async with tab(browser, base, height=900) as opened:
         await opened.open("#/")
         await opened.sees("All is well.")
+        left = opened.page.locator(".node", has_text="primary").locator(".fact", has_text="Lease left").locator("dd")
+        assert 0 < float((await left.inner_text()).removesuffix(" s")) <= 60
+        assert await opened.page.locator(".fact", has_text="oftware").locator("dd").all_inner_texts() == 4 * [
+            own_version()
+        ]
         await opened.picture("console-cluster")
         primary = (
             await opened.page.locator("article.node", has=opened.page.get_by_text("primary"))

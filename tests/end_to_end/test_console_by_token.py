@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,11 +14,13 @@ from playwright.async_api import Browser
 
 from bench.cluster.cluster import RunningCluster, running_cluster
 from bench.console.browser import chromium
+from bench.engine.genealogy import make_genealogy, write_genealogy
+from fasttree.client import Client
 from fasttree.command.tokens.commands import KEY_FILE
 from fasttree.command.tokens.issuer import TokenIssuer
 from services.console.http.guarding import OWN_HEADER
 from services.shared.security.audit.files import OPERATIONS, file_of
-from tests.end_to_end.browser import tab
+from tests.end_to_end.browser import WAIT_MS, tab
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
 
@@ -111,6 +114,21 @@ async def test_a_role_that_operates_nothing_operates_nothing_by_the_console_eith
         async with session.post("/api/pause", headers={"Authorization": "Bearer a.b.c"}) as answer:
             assert answer.status == 401
     assert len(records(cluster, "coordinator", "Pause")) == before
+
+
+async def test_a_leader_begins_at_his_own_page(
+    cluster: RunningCluster, browser: Browser, base: str, tmp_path: Path
+) -> None:
+    genealogy = make_genealogy(200, roots=1)
+    write_genealogy(genealogy, tmp_path / "members.csv")
+    async with Client.from_endpoints_file(cluster.folder / "endpoints.json") as client:
+        manifest = await client.upload_import(tmp_path / "members.csv")
+        assert [one async for one in client.watch_import(manifest.import_id, patience_s=WAIT_MS / 1_000)]
+    member_id = genealogy.ids[int(genealogy.sponsor.argmax())].decode()
+    async with tab(browser, base) as opened:
+        await opened.open(f"#token={token(cluster, 'leader', member_id)}")
+        await opened.page.get_by_role("heading", name=f"Member {member_id}").first.wait_for()
+        assert opened.page.url.endswith(f"#/members/{member_id}")
 
 
 async def test_a_bad_token_and_a_bad_key_lead_to_the_door(browser: Browser, base: str) -> None:

@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x61sttree/v1/coordinator.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x0bNodeAddress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\t\x12\x0f\n\x07instant\x18\x03 \x01(\t\x12\x0c\n\x04http\x18\x04 \x01(\t\"\xa9\x03\n\nNodeStatus\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.fasttree.v1.NodeState\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x06\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x15\n\rprimary_epoch\x18\x06 \x01(\x04\x12\x19\n\x11loading_import_id\x18\x07 \x01(\x04\x12\x17\n\x0floading_percent\x18\x08 \x01(\r\x12\x13\n\x0bknown_epoch\x18\t \x01(\x04\x12\x17\n\x0frecord_position\x18\n \x01(\x04\x12\x14\n\x0crecord_crc32\x18\x0b \x01(\x07\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x15 \x01(\t\x12\x16\n\x0e\x66\x61ult_position\x18\x16 \x01(\x04\x12\x14\n\x0c\x66ile_periods\x18\x1e \x03(\t\x12\x19\n\x11\x66ile_volume_types\x18\x1f \x03(\t\x12\x14\n\x0crule_version\x18  \x01(\r\x12\x15\n\raudit_problem\x18! \x01(\t\"\x9b\x01\n\x10KeepAliveRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x03 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\t\"\xa8\x01\n\x11KeepAliveResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x0f\n\x07primary\x18\x05 \x01(\t\x12.\n\x0cothers_ready\x18\x06 \x01(\x0b\x32\x18.fasttree.v1.OthersReady\"D\n\x0bOthersReady\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\"\xb2\x01\n\x0b\x43lusterNode\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\x12\x0c\n\x04host\x18\x06 \x01(\t\"\xe6\x02\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\x0e\n\x06paused\x18\x04 \x01(\x08\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.fasttree.v1.ClusterNode\x12/\n\x0bobserved_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\r\n\x05hosts\x18\x08 \x03(\t\x12\x13\n\x0b\x63oordinator\x18\t \x01(\t\x12\x0f\n\x07standby\x18\n \x01(\t\x12\x14\n\x0cpusher_epoch\x18\x0b \x01(\x04\x12\x0e\n\x06pusher\x18\x0c \x01(\t\x12\x16\n\x0epusher_address\x18\r \x01(\t\x12+\n\x07pushers\x18\x0e \x03(\x0b\x32\x1a.fasttree.v1.ClusterPusher\x12\x15\n\raudit_problem\x18\x0f \x01(\t\"\x15\n\x13WatchClusterRequest\"=\n\x14WatchClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"\x13\n\x11GetClusterRequest\";\n\x12GetClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"$\n\x11SwitchoverRequest\x12\x0f\n\x07to_node\x18\x01 \x01(\t\"X\n\x12SwitchoverResponse\x12\x11\n\tfrom_node\x18\x01 \x01(\t\x12\x0f\n\x07to_node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse\"\x8b\x01\n\x0cPusherStatus\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.fasttree.v1.PusherState\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x13\n\x0bknown_epoch\x18\x05 \x01(\x04\x12\x0c\n\x04note\x18\x06 \x01(\t\"\xad\x01\n\x11KeepPusherRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12)\n\x06status\x18\x04 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x13\n\x0bincarnation\x18\x06 \x01(\t\x12\x16\n\x0ehears_standbys\x18\x07 \x01(\x08\"r\n\x12KeepPusherResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x63tive_name\x18\x04 \x01(\t\x12\x16\n\x0e\x61\x63tive_address\x18\x05 \x01(\t\"j\n\x13VouchPrimaryRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\":\n\x14VouchPrimaryResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08lease_ms\x18\x02 \x01(\r\"{\n\rClusterPusher\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\",\n\x17SwitchoverPusherRequest\x12\x11\n\tto_pusher\x18\x01 \x01(\t\"b\n\x18SwitchoverPusherResponse\x12\x13\n\x0b\x66rom_pusher\x18\x01 \x01(\t\x12\x11\n\tto_pusher\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r*\xbc\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_JOINING\x10\x01\x12\x16\n\x12NODE_STATE_LOADING\x10\x02\x12\x1a\n\x16NODE_STATE_CATCHING_UP\x10\x03\x12\x16\n\x12NODE_STATE_PASSIVE\x10\x04\x12\x16\n\x12NODE_STATE_PRIMARY\x10\x05\x12\x17\n\x13NODE_STATE_DRAINING\x10\x06*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PASSIVE\x10\x01\x12\x10\n\x0cROLE_PRIMARY\x10\x02*\xac\x01\n\x0bPusherState\x12\x1c\n\x18PUSHER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14PUSHER_STATE_STANDBY\x10\x01\x12\x19\n\x15PUSHER_STATE_CLAIMING\x10\x02\x12\x17\n\x13PUSHER_STATE_ACTIVE\x10\x03\x12\x19\n\x15PUSHER_STATE_DRAINING\x10\x04\x12\x16\n\x12PUSHER_STATE_UNFIT\x10\x05\x32\xe9\x05\n\x12\x43oordinatorService\x12N\n\tKeepAlive\x12\x1d.fasttree.v1.KeepAliveRequest\x1a\x1e.fasttree.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0cWatchCluster\x12 .fasttree.v1.WatchClusterRequest\x1a!.fasttree.v1.WatchClusterResponse0\x01\x12M\n\nGetCluster\x12\x1e.fasttree.v1.GetClusterRequest\x1a\x1f.fasttree.v1.GetClusterResponse\x12M\n\nSwitchover\x12\x1e.fasttree.v1.SwitchoverRequest\x1a\x1f.fasttree.v1.SwitchoverResponse\x12>\n\x05Pause\x12\x19.fasttree.v1.PauseRequest\x1a\x1a.fasttree.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.fasttree.v1.ResumeRequest\x1a\x1b.fasttree.v1.ResumeResponse\x12Q\n\nKeepPusher\x12\x1e.fasttree.v1.KeepPusherRequest\x1a\x1f.fasttree.v1.KeepPusherResponse(\x01\x30\x01\x12_\n\x10SwitchoverPusher\x12$.fasttree.v1.SwitchoverPusherRequest\x1a%.fasttree.v1.SwitchoverPusherResponse\x12W\n\x0cVouchPrimary\x12 .fasttree.v1.VouchPrimaryRequest\x1a!.fasttree.v1.VouchPrimaryResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x66\x61sttree/v1/coordinator.proto\x12\x0b\x66\x61sttree.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"J\n\x0bNodeAddress\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06report\x18\x02 \x01(\t\x12\x0f\n\x07instant\x18\x03 \x01(\t\x12\x0c\n\x04http\x18\x04 \x01(\t\"\xa9\x03\n\nNodeStatus\x12%\n\x05state\x18\x01 \x01(\x0e\x32\x16.fasttree.v1.NodeState\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x06\x12\x0e\n\x06log_id\x18\x05 \x01(\t\x12\x15\n\rprimary_epoch\x18\x06 \x01(\x04\x12\x19\n\x11loading_import_id\x18\x07 \x01(\x04\x12\x17\n\x0floading_percent\x18\x08 \x01(\r\x12\x13\n\x0bknown_epoch\x18\t \x01(\x04\x12\x17\n\x0frecord_position\x18\n \x01(\x04\x12\x14\n\x0crecord_crc32\x18\x0b \x01(\x07\x12\x15\n\rhalted_before\x18\x14 \x01(\x04\x12\x13\n\x0bhalt_reason\x18\x15 \x01(\t\x12\x16\n\x0e\x66\x61ult_position\x18\x16 \x01(\x04\x12\x14\n\x0c\x66ile_periods\x18\x1e \x03(\t\x12\x19\n\x11\x66ile_volume_types\x18\x1f \x03(\t\x12\x14\n\x0crule_version\x18  \x01(\r\x12\x15\n\raudit_problem\x18! \x01(\t\"\x9b\x01\n\x10KeepAliveRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12&\n\x04node\x18\x02 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x03 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x10\n\x08sequence\x18\x04 \x01(\x04\x12\x13\n\x0bincarnation\x18\x05 \x01(\t\"\xa8\x01\n\x11KeepAliveResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x1f\n\x04role\x18\x02 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x10\n\x08lease_ms\x18\x04 \x01(\r\x12\x0f\n\x07primary\x18\x05 \x01(\t\x12.\n\x0cothers_ready\x18\x06 \x01(\x0b\x32\x18.fasttree.v1.OthersReady\"D\n\x0bOthersReady\x12\x10\n\x08\x63omplete\x18\x01 \x01(\x08\x12\x11\n\timport_id\x18\x02 \x01(\x04\x12\x10\n\x08position\x18\x03 \x01(\x04\"\xb2\x01\n\x0b\x43lusterNode\x12)\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0b\x32\x18.fasttree.v1.NodeAddress\x12\'\n\x06status\x18\x02 \x01(\x0b\x32\x17.fasttree.v1.NodeStatus\x12\x1f\n\x04role\x18\x03 \x01(\x0e\x32\x11.fasttree.v1.Role\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\x12\x0c\n\x04host\x18\x06 \x01(\t\"\x80\x03\n\x07\x43luster\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x0f\n\x07primary\x18\x03 \x01(\t\x12\x0e\n\x06paused\x18\x04 \x01(\x08\x12\'\n\x05nodes\x18\x05 \x03(\x0b\x32\x18.fasttree.v1.ClusterNode\x12/\n\x0bobserved_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x07 \x01(\t\x12\r\n\x05hosts\x18\x08 \x03(\t\x12\x13\n\x0b\x63oordinator\x18\t \x01(\t\x12\x0f\n\x07standby\x18\n \x01(\t\x12\x14\n\x0cpusher_epoch\x18\x0b \x01(\x04\x12\x0e\n\x06pusher\x18\x0c \x01(\t\x12\x16\n\x0epusher_address\x18\r \x01(\t\x12+\n\x07pushers\x18\x0e \x03(\x0b\x32\x1a.fasttree.v1.ClusterPusher\x12\x15\n\raudit_problem\x18\x0f \x01(\t\x12\x18\n\x10software_version\x18\x10 \x01(\t\"\x15\n\x13WatchClusterRequest\"=\n\x14WatchClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"\x13\n\x11GetClusterRequest\";\n\x12GetClusterResponse\x12%\n\x07\x63luster\x18\x01 \x01(\x0b\x32\x14.fasttree.v1.Cluster\"$\n\x11SwitchoverRequest\x12\x0f\n\x07to_node\x18\x01 \x01(\t\"X\n\x12SwitchoverResponse\x12\x11\n\tfrom_node\x18\x01 \x01(\t\x12\x0f\n\x07to_node\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r\"\x0e\n\x0cPauseRequest\"\x0f\n\rPauseResponse\"\x0f\n\rResumeRequest\"\x10\n\x0eResumeResponse\"\x8b\x01\n\x0cPusherStatus\x12\'\n\x05state\x18\x01 \x01(\x0e\x32\x18.fasttree.v1.PusherState\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0e\n\x06log_id\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x13\n\x0bknown_epoch\x18\x05 \x01(\x04\x12\x0c\n\x04note\x18\x06 \x01(\t\"\xad\x01\n\x11KeepPusherRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12)\n\x06status\x18\x04 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\x10\n\x08sequence\x18\x05 \x01(\x04\x12\x13\n\x0bincarnation\x18\x06 \x01(\t\x12\x16\n\x0ehears_standbys\x18\x07 \x01(\x08\"r\n\x12KeepPusherResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x0e\n\x06\x61\x63tive\x18\x02 \x01(\x08\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x13\n\x0b\x61\x63tive_name\x18\x04 \x01(\t\x12\x16\n\x0e\x61\x63tive_address\x18\x05 \x01(\t\"j\n\x13VouchPrimaryRequest\x12\x0f\n\x07\x63luster\x18\x01 \x01(\t\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\t\x12\r\n\x05\x65poch\x18\x04 \x01(\x04\x12\x10\n\x08sequence\x18\x05 \x01(\x04\":\n\x14VouchPrimaryResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x10\n\x08lease_ms\x18\x02 \x01(\r\"{\n\rClusterPusher\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12)\n\x06status\x18\x03 \x01(\x0b\x32\x19.fasttree.v1.PusherStatus\x12\r\n\x05\x61live\x18\x04 \x01(\x08\x12\x11\n\tsilent_ms\x18\x05 \x01(\r\",\n\x17SwitchoverPusherRequest\x12\x11\n\tto_pusher\x18\x01 \x01(\t\"b\n\x18SwitchoverPusherResponse\x12\x13\n\x0b\x66rom_pusher\x18\x01 \x01(\t\x12\x11\n\tto_pusher\x18\x02 \x01(\t\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12\x0f\n\x07took_ms\x18\x04 \x01(\r*\xbc\x01\n\tNodeState\x12\x1a\n\x16NODE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_STATE_JOINING\x10\x01\x12\x16\n\x12NODE_STATE_LOADING\x10\x02\x12\x1a\n\x16NODE_STATE_CATCHING_UP\x10\x03\x12\x16\n\x12NODE_STATE_PASSIVE\x10\x04\x12\x16\n\x12NODE_STATE_PRIMARY\x10\x05\x12\x17\n\x13NODE_STATE_DRAINING\x10\x06*@\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PASSIVE\x10\x01\x12\x10\n\x0cROLE_PRIMARY\x10\x02*\xac\x01\n\x0bPusherState\x12\x1c\n\x18PUSHER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14PUSHER_STATE_STANDBY\x10\x01\x12\x19\n\x15PUSHER_STATE_CLAIMING\x10\x02\x12\x17\n\x13PUSHER_STATE_ACTIVE\x10\x03\x12\x19\n\x15PUSHER_STATE_DRAINING\x10\x04\x12\x16\n\x12PUSHER_STATE_UNFIT\x10\x05\x32\xe9\x05\n\x12\x43oordinatorService\x12N\n\tKeepAlive\x12\x1d.fasttree.v1.KeepAliveRequest\x1a\x1e.fasttree.v1.KeepAliveResponse(\x01\x30\x01\x12U\n\x0cWatchCluster\x12 .fasttree.v1.WatchClusterRequest\x1a!.fasttree.v1.WatchClusterResponse0\x01\x12M\n\nGetCluster\x12\x1e.fasttree.v1.GetClusterRequest\x1a\x1f.fasttree.v1.GetClusterResponse\x12M\n\nSwitchover\x12\x1e.fasttree.v1.SwitchoverRequest\x1a\x1f.fasttree.v1.SwitchoverResponse\x12>\n\x05Pause\x12\x19.fasttree.v1.PauseRequest\x1a\x1a.fasttree.v1.PauseResponse\x12\x41\n\x06Resume\x12\x1a.fasttree.v1.ResumeRequest\x1a\x1b.fasttree.v1.ResumeResponse\x12Q\n\nKeepPusher\x12\x1e.fasttree.v1.KeepPusherRequest\x1a\x1f.fasttree.v1.KeepPusherResponse(\x01\x30\x01\x12_\n\x10SwitchoverPusher\x12$.fasttree.v1.SwitchoverPusherRequest\x1a%.fasttree.v1.SwitchoverPusherResponse\x12W\n\x0cVouchPrimary\x12 .fasttree.v1.VouchPrimaryRequest\x1a!.fasttree.v1.VouchPrimaryResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fasttree.v1.coordinator_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_NODESTATE']._serialized_start=2762
-  _globals['_NODESTATE']._serialized_end=2950
-  _globals['_ROLE']._serialized_start=2952
-  _globals['_ROLE']._serialized_end=3016
-  _globals['_PUSHERSTATE']._serialized_start=3019
-  _globals['_PUSHERSTATE']._serialized_end=3191
+  _globals['_NODESTATE']._serialized_start=2788
+  _globals['_NODESTATE']._serialized_end=2976
+  _globals['_ROLE']._serialized_start=2978
+  _globals['_ROLE']._serialized_end=3042
+  _globals['_PUSHERSTATE']._serialized_start=3045
+  _globals['_PUSHERSTATE']._serialized_end=3217
   _globals['_NODEADDRESS']._serialized_start=79
   _globals['_NODEADDRESS']._serialized_end=153
   _globals['_NODESTATUS']._serialized_start=156
@@ -51,43 +51,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLUSTERNODE']._serialized_start=983
   _globals['_CLUSTERNODE']._serialized_end=1161
   _globals['_CLUSTER']._serialized_start=1164
-  _globals['_CLUSTER']._serialized_end=1522
-  _globals['_WATCHCLUSTERREQUEST']._serialized_start=1524
-  _globals['_WATCHCLUSTERREQUEST']._serialized_end=1545
-  _globals['_WATCHCLUSTERRESPONSE']._serialized_start=1547
-  _globals['_WATCHCLUSTERRESPONSE']._serialized_end=1608
-  _globals['_GETCLUSTERREQUEST']._serialized_start=1610
-  _globals['_GETCLUSTERREQUEST']._serialized_end=1629
-  _globals['_GETCLUSTERRESPONSE']._serialized_start=1631
-  _globals['_GETCLUSTERRESPONSE']._serialized_end=1690
-  _globals['_SWITCHOVERREQUEST']._serialized_start=1692
-  _globals['_SWITCHOVERREQUEST']._serialized_end=1728
-  _globals['_SWITCHOVERRESPONSE']._serialized_start=1730
-  _globals['_SWITCHOVERRESPONSE']._serialized_end=1818
-  _globals['_PAUSEREQUEST']._serialized_start=1820
-  _globals['_PAUSEREQUEST']._serialized_end=1834
-  _globals['_PAUSERESPONSE']._serialized_start=1836
-  _globals['_PAUSERESPONSE']._serialized_end=1851
-  _globals['_RESUMEREQUEST']._serialized_start=1853
-  _globals['_RESUMEREQUEST']._serialized_end=1868
-  _globals['_RESUMERESPONSE']._serialized_start=1870
-  _globals['_RESUMERESPONSE']._serialized_end=1886
-  _globals['_PUSHERSTATUS']._serialized_start=1889
-  _globals['_PUSHERSTATUS']._serialized_end=2028
-  _globals['_KEEPPUSHERREQUEST']._serialized_start=2031
-  _globals['_KEEPPUSHERREQUEST']._serialized_end=2204
-  _globals['_KEEPPUSHERRESPONSE']._serialized_start=2206
-  _globals['_KEEPPUSHERRESPONSE']._serialized_end=2320
-  _globals['_VOUCHPRIMARYREQUEST']._serialized_start=2322
-  _globals['_VOUCHPRIMARYREQUEST']._serialized_end=2428
-  _globals['_VOUCHPRIMARYRESPONSE']._serialized_start=2430
-  _globals['_VOUCHPRIMARYRESPONSE']._serialized_end=2488
-  _globals['_CLUSTERPUSHER']._serialized_start=2490
-  _globals['_CLUSTERPUSHER']._serialized_end=2613
-  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_start=2615
-  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_end=2659
-  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_start=2661
-  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_end=2759
-  _globals['_COORDINATORSERVICE']._serialized_start=3194
-  _globals['_COORDINATORSERVICE']._serialized_end=3939
+  _globals['_CLUSTER']._serialized_end=1548
+  _globals['_WATCHCLUSTERREQUEST']._serialized_start=1550
+  _globals['_WATCHCLUSTERREQUEST']._serialized_end=1571
+  _globals['_WATCHCLUSTERRESPONSE']._serialized_start=1573
+  _globals['_WATCHCLUSTERRESPONSE']._serialized_end=1634
+  _globals['_GETCLUSTERREQUEST']._serialized_start=1636
+  _globals['_GETCLUSTERREQUEST']._serialized_end=1655
+  _globals['_GETCLUSTERRESPONSE']._serialized_start=1657
+  _globals['_GETCLUSTERRESPONSE']._serialized_end=1716
+  _globals['_SWITCHOVERREQUEST']._serialized_start=1718
+  _globals['_SWITCHOVERREQUEST']._serialized_end=1754
+  _globals['_SWITCHOVERRESPONSE']._serialized_start=1756
+  _globals['_SWITCHOVERRESPONSE']._serialized_end=1844
+  _globals['_PAUSEREQUEST']._serialized_start=1846
+  _globals['_PAUSEREQUEST']._serialized_end=1860
+  _globals['_PAUSERESPONSE']._serialized_start=1862
+  _globals['_PAUSERESPONSE']._serialized_end=1877
+  _globals['_RESUMEREQUEST']._serialized_start=1879
+  _globals['_RESUMEREQUEST']._serialized_end=1894
+  _globals['_RESUMERESPONSE']._serialized_start=1896
+  _globals['_RESUMERESPONSE']._serialized_end=1912
+  _globals['_PUSHERSTATUS']._serialized_start=1915
+  _globals['_PUSHERSTATUS']._serialized_end=2054
+  _globals['_KEEPPUSHERREQUEST']._serialized_start=2057
+  _globals['_KEEPPUSHERREQUEST']._serialized_end=2230
+  _globals['_KEEPPUSHERRESPONSE']._serialized_start=2232
+  _globals['_KEEPPUSHERRESPONSE']._serialized_end=2346
+  _globals['_VOUCHPRIMARYREQUEST']._serialized_start=2348
+  _globals['_VOUCHPRIMARYREQUEST']._serialized_end=2454
+  _globals['_VOUCHPRIMARYRESPONSE']._serialized_start=2456
+  _globals['_VOUCHPRIMARYRESPONSE']._serialized_end=2514
+  _globals['_CLUSTERPUSHER']._serialized_start=2516
+  _globals['_CLUSTERPUSHER']._serialized_end=2639
+  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_start=2641
+  _globals['_SWITCHOVERPUSHERREQUEST']._serialized_end=2685
+  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_start=2687
+  _globals['_SWITCHOVERPUSHERRESPONSE']._serialized_end=2785
+  _globals['_COORDINATORSERVICE']._serialized_start=3220
+  _globals['_COORDINATORSERVICE']._serialized_end=3965
 # @@protoc_insertion_point(module_scope)

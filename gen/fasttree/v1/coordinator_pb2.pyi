@@ -442,6 +442,7 @@ class Cluster(_message.Message):
     PUSHER_ADDRESS_FIELD_NUMBER: _builtins.int
     PUSHERS_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
+    SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     epoch: _builtins.int
@@ -466,6 +467,8 @@ class Cluster(_message.Message):
     """Why this coordinator's audit log can't be written, and what is refused until it can, in one line; empty where it is
     written.
     """
+    software_version: _builtins.str
+    """The version of the package that this coordinator runs; unknown where it runs from sources; empty of one that is too old to say."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClusterNode]:
         """In host-file order, then by name."""
@@ -500,10 +503,11 @@ class Cluster(_message.Message):
         pusher_address: _builtins.str = ...,
         pushers: _abc.Iterable[Global___ClusterPusher] | None = ...,
         audit_problem: _builtins.str = ...,
+        software_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "standby", b"standby"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "coordinator", b"coordinator", "epoch", b"epoch", "hosts", b"hosts", "name", b"name", "nodes", b"nodes", "note", b"note", "observed_at", b"observed_at", "paused", b"paused", "primary", b"primary", "pusher", b"pusher", "pusher_address", b"pusher_address", "pusher_epoch", b"pusher_epoch", "pushers", b"pushers", "software_version", b"software_version", "standby", b"standby"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

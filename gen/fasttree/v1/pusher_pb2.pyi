@@ -738,6 +738,7 @@ class GetPusherResponse(_message.Message):
     LOG_DURABILITY_FIELD_NUMBER: _builtins.int
     IMPORTS_KEPT_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
+    SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
     cluster: _builtins.str
     """The cluster's name."""
     log_id: _builtins.str
@@ -754,6 +755,8 @@ class GetPusherResponse(_message.Message):
     """Of one of several pushers, the epoch in which it is active; 0: it is the only one."""
     audit_problem: _builtins.str
     """Why the pusher's audit log can't be written, and what is refused until it can, in one line; empty where it is written."""
+    software_version: _builtins.str
+    """The version of the package that the pusher runs; unknown where it runs from sources; empty of one that is too old to say."""
     @_builtins.property
     def log_end(self) -> _treenode_pb2.LogEnd:
         """The log's ends, and the newest import in force."""
@@ -814,10 +817,11 @@ class GetPusherResponse(_message.Message):
         log_durability: Global___LogDurability | None = ...,
         imports_kept: Global___ImportsKept | None = ...,
         audit_problem: _builtins.str = ...,
+        software_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["imports_kept", b"imports_kept", "log_durability", b"log_durability", "log_end", b"log_end", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "closed_reason", b"closed_reason", "cluster", b"cluster", "differences", b"differences", "epoch", b"epoch", "hosts", b"hosts", "imports", b"imports", "imports_kept", b"imports_kept", "known_rule_version", b"known_rule_version", "log_damage", b"log_damage", "log_durability", b"log_durability", "log_end", b"log_end", "log_id", b"log_id", "nodes", b"nodes", "rule_version_waits_for", b"rule_version_waits_for", "rules", b"rules", "software_version", b"software_version", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -605,6 +605,8 @@ class GetNodeResponse(_message.Message):
     OLD_TREE_FIELD_NUMBER: _builtins.int
     KEPT_PERIODS_FIELD_NUMBER: _builtins.int
     KEPT_PERIODS_PROBLEM_FIELD_NUMBER: _builtins.int
+    SOFTWARE_VERSION_FIELD_NUMBER: _builtins.int
+    LEASE_LEFT_MS_FIELD_NUMBER: _builtins.int
     members: _builtins.int
     """Members in its tree."""
     held: _builtins.int
@@ -619,6 +621,10 @@ class GetNodeResponse(_message.Message):
     """Why, and what to do, in one line; empty while no pusher is refused."""
     kept_periods_problem: _builtins.str
     """Why it does not keep one that it should, in one line; empty where all is well."""
+    software_version: _builtins.str
+    """The version of the package that the node runs; unknown where it runs from sources; empty of one that is too old to say."""
+    lease_left_ms: _builtins.int
+    """How long its lease of the role lasts yet by its own clock, in milliseconds; 0: it has none, or is not the primary."""
     @_builtins.property
     def address(self) -> _coordinator_pb2.NodeAddress:
         """Where it is found."""
@@ -655,10 +661,12 @@ class GetNodeResponse(_message.Message):
         old_tree: _types_pb2.AsOf | None = ...,
         kept_periods: _abc.Iterable[_types_pb2.KeptPeriod] | None = ...,
         kept_periods_problem: _builtins.str = ...,
+        software_version: _builtins.str = ...,
+        lease_left_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "old_tree", b"old_tree", "status", b"status"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "kept_periods", b"kept_periods", "kept_periods_problem", b"kept_periods_problem", "members", b"members", "old_tree", b"old_tree", "refused_log_id", b"refused_log_id", "refused_reason", b"refused_reason", "rejected", b"rejected", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fresh_at", b"fresh_at", "held", b"held", "kept_periods", b"kept_periods", "kept_periods_problem", b"kept_periods_problem", "lease_left_ms", b"lease_left_ms", "members", b"members", "old_tree", b"old_tree", "refused_log_id", b"refused_log_id", "refused_reason", b"refused_reason", "rejected", b"rejected", "software_version", b"software_version", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

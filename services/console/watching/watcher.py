@@ -71,6 +71,11 @@ class Watcher:
             "at": self._wall_ms(),
             "status": status,
             "problems": [problem.json() for problem in problems],
+            "software": {
+                part: answer.software_version
+                for part, answer in (("coordinator", self._view), ("pusher", self._pusher))
+                if answer is not None
+            },
             "holds": {name: _holds_json(answer) for name, answer in self._nodes.items()},
             "changes": self._changes.json(),
         }
@@ -152,4 +157,6 @@ def _holds_json(answer: treenode_pb2.GetNodeResponse) -> dict[str, Any]:
         "kept_periods": [kept.period for kept in answer.kept_periods],
         "kept_periods_problem": answer.kept_periods_problem,
         "rule_version": answer.status.rule_version,
+        "software_version": answer.software_version,
+        "lease_left_ms": answer.lease_left_ms,
     }

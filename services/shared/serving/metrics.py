@@ -22,6 +22,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.openmetrics.exposition import generate_latest as open_metrics
 from prometheus_client.registry import Collector
 
+from services.shared.own_version import own_version
 from services.shared.security.audit.log import own_audit
 from services.shared.security.own import own_tls
 from services.shared.serving.callers.counting import Callers
@@ -32,7 +33,6 @@ from services.shared.telemetry.figures.timer import ReadingTimer
 from services.shared.telemetry.histograms import Histogram
 from services.shared.telemetry.own import own_figures, own_tracer
 from services.shared.telemetry.process_health import GARBAGE, LoopWatch
-from services.shared.telemetry.sending import own_version
 
 #: Of the format that `generate_latest` writes.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -8,9 +8,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Protocol
 
+from services.shared.own_version import own_version
 from services.shared.telemetry.figures.reading import NewestReading, Reading
 from services.shared.telemetry.spans import Span, Value
 from services.shared.telemetry.tracer import Tracer
@@ -143,10 +143,3 @@ class Sending:
         elif before and not trouble:
             logger.info("%s reach %s again", what, place)
         return not trouble
-
-
-def own_version() -> str:
-    try:
-        return version("ha-fasttree")
-    except PackageNotFoundError:
-        return "unknown"

@@ -145,6 +145,10 @@ class RoleCore:
         """The epoch in which the node is primary; 0 while it is not. Only true right after an event."""
         return self.epoch if self.lease_until_s is not None else 0
 
+    def lease_left_s(self, now_s: float) -> float:
+        """What is left of the lease; 0 while the node holds none."""
+        return 0.0 if self.lease_until_s is None else max(0.0, self.lease_until_s - now_s)
+
     def is_primary(self, now_s: float) -> bool:
         """Whether the node may call itself primary at this very moment, even if `Tick` comes late."""
         return self.lease_until_s is not None and now_s < self.lease_until_s

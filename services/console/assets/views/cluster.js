@@ -66,10 +66,13 @@ function Node({ node, holds, digests, at, status }) {
       <${Fact} name="Heartbeat">
         ${node.silent_ms === undefined ? "–" : node.silent_ms < 2000 ? `${node.silent_ms} ms ago` : age(node.silent_ms)}
       <//>
+      ${role && html`<${Fact} name="Lease left" title="By the node's own clock, when it was asked last">
+        ${holds ? `${(holds.lease_left_ms / 1000).toFixed(1)} s` : "–"}<//>`}
       <${Fact} name="Answers as of">${holds?.fresh_at ? age(at - holds.fresh_at) : "–"}<//>
       <${Fact} name="Rules version">
         ${holds?.rule_version ?? "–"}${status.log ? ` of ${status.log.known_rule_version}` : ""}
       <//>
+      <${Fact} name="Software">${holds?.software_version || "–"}<//>
       <${Fact} name="Digest" title="Nodes at one import and position have the same">
         <code class=${alone ? "differs" : ""}>${node.digest ?? "–"}</code>
       <//>
@@ -153,7 +156,7 @@ function Pause({ status, onClose }) {
   />`;
 }
 
-function Log({ log }) {
+function Log({ log, software }) {
   if (!log) return html`<${Empty}>The pusher does not say.<//>`;
   return html`<dl class="facts">
     <${Fact} name="Log id"><code>${log.log_id || "none"}</code><//>
@@ -162,6 +165,8 @@ function Log({ log }) {
     <${Fact} name="Loss of a machine">${log.survives_machine_loss ? "survived" : "not survived"}<//>
     <${Fact} name="Rules version">${log.rule_version} of ${log.known_rule_version}<//>
     <${Fact} name="Waits for">${log.rule_version_waits_for.join(", ") || "nobody"}<//>
+    <${Fact} name="Pusher's software">${software.pusher || "–"}<//>
+    <${Fact} name="Coordinator's software">${software.coordinator || "–"}<//>
   </dl>
   ${log.durability && html`<p class="note">${log.durability}</p>`}`;
 }
@@ -172,7 +177,7 @@ export function Cluster({ session }) {
   if (!state) {
     return html`<${Page} title="Cluster"><${Empty}>${problem ? problem.message : "Asking the cluster…"}<//><//>`;
   }
-  const { status, holds, changes } = state;
+  const { status, holds, changes, software } = state;
   const digests = agreement(status.nodes);
   const flow = rate(lag);
   const close = () => setOpen("");
@@ -203,7 +208,7 @@ export function Cluster({ session }) {
       </div>
       <${Graphs} steps=${lag} />
       <div class="pair">
-        <section class="card"><h2>Log</h2><${Log} log=${status.log} /></section>
+        <section class="card"><h2>Log</h2><${Log} log=${status.log} software=${software} /></section>
         <section class="card"><h2>Newest changes</h2>
           ${changes.length === 0
             ? html`<${Empty}>Nothing has changed since the console started.<//>`

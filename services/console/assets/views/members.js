@@ -181,7 +181,20 @@ function Orders({ id }) {
   </section>`;
 }
 
-export function Members({ rest: [id = ""] }) {
+export function Members({ rest: [id = ""], session }) {
+  const begins = !id && !session.sees.includes("cluster");
+  useEffect(() => {
+    if (!begins) return undefined;
+    // Who sees one downline alone begins at its top: that is who they are.
+    const abort = new AbortController();
+    get("/api/frontline", { size: 2 }, abort.signal).then(
+      ({ members: [first], total_count: roots }) => {
+        if (roots === 1 && !abort.signal.aborted) location.replace(`#/members/${encodeURIComponent(first.member_id)}`);
+      },
+      () => {}, // the page says what is wrong
+    );
+    return () => abort.abort();
+  }, [begins]);
   const { value, problem, again } = useAsked(
     (signal) => (id ? get("/api/member", { id }, signal) : get("/api/tree", {}, signal)), [id], LIVE_MS);
   const own = value?.member?.member_id === id ? value : null;
