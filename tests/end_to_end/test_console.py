@@ -129,11 +129,10 @@ async def test_the_page_goes_on_through_a_failover_and_says_so(
     async with tab(browser, base, height=900) as opened:
         await opened.open("#/")
         await opened.sees("All is well.")
+        software = opened.page.locator(".fact", has_text="oftware").locator("dd", has_text=own_version())
+        await software.nth(3).wait_for()  # of two nodes, the pusher and the coordinator
         left = opened.page.locator(".node", has_text="primary").locator(".fact", has_text="Lease left").locator("dd")
         assert 0 < float((await left.inner_text()).removesuffix(" s")) <= 60
-        assert await opened.page.locator(".fact", has_text="oftware").locator("dd").all_inner_texts() == 4 * [
-            own_version()
-        ]
         await opened.picture("console-cluster")
         primary = (
             await opened.page.locator("article.node", has=opened.page.get_by_text("primary"))
