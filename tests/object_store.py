@@ -18,15 +18,23 @@ _numbers = itertools.count(1)
 
 def s3_settings(server: S3Server, folder: Path, **more: Any) -> dict[str, Any]:
     """The settings of a pusher whose import files nobody else has."""
+    return _settings("import_", server, folder) | more
+
+
+def snapshot_settings(server: S3Server, folder: Path, **more: Any) -> dict[str, Any]:
+    """The settings of a node whose stored snapshots are its cluster's alone."""
+    return _settings("snapshot_", server, folder) | more
+
+
+def _settings(begin: str, server: S3Server, folder: Path) -> dict[str, Any]:
     credentials = folder / "credentials"
     credentials.write_text(f"[default]\naws_access_key_id = {ACCESS_KEY}\naws_secret_access_key = {SECRET_KEY}\n")
     return {
-        "import_store": "s3",
-        "import_url": f"s3://{BUCKET}/tests/{next(_numbers)}",
-        "import_endpoint": server.endpoint,
-        "import_region": "us-east-1",
-        "import_credentials_file": str(credentials),
-        **more,
+        f"{begin}store": "s3",
+        f"{begin}url": f"s3://{BUCKET}/tests/{next(_numbers)}",
+        f"{begin}endpoint": server.endpoint,
+        f"{begin}region": "us-east-1",
+        f"{begin}credentials_file": str(credentials),
     }
 
 

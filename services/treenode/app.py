@@ -45,6 +45,7 @@ from services.treenode.metrics import (
     declare_figures,
     declare_lease_figures,
     declare_period_figures,
+    declare_stored_figures,
     node_metrics,
 )
 from services.treenode.node.runner import NodeRunner, now_s
@@ -66,6 +67,8 @@ from services.treenode.snapshots.recovery import Recovery
 from services.treenode.snapshots.restoring import restore
 from services.treenode.snapshots.saving import SnapshotWriter
 from services.treenode.snapshots.store import SnapshotStore
+from services.treenode.snapshots.stored.keeping import StoredKeeping
+from services.treenode.snapshots.stored.opening import open_stored, source_of
 from services.treenode.tracing.updates import AppliedTraces
 from services.treenode.tree.kernels.kernel_cache import everything_is_cached
 
@@ -92,6 +95,7 @@ class TreeNode:
 
         Raises:
             StartupError: Another process has the state folder.
+            SettingsError: What the place of stored snapshots needs is not here.
         """
         self.settings = with_names(settings)
         self._early = early
@@ -109,6 +113,7 @@ class TreeNode:
             lambda tree, period: self.periods.before_seal(tree, period),
         )
         self.writer = SnapshotWriter(self.runner, self.store)
+        self.stored = open_stored(self.settings.stored, cluster.name)
         self.periods = self._period_keeper(folder / "periods")
         self.files = ImportFiles(
             folder / "imports",
@@ -183,10 +188,16 @@ class TreeNode:
         await asyncio.gather(restore(self.runner, self.store, self.writer, early), asyncio.to_thread(first))
         # The pusher is answered only now: it would find an empty node else.
         self.runner.restored.set()
-        peers = Peers(self.runner, self.store, self.writer, self.address.instant, lambda: self.streams.pusher_address)
+        source = source_of(self.stored, settings.stored) if self.stored is not None else None
+        own_address, pusher_address = self.address.instant, lambda: self.streams.pusher_address
+        peers = Peers(self.runner, self.store, self.writer, own_address, pusher_address, source)
         self.background.start(self.streams.run(), "tells the pusher of other trees")
         self.background.start(peers.run(), "asks peers for a snapshot")
         self.background.start(self.writer.run(), "writes snapshots")
+        if self.stored is not None:
+            keeping = StoredKeeping(self.runner, self.store, self.writer, self.stored, settings.stored)
+            declare_stored_figures(self.metrics, keeping, self.runner)
+            self.background.start(keeping.run(), "stores snapshots")
         self.background.start(self.periods.run(), "keeps closed periods")
         self.background.start(self.relayout.run(), "lays the tree out anew")
         self.background.start(self.tables.run(), "keeps a reader of imports")

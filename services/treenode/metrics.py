@@ -15,6 +15,7 @@ from services.treenode.replication.applying import Applier
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.snapshots.saving import SnapshotWriter
+from services.treenode.snapshots.stored.keeping import StoredKeeping
 
 
 def node_metrics(name: str, cluster: str) -> Metrics:
@@ -118,3 +119,18 @@ def declare_period_figures(metrics: Metrics, periods: PeriodKeeper, opened: Open
     )
     metrics.gauge("periods_open", "States of closed periods that are mapped.", lambda: opened.count)
     metrics.gauge("period_fork_seconds", "How long the last one held updates up.", lambda: periods.fork_s)
+
+
+def declare_stored_figures(metrics: Metrics, keeping: StoredKeeping, node: NodeRunner) -> None:
+    """Those of the place where snapshots outlive every node; there are none where none is set."""
+    metrics.gauge(
+        "stored_snapshot_position",
+        "Position of the newest good snapshot that is stored; 0: there is none.",
+        lambda: node.stored.position,
+    )
+    metrics.gauge("stored_snapshot_age_seconds", "How old it is; 0 where there is none.", lambda: keeping.age_s)
+    metrics.gauge(
+        "stored_snapshot_unfit",
+        "1 while the place can't be used, or something in it is damaged.",
+        lambda: bool(node.stored.problem),
+    )

@@ -27,6 +27,7 @@ from services.shared.config.load import SettingsError
 from services.shared.config.sections import Problem, Settings
 from services.shared.serving.settings import ServingSettings
 from services.treenode.node.settings import NodeSettings
+from services.treenode.snapshots.stored.settings import SnapshotStoreSettings
 
 
 class TreeNodeSettings(Settings, frozen=True, kw_only=True):
@@ -54,6 +55,7 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     snapshot_interval_s: Seconds = 300.0
     #: Snapshots kept, the newest included; 2 or more, so that a damaged one has one before it.
     snapshots_kept: Annotated[int, Meta(ge=2, le=1_000)] = 2
+    stored: SnapshotStoreSettings = field(default_factory=SnapshotStoreSettings)
 
     #: Of so many of the newest periods that are closed for good, the state at their closing is kept in files, and
     #: answers reports. A file is about as large as a snapshot.

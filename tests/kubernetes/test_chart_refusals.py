@@ -210,6 +210,18 @@ _NOT_TOGETHER = (
         "settings.pusher.import_store=s3,settings.pusher.import_folder=/var/lib/fasttree/imports",
         "settings.pusher.import_folder: must be empty",
     ),
+    (
+        "settings.treenode.snapshot_store=s3,settings.treenode.snapshot_url=",
+        "settings.treenode.snapshot_url: must name the bucket",
+    ),
+    (
+        "settings.treenode.snapshot_store=folder,settings.treenode.snapshot_url=s3://bucket/b",
+        "settings.treenode.snapshot_store: must be s3",
+    ),
+    (
+        "settings.treenode.snapshot_store=s3,settings.treenode.snapshot_folder=/var/lib/fasttree/stored",
+        "settings.treenode.snapshot_folder: must be empty",
+    ),
     ("settings.tokens.keys=https://a/b,settings.tokens.issuer=a", "settings.tokens.audience: must be set"),
     ("settings.tokens.keys=https://a/b,settings.tokens.audience=a", "settings.tokens.issuer: must be set"),
     (
@@ -331,8 +343,8 @@ def test_what_a_service_would_refuse_at_its_start_the_chart_refuses() -> None:
     looked_at = {
         "AdmissionSettings", "ClusterSettings", "CoordinatorSettings", "ElectionSettings", "EtcdSettings",
         "ImportLimits", "ImportStoreSettings", "LeadershipSettings", "LogSettings", "PusherSettings",
-        "ReplicationSettings", "RolloutSettings", "SearchSettings", "TelemetrySettings", "TlsSettings",
-        "TokenSettings", "TreeNodeSettings",
+        "ReplicationSettings", "RolloutSettings", "SearchSettings", "SnapshotStoreSettings", "TelemetrySettings",
+        "TlsSettings", "TokenSettings", "TreeNodeSettings",
     }  # fmt: skip
     parts = [
         part

@@ -273,16 +273,8 @@ def _of_settings() -> Iterator[str]:
             f'(not (regexMatch "^{form}://" ({_setting("pusher", "log_url")})))',
             f"settings.pusher.log_url: must name the servers where log_store is {store}",
         )
-    s3 = f'eq ({_setting("pusher", "import_store")}) "s3"'
-    url = _setting("pusher", "import_url")
-    yield from _refused(
-        f"and ({s3}) (not ({url}))", "settings.pusher.import_url: must name the bucket where import_store is s3"
-    )
-    yield from _refused(f"and ({url}) (not ({s3}))", "settings.pusher.import_store: must be s3 where import_url is set")
-    yield from _refused(
-        f"and ({s3}) ({_setting('pusher', 'import_folder')})",
-        "settings.pusher.import_folder: must be empty where import_store is s3",
-    )
+    yield from _places("pusher", "import_")
+    yield from _places("treenode", "snapshot_")
     keys = _setting("tokens", "keys")
     for field in ("issuer", "audience"):
         yield from _refused(
@@ -291,6 +283,18 @@ def _of_settings() -> Iterator[str]:
     yield from _refused(
         f"and (not ({keys})) ({_setting('tokens', 'without_certificate')})",
         "settings.tokens.without_certificate: must be false where there are no keys",
+    )
+
+
+def _places(section: str, begin: str) -> Iterator[str]:
+    """A store of objects that has no place, or two."""
+    s3 = f'eq ({_setting(section, f"{begin}store")}) "s3"'
+    url, settings = _setting(section, f"{begin}url"), f"settings.{section}.{begin}"
+    yield from _refused(f"and ({s3}) (not ({url}))", f"{settings}url: must name the bucket where {begin}store is s3")
+    yield from _refused(f"and ({url}) (not ({s3}))", f"{settings}store: must be s3 where {begin}url is set")
+    yield from _refused(
+        f"and ({s3}) ({_setting(section, f'{begin}folder')})",
+        f"{settings}folder: must be empty where {begin}store is s3",
     )
 
 

@@ -178,6 +178,7 @@ class NodeStatus(_message.Message):
     FILE_VOLUME_TYPES_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     AUDIT_PROBLEM_FIELD_NUMBER: _builtins.int
+    STORED_SNAPSHOT_FIELD_NUMBER: _builtins.int
     state: Global___NodeState.ValueType
     """Life cycle state."""
     import_id: _builtins.int
@@ -225,6 +226,10 @@ class NodeStatus(_message.Message):
     def file_volume_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Volume types in its tree, brought by the import's file, that the rules have not."""
 
+    @_builtins.property
+    def stored_snapshot(self) -> Global___StoredSnapshot:
+        """Where its snapshots outlive its machine, and the newest one there; unset where no such place is set."""
+
     def __init__(
         self,
         *,
@@ -246,14 +251,55 @@ class NodeStatus(_message.Message):
         file_volume_types: _abc.Iterable[_builtins.str] | None = ...,
         rule_version: _builtins.int = ...,
         audit_problem: _builtins.str = ...,
+        stored_snapshot: Global___StoredSnapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_problem", b"audit_problem", "digest", b"digest", "fault_position", b"fault_position", "file_periods", b"file_periods", "file_volume_types", b"file_volume_types", "halt_reason", b"halt_reason", "halted_before", b"halted_before", "import_id", b"import_id", "known_epoch", b"known_epoch", "loading_import_id", b"loading_import_id", "loading_percent", b"loading_percent", "log_id", b"log_id", "position", b"position", "primary_epoch", b"primary_epoch", "record_crc32", b"record_crc32", "record_position", b"record_position", "rule_version", b"rule_version", "state", b"state", "stored_snapshot", b"stored_snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeStatus: _TypeAlias = NodeStatus  # noqa: Y015
+
+@_typing.final
+class StoredSnapshot(_message.Message):
+    """The place of stored snapshots, as a node last saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    IMPORT_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    WRITTEN_AT_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """Where, for people."""
+    import_id: _builtins.int
+    """Import of the newest snapshot of the node's log there; with position, 0 for none."""
+    position: _builtins.int
+    """Position of that snapshot: a node that starts from it needs the log from the next one on."""
+    problem: _builtins.str
+    """Why the place can't be used, or what is wrong with what is there, in one line; empty where all is well."""
+    @_builtins.property
+    def written_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was written, by its writer's clock; unset for none."""
+
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        import_id: _builtins.int = ...,
+        position: _builtins.int = ...,
+        written_at: _timestamp_pb2.Timestamp | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["written_at", b"written_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["import_id", b"import_id", "place", b"place", "position", b"position", "problem", b"problem", "written_at", b"written_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredSnapshot: _TypeAlias = StoredSnapshot  # noqa: Y015
 
 @_typing.final
 class KeepAliveRequest(_message.Message):

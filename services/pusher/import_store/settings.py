@@ -69,8 +69,6 @@ class ImportStoreSettings(Settings, frozen=True, kw_only=True):
             region=self.import_region,
             credentials_file=self.import_credentials_file,
             ca_file=self.import_ca_file,
-            part_mib=self.import_part_mib,
-            parallel=self.import_parallel,
             connect_timeout_s=self.import_connect_timeout_s,
             request_timeout_s=self.import_request_timeout_s,
             retries=self.import_retries,

@@ -39,7 +39,7 @@ class Place(NamedTuple):
 
     #: What is kept there, for people.
     keeps: str
-    #: What the names of its settings begin with, for people: `pusher.import_`.
+    #: What the names of its settings begin with, for people, the section before it.
     settings: str
     store: str
     folder: str
@@ -49,8 +49,6 @@ class Place(NamedTuple):
     region: str
     credentials_file: str
     ca_file: str
-    part_mib: int
-    parallel: int
     connect_timeout_s: float
     request_timeout_s: float
     retries: int

@@ -127,7 +127,7 @@ class Cutover:
                 if self.turn is not None and self.turn.way is Way.RELAYOUT:
                     return self._drop(self.turn, Cause.REPLACED, "the tree was replaced meanwhile", now_s)
             case PeersFound() if event.search == search.number:
-                return [*search.peers_found(event.peers, now_s)]
+                return [*search.peers_found(event, now_s)]
             case SnapshotOffered() if event.search == search.number:
                 return [*search.offered(event.snapshot, now_s)]
             case PeerFailed() if event.search == search.number:

@@ -110,6 +110,8 @@ class NodeRunner:
         self.skips: Mapping[int, Skip] = {}
         #: Why an import can't be built: an update that the engine fails at. None while nothing shows so.
         self.build_fault: Halt | None = None
+        #: The newest snapshot that outlives every node, as far as it is known; empty where no place for such is set.
+        self.stored = coordinator_pb2.StoredSnapshot()
         #: When it took another tree last, from and to, as `time.perf_counter` reads; None before.
         self.swap: tuple[float, float] | None = None
         self._builds: dict[int, BuildShell[Tree]] = {}
@@ -315,7 +317,7 @@ class NodeRunner:
 
     def status(self) -> coordinator_pb2.NodeStatus:
         """Where the node stands, for the coordinator and the pusher."""
-        return told.status(self.core, self.in_force, self.loading, self.build_fault)
+        return told.status(self.core, self.in_force, self.loading, self.build_fault, self.stored)
 
     # -- what the core asks for
 

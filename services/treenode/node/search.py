@@ -6,7 +6,9 @@ begin. The rules:
 1. It goes on for as long as the node needs a base (sequence.py, rule 4), and no longer. It doesn't begin while an
    import is on its way, which would be the base too; beside one that comes later it goes on.
 2. One round asks one peer after another, the furthest first, until one has what fits. Then the snapshot is a build of
-   the cutover's; where that comes to nothing, the next peer is asked. After a round in vain it rests, longer each time.
+   the cutover's; where that comes to nothing, the next peer is asked. Where no peer has any, and there is a place that
+   snapshots are stored in (`services/treenode/snapshots/stored`), those there are asked for as peers are, the newest
+   first: a place that is away costs nobody time who has a peer. After a round in vain it rests, longer each time.
 3. A snapshot fits if it brings this node on: it is of this node's log, the log goes on where it ends, its import is
    none that the node is past, and it is not larger than the node may fetch. Where records wait for it, it is further on
    than the node then: the log begins only behind that. Where they don't, it follows the log to where the node is. What
@@ -39,10 +41,11 @@ class PeerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class PeersFound:
-    """Who may be asked, best first."""
+    """Who may be asked, best first. `has_store`: after them, what is stored is to be found (rule 2)."""
 
     search: int
     peers: tuple[str, ...]
+    has_store: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,13 @@ class FindPeers:
 
 
 @dataclass(frozen=True, slots=True)
+class FindStored:
+    """Find out which snapshots are stored; answered by `PeersFound`, in which each of them is a peer."""
+
+    search: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskPeer:
     """Ask for the peer's newest snapshot; answered by `SnapshotOffered` or `PeerFailed`."""
 
@@ -114,7 +124,7 @@ class StopSearch:
 
 
 SearchEvent = PeersFound | SnapshotOffered | SnapshotRead | PeerFailed
-SearchAction = FindPeers | AskPeer | FetchSnapshot | PassOver | StopSearch
+SearchAction = FindPeers | FindStored | AskPeer | FetchSnapshot | PassOver | StopSearch
 
 
 class Stage(Enum):
@@ -154,6 +164,8 @@ class SnapshotSearch:
         self.stage = Stage.RESTING
         #: Whom to ask still, best first.
         self._peers: list[str] = []
+        #: Whether what is stored is to be found after them.
+        self._has_store = False
         #: Who is being asked; empty before.
         self.peer = ""
         #: When the next round may begin; None while nothing is wanted, or a round is under way.
@@ -182,11 +194,11 @@ class SnapshotSearch:
         self.stage = Stage.LISTING
         return [FindPeers(self.number)]
 
-    def peers_found(self, peers: tuple[str, ...], now_s: float) -> list[SearchAction]:
+    def peers_found(self, found: PeersFound, now_s: float) -> list[SearchAction]:
         """Whom to ask in this round."""
         if self.stage is not Stage.LISTING:
             return []
-        self._peers = list(peers)
+        self._peers, self._has_store = list(found.peers), found.has_store
         return self._ask_next(now_s)
 
     def offered(self, snapshot: PeerSnapshot, now_s: float) -> list[SearchAction]:
@@ -220,6 +232,10 @@ class SnapshotSearch:
             self.peer = self._peers.pop(0)
             self.stage = Stage.ASKING
             return [AskPeer(self.number, self.peer)]
+        if self._has_store:
+            self._has_store = False
+            self.stage = Stage.LISTING
+            return [FindStored(self.number)]
         self.stage = Stage.RESTING
         self.rests_until_s = now_s + self._rests.next_s()
         return []

@@ -37,7 +37,11 @@ class Refusals:
 
 
 def status(
-    core: NodeCore, in_force: TreeInForce[Tree, int], loading: tuple[int, int], build_fault: Halt | None
+    core: NodeCore,
+    in_force: TreeInForce[Tree, int],
+    loading: tuple[int, int],
+    build_fault: Halt | None,
+    stored: coordinator_pb2.StoredSnapshot,
 ) -> coordinator_pb2.NodeStatus:
     """Where the node stands, for the coordinator and the pusher. `loading`: which import, and how far, in percent."""
     sequence, halt = core.sequence, core.sequence.halt
@@ -62,6 +66,7 @@ def status(
         file_volume_types=file_volume_types,
         rule_version=RULE_VERSION,
         audit_problem=audit_problem(),
+        stored_snapshot=stored if stored.place else None,
     )
 
 

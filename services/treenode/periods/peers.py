@@ -15,7 +15,8 @@ from services.shared.serving.channels import open_channel
 from services.treenode.node.runner import NodeRunner
 from services.treenode.periods.files import KeptFile, PeriodFiles
 from services.treenode.periods.keeping import Kept, Offer
-from services.treenode.snapshots.peers import CALL_TIMEOUT_S, PeerUnfitError, manifest_of, ready_peers
+from services.treenode.snapshots.others import CALL_TIMEOUT_S, ready_peers
+from services.treenode.snapshots.peers import PeerUnfitError, manifest_of
 from services.treenode.snapshots.state_file import StateDamagedError, check_state
 
 #: States of one peer that are looked at: more than a node can be set to keep.

@@ -1,4 +1,4 @@
-"""Who else is in the cluster, and what to start from when the log alone can't bring this node on."""
+"""What to start from when the log alone can't bring this node on: a peer's snapshot, or one that is stored."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 
 import grpc.aio
 
-from fasttree.v1 import coordinator_pb2, coordinator_pb2_grpc, treenode_pb2, treenode_pb2_grpc, types_pb2
+from fasttree.v1 import treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
-from services.shared.membership.peers import listed_peers
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
@@ -22,6 +21,7 @@ from services.treenode.node.search import (
     AskPeer,
     FetchSnapshot,
     FindPeers,
+    FindStored,
     PassOver,
     PeerFailed,
     PeersFound,
@@ -31,16 +31,15 @@ from services.treenode.node.search import (
     StopSearch,
 )
 from services.treenode.replication.build_runner import BuildRunner
+from services.treenode.snapshots.others import ready_peers
 from services.treenode.snapshots.saving import Label, SnapshotWriter, restore_tree
 from services.treenode.snapshots.state_file import StateDamagedError, read_state
 from services.treenode.snapshots.store import SnapshotStore
+from services.treenode.snapshots.stored.source import StoredSource
 from services.treenode.tree import StateError, Tree
 
-CALL_TIMEOUT_S = 5.0
 #: A peer may have to write a snapshot first.
 SNAPSHOT_WAIT_S = 120.0
-
-_READY = (coordinator_pb2.NODE_STATE_PASSIVE, coordinator_pb2.NODE_STATE_PRIMARY)
 
 logger = logging.getLogger(__name__)
 
@@ -63,27 +62,11 @@ _UNFIT = (
 )
 
 
-async def ready_peers(node: NodeRunner, own_instant_address: str) -> list[str]:
-    """Instant addresses of the other nodes, the furthest ready one first; without a coordinator, the listed ones."""
-    for coordinator in filter(None, node.cluster.coordinator.split(",")):
-        try:
-            async with open_channel(coordinator) as channel:
-                stub = coordinator_pb2_grpc.CoordinatorServiceStub(channel)
-                answer = await stub.GetCluster(coordinator_pb2.GetClusterRequest(), timeout=CALL_TIMEOUT_S)
-            peers = [
-                peer
-                for peer in answer.cluster.nodes
-                if peer.alive and peer.status.state in _READY and peer.address.name != node.settings.name
-            ]
-            peers.sort(key=lambda peer: (peer.status.import_id, peer.status.position), reverse=True)
-            return [peer.address.instant for peer in peers]
-        except grpc.aio.AioRpcError as error:
-            logger.warning("coordinator %s can't name peers: %s", coordinator, error.details())
-    return await listed_peers(node.cluster, own_instant_address)
-
-
 class Peers:
-    """Performs the search for a base (`services/treenode/node/search.py`): asks peers, and fetches a snapshot."""
+    """Performs the search for a base (`services/treenode/node/search.py`): asks peers, and fetches a snapshot.
+
+    `stored`: where snapshots outlive all nodes; None where no such place is set.
+    """
 
     def __init__(
         self,
@@ -92,9 +75,11 @@ class Peers:
         writer: SnapshotWriter,
         own_instant_address: str,
         pusher_address: Callable[[], str],
+        stored: StoredSource | None = None,
     ) -> None:
         self._node = node
         self._store = store
+        self._stored = stored
         self._writer = writer
         self._own_instant_address = own_instant_address
         self._pusher_address = pusher_address
@@ -115,6 +100,8 @@ class Peers:
                         logger.warning("no snapshot from %s: %s", action.peer, action.reason)
                     case FindPeers():
                         self._begin(self._find(action), works)
+                    case FindStored():
+                        self._begin(self._find_stored(action), works)
                     case AskPeer() | FetchSnapshot():
                         self._begin(self._try(action), works)
         finally:
@@ -125,7 +112,18 @@ class Peers:
     async def _find(self, action: FindPeers) -> None:
         self._offered.clear()
         peers = await ready_peers(self._node, self._own_instant_address)
-        self._node.handle(PeersFound(action.search, tuple(peers)))
+        self._node.handle(PeersFound(action.search, tuple(peers), has_store=self._stored is not None))
+
+    async def _find_stored(self, action: FindStored) -> None:
+        assert self._stored is not None
+        found: list[str] = []
+        try:
+            found = await self._stored.find(self._node.core.sequence.log_id)
+            if not found:
+                logger.warning("no snapshot of this log is stored in %s", self._stored.place)
+        except FastTreeError as error:
+            logger.warning("stored snapshots can't be looked for: %s", error)
+        self._node.handle(PeersFound(action.search, tuple(found)))
 
     async def _try(self, action: AskPeer | FetchSnapshot) -> None:
         """Asks a peer, or fetches from it, and says what came of it."""
@@ -156,17 +154,36 @@ class Peers:
         works.add(task)
         task.add_done_callback(works.discard)
 
+    def _is_stored(self, peer: str) -> bool:
+        return self._stored is not None and peer in self._stored
+
     async def _ask(self, peer: str) -> PeerSnapshot:
-        async with open_channel(peer) as channel:
-            stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
-            manifest = await manifest_of(stub, treenode_pb2.DownloadSnapshotRequest())
+        if self._stored is not None and peer in self._stored:
+            manifest = await self._stored.manifest(peer)
+        else:
+            async with open_channel(peer) as channel:
+                stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
+                manifest = await manifest_of(stub, treenode_pb2.DownloadSnapshotRequest())
         self._offered[peer] = manifest
         return PeerSnapshot(manifest.log_id, manifest.import_id, manifest.position, manifest.size_bytes)
 
     async def _fetch(self, search: int, peer: str) -> None:
-        """Fetches what the peer offered, and takes it if it still fits by then."""
-        node, manifest = self._node, self._offered[peer]
+        """Fetches what the peer offered, or what is stored under that name, and takes it if it still fits by then."""
+        manifest = self._offered[peer]
         part = await asyncio.to_thread(self._store.incoming, manifest.import_id, manifest.position, manifest.sha256)
+        wanted = Wanted(manifest.size_bytes, manifest.sha256)
+        if self._stored is not None and peer in self._stored:
+            await fetch(wanted, part, [peer], self._stored.chunks, self._stored.silence_s, lambda share: None)
+        else:
+            await self._fetch_of_peer(peer, manifest, wanted, part)
+        try:
+            await self._take(search, peer, part)
+        finally:
+            await asyncio.to_thread(self._store.discard, part)
+
+    async def _fetch_of_peer(
+        self, peer: str, manifest: treenode_pb2.SnapshotManifest, wanted: Wanted, part: Path
+    ) -> None:
         async with open_channel(peer) as channel:
             stub = treenode_pb2_grpc.TreeNodeServiceStub(channel)
 
@@ -178,14 +195,9 @@ class Peers:
                     if response.HasField("chunk"):
                         yield response.chunk
 
-            wanted = Wanted(manifest.size_bytes, manifest.sha256)
-            await fetch(wanted, part, [peer], chunks, node.settings.download_silence_s, lambda share: None)
-        try:
-            await self._take(search, part)
-        finally:
-            await asyncio.to_thread(self._store.discard, part)
+            await fetch(wanted, part, [peer], chunks, self._node.settings.download_silence_s, lambda share: None)
 
-    async def _take(self, search: int, part: Path) -> None:
+    async def _take(self, search: int, peer: str, part: Path) -> None:
         node = self._node
         tree, label = await asyncio.to_thread(read_of_peer, part, node.cluster.name)
         snapshot = PeerSnapshot(label.log_id, tree.import_id, tree.position)
@@ -195,7 +207,8 @@ class Peers:
             await asyncio.to_thread(self._store.take, part, snapshot.import_id, snapshot.position)
             await asyncio.to_thread(self._store.set_others_aside, snapshot.log_id)
             self._writer.restored(snapshot.log_id, snapshot.import_id, snapshot.position)
-            logger.info("starts from a peer's snapshot: import %d, position %d", snapshot.import_id, snapshot.position)
+            whose = "a stored snapshot" if self._is_stored(peer) else "a peer's snapshot"
+            logger.info("starts from %s: import %d, position %d", whose, snapshot.import_id, snapshot.position)
 
 
 def read_of_peer(part: Path, cluster: str) -> tuple[Tree, Label]:

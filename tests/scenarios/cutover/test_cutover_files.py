@@ -12,6 +12,7 @@ compared 1: [REFUSAL]
 gate 1:              its writer is in the gate
 cancel 1:
 peers a b            the answer to "find peers"; and so on, all for the search under way
+peers_and_a_store a  the same, where snapshots are stored somewhere too
 offers 1/20 [log=log-1] [bytes=1]
 no_snapshot REASON
 fetched 3: 1/20 [carried=3,5]
@@ -98,6 +99,8 @@ def _search_event(words: list[str], number: int) -> object | None:
     match words:
         case ["peers", *peers]:
             return search.PeersFound(number, tuple(peers))
+        case ["peers_and_a_store", *peers]:
+            return search.PeersFound(number, tuple(peers), has_store=True)
         case ["offers", standing, *options]:
             return search.SnapshotOffered(number, _snapshot(standing, options))
         case ["no_snapshot", *reason]:
@@ -188,6 +191,8 @@ def _say_search(action: Any) -> str | None:
     match action:
         case search.FindPeers(number):
             return f"search {number}: find peers"
+        case search.FindStored(number):
+            return f"search {number}: find what is stored"
         case search.AskPeer(number, peer):
             return f"search {number}: ask {peer}"
         case search.FetchSnapshot(number, peer):

@@ -29,7 +29,7 @@ LAG = 3
 ANSWERS = (cut.Taken, cut.Had, cut.Refused, cut.Failed)
 #: These ask for exactly one word in return.
 WORK = (cut.MakeTree, cut.FindCarried, cut.OfferCarried, cut.ReadLog, cut.Compare, cut.EnterGate)
-LOOKING = (search.FindPeers, search.AskPeer, search.FetchSnapshot)
+LOOKING = (search.FindPeers, search.FindStored, search.AskPeer, search.FetchSnapshot)
 
 
 @dataclass
@@ -295,8 +295,9 @@ class CutoverMachine(RuleBasedStateMachine):
     def a_peer_answers(self, good: bool, behind: int, older: int) -> None:
         looking, self.looking = self.looking, None
         number = looking.search
-        if isinstance(looking, search.FindPeers):
-            self.handle(search.PeersFound(number, ("a", "b") if good else ()))
+        if isinstance(looking, search.FindPeers | search.FindStored):
+            has_store = isinstance(looking, search.FindPeers) and number % 2 == 0
+            self.handle(search.PeersFound(number, ("a", "b") if good else (), has_store))
             return
         import_id = max(self.in_force, self.live.import_id) - older
         position = min(max(self.live.position - behind, 0), self.log_end)

@@ -8,6 +8,7 @@ from fasttree.client.status.imports import import_json
 from fasttree.client.status.log import log_json
 from fasttree.client.status.nodes import node_json, streamed_json
 from fasttree.client.status.pushers import pushers_json
+from fasttree.client.status.snapshots import stored_json
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 
@@ -37,6 +38,7 @@ def status_json(view: coordinator_pb2.Cluster | None, pusher: pusher_pb2.GetPush
         "log": None if pusher is None else log_json(pusher),
         "nodes": nodes,
         "imports": [import_json(one) for one in pusher.imports] if pusher is not None else [],
+        "stored_snapshots": stored_json(view),
         "audit": _audit_json(view, pusher),
         "differences": [_difference_json(one) for one in pusher.differences] if pusher is not None else [],
     }

@@ -9,6 +9,7 @@ from fasttree.command.screen.styled import Line, Style, Text, table_lines
 from fasttree.command.status.log_status import log_lines
 from fasttree.command.status.looking import Seen
 from fasttree.command.status.pushers import pusher_lines
+from fasttree.command.status.stored import stored_lines
 
 #: What a node's state means to who looks; of any other state: worth a look.
 _STATES = {"primary": Style.GOOD, "passive": Style.PLAIN, "silent": Style.BAD, "unknown": Style.PLAIN}
@@ -29,6 +30,8 @@ def status_lines(seen: Seen) -> Iterator[Line]:
     for text in log_lines(content["log"]) if seen.has_pusher else ():
         yield [Text(text)]
     for text in pusher_lines(content["pushers"]):
+        yield [Text(text)]
+    for text in stored_lines(content["stored_snapshots"]):
         yield [Text(text)]
     if content["note"]:
         yield [Text(f"note: {content['note']}", Style.LOOK)]

@@ -1,0 +1,157 @@
+"""Looks after the place of stored snapshots: sees which one is the newest, and puts this node's there in its turn."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from fasttree.v1 import coordinator_pb2
+from services.shared.domain.sentences import system_words
+from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError
+from services.shared.serving.errors import FastTreeError
+from services.treenode.node.runner import NodeRunner, now_s
+from services.treenode.snapshots.others import told_nodes
+from services.treenode.snapshots.saving import SnapshotWriter
+from services.treenode.snapshots.state_file import StateDamagedError
+from services.treenode.snapshots.store import Snapshot, SnapshotStore
+from services.treenode.snapshots.stored.objects import About, StoredSnapshots
+from services.treenode.snapshots.stored.settings import SnapshotStoreSettings
+from services.treenode.snapshots.stored.turns import is_due, rank_of
+
+#: Of the newest that are stored, so many are looked at for one that is good.
+_LOOKED_AT_MAX = 8
+#: Of what is wrong, so many characters go with each heartbeat; the log has all.
+_PROBLEM_LENGTH_MAX = 1_000
+
+logger = logging.getLogger(__name__)
+
+
+class StoredKeeping:
+    """One node's part in it. What it sees is told by `NodeRunner.stored`.
+
+    Args:
+        node: The node.
+        store: Its own snapshots.
+        writer: Who writes them, and knows their checksums.
+        stored: The place.
+        settings: How often.
+    """
+
+    def __init__(
+        self,
+        node: NodeRunner,
+        store: SnapshotStore,
+        writer: SnapshotWriter,
+        stored: StoredSnapshots,
+        settings: SnapshotStoreSettings,
+    ) -> None:
+        self._node, self._store, self._writer = node, store, writer
+        self._stored, self._settings = stored, settings
+        #: The newest that is good, as far as names and sizes tell; None where there is none.
+        self.newest: About | None = None
+        #: Since when it is known that there is none.
+        self._none_since_s: float | None = None
+        #: What is wrong, as it was told last.
+        self._problem = ""
+        node.stored = coordinator_pb2.StoredSnapshot(place=stored.objects.place)
+
+    async def run(self) -> None:
+        """Looks, puts, and rests; ends when it is cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._settings.snapshot_look_s)
+
+    async def look(self) -> None:
+        """One look, and what is to be done now; what goes wrong is told, and tried again at the next one."""
+        try:
+            problem = await self._see()
+            if (snapshot := await self._due()) is not None:
+                async with asyncio.timeout(self._settings.snapshot_store_s_max):
+                    await self._put(*snapshot)
+                problem = await self._see()
+        except TimeoutError:
+            problem = (
+                f"the store of snapshots, {self._stored.objects.place}: storing one took longer than "
+                f"treenode.snapshot_store_s_max, {self._settings.snapshot_store_s_max:g} s"
+            )
+        except (FastTreeError, ObjectMissingError, StateDamagedError, OSError, ValueError, KeyError) as error:
+            problem = system_words(error)
+        self._tell(problem)
+
+    @property
+    def age_s(self) -> float:
+        """How old the newest is, by this machine's clock; 0 where there is none."""
+        return max(0.0, time.time() - self.newest.written_at_s) if self.newest is not None else 0.0
+
+    async def _see(self) -> str:
+        """Finds the newest that is good; what is wrong with newer ones. Raises StoreAwayError."""
+        log_id = self._node.core.sequence.log_id
+        if not log_id:
+            return ""
+        self.newest, problems = None, list[str]()
+        for each in (await self._stored.whole(log_id))[:_LOOKED_AT_MAX]:
+            try:
+                found = await self._stored.described(each, log_id)
+                problem = await self._stored.problem(each, found)
+            except ObjectMissingError:
+                continue  # removed just now
+            except ObjectDamagedError as error:
+                problem = str(error)
+            if not problem:
+                self.newest = found.about
+                break
+            problems.append(problem)
+        self._none_since_s = None if self.newest is not None else self._none_since_s or now_s()
+        return "; ".join(problems)
+
+    async def _due(self) -> tuple[Snapshot, dict[str, Any]] | None:
+        """The snapshot that this node has to store now, with its label."""
+        node = self._node
+        log_id = node.core.sequence.log_id
+        own = await asyncio.to_thread(self._store.find, 0, 0)
+        if own is None or not log_id or node.old is not None or not node.core.life.ready:
+            return None
+        rank = 0
+        if node.cluster.coordinator:
+            nodes = await told_nodes(node)
+            found = rank_of(node.settings.name, nodes) if nodes is not None else None
+            if found is None:  # nobody knows whose turn it is
+                return None
+            rank = found
+        newest = self.newest.state if self.newest is not None else None
+        age_s = time.time() - self.newest.written_at_s if self.newest is not None else self._none_for_s()
+        if not is_due(rank, (own.import_id, own.position), newest, age_s, self._settings.snapshot_store_interval_s):
+            return None
+        label = await asyncio.to_thread(self._store.label_of, own)
+        return (own, label) if label.get("log_id") == log_id else None
+
+    def _none_for_s(self) -> float:
+        return now_s() - self._none_since_s if self._none_since_s is not None else 0.0
+
+    async def _put(self, snapshot: Snapshot, label: dict[str, Any]) -> None:
+        """Raises as `StoredSnapshots.put`."""
+        began_s, path = time.perf_counter(), Path(snapshot.path)
+        is_new = await self._stored.put(label, path, await self._writer.checksum(snapshot))
+        logger.info(
+            "snapshot of import %d at position %d: %s in %s, %.1f s",
+            snapshot.import_id,
+            snapshot.position,
+            "stored" if is_new else "was stored by another node",
+            self._stored.objects.place,
+            time.perf_counter() - began_s,
+        )
+
+    def _tell(self, problem: str) -> None:
+        told = coordinator_pb2.StoredSnapshot(place=self._stored.objects.place, problem=problem[:_PROBLEM_LENGTH_MAX])
+        if self.newest is not None:
+            told.import_id, told.position = self.newest.state
+            told.written_at.FromSeconds(self.newest.written_at_s)
+        if problem and problem != self._problem:
+            logger.error("%s", problem)
+        elif self._problem and not problem:
+            logger.info("the store of snapshots is well again")
+        self._problem = problem
+        self._node.stored = told
