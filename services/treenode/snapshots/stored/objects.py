@@ -1,7 +1,7 @@
 """The snapshots of one log in a place for objects: found by their state, described, put, and removed when old.
 
-The key is `IMPORT-POSITION-LOG`, the last part being the begin of the SHA-256 of the log's id: two nodes that store the same
-state meet under one key, where the first one's index counts. What an index says of its snapshot is `About`.
+The key is `IMPORT-POSITION-LOG`, the last part being the begin of the SHA-256 of the log's id: two nodes that store the
+same state meet under one key, where the first one's index counts. What an index says of its snapshot is `About`.
 """
 
 from __future__ import annotations
