@@ -21,6 +21,8 @@ class KernelsError(Exception):
 def unpack(layers: Sequence[Layer], folder: Path) -> None:
     """Layers as a container engine would lay them out."""
     folder.mkdir(parents=True)
+    # Whoever the mask of this machine's user keeps out: another one works in there.
+    folder.chmod(0o755)
     for layer in layers:
         subprocess.run(["tar", "--extract", "--file", str(layer.path), "--directory", str(folder)], check=True)
 
