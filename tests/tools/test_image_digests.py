@@ -13,6 +13,8 @@ import pytest
 from tools.image.contents import sha256_of
 from tools.image.project import ROOT
 
+pytestmark = pytest.mark.timeout(600)
+
 #: By hand it was compared for long: each of these has made a difference to some builder.
 _ELSEWHERE = (
     {"PYTHONHASHSEED": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"},

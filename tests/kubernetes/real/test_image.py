@@ -228,6 +228,7 @@ def test_a_node_compiles_nothing_and_is_ready_soon(pod: Pod) -> None:
     assert ready_s < READY_S
 
 
+@pytest.mark.timeout(600)
 def test_the_archive_is_the_same_whoever_builds_it_when_and_where(tmp_path: Path) -> None:
     digests = []
     for number, (seed, umask) in enumerate((("1", 0o022), ("2", 0o077))):
