@@ -48,6 +48,7 @@ from services.pusher.log.store import DeposedError, LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
+from services.pusher.personal.runner import PersonalValues, vault_asked
 from services.pusher.ports import Answering, PusherPorts
 from services.pusher.rules.founding import founded
 from services.pusher.rules.runner import Calendar, RuleRecords
@@ -101,10 +102,12 @@ class Pusher:
         tell = Dispatcher(self._listeners()).tell
         history = founded(store, cluster)
         calendar = calendar or Calendar()
-        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, calendar.due, calendar.untimely)
+        untimely = vault_asked(settings, calendar.untimely)
+        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, calendar.due, untimely)
         self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)
+        self.personal = PersonalValues(settings, self.writer, lambda: self.door.rules, self._nodes, self.draining)
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
         self.kept = (imports or open_imports(settings, cluster.name)).begun()
         self.catalog = ImportCatalog(store, self.writer, self.kept, history)
@@ -144,7 +147,12 @@ class Pusher:
 
     def _make_admission(self) -> AdmissionRunner:
         end, rules = self.store.ends().last, lambda: self.door.rules
-        return AdmissionRunner(self.settings.admission, end, self.writer.append, rules, self.draining, self.traces)
+        return AdmissionRunner(
+            self.settings.admission, end, self.writer.append, rules, self.draining, self.personal.seal, self.traces
+        )
+
+    def _nodes(self) -> list[pusher_pb2.NodeProgress]:
+        return self.fan_out.progress()
 
     def _make_intake(self, tell: Callable[[object], None]) -> ImportIntake:
         return ImportIntake(
@@ -152,7 +160,7 @@ class Pusher:
             self.kept,
             self.catalog,
             self.since_export,
-            lambda: known_columns(self.door.rules),
+            lambda: known_columns(self.door.rules, self.personal.path),
             KeptProfiles(self.settings.state_path / "profiles"),
             tell,
         )
@@ -206,6 +214,7 @@ class Pusher:
             rollout=self.rollout,
             intake=self.intake,
             skips=self.skips,
+            personal=self.personal,
             comparison=self.comparison,
             lineage=self.lineage,
             rules=lambda: self.door.rules,
@@ -268,6 +277,7 @@ class Pusher:
             (self.lineage.run, "keeps the lineage's time"),
             (self.since_export.run, "knows how far the log went when"),
             (self.rule_records.run, "seals periods"),
+            (self.personal.run, "has the log hear of erasures"),
             (LogCheck(self.store).run, "looks the log through"),
         ]
 
@@ -296,6 +306,7 @@ class Pusher:
         else:
             await self.ports.end_calls(self.answering, self.settings.drain_grace_s)
         await self.background.stop()
+        await self.personal.close()
         await self.writer.stop()
         if self._own_ports:
             await self.http.stop()

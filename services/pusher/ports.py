@@ -203,6 +203,9 @@ class _Pusher(pusher_pb2_grpc.PusherServiceServicer):
     GetImportProfile: Any = _one("pusher", "GetImportProfile")
     GetPusher: Any = _one("pusher", "GetPusher")
     SkipUpdate: Any = _one("pusher", "SkipUpdate")
+    EraseMember: Any = _one("pusher", "EraseMember")
+    GetErasure: Any = _one("pusher", "GetErasure")
+    ReadPersonal: Any = _one("pusher", "ReadPersonal")
     AdoptLog: Any = _one("pusher", "AdoptLog")
     ReadLog: Any = _many("pusher", "ReadLog")
 

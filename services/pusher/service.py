@@ -23,12 +23,15 @@ from services.pusher.imports.runner import RolloutRunner
 from services.pusher.lineage.runner import LineageRunner
 from services.pusher.log.reading import LogReading
 from services.pusher.log.store import Durability
+from services.pusher.personal.runner import PersonalValues
 from services.pusher.rules.runner import RuleRecords
 from services.pusher.skips.runner import SkipRunner
 from services.shared.own_version import own_version
 from services.shared.rules import RULE_VERSION, Rules, rules_message
 from services.shared.security.audit.log import audit_problem
-from services.shared.serving.errors import FailedPreconditionError, UnavailableError
+from services.shared.security.caller import Caller
+from services.shared.security.guard import name_problem
+from services.shared.serving.errors import FailedPreconditionError, PermissionDeniedError, UnavailableError
 from services.shared.serving.standard.auditing import caller_of
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[object, object]"
@@ -49,6 +52,7 @@ class Parts:
     rollout: RolloutRunner
     intake: ImportIntake
     skips: SkipRunner
+    personal: PersonalValues
     comparison: ComparisonRunner
     lineage: LineageRunner
     rules: Callable[[], Rules]
@@ -131,6 +135,25 @@ class PusherServicer(pusher_pb2_grpc.PusherServiceServicer):
     ) -> pusher_pb2.SkipUpdateResponse:
         await self._check_open()
         return await self._parts.skips.skip(request)
+
+    async def EraseMember(
+        self, request: pusher_pb2.EraseMemberRequest, context: _Context
+    ) -> pusher_pb2.EraseMemberResponse:
+        await self._check_open()
+        return await self._parts.personal.erase(request.member_id)
+
+    async def GetErasure(
+        self, request: pusher_pb2.GetErasureRequest, context: _Context
+    ) -> pusher_pb2.GetErasureResponse:
+        return await self._parts.personal.erasure(request.member_id)
+
+    async def ReadPersonal(
+        self, request: pusher_pb2.ReadPersonalRequest, context: _Context
+    ) -> pusher_pb2.ReadPersonalResponse:
+        caller: Caller | None = getattr(context, "caller", None)
+        if caller is not None and (problem := name_problem(caller.principals, "node", request.node)):
+            raise PermissionDeniedError(problem, reason="NAME_NOT_OWN", field="node", value=request.node)
+        return await self._parts.personal.read(request)
 
     async def AdoptLog(self, request: pusher_pb2.AdoptLogRequest, context: _Context) -> pusher_pb2.AdoptLogResponse:
         log_id, replaced = await self._parts.lineage.adopt(request.reason)

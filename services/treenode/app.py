@@ -52,6 +52,7 @@ from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.periods.calls import ReportCalls
 from services.treenode.periods.files import PeriodFiles
 from services.treenode.periods.runner import PeriodKeeper
+from services.treenode.personal.copy import PersonalCopy
 from services.treenode.replication.applying import Applier
 from services.treenode.replication.applying_mark import ApplyingMark
 from services.treenode.replication.relayout import Relayout
@@ -136,7 +137,13 @@ class TreeNode:
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
-        self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings))
+        self.personal = PersonalCopy(
+            folder,
+            self.settings.name,
+            lambda: self.streams.pusher_address,
+            lambda: bool(self.runner.served.rules.personal),
+        )
+        self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings), reveal=self.personal.revealed)
         self.calls = ReportCalls(self.runner, self.reports, self.periods)
         declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
         declare_period_figures(self.metrics, self.periods, self.calls.opened)
@@ -198,6 +205,7 @@ class TreeNode:
             keeping = StoredKeeping(self.runner, self.store, self.writer, self.stored, settings.stored)
             declare_stored_figures(self.metrics, keeping, self.runner)
             self.background.start(keeping.run(), "stores snapshots")
+        self.background.start(self.personal.run(), "follows the vault")
         self.background.start(self.periods.run(), "keeps closed periods")
         self.background.start(self.relayout.run(), "lays the tree out anew")
         self.background.start(self.tables.run(), "keeps a reader of imports")
@@ -296,6 +304,7 @@ class TreeNode:
     def _close(self) -> None:
         self.calls.close()
         self.reports.close()
+        self.personal.close()
         self.runner.close()
         self.metrics.close()
         if self._log_handler is not None:

@@ -35,6 +35,7 @@ _GIVEN: dict[str, list[list[str]]] = {
     "log dump": [[], ["--from", "1", "--to", "5"]],
     "log skip": [["3", "--reason", "why"]],
     "log adopt": [["--reason", "why"]],
+    "erase": [["10420"], ["10420", "--status"]],
     "follow": [[], ["--from", "1"]],
     "top": [["--count", "1", "--every", "0.1"]],
     "drill": [["--yes", "--no-kill", "--wait", "1"]],

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import grpc
 
@@ -192,13 +192,9 @@ class Client:
 
     async def get_pusher(self) -> pusher_pb2.GetPusherResponse:
         """The log's ends, how far each node is, the newest imports."""
-        return await with_retries(
-            lambda left_s: self._pusher().stub.GetPusher(pusher_pb2.GetPusherRequest(), timeout=left_s),
-            self._retries,
-            called="GetPusher",
-            address=self._address("pusher"),
-            elsewhere=self._pusher(),
-        )
+        request = pusher_pb2.GetPusherRequest()
+        answer: pusher_pb2.GetPusherResponse = await self._ask_pusher("GetPusher", request)
+        return answer
 
     async def skip_update(self, position: int, reason: str, *, force: bool = False) -> pusher_pb2.SkipUpdateResponse:
         """No node takes that update any more: each rejects it with the reason. `force`: although a node has taken it.
@@ -206,10 +202,30 @@ class Client:
         Raises NotFoundError, FailedPreconditionError or AlreadyExistsError where it is not to be, and says why.
         """
         request = pusher_pb2.SkipUpdateRequest(position=position, reason=reason, force=force)
+        answer: pusher_pb2.SkipUpdateResponse = await self._ask_pusher("SkipUpdate", request)
+        return answer
+
+    async def erase_member(self, member_id: str) -> pusher_pb2.EraseMemberResponse:
+        """Erases what personal columns hold of a member, for good; the pusher has none of it when this returns.
+
+        Raises FailedPreconditionError where no column is personal.
+        """
+        request = pusher_pb2.EraseMemberRequest(member_id=member_id)
+        answer: pusher_pb2.EraseMemberResponse = await self._ask_pusher("EraseMember", request)
+        return answer
+
+    async def get_erasure(self, member_id: str) -> pusher_pb2.GetErasureResponse:
+        """Which nodes have something of an erased member yet. Raises NotFoundError where none of that id was erased."""
+        request = pusher_pb2.GetErasureRequest(member_id=member_id)
+        answer: pusher_pb2.GetErasureResponse = await self._ask_pusher("GetErasure", request)
+        return answer
+
+    async def _ask_pusher(self, called: str, request: Any) -> Any:
+        """The answer to a call that may be made again."""
         return await with_retries(
-            lambda left_s: self._pusher().stub.SkipUpdate(request, timeout=left_s),
+            lambda left_s: getattr(self._pusher().stub, called)(request, timeout=left_s),
             self._retries,
-            called="SkipUpdate",
+            called=called,
             address=self._address("pusher"),
             elsewhere=self._pusher(),
         )

@@ -26,7 +26,7 @@ from fasttree.command.doctor.commands import doctor
 from fasttree.command.imports import commands as imports
 from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
-from fasttree.command.log import columns, periods, push, rules
+from fasttree.command.log import columns, erasing, periods, push, rules
 from fasttree.command.log import commands as log
 from fasttree.command.machines.commands import machine
 from fasttree.command.messages.commands import message
@@ -106,6 +106,7 @@ COMMANDS = (
     periods.period,
     periods.volume_type,
     columns.column,
+    erasing.erase,
     rules.rules,
     reports.member,
     reports.upline,

@@ -70,6 +70,21 @@ class PusherServiceStub:
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
                 response_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
                 _registered_method=True)
+        self.EraseMember = channel.unary_unary(
+                '/fasttree.v1.PusherService/EraseMember',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.EraseMemberRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.EraseMemberResponse.FromString,
+                _registered_method=True)
+        self.GetErasure = channel.unary_unary(
+                '/fasttree.v1.PusherService/GetErasure',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.GetErasureRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetErasureResponse.FromString,
+                _registered_method=True)
+        self.ReadPersonal = channel.unary_unary(
+                '/fasttree.v1.PusherService/ReadPersonal',
+                request_serializer=fasttree_dot_v1_dot_pusher__pb2.ReadPersonalRequest.SerializeToString,
+                response_deserializer=fasttree_dot_v1_dot_pusher__pb2.ReadPersonalResponse.FromString,
+                _registered_method=True)
         self.AdoptLog = channel.unary_unary(
                 '/fasttree.v1.PusherService/AdoptLog',
                 request_serializer=fasttree_dot_v1_dot_pusher__pb2.AdoptLogRequest.SerializeToString,
@@ -141,6 +156,31 @@ class PusherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EraseMember(self, request, context):
+        """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
+        none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
+        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
+        a member does not matter.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetErasure(self, request, context):
+        """Where there still is something of a member who was erased. NOT_FOUND: none of that id was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadPersonal(self, request, context):
+        """Changes of personal values, for a node's copy; waits for the next one where there is none. OUT_OF_RANGE: the copy has
+        more than the pusher. FAILED_PRECONDITION, OTHER_VAULT: it is a copy of other values.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AdoptLog(self, request, context):
         """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
         up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
@@ -194,6 +234,21 @@ def add_PusherServiceServicer_to_server(servicer, server):
                     servicer.SkipUpdate,
                     request_deserializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.FromString,
                     response_serializer=fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.SerializeToString,
+            ),
+            'EraseMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.EraseMember,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.EraseMemberRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.EraseMemberResponse.SerializeToString,
+            ),
+            'GetErasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetErasure,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.GetErasureRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.GetErasureResponse.SerializeToString,
+            ),
+            'ReadPersonal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReadPersonal,
+                    request_deserializer=fasttree_dot_v1_dot_pusher__pb2.ReadPersonalRequest.FromString,
+                    response_serializer=fasttree_dot_v1_dot_pusher__pb2.ReadPersonalResponse.SerializeToString,
             ),
             'AdoptLog': grpc.unary_unary_rpc_method_handler(
                     servicer.AdoptLog,
@@ -396,6 +451,87 @@ class PusherService:
             '/fasttree.v1.PusherService/SkipUpdate',
             fasttree_dot_v1_dot_pusher__pb2.SkipUpdateRequest.SerializeToString,
             fasttree_dot_v1_dot_pusher__pb2.SkipUpdateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EraseMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/EraseMember',
+            fasttree_dot_v1_dot_pusher__pb2.EraseMemberRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.EraseMemberResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetErasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/GetErasure',
+            fasttree_dot_v1_dot_pusher__pb2.GetErasureRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.GetErasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadPersonal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fasttree.v1.PusherService/ReadPersonal',
+            fasttree_dot_v1_dot_pusher__pb2.ReadPersonalRequest.SerializeToString,
+            fasttree_dot_v1_dot_pusher__pb2.ReadPersonalResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,6 +58,18 @@ class PusherServiceStub:
     update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
     it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
     """
+    EraseMember: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.EraseMemberRequest, _pusher_pb2.EraseMemberResponse]
+    """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
+    none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
+    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
+    a member does not matter.
+    """
+    GetErasure: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.GetErasureRequest, _pusher_pb2.GetErasureResponse]
+    """Where there still is something of a member who was erased. NOT_FOUND: none of that id was."""
+    ReadPersonal: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.ReadPersonalRequest, _pusher_pb2.ReadPersonalResponse]
+    """Changes of personal values, for a node's copy; waits for the next one where there is none. OUT_OF_RANGE: the copy has
+    more than the pusher. FAILED_PRECONDITION, OTHER_VAULT: it is a copy of other values.
+    """
     AdoptLog: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.AdoptLogRequest, _pusher_pb2.AdoptLogResponse]
     """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
     up. Durable when it returns; nodes then go over, each serving its old tree until it has an import of this log.
@@ -95,6 +107,18 @@ class PusherServiceAsyncStub(PusherServiceStub):
     """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
     update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
     it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+    """
+    EraseMember: _aio.UnaryUnaryMultiCallable[_pusher_pb2.EraseMemberRequest, _pusher_pb2.EraseMemberResponse]  # type: ignore[assignment]
+    """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
+    none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
+    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
+    a member does not matter.
+    """
+    GetErasure: _aio.UnaryUnaryMultiCallable[_pusher_pb2.GetErasureRequest, _pusher_pb2.GetErasureResponse]  # type: ignore[assignment]
+    """Where there still is something of a member who was erased. NOT_FOUND: none of that id was."""
+    ReadPersonal: _aio.UnaryUnaryMultiCallable[_pusher_pb2.ReadPersonalRequest, _pusher_pb2.ReadPersonalResponse]  # type: ignore[assignment]
+    """Changes of personal values, for a node's copy; waits for the next one where there is none. OUT_OF_RANGE: the copy has
+    more than the pusher. FAILED_PRECONDITION, OTHER_VAULT: it is a copy of other values.
     """
     AdoptLog: _aio.UnaryUnaryMultiCallable[_pusher_pb2.AdoptLogRequest, _pusher_pb2.AdoptLogResponse]  # type: ignore[assignment]
     """Puts this log in the place of those whose state the nodes hold: the operator's word that what this log lacks is given
@@ -172,6 +196,36 @@ class PusherServiceServicer(metaclass=_abc_1.ABCMeta):
         """An operator's decision: no node takes this update any more, each rejects it at its position. A log record, as an
         update is; returns once it is durable. NOT_FOUND: no such update in the log. FAILED_PRECONDITION: nothing shows that
         it is at fault, or a node has applied it. RESOURCE_EXHAUSTED: too many updates are skipped, or the disk is full.
+        """
+
+    @_abc_1.abstractmethod
+    def EraseMember(
+        self,
+        request: _pusher_pb2.EraseMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.EraseMemberResponse, _abc.Awaitable[_pusher_pb2.EraseMemberResponse]]:
+        """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
+        none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
+        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
+        a member does not matter.
+        """
+
+    @_abc_1.abstractmethod
+    def GetErasure(
+        self,
+        request: _pusher_pb2.GetErasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.GetErasureResponse, _abc.Awaitable[_pusher_pb2.GetErasureResponse]]:
+        """Where there still is something of a member who was erased. NOT_FOUND: none of that id was."""
+
+    @_abc_1.abstractmethod
+    def ReadPersonal(
+        self,
+        request: _pusher_pb2.ReadPersonalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_pusher_pb2.ReadPersonalResponse, _abc.Awaitable[_pusher_pb2.ReadPersonalResponse]]:
+        """Changes of personal values, for a node's copy; waits for the next one where there is none. OUT_OF_RANGE: the copy has
+        more than the pusher. FAILED_PRECONDITION, OTHER_VAULT: it is a copy of other values.
         """
 
     @_abc_1.abstractmethod

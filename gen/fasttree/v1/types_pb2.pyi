@@ -446,6 +446,7 @@ class Update(_message.Message):
     VOLUME_POSTED_FIELD_NUMBER: _builtins.int
     UPDATE_SKIPPED_FIELD_NUMBER: _builtins.int
     HELD_SETTLED_FIELD_NUMBER: _builtins.int
+    MEMBER_ERASED_FIELD_NUMBER: _builtins.int
     PERIOD_OPENED_FIELD_NUMBER: _builtins.int
     PERIOD_CLOSED_FIELD_NUMBER: _builtins.int
     PERIOD_SEALED_FIELD_NUMBER: _builtins.int
@@ -487,6 +488,10 @@ class Update(_message.Message):
     @_builtins.property
     def held_settled(self) -> Global___HeldSettled:
         """An operator's decision about updates that are held."""
+
+    @_builtins.property
+    def member_erased(self) -> Global___MemberErased:
+        """A member's personal columns are erased. The pusher writes it (EraseMember); nobody pushes it."""
 
     @_builtins.property
     def period_opened(self) -> Global___PeriodOpened:
@@ -539,6 +544,7 @@ class Update(_message.Message):
         volume_posted: Global___VolumePosted | None = ...,
         update_skipped: Global___UpdateSkipped | None = ...,
         held_settled: Global___HeldSettled | None = ...,
+        member_erased: Global___MemberErased | None = ...,
         period_opened: Global___PeriodOpened | None = ...,
         period_closed: Global___PeriodClosed | None = ...,
         period_sealed: Global___PeriodSealed | None = ...,
@@ -550,11 +556,11 @@ class Update(_message.Message):
         customer_rule_set: Global___CustomerRuleSet | None = ...,
         rules_founded: Global___RulesFounded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_erased", b"member_erased", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "column_declared", b"column_declared", "customer_rule_set", b"customer_rule_set", "held_settled", b"held_settled", "import_thresholds_set", b"import_thresholds_set", "member_changed", b"member_changed", "member_enrolled", b"member_enrolled", "member_erased", b"member_erased", "member_moved", b"member_moved", "member_removed", b"member_removed", "period_closed", b"period_closed", "period_opened", b"period_opened", "period_sealed", b"period_sealed", "removal_rule_set", b"removal_rule_set", "rule_version_raised", b"rule_version_raised", "rules_founded", b"rules_founded", "update_id", b"update_id", "update_skipped", b"update_skipped", "volume_posted", b"volume_posted", "volume_type_added", b"volume_type_added"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rule_version_raised", "customer_rule_set", "rules_founded"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["member_enrolled", "member_changed", "member_moved", "member_removed", "volume_posted", "update_skipped", "held_settled", "member_erased", "period_opened", "period_closed", "period_sealed", "volume_type_added", "column_declared", "import_thresholds_set", "removal_rule_set", "rule_version_raised", "customer_rule_set", "rules_founded"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -1247,6 +1253,30 @@ class VolumePosted(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___VolumePosted: _TypeAlias = VolumePosted  # noqa: Y015
+
+@_typing.final
+class MemberErased(_message.Message):
+    """What personal columns held of a member is gone: the cells are empty from here on. The member stays, with all else. Of one
+    whom nobody knows, it changes nothing. Needs version 3 of the rules.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEMBER_ID_FIELD_NUMBER: _builtins.int
+    member_id: _builtins.str
+    """Whose."""
+    def __init__(
+        self,
+        *,
+        member_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberErased: _TypeAlias = MemberErased  # noqa: Y015
 
 @_typing.final
 class UpdateSkipped(_message.Message):

@@ -96,9 +96,10 @@ class ImportIntake:
         self, part: Path, manifest: types_pb2.ImportManifest, profile: Profile
     ) -> tuple[Path, types_pb2.ImportManifest]:
         """The file in the form of imports. Raises as `ImportFiles.rewritten`."""
-        if profile.is_canonical:
+        known = self._known()
+        if profile.is_canonical and not known.personal:
             return part, manifest
-        return await self._files.rewritten(part, manifest, profile, self._known())
+        return await self._files.rewritten(part, manifest, profile, known)
 
     def _profile_of(self, header: pusher_pb2.UploadImportHeader) -> Profile:
         """The form that the header says. Raises ProfileError."""
@@ -173,6 +174,7 @@ def _profile_errors() -> Iterator[None]:
         raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error
 
 
-def known_columns(rules: Rules) -> KnownColumns:
-    """What rules say of columns."""
-    return KnownColumns(rules.volume_types, {column.name: column.kind for column in rules.columns})
+def known_columns(rules: Rules, vault: Path) -> KnownColumns:
+    """What rules say of columns. `vault`: where the values of those that are personal go."""
+    kinds = {column.name: column.kind for column in rules.columns}
+    return KnownColumns(rules.volume_types, kinds, tuple(sorted(rules.personal)), str(vault))

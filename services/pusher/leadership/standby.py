@@ -191,6 +191,9 @@ class _Servicer(pusher_pb2_grpc.PusherServiceServicer):
     RollbackImport: Any = _refuse
     GetImportProfile: Any = _refuse
     SkipUpdate: Any = _refuse
+    EraseMember: Any = _refuse
+    GetErasure: Any = _refuse
+    ReadPersonal: Any = _refuse
     AdoptLog: Any = _refuse
 
     async def PushUpdates(self, request_iterator: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:

@@ -60,6 +60,7 @@ OWN_ID_PREFIX: Final = "fasttree/"
 OWN_ID_FORM: Final = f"update_id must not begin with {OWN_ID_PREFIX}: the pusher's own records do"
 RULE_FORM: Final = "{kind} is written by the pusher alone: take it out"
 SKIP_FORM: Final = "update_skipped is written by the pusher alone: use `fasttree log skip`"
+ERASE_FORM: Final = "member_erased is written by the pusher alone: use `fasttree erase`"
 SKIP_REASON_LENGTH_MAX: Final = 200
 SKIP_REASON_FORM: Final = f"reason must be 1 to {SKIP_REASON_LENGTH_MAX} printable characters"
 MODE_FORM: Final = "mode must be REMOVAL_MODE_COMPRESS or REMOVAL_MODE_LEAVE_EMPTY"
@@ -190,6 +191,11 @@ def _removed_problem(change: types_pb2.MemberRemoved) -> str | None:
         if change.mode == types_pb2.REMOVAL_MODE_LEAVE_EMPTY:
             return VOLUME_STAYS
     return None
+
+
+def _erased_problem(change: types_pb2.MemberErased) -> str | None:
+    problem = id_problem(change.member_id)
+    return problem and f"member_id: {problem}"
 
 
 def skip_reason_problem(reason: str) -> str | None:
@@ -366,6 +372,7 @@ _PROBLEMS: dict[str, Callable[[Any], str | None]] = {
     "member_removed": _removed_problem,
     "update_skipped": _skipped_problem,
     "held_settled": _settled_problem,
+    "member_erased": _erased_problem,
 }
 #: What is refused at the door alone, since earlier versions took it.
 _REFUSED_SINCE: dict[str, Callable[[Any], str | None]] = {
@@ -376,5 +383,6 @@ _REFUSED_SINCE: dict[str, Callable[[Any], str | None]] = {
 #: What a client that pushes a change of the pusher's own is told.
 _OWN_KINDS: dict[str, str] = {
     "update_skipped": SKIP_FORM,
+    "member_erased": ERASE_FORM,
     **{kind: RULE_FORM.format(kind=kind) for kind in ("rules_founded", "rule_version_raised", "period_sealed")},
 }

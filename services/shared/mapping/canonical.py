@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,8 @@ from services.shared.mapping.formats import DayFormat, Notation
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
 from services.shared.packing import Packing, PackingError, Unpacked, is_bomb, packing_of
+from services.shared.personal.rows import PersonalValueError, places_of, sealed
+from services.shared.personal.vault import Vault
 
 #: Faults that are kept one by one; the others are counted.
 FAULTS_KEPT: Final = 1_000_000
@@ -37,6 +39,7 @@ _OTHER_FORMS: Final = {
     b"\xff\xfe": "it is UTF-16: save it as UTF-8",
     b"\xfe\xff": "it is UTF-16: save it as UTF-8",
 }
+PARQUET_PERSONAL: Final = "it is Parquet, and personal columns are taken out of CSV alone: send it as CSV"
 _NEEDS_QUOTES = re.compile('[",\r\n]')
 _WRITTEN_AT_ONCE_BYTES = 1 << 20
 
@@ -52,6 +55,9 @@ class KnownColumns:
     volume_types: Sequence[str] = ("PV",)
     #: Types of the columns that the log declares, by name.
     declared: Mapping[str, FurtherKind] = field(default_factory=dict)
+    #: Those whose values go into the vault, a file, and whose tokens into the file of an import.
+    personal: Sequence[str] = ()
+    vault: str = ""
 
     def is_volume(self, name: str) -> bool:
         """Whether a column of that name holds volumes."""
@@ -123,12 +129,17 @@ def rewrite(
         head = file.read(4)
     for magic, reason in _OTHER_FORMS.items():
         if head.startswith(magic):
-            raise MappingError(reason)
+            raise MappingError(PARQUET_PERSONAL if magic == b"PAR1" and known.personal else reason)
     is_packed, size_bytes = packing_of(head) is not Packing.NONE, source.stat().st_size
     try:
         with open_unpacked(source) as reading, _writing(target, is_packed=is_packed) as write:
             bounded = _Bounded(reading, size_bytes, progress) if is_packed else _Told(reading, size_bytes, progress)
-            return _Rewriting(profile, known).run(read_rows(bounded, profile.separator), write)
+            rows = read_rows(bounded, profile.separator)
+            if known.personal:
+                rows = without_personal(rows, profile, known)
+            return _Rewriting(profile, known).run(rows, write)
+    except PersonalValueError as error:
+        raise MappingError(str(error)) from error
     except RowTooLongError as error:
         raise MappingError(str(error)) from error
     except PackingError as error:
@@ -200,6 +211,23 @@ class _Rewriting:
                 found.faults[line] = row
         elif line in found.faults:
             found.faults[line] = with_others([found.faults[line], row])
+
+
+def without_personal(rows: Iterator[Row], profile: Profile, known: KnownColumns) -> Iterator[Row]:
+    """The rows with tokens where personal values stood, which are in the vault by then."""
+    header = next(rows, None)
+    if header is None:
+        return
+    names = [name.strip() for name in header.fields]
+    new_names = _by_place(profile.columns, names)
+    meant = [new_names.get(place, name).lower() for place, name in enumerate(names)]
+    yield header
+    places = places_of(meant, known.personal)
+    if not places or "member_id" not in meant:
+        yield from rows
+        return
+    with closing(Vault(Path(known.vault))) as vault:
+        yield from sealed(rows, places, meant.index("member_id"), vault)
 
 
 def _by_place(columns: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
 from services.shared.mapping.faults import FaultKind
 from services.shared.mapping.profile import Profile
+from services.shared.personal.vault import VaultError
 
 _PR_SET_PDEATHSIG = 1
 _NICE = 5
@@ -37,6 +39,9 @@ class RewriteRequest(msgspec.Struct, frozen=True, kw_only=True):
     volume_types: list[str]
     #: Types of the columns that the log declares, by name.
     columns: dict[str, FurtherKind]
+    #: Those that are personal, and the file that their values go to.
+    personal: list[str] = []
+    vault: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -64,11 +69,13 @@ Answer = Done | NotOfProfile | DiskFailed
 
 def answer(request: RewriteRequest) -> Answer:
     """What comes of a request."""
-    known = KnownColumns(request.volume_types, request.columns)
+    known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault)
     try:
         found = rewrite(Path(request.source), Path(request.target), request.profile, known)
     except MappingError as error:
         return NotOfProfile(str(error))
+    except VaultError as error:
+        return DiskFailed(errno.EIO, str(error))
     except OSError as error:
         return DiskFailed(error.errno or 0, error.strerror or str(error))
     return NotOfProfile(_faults(found)) if found.faults else Done(found.rows)

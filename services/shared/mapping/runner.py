@@ -38,6 +38,8 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
         profile=profile,
         volume_types=list(known.volume_types),
         columns=dict(known.declared),
+        personal=list(known.personal),
+        vault=known.vault,
     )
     process = await asyncio.create_subprocess_exec(
         *python_command("services.shared.mapping.process"),

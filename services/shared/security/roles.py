@@ -48,7 +48,7 @@ CALLS: Final[dict[str, list[str]]] = {
     "node": [
         *_of(_COORDINATOR, "KeepAlive", "VouchPrimary"),
         *_SEE_CLUSTER,
-        *_of(_PUSHER, "ReadLog"),
+        *_of(_PUSHER, "ReadLog", "ReadPersonal"),
         *_of(_NODE, "GetNode", "DownloadSnapshot"),
         _FILES,
     ],
@@ -75,7 +75,7 @@ CALLS: Final[dict[str, list[str]]] = {
     ],
     # What an operator does in a browser, by the console's own certificate.
     "console": [
-        *_of(_PUSHER, "PushUpdates", "RollbackImport", "SkipUpdate", "ReadLog"),
+        *_of(_PUSHER, "PushUpdates", "RollbackImport", "SkipUpdate", "ReadLog", "GetErasure"),
         *_SEE_PUSHER,
         *_of(_COORDINATOR, "Switchover", "SwitchoverPusher", "Pause", "Resume"),
         *_SEE_CLUSTER,
@@ -92,7 +92,9 @@ CALLS: Final[dict[str, list[str]]] = {
     # Of himself and his downline: the engine sees to that, whatever is asked for.
     "leader": _of(_REPORTS, *_MEMBER_REPORTS, "DescribeTree"),
     "operator": [
-        f"{_PUSHER}*",
+        # All but what a node does: people see personal values by the right to them alone.
+        *_of(_PUSHER, "PushUpdates", "UploadImport", "WatchImport", "RollbackImport", "GetImportProfile", "GetPusher"),
+        *_of(_PUSHER, "SkipUpdate", "EraseMember", "GetErasure", "AdoptLog", "ReadLog"),
         f"{_REPORTS}*",
         "/fasttree.v1.MessageService/*",
         *_of(_COORDINATOR, "Switchover", "SwitchoverPusher", "Pause", "Resume"),
@@ -107,7 +109,7 @@ CALLS: Final[dict[str, list[str]]] = {
         "/logs",
     ],
     # All of how the cluster does, and no member.
-    "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, *_SEE_NODES, *_SEE_TREE, "/metrics", "/audit"],
+    "auditor": [*_SEE_CLUSTER, *_SEE_PUSHER, f"{_PUSHER}GetErasure", *_SEE_NODES, *_SEE_TREE, "/metrics", "/audit"],
     "monitor": [*_SEE_CLUSTER, *_of(_PUSHER, "GetPusher"), "/metrics"],
 }
 

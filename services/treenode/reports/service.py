@@ -31,6 +31,7 @@ from services.treenode.reports.copy.extents import (
 )
 from services.treenode.reports.copy.freeze import freeze
 from services.treenode.reports.copy.node_reader import Context, NodeReader, Ready, Scan
+from services.treenode.reports.copy.revealed import Reveal
 from services.treenode.reports.copy.search import rows_by_prefix
 from services.treenode.reports.copy.view import NodeView
 from services.treenode.reports.encode.members import member_bytes
@@ -82,11 +83,17 @@ class ReportServicer:
     """Answers reports from the node's tree. Used on the node's event loop; register it by `add_report_service`."""
 
     def __init__(
-        self, view: NodeView, limits: ReportLimits | None = None, *, like: ReportServicer | None = None
+        self,
+        view: NodeView,
+        limits: ReportLimits | None = None,
+        *,
+        like: ReportServicer | None = None,
+        reveal: Reveal | None = None,
     ) -> None:
-        """`like`: another one, of another tree, whose limits, threads, memory and streams it shares."""
+        """`like`: another one, of another tree, whose limits, threads, memory and streams it shares. `reveal`: finds
+        personal values, from the node's copy of the vault."""
         self._limits: ReportLimits = like._limits if like else limits or ReportLimits()
-        self._reader: NodeReader = NodeReader(view, self._limits, like._reader if like else None)
+        self._reader: NodeReader = NodeReader(view, self._limits, like._reader if like else None, reveal)
         #: Memory for the copies of large reports.
         self.room = self._reader.room
         self._member = MemberEncoder()

@@ -300,6 +300,15 @@ def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
     tree.learn_skip(Skip(skipped.position, skipped.skipped_update_id, skipped.reason))
 
 
+def _erase(tree: Tree, erased: types_pb2.MemberErased) -> None:
+    """Empties the cells of personal columns. What is held of the member has tokens that lead to nothing."""
+    row = find_place(tree, erased.member_id)
+    nothing = {name: value for name, value in tree.further.nothing().items() if name in tree.rules.personal}
+    if row >= 0 and nothing:
+        tree.changing = True
+        _set_columns(tree, row, erased.member_id, nothing)
+
+
 #: What applies each change, once its form is known to be good.
 _APPLY: dict[str, Callable[[Tree, Any], None]] = {
     "member_enrolled": _enrol,
@@ -308,5 +317,6 @@ _APPLY: dict[str, Callable[[Tree, Any], None]] = {
     "member_removed": _remove,
     "volume_posted": _post,
     "update_skipped": _skip,
+    "member_erased": _erase,
     "held_settled": lambda tree, settled: None,
 }

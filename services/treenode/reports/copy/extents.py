@@ -15,6 +15,7 @@ from services.shared.domain.members import is_name
 from services.shared.domain.sentences import quoted
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError
 from services.treenode.reports.columns import further_column
+from services.treenode.reports.copy.revealed import Reveal, revealed
 from services.treenode.reports.copy.scope import Scope, scope_of
 from services.treenode.reports.plan.choice import Catalogue, Choice
 from services.treenode.tree import Tree
@@ -37,13 +38,15 @@ class Place:
     seat: int
 
 
-def catalogue_of(tree: Tree, personal: frozenset[str] = frozenset()) -> Catalogue:
-    """What the tree has. `personal`: names of columns that are personal."""
+def catalogue_of(tree: Tree, personal: frozenset[str] = frozenset(), reveal: Reveal | None = None) -> Catalogue:
+    """What the tree has. `personal`: names of columns that are personal; `reveal`: finds their values."""
+    lowered = {name.lower() for name in personal}  # a file's own may be written otherwise
+    hidden = frozenset(name for name in tree.further if name.lower() in lowered) if lowered else personal
     further = {
         name: further_column(name, column.kind, column.values.dtype.type) for name, column in tree.further.items()
     }
-    lowered = {name.lower() for name in personal}  # a file's own may be written otherwise
-    hidden = frozenset(name for name in further if name.lower() in lowered) if lowered else personal
+    if reveal is not None:
+        further.update({name: revealed(further[name], reveal) for name in hidden})
     return Catalogue(tree.volume_types, tree.periods, further, personal=hidden)
 
 

@@ -19,6 +19,7 @@ from services.shared.wire.fields import field
 from services.treenode.reports.copy.buffers import Buffers
 from services.treenode.reports.copy.extents import catalogue_of
 from services.treenode.reports.copy.freeze import FrozenLinks
+from services.treenode.reports.copy.revealed import Reveal
 from services.treenode.reports.copy.room import CopyRoom
 from services.treenode.reports.copy.view import NodeView
 from services.treenode.reports.limits import ReportLimits
@@ -69,8 +70,11 @@ class Scan(Generic[T]):
 class NodeReader:
     """The tree, its position and the threads, for the calls of one service."""
 
-    def __init__(self, view: NodeView, limits: ReportLimits, like: NodeReader | None = None) -> None:
-        """`like`: whose threads and memory it shares."""
+    def __init__(
+        self, view: NodeView, limits: ReportLimits, like: NodeReader | None = None, reveal: Reveal | None = None
+    ) -> None:
+        """`like`: whose threads and memory it shares, and what finds personal values: `reveal`, as the node has it."""
+        self._reveal: Reveal | None = like._reveal if like else reveal
         self._view = view
         #: By whose rules a column is personal, of whatever state its values are.
         self._live: NodeView = like._live if like else view
@@ -110,7 +114,7 @@ class NodeReader:
         personal = NOT_PERSONAL if live is None else live.rules.personal
         if tree is not self._tree or tree.slots is not self._slots or personal is not self._personal:
             self._tree, self._slots, self._personal = tree, tree.slots, personal
-            self._catalogue = catalogue_of(tree, personal)
+            self._catalogue = catalogue_of(tree, personal, self._reveal)
             self._choices = {}
             self._default = None
         return self._catalogue

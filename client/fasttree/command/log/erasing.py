@@ -1,0 +1,62 @@
+"""`fasttree erase`: what personal columns hold of a member goes, for good."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from fasttree.client.counts import counted
+from fasttree.command.output import print_json
+from fasttree.command.session import Session, common_options, run
+from fasttree.v1 import pusher_pb2
+
+
+@click.command("erase")
+@click.argument("member_id", metavar="ID")
+@click.option("--status", is_flag=True, help="Erases nothing: says who still has something of an erased member.")
+@common_options
+def erase(session: Session, member_id: str, *, status: bool) -> None:
+    """Erases what personal columns hold of the member ID, for good. The member stays in the tree, with all else.
+
+    The pusher has none of it when this ends; nodes delete their copies within moments, or when they are back. --status:
+    exit code 1 while one has it yet.
+    """
+    if status:
+        _show_status(session, member_id)
+        return
+
+    async def body() -> pusher_pb2.EraseMemberResponse:
+        async with session.client() as client:
+            return await client.erase_member(member_id)
+
+    answer = run(body())
+    if session.json:
+        print_json({"member_id": member_id, "position": answer.position, "values": answer.values})
+    else:
+        told = f"position {answer.position}: {counted(answer.values, 'value')} of {member_id} erased at the pusher"
+        click.echo(f"{told}; `fasttree erase {member_id} --status` says whether every node has done so")
+
+
+def _show_status(session: Session, member_id: str) -> None:
+    async def body() -> pusher_pb2.GetErasureResponse:
+        async with session.client() as client:
+            return await client.get_erasure(member_id)
+
+    found = run(body())
+    waits = [each.node for each in found.nodes if not each.done]
+    if session.json:
+        figures: dict[str, Any] = {
+            "member_id": member_id,
+            "position": found.position,
+            "done": found.done,
+            "waits_for": waits,
+            "values_since": found.values_since,
+        }
+        print_json(figures)
+    else:
+        where = f"waits for {', '.join(waits)}" if waits else "gone from the pusher and every node"
+        since = f"; {counted(found.values_since, 'value')} came since" if found.values_since else ""
+        click.echo(f"erased at position {found.position}: {where}{since}; backups are yours to expire")
+    if not found.done:
+        raise SystemExit(1)

@@ -1,0 +1,85 @@
+"""The copy in a node's folder: followed, and asked by reports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import grpc.aio
+
+from fasttree.v1 import pusher_pb2, pusher_pb2_grpc
+from services.shared.files.threads import in_thread
+from services.shared.personal.tokens import is_token
+from services.shared.personal.vault import FILE_NAME, Change, Vault, VaultError
+from services.shared.serving.channels import open_channel
+
+#: The pusher answers within ten seconds where there is nothing; one that doesn't is asked anew, in seconds.
+_CALL_S = 30.0
+_AGAIN_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class PersonalCopy:
+    """`pusher`: its address, empty while it is unknown; `is_needed`: whether any column is personal."""
+
+    def __init__(self, folder: Path, node: str, pusher: Callable[[], str], is_needed: Callable[[], bool]) -> None:
+        self._path = folder / FILE_NAME
+        self._node, self._pusher, self._is_needed = node, pusher, is_needed
+        self._vault: Vault | None = None
+        self._said = ""
+
+    def revealed(self, texts: Sequence[str]) -> list[str]:
+        """Values in the place of tokens; blocks for a moment. Empty where the copy can't be read, or lacks them."""
+        try:
+            if self._vault is not None:
+                return self._vault.revealed(texts)
+        except VaultError as error:
+            self._say(str(error))
+        return ["" if is_token(text) else text for text in texts]
+
+    async def run(self) -> None:
+        """Follows the pusher's vault, for as long as the node runs."""
+        while True:
+            address = self._pusher()
+            if not address or not (self._is_needed() or self._path.exists()):
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            try:
+                async with open_channel(address) as channel:
+                    stub = pusher_pb2_grpc.PusherServiceStub(channel)
+                    while self._pusher() == address:
+                        await self._follow(stub)
+            except grpc.aio.AioRpcError as error:
+                self._say(f"personal columns can't be followed: {error.code().name}: {error.details()}")
+            except VaultError as error:
+                self._say(str(error))
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _follow(self, stub: pusher_pb2_grpc.PusherServiceAsyncStub) -> None:
+        """One question and its answer."""
+        vault = self._vault
+        if vault is None and self._path.exists():
+            vault = self._vault = await in_thread(Vault, self._path)
+        request = pusher_pb2.ReadPersonalRequest(node=self._node)
+        if vault is not None:
+            request.vault_id, request.after = vault.vault_id, vault.last
+        answer = await stub.ReadPersonal(request, timeout=_CALL_S)
+        if vault is None and answer.vault_id:
+            vault = self._vault = await in_thread(Vault, self._path, answer.vault_id)
+        if vault is not None and answer.last > request.after:
+            changes = [Change(each.number, each.member_id, each.token, each.value) for each in answer.changes]
+            await in_thread(vault.take, changes, answer.last)
+        self._said = ""
+
+    def close(self) -> None:
+        """Ends."""
+        if self._vault is not None:
+            self._vault.close()
+
+    def _say(self, line: str) -> None:
+        if line != self._said:
+            self._said = line
+            logger.warning("%s", line)

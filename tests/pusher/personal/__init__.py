@@ -1,0 +1,1 @@
+"""Personal values at the pusher."""

@@ -1,0 +1,66 @@
+"""Import files: personal values go into the vault, tokens into the file, each row on its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
+from services.shared.mapping.profile import Profile
+from services.shared.personal.tokens import is_token
+from services.shared.personal.vault import Vault
+
+FILE = """member_id,sponsor_id,PHONE,name:text,shirt
+a,,+46 70 111,"Anna, Andersson",XL
+b,a,,"Bert
+Bengtsson",M
+
+c,a,+46 70 333,,S
+"""
+
+
+def rewritten(tmp_path: Path, text: str, profile: Profile | None = None) -> list[str]:
+    source, target = tmp_path / "source.csv", tmp_path / "target.csv"
+    source.write_text(text)
+    known = KnownColumns(("PV",), {"phone": "text", "name": "text"}, ("name", "phone"), str(tmp_path / "personal.db"))
+    rewrite(source, target, profile or Profile(), known)
+    return target.read_text().splitlines()
+
+
+def test_values_are_in_the_vault_and_tokens_in_the_file(tmp_path: Path) -> None:
+    header, a, b, empty, c = rewritten(tmp_path, FILE)
+    assert (header, empty) == ("member_id,sponsor_id,PHONE,name:text,shirt", "")
+    cells = [row.split(",") for row in (a, b, c)]
+    assert [(row[0], row[1], row[4]) for row in cells] == [("a", "", "XL"), ("b", "a", "M"), ("c", "a", "S")]
+    tokens = [text for row in cells for text in row[2:4]]
+    assert [bool(text) for text in tokens] == [True, True, False, True, True, False]
+    assert all(map(is_token, filter(None, tokens)))
+    vault = Vault(tmp_path / "personal.db")
+    assert vault.revealed(tokens) == ["+46 70 111", "Anna, Andersson", "", "Bert\nBengtsson", "+46 70 333", ""]
+    assert rewritten(tmp_path, FILE)[1] == a
+
+
+def test_a_profile_s_names_count(tmp_path: Path) -> None:
+    profile = Profile(columns={"member_id": "DIST", "phone": "TEL"}, separator=";")
+    header, row = rewritten(tmp_path, "TEL;DIST\n111;a\n", profile)
+    assert header == "phone,member_id"
+    assert is_token(row.split(",")[0])
+
+
+def test_a_value_that_can_t_be_kept_refuses_the_file_without_telling_it(tmp_path: Path) -> None:
+    with pytest.raises(
+        MappingError, match=r"^line 3: column phone: the text is too long, or holds a control"
+    ) as refused:
+        rewritten(tmp_path, "member_id,phone\na,1\nb,secret\x07\n")
+    assert "secret" not in str(refused.value)
+
+
+def test_what_has_no_such_columns_is_as_it_was(tmp_path: Path) -> None:
+    assert rewritten(tmp_path, "member_id,shirt\na,XL\n") == ["member_id,shirt", "a,XL"]
+    assert not (tmp_path / "personal.db").exists()
+
+
+def test_parquet_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match="personal columns are taken out of CSV alone: send it as CSV"):
+        rewritten(tmp_path, "PAR1")

@@ -1,0 +1,101 @@
+"""The vault: what is kept, copied and erased, and what is in its files then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.shared.personal.tokens import is_token
+from services.shared.personal.vault import Cell, Change, Vault, VaultError
+
+ANNA = [Cell("a", "name", "Anna Andersson"), Cell("a", "phone", "+46 70 111")]
+BERT = Cell("b", "name", "Bert Bengtsson")
+
+
+def opened(folder: Path) -> Vault:
+    folder.mkdir(exist_ok=True)
+    return Vault(folder / "personal.db")
+
+
+def bytes_of(folder: Path) -> bytes:
+    """All that any file there has."""
+    return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+
+
+def test_the_same_value_has_the_same_token_and_nobody_else_s_has(tmp_path: Path) -> None:
+    vault = opened(tmp_path)
+    name, phone = vault.put(ANNA)
+    assert is_token(name)
+    assert vault.put(ANNA) == [name, phone]
+    other, column, empty = vault.put(
+        [Cell("b", "name", "Anna Andersson"), Cell("a", "alias", "Anna Andersson"), Cell("a", "name", "")]
+    )
+    assert len({name, phone, other, column}) == 4
+    assert empty == ""
+    assert vault.last == 4
+    assert vault.revealed([name, "plain", "", phone]) == ["Anna Andersson", "plain", "", "+46 70 111"]
+    vault.close()
+    again = opened(tmp_path)
+    assert again.put(ANNA) == [name, phone]
+    assert again.last == 4
+
+
+def test_what_is_erased_is_in_no_file_of_it_and_of_its_copy(tmp_path: Path) -> None:
+    vault, copy = opened(tmp_path / "pusher"), opened(tmp_path / "node")
+    tokens = vault.put([*ANNA, BERT])
+    copy.take(vault.changes(0, 10), vault.last)
+    assert copy.revealed(tokens) == ["Anna Andersson", "+46 70 111", "Bert Bengtsson"]
+    for folder in ("pusher", "node"):
+        assert b"Anna Andersson" in bytes_of(tmp_path / folder)
+    assert vault.erase("a") == (4, 2)
+    assert copy.revealed(tokens)[0] == "Anna Andersson"
+    copy.take(vault.changes(copy.last, 10), vault.last)
+    for each, folder in ((vault, "pusher"), (copy, "node")):
+        assert each.revealed(tokens) == ["", "", "Bert Bengtsson"]
+        left = bytes_of(tmp_path / folder)
+        assert b"Bert Bengtsson" in left
+        assert not any(value in left for value in (b"Anna", b"Andersson", b"+46 70 111"))
+    assert vault.erase("a")[1] == 0
+
+
+def test_a_file_does_not_bring_back_who_was_erased_an_update_does(tmp_path: Path) -> None:
+    vault = opened(tmp_path)
+    before = vault.put(ANNA, of_a_file=True)
+    vault.erase("a")
+    assert vault.put([*ANNA, BERT], of_a_file=True)[:2] == ["", ""]
+    after = vault.put(ANNA)
+    assert not {*before} & {*after}
+    assert vault.put(ANNA, of_a_file=True) == after
+    assert vault.revealed(before) == ["", ""]
+    assert vault.values_of("a") == 2
+
+
+def test_a_copy_that_begins_late_hears_of_nothing_that_is_gone(tmp_path: Path) -> None:
+    vault, copy = opened(tmp_path / "pusher"), opened(tmp_path / "node")
+    vault.put([*ANNA, BERT])
+    number, _ = vault.erase("a")
+    assert [(each.number, each.member_id, each.value) for each in vault.changes(0, 10)] == [
+        (3, "b", "Bert Bengtsson"),
+        (4, "a", ""),
+    ]
+    for one in vault.changes(0, 1) + vault.changes(3, 1):
+        copy.take([one], one.number)
+    copy.take([Change(4, "a")], 4)  # told twice
+    assert copy.last == number == 4
+
+
+def test_an_erasure_is_known_until_the_log_has_it(tmp_path: Path) -> None:
+    vault = opened(tmp_path)
+    assert vault.erasure("a") is None
+    number, _ = vault.erase("a")
+    assert vault.not_logged() == [(number, "a")]
+    vault.logged(number, 17)
+    assert vault.not_logged() == []
+    assert vault.erasure("a") == (number, 17)
+
+
+def test_what_is_no_vault_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "personal.db").write_bytes(b"something else" * 1_000)
+    with pytest.raises(VaultError, match=r"personal.db: it is no database; make room"):
+        opened(tmp_path)
