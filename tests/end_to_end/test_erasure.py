@@ -17,7 +17,7 @@ WAIT_S = 120.0
 #: By member, what is said of nobody else; some are imported, some pushed, one is changed.
 PHONES = {"a": "+46-70-1111111", "b": "+46-70-2222222", "c": "+46-70-3333333", "d": "+46-70-4444444"}
 NAMES = {"a": "Zebulon Quistgaard", "b": "Yolanda Przybylski", "c": "Xerxes Oyelaran", "d": "Wilhelmina Ngata"}
-HEADER, ABOVE = "member_id,sponsor_id,placement_id,kind,status,rank,joined_on,phone,name", (("a", ""), ("b", "a"))
+HEADER, ABOVE = "member_id,sponsor_id,placement_id,kind,status,rank,joined_on,pv,phone,name", (("a", ""), ("b", "a"))
 FIRST_PHONE_OF_C = "+46-70-9999999"
 EVERY = {*PHONES.values(), *NAMES.values(), FIRST_PHONE_OF_C}
 OF_A_AND_C = {PHONES["a"], PHONES["c"], FIRST_PHONE_OF_C, NAMES["a"], NAMES["c"]}
@@ -61,7 +61,7 @@ def columns_of(member_id: str, phone: str = "") -> dict[str, str]:
 
 
 async def test_a_member_s_personal_columns_are_erased_from_every_file(tmp_path: Path) -> None:
-    rows = [f"{each},{above},,distributor,A,0,2026-01-01,{PHONES[each]},{NAMES[each]}" for each, above in ABOVE]
+    rows = [f"{each},{above},,distributor,A,0,2026-01-01,0,{PHONES[each]},{NAMES[each]}" for each, above in ABOVE]
     file = tmp_path / "members.csv"
     file.write_text("\n".join([HEADER, *rows, ""]))
     async with running_cluster(tmp_path / "cluster", vip_port=None) as cluster:
