@@ -9,11 +9,11 @@ async with Client.from_endpoints_file(Path(".demo/endpoints.json")) as client:
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self, TypeVar
 
 import grpc
 
@@ -39,6 +39,8 @@ from fasttree.v1 import (
     treenode_pb2_grpc,
     types_pb2,
 )
+
+Answer = TypeVar("Answer")
 
 #: What the endpoints file may lack because the cluster has none, and what gives it one.
 _WHERE_THERE_IS: Final = {
@@ -193,8 +195,7 @@ class Client:
     async def get_pusher(self) -> pusher_pb2.GetPusherResponse:
         """The log's ends, how far each node is, the newest imports."""
         request = pusher_pb2.GetPusherRequest()
-        answer: pusher_pb2.GetPusherResponse = await self._ask_pusher("GetPusher", request)
-        return answer
+        return await self._ask_pusher("GetPusher", lambda stub, left_s: stub.GetPusher(request, timeout=left_s))
 
     async def skip_update(self, position: int, reason: str, *, force: bool = False) -> pusher_pb2.SkipUpdateResponse:
         """No node takes that update any more: each rejects it with the reason. `force`: although a node has taken it.
@@ -202,8 +203,7 @@ class Client:
         Raises NotFoundError, FailedPreconditionError or AlreadyExistsError where it is not to be, and says why.
         """
         request = pusher_pb2.SkipUpdateRequest(position=position, reason=reason, force=force)
-        answer: pusher_pb2.SkipUpdateResponse = await self._ask_pusher("SkipUpdate", request)
-        return answer
+        return await self._ask_pusher("SkipUpdate", lambda stub, left_s: stub.SkipUpdate(request, timeout=left_s))
 
     async def erase_member(self, member_id: str) -> pusher_pb2.EraseMemberResponse:
         """Erases what personal columns hold of a member, for good; the pusher has none of it when this returns.
@@ -211,19 +211,19 @@ class Client:
         Raises FailedPreconditionError where no column is personal.
         """
         request = pusher_pb2.EraseMemberRequest(member_id=member_id)
-        answer: pusher_pb2.EraseMemberResponse = await self._ask_pusher("EraseMember", request)
-        return answer
+        return await self._ask_pusher("EraseMember", lambda stub, left_s: stub.EraseMember(request, timeout=left_s))
 
     async def get_erasure(self, member_id: str) -> pusher_pb2.GetErasureResponse:
         """Which nodes have something of an erased member yet. Raises NotFoundError where none of that id was erased."""
         request = pusher_pb2.GetErasureRequest(member_id=member_id)
-        answer: pusher_pb2.GetErasureResponse = await self._ask_pusher("GetErasure", request)
-        return answer
+        return await self._ask_pusher("GetErasure", lambda stub, left_s: stub.GetErasure(request, timeout=left_s))
 
-    async def _ask_pusher(self, called: str, request: Any) -> Any:
+    async def _ask_pusher(
+        self, called: str, ask: Callable[[pusher_pb2_grpc.PusherServiceAsyncStub, float], Awaitable[Answer]]
+    ) -> Answer:
         """The answer to a call that may be made again."""
         return await with_retries(
-            lambda left_s: getattr(self._pusher().stub, called)(request, timeout=left_s),
+            lambda left_s: ask(self._pusher().stub, left_s),
             self._retries,
             called=called,
             address=self._address("pusher"),

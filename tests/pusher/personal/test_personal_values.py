@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ async def records(stub: Stub, first: int = 1) -> list[types_pb2.Update]:
     return [types_pb2.Update.FromString(each.update) async for part in stub.ReadLog(request) for each in part.records]
 
 
-async def refusal(call: grpc.aio.UnaryUnaryCall) -> tuple[grpc.StatusCode, str]:
+async def refusal(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
     return refused.value.code(), refused.value.details() or ""

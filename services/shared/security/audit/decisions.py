@@ -35,7 +35,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     f"{_PUSHER}UploadImport": Operation((), _IMPORT),
     f"{_PUSHER}RollbackImport": Operation((), _IMPORT),
     f"{_PUSHER}SkipUpdate": Operation(("position", "reason", "force"), ("position",)),
-    f"{_PUSHER}EraseMember": Operation(("member_id",), ("position", "values")),
+    f"{_PUSHER}EraseMember": Operation((), ("position", "values")),
     f"{_PUSHER}AdoptLog": Operation(("reason",), ("log_id",)),
     f"{_MESSAGES}SendMessage": Operation(("message.message_id", "message.channel"), ("duplicate", "status.state")),
     f"{_MESSAGES}PauseMessage": Operation(("message_id",), _MESSAGE),
