@@ -48,7 +48,10 @@ from services.pusher.log.store import DeposedError, LogStore
 from services.pusher.log.tail import LogTail
 from services.pusher.log.writer import LogWriter
 from services.pusher.metrics import pusher_metrics
-from services.pusher.personal.runner import PersonalValues, vault_asked
+from services.pusher.personal.opening import PusherVault
+from services.pusher.personal.place import vault_asked
+from services.pusher.personal.runner import PersonalValues
+from services.pusher.personal.sealing import Sealing
 from services.pusher.ports import Answering, PusherPorts
 from services.pusher.rules.founding import founded
 from services.pusher.rules.runner import Calendar, RuleRecords
@@ -92,8 +95,7 @@ class Pusher:
     ) -> None:
         """`epoch`: in which it is active, of several; 0: it is the only one. `ports`, `imports`: those of a process in
         which parts take turns; the ports are open by then."""
-        self.epoch = epoch
-        self._own_ports = ports is None
+        self.epoch, self._own_ports = epoch, ports is None
         self.ports = ports or PusherPorts(settings, tuple(cluster.http_hosts))
         self.server, self.http = self.ports.server, self.ports.http
         self.settings, self.cluster, self.store = settings, cluster, store
@@ -102,12 +104,13 @@ class Pusher:
         tell = Dispatcher(self._listeners()).tell
         history = founded(store, cluster)
         calendar = calendar or Calendar()
-        untimely = vault_asked(settings, calendar.untimely)
-        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, calendar.due, untimely)
+        sealing = Sealing(store, PusherVault(settings.state_path, settings.personal))
+        asked = vault_asked(settings.log, calendar.untimely)
+        self.door = RulesInForce(history, store.find, types_pb2.Update.FromString, calendar.due, asked, sealing.over)
         self.tail = LogTail(store, settings.log.tail_mib << 20)
         self.reading = LogReading(self.tail)
         self.writer = LogWriter(store, settings.log.group_updates_max, self.door, tell)
-        self.personal = PersonalValues(settings, self.writer, lambda: self.door.rules, self._nodes, self.draining)
+        self.personal = PersonalValues(settings, sealing, self.writer, self.door, self._node_names, self.draining)
         self.rule_records = RuleRecords(self.door, self.writer, self.background)
         self.kept = (imports or open_imports(settings, cluster.name)).begun()
         self.catalog = ImportCatalog(store, self.writer, self.kept, history)
@@ -147,12 +150,10 @@ class Pusher:
 
     def _make_admission(self) -> AdmissionRunner:
         end, rules = self.store.ends().last, lambda: self.door.rules
-        return AdmissionRunner(
-            self.settings.admission, end, self.writer.append, rules, self.draining, self.personal.seal, self.traces
-        )
+        return AdmissionRunner(self.settings.admission, end, self.writer.append, rules, self.draining, self.traces)
 
-    def _nodes(self) -> list[pusher_pb2.NodeProgress]:
-        return self.fan_out.progress()
+    def _node_names(self) -> list[str]:
+        return [each.node for each in self.fan_out.progress()]
 
     def _make_intake(self, tell: Callable[[object], None]) -> ImportIntake:
         return ImportIntake(
@@ -160,7 +161,7 @@ class Pusher:
             self.kept,
             self.catalog,
             self.since_export,
-            lambda: known_columns(self.door.rules, self.personal.path),
+            lambda: known_columns(self.door.rules, self.personal.vault),
             KeptProfiles(self.settings.state_path / "profiles"),
             tell,
         )
@@ -306,8 +307,8 @@ class Pusher:
         else:
             await self.ports.end_calls(self.answering, self.settings.drain_grace_s)
         await self.background.stop()
-        await self.personal.close()
         await self.writer.stop()
+        await self.personal.close()
         if self._own_ports:
             await self.http.stop()
         self._close()

@@ -16,6 +16,7 @@ from services.pusher.imports.settings import RetentionSettings, RolloutSettings
 from services.pusher.leadership.settings import PusherTurnSettings
 from services.pusher.lineage.settings import LineageSettings
 from services.pusher.log.settings import LogSettings
+from services.pusher.personal.settings import PersonalSettings
 from services.shared.config.bounds import (
     Bytes,
     Folder,
@@ -58,6 +59,7 @@ class PusherSettings(Settings, frozen=True, kw_only=True):
 
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     log: LogSettings = field(default_factory=LogSettings)
+    personal: PersonalSettings = field(default_factory=PersonalSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     import_files: ImportStoreSettings = field(default_factory=ImportStoreSettings)
     #: Largest import file, in bytes.

@@ -139,7 +139,7 @@ class TreeNode:
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
         self.personal = PersonalCopy(
             folder,
-            self.settings.name,
+            self.settings,
             lambda: self.streams.pusher_address,
             lambda: bool(self.runner.served.rules.personal),
         )

@@ -117,6 +117,11 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
     #: one, in seconds.
     download_silence_s: Seconds = 15.0
 
+    #: What personal columns hold a node asks the pusher for by calls of at most so long, in seconds …
+    personal_call_s: Annotated[float, Meta(ge=30, le=600)] = 30.0
+    #: … and again after so long where one failed.
+    personal_again_s: Seconds = 1.0
+
     #: Largest debug log file, in bytes; one older file is kept beside it.
     debug_log_bytes_max: Annotated[int, Meta(ge=4_096, le=1 << 40)] = 8 * 1024**2
     #: Most lines a second that instant updates write to hpushup.log; the rest is counted in one line.

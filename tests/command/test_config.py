@@ -119,7 +119,15 @@ def test_a_good_file_of_the_cluster_here_is_found(tmp_path: Path) -> None:
     (tmp_path / ".fasttree").mkdir()
     (tmp_path / ".fasttree" / "cluster.toml").write_text('[cluster]\nname = "dot-test"\n')
     assert run("check")[0] == ".fasttree/cluster.toml: good\n"
-    assert json.loads(run("check", "--json")[0]) == {"file": ".fasttree/cluster.toml", "faults": []}
+    assert json.loads(run("check", "--json")[0]) == {"file": ".fasttree/cluster.toml", "faults": [], "notes": []}
+
+
+def test_what_a_log_on_servers_keeps_a_cluster_from_is_told_and_is_no_fault(tmp_path: Path) -> None:
+    url = "postgresql://log.example.com/fasttree"
+    (tmp_path / "cluster.toml").write_text(f'[pusher]\nlog_store = "postgresql"\nlog_url = "{url}"\n')
+    note = "pusher.log_store is postgresql, so no column can be personal: docs/security.md, `Personal columns`"
+    assert run("check", "--config", "cluster.toml") == (f"{note}\ncluster.toml: good\n", "")
+    assert json.loads(run("check", "--config", "cluster.toml", "--json")[0])["notes"] == [note]
 
 
 def test_what_is_shown_is_a_settings_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

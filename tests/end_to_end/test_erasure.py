@@ -1,10 +1,11 @@
-"""A real cluster with personal columns, by an import and by updates: what is erased is in no file of it any more, and
-what was never erased only in the vaults.
+"""A real cluster with personal columns, by an import and by updates: what is erased is in no file of it any more, nor
+of a node that was away meanwhile, and what was never erased only in the vaults.
 """
 
 from __future__ import annotations
 
 import asyncio
+import signal
 from pathlib import Path
 
 from bench.cluster.cluster import RunningCluster, running_cluster, wait_for
@@ -89,15 +90,10 @@ async def test_a_member_s_personal_columns_are_erased_from_every_file(tmp_path: 
                 where = await asyncio.to_thread(files_with, cluster.folder, value)
                 assert {Path(each).name for each in where} == {"personal.db"}, (value, where)
 
-            for member_id in ("a", "c"):
-                erased = await fasttree("erase", member_id, "--json")
-                assert erased.code == 0, erased.err
-                assert erased.json["values"] == (2 if member_id == "a" else 3)
-
-                async def is_gone(member_id: str = member_id) -> bool:
-                    return (await fasttree("erase", member_id, "--status")).code == 0
-
-                await wait_for(is_gone, WAIT_S, f"{member_id} to be gone everywhere")
+            await _erase(cluster, fasttree, "a", 2)
+            away = cluster.node_names[1]
+            cluster.kill(away, signal.SIGSTOP)
+            await _erase(cluster, fasttree, "c", 3, away)
             for value in OF_A_AND_C:
                 assert await asyncio.to_thread(files_with, cluster.folder, value) == set()
 
@@ -105,6 +101,30 @@ async def test_a_member_s_personal_columns_are_erased_from_every_file(tmp_path: 
     for value in OF_A_AND_C:  # with the last snapshots, after every process has ended
         assert files_with(cluster.folder, value) == set()
     assert {Path(each).name for each in files_with(cluster.folder, PHONES["d"])} == {"personal.db"}
+
+
+async def _erase(cluster: RunningCluster, fasttree: FastTree, member_id: str, values: int, away: str = "") -> None:
+    """Erases; returns once no node has anything any more. `away`: one that hears nothing, and is started anew then."""
+    erased = await fasttree("erase", member_id, "--json")
+    assert (erased.code, erased.json["values"]) == (0, values), erased.err
+
+    async def waits_for() -> list[str]:
+        status = await fasttree("erase", member_id, "--status", "--json")
+        assert status.code == (0 if status.json["done"] else 1), status.err
+        waits: list[str] = status.json["waits_for"]
+        return waits
+
+    async def waits_for_away_alone() -> bool:
+        return await waits_for() == [away]
+
+    async def is_done() -> bool:
+        return await waits_for() == []
+
+    if away:
+        await wait_for(waits_for_away_alone, WAIT_S, f"{away} alone to have something of {member_id}")
+        assert {Path(each).parent.name for each in files_with(cluster.folder, PHONES[member_id])} == {away}
+        cluster.kill(away)
+    await wait_for(is_done, WAIT_S, f"{member_id} to be gone everywhere")
 
 
 async def _erased_stays_erased(cluster: RunningCluster, client: Client, file: Path) -> None:

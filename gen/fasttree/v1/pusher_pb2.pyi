@@ -1253,6 +1253,7 @@ class PersonalChange(_message.Message):
     MEMBER_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    SALT_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     """Its place."""
     member_id: _builtins.str
@@ -1261,6 +1262,8 @@ class PersonalChange(_message.Message):
     """What stands in the tree in the value's place; empty: the member is erased."""
     value: _builtins.str
     """The value."""
+    salt: _builtins.bytes
+    """What the member's tokens are made with: so that a copy can be put in the place of a vault that was lost."""
     def __init__(
         self,
         *,
@@ -1268,10 +1271,11 @@ class PersonalChange(_message.Message):
         member_id: _builtins.str = ...,
         token: _builtins.str = ...,
         value: _builtins.str = ...,
+        salt: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "number", b"number", "token", b"token", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["member_id", b"member_id", "number", b"number", "salt", b"salt", "token", b"token", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,8 +159,8 @@ class PusherServiceServicer:
     def EraseMember(self, request, context):
         """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
         none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
-        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
-        a member does not matter.
+        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal; NO_VAULT: the log has no place for such.
+        INVALID_ARGUMENT: there can be no such id; whether there is such a member does not matter.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -61,8 +61,8 @@ class PusherServiceStub:
     EraseMember: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.EraseMemberRequest, _pusher_pb2.EraseMemberResponse]
     """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
     none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
-    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
-    a member does not matter.
+    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal; NO_VAULT: the log has no place for such.
+    INVALID_ARGUMENT: there can be no such id; whether there is such a member does not matter.
     """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_pusher_pb2.GetErasureRequest, _pusher_pb2.GetErasureResponse]
     """Where there still is something of a member who was erased. NOT_FOUND: none of that id was."""
@@ -111,8 +111,8 @@ class PusherServiceAsyncStub(PusherServiceStub):
     EraseMember: _aio.UnaryUnaryMultiCallable[_pusher_pb2.EraseMemberRequest, _pusher_pb2.EraseMemberResponse]  # type: ignore[assignment]
     """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
     none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
-    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
-    a member does not matter.
+    FAILED_PRECONDITION, NOT_PERSONAL: no column is personal; NO_VAULT: the log has no place for such.
+    INVALID_ARGUMENT: there can be no such id; whether there is such a member does not matter.
     """
     GetErasure: _aio.UnaryUnaryMultiCallable[_pusher_pb2.GetErasureRequest, _pusher_pb2.GetErasureResponse]  # type: ignore[assignment]
     """Where there still is something of a member who was erased. NOT_FOUND: none of that id was."""
@@ -206,8 +206,8 @@ class PusherServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pusher_pb2.EraseMemberResponse, _abc.Awaitable[_pusher_pb2.EraseMemberResponse]]:
         """Erases what personal columns hold of a member, for good; the member stays in the tree. When it returns, the pusher has
         none of it, and a record of the log says so; each node deletes its copy within moments, or when it is back (GetErasure).
-        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal. INVALID_ARGUMENT: there can be no such id; whether there is such
-        a member does not matter.
+        FAILED_PRECONDITION, NOT_PERSONAL: no column is personal; NO_VAULT: the log has no place for such.
+        INVALID_ARGUMENT: there can be no such id; whether there is such a member does not matter.
         """
 
     @_abc_1.abstractmethod

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from fasttree.v1 import pusher_pb2, types_pb2
+from fasttree.v1 import pusher_pb2
 from services.pusher.admission.admission import Admission
 from services.pusher.admission.decisions import PushedDecisions
 from services.pusher.admission.events import (
@@ -56,17 +56,14 @@ class AdmissionRunner:
         append: Callable[[Push[bytes]], None],
         rules: Callable[[], Rules],
         draining: asyncio.Event,
-        seal: Callable[[Iterable[types_pb2.Update]], Awaitable[None]],
         traces: UpdateTraces | None = None,
     ) -> None:
         """`position`: the log's end; `append`: see `LogWriter.append`; `rules`: those in force; `draining`: set when
-        the pusher is to end; `seal`: takes personal values out of updates; `traces`: of those updates that are traced.
-        """
+        the pusher is to end; `traces`: of those updates that are traced."""
         self.core: Admission[bytes] = Admission(settings, position=position)
         self._append = append
         self._rules = rules
         self._draining = draining
-        self._seal = seal
         self._traces = traces
         self._clients: dict[int, _Client] = {}
         self._numbers = itertools.count(1)
@@ -137,8 +134,6 @@ class AdmissionRunner:
         try:
             async for request in requests:
                 client.read_on.clear()
-                if self._rules().personal:
-                    await self._seal(request.updates)
                 batch = batch_of(request, self._rules())
                 if batch.decisions:
                     await decisions.begin([request.updates[index] for index in batch.decisions])

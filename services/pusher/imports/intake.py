@@ -18,6 +18,7 @@ from services.pusher.imports.catalog import ImportCatalog
 from services.pusher.imports.events import ImportAdded
 from services.pusher.imports.since_export import SinceExport
 from services.pusher.log.store import LogStore
+from services.pusher.personal.opening import PusherVault
 from services.shared.domain.sentences import system_words
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.kept import KeptProfiles
@@ -28,6 +29,7 @@ from services.shared.serving.errors import (
     FastTreeError,
     InvalidArgumentError,
     ResourceExhaustedError,
+    UnavailableError,
 )
 
 logger = logging.getLogger(__name__)
@@ -99,7 +101,11 @@ class ImportIntake:
         known = self._known()
         if profile.is_canonical and not known.personal:
             return part, manifest
-        return await self._files.rewritten(part, manifest, profile, known)
+        part, manifest = await self._files.rewritten(part, manifest, profile, known)
+        if self._known().personal != known.personal:
+            await asyncio.to_thread(self._files.discard, part)
+            raise UnavailableError(f"a column became personal while {manifest.file_name} was taken: send it again")
+        return part, manifest
 
     def _profile_of(self, header: pusher_pb2.UploadImportHeader) -> Profile:
         """The form that the header says. Raises ProfileError."""
@@ -174,7 +180,7 @@ def _profile_errors() -> Iterator[None]:
         raise InvalidArgumentError(f"profile: {error}", reason="PROFILE_INVALID", field="profile") from error
 
 
-def known_columns(rules: Rules, vault: Path) -> KnownColumns:
+def known_columns(rules: Rules, vault: PusherVault) -> KnownColumns:
     """What rules say of columns. `vault`: where the values of those that are personal go."""
     kinds = {column.name: column.kind for column in rules.columns}
-    return KnownColumns(rules.volume_types, kinds, tuple(sorted(rules.personal)), str(vault))
+    return KnownColumns(rules.volume_types, kinds, tuple(sorted(rules.personal)), str(vault.path), vault.wait_s)

@@ -95,15 +95,18 @@ class RulesInForce(Generic[Content]):
         update_of: Callable[[Content], types_pb2.Update],
         due: Callable[[Rules], Mapping[str, Content]] = lambda rules: {},
         untimely: Callable[[types_pb2.Update], str | None] = lambda update: None,
+        seal: Callable[[Rules, Append], Append] = lambda rules, append: append,
     ) -> None:
         """`find`: those of some ids that are in the log; `update_of`: the update that a content is; `due`: records that
         time has made due under these rules, by their ids. It is asked before each write, by the writer alone; and so is
-        `untimely`, of each change of the rules: why the day has come too late for it."""
+        `untimely`, of each change of the rules: why the day has come too late for it. `seal`: the append of updates
+        that come under these rules, which keeps back what they say is not for the log."""
         self.history = history
         self._find = find
         self._update_of = update_of
         self._due = due
         self._untimely = untimely
+        self._seal = seal
         #: In force. Everybody may look; only the writer changes it.
         self.rules = history.newest
 
@@ -116,6 +119,10 @@ class RulesInForce(Generic[Content]):
         records = self._due(self.rules)
         return Push(NOBODY, list(records), list(records.values()), to_judge=True) if records else None
 
+    def plain(self, append: Append) -> Append:
+        """The append of pushes that are plain."""
+        return self._seal(self.rules, append)
+
     def append(self, push: Push[Content], append: Append) -> Appended:
         """Stores what the rules take of a push. Raises as `append`, and then nothing has changed."""
         updates = [self._update_of(content) for content in push.contents]
@@ -124,7 +131,7 @@ class RulesInForce(Generic[Content]):
         places = {index: place for place, index in enumerate(taken)}
         appended = Appended(None, ())
         if taken:
-            appended = append(
+            appended = self._seal(judgement.after, append)(
                 [push.update_ids[index] for index in taken],
                 [push.contents[index] for index in taken],
                 [places[index] for index in judgement.rules],
@@ -193,7 +200,8 @@ class WriteQueue(Generic[Content, Other]):
             contents = [content for push in group for content in push.contents]
         try:
             plain = len(group) > 1 or self._door.is_plain(group[0])
-            appended = append(update_ids, contents) if plain else self._door.append(group[0], append)
+            door = self._door
+            appended = door.plain(append)(update_ids, contents) if plain else door.append(group[0], append)
         except LogDamagedError as error:
             if len(group) > 1:
                 self._waiting.extendleft(replace(push, alone=True) for push in reversed(group))

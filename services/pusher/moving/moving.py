@@ -19,9 +19,11 @@ from tempfile import TemporaryDirectory
 
 from services.pusher.log.fencing.fence import MOVED
 from services.pusher.log.settings import LogSettings
-from services.pusher.log.store import LogDamagedError, LogEnds
+from services.pusher.log.store import LogDamagedError, LogEnds, LogStoreError
 from services.pusher.moving.source import Piece, SqliteSource
 from services.pusher.moving.target import CopyTarget, Small
+from services.pusher.personal.place import NO_VAULT
+from services.shared.domain.sentences import quoted
 
 #: Told what is being done, and how far: done, in all.
 Progress = Callable[[str, int, int], None]
@@ -45,6 +47,7 @@ def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool,
     """
     source = SqliteSource(folder)
     try:
+        _check_place(source)
         with TemporaryDirectory() as mark:
             target = _target(Path(mark), settings, cluster, source.log_id)
             try:
@@ -58,6 +61,13 @@ def copy_log(folder: Path, settings: LogSettings, cluster: str, *, finish: bool,
                 target.close()
     finally:
         source.close()
+
+
+def _check_place(source: SqliteSource) -> None:
+    """Raises LogStoreError where the log has what it can't have elsewhere."""
+    personal = source.personal_columns()
+    if personal:
+        raise LogStoreError(f"columns are personal ({', '.join(map(quoted, personal))}): {NO_VAULT}")
 
 
 def _target(folder: Path, settings: LogSettings, cluster: str, log_id: str) -> CopyTarget:
@@ -109,6 +119,7 @@ def _finish(source: SqliteSource, target: CopyTarget, progress: Progress) -> int
     if not fence.holder.startswith(MOVED):  # else a run before this one has come so far
         target.keep("copied_holder", f"{fence.holder}.")
     source.end_here(target.place)
+    _check_place(source)
     old_ids = _copy(source, target, progress)
     small = Small(
         source.table("rules"),

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fasttree.v1 import types_pb2
 from services.pusher.log.disk.writing import read_fence
 from services.pusher.log.fencing.fence import MOVED, Fence
 from services.pusher.log.inspection import log_path, runs_of
@@ -67,6 +68,11 @@ class SqliteSource:
     def table(self, name: str) -> list[tuple[Any, ...]]:
         """All of a small table, in the order of its first column."""
         return self._rows(f"SELECT * FROM {name} ORDER BY 1")
+
+    def personal_columns(self) -> list[str]:
+        """Those that records say are personal."""
+        records = [types_pb2.Update.FromString(content) for _, content, _ in self.table("rules")]
+        return [each.column_declared.name for each in records if each.column_declared.personal]
 
     def running_s(self) -> str:
         """How far the log's running time is kept."""

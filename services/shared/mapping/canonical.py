@@ -21,6 +21,7 @@ from services.shared.domain.days import day_number
 from services.shared.domain.sentences import quoted
 from services.shared.mapping.faults import RejectedRow, Tally, with_others
 from services.shared.mapping.formats import DayFormat, Notation
+from services.shared.mapping.parquet import copy_without_personal
 from services.shared.mapping.profile import Profile
 from services.shared.mapping.rows import Row, RowTooLongError, open_unpacked, read_rows
 from services.shared.packing import Packing, PackingError, Unpacked, is_bomb, packing_of
@@ -34,12 +35,12 @@ _UNPACKED_BYTES_MAX: Final = 32 << 30
 _UNPACK_FREE_BYTES: Final = 64 << 20
 _UNPACK_RATIO_MAX: Final = 200
 _COLUMNS_SHOWN = 20
+_PARQUET: Final = b"PAR1"
 _OTHER_FORMS: Final = {
-    b"PAR1": "a profile is for CSV, and a Parquet file says itself what it holds: rename its columns",
+    _PARQUET: "a profile is for CSV, and a Parquet file says itself what it holds: rename its columns",
     b"\xff\xfe": "it is UTF-16: save it as UTF-8",
     b"\xfe\xff": "it is UTF-16: save it as UTF-8",
 }
-PARQUET_PERSONAL: Final = "it is Parquet, and personal columns are taken out of CSV alone: send it as CSV"
 _NEEDS_QUOTES = re.compile('[",\r\n]')
 _WRITTEN_AT_ONCE_BYTES = 1 << 20
 
@@ -58,6 +59,8 @@ class KnownColumns:
     #: Those whose values go into the vault, a file, and whose tokens into the file of an import.
     personal: Sequence[str] = ()
     vault: str = ""
+    #: The longest wait for another process that writes there, in seconds.
+    vault_wait_s: float = 10.0
 
     def is_volume(self, name: str) -> bool:
         """Whether a column of that name holds volumes."""
@@ -127,22 +130,31 @@ def rewrite(
     """
     with source.open("rb") as file:
         head = file.read(4)
+    if head == _PARQUET and known.personal and profile.is_canonical:
+        with _personal_errors():
+            return Rewritten(rows=copy_without_personal(source, target, known.personal))
     for magic, reason in _OTHER_FORMS.items():
         if head.startswith(magic):
-            raise MappingError(PARQUET_PERSONAL if magic == b"PAR1" and known.personal else reason)
+            raise MappingError(reason)
     is_packed, size_bytes = packing_of(head) is not Packing.NONE, source.stat().st_size
     try:
-        with open_unpacked(source) as reading, _writing(target, is_packed=is_packed) as write:
+        with _personal_errors(), open_unpacked(source) as reading, _writing(target, is_packed=is_packed) as write:
             bounded = _Bounded(reading, size_bytes, progress) if is_packed else _Told(reading, size_bytes, progress)
             rows = read_rows(bounded, profile.separator)
             if known.personal:
                 rows = without_personal(rows, profile, known)
             return _Rewriting(profile, known).run(rows, write)
-    except PersonalValueError as error:
-        raise MappingError(str(error)) from error
     except RowTooLongError as error:
         raise MappingError(str(error)) from error
     except PackingError as error:
+        raise MappingError(str(error)) from error
+
+
+@contextmanager
+def _personal_errors() -> Iterator[None]:
+    try:
+        yield
+    except PersonalValueError as error:
         raise MappingError(str(error)) from error
 
 
@@ -223,11 +235,13 @@ def without_personal(rows: Iterator[Row], profile: Profile, known: KnownColumns)
     meant = [new_names.get(place, name).lower() for place, name in enumerate(names)]
     yield header
     places = places_of(meant, known.personal)
-    if not places or "member_id" not in meant:
+    if "member_id" not in meant:  # it may be one whose columns nobody can tell
+        raise MappingError(f"line 1: the header has no column member_id: it has {_shown(names)}")
+    if not places:
         yield from rows
         return
-    with closing(Vault(Path(known.vault))) as vault:
-        yield from sealed(rows, places, meant.index("member_id"), vault)
+    with closing(Vault(Path(known.vault), wait_s=known.vault_wait_s)) as vault:
+        yield from sealed(rows, len(names), places, meant.index("member_id"), vault)
 
 
 def _by_place(columns: Mapping[str, str], names: Sequence[str]) -> dict[int, str]:
@@ -246,11 +260,15 @@ def _by_place(columns: Mapping[str, str], names: Sequence[str]) -> dict[int, str
         else:
             missing.append(quoted(wanted))
     if missing:
-        has = ", ".join(quoted(name) for name in names[:_COLUMNS_SHOWN]) + (
-            ", …" if len(names) > _COLUMNS_SHOWN else ""
+        raise MappingError(
+            f"line 1: the header has no column {', '.join(missing[:_COLUMNS_SHOWN])}; it has {_shown(names)}"
         )
-        raise MappingError(f"line 1: the header has no column {', '.join(missing[:_COLUMNS_SHOWN])}; it has {has}")
     return places
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > _COLUMNS_SHOWN else ""
+    return ", ".join(quoted(name) for name in names[:_COLUMNS_SHOWN]) + more
 
 
 def _line(fields: Sequence[str]) -> str:

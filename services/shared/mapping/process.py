@@ -42,6 +42,7 @@ class RewriteRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Those that are personal, and the file that their values go to.
     personal: list[str] = []
     vault: str = ""
+    vault_wait_s: float = 10.0
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -69,7 +70,7 @@ Answer = Done | NotOfProfile | DiskFailed
 
 def answer(request: RewriteRequest) -> Answer:
     """What comes of a request."""
-    known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault)
+    known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault, request.vault_wait_s)
     try:
         found = rewrite(Path(request.source), Path(request.target), request.profile, known)
     except MappingError as error:

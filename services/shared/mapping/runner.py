@@ -40,6 +40,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
         columns=dict(known.declared),
         personal=list(known.personal),
         vault=known.vault,
+        vault_wait_s=known.vault_wait_s,
     )
     process = await asyncio.create_subprocess_exec(
         *python_command("services.shared.mapping.process"),

@@ -8,9 +8,11 @@ from typing import Final, Protocol, TypeVar
 
 from services.shared.domain.columns import declared_column, obeyed_problem, text_problem
 from services.shared.domain.members import id_problem
+from services.shared.domain.sentences import counted
 from services.shared.personal.vault import Cell, Vault
 
-_ROWS_AT_ONCE: Final = 5_000
+#: Few, since updates wait meanwhile.
+_ROWS_AT_ONCE: Final = 1_000
 
 
 class PersonalValueError(ValueError):
@@ -22,7 +24,13 @@ class _Row(Protocol):
     def line(self) -> int: ...
 
     @property
+    def text(self) -> str: ...
+
+    @property
     def fields(self) -> list[str]: ...
+
+    @property
+    def problem(self) -> str: ...
 
 
 Row = TypeVar("Row", bound=_Row)
@@ -35,23 +43,30 @@ def places_of(names: Sequence[str], personal: Collection[str]) -> dict[int, str]
     for place, header in enumerate(names):
         try:
             name = declared_column(header.strip())[0]
-        except ValueError:
-            continue
+        except ValueError:  # of no type: the file will be refused, and must not lie about with what is in it
+            name = header.rpartition(":")[0].strip()
         if name.lower() in by_rule:
             found[place] = by_rule[name.lower()]
     return found
 
 
-def sealed(rows: Iterator[Row], places: dict[int, str], id_place: int, vault: Vault) -> Iterator[Row]:
-    """The rows with tokens in the place of values. Raises PersonalValueError, VaultError."""
+def sealed(rows: Iterator[Row], width: int, places: dict[int, str], id_place: int, vault: Vault) -> Iterator[Row]:
+    """The rows with tokens in the place of values. `width`: how many fields a row has: of one with another number
+    nobody can tell which are personal. Raises PersonalValueError, VaultError.
+    """
     while batch := list(islice(rows, _ROWS_AT_ONCE)):
         cells: list[Cell] = []
         put: list[Callable[[str], None]] = []
         for row in batch:
-            member_id = row.fields[id_place].strip() if id_place < len(row.fields) else ""
+            if row.problem or not row.text.strip("\r\n"):
+                continue
+            if len(row.fields) != width:
+                reason = f"it has {counted(len(row.fields), 'field')}, the header {width}"
+                raise PersonalValueError(f"line {row.line}: {reason}: mend it in the file")
+            member_id = row.fields[id_place].strip()
             is_nobody = id_problem(member_id) is not None
             for place, column in places.items():
-                if place < len(row.fields) and (value := row.fields[place]):
+                if value := row.fields[place]:
                     if is_nobody:  # the file is going to be refused for it
                         row.fields[place] = ""
                         continue

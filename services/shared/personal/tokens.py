@@ -11,6 +11,8 @@ _DIGEST_BYTES: Final = 16
 #: Who sees one without its value knows what it is.
 _PREFIX: Final = "personal:"
 _FORM: Final = re.compile(rf"{_PREFIX}[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
+#: No value's.
+NO_TOKEN: Final = _PREFIX + 2 * _DIGEST_BYTES * "0"
 
 
 def token_of(salt: bytes, column: str, value: str) -> str:

@@ -14,10 +14,7 @@ from services.shared.files.threads import in_thread
 from services.shared.personal.tokens import is_token
 from services.shared.personal.vault import FILE_NAME, Change, Vault, VaultError
 from services.shared.serving.channels import open_channel
-
-#: The pusher answers within ten seconds where there is nothing; one that doesn't is asked anew, in seconds.
-_CALL_S = 30.0
-_AGAIN_S = 1.0
+from services.treenode.settings import TreeNodeSettings
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +22,12 @@ logger = logging.getLogger(__name__)
 class PersonalCopy:
     """`pusher`: its address, empty while it is unknown; `is_needed`: whether any column is personal."""
 
-    def __init__(self, folder: Path, node: str, pusher: Callable[[], str], is_needed: Callable[[], bool]) -> None:
+    def __init__(
+        self, folder: Path, settings: TreeNodeSettings, pusher: Callable[[], str], is_needed: Callable[[], bool]
+    ) -> None:
         self._path = folder / FILE_NAME
-        self._node, self._pusher, self._is_needed = node, pusher, is_needed
+        self._node, self._call_s, self._again_s = settings.name, settings.personal_call_s, settings.personal_again_s
+        self._pusher, self._is_needed = pusher, is_needed
         self._vault: Vault | None = None
         self._said = ""
 
@@ -41,11 +41,15 @@ class PersonalCopy:
         return ["" if is_token(text) else text for text in texts]
 
     async def run(self) -> None:
-        """Follows the pusher's vault, for as long as the node runs."""
+        """Follows the pusher's vault, for as long as the node runs; what there is is shown without a pusher, too."""
+        try:
+            await self._opened()
+        except VaultError as error:
+            self._say(str(error))
         while True:
             address = self._pusher()
             if not address or not (self._is_needed() or self._path.exists()):
-                await asyncio.sleep(_AGAIN_S)
+                await asyncio.sleep(self._again_s)
                 continue
             try:
                 async with open_channel(address) as channel:
@@ -56,21 +60,27 @@ class PersonalCopy:
                 self._say(f"personal columns can't be followed: {error.code().name}: {error.details()}")
             except VaultError as error:
                 self._say(str(error))
-            await asyncio.sleep(_AGAIN_S)
+            await asyncio.sleep(self._again_s)
+
+    async def _opened(self, vault_id: str = "") -> Vault | None:
+        """The copy; None where there is none yet. `vault_id`: it begins now."""
+        if self._vault is None and (vault_id or self._path.exists()):
+            self._vault = await in_thread(Vault, self._path, vault_id)
+        return self._vault
 
     async def _follow(self, stub: pusher_pb2_grpc.PusherServiceAsyncStub) -> None:
         """One question and its answer."""
-        vault = self._vault
-        if vault is None and self._path.exists():
-            vault = self._vault = await in_thread(Vault, self._path)
+        vault = await self._opened()
         request = pusher_pb2.ReadPersonalRequest(node=self._node)
         if vault is not None:
             request.vault_id, request.after = vault.vault_id, vault.last
-        answer = await stub.ReadPersonal(request, timeout=_CALL_S)
+        answer = await stub.ReadPersonal(request, timeout=self._call_s)
         if vault is None and answer.vault_id:
-            vault = self._vault = await in_thread(Vault, self._path, answer.vault_id)
+            vault = await self._opened(answer.vault_id)
         if vault is not None and answer.last > request.after:
-            changes = [Change(each.number, each.member_id, each.token, each.value) for each in answer.changes]
+            changes = [
+                Change(each.number, each.member_id, each.token, each.value, each.salt) for each in answer.changes
+            ]
             await in_thread(vault.take, changes, answer.last)
         self._said = ""
 

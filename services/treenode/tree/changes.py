@@ -303,7 +303,8 @@ def _skip(tree: Tree, skipped: types_pb2.UpdateSkipped) -> None:
 def _erase(tree: Tree, erased: types_pb2.MemberErased) -> None:
     """Empties the cells of personal columns. What is held of the member has tokens that lead to nothing."""
     row = find_place(tree, erased.member_id)
-    nothing = {name: value for name, value in tree.further.nothing().items() if name in tree.rules.personal}
+    personal = {name.lower() for name in tree.rules.personal}  # a file's own may be written otherwise
+    nothing = {name: value for name, value in tree.further.nothing().items() if name.lower() in personal}
     if row >= 0 and nothing:
         tree.changing = True
         _set_columns(tree, row, erased.member_id, nothing)

@@ -19,6 +19,7 @@ _SERVICE = pusher_pb2.DESCRIPTOR.services_by_name["PusherService"]
 _FILES = import_source_pb2.DESCRIPTOR.services_by_name["ImportSourceService"]
 #: Longer than a group commit, shorter than what waits for good.
 _PATIENCE_S = 0.01
+_DECLARED = types_pb2.ColumnDeclared(name="phone", type="text", personal=True)
 _FILE = csv_of([("A", "", "1"), ("B", "A", "2")])
 
 
@@ -65,6 +66,14 @@ def _pushed() -> list[pusher_pb2.PushUpdatesRequest]:
         pusher_pb2.PushUpdatesRequest(
             updates=[types_pb2.Update(update_id="u3", period_opened=types_pb2.PeriodOpened(period="2026-12"))]
         ),
+        pusher_pb2.PushUpdatesRequest(
+            updates=[
+                types_pb2.Update(update_id="u4", column_declared=_DECLARED),
+                types_pb2.Update(
+                    update_id="u5", member_changed=types_pb2.MemberChanged(member_id="A", columns={"phone": "1"})
+                ),
+            ]
+        ),
     ]
 
 
@@ -75,6 +84,9 @@ def _inputs() -> list[bytes]:
         "WatchImport": [pusher_pb2.WatchImportRequest(import_id=1)],
         "GetImportProfile": [pusher_pb2.GetImportProfileRequest(name="a")],
         "SkipUpdate": [pusher_pb2.SkipUpdateRequest(position=1, reason="why", force=True)],
+        "EraseMember": [pusher_pb2.EraseMemberRequest(member_id="A")],
+        "GetErasure": [pusher_pb2.GetErasureRequest(member_id="A")],
+        "ReadPersonal": [pusher_pb2.ReadPersonalRequest(node="n1", after=1)],
         "AdoptLog": [pusher_pb2.AdoptLogRequest(reason="why")],
         "ReadLog": [pusher_pb2.ReadLogRequest(first_position=1, last_position=2)],
         "DownloadImport": [import_source_pb2.DownloadImportRequest(import_id=1, offset=3)],

@@ -110,6 +110,7 @@ LISTED = {
     "services/treenode/tree/kernels/kernel_cache.py:mkdir": "Numba's own files: made anew where they are lost",
     "services/treenode/tree/kernels/kernel_cache.py:TemporaryFile": "whether the folder can be written",
     "services/treenode/imports/checking/check.py:TemporaryDirectory": _SAMPLES,
+    "services/shared/mapping/parquet.py:copyfile": "as the next",
     "services/shared/mapping/canonical.py:open": "part of an upload, which is made durable when it is whole",
     "services/pusher/imports/files.py:fsync": "a part that another process has rewritten: made durable before its name",
     "services/treenode/kernels/parallel.py:open": "no file: a lock",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
@@ -20,11 +23,13 @@ c,a,+46 70 333,,S
 """
 
 
+KNOWN = KnownColumns(("PV",), {"phone": "text", "name": "text"}, ("name", "phone"))
+
+
 def rewritten(tmp_path: Path, text: str, profile: Profile | None = None) -> list[str]:
     source, target = tmp_path / "source.csv", tmp_path / "target.csv"
     source.write_text(text)
-    known = KnownColumns(("PV",), {"phone": "text", "name": "text"}, ("name", "phone"), str(tmp_path / "personal.db"))
-    rewrite(source, target, profile or Profile(), known)
+    rewrite(source, target, profile or Profile(), replace(KNOWN, vault=str(tmp_path / "personal.db")))
     return target.read_text().splitlines()
 
 
@@ -56,11 +61,40 @@ def test_a_value_that_can_t_be_kept_refuses_the_file_without_telling_it(tmp_path
     assert "secret" not in str(refused.value)
 
 
+def test_a_row_of_which_nobody_can_tell_what_is_personal_refuses_the_file(tmp_path: Path) -> None:
+    with pytest.raises(MappingError, match=r"^line 3: it has 3 fields, the header 2: mend it in the file$"):
+        rewritten(tmp_path, "member_id,phone\na,1\nb,+46 70, 111\n")
+    with pytest.raises(MappingError, match=r'^line 1: the header has no column member_id: it has "member_id;phone"$'):
+        rewritten(tmp_path, "member_id;phone\na;1\n")
+
+
+def test_a_header_of_no_type_hides_nothing(tmp_path: Path) -> None:
+    assert is_token(rewritten(tmp_path, "member_id,phone:number\na,1\n")[1].split(",")[1])
+
+
 def test_what_has_no_such_columns_is_as_it_was(tmp_path: Path) -> None:
     assert rewritten(tmp_path, "member_id,shirt\na,XL\n") == ["member_id,shirt", "a,XL"]
     assert not (tmp_path / "personal.db").exists()
 
 
-def test_parquet_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(MappingError, match="personal columns are taken out of CSV alone: send it as CSV"):
-        rewritten(tmp_path, "PAR1")
+def parquet(tmp_path: Path, *columns: str) -> Path:
+    path = tmp_path / "source.parquet"
+    pq.write_table(pa.table({each: ["secret"] for each in columns}), path)
+    return path
+
+
+def test_parquet_is_taken_as_it_is_where_it_has_nothing_personal_else_refused_in_words(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    plain = parquet(tmp_path, "member_id", "shirt")
+    assert rewrite(plain, target, Profile(), KNOWN).rows == 1
+    assert target.read_bytes() == plain.read_bytes()
+    target.unlink()
+    refused = (
+        r'^it is Parquet with what is personal \("Phone", "name"\), which is taken out of CSV alone: send it as CSV$'
+    )
+    with pytest.raises(MappingError, match=refused):
+        rewrite(parquet(tmp_path, "member_id", "Phone", "name"), target, Profile(), KNOWN)
+    (tmp_path / "source.parquet").write_bytes(b"PAR1 and no more of it")
+    with pytest.raises(MappingError, match=r"can't be read as such: write it anew$"):
+        rewrite(tmp_path / "source.parquet", target, Profile(), KNOWN)
+    assert not target.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_what_is_erased_is_in_no_file_of_it_and_of_its_copy(tmp_path: Path) -> N
     assert copy.revealed(tokens) == ["Anna Andersson", "+46 70 111", "Bert Bengtsson"]
     for folder in ("pusher", "node"):
         assert b"Anna Andersson" in bytes_of(tmp_path / folder)
-    assert vault.erase("a") == (4, 2)
+    assert vault.erase("a", "e-1") == (4, 2)
     assert copy.revealed(tokens)[0] == "Anna Andersson"
     copy.take(vault.changes(copy.last, 10), vault.last)
     for each, folder in ((vault, "pusher"), (copy, "node")):
@@ -56,25 +57,54 @@ def test_what_is_erased_is_in_no_file_of_it_and_of_its_copy(tmp_path: Path) -> N
         left = bytes_of(tmp_path / folder)
         assert b"Bert Bengtsson" in left
         assert not any(value in left for value in (b"Anna", b"Andersson", b"+46 70 111"))
-    assert vault.erase("a")[1] == 0
+    assert vault.erase("a", "e-2")[1] == 0
 
 
 def test_a_file_does_not_bring_back_who_was_erased_an_update_does(tmp_path: Path) -> None:
     vault = opened(tmp_path)
     before = vault.put(ANNA, of_a_file=True)
-    vault.erase("a")
+    vault.erase("a", "e-1")
     assert vault.put([*ANNA, BERT], of_a_file=True)[:2] == ["", ""]
-    after = vault.put(ANNA)
-    assert not {*before} & {*after}
-    assert vault.put(ANNA, of_a_file=True) == after
+    (after,) = vault.put(ANNA[:1])
+    assert after not in before
+    assert vault.put(ANNA, of_a_file=True) == [after, ""], "what an update has brought, and nothing else"
     assert vault.revealed(before) == ["", ""]
-    assert vault.values_of("a") == 2
+    assert vault.values_of("a") == 1
+
+
+def test_a_token_is_known_without_being_kept_until_its_member_is_erased(tmp_path: Path) -> None:
+    vault = opened(tmp_path)
+    assert vault.tokens(ANNA) == ["", ""]
+    tokens = vault.put(ANNA)
+    assert vault.tokens(ANNA) == tokens
+    vault.erase("a", "e-1")
+    assert vault.tokens(ANNA) == ["", ""]
+    assert vault.values_of("a") == 0
+
+
+def test_among_many_pages_nothing_of_whom_is_erased_is_left(tmp_path: Path) -> None:
+    """Pages that are split, joined and given back have parts of what was there, unless they are overwritten."""
+    vault, chance = opened(tmp_path), random.Random(7)
+    members = [f"m{number}" for number in range(60)]
+    cells = [
+        Cell(member_id, f"column-{number}", f"<{member_id}>" * chance.choice((1, 10, 150)))
+        for member_id in members
+        for number in range(20)
+    ]
+    chance.shuffle(cells)
+    for begin in range(0, len(cells), 200):
+        vault.put(cells[begin : begin + 200])
+    gone = chance.sample(members, 40)
+    for member_id in gone:
+        vault.erase(member_id, f"e-{member_id}")
+    left = bytes_of(tmp_path)
+    assert [each for each in members if f"<{each}>".encode() in left] == [each for each in members if each not in gone]
 
 
 def test_a_copy_that_begins_late_hears_of_nothing_that_is_gone(tmp_path: Path) -> None:
     vault, copy = opened(tmp_path / "pusher"), opened(tmp_path / "node")
     vault.put([*ANNA, BERT])
-    number, _ = vault.erase("a")
+    number, _ = vault.erase("a", "e-1")
     assert [(each.number, each.member_id, each.value) for each in vault.changes(0, 10)] == [
         (3, "b", "Bert Bengtsson"),
         (4, "a", ""),
@@ -85,14 +115,28 @@ def test_a_copy_that_begins_late_hears_of_nothing_that_is_gone(tmp_path: Path) -
     assert copy.last == number == 4
 
 
+def test_a_copy_can_be_put_in_the_place_of_the_vault(tmp_path: Path) -> None:
+    vault, copy = opened(tmp_path / "pusher"), opened(tmp_path / "node")
+    vault.erase("c", "e-1")
+    tokens = vault.put([*ANNA, BERT])
+    copy.take(vault.changes(0, 10), vault.last)
+    assert copy.tokens([*ANNA, BERT]) == tokens
+    assert copy.put([BERT, Cell("c", "name", "Cecilia")], of_a_file=True) == [tokens[2], ""]
+    assert copy.not_logged() == []
+    assert copy.last == vault.last
+
+
 def test_an_erasure_is_known_until_the_log_has_it(tmp_path: Path) -> None:
     vault = opened(tmp_path)
     assert vault.erasure("a") is None
-    number, _ = vault.erase("a")
-    assert vault.not_logged() == [(number, "a")]
-    vault.logged(number, 17)
+    number, _ = vault.erase("a", "e-1")
+    assert vault.not_logged() == [("e-1", "a")]
+    vault.logged("e-1", 17)
     assert vault.not_logged() == []
-    assert vault.erasure("a") == (number, 17)
+    assert vault.erasure("a") == (number, "e-1", 17)
+    assert vault.erase("a", "e-2") == (number + 1, 0)
+    assert vault.not_logged() == [("e-2", "a")]
+    assert [each.number for each in vault.changes(0, 10)] == [number + 1], "the newest says all that there is to say"
 
 
 def test_what_is_no_vault_is_told_in_a_line(tmp_path: Path) -> None:

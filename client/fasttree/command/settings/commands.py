@@ -76,16 +76,17 @@ def check(session: Session, file: Path | None, assignments: tuple[str, ...]) -> 
     """Looks for all that would keep a service from starting: in the settings file, the host file that it names, the
     environment of this command, and --set. A line for each fault; exit code 1 where there is one.
     """
-    from fasttree.command.settings.reading import faults_of
+    from fasttree.command.settings.reading import faults_of, notes_of
 
     found = _file(file)
     faults = faults_of(found, assignments)
+    notes = [] if faults else notes_of(found, assignments)
     where = str(found or "no settings file, so the environment and defaults alone")
     if session.json:
-        print_json({"file": str(found or ""), "faults": faults})
+        print_json({"file": str(found or ""), "faults": faults, "notes": notes})
     else:
-        for fault in faults:
-            click.echo(fault)
+        for line in [*faults, *notes]:
+            click.echo(line)
     if faults:
         raise CommandError(f"{where}: {counted(len(faults), 'fault')}")
     if not session.json:

@@ -82,6 +82,14 @@ def faults_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*faults, *_lease_faults(file, overrides), *_hosts_faults(file, overrides)]))
 
 
+def notes_of(file: Path | None, assignments: tuple[str, ...]) -> list[str]:
+    """What these settings keep a cluster from, though each service starts: a line each. They have no fault."""
+    log_store = given_value("pusher.log_store", str, file, parse_overrides(assignments))
+    if log_store in (None, "sqlite"):
+        return []
+    return [f"pusher.log_store is {log_store}, so no column can be personal: docs/security.md, `Personal columns`"]
+
+
 def _lease_faults(file: Path | None, overrides: Mapping[str, str]) -> Iterator[str]:
     """What a node looks at where the coordinator's settings stand beside its own."""
     try:

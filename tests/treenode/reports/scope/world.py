@@ -21,6 +21,7 @@ from services.shared.serving.callers.settings import CallerSettings
 from services.shared.serving.server import GrpcServer
 from services.shared.serving.settings import ServingSettings
 from services.treenode.reports import ReportLimits, ReportServicer, add_report_service
+from services.treenode.reports.copy.revealed import Reveal
 from services.treenode.reports.serving import GET_MEMBER
 from services.treenode.tree import Tree
 from tests.shared.security.tokens.issuer import Issuer, settings, write_keys
@@ -45,13 +46,14 @@ class Served:
         limits: ReportLimits,
         tokens: TokenSettings | None = None,
         rules: Sequence[Mapping[str, Any]] = (EVERYTHING,),
+        reveal: Reveal | None = None,
     ) -> None:
         (folder / "policy.json").write_text(json.dumps({"name": "open", "allow_rules": list(rules)}))
         self.issuer = Issuer()
         write_keys(folder / "keys.json", self.issuer)
         begin(TlsSettings(policy=str(folder / "policy.json")), tokens or settings(folder / "keys.json"))
         self.node = SteeredNode(tree)
-        self.servicer = ReportServicer(self.node, limits)
+        self.servicer = ReportServicer(self.node, limits, reveal=reveal)
         self._server = GrpcServer(
             "127.0.0.1:0",
             [(add_report_service, self.servicer)],
