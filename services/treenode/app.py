@@ -137,12 +137,7 @@ class TreeNode:
         self.tables = TableReader(self.settings.import_process_after_s)
         self.loader = ImportLoader(self.runner, self.files, self.tables, limits, self.writer.want)
         self.relayout = Relayout(self.runner, lambda: self.streams.pusher_address)
-        self.personal = PersonalCopy(
-            folder,
-            self.settings,
-            lambda: self.streams.pusher_address,
-            lambda: bool(self.runner.served.rules.personal),
-        )
+        self.personal = self._personal_copy(folder)
         self.reports = ReportServicer(self.runner, ReportLimits.of(self.settings), reveal=self.personal.revealed)
         self.calls = ReportCalls(self.runner, self.reports, self.periods)
         declare_figures(self.metrics, self.runner, self.applier, self.writer, self.reports.room)
@@ -157,6 +152,14 @@ class TreeNode:
         self.warm = asyncio.Event()
         self._servers: list[GrpcServer] = []
         self._log_handler: LogHandler | None = None
+
+    def _personal_copy(self, folder: Path) -> PersonalCopy:
+        return PersonalCopy(
+            folder,
+            self.settings,
+            lambda: self.streams.pusher_address,
+            lambda: bool(self.runner.served.rules.personal),
+        )
 
     def _ops_port(self) -> OpsPort:
         checks = {"/livez": self._is_live, "/readyz": self._is_ready, "/primary": self._is_primary}
