@@ -239,7 +239,7 @@ async def test_an_empty_node_waits_for_a_place_that_is_away_and_says_so(
         pusher.first_position = 30
         between.is_silent = True
         async with (
-            running_node(tmp_path / "new", **looks(**{**given, "snapshot_request_timeout_s": 0.3})) as node,
+            running_node(tmp_path / "new", **looks(**{**given, "snapshot_request_timeout_s": 1.0})) as node,
             Stream(node, pusher) as stream,
         ):
             await stream.hello()
