@@ -25,6 +25,7 @@ from services.shared.debug.own_pages import own_pages
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
+from services.shared.files.sealed.survey import check_keys
 from services.shared.files.state_folder import lock_folder
 from services.shared.security.audit.log import begin_audit
 from services.shared.security.audit.settings import AuditSettings
@@ -97,12 +98,14 @@ class TreeNode:
         Raises:
             StartupError: Another process has the state folder.
             SettingsError: What the place of stored snapshots needs is not here.
+            SealKeyError: Something in it was sealed by a key that is not here.
         """
         self.settings = with_names(settings)
         self._early = early
         self.cluster = cluster
         folder = self.settings.state_path
         self._lock: IO[str] = lock_folder(folder)
+        check_keys(folder)
         self.background = Background()
         self.metrics = node_metrics(self.settings.name, cluster.name)
         self.store = SnapshotStore(folder / "snapshots", kept=self.settings.snapshots_kept, cluster=cluster.name)

@@ -11,6 +11,8 @@ from fasttree.v1 import coordinator_pb2, treenode_pb2, treenode_pb2_grpc, types_
 from services.shared.domain.addresses import address_problem
 from services.shared.domain.limits import MEMBER_ID_LENGTH_MAX
 from services.shared.files.downloads import serve_chunks
+from services.shared.files.sealed.names import state_name
+from services.shared.files.sealed.reading import content_size
 from services.shared.own_version import own_version
 from services.shared.serving.errors import (
     DeadlineExceededError,
@@ -134,7 +136,8 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
         snapshot = await self._snapshot(request.import_id, request.position)
         checksum = await self._writer.checksum(snapshot)
         label = await asyncio.to_thread(self._store.label_of, snapshot)
-        size_bytes = (await asyncio.to_thread(snapshot.path.stat)).st_size
+        name = state_name(snapshot.path.name)
+        size_bytes = await asyncio.to_thread(content_size, snapshot.path, name)
         manifest = treenode_pb2.SnapshotManifest(
             import_id=snapshot.import_id,
             position=snapshot.position,
@@ -143,7 +146,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             sha256=checksum,
         )
         yield treenode_pb2.DownloadSnapshotResponse(manifest=manifest)
-        async for chunk in serve_chunks(snapshot.path, request.offset, size_bytes):
+        async for chunk in serve_chunks(snapshot.path, request.offset, size_bytes, name):
             yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
 
     async def _download_period(
@@ -165,7 +168,7 @@ class TreeNodeServicer(treenode_pb2_grpc.TreeNodeServiceServicer):
             sha256=checksum,
         )
         yield treenode_pb2.DownloadSnapshotResponse(manifest=manifest)
-        async for chunk in serve_chunks(path, request.offset, file.size_bytes):
+        async for chunk in serve_chunks(path, request.offset, file.size_bytes, state_name(path.name)):
             yield treenode_pb2.DownloadSnapshotResponse(chunk=chunk)
 
     async def _snapshot(self, import_id: int, position: int) -> Snapshot:

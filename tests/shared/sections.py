@@ -7,6 +7,7 @@ from services.coordinator.settings import CoordinatorSettings
 from services.datatrax.settings import DataTraxSettings
 from services.pusher.settings import PusherSettings
 from services.shared.config.sections import ClusterSettings, Settings
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
@@ -26,4 +27,5 @@ SECTIONS: dict[str, type[Settings]] = {
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,
     "audit": AuditSettings,
+    "sealing": SealingSettings,
 }

@@ -24,6 +24,7 @@ from fasttree.command.completion import completion
 from fasttree.command.datatrax.commands import datatrax
 from fasttree.command.doctor.commands import doctor
 from fasttree.command.imports import commands as imports
+from fasttree.command.keys.commands import keys
 from fasttree.command.local.logs import logs
 from fasttree.command.local.up import up
 from fasttree.command.log import columns, erasing, periods, push, rules
@@ -126,6 +127,7 @@ COMMANDS = (
     certs,
     policy,
     audit,
+    keys,
     token,
     datatrax,
     message,

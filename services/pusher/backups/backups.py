@@ -6,6 +6,8 @@
 | `ids/` | the ids of records that were trimmed before that moment |
 | `imports/` | the import files that the pusher kept then, each with the SHA-256 that its manifest says |
 
+What is sealed there is sealed here too, by the same keys: without them no backup is taken, and none brought back.
+
 It has no `log.end`: a log out of a backup is vouched for by nothing. A pusher that starts with one hears from the nodes
 first, and takes nothing while one of them has more.
 """
@@ -24,10 +26,11 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.pusher.log.inspection import LogVerification, log_path, runs_of, verify_log
 from services.shared.domain.sentences import counted
-from services.shared.files.checksums import file_sha256
+from services.shared.files.checksums import content_sha256
 from services.shared.files.chunks import copy_file
 from services.shared.files.durable import PART, discard, make_folder, part_of, replace_durably
 from services.shared.files.import_files import ImportFileStore
+from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.state_folder import lock_folder
 from services.shared.serving.process import StartupError
 
@@ -183,30 +186,37 @@ def _copy_imports(log: Path, source: Path, target: Path, progress: Progress, *, 
         path, goal = there.path(manifest), kept.path(manifest)
         if not path.is_file():
             continue  # nothing needs it any more: the pusher removed it
-        if goal.is_file() and file_sha256(goal) == manifest.sha256:
+        if goal.is_file() and content_sha256(goal) == manifest.sha256:
             yield goal.name
             continue
         part = part_of(goal)
         try:
-            sha256 = _copy_file(path, part, f"copying {goal.name}", progress)
+            _copy_file(path, part, f"copying {goal.name}", progress)
         except FileNotFoundError:
             if must:
                 raise
             continue  # removed just now
-        if sha256 != manifest.sha256:
+        if _sha256(part) != manifest.sha256:
             discard(part)
             raise BackupError(f"{path} is damaged: its SHA-256 is not the one of its import")
         replace_durably(part, goal)
         yield goal.name
 
 
-def _copy_file(source: Path, part: Path, what: str, progress: Progress) -> bytes:
+def _sha256(part: Path) -> bytes:
+    """Of what is in a file; empty where it was sealed and is not what was."""
+    try:
+        return content_sha256(part)
+    except SealDamagedError:
+        return b""
+
+
+def _copy_file(source: Path, part: Path, what: str, progress: Progress) -> None:
     size_bytes = source.stat().st_size
     progress(what, 0, size_bytes)
     discard(part)
-    sha256 = copy_file(source, part, size_bytes)
+    copy_file(source, part, size_bytes)
     progress(what, size_bytes, size_bytes)
-    return sha256
 
 
 def _move_aside(folder: Path) -> Path | None:

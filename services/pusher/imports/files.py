@@ -12,11 +12,13 @@ from pathlib import Path
 
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.domain.sentences import system_words
-from services.shared.files.checksums import file_sha256
-from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, copy_file, make_chunk
+from services.shared.files.checksums import content_sha256
+from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk, take_file
 from services.shared.files.durable import link_durably, remove_leftovers
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.names import check_file_name
+from services.shared.files.sealed.names import IMPORT_FILE
+from services.shared.files.sealed.reading import ContentFile, content_size
 from services.shared.files.threads import in_thread
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.profile import Profile
@@ -138,7 +140,7 @@ class ImportFiles(ImportFileStore):
         def copy(part: Path) -> bytes:
             header.size_bytes = file.lstat().st_size
             self._take_room(part, header.size_bytes)
-            return copy_file(file, part, header.size_bytes)
+            return take_file(file, part, header.size_bytes)
 
         try:
             return await self._taken_in(header, lambda part: in_thread(copy, part))
@@ -246,14 +248,14 @@ def _size_bytes(file: Path) -> int:
 
 
 def _durable(file: Path) -> tuple[int, bytes]:
-    """Makes a file's bytes durable; returns how many, and their SHA-256."""
+    """Makes a file's bytes durable; returns how much is in it, and the SHA-256 of that."""
     with file.open("rb") as opened:
         os.fsync(opened.fileno())
-    return file.stat().st_size, file_sha256(file)
+    return content_size(file, IMPORT_FILE), content_sha256(file)
 
 
 def _read_head(file: Path) -> bytes:
-    with file.open("rb") as opened:
+    with ContentFile(file, IMPORT_FILE) as opened:
         return opened.read(16)
 
 

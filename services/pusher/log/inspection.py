@@ -6,6 +6,7 @@ Reads only, and may run beside the pusher that writes the log (SQLite keeps read
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from services.pusher.log.frames import check_run, update_bytes
 from services.pusher.log.ids.archive import run_path
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
+from services.shared.files.sealed.records import SEALED_HEAD_BYTES, key_id_of
 from services.shared.files.sqlite_words import sqlite_words
 from services.shared.wire.record import RecordDamagedError
 
@@ -182,3 +184,15 @@ def dump_log(place: Path, first_position: int = 0, last_position: int = 0) -> It
                     raise RecordDamagedError(f"log record at position {position} is missing")
                 yield position, _update(position, frame)
                 position += 1
+
+
+def sealed_log(place: Path) -> bool:
+    """Whether a log lies in a folder."""
+    return (place / "log.db").exists()
+
+
+def seals_in(place: Path) -> Counter[str]:
+    """Records of a log by the id of the key that sealed them; empty: clear. Raises LogStoreError."""
+    with closing(_open(log_path(place))) as connection:
+        heads = connection.execute("SELECT substr(frame, 1, ?) FROM log", (SEALED_HEAD_BYTES,))
+        return Counter(key_id_of(bytes(head)) for (head,) in heads)

@@ -11,7 +11,9 @@ from services.pusher.log.disk.writing import read_fence
 from services.pusher.log.fencing.fence import MOVED, Fence
 from services.pusher.log.inspection import log_path, runs_of
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import LogEnds, LogStoreError
+from services.pusher.log.store import LogDamagedError, LogEnds, LogStoreError
+from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.records import opened_frames
 from services.shared.files.sqlite_words import sqlite_words
 
 #: Records of one piece.
@@ -54,12 +56,16 @@ class SqliteSource:
         return read_fence(self._connection)
 
     def piece(self, first_position: int) -> Piece:
-        """Records from there on, as far as they are there."""
+        """Records from there on, as far as they are there, none of them sealed."""
         rows = self._rows(
             "SELECT position, update_id, frame FROM log WHERE position BETWEEN ? AND ? ORDER BY position",
             (first_position, first_position + PIECE - 1),
         )
-        return Piece(rows[0][0] if rows else 0, [row[1] for row in rows], [row[2] for row in rows])
+        try:
+            frames = [opened_frames(position, frame) for position, _, frame in rows]
+        except SealDamagedError as error:
+            raise LogDamagedError(f"{error} in {self._path}") from error
+        return Piece(rows[0][0] if rows else 0, [row[1] for row in rows], frames)
 
     def id_files(self) -> list[Path]:
         """Those with the ids of trimmed records."""

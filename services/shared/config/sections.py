@@ -41,6 +41,7 @@ SECTIONS = (
     "tls",
     "tokens",
     "audit",
+    "sealing",
     "telemetry",
 )
 

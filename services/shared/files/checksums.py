@@ -1,14 +1,20 @@
-"""SHA-256 of whole files, each read once as long as it stays the same."""
+"""SHA-256 of whole files, or of what is in sealed ones, each read once as long as it stays the same."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import threading
+from io import FileIO
 from pathlib import Path
 from typing import TypeAlias
 
+from services.shared.files.sealed.names import IMPORT_FILE, SealedAs
+from services.shared.files.sealed.reading import content_of, is_sealed
+
 _KNOWN_MAX = 64
+#: A few chunks of a sealed file, and no other number of them: each is opened once.
+_READ_BYTES = 1 << 20
 
 #: Device, inode, size in bytes, time of change in nanoseconds: the same file with the same content, whatever its name.
 _Identity: TypeAlias = tuple[int, int, int, int]
@@ -20,8 +26,30 @@ def file_sha256(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
+def content_sha256(path: Path, sealed_as: SealedAs = IMPORT_FILE) -> bytes:
+    """SHA-256 of what is in a file, be it sealed or not, 32 bytes. Reads the disk: run it in a thread.
+
+    Raises OSError, SealDamagedError, SealKeyError.
+    """
+    with path.open("rb", buffering=0) as file:
+        return _sha256_of(file, sealed_as)
+
+
+def _sha256_of(file: FileIO, sealed_as: SealedAs) -> bytes:
+    if not is_sealed(file.fileno()):
+        return hashlib.file_digest(file, "sha256").digest()
+    content, digest, offset = content_of(file.fileno(), sealed_as, Path(file.name).name), hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_READ_BYTES))
+    while offset < content.size_bytes:
+        part = buffer[: content.size_bytes - offset]
+        content.read_into(part, offset)
+        digest.update(part)
+        offset += len(part)
+    return digest.digest()
+
+
 class KnownChecksums:
-    """What this process has found files to be. A file that was written to since is read again.
+    """What this process has found to be in files. A file that was written to since is read again.
 
     Every method reads the disk: run it in a thread; several may at once.
     """
@@ -31,15 +59,15 @@ class KnownChecksums:
         #: The newest last; at most _KNOWN_MAX.
         self._known: dict[_Identity, bytes] = {}
 
-    def of(self, path: Path) -> bytes:
-        """A file's SHA-256, 32 bytes. Raises OSError."""
-        with path.open("rb") as file:
+    def of(self, path: Path, sealed_as: SealedAs = IMPORT_FILE) -> bytes:
+        """SHA-256 of what is in a file, 32 bytes. Raises as `content_sha256`."""
+        with path.open("rb", buffering=0) as file:
             before = _identity(os.fstat(file.fileno()))
             with self._lock:
                 known = self._known.get(before)
             if known is not None:
                 return known
-            found = hashlib.file_digest(file, "sha256").digest()
+            found = _sha256_of(file, sealed_as)
             after = _identity(os.fstat(file.fileno()))
         if before == after:
             self._remember(after, found)

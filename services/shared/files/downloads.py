@@ -15,6 +15,9 @@ import grpc.aio
 
 from fasttree.v1 import types_pb2
 from services.shared.files.chunks import CHUNK_BYTES, ChunkDamagedError, ChunkWriter, make_chunk
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
+from services.shared.files.sealed.names import IMPORT_FILE, SealedAs
+from services.shared.files.sealed.reading import Content, content_of
 from services.shared.files.threads import in_thread
 from services.shared.serving.errors import DataLossError, NotFoundError, OutOfRangeError
 
@@ -44,13 +47,16 @@ OpenSource = Callable[[str, int], AsyncGenerator[types_pb2.Chunk, None]]
 Progress = Callable[[float], None]
 
 
-async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterator[types_pb2.Chunk]:
-    """The file's chunks from `offset` on. The file may be removed meanwhile: it stays readable to the end.
+async def serve_chunks(
+    path: Path, offset: int, size_bytes: int, sealed_as: SealedAs = IMPORT_FILE
+) -> AsyncIterator[types_pb2.Chunk]:
+    """The chunks of what is in the file, from `offset` on. The file may be removed meanwhile: it stays readable to the
+    end.
 
     Raises:
         NotFoundError: The file was removed just now.
         OutOfRangeError: The offset is past the end.
-        DataLossError: The file is shorter than it should be.
+        DataLossError: The file is shorter than it should be, or sealed and not to be opened.
     """
     check_offset(offset, size_bytes)
     try:
@@ -60,8 +66,9 @@ async def serve_chunks(path: Path, offset: int, size_bytes: int) -> AsyncIterato
     except OSError as error:
         raise DataLossError(f"{path.name} can't be read: {error}") from error
     try:
+        content = await asyncio.to_thread(_content, descriptor, path.name, sealed_as)
         while offset < size_bytes:
-            chunk = await asyncio.to_thread(_read_chunk, descriptor, path.name, offset, size_bytes)
+            chunk = await asyncio.to_thread(_read_chunk, content, path.name, offset, size_bytes)
             yield chunk
             offset += len(chunk.data)
     finally:
@@ -76,18 +83,33 @@ def check_offset(offset: int, size_bytes: int) -> None:
         )
 
 
-def _read_chunk(descriptor: int, name: str, offset: int, size_bytes: int) -> types_pb2.Chunk:
+def _content(descriptor: int, name: str, sealed_as: SealedAs) -> Content:
     try:
-        data = os.pread(descriptor, min(CHUNK_BYTES, size_bytes - offset), offset)
-    except OSError as error:
+        return content_of(descriptor, sealed_as, name)
+    except (OSError, SealDamagedError, SealKeyError) as error:
         raise DataLossError(f"{name} can't be read: {error}") from error
+
+
+def _read_chunk(content: Content, name: str, offset: int, size_bytes: int) -> types_pb2.Chunk:
+    data = bytearray(min(CHUNK_BYTES, size_bytes - offset, max(0, content.size_bytes - offset)))
     if not data:
         raise DataLossError(f"{name} ends at byte {offset}, {size_bytes} were expected")
-    return make_chunk(offset, data)
+    try:
+        if not content.read_into(memoryview(data), offset):
+            raise DataLossError(f"{name} became shorter while it was read")
+    except (OSError, SealDamagedError) as error:
+        raise DataLossError(f"{name} can't be read: {error}") from error
+    return make_chunk(offset, bytes(data))
 
 
 async def fetch(
-    wanted: Wanted, part: Path, sources: Sequence[str], open_source: OpenSource, silence_s: float, progress: Progress
+    wanted: Wanted,
+    part: Path,
+    sources: Sequence[str],
+    open_source: OpenSource,
+    silence_s: float,
+    progress: Progress,
+    sealed_as: SealedAs = IMPORT_FILE,
 ) -> None:
     """Downloads into `part`, going on where an earlier try stopped, from one source after another.
 
@@ -100,6 +122,7 @@ async def fetch(
         open_source: Asks one of them.
         silence_s: A source that sends nothing, or less than `PACE_BYTES`, for so long is given up, in seconds.
         progress: Told how far it is.
+        sealed_as: What the file is, where this process has keys.
 
     Raises:
         DownloadFailedError: Every source failed.
@@ -107,7 +130,7 @@ async def fetch(
     """
     failures: list[str] = []
     for source in [*sources] * ROUNDS:
-        writer = await in_thread(ChunkWriter, part, wanted.size_bytes)
+        writer = await in_thread(ChunkWriter, part, wanted.size_bytes, sealed_as)
         try:
             await _fetch_from(source, writer, wanted, open_source, silence_s, progress)
             await in_thread(writer.finish, wanted.sha256)

@@ -19,6 +19,10 @@ import msgspec
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import counted
+from services.shared.files.sealed.memory import readable, writable
+from services.shared.files.sealed.names import IMPORT_FILE
+from services.shared.files.sealed.own import begin_sealing
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns, MappingError, Rewritten, rewrite
 from services.shared.mapping.faults import FaultKind
@@ -43,6 +47,8 @@ class RewriteRequest(msgspec.Struct, frozen=True, kw_only=True):
     personal: list[str] = []
     vault: str = ""
     vault_wait_s: float = 10.0
+    #: By which both are sealed; empty: they are not.
+    key_file: str = ""
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -72,7 +78,12 @@ def answer(request: RewriteRequest) -> Answer:
     """What comes of a request."""
     known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault, request.vault_wait_s)
     try:
-        found = rewrite(Path(request.source), Path(request.target), request.profile, known)
+        begin_sealing(SealingSettings(key_file=request.key_file))
+        with (
+            readable(Path(request.source), IMPORT_FILE) as source,
+            writable(Path(request.target), IMPORT_FILE) as target,
+        ):
+            found = rewrite(source, target, request.profile, known)
     except MappingError as error:
         return NotOfProfile(str(error))
     except VaultError as error:

@@ -21,6 +21,9 @@ import uvloop
 from services.shared.config.load import SettingsError, load_settings, parse_overrides, unknown_variables
 from services.shared.config.sections import ClusterSettings
 from services.shared.domain.sentences import plain, system_words
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.own import begin_sealing, follow_keys
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.log_lines import configure_logging
 from services.shared.security.audit.log import end_audit
 from services.shared.security.own import begin, follow
@@ -83,7 +86,7 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             asyncio.get_running_loop().add_signal_handler(number, ask)
         # Whoever started the process may have blocked it until now (deploy/k8s/image/fasttree-service).
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-        following = asyncio.create_task(follow())
+        following = [asyncio.create_task(follow()), asyncio.create_task(follow_keys())]
         service = await start()
         starting = False
         background = service.background
@@ -93,7 +96,8 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
             end.cancel()
         logger.info("ends")
         await service.stop()
-        following.cancel()
+        for each in following:
+            each.cancel()
         if background.error is not None:
             raise StartupError(background.reason, fault_exit_code) from background.error
 
@@ -132,11 +136,12 @@ def service_command(
             overrides = given | parse_overrides(assignments)
             tokens = load_settings(TokenSettings, "tokens", config, overrides)
             begin(load_settings(TlsSettings, "tls", config, overrides), tokens)
+            begin_sealing(load_settings(SealingSettings, "sealing", config, overrides))
             if (telemetry := load_settings(TelemetrySettings, "telemetry", config, overrides)).on:
                 cluster = load_settings(ClusterSettings, "cluster", config, overrides)
                 begin_telemetry(telemetry, name, cluster.name)
             start(config, overrides)
-        except (SettingsError, StartupError, TlsError, TelemetryError, OSError) as error:
+        except (SettingsError, StartupError, TlsError, SealKeyError, TelemetryError, OSError) as error:
             click.echo(f"error: {name}: {plain(system_words(error))}", err=True)
             sys.exit(error.exit_code if isinstance(error, StartupError) else 1)
         finally:

@@ -20,6 +20,9 @@ from services.shared.files.durable import remove_durably, remove_leftovers, writ
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.import_source import HeldImport, open_import
 from services.shared.files.names import check_file_name
+from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.names import IMPORT_FILE
+from services.shared.files.sealed.reading import content_size
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
 
 SHA256_BYTES = 32
@@ -54,9 +57,9 @@ class ImportFiles(ImportFileStore):
         try:
             manifest = types_pb2.ImportManifest.FromString(manifest_path.read_bytes())
             path = self.path(manifest)
-            if path.stat().st_size == manifest.size_bytes:
+            if content_size(path, IMPORT_FILE) == manifest.size_bytes:
                 return HeldImport(manifest, path)
-        except (OSError, DecodeError, InvalidArgumentError) as error:
+        except (OSError, DecodeError, InvalidArgumentError, SealDamagedError) as error:
             if manifest_path.exists():
                 logger.warning("import file %d can't be used: %s", import_id, error)
         return None

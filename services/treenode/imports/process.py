@@ -22,6 +22,11 @@ from pathlib import Path
 import msgspec
 
 from services.shared.domain.columns import FurtherKind
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
+from services.shared.files.sealed.memory import readable
+from services.shared.files.sealed.names import IMPORT_FILE
+from services.shared.files.sealed.own import begin_sealing
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.forms import Form
 from services.treenode.imports.reading import (
     FileFormat,
@@ -56,6 +61,8 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Those that are closed for good.
     sealed_periods: list[str] = []
     limits: ImportLimits
+    #: By which the file may be sealed; empty: it is not.
+    key_file: str = ""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -91,20 +98,22 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
 
     memory = TableMemory(descriptor)
     try:
-        table = read_import(
-            Path(request.path),
-            FileFormat(request.file_format),
-            request.volume_types,
-            request.periods,
-            request.limits,
-            progress,
-            memory,
-            request.columns,
-            request.sealed_periods,
-        )
+        begin_sealing(SealingSettings(key_file=request.key_file))
+        with readable(Path(request.path), IMPORT_FILE) as path:
+            table = read_import(
+                path,
+                FileFormat(request.file_format),
+                request.volume_types,
+                request.periods,
+                request.limits,
+                progress,
+                memory,
+                request.columns,
+                request.sealed_periods,
+            )
     except ImportRefusedError as refused:
         return refused.refusal
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, SealKeyError, SealDamagedError):
         raise  # of the machine: another try may do better
     except Exception as error:
         # Whatever a library makes of bytes that it did not reckon with; it would do so again.

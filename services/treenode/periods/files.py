@@ -28,6 +28,8 @@ from services.shared.files.durable import (
     replace_durably,
     write_durably,
 )
+from services.shared.files.sealed.names import state_name
+from services.shared.files.sealed.reading import content_size
 from services.shared.forms import Form
 from services.treenode.periods.keeping import Kept
 from services.treenode.snapshots.state_file import StateDamagedError, check_state, read_label
@@ -47,6 +49,7 @@ class KeptFile:
 
     state: Kept
     digest: int
+    #: Of what is in it.
     size_bytes: int
 
 
@@ -116,7 +119,7 @@ class PeriodFiles:
     def described(self, path: Path) -> KeptFile:
         """What a file's header says. Raises StateDamagedError, OSError where it is of no use."""
         try:
-            label = _LABEL.of(read_label(path))
+            label = _LABEL.of(read_label(path, _whole_name(path)))
         except msgspec.ValidationError as error:
             raise StateDamagedError(f"its label is odd: {error}") from error
         state = Kept(label.log_id, label.period, label.import_id, label.position, label.replayed)
@@ -125,7 +128,11 @@ class PeriodFiles:
         named = self.path_of(state)
         if _NAME.fullmatch(named.name) is None or (path.suffix == SUFFIX and path != named):
             raise StateDamagedError(f"it holds period {state.period} at import {state.import_id}, {state.position}")
-        return KeptFile(state, label.digest, path.stat().st_size)
+        return KeptFile(state, label.digest, content_size(path, state_name(_whole_name(path))))
+
+    def check_part(self, part: Path) -> None:
+        """Reads a file through that has not got its name yet. Raises StateDamagedError, OSError."""
+        check_state(part, _whole_name(part))
 
     def take(self, part: Path, state: Kept) -> KeptFile:
         """Gives a whole file, its bytes on disk and checked, its name."""
@@ -171,6 +178,11 @@ class PeriodFiles:
 
 def _stem(state: Kept) -> str:
     return f"{state.period}-{state.import_id}-{state.position}-{zlib.crc32(state.log_id.encode()):08x}"
+
+
+def _whole_name(path: Path) -> str:
+    """The name that a file has, or will have."""
+    return path.name if path.suffix != PART else path.name.partition("-")[2].removesuffix(PART) + SUFFIX
 
 
 def _identity(path: Path) -> tuple[str, int, int]:

@@ -11,13 +11,14 @@ import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
+from services.shared.files.sealed.names import state_name
 from services.shared.serving.channels import open_channel
 from services.treenode.node.runner import NodeRunner
 from services.treenode.periods.files import KeptFile, PeriodFiles
 from services.treenode.periods.keeping import Kept, Offer
 from services.treenode.snapshots.others import CALL_TIMEOUT_S, ready_peers
 from services.treenode.snapshots.peers import PeerUnfitError, manifest_of
-from services.treenode.snapshots.state_file import StateDamagedError, check_state
+from services.treenode.snapshots.state_file import StateDamagedError
 
 #: States of one peer that are looked at: more than a node can be set to keep.
 OFFERS_MAX = 1_200
@@ -69,7 +70,7 @@ class PeriodPeers:
         part = self._files.part_of(state, "fetched")
         try:
             digest = await self._download(offer, part)
-            await asyncio.to_thread(check_state, part)
+            await asyncio.to_thread(self._files.check_part, part)
             described = await asyncio.to_thread(self._files.described, part)
             if (described.state, described.digest) != (state, digest):
                 raise FetchError(f"it holds {described.state}, digest {described.digest:016x}")
@@ -108,7 +109,8 @@ class PeriodPeers:
 
             wanted = Wanted(manifest.size_bytes, manifest.sha256)
             silence_s = self._node.settings.download_silence_s
-            await fetch(wanted, part, [offer.peer], chunks, silence_s, lambda share: None)
+            name = state_name(self._files.path_of(state).name)
+            await fetch(wanted, part, [offer.peer], chunks, silence_s, lambda share: None, name)
         return kept.digest
 
 

@@ -10,9 +10,9 @@ from services.shared.files.durable import open_new
 from services.shared.files.threads import in_thread
 from services.treenode.periods.files import KeptFile, PeriodFiles, label_of
 from services.treenode.periods.keeping import Kept
-from services.treenode.snapshots.background_write import BackgroundWrite
 from services.treenode.snapshots.saving import WRITE_TIMEOUT_S
 from services.treenode.snapshots.state_file import StateLayout
+from services.treenode.snapshots.state_writing import StateWriting
 from services.treenode.tree import Tree
 from services.treenode.tree.building.kept import state_to_keep
 
@@ -29,13 +29,13 @@ class StateWrite:
         self._files = files
         self._state = state
         self._part: Path = files.part_of(state, "written")
-        self._label = label_of(state, cluster, tree.digest, int(time.time()))
-        self._meta, arrays = state_to_keep(tree)
-        self._layout = StateLayout(arrays)
+        label = label_of(state, cluster, tree.digest, int(time.time()))
+        meta, arrays = state_to_keep(tree)
+        layout, name = StateLayout(arrays), files.path_of(state).name
         began_s = time.perf_counter()
         self._descriptor = open_new(self._part)
         try:
-            self._writing = BackgroundWrite(self._descriptor, self._layout.pieces)
+            self._writing = StateWriting(self._descriptor, name, layout, label, meta)
         except BaseException:
             os.close(self._descriptor)
             files.discard(self._part)
@@ -51,7 +51,6 @@ class StateWrite:
         """
         try:
             await self._writing.finished(WRITE_TIMEOUT_S)
-            await in_thread(self._layout.finish, self._descriptor, self._label, self._meta, durable=True)
             return await in_thread(self._files.take, self._part, self._state)
         finally:
             await in_thread(self._end)

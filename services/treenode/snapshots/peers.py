@@ -12,6 +12,7 @@ import grpc.aio
 
 from fasttree.v1 import treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.shared.files.downloads import DownloadFailedError, Wanted, fetch
+from services.shared.files.sealed.names import state_name
 from services.shared.serving.channels import open_channel
 from services.shared.serving.errors import FastTreeError
 from services.shared.wire.record import RecordDamagedError
@@ -173,11 +174,12 @@ class Peers:
         part = await asyncio.to_thread(self._store.incoming, manifest.import_id, manifest.position, manifest.sha256)
         wanted = Wanted(manifest.size_bytes, manifest.sha256)
         if self._stored is not None and peer in self._stored:
-            await fetch(wanted, part, [peer], self._stored.chunks, self._stored.silence_s, lambda share: None)
+            stored, name = self._stored, state_name(self._name_of(manifest))
+            await fetch(wanted, part, [peer], stored.chunks, stored.silence_s, lambda share: None, name)
         else:
             await self._fetch_of_peer(peer, manifest, wanted, part)
         try:
-            await self._take(search, peer, part)
+            await self._take(search, peer, part, self._name_of(manifest))
         finally:
             await asyncio.to_thread(self._store.discard, part)
 
@@ -195,11 +197,15 @@ class Peers:
                     if response.HasField("chunk"):
                         yield response.chunk
 
-            await fetch(wanted, part, [peer], chunks, self._node.settings.download_silence_s, lambda share: None)
+            silence_s, name = self._node.settings.download_silence_s, state_name(self._name_of(manifest))
+            await fetch(wanted, part, [peer], chunks, silence_s, lambda share: None, name)
 
-    async def _take(self, search: int, peer: str, part: Path) -> None:
+    def _name_of(self, manifest: treenode_pb2.SnapshotManifest) -> str:
+        return self._store.path_of(manifest.import_id, manifest.position).name
+
+    async def _take(self, search: int, peer: str, part: Path, name: str) -> None:
         node = self._node
-        tree, label = await asyncio.to_thread(read_of_peer, part, node.cluster.name)
+        tree, label = await asyncio.to_thread(read_of_peer, part, node.cluster.name, name)
         snapshot = PeerSnapshot(label.log_id, tree.import_id, tree.position)
         build = SnapshotBuild(node, self._pusher_address(), tree, label.last_record)
         outcome = await build.run(SnapshotRead(search, build.number, snapshot, label.carried_positions))
@@ -211,14 +217,14 @@ class Peers:
             logger.info("starts from %s: import %d, position %d", whose, snapshot.import_id, snapshot.position)
 
 
-def read_of_peer(part: Path, cluster: str) -> tuple[Tree, Label]:
-    """What a peer sent. Blocks.
+def read_of_peer(part: Path, cluster: str, name: str = "") -> tuple[Tree, Label]:
+    """What a peer sent. `name`: of the snapshot that it is to be. Blocks.
 
     Raises:
         PeerUnfitError, StateDamagedError, StateError: It is nothing to start from.
     """
     try:
-        state = read_state(part)
+        state = read_state(part, name)
         if (its := state.label.get("cluster")) != cluster:
             raise PeerUnfitError(f"its snapshot is of cluster {its}")
         return restore_tree(state)

@@ -12,12 +12,13 @@ import msgspec
 
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import open_new
+from services.shared.files.sealed.names import state_name
 from services.shared.files.threads import in_thread
 from services.shared.forms import Form
 from services.treenode.memory import give_memory_back
 from services.treenode.node.runner import NodeRunner, now_s
-from services.treenode.snapshots.background_write import BackgroundWrite
 from services.treenode.snapshots.state_file import StateFile, StateLayout
+from services.treenode.snapshots.state_writing import StateWriting
 from services.treenode.snapshots.store import Snapshot, SnapshotStore
 from services.treenode.tree import StateError, Tree
 
@@ -108,11 +109,9 @@ class SnapshotWriter:
         if state[1:] == (0, 0):
             return None
         meta, arrays = tree.state()
-        layout = StateLayout(arrays)
-        writing = BackgroundWrite(descriptor, layout.pieces)
+        writing = StateWriting(descriptor, self._store.path_of(*state[1:]).name, StateLayout(arrays), label, meta)
         self.fork_s = time.perf_counter() - began_s
-        await writing.finished(WRITE_TIMEOUT_S)
-        size_bytes = await in_thread(layout.finish, descriptor, label, meta, durable=True)
+        size_bytes = await writing.finished(WRITE_TIMEOUT_S)
         await in_thread(self._store.take, self._store.unfinished, *state[1:])
         await in_thread(self._store.set_others_aside, label["log_id"])
         self.took_s = time.perf_counter() - began_s
@@ -126,8 +125,8 @@ class SnapshotWriter:
         self._store.discard(self._store.unfinished)
 
     async def checksum(self, snapshot: Snapshot) -> bytes:
-        """SHA-256 of a snapshot file."""
-        return await asyncio.to_thread(self._checksums.of, snapshot.path)
+        """SHA-256 of what is in a snapshot file."""
+        return await asyncio.to_thread(self._checksums.of, snapshot.path, state_name(snapshot.path.name))
 
     def _due(self) -> bool:
         sequence = self._node.core.sequence

@@ -12,10 +12,18 @@ import struct
 import zlib
 from functools import partial
 
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
+from services.shared.files.sealed.keys import parse_keys
+from services.shared.files.sealed.names import state_name
+from services.shared.files.sealed.own import keys_for_now
+from services.shared.files.sealed.reading import ContentFile
+from services.shared.files.sealed.records import opened_frames, sealed_frames
+from services.shared.files.sealed.writing import SealedWriter
 from services.shared.mapping.canonical import KnownColumns, MappingError, rewrite
 from services.shared.mapping.profile import Profile, ProfileError, parse_profile, profile_of
 from services.shared.packing.packed import Packing
 from services.shared.packing.writing import pack
+from services.shared.wire.record import encode_frames
 from services.treenode.imports.reading import FileFormat, ImportLimits, ImportRefusedError, read_import
 from services.treenode.snapshots.state_file import (
     MAGIC,
@@ -111,6 +119,43 @@ def _profiles() -> Run:
     return parse_profile
 
 
+def _sealed(content: bytes) -> bytes:
+    path = scratch()
+    with path.open("w+b") as file:
+        writer = SealedWriter.new(file.fileno(), _KEYS.first, _NAMED, chunk_bytes=64)
+        writer.write(content)
+        writer.finish()
+    return path.read_bytes()
+
+
+def _seals() -> Run:
+    """What is sealed: by others, or changed by whoever can write a file."""
+    path = scratch()
+
+    def run(data: bytes) -> None:
+        path.write_bytes(data)
+        with keys_for_now(_KEYS), ContentFile(path, _NAMED) as file:
+            assert len(file.read()) <= len(data)
+
+    return run
+
+
+def _sealed_records() -> Run:
+    def run(data: bytes) -> None:
+        with keys_for_now(_KEYS):
+            assert len(opened_frames(1, data)) <= len(data)
+
+    return run
+
+
+def _record() -> bytes:
+    with keys_for_now(_KEYS):
+        return b"".join(sealed_frames(1, encode_frames(1, [b"one", b"two"])))
+
+
+_KEY_LINE = b"one " + b"QUJD" * 10 + b"QUI=\n"
+_KEYS = parse_keys(_KEY_LINE, "state.keys")
+_NAMED = state_name("1-2.snapshot")
 _OWN = profile_of({"member_id": "ID", "joined_on": "ENROLLED"}, ";", "MM/DD/YYYY", "1,234.50")
 TARGETS = [
     Target(
@@ -125,6 +170,9 @@ TARGETS = [
         (ImportRefusedError, OSError),
         lambda: [_packed(packing) for packing in Packing if packing is not Packing.NONE],
     ),
+    Target("files.keys", lambda: lambda data: parse_keys(data, "state.keys"), (SealKeyError,), lambda: [_KEY_LINE]),
+    Target("files.sealed", _seals, (SealKeyError, SealDamagedError), lambda: [_sealed(bytes(200)), _sealed(b"")]),
+    Target("files.sealed-records", _sealed_records, (SealKeyError, SealDamagedError), lambda: [_record()]),
     Target("files.states", _states, (StateDamagedError, StateError), lambda: [_state()], 65_536),
     Target(
         "files.state-headers", _headers_of_states, (StateDamagedError, StateError), lambda: [_header(_state())], 16_384

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from services.treenode.periods import writing
+from services.treenode.snapshots import state_writing
 from services.treenode.snapshots.background_write import BackgroundWrite, BackgroundWriteError
 from tests.fakes.coordinator import fake_coordinator
 from tests.fakes.pusher import fake_pusher
@@ -62,7 +62,7 @@ async def test_a_full_disk_ends_nothing_and_is_tried_again(tmp_path: Path, monke
             if full:
                 raise BackgroundWriteError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writing, "BackgroundWrite", Disk)
+    monkeypatch.setattr(state_writing, "BackgroundWrite", Disk)
     async with fake_pusher() as pusher, running_node(tmp_path) as node:
         pusher.updates = list(OCTOBER)
         async with Stream(node, pusher) as stream:
@@ -98,7 +98,7 @@ async def test_a_node_killed_while_a_month_is_written_makes_it_anew(
             for path in (tmp_path / "1" / "snapshots").glob("*.snapshot"):
                 path.unlink()
         pusher.updates = [*OCTOBER, *AFTER]
-        monkeypatch.setattr(writing, "BackgroundWrite", Disk)
+        monkeypatch.setattr(state_writing, "BackgroundWrite", Disk)
         async with running_node(tmp_path / "1") as node:
             await follow(node, pusher)
             assert list((tmp_path / "1" / "periods").glob("written-2026-10*.part"))

@@ -13,6 +13,7 @@ from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
 from services.pusher.log.store import LogStoreError
+from services.shared.files.sealed.errors import SealKeyError
 
 _folder = click.option(
     "--folder",
@@ -63,7 +64,7 @@ def _run(session: Session, work: Callable[[Callable[[str, int, int], None]], Cop
     progress = Progress(quiet=session.json)
     try:
         return work(progress.percent)
-    except (BackupError, LogStoreError, OSError) as error:
+    except (BackupError, LogStoreError, SealKeyError, OSError) as error:
         raise CommandError(str(error)) from None
     finally:
         progress.clear()

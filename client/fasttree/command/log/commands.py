@@ -22,6 +22,9 @@ from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
 from services.shared.domain.updates import OWN_ID_PREFIX
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.own import begin_sealing
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.wire.record import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=POSITION, help="First position; the log's first.")
@@ -34,8 +37,18 @@ _to_option = click.option("--to", "last", type=POSITION, help="Last position; th
 
 
 @click.group()
-def log() -> None:
+@click.option(
+    "--key-file",
+    envvar="FASTTREE_SEALING_KEY_FILE",
+    default="",
+    help="Keys of a sealed log that is read from a disk, as sealing.key_file names them.",
+)
+def log(key_file: str) -> None:
     """The pusher's log: dump, verify, back up, bring back; skip an update, adopt a log that is not the nodes'."""
+    try:
+        begin_sealing(SealingSettings(key_file=key_file))
+    except SealKeyError as error:
+        raise CommandError(str(error)) from None
 
 
 log.add_command(backup_command)
@@ -224,7 +237,7 @@ def _told() -> Iterator[None]:
     """What is wrong with a log's files, as the command's own error."""
     try:
         yield
-    except (LogStoreError, RecordDamagedError, OSError) as error:
+    except (LogStoreError, RecordDamagedError, SealKeyError, OSError) as error:
         raise CommandError(str(error)) from None
 
 

@@ -23,6 +23,7 @@ from services.shared.config.load import (
     sound_settings,
 )
 from services.shared.config.sections import ClusterSettings, Settings, fields_of, value_of
+from services.shared.files.sealed.settings import SealingSettings
 from services.shared.security.audit.settings import AuditSettings
 from services.shared.security.settings import TlsSettings
 from services.shared.security.tokens.settings import TokenSettings
@@ -42,6 +43,7 @@ SECTION_CLASSES: Mapping[str, type[Settings]] = {
     "telemetry": TelemetrySettings,
     "tokens": TokenSettings,
     "audit": AuditSettings,
+    "sealing": SealingSettings,
 }
 
 

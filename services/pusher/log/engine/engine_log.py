@@ -20,6 +20,7 @@ from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, run_of
 from services.pusher.log.store import REPLACED_MAX, Appended, LogEnds, LogStore, StoredImport, StoreFullError
 from services.shared.clock import RunningTime
+from services.shared.files.sealed.records import sealed_frames
 from services.shared.wire.record import encode_frames
 
 #: Of ids that were taken: the position and the hash of the content.
@@ -33,7 +34,8 @@ class NewUpdates(NamedTuple):
 
     update_ids: Sequence[str]
     contents: Sequence[bytes]
-    frames: list[bytes]
+    #: As they are to be stored: sealed, where this process has keys.
+    frames: Sequence[bytes]
 
 
 class LogReaders(Protocol):
@@ -130,7 +132,7 @@ class EngineLog(LogStore):
     def _store(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]]) -> Run:
         first = self._ends.last + 1
         frames = encode_frames(first, contents)
-        self._insert(first, NewUpdates(update_ids, contents, frames), rules)
+        self._insert(first, NewUpdates(update_ids, contents, sealed_frames(first, frames)), rules)
         self._mark_end()
         return run_of(first, frames)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.frames import Run, check_run, join_runs, run_of, sound_updates, update_bytes
+from services.pusher.log.frames import Run, check_run, join_runs, run_of, sound_updates
 from services.pusher.log.jetstream.contents import LogContents
 from services.pusher.log.jetstream.messages import Kind, Message, decode, head_of
 from services.pusher.log.jetstream.places import Place
@@ -102,12 +102,11 @@ class Readers:
             if position < first:
                 continue
             try:
-                update_bytes(position, frame)
+                sound.append(check_run(position, frame).data)
             except RecordDamagedError as damage:
                 if sound:
                     break
                 raise LogDamagedError(f"{damage} in {self._stream.place}", first) from error
-            sound.append(frame)
         return run_of(first, sound)
 
     def _missing(self, position: int) -> LogDamagedError | NotInLogError:

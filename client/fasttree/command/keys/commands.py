@@ -1,0 +1,106 @@
+"""`fasttree keys`: the commands."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import click
+
+from fasttree.command.output import print_json, print_table
+from fasttree.command.session import CommandError, Session, json_option
+
+_file_argument = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+_id_option = click.option("--id", "key_id", default="", help="Of the new key; today's date where not given.")
+
+
+@click.group()
+def keys() -> None:
+    """Keys by which nodes and pushers seal what they keep on disk (`sealing.key_file`).
+
+    `docs/operations.md`, `Sealed state`, has how a key is replaced.
+    """
+
+
+@keys.command()
+@_file_argument
+@_id_option
+@json_option
+def init(session: Session, file: Path, key_id: str) -> None:
+    """Makes FILE with one new key, for its owner alone. Keep a copy elsewhere: without it, what is sealed is lost."""
+    from fasttree.command.keys.reading import make
+
+    key_id = key_id or _today()
+    make(file, key_id)
+    if session.json:
+        print_json({"file": str(file), "keys": [key_id]})
+    else:
+        click.echo(f"{file} has the new key {key_id}: name it in sealing.key_file, and keep a copy elsewhere")
+
+
+@keys.command()
+@_file_argument
+@_id_option
+@json_option
+def rotate(session: Session, file: Path, key_id: str) -> None:
+    """Puts a new key into the first place of FILE: running parts seal by it from then on, and open by all."""
+    from fasttree.command.keys.reading import put_first
+
+    found = put_first(file, key_id or _today())
+    if session.json:
+        print_json({"file": str(file), "keys": found.ids})
+    else:
+        old = ", ".join(found.ids[1:])
+        click.echo(f"{file}: key {found.first.key_id} seals from now on; {old}: until `fasttree keys show` lacks them")
+
+
+@keys.command()
+@click.option(
+    "--dir",
+    "folders",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    multiple=True,
+    help="State folder of a node or pusher, or one with several; may be repeated. Those of `fasttree up` if not given.",
+)
+@click.option(
+    "--key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of keys: whether it has each of them. Exit code 1 where it lacks one.",
+)
+@json_option
+def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> None:
+    """Which keys are needed yet, and how much is clear, in state folders of this machine."""
+    from fasttree.command.keys.reading import found_in, keys_in
+
+    known = keys_in(key_file) if key_file is not None else None
+    found = found_in(folders)
+    rows = [
+        {
+            "folder": str(each.folder),
+            "key": key_id,
+            "files": each.files[key_id],
+            "records": each.records[key_id],
+            "is_here": known is None or known.get(key_id) is not None,
+        }
+        for each in found
+        for key_id in sorted({*each.files, *each.records})
+    ]
+    clear = [
+        {"folder": str(each.folder), "files": each.clear_files, "records": each.clear_records}
+        for each in found
+        if each.clear_files or each.clear_records
+    ]
+    if session.json:
+        print_json({"sealed": rows, "clear": clear})
+    else:
+        told = [[str(row[name]) for name in ("folder", "key", "files", "records")] for row in rows]
+        told += [[str(each["folder"]), "(clear)", str(each["files"]), str(each["records"])] for each in clear]
+        print_table(["folder", "key", "files", "log records"], told)
+    if lacking := sorted({str(row["key"]) for row in rows if not row["is_here"]}):
+        raise CommandError(
+            f"{key_file} lacks key {', '.join(lacking)}, by which something is sealed: bring it back there"
+        )
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

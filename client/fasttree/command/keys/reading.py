@@ -1,0 +1,91 @@
+"""Files of keys and sealed files, read by the services' own code: nobody should learn their form from a copy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from fasttree.command.session import DEFAULT_PLACES, CommandError
+from services.pusher.log.inspection import sealed_log, seals_in
+from services.pusher.log.store import LogStoreError
+from services.shared.files.durable import write_durably, write_new_durably
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, read_keys
+from services.shared.files.sealed.survey import survey
+
+#: How `fasttree up` calls what it keeps.
+_STATE = "state"
+
+
+def keys_in(file: Path) -> Keys:
+    """Raises CommandError."""
+    try:
+        return read_keys(file, "--key-file")
+    except SealKeyError as error:
+        raise CommandError(str(error)) from None
+
+
+def make(file: Path, key_id: str) -> None:
+    """A new file with one key. Raises CommandError."""
+    _check_id(key_id)
+    try:
+        made = write_new_durably(file, new_key_line(key_id).encode())
+    except OSError as error:
+        raise CommandError(f"{file} can't be written: {error.strerror}") from None
+    if not made:
+        raise CommandError(f"{file} is there: `fasttree keys rotate {file}` puts a new key into it")
+
+
+def put_first(file: Path, key_id: str) -> Keys:
+    """A new key in the first place of a file. Raises CommandError."""
+    _check_id(key_id)
+    before = keys_in(file)
+    if before.get(key_id) is not None:
+        raise CommandError(f"{file} has a key {key_id}: give the new one another id with --id")
+    try:
+        write_durably(file, new_key_line(key_id).encode() + file.read_bytes())
+    except OSError as error:
+        raise CommandError(f"{file} can't be written: {error.strerror}") from None
+    return keys_in(file)
+
+
+def _check_id(key_id: str) -> None:
+    if KEY_ID.fullmatch(key_id) is None:
+        raise CommandError(
+            f"--id {key_id!r}: an id has 1 to 32 of A-Z a-z 0-9 . _ -, and begins with a letter or digit"
+        )
+
+
+class Found:
+    """What of one state folder is sealed: by the id of each key, files and records of the log; and what is clear."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises CommandError."""
+        self.folder = folder
+        try:
+            found = survey(folder)
+            self.files, self.clear_files = found.sealed, len(found.clear)
+            self.records: Counter[str] = seals_in(folder) if sealed_log(folder) else Counter()
+        except OSError as error:
+            raise CommandError(f"{folder} can't be read: {error.strerror}") from None
+        except LogStoreError as error:
+            raise CommandError(str(error)) from None
+        self.clear_records = self.records.pop("", 0)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything was there to be looked at."""
+        return bool(self.files or self.records or self.clear_files or self.clear_records)
+
+
+def found_in(named: tuple[Path, ...]) -> list[Found]:
+    """Of the folders named, or of the cluster of `fasttree up` here, and of those in them. Raises CommandError."""
+    places = list(named) or [place.parent / _STATE for place in DEFAULT_PLACES if (place.parent / _STATE).is_dir()]
+    if not places:
+        raise CommandError("no state folder here: name a node's or a pusher's by --dir")
+    found: list[Found] = []
+    for place in places:
+        inner = sorted(each for each in place.iterdir() if each.is_dir()) if place.is_dir() else []
+        looked = [Found(folder) for folder in (place, *inner)]
+        found += [each for each in looked if each.is_any]
+    return found

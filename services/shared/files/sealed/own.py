@@ -1,0 +1,97 @@
+"""The keys of this process: one set for all that it writes and reads, as it has one user and one umask."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.settings import SealingSettings
+from services.shared.security.stamps import Stamp, stamp
+
+if TYPE_CHECKING:
+    from services.shared.files.sealed.keys import Key, Keys
+
+logger = logging.getLogger(__name__)
+
+
+class _Process:
+    keys: Keys | None = None
+    settings = SealingSettings()
+    #: Of the file, as it was when it was read.
+    stamp: Stamp = (0, 0, 0)
+
+
+def begin_sealing(settings: SealingSettings) -> None:
+    """From now on this process seals and opens by that file of keys, where one is named.
+
+    Raises:
+        SealKeyError: It can't be used.
+    """
+    _Process.settings = settings
+    _Process.keys = None
+    if settings.key_file:
+        # What a process without keys need not load.
+        from services.shared.files.sealed.keys import read_keys
+
+        _Process.stamp = stamp(settings.key_file)
+        _Process.keys = read_keys(Path(settings.key_file))
+        logger.info("what is written to disk is sealed, by key %s", _Process.keys.first.key_id)
+
+
+def own_keys() -> Keys | None:
+    """None: nothing is sealed here."""
+    return _Process.keys
+
+
+def key_file() -> str:
+    """Where they come from, for a process that this one starts; empty: nowhere."""
+    return _Process.settings.key_file
+
+
+def key_to_seal() -> Key | None:
+    """The one that seals now; None: nothing is sealed."""
+    return _Process.keys.first if _Process.keys is not None else None
+
+
+@contextlib.contextmanager
+def keys_for_now(keys: Keys | None) -> Iterator[None]:
+    """Other keys, until it is left: for tests, and for commands that look at two files of keys."""
+    before, _Process.keys = _Process.keys, keys
+    try:
+        yield
+    finally:
+        _Process.keys = before
+
+
+async def follow_keys() -> None:
+    """Takes what is written to the file, for as long as the process goes on. What was taken out of it opens what it
+    sealed until the process ends; what can't be used is told, once, and changes nothing."""
+    if not _Process.settings.key_file:
+        return
+    file = Path(_Process.settings.key_file)
+    while True:
+        await asyncio.sleep(_Process.settings.reload_s)
+        now = await asyncio.to_thread(stamp, file)
+        if now != _Process.stamp:
+            _Process.stamp = now
+            await asyncio.to_thread(_take, file)
+
+
+def _take(file: Path) -> None:
+    from services.shared.files.sealed.keys import read_keys
+
+    before = _Process.keys
+    assert before is not None
+    try:
+        keys = read_keys(file).with_those_of(before)
+    except SealKeyError as error:
+        logger.error("%s; goes on with key %s", error, before.first.key_id)
+        return
+    _Process.keys = keys
+    if keys.first.key_id != before.first.key_id:
+        logger.info("what is written to disk is sealed by key %s from now on", keys.first.key_id)

@@ -1,0 +1,93 @@
+"""What of a folder is sealed, by which keys, and what is clear."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.shared.files.durable import PART
+from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.names import MAGIC
+from services.shared.files.sealed.own import own_keys
+
+#: Folders of state folders whose files hold members, and what stands in them beside such files.
+_FOLDERS = ("snapshots", "periods", "imports")
+_OTHERS = (".manifest", ".reason", PART)
+#: Files that nothing is made of any more: they keep nobody from starting.
+_ASIDE = "aside"
+
+
+@dataclass
+class Survey:
+    """Files of a state folder that hold members; a log has figures of its own."""
+
+    #: Files by the id of the key that sealed them.
+    sealed: Counter[str] = field(default_factory=Counter)
+    clear: list[Path] = field(default_factory=list)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for name in _FOLDERS:
+        for path in sorted((folder / name).rglob("*")):
+            if path.suffix not in _OTHERS and not path.is_symlink() and path.is_file():
+                yield path
+
+
+def _head(path: Path) -> bytes:
+    """As long as a header; empty where the file is gone by now."""
+    from services.shared.files.sealed.form import HEADER_BYTES
+
+    try:
+        with path.open("rb", buffering=0) as file:
+            return file.read(HEADER_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def survey(folder: Path) -> Survey:
+    """Looks at every file's beginning. Blocks. Raises OSError."""
+    from services.shared.files.sealed.form import read_header
+
+    found = Survey()
+    for path in _files(folder):
+        head = _head(path)
+        if not head.startswith(MAGIC):
+            found.clear.append(path)
+            continue
+        try:
+            found.sealed[read_header(head, path.name).key_id] += 1
+        except SealDamagedError:
+            found.sealed["?"] += 1
+    return found
+
+
+def check_keys(folder: Path) -> None:
+    """For a start: whether every file that is sealed was sealed by a key that is here. Blocks.
+
+    Raises:
+        SealKeyError: One was not. Nothing was done with it.
+        OSError: The disk.
+    """
+    if own_keys() is None and not any(_begins_sealed(path) for path in _files(folder)):
+        return
+    from services.shared.files.sealed.form import FileCipher, read_header
+    from services.shared.files.sealed.names import IMPORT_FILE
+
+    for path in _files(folder):
+        head = _head(path)
+        if head.startswith(MAGIC) and path.parent.name != _ASIDE:
+            try:
+                header = read_header(head, path.name)
+            except SealDamagedError:
+                continue  # whoever reads it finds out, and says so
+            FileCipher.of(header, own_keys(), IMPORT_FILE, str(path))
+
+
+def _begins_sealed(path: Path) -> bool:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,107 @@
+"""A log whose records are sealed: nothing of them is in its files, every duty of a log holds, and a missing key is no
+damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from services.pusher.backups.backups import back_up, restore
+from services.pusher.log.inspection import dump_log, seals_in, verify_log
+from services.pusher.log.sqlite import SqliteLog
+from services.pusher.log.store import LogDamagedError, LogEnds
+from services.pusher.opening import open_store
+from services.pusher.settings import PusherSettings
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.keys import Keys
+from services.shared.files.sealed.own import keys_for_now
+from tests.pusher.updates import ids_and_contents, order, orders
+from tests.shared.files.sealed.own_keys import keys
+
+
+def in_files(folder: Path, text: bytes) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file() and text in path.read_bytes()]
+
+
+def test_records_of_every_key_are_read_and_nothing_of_them_is_in_the_files(tmp_path: Path) -> None:
+    ids, contents = ids_and_contents(orders(0, 30))
+    with keys_for_now(None):
+        store = SqliteLog(tmp_path).claim_alone()
+        store.append(ids[:10], contents[:10])
+    with keys_for_now(keys("one")):
+        store.append(ids[10:20], contents[10:20])
+        assert store.append(ids[5:15], contents[5:15]).duplicates == set(range(10))
+    with keys_for_now(keys("two", "one")):
+        run = store.append(ids[20:], contents[20:]).run
+        assert run is not None
+        assert store.read(21, 30, 1 << 20).data == run.data
+        assert [store.read(position, position, 1).first_position for position in (1, 11, 21)] == [1, 11, 21]
+        assert len(store.read(1, 30, 1 << 20).ends) == 30
+        assert store.append([ids[25]], [contents[26]]).conflicts == {0: 26}
+        store.close()
+        assert [position for position, _ in dump_log(tmp_path)] == list(range(1, 31))
+        found = verify_log(tmp_path)
+        assert (found.problems, found.records) == ([], 30)
+    assert seals_in(tmp_path) == {"": 10, "one": 10, "two": 10}
+    assert in_files(tmp_path, contents[5][2:])  # it was there before there were keys
+    assert not in_files(tmp_path, contents[20][2:])
+
+
+def test_what_was_trimmed_is_known_by_what_it_was(tmp_path: Path) -> None:
+    ids, contents = ids_and_contents(orders(0, 20))
+    with keys_for_now(keys()):
+        store = SqliteLog(tmp_path).claim_alone()
+        store.append(ids, contents)
+        assert store.trim(11, 100) == 10
+        again = store.append([ids[3], ids[4]], [contents[3], contents[5]])
+        assert (again.duplicates, again.conflicts) == ({0}, {1: 5})
+        store.close()
+
+
+def test_a_changed_record_is_damage_at_its_position(tmp_path: Path) -> None:
+    with keys_for_now(keys()):
+        store = SqliteLog(tmp_path).claim_alone()
+        store.append(*ids_and_contents(orders(0, 5)))
+        store._writer.connection.execute(  # as whoever may write the file can
+            "UPDATE log SET frame = (SELECT frame FROM log WHERE position = 2) WHERE position = 3"
+        )
+        with pytest.raises(LogDamagedError, match="record at position 3 is damaged"):
+            store.read(1, 5, 1 << 20)
+        assert len(store.read(4, 5, 1 << 20).ends) == 2
+        store.close()
+
+
+@pytest.mark.parametrize("known", [None, keys("two"), keys(secret=b"t")], ids=["none", "lacking", "another"])
+def test_without_the_right_key_nothing_is_opened_and_nothing_changes(tmp_path: Path, known: Keys | None) -> None:
+    settings = PusherSettings.of(state_folder=str(tmp_path))
+    with keys_for_now(keys()):
+        store = open_store(settings, "dot").claim_alone()
+        store.append(*ids_and_contents(orders(0, 5)))
+        store.close()
+    with keys_for_now(known), pytest.raises(SealKeyError, match=r"key one.*sealing\.key_file"):
+        open_store(settings, "dot")
+    with keys_for_now(keys()):
+        store = open_store(settings, "dot").claim_alone()
+        assert store.ends() == LogEnds(1, 5)
+        assert list(store.append(*ids_and_contents([order(99)])).positions) == [6]
+        store.close()
+
+
+def test_a_backup_is_sealed_as_the_log_is(tmp_path: Path) -> None:
+    ids, contents = ids_and_contents(orders(0, 20))
+    with keys_for_now(keys()):
+        (tmp_path / "a").mkdir()
+        store = SqliteLog(tmp_path / "a").claim_alone()
+        store.append(ids, contents)
+        store.close()
+        back_up(tmp_path / "a", tmp_path / "backup", lambda what, done, of: None)
+    assert not in_files(tmp_path / "backup", contents[7][2:])
+    (tmp_path / "b").mkdir()
+    with keys_for_now(None), pytest.raises(SealKeyError, match="no keys are named"):
+        restore(tmp_path / "backup", tmp_path / "b", lambda what, done, of: None)
+    with keys_for_now(keys()):
+        restore(tmp_path / "backup", tmp_path / "b", lambda what, done, of: None)
+        store = SqliteLog(tmp_path / "b").claim_alone()
+        assert store.append(ids, contents).duplicates == set(range(20))
+        store.close()

@@ -1,0 +1,93 @@
+"""Files of keys: read whole or refused in words, and followed."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+
+from services.shared.files.sealed.errors import SealKeyError
+from services.shared.files.sealed.keys import new_key_line, parse_keys, read_keys
+from services.shared.files.sealed.own import begin_sealing, follow_keys, key_to_seal, own_keys
+from services.shared.files.sealed.settings import SealingSettings
+from tests.waiting import until
+
+GOOD = base64.b64encode(bytes(range(32))).decode()
+
+
+def written(path: Path, text: str, mode: int = 0o600) -> Path:
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def test_the_first_key_seals_and_all_are_known(tmp_path: Path) -> None:
+    file = written(tmp_path / "state.keys", "# of the east\n\nnew " + GOOD + " # since May\n" + new_key_line("old"))
+    keys = read_keys(file)
+    assert (keys.first.key_id, keys.ids) == ("new", ["new", "old"])
+    assert "AAEC" not in f"{keys.first!r} {keys.first}"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "there is no key in it"),
+        ("one", "line 1: it is not `ID KEY`"),
+        (f"one two {GOOD}", "line 1: it is not `ID KEY`"),
+        (f"../x {GOOD}", "line 1: it is not `ID KEY`"),
+        (f"{'x' * 33} {GOOD}", "line 1: it is not `ID KEY`"),
+        ("one AAAA", "key one is not 32 bytes as base64"),
+        (f"one {GOOD}!", "key one is not 32 bytes as base64"),
+        (f"one {GOOD}\none {GOOD}", "line 2: key one is there twice"),
+        ("".join(f"k{number} {GOOD}\n" for number in range(65)), "more than 64 keys"),
+        ("#" * 70_000, "more than 65536 bytes"),
+    ],
+    ids=["empty", "no-key", "three-words", "path", "long-id", "short", "no-base64", "twice", "many", "long"],
+)
+def test_what_is_no_file_of_keys_is_refused_without_a_word_of_a_key(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(SealKeyError) as error:
+        read_keys(written(tmp_path / "state.keys", text))
+    assert words in str(error.value)
+    assert str(error.value).startswith("sealing.key_file = ")
+    assert GOOD[:20] not in str(error.value)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])
+def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(SealKeyError, match="chmod 600"):
+        read_keys(written(tmp_path / "state.keys", f"one {GOOD}", mode))
+
+
+def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SealKeyError, match="No such file"):
+        read_keys(tmp_path / "none")
+    with pytest.raises(SealKeyError, match="no regular file"):
+        read_keys(tmp_path)
+
+
+def test_an_id_stands_for_one_key(tmp_path: Path) -> None:
+    before = parse_keys(f"one {GOOD}".encode(), "it")
+    other = parse_keys(new_key_line("one").encode(), "it")
+    with pytest.raises(SealKeyError, match="key one is another one than it was"):
+        other.with_those_of(before)
+
+
+async def test_what_is_written_to_the_file_counts_from_then_on(tmp_path: Path) -> None:
+    file = written(tmp_path / "state.keys", f"one {GOOD}\n")
+    try:
+        begin_sealing(SealingSettings(key_file=str(file), reload_s=0.001))
+        following = asyncio.create_task(follow_keys())
+        new = written(tmp_path / "new", new_key_line("two"))  # without the old one
+        new.rename(file)
+        await until(lambda: (key := key_to_seal()) is not None and key.key_id == "two", "the new key seals")
+        keys = own_keys()
+        assert keys is not None
+        assert keys.ids == ["two", "one"]  # what it sealed can be read until the process ends
+        written(tmp_path / "new", "nonsense").rename(file)
+        written(tmp_path / "new", new_key_line("three")).rename(file)
+        await until(lambda: (key := key_to_seal()) is not None and key.key_id == "three", "the third key seals")
+        following.cancel()
+    finally:
+        begin_sealing(SealingSettings())
