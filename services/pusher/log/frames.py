@@ -15,8 +15,6 @@ from itertools import accumulate
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2
-from services.shared.files.sealed.errors import SealDamagedError
-from services.shared.files.sealed.records import opened_frames
 from services.shared.wire.fields import varint
 from services.shared.wire.record import RecordDamagedError, check_record
 
@@ -72,17 +70,11 @@ def join_runs(runs: Sequence[Run]) -> Run:
 
 
 def check_run(first_position: int, data: bytes) -> Run:
-    """Frames as they came from a disk, as a run: those that are sealed opened, every checksum verified, and that
-    positions follow each other.
+    """Frames as they came from a disk, as a run: every checksum verified, and that positions follow each other.
 
     Raises:
         RecordDamagedError: A record is damaged, missing or out of order. Names its position.
-        SealKeyError: A record is sealed, and its key is not here.
     """
-    try:
-        data = opened_frames(first_position, data)
-    except SealDamagedError as error:
-        raise RecordDamagedError(str(error)) from error
     try:
         records = treenode_pb2.ApplyUpdatesRequest.FromString(data).records
     except DecodeError as error:
@@ -117,7 +109,7 @@ def update_bytes(position: int, frame: bytes) -> bytes:
         raise RecordDamagedError(
             f"log record at position {position} is damaged: its frame holds {len(run.ends)} records"
         )
-    return treenode_pb2.ApplyUpdatesRequest.FromString(run.data).records[0].update
+    return treenode_pb2.ApplyUpdatesRequest.FromString(frame).records[0].update
 
 
 def sound_updates(frames: Iterable[tuple[int, bytes]], tell: Callable[[str], None]) -> list[tuple[int, bytes]]:

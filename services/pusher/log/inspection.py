@@ -16,10 +16,10 @@ from google.protobuf.message import DecodeError
 
 from fasttree.v1 import treenode_pb2, types_pb2
 from services.pusher.log.disk.end_mark import read_mark
-from services.pusher.log.frames import check_run, update_bytes
 from services.pusher.log.ids.archive import run_path
 from services.pusher.log.ids.runs import Run
 from services.pusher.log.store import LogDamagedError, LogStoreError
+from services.pusher.log.stored.frames import check_run, update_bytes
 from services.shared.files.sealed.records import SEALED_HEAD_BYTES, key_id_of
 from services.shared.files.sqlite_words import sqlite_words
 from services.shared.wire.record import RecordDamagedError

@@ -40,7 +40,7 @@ from services.pusher.log.disk.wal_checkpointer import WalCheckpointer
 from services.pusher.log.disk.writing import FencedWriter, read_fence
 from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.frames import Run, update_bytes
+from services.pusher.log.frames import Run
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     REPLACED_MAX,
@@ -51,6 +51,7 @@ from services.pusher.log.store import (
     StoredImport,
     StoreFullError,
 )
+from services.pusher.log.stored.frames import update_bytes
 from services.shared.clock import RunningTime
 from services.shared.wire.record import RecordDamagedError, checksum
 

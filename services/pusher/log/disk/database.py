@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.pusher.log.frames import update_bytes
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogDamagedError, LogStoreError, StoreFullError
+from services.pusher.log.stored.frames import update_bytes
 from services.shared.files.sqlite_words import primary_code, sqlite_words
 from services.shared.wire.record import RecordDamagedError
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from fasttree.v1 import types_pb2
 from services.pusher.log.disk.database import connect, damage_between, errors_told
 from services.pusher.log.disk.statements import NAMED, READ, READ_ROWS
-from services.pusher.log.frames import Run, check_run, sound_updates
+from services.pusher.log.frames import Run
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import (
     LogDamagedError,
@@ -25,6 +25,7 @@ from services.pusher.log.store import (
     StoredImport,
     read_imports,
 )
+from services.pusher.log.stored.frames import check_run, sound_updates
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.wire.record import RecordDamagedError, checksum
 

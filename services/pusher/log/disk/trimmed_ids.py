@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.pusher.log.frames import update_bytes
 from services.pusher.log.ids.archive import IdArchive, Merge, RunRow
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, recognized
 from services.pusher.log.store import LogDamagedError, StoreFullError
+from services.pusher.log.stored.frames import update_bytes
 from services.shared.files.open_file import OpenFile
 from services.shared.wire.record import RecordDamagedError
 

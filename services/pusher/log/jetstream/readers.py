@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.frames import Run, check_run, join_runs, run_of, sound_updates
+from services.pusher.log.frames import Run, join_runs, run_of
 from services.pusher.log.jetstream.contents import LogContents
 from services.pusher.log.jetstream.messages import Kind, Message, decode, head_of
 from services.pusher.log.jetstream.places import Place
 from services.pusher.log.jetstream.stream import Stream
 from services.pusher.log.store import LogDamagedError, LogEnds, NotInLogError, StoredImport
+from services.pusher.log.stored.frames import check_run, sound_updates
 from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.wire.record import RecordDamagedError
 

@@ -11,7 +11,7 @@ import psycopg
 from google.protobuf.message import DecodeError
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.frames import Run, check_run, sound_updates, update_bytes
+from services.pusher.log.frames import Run
 from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.store import (
     LogDamagedError,
@@ -21,6 +21,7 @@ from services.pusher.log.store import (
     StoredImport,
     read_imports,
 )
+from services.pusher.log.stored.frames import check_run, sound_updates, update_bytes
 from services.shared.domain.limits import UPDATE_ID_LENGTH_MAX
 from services.shared.postgresql.connecting import Connection
 from services.shared.wire.record import RecordDamagedError, checksum

@@ -14,7 +14,7 @@ from services.pusher.log.damage import notes_damage
 from services.pusher.log.disk.end_mark import check_promise, read_mark
 from services.pusher.log.engine.engine_log import EngineLog, Known, NewUpdates, Taken
 from services.pusher.log.fencing.fence import Fence
-from services.pusher.log.frames import Run, update_bytes
+from services.pusher.log.frames import Run
 from services.pusher.log.ids.keys import UNKNOWN_CONTENT, keys_of, recognized
 from services.pusher.log.postgresql.connecting import Connecting
 from services.pusher.log.postgresql.copying import id_rows, record_rows, signed, unsigned
@@ -31,6 +31,7 @@ from services.pusher.log.store import (
     LogEnds,
     StoredImport,
 )
+from services.pusher.log.stored.frames import update_bytes
 from services.shared.clock import RunningTime
 from services.shared.postgresql.connecting import Connection
 from services.shared.wire.record import RecordDamagedError, checksum

@@ -1,0 +1,42 @@
+"""As `services/pusher/log/frames.py`, of frames as they are stored: those that are sealed are opened first.
+
+Each raises SealKeyError where a record is sealed, and its key is not here: that is no damage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from services.pusher.log import frames
+from services.pusher.log.frames import Run
+from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.records import opened_frames
+from services.shared.wire.record import RecordDamagedError
+
+
+def check_run(first_position: int, data: bytes) -> Run:
+    """See `frames.check_run`."""
+    return frames.check_run(first_position, _opened(first_position, data))
+
+
+def update_bytes(position: int, frame: bytes) -> bytes:
+    """See `frames.update_bytes`."""
+    return frames.update_bytes(position, _opened(position, frame))
+
+
+def sound_updates(stored: Iterable[tuple[int, bytes]], tell: Callable[[str], None]) -> list[tuple[int, bytes]]:
+    """See `frames.sound_updates`."""
+    found: list[tuple[int, bytes]] = []
+    for position, frame in stored:
+        try:
+            found.append((position, update_bytes(position, frame)))
+        except RecordDamagedError as error:
+            tell(str(error))
+    return found
+
+
+def _opened(first_position: int, data: bytes) -> bytes:
+    try:
+        return opened_frames(first_position, data)
+    except SealDamagedError as error:
+        raise RecordDamagedError(str(error)) from error
