@@ -19,9 +19,8 @@ from services.pusher.log.engine.placing import place
 from services.pusher.log.fencing.fence import Fence
 from services.pusher.log.frames import Run, run_of
 from services.pusher.log.store import REPLACED_MAX, Appended, LogEnds, LogStore, StoredImport, StoreFullError
+from services.pusher.log.stored.frames import encoded
 from services.shared.clock import RunningTime
-from services.shared.files.sealed.records import sealed_frames
-from services.shared.wire.record import encode_frames
 
 #: Of ids that were taken: the position and the hash of the content.
 Taken = dict[str, tuple[int, int]]
@@ -131,8 +130,8 @@ class EngineLog(LogStore):
 
     def _store(self, update_ids: Sequence[str], contents: Sequence[bytes], rules: Sequence[tuple[int, bytes]]) -> Run:
         first = self._ends.last + 1
-        frames = encode_frames(first, contents)
-        self._insert(first, NewUpdates(update_ids, contents, sealed_frames(first, frames)), rules)
+        frames, stored = encoded(first, contents)
+        self._insert(first, NewUpdates(update_ids, contents, stored), rules)
         self._mark_end()
         return run_of(first, frames)
 

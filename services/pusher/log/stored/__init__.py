@@ -1,2 +1,3 @@
-"""Frames as stores have them: sealed, where this process has keys, and opened on their way out. Nothing else of the pusher
-knows that they are."""
+"""Frames as stores have them: sealed, where this process has keys, and opened on their way out. Nothing else of the
+pusher knows that they are.
+"""

@@ -5,13 +5,19 @@ Each raises SealKeyError where a record is sealed, and its key is not here: that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from services.pusher.log import frames
 from services.pusher.log.frames import Run
 from services.shared.files.sealed.errors import SealDamagedError
-from services.shared.files.sealed.records import opened_frames
-from services.shared.wire.record import RecordDamagedError
+from services.shared.files.sealed.records import opened_frames, sealed_frames
+from services.shared.wire.record import RecordDamagedError, encode_frames
+
+
+def encoded(first_position: int, contents: Sequence[bytes]) -> tuple[list[bytes], Sequence[bytes]]:
+    """Frames of consecutive positions for whoever follows the log, and the same as they are to be stored."""
+    clear = encode_frames(first_position, contents)
+    return clear, sealed_frames(first_position, clear)
 
 
 def check_run(first_position: int, data: bytes) -> Run:
