@@ -65,6 +65,7 @@ LISTED = {
     "services/treenode/snapshots/state_file.py:ftruncate": _STATE,
     "services/treenode/snapshots/state_file.py:fsync": _STATE,
     "services/treenode/snapshots/state_file.py:pwrite": _STATE,
+    "services/treenode/snapshots/state_writing.py:fsync": _STATE,
     "services/treenode/snapshots/background_write.py:pwrite": _STATE,
     "services/treenode/snapshots/background_write.py:fdatasync": _STATE,
     "services/treenode/snapshots/background_write.py:open": "/dev/null, for the kernel to be compiled",

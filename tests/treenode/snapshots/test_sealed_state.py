@@ -83,7 +83,7 @@ async def test_without_the_right_key_a_node_does_not_start_and_nothing_is_lost(t
     (path,) = snapshots(tmp_path)
     before = path.read_bytes()
     for known, words in (
-        (None, r"20\.snapshot is sealed by key one, but no keys are named: set sealing\.key_file"),
+        (None, r"20\.snapshot is sealed by key one, and no keys are named: set sealing\.key_file"),
         (keys("two"), r"sealed by key one, which is not in sealing\.key_file = state\.keys"),
         (keys(secret=b"t"), r"sealed by another key one"),
     ):
