@@ -152,8 +152,3 @@ def content_bytes(size_bytes: int, chunk_bytes: int) -> int | None:
     if body < OVERHEAD_BYTES or 0 < rest < OVERHEAD_BYTES or (rest == OVERHEAD_BYTES and full):
         return None
     return full * chunk_bytes + max(0, rest - OVERHEAD_BYTES)
-
-
-def sealed_bytes(content: int, chunk_bytes: int = CHUNK_BYTES) -> int:
-    """How large a sealed file with so much in it is."""
-    return HEADER_BYTES + content + max(1, -(-content // chunk_bytes)) * OVERHEAD_BYTES

@@ -60,7 +60,7 @@ def key_to_seal() -> Key | None:
 
 @contextlib.contextmanager
 def keys_for_now(keys: Keys | None) -> Iterator[None]:
-    """Other keys, until it is left: for tests, and for commands that look at two files of keys."""
+    """Other keys, until it is left: for tests."""
     before, _Process.keys = _Process.keys, keys
     try:
         yield
