@@ -26,6 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fasttree.v1 import report_pb2, types_pb2
+from services.shared.files.sealed.own import key_to_seal
 from services.shared.processors import processors
 from services.shared.rules import rules_of
 from services.shared.security.caller import Caller
@@ -35,6 +36,7 @@ from services.treenode.kernels.compiling import tell_compiling
 from services.treenode.kernels.parallel import compile_in_processes, one_at_a_time
 from services.treenode.reports import ReportServicer
 from services.treenode.reports.copy.gate import ReadGate
+from services.treenode.snapshots.background_send import warm_up as warm_up_sealing
 from services.treenode.snapshots.background_write import warm_up as warm_up_writing
 from services.treenode.snapshots.state_file import read_state, write_state_to
 from services.treenode.tree import NO_DAY, FurtherColumn, ImportTable, Tree
@@ -260,6 +262,8 @@ def warm_up_node() -> None:
     for each in (built, tree):
         each.apply(each.position + 1, end_of_a_month())
     warm_up_writing()
+    if key_to_seal() is not None:
+        warm_up_sealing()
     empty = Tree.empty(CONFIG)
     asyncio.run(ask_about_nobody(empty))
     empty.apply(1, updates("m"))

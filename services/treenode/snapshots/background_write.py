@@ -42,7 +42,6 @@ _prctl: Any = types.ExternalFunction(
 )
 _nice: Any = types.ExternalFunction("nice", types.int32(types.int32))
 _pwrite: Any = types.ExternalFunction("pwrite", types.int64(types.int32, types.uint64, types.uint64, types.int64))
-_write: Any = types.ExternalFunction("write", types.int64(types.int32, types.uint64, types.uint64))
 _fdatasync: Any = types.ExternalFunction("fdatasync", types.int32(types.int32))
 _errno: Any = types.ExternalFunction("__errno_location", _pointer(types.int32)())
 _exit: Any = types.ExternalFunction("_exit", types.void(types.int32))
@@ -62,8 +61,7 @@ def _write_in_child(
 ) -> int:
     """Forks; returns the child's process id, or -errno. The child writes the pieces and ends with errno, or 0.
 
-    `addresses`, `sizes_bytes`: where each piece lies in memory, (n,); `offsets`: where it goes in the file, or -1 for
-    behind what was written.
+    `addresses`, `sizes_bytes`: where each piece lies in memory, (n,); `offsets`: where it goes in the file.
     """
     child = _fork()
     if child < 0:
@@ -79,11 +77,7 @@ def _write_in_child(
         done = 0
         while done < sizes_bytes[index]:
             size_bytes = min(sizes_bytes[index] - done, _PIECE_BYTES)
-            address = addresses[index] + np.uint64(done)
-            if offsets[index] < 0:
-                written = _write(descriptor, address, size_bytes)
-            else:
-                written = _pwrite(descriptor, address, size_bytes, offsets[index] + done)
+            written = _pwrite(descriptor, addresses[index] + np.uint64(done), size_bytes, offsets[index] + done)
             if written <= 0:
                 _exit(max(1, int(_errno()[0])))
             done += written
@@ -97,8 +91,7 @@ class BackgroundWrite:
     """One write under way: begun in the constructor, which returns at once; await `finished` soon after."""
 
     def __init__(self, descriptor: int, pieces: Sequence[tuple[npt.NDArray[Any], int]]) -> None:
-        """Writes the pieces (contiguous arrays, each with its offset in the file) as they are now. An offset of -1: one
-        behind the other, into a pipe.
+        """Writes the pieces (contiguous arrays, each with its offset in the file) as they are now.
 
         Raises:
             BackgroundWriteError: No process could be made.
@@ -117,11 +110,6 @@ class BackgroundWrite:
         self._child = child
         self._pid_fd = os.pidfd_open(child)
 
-    def end(self) -> None:
-        """Nobody takes any more of it: `finished` raises."""
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
-
     async def finished(self, timeout_s: float) -> None:
         """Returns once all is written; the child is gone then.
 
@@ -137,7 +125,8 @@ class BackgroundWrite:
         except TimeoutError:
             raise BackgroundWriteError(f"took longer than {timeout_s:g} s and was ended") from None
         finally:
-            self.end()
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pid_fd, signal.SIGKILL)
             if not ended.is_set():
                 await asyncio.shield(ended.wait())
             loop.remove_reader(self._pid_fd)

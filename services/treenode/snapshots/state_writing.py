@@ -7,6 +7,7 @@ clear, and there is never a second copy of the state in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 from collections.abc import Mapping
@@ -20,9 +21,12 @@ from services.treenode.snapshots.state_file import StateLayout
 
 if TYPE_CHECKING:
     from services.shared.files.sealed.keys import Key
+    from services.treenode.snapshots.background_send import BackgroundSend
 
 #: What waits in the pipe: fewer changes between the two.
 _PIPE_BYTES = 1 << 20
+#: The disk takes so much before more is written, as in `background_write.py`: it may be a pusher's too.
+_SYNC_BYTES = 16 << 20
 
 
 class StateWriting:
@@ -36,22 +40,10 @@ class StateWriting:
         Raises:
             BackgroundWriteError: No process could be made.
         """
-        self._descriptor, self._name = descriptor, name
-        self._layout, self._label, self._meta = layout, label, meta
-        self._key = key_to_seal()
-        self._pipe = -1
-        if self._key is None:
-            self._child = BackgroundWrite(descriptor, layout.pieces)
-            return
-        self._pipe, into = os.pipe()
-        try:
-            fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-            self._child = BackgroundWrite(into, [(piece, -1) for piece, _ in layout.pieces])
-        except BaseException:
-            os.close(self._pipe)
-            raise
-        finally:
-            os.close(into)  # the child's end is the only one: the pipe ends with the child
+        self._descriptor, self._layout, self._label, self._meta = descriptor, layout, label, meta
+        key = key_to_seal()
+        self._sealing = _Sealing(descriptor, name, layout, key) if key is not None else None
+        self._child = BackgroundWrite(descriptor, layout.pieces) if key is None else None
 
     async def finished(self, timeout_s: float) -> int:
         """Returns the file's size once all of it is on disk; the child is gone then.
@@ -59,15 +51,40 @@ class StateWriting:
         Raises:
             OSError: The disk, the child was killed, or it took longer than `timeout_s` and was ended.
         """
-        if self._key is None:
-            await self._child.finished(timeout_s)
-            return await in_thread(self._layout.finish, self._descriptor, self._label, self._meta, durable=True)
-        sealing = asyncio.ensure_future(in_thread(self._seal, self._key))
+        if self._sealing is not None:
+            return await self._sealing.finished(self._label, self._meta, timeout_s)
+        assert self._child is not None
+        await self._child.finished(timeout_s)
+        return await in_thread(self._layout.finish, self._descriptor, self._label, self._meta, durable=True)
+
+
+class _Sealing:
+    """A child that sends, and the thread that seals what it sends."""
+
+    def __init__(self, descriptor: int, name: str, layout: StateLayout, key: Key) -> None:
+        # Loaded where there are keys.
+        from services.treenode.snapshots.background_send import BackgroundSend
+
+        self._descriptor, self._name, self._layout, self._key = descriptor, name, layout, key
+        self._pipe, into = os.pipe()
+        try:
+            with contextlib.suppress(OSError):  # a user who has many has smaller ones
+                fcntl.fcntl(into, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            self._child: BackgroundSend = BackgroundSend(into, [piece for piece, _ in layout.pieces])
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(into)  # the child's end is the only one: the pipe ends with the child
+
+    async def finished(self, label: Mapping[str, Any], meta: Mapping[str, Any], timeout_s: float) -> int:
+        sealing = asyncio.ensure_future(in_thread(self._seal, label, meta))
         child_goes_on = True
 
         def look(ended: asyncio.Future[int]) -> None:
-            if child_goes_on and ended.exception() is not None:
-                self._child.end()  # nobody takes any more of it
+            failed = ended.cancelled() or ended.exception() is not None
+            if failed and child_goes_on:
+                self._child.end()
 
         sealing.add_done_callback(look)
         try:
@@ -83,13 +100,14 @@ class StateWriting:
             await asyncio.wait({sealing})  # the pipe has ended with the child, so that the thread does
         return sealing.result()
 
-    def _seal(self, key: Key) -> int:
-        # Loaded where there are keys.
+    def _seal(self, label: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
         from services.shared.files.sealed.writing import SealedWriter
 
         try:
-            writer = SealedWriter.new(self._descriptor, key, state_name(self._name), first_last=True)
-            size_bytes = self._layout.seal(self._pipe, writer, self._label, self._meta)
+            writer = SealedWriter.new(
+                self._descriptor, self._key, state_name(self._name), first_last=True, sync_bytes=_SYNC_BYTES
+            )
+            size_bytes = self._layout.seal(self._pipe, writer, label, meta)
             os.fsync(self._descriptor)
             return size_bytes
         finally:

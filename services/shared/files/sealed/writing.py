@@ -27,10 +27,14 @@ class SealedWriter:
         offset: How much content came.
     """
 
-    def __init__(self, descriptor: int, cipher: FileCipher, *, first_last: bool = False, chunks: int = 0) -> None:
-        """`first_last`: the first chunk is sealed last of all, so that what is in it may change until then. `chunks`:
-        full ones that are there already."""
+    def __init__(
+        self, descriptor: int, cipher: FileCipher, *, first_last: bool = False, sync_bytes: int = 0, chunks: int = 0
+    ) -> None:
+        """`first_last`: the first chunk is sealed last of all, so that what is in it may change until then.
+        `sync_bytes`: the disk takes so much before more is written; 0: whenever it wants. `chunks`: full ones that are
+        there already."""
         self._descriptor, self._cipher = descriptor, cipher
+        self._sync_bytes, self._unsynced_bytes = sync_bytes, 0
         self._chunk_bytes = cipher.header.chunk_bytes
         self._number = chunks
         self._first_last = first_last
@@ -44,10 +48,18 @@ class SealedWriter:
 
     @classmethod
     def new(
-        cls, descriptor: int, key: Key, sealed_as: SealedAs, *, first_last: bool = False, chunk_bytes: int = CHUNK_BYTES
+        cls,
+        descriptor: int,
+        key: Key,
+        sealed_as: SealedAs,
+        *,
+        first_last: bool = False,
+        sync_bytes: int = 0,
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> SealedWriter:
         """For an empty file."""
-        return cls(descriptor, FileCipher.new(key, sealed_as, chunk_bytes), first_last=first_last)
+        cipher = FileCipher.new(key, sealed_as, chunk_bytes)
+        return cls(descriptor, cipher, first_last=first_last, sync_bytes=sync_bytes)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """What comes next."""
@@ -94,6 +106,10 @@ class SealedWriter:
         sealed = memoryview(self._sealed)[: len(data) + OVERHEAD_BYTES]
         self._cipher.seal_into(number, is_last, data, sealed)
         _write_all(self._descriptor, sealed, HEADER_BYTES + number * (self._chunk_bytes + OVERHEAD_BYTES))
+        self._unsynced_bytes += len(sealed)
+        if self._sync_bytes and self._unsynced_bytes >= self._sync_bytes:
+            os.fdatasync(self._descriptor)
+            self._unsynced_bytes = 0
 
 
 def go_on(descriptor: int, key: Key, sealed_as: SealedAs) -> SealedWriter:
