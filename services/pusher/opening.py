@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import LogStore, LogStoreError
+from services.pusher.log.store import LogSealedError, LogStore, LogStoreError
 from services.pusher.settings import PusherSettings
+from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.survey import check_keys
 
 
@@ -15,19 +14,31 @@ def open_store(settings: PusherSettings, cluster: str) -> LogStore:
 
     Raises:
         LogStoreError: It can't be opened, or what it needs is not installed.
-        SealKeyError: It is sealed by a key that is not here, or an import file beside it is.
+        LogSealedError: It is sealed by a key that is not here, or an import file beside it is.
     """
-    check_keys(settings.state_path)
+    try:
+        check_keys(settings.state_path)
+    except SealKeyError as error:
+        raise LogSealedError(str(error)) from error
     store = _opened(settings, cluster)
     try:
-        first, last = store.ends()
-        for position in {first, last} if last >= first else ():
-            with contextlib.suppress(LogStoreError):  # whoever needs that record finds out
-                store.read(position, position, 1)
+        _check_ends(store)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _check_ends(store: LogStore) -> None:
+    """Whether the first and the last record can be opened. What stands between them, who reads it finds out."""
+    first, last = store.ends()
+    for position in sorted({first, last}) if last >= first else ():
+        try:
+            store.read(position, position, 1)
+        except LogSealedError:
+            raise
+        except LogStoreError:
+            continue  # whoever needs that record finds out
 
 
 def _opened(settings: PusherSettings, cluster: str) -> LogStore:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from fasttree.v1 import types_pb2
 from services.pusher.log.frames import update_bytes
-from services.pusher.log.store import LogDamagedError, LogStore, NotInLogError
+from services.pusher.log.store import LogDamagedError, LogSealedError, LogStore, NotInLogError
 from services.shared.domain.sentences import counted
 from services.shared.wire.record import RecordDamagedError
 
@@ -87,7 +87,7 @@ class SinceExport:
                 update_bytes(position, run.cut(position, position, 1).data)
                 for position in range(first, run.last_position + 1)
             ]
-        except (NotInLogError, LogDamagedError, RecordDamagedError):  # the positions will have to do
+        except (NotInLogError, LogDamagedError, LogSealedError, RecordDamagedError):  # the positions will have to do
             return where
         names = ", ".join(types_pb2.Update.FromString(content).update_id for content in contents)
         return f"{where}: {names}{', …' if run.last_position < last else ''}"

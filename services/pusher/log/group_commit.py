@@ -24,7 +24,7 @@ from enum import Enum
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from fasttree.v1 import types_pb2
-from services.pusher.log.store import Appended, LogDamagedError, LogGoneError, StoreFullError
+from services.pusher.log.store import Appended, LogDamagedError, LogGoneError, LogSealedError, StoreFullError
 from services.shared.rules import NO_RULES, Rules, RulesHistory, judge
 
 Content = TypeVar("Content")
@@ -36,7 +36,8 @@ class AppendProblem(Enum):
 
     #: No room, or the disk fails: it may work later.
     FULL = "full"
-    #: A record with one of the ids is damaged, or the log's files are gone: it does not work until somebody acts.
+    #: A record with one of the ids is damaged, or sealed by a key that is not here, or the log's files are gone: it
+    #: does not work until somebody acts.
     DAMAGED = "damaged"
     #: A fault of the program, or one that nobody thought of.
     FAULT = "fault"
@@ -203,6 +204,8 @@ class WriteQueue(Generic[Content, Other]):
             door = self._door
             appended = door.plain(append)(update_ids, contents) if plain else door.append(group[0], append)
         except LogDamagedError as error:
+            appended = append(update_ids, contents) if plain else self._door.append(group[0], append)
+        except (LogDamagedError, LogSealedError) as error:
             if len(group) > 1:
                 self._waiting.extendleft(replace(push, alone=True) for push in reversed(group))
                 return None, []
@@ -217,7 +220,7 @@ def not_stored(group: Sequence[Push[Content]], error: Exception) -> Results:
     problem = AppendProblem.FAULT
     if isinstance(error, StoreFullError):
         problem = AppendProblem.FULL
-    elif isinstance(error, LogDamagedError | LogGoneError):
+    elif isinstance(error, LogDamagedError | LogSealedError | LogGoneError):
         problem = AppendProblem.DAMAGED
     return [(push.number, NotStored(problem, error)) for push in group]
 

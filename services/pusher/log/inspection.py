@@ -186,13 +186,15 @@ def dump_log(place: Path, first_position: int = 0, last_position: int = 0) -> It
                 position += 1
 
 
-def sealed_log(place: Path) -> bool:
-    """Whether a log lies in a folder."""
-    return (place / "log.db").exists()
-
-
 def seals_in(place: Path) -> Counter[str]:
-    """Records of a log by the id of the key that sealed them; empty: clear. Raises LogStoreError."""
-    with closing(_open(log_path(place))) as connection:
-        heads = connection.execute("SELECT substr(frame, 1, ?) FROM log", (SEALED_HEAD_BYTES,))
-        return Counter(key_id_of(bytes(head)) for (head,) in heads)
+    """Records of the log in a folder, if one is there, by the id of the key that sealed them; empty: clear. Raises
+    LogStoreError."""
+    path = place / "log.db"
+    if not path.exists():
+        return Counter()
+    try:
+        with closing(_open(path)) as connection:
+            heads = connection.execute("SELECT substr(frame, 1, ?) FROM log", (SEALED_HEAD_BYTES,))
+            return Counter(key_id_of(bytes(head)) for (head,) in heads)
+    except sqlite3.Error as error:
+        raise LogStoreError(f"{path} can't be read as a log: {sqlite_words(error)}") from error

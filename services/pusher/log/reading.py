@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from services.pusher.log.frames import Run
-from services.pusher.log.store import LogDamagedError, NotInLogError
+from services.pusher.log.store import LogDamagedError, LogSealedError, NotInLogError
 from services.pusher.log.tail import LogTail
-from services.shared.serving.errors import DataLossError, OutOfRangeError
+from services.shared.serving.errors import DataLossError, FailedPreconditionError, OutOfRangeError
 
 _BYTES_MAX = 1 << 20
 
@@ -32,6 +32,7 @@ class LogReading:
         Raises:
             OutOfRangeError: A position is no longer, or not yet, in the log.
             DataLossError: A record is damaged; those before it were given.
+            FailedPreconditionError: A record is sealed, and its key is not here.
         """
         ends = self._tail.ends
         endless = last_position == 0
@@ -54,6 +55,8 @@ class LogReading:
             return await self._tail.read(first_position, last_position, _BYTES_MAX)
         except NotInLogError as error:
             raise OutOfRangeError(str(error), field="first_position", value=str(first_position)) from error
+        except LogSealedError as error:
+            raise FailedPreconditionError(str(error), reason="LOG_SEALED") from error
         except LogDamagedError as error:
             if error.position <= first_position:
                 raise DataLossError(str(error), reason="LOG_DAMAGED") from error

@@ -53,6 +53,11 @@ class LogDamagedError(LogStoreError):
         self.position = position
 
 
+class LogSealedError(LogStoreError):
+    """A record, or an import file beside the log, is sealed, and its key is not here: no damage, and nothing was done
+    with it. Names the key and the setting."""
+
+
 class LogGoneError(LogStoreError):
     """A file of the log was removed, moved or replaced under it: what is stored now would be lost. Nothing was."""
 

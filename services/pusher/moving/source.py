@@ -12,9 +12,9 @@ from services.pusher.log.fencing.fence import MOVED, Fence
 from services.pusher.log.inspection import log_path, runs_of
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds, LogStoreError
-from services.shared.files.sealed.errors import SealDamagedError
-from services.shared.files.sealed.records import opened_frames
+from services.pusher.log.stored.frames import opened_frame
 from services.shared.files.sqlite_words import sqlite_words
+from services.shared.wire.record import RecordDamagedError
 
 #: Records of one piece.
 PIECE = 1_000
@@ -62,8 +62,8 @@ class SqliteSource:
             (first_position, first_position + PIECE - 1),
         )
         try:
-            frames = [opened_frames(position, frame) for position, _, frame in rows]
-        except SealDamagedError as error:
+            frames = [opened_frame(position, frame) for position, _, frame in rows]
+        except RecordDamagedError as error:
             raise LogDamagedError(f"{error} in {self._path}") from error
         return Piece(rows[0][0] if rows else 0, [row[1] for row in rows], frames)
 

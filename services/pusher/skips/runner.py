@@ -10,7 +10,7 @@ import grpc.aio
 from fasttree.v1 import pusher_pb2, treenode_pb2, treenode_pb2_grpc, types_pb2
 from services.pusher.fanout.runner import FanOut
 from services.pusher.log.errors import error_of
-from services.pusher.log.store import LogDamagedError, LogStore, LogStoreError, NotInLogError
+from services.pusher.log.store import LogDamagedError, LogSealedError, LogStore, LogStoreError, NotInLogError
 from services.pusher.log.writer import LogWriter
 from services.pusher.skips.decision import SKIP_ID_PREFIX, Evidence, Refused, SkipProblem, Wanted, refused
 from services.shared.serving.channels import open_channel
@@ -119,6 +119,8 @@ def _is_damaged(store: LogStore, position: int) -> bool:
         store.read(position, position, 1)
     except LogDamagedError:
         return True
+    except LogSealedError as error:
+        raise error_of(error, "the record can't be looked at") from error
     except NotInLogError:
         pass
     return False

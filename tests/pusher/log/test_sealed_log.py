@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from services.pusher.backups.backups import back_up, restore
+from services.pusher.log.errors import error_of
+from services.pusher.log.group_commit import AppendProblem, Push, not_stored
 from services.pusher.log.inspection import dump_log, seals_in, verify_log
 from services.pusher.log.sqlite import SqliteLog
-from services.pusher.log.store import LogDamagedError, LogEnds
+from services.pusher.log.store import LogDamagedError, LogEnds, LogSealedError
 from services.pusher.opening import open_store
 from services.pusher.settings import PusherSettings
-from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import Keys
 from services.shared.files.sealed.own import keys_for_now
 from tests.pusher.updates import ids_and_contents, order, orders
@@ -79,13 +80,63 @@ def test_without_the_right_key_nothing_is_opened_and_nothing_changes(tmp_path: P
         store = open_store(settings, "dot").claim_alone()
         store.append(*ids_and_contents(orders(0, 5)))
         store.close()
-    with keys_for_now(known), pytest.raises(SealKeyError, match=r"key one.*sealing\.key_file"):
+    with keys_for_now(known), pytest.raises(LogSealedError, match=r"key one.*sealing\.key_file"):
         open_store(settings, "dot")
     with keys_for_now(keys()):
         store = open_store(settings, "dot").claim_alone()
         assert store.ends() == LogEnds(1, 5)
         assert list(store.append(*ids_and_contents([order(99)])).positions) == [6]
         store.close()
+
+
+def three_parts(folder: Path) -> SqliteLog:
+    """A log whose ends are clear, and what stands between them is sealed."""
+    ids, contents = ids_and_contents(orders(0, 30))
+    store = SqliteLog(folder).claim_alone()
+    for first, known in ((0, None), (10, keys("one")), (20, None)):
+        with keys_for_now(known):
+            store.append(ids[first : first + 10], contents[first : first + 10])
+    return store
+
+
+@pytest.mark.parametrize("known", [None, keys("two"), keys(secret=b"t")], ids=["none", "lacking", "another"])
+def test_a_record_within_the_log_whose_key_is_not_here_is_no_damage(tmp_path: Path, known: Keys | None) -> None:
+    store = three_parts(tmp_path)
+    with keys_for_now(known):
+        for first in (1, 11, 20):
+            with pytest.raises(LogSealedError, match=r"log record at position \d+ is sealed by"):
+                store.read(first, 30, 1 << 20)
+        assert [len(store.read(first, first + 9, 1 << 20).ends) for first in (1, 21)] == [10, 10]
+        ids, contents = ids_and_contents(orders(0, 30))
+        with pytest.raises(LogSealedError) as refused:
+            store.append([ids[12]], [contents[12]])  # whether it is the same nobody can say
+        assert list(store.append(*ids_and_contents([order(99)])).positions) == [31]
+        with pytest.raises(LogSealedError):
+            verify_log(tmp_path)
+        assert store.damage.count(1) == 0
+    assert error_of(refused.value, "it").reason == "LOG_SEALED"
+    (told,) = not_stored([Push(1, ["id"], [b""])], refused.value)
+    assert told[1].problem is AppendProblem.DAMAGED  # the push alone is refused: the pusher goes on
+    with keys_for_now(keys("one")):
+        assert len(store.read(1, 30, 1 << 20).ends) == 30
+    store.close()
+
+
+def test_keys_that_seal_no_more_lead_back_to_a_clear_log(tmp_path: Path) -> None:
+    ids, contents = ids_and_contents(orders(0, 20))
+    store = SqliteLog(tmp_path).claim_alone()
+    with keys_for_now(keys()):
+        store.append(ids[:10], contents[:10])
+    store.append(ids[10:], contents[10:])
+    assert seals_in(tmp_path) == {"one": 10, "": 10}
+    with keys_for_now(keys()):
+        assert store.trim(11, 100) == 10
+    assert seals_in(tmp_path) == {"": 10}
+    store.close()
+    with keys_for_now(None):
+        again = open_store(PusherSettings.of(state_folder=str(tmp_path)), "dot").claim_alone()
+        assert again.append(ids, contents).duplicates == set(range(20))
+        again.close()
 
 
 def test_a_backup_is_sealed_as_the_log_is(tmp_path: Path) -> None:
@@ -98,7 +149,7 @@ def test_a_backup_is_sealed_as_the_log_is(tmp_path: Path) -> None:
         back_up(tmp_path / "a", tmp_path / "backup", lambda what, done, of: None)
     assert not in_files(tmp_path / "backup", contents[7][2:])
     (tmp_path / "b").mkdir()
-    with keys_for_now(None), pytest.raises(SealKeyError, match="no keys are named"):
+    with keys_for_now(None), pytest.raises(LogSealedError, match="no keys are named"):
         restore(tmp_path / "backup", tmp_path / "b", lambda what, done, of: None)
     with keys_for_now(keys()):
         restore(tmp_path / "backup", tmp_path / "b", lambda what, done, of: None)

@@ -237,7 +237,7 @@ def _told() -> Iterator[None]:
     """What is wrong with a log's files, as the command's own error."""
     try:
         yield
-    except (LogStoreError, RecordDamagedError, SealKeyError, OSError) as error:
+    except (LogStoreError, RecordDamagedError, OSError) as error:
         raise CommandError(str(error)) from None
 
 

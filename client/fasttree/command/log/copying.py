@@ -14,7 +14,6 @@ from services.pusher.log.jetstream.settings import STREAM_PATTERN, JetstreamSett
 from services.pusher.log.postgresql.settings import PostgresqlSettings
 from services.pusher.log.settings import LogSettings
 from services.pusher.log.store import LogStoreError
-from services.shared.files.sealed.errors import SealKeyError
 from services.shared.postgresql.names import SCHEMA_PATTERN
 
 
@@ -59,7 +58,7 @@ def copy_command(
         copied = copy_log(folder, settings, cluster, finish=finish, progress=partial(progress.percent, unit="records"))
     except ImportError as error:
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
-    except (LogStoreError, SealKeyError, OSError) as error:
+    except (LogStoreError, OSError) as error:
         raise CommandError(str(error)) from None
     finally:
         progress.clear()

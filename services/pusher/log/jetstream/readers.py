@@ -13,7 +13,7 @@ from services.pusher.log.jetstream.messages import Kind, Message, decode, head_o
 from services.pusher.log.jetstream.places import Place
 from services.pusher.log.jetstream.stream import Stream
 from services.pusher.log.store import LogDamagedError, LogEnds, NotInLogError, StoredImport
-from services.pusher.log.stored.frames import check_run, sound_updates
+from services.pusher.log.stored.frames import check_run, opened_frame, sound_updates, update_bytes
 from services.shared.domain.updates import OWN_ID_PREFIX
 from services.shared.wire.record import RecordDamagedError
 
@@ -103,11 +103,13 @@ class Readers:
             if position < first:
                 continue
             try:
-                sound.append(check_run(position, frame).data)
+                opened = opened_frame(position, frame)
+                update_bytes(position, opened)  # one record, and sound
             except RecordDamagedError as damage:
                 if sound:
                     break
                 raise LogDamagedError(f"{damage} in {self._stream.place}", first) from error
+            sound.append(opened)
         return run_of(first, sound)
 
     def _missing(self, position: int) -> LogDamagedError | NotInLogError:

@@ -1,6 +1,6 @@
 """As `services/pusher/log/frames.py`, of frames as they are stored: those that are sealed are opened first.
 
-Each raises SealKeyError where a record is sealed, and its key is not here: that is no damage.
+Each raises LogSealedError where a record is sealed, and its key is not here: that is no damage.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from services.pusher.log import frames
 from services.pusher.log.frames import Run
-from services.shared.files.sealed.errors import SealDamagedError
+from services.pusher.log.store import LogSealedError
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sealed.records import opened_frames, sealed_frames
 from services.shared.wire.record import RecordDamagedError, encode_frames
 
@@ -22,12 +23,18 @@ def encoded(first_position: int, contents: Sequence[bytes]) -> tuple[list[bytes]
 
 def check_run(first_position: int, data: bytes) -> Run:
     """See `frames.check_run`."""
-    return frames.check_run(first_position, _opened(first_position, data))
+    opened = opened_frame(first_position, data)
+    try:
+        return frames.check_run(first_position, opened)
+    except RecordDamagedError:
+        # Clear records with sealed ones behind them, where nobody has looked at each: not one is told as damaged.
+        opened_frame(first_position, data, each=True)
+        raise
 
 
 def update_bytes(position: int, frame: bytes) -> bytes:
     """See `frames.update_bytes`."""
-    return frames.update_bytes(position, _opened(position, frame))
+    return frames.update_bytes(position, opened_frame(position, frame))
 
 
 def sound_updates(stored: Iterable[tuple[int, bytes]], tell: Callable[[str], None]) -> list[tuple[int, bytes]]:
@@ -41,8 +48,15 @@ def sound_updates(stored: Iterable[tuple[int, bytes]], tell: Callable[[str], Non
     return found
 
 
-def _opened(first_position: int, data: bytes) -> bytes:
+def opened_frame(first_position: int, data: bytes, *, each: bool = False) -> bytes:
+    """A frame as it was before it was stored, or several that follow each other. `each`: see `opened_frames`.
+
+    Raises:
+        RecordDamagedError: One is not what was sealed at its position.
+    """
     try:
-        return opened_frames(first_position, data)
+        return opened_frames(first_position, data, each=each)
     except SealDamagedError as error:
         raise RecordDamagedError(str(error)) from error
+    except SealKeyError as error:
+        raise LogSealedError(str(error)) from error
