@@ -99,7 +99,7 @@ def _open_alone(settings: PusherSettings, cluster: str) -> LogStore:
         raise
 
 
-main = service_command("pusher", start)
+main = service_command("pusher", start, keeps_members=True)
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ def main() -> None:
 
     from services.shared.serving.process import service_command
 
-    service_command("treenode", _start)()
+    service_command("treenode", _start, keeps_members=True)()
 
 
 def _start(config: Path | None, overrides: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ import msgspec
 
 from services.shared.domain.columns import FurtherKind
 from services.shared.domain.sentences import counted
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sealed.memory import readable, writable
 from services.shared.files.sealed.names import IMPORT_FILE
 from services.shared.files.sealed.own import begin_sealing
@@ -47,8 +48,8 @@ class RewriteRequest(msgspec.Struct, frozen=True, kw_only=True):
     personal: list[str] = []
     vault: str = ""
     vault_wait_s: float = 10.0
-    #: By which both are sealed; empty: they are not.
-    key_file: str = ""
+    #: Whether both are sealed, and by which keys.
+    sealing: SealingSettings = SealingSettings()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -78,7 +79,7 @@ def answer(request: RewriteRequest) -> Answer:
     """What comes of a request."""
     known = KnownColumns(request.volume_types, request.columns, request.personal, request.vault, request.vault_wait_s)
     try:
-        begin_sealing(SealingSettings(key_file=request.key_file))
+        begin_sealing(request.sealing)
         with (
             readable(Path(request.source), IMPORT_FILE) as source,
             writable(Path(request.target), IMPORT_FILE) as target,
@@ -87,6 +88,7 @@ def answer(request: RewriteRequest) -> Answer:
     except MappingError as error:
         return NotOfProfile(str(error))
     except VaultError as error:
+    except (SealKeyError, SealDamagedError) as error:
         return DiskFailed(errno.EIO, str(error))
     except OSError as error:
         return DiskFailed(error.errno or 0, error.strerror or str(error))

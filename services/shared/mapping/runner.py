@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from services.shared.files.sealed.own import key_file
+from services.shared.files.sealed.own import own_sealing
 from services.shared.forms import Form
 from services.shared.mapping.canonical import KnownColumns
 from services.shared.mapping.process import Answer, DiskFailed, NotOfProfile, RewriteRequest
@@ -42,7 +42,7 @@ async def rewrite_file(source: Path, target: Path, profile: Profile, known: Know
         personal=list(known.personal),
         vault=known.vault,
         vault_wait_s=known.vault_wait_s,
-        key_file=key_file(),
+        sealing=own_sealing(),
     )
     process = await asyncio.create_subprocess_exec(
         *python_command("services.shared.mapping.process"),

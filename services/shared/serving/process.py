@@ -105,7 +105,11 @@ def run(start: Callable[[], Awaitable[Service]], *, fault_exit_code: int = 1) ->
 
 
 def service_command(
-    name: str, start: Callable[[Path | None, dict[str, str]], None], short: Mapping[str, str] | None = None
+    name: str,
+    start: Callable[[Path | None, dict[str, str]], None],
+    short: Mapping[str, str] | None = None,
+    *,
+    keeps_members: bool = False,
 ) -> click.Command:
     """The click command of a service.
 
@@ -114,6 +118,7 @@ def service_command(
         start: Gets the settings file and the overrides; runs until the service ends. A SettingsError, StartupError or
             OSError of it is told in one line, with exit code 1.
         short: Fields of the service's section that have an option of their own, with its help.
+        keeps_members: In files of its state, which are sealed where `[sealing]` says so.
     """
 
     @click.command(name=name)
@@ -136,7 +141,8 @@ def service_command(
             overrides = given | parse_overrides(assignments)
             tokens = load_settings(TokenSettings, "tokens", config, overrides)
             begin(load_settings(TlsSettings, "tls", config, overrides), tokens)
-            begin_sealing(load_settings(SealingSettings, "sealing", config, overrides))
+            if keeps_members:
+                begin_sealing(load_settings(SealingSettings, "sealing", config, overrides))
             if (telemetry := load_settings(TelemetrySettings, "telemetry", config, overrides)).on:
                 cluster = load_settings(ClusterSettings, "cluster", config, overrides)
                 begin_telemetry(telemetry, name, cluster.name)

@@ -20,7 +20,7 @@ from services.shared.files.durable import remove_durably, remove_leftovers, writ
 from services.shared.files.import_files import ImportFileStore
 from services.shared.files.import_source import HeldImport, open_import
 from services.shared.files.names import check_file_name
-from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 from services.shared.files.sealed.names import IMPORT_FILE
 from services.shared.files.sealed.reading import content_size
 from services.shared.serving.errors import InvalidArgumentError, NotFoundError, ResourceExhaustedError
@@ -59,7 +59,7 @@ class ImportFiles(ImportFileStore):
             path = self.path(manifest)
             if content_size(path, IMPORT_FILE) == manifest.size_bytes:
                 return HeldImport(manifest, path)
-        except (OSError, DecodeError, InvalidArgumentError, SealDamagedError) as error:
+        except (OSError, DecodeError, InvalidArgumentError, SealDamagedError, SealKeyError) as error:
             if manifest_path.exists():
                 logger.warning("import file %d can't be used: %s", import_id, error)
         return None

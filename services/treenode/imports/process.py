@@ -61,8 +61,8 @@ class ReadRequest(msgspec.Struct, frozen=True, kw_only=True):
     #: Those that are closed for good.
     sealed_periods: list[str] = []
     limits: ImportLimits
-    #: By which the file may be sealed; empty: it is not.
-    key_file: str = ""
+    #: Whether the file may be sealed, and by which keys.
+    sealing: SealingSettings = SealingSettings()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -98,7 +98,7 @@ def read(request: ReadRequest, descriptor: int) -> Read | Refusal:
 
     memory = TableMemory(descriptor)
     try:
-        begin_sealing(SealingSettings(key_file=request.key_file))
+        begin_sealing(request.sealing)
         with readable(Path(request.path), IMPORT_FILE) as path:
             table = read_import(
                 path,
@@ -150,7 +150,11 @@ def main() -> None:
         tell(Ready())
         line = sys.stdin.buffer.readline()
         if line:
-            tell(read(_REQUEST.of_json(line), int(sys.argv[1])))
+            try:
+                tell(read(_REQUEST.of_json(line), int(sys.argv[1])))
+            except (SealKeyError, SealDamagedError) as error:
+                print(error, file=sys.stderr, flush=True)
+                os._exit(1)
     os._exit(0)
 
 

@@ -40,7 +40,10 @@ def begin_sealing(settings: SealingSettings) -> None:
 
         _Process.stamp = stamp(settings.key_file)
         _Process.keys = read_keys(Path(settings.key_file))
-        logger.info("what is written to disk is sealed, by key %s", _Process.keys.first.key_id)
+        if settings.seals:
+            logger.info("what is written to disk is sealed, by key %s", _Process.keys.first.key_id)
+        else:
+            logger.info("what is written to disk is clear; keys open what is sealed: %s", ", ".join(_Process.keys.ids))
 
 
 def own_keys() -> Keys | None:
@@ -48,14 +51,14 @@ def own_keys() -> Keys | None:
     return _Process.keys
 
 
-def key_file() -> str:
-    """Where they come from, for a process that this one starts; empty: nowhere."""
-    return _Process.settings.key_file
+def own_sealing() -> SealingSettings:
+    """For a process that this one starts."""
+    return _Process.settings
 
 
 def key_to_seal() -> Key | None:
     """The one that seals now; None: nothing is sealed."""
-    return _Process.keys.first if _Process.keys is not None else None
+    return _Process.keys.first if _Process.keys is not None and _Process.settings.seals else None
 
 
 @contextlib.contextmanager
@@ -93,5 +96,5 @@ def _take(file: Path) -> None:
         logger.error("%s; goes on with key %s", error, before.first.key_id)
         return
     _Process.keys = keys
-    if keys.first.key_id != before.first.key_id:
+    if keys.first.key_id != before.first.key_id and _Process.settings.seals:
         logger.info("what is written to disk is sealed by key %s from now on", keys.first.key_id)
