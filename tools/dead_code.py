@@ -35,7 +35,6 @@ KEPT = {
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
     "services/shared/files/sealed/own.py:keys_for_now": "how tests have keys without a file",
-    "services/shared/files/sealed/reading.py:readinto": "what Python's own files are read by",
     "bench/servers/s3_server.py:s3_server": "what tests of the store of import files run against",
     "services/pusher/admission/admission.py:unconfirmed": _FIELD,
     "services/pusher/admission/progress.py:unconfirmed": _FIELD,

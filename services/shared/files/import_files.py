@@ -18,7 +18,7 @@ from services.shared.domain.sentences import system_words
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import PART, discard, make_folder, remove_durably, replace_durably
 from services.shared.files.names import inside
-from services.shared.files.sealed.errors import SealDamagedError
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
 
 
 class ImportFileStore:
@@ -65,6 +65,8 @@ class ImportFileStore:
             return f"can't be read: {system_words(error)}"
         except SealDamagedError as error:
             return f"is damaged: {error}"
+        except SealKeyError as error:
+            return f"can't be opened: {error}"
         if found != manifest.sha256:
             return f"is damaged: its SHA-256 is {found.hex()}, it was {manifest.sha256.hex()}"
         return None

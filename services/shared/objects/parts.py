@@ -15,10 +15,13 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
+from services.shared.files.sealed.errors import SealDamagedError, SealKeyError
+from services.shared.files.sealed.names import IMPORT_FILE, SealedAs
+from services.shared.files.sealed.reading import ContentFile
 from services.shared.files.threads import in_thread
 from services.shared.forms import Form
 from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, Objects
@@ -69,16 +72,25 @@ class FilesInParts:
         self.objects = objects
         self._part_bytes, self._parallel = part_bytes, parallel
 
-    async def keep(self, key: str, file: Path, sha256: bytes, name: str, about: dict[str, Any] | None = None) -> bool:
+    async def keep(
+        self,
+        key: str,
+        file: Path,
+        sha256: bytes,
+        name: str,
+        about: dict[str, Any] | None = None,
+        sealed_as: SealedAs = IMPORT_FILE,
+    ) -> bool:
         """Puts the file; one is there under the key, whole, once this returns. What an earlier try put is not put
         again. False: somebody's was there already.
 
         Args:
             key: Its key.
             file: Where it is.
-            sha256: What it must be.
+            sha256: Of its content; it must be that.
             name: What people call it.
             about: What the index says of it besides.
+            sealed_as: What the file is, where it may be sealed on this disk: its content is put.
 
         Raises:
             StoreAwayError, ResourceExhaustedError: The store.
@@ -87,7 +99,7 @@ class FilesInParts:
             OSError: It can't be read.
         """
         before = await self.objects.sizes(key)
-        parts = await self._put_parts(key, file, sha256, before)
+        parts = await self._put_parts(key, file, sealed_as, sha256, before)
         index = Index(_FORM, name, parts, about or {})
         self.check_sizes(key, index, await self.objects.sizes(key))
         if await self.objects.put_new(f"{key}/{WHOLE}", _index_bytes(index)):
@@ -146,10 +158,12 @@ class FilesInParts:
                 text = f"{self.objects.full_name(name)} has {found[name]} bytes, {part.size_bytes} were put"
                 raise ObjectDamagedError(text)
 
-    async def _put_parts(self, key: str, file: Path, sha256: bytes, before: dict[str, int]) -> list[Part]:
+    async def _put_parts(
+        self, key: str, file: Path, sealed_as: SealedAs, sha256: bytes, before: dict[str, int]
+    ) -> list[Part]:
         parts: list[Part] = []
         digest, room = hashlib.sha256(), asyncio.Semaphore(self._parallel)
-        reading = await in_thread(_open, file)
+        reading = await in_thread(_open, file, sealed_as)
         try:
             async with _tasks() as group:
                 while True:
@@ -201,12 +215,19 @@ def _index_bytes(index: Index) -> bytes:
     return text + b"\n" + hashlib.sha256(text).hexdigest().encode()
 
 
-def _open(file: Path) -> BinaryIO:
-    return file.open("rb")
+def _open(file: Path, sealed_as: SealedAs) -> ContentFile:
+    """What is in it: whoever else reads the store has none of this process's keys."""
+    try:
+        return ContentFile(file, sealed_as)
+    except (SealDamagedError, SealKeyError) as error:
+        raise DataLossError(f"{file} can't be put into the store: {error}") from error
 
 
-def _read_part(file: BinaryIO, size_bytes: int, digest: hashlib._Hash) -> tuple[bytes, str]:
-    data = file.read(size_bytes)
+def _read_part(file: ContentFile, size_bytes: int, digest: hashlib._Hash) -> tuple[bytes, str]:
+    try:
+        data = file.read(size_bytes)
+    except SealDamagedError as error:
+        raise DataLossError(f"{file.name} can't be put into the store: {error}") from error
     digest.update(data)
     return data, _sha256(data)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from fasttree.v1 import types_pb2
 from services.shared.cores import Tick
 from services.shared.files.checksums import KnownChecksums
+from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.names import state_name
 from services.shared.serving.background import Background
 from services.shared.serving.errors import NotFoundError
@@ -132,7 +133,7 @@ class PeriodKeeper:
         try:
             path = await asyncio.to_thread(self.files.check, file.state)
             return path, await asyncio.to_thread(self._checksums.of, path, state_name(path.name))
-        except (StateDamagedError, OSError) as error:
+        except (StateDamagedError, SealDamagedError, OSError) as error:
             self.damaged(file, str(error))
             raise NotFoundError(f"the state of period {file.state.period} was set aside just now") from error
 

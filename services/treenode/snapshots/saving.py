@@ -12,9 +12,11 @@ import msgspec
 
 from services.shared.files.checksums import KnownChecksums
 from services.shared.files.durable import open_new
+from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.names import state_name
 from services.shared.files.threads import in_thread
 from services.shared.forms import Form
+from services.shared.serving.errors import DataLossError
 from services.treenode.memory import give_memory_back
 from services.treenode.node.runner import NodeRunner, now_s
 from services.treenode.snapshots.state_file import StateFile, StateLayout
@@ -125,8 +127,11 @@ class SnapshotWriter:
         self._store.discard(self._store.unfinished)
 
     async def checksum(self, snapshot: Snapshot) -> bytes:
-        """SHA-256 of what is in a snapshot file."""
-        return await asyncio.to_thread(self._checksums.of, snapshot.path, state_name(snapshot.path.name))
+        """SHA-256 of what is in a snapshot file. Raises DataLossError where it is sealed, and not what was."""
+        try:
+            return await asyncio.to_thread(self._checksums.of, snapshot.path, state_name(snapshot.path.name))
+        except SealDamagedError as error:
+            raise DataLossError(str(error)) from error
 
     def _due(self) -> bool:
         sequence = self._node.core.sequence

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from services.shared.files.sealed.errors import SealDamagedError
 from services.shared.files.sealed.names import MAGIC, SealedAs
@@ -123,12 +122,12 @@ def content_of(descriptor: int, sealed_as: SealedAs, where: str) -> Content:
     return SealedContent(descriptor, sealed_as, where) if is_sealed(descriptor) else ClearContent(descriptor)
 
 
-class ContentFile(io.RawIOBase):
-    """The content of a file as a file that is read."""
+class ContentFile:
+    """The content of a file, read from its beginning to its end."""
 
     def __init__(self, path: Path, sealed_as: SealedAs) -> None:
         """Raises as `content_of`."""
-        super().__init__()
+        self.name = path.name
         self._file = path.open("rb", buffering=0)
         self._offset = 0
         try:
@@ -136,32 +135,24 @@ class ContentFile(io.RawIOBase):
         except BaseException:
             self._file.close()
             raise
-        self.size_bytes = self._content.size_bytes
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._offset
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        self._offset = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._offset}.get(whence, self.size_bytes))
-        return self._offset
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self.size_bytes - self._offset))
-        if count and not self._content.read_into(view[:count], self._offset):
-            raise OSError(f"{self._file.name} became shorter while it was read")
-        self._offset += count
-        return count
+    def read(self, size_bytes: int) -> bytes:
+        """So much, and less at the end alone. Raises SealDamagedError, OSError."""
+        data = bytearray(max(0, min(size_bytes, self._content.size_bytes - self._offset)))
+        if data and not self._content.read_into(memoryview(data), self._offset):
+            raise OSError(f"{self.name} became shorter while it was read")
+        self._offset += len(data)
+        return bytes(data)
 
     def close(self) -> None:
+        """The file may be removed before."""
         self._file.close()
-        super().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @contextlib.contextmanager

@@ -54,7 +54,7 @@ def test_what_was_written_in_any_pieces_comes_back_from_any_place(
                 assert part == whole[offset : offset + len(part)]
             assert not found.read_into(memoryview(bytearray(1)), len(whole))
             with ContentFile(path, NAMED) as file:
-                assert file.read() == whole
+                assert (file.read(40), file.read(1 << 20), file.read(1)) == (whole[:40], whole[40:], b"")
     finally:
         os.close(descriptor)
 
