@@ -51,7 +51,8 @@ def rotate(session: Session, file: Path, key_id: str) -> None:
         print_json({"file": str(file), "keys": found.ids})
     else:
         old = ", ".join(found.ids[1:])
-        click.echo(f"{file}: key {found.first.key_id} seals from now on; {old}: until `fasttree keys show` lacks them")
+        first = found.first.key_id
+        click.echo(f"{file}: key {first} seals from now on; keep {old} until `fasttree keys show` has no line of it")
 
 
 @keys.command()
@@ -80,7 +81,7 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
             "key": key_id,
             "files": each.files[key_id],
             "records": each.records[key_id],
-            "is_here": known is None or known.get(key_id) is not None,
+            "is_here": None if known is None else known.get(key_id) is not None,
         }
         for each in found
         for key_id in sorted({*each.files, *each.records})
@@ -96,7 +97,7 @@ def show(session: Session, folders: tuple[Path, ...], key_file: Path | None) -> 
         told = [[str(row[name]) for name in ("folder", "key", "files", "records")] for row in rows]
         told += [[str(each["folder"]), "(clear)", str(each["files"]), str(each["records"])] for each in clear]
         print_table(["folder", "key", "files", "log records"], told)
-    if lacking := sorted({str(row["key"]) for row in rows if not row["is_here"]}):
+    if lacking := sorted({str(row["key"]) for row in rows if row["is_here"] is False}):
         raise CommandError(
             f"{key_file} lacks key {', '.join(lacking)}, by which something is sealed: bring it back there"
         )

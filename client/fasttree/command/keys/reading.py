@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from fasttree.command.session import DEFAULT_PLACES, CommandError
-from services.pusher.log.inspection import sealed_log, seals_in
+from services.pusher.log.inspection import seals_in
 from services.pusher.log.store import LogStoreError
-from services.shared.files.durable import write_durably, write_new_durably
+from services.shared.files.durable import changing, replace_content, write_new_durably
 from services.shared.files.sealed.errors import SealKeyError
-from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, read_keys
+from services.shared.files.sealed.keys import KEY_ID, Keys, new_key_line, parse_keys, read_keys
 from services.shared.files.sealed.survey import survey
 
 #: How `fasttree up` calls what it keeps.
@@ -20,7 +19,7 @@ _STATE = "state"
 def keys_in(file: Path) -> Keys:
     """Raises CommandError."""
     try:
-        return read_keys(file, "--key-file")
+        return read_keys(file, "")
     except SealKeyError as error:
         raise CommandError(str(error)) from None
 
@@ -37,16 +36,22 @@ def make(file: Path, key_id: str) -> None:
 
 
 def put_first(file: Path, key_id: str) -> Keys:
-    """A new key in the first place of a file. Raises CommandError."""
+    """A new key in the first place of a file, whose rights and owner stay. Raises CommandError; nothing was changed."""
     _check_id(key_id)
-    before = keys_in(file)
-    if before.get(key_id) is not None:
-        raise CommandError(f"{file} has a key {key_id}: give the new one another id with --id")
+    keys_in(file)  # says what is wrong with it, or that there is none
     try:
-        write_durably(file, new_key_line(key_id).encode() + file.read_bytes())
+        place = file.resolve(strict=True)  # a link stays one
+        with changing(place):  # of two at one time, each leaves the other's key
+            if keys_in(file).get(key_id) is not None:
+                raise CommandError(f"{file} has a key {key_id}: give the new one another id with --id")
+            data = new_key_line(key_id).encode() + place.read_bytes()
+            found = parse_keys(data, str(file))
+            replace_content(place, data)
+    except SealKeyError as error:
+        raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{file} can't be written: {error.strerror}") from None
-    return keys_in(file)
+    return found
 
 
 def _check_id(key_id: str) -> None:
@@ -65,7 +70,7 @@ class Found:
         try:
             found = survey(folder)
             self.files, self.clear_files = found.sealed, len(found.clear)
-            self.records: Counter[str] = seals_in(folder) if sealed_log(folder) else Counter()
+            self.records = seals_in(folder)
         except OSError as error:
             raise CommandError(f"{folder} can't be read: {error.strerror}") from None
         except LogStoreError as error:

@@ -119,14 +119,14 @@ def read_keys(file: Path, setting: str = "sealing.key_file") -> Keys:
     Raises:
         SealKeyError: It can't be read, is others' too, or is none.
     """
-    place = f"{setting} = {file}"
+    place = f"{setting} = {file}" if setting else str(file)
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             found = os.fstat(descriptor)
             if not stat.S_ISREG(found.st_mode):
                 raise SealKeyError(f"{place}: it is no regular file")
-            if found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            if found.st_mode & _others(found.st_uid):
                 mode = stat.S_IMODE(found.st_mode)
                 raise SealKeyError(f"{place}: others may use it too ({mode:04o}): chmod 600 {file}, and renew its keys")
             data = os.read(descriptor, _FILE_BYTES_MAX + 1)
@@ -135,6 +135,13 @@ def read_keys(file: Path, setting: str = "sealing.key_file") -> Keys:
     except OSError as error:
         raise SealKeyError(f"{place}: can't read it: {error.strerror}: give it to this user, or name another") from None
     return parse_keys(data, place)
+
+
+def _others(owner: int) -> int:
+    """Rights that nobody else may have. Where root gives a file to this user, as Kubernetes does with a Secret, it does
+    so by the group, which may read it."""
+    is_given = owner == 0 and os.geteuid() != 0
+    return stat.S_IRWXO | (stat.S_IWGRP | stat.S_IXGRP if is_given else stat.S_IRWXG)
 
 
 def new_key_line(key_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from services.shared.files.sealed.errors import SealKeyError
 from services.shared.files.sealed.keys import new_key_line, parse_keys, read_keys
 from services.shared.files.sealed.own import begin_sealing, follow_keys, key_to_seal, own_keys
+from services.shared.files.sealed.records import key_id_of, opened_frames, sealed_frames
 from services.shared.files.sealed.settings import SealingSettings
+from services.shared.wire.record import encode_frames
 from tests.waiting import until
 
 GOOD = base64.b64encode(bytes(range(32))).decode()
@@ -60,6 +63,26 @@ def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> No
         read_keys(written(tmp_path / "state.keys", f"one {GOOD}", mode))
 
 
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o440, True), (0o640, True), (0o660, False), (0o604, False)])
+def test_root_may_give_a_file_by_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_taken: bool
+) -> None:
+    """As Kubernetes does with a Secret, for a user of another number."""
+    file = written(tmp_path / "state.keys", f"one {GOOD}", mode)
+    fstat = os.fstat
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "fstat", lambda descriptor: _of_root(fstat(descriptor)))
+    if is_taken:
+        assert read_keys(file).ids == ["one"]
+    else:
+        with pytest.raises(SealKeyError, match="chmod 600"):
+            read_keys(file)
+
+
+def _of_root(found: os.stat_result) -> os.stat_result:
+    return os.stat_result([*found[:4], 0, *found[5:]])
+
+
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SealKeyError, match="No such file"):
         read_keys(tmp_path / "none")
@@ -72,6 +95,21 @@ def test_an_id_stands_for_one_key(tmp_path: Path) -> None:
     other = parse_keys(new_key_line("one").encode(), "it")
     with pytest.raises(SealKeyError, match="key one is another one than it was"):
         other.with_those_of(before)
+
+
+def test_a_process_that_seals_no_more_opens_what_was_sealed(tmp_path: Path) -> None:
+    file = written(tmp_path / "state.keys", f"one {GOOD}\n")
+    frames = encode_frames(1, [b"a"])
+    try:
+        begin_sealing(SealingSettings(key_file=str(file)))
+        stored = sealed_frames(1, frames)
+        assert key_id_of(stored[0]) == "one"
+        begin_sealing(SealingSettings(key_file=str(file), seals=False))
+        assert key_to_seal() is None
+        assert sealed_frames(1, frames) is frames
+        assert opened_frames(1, stored[0]) == frames[0]
+    finally:
+        begin_sealing(SealingSettings())
 
 
 async def test_what_is_written_to_the_file_counts_from_then_on(tmp_path: Path) -> None:
