@@ -29,6 +29,7 @@ OVERLOAD_KEYS = (
 )
 CALLERS_KEYS = "named_us address_us"
 CONSOLE_KEYS = "members boxes_max paint_p50_ms paint_max_ms open_p50_ms open_max_ms"
+SEALING_KEYS = "clear_save_s sealed_save_s sealed_save_ratio clear_read_s sealed_read_s sealed_read_ratio state_mb"
 FAILOVER_KEYS = "failed_reads longest_gap_ms_kill longest_gap_ms_switchover restart_ready_s"
 CHAOS_KEYS = "reads failed_reads longest_gap_ms pushed lost twice linearizable digests_equal elections faults"
 
@@ -54,9 +55,21 @@ def last_line(*command: str) -> dict[str, Any]:
         (("bench.messages", "--recipients", "2000", "--kills", "1"), MESSAGES_KEYS),
         (("bench.overload.callers", "--calls", "1000"), CALLERS_KEYS),
         (("bench.console", "--members", "2000", "--rounds", "1", "--openings", "2"), CONSOLE_KEYS),
+        (("bench.sealing", "--orders", "0", "--megabytes", "16", "--rounds", "1"), SEALING_KEYS),
         (("bench.failover", "--rounds", "1", "--members", "2000"), FAILOVER_KEYS),
     ],
-    ids=["tree", "columns", "closed_periods", "fanout", "spool", "messages", "callers", "console", "failover"],
+    ids=[
+        "tree",
+        "columns",
+        "closed_periods",
+        "fanout",
+        "spool",
+        "messages",
+        "callers",
+        "console",
+        "sealing",
+        "failover",
+    ],
 )
 def test_a_bench_prints_its_figures(command: tuple[str, ...], keys: str) -> None:
     assert set(last_line(*command)) >= set(keys.split())
