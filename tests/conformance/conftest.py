@@ -14,8 +14,10 @@ from services.pusher.log.memory import MemoryLog
 from services.pusher.log.postgresql.store import PostgresqlLog
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogStore
+from services.shared.files.sealed.own import keys_for_now
 from tests.jetstream_servers import stream_settings
 from tests.postgresql_server import schema_settings
+from tests.shared.files.sealed.own_keys import keys
 
 
 class Engine:
@@ -35,7 +37,7 @@ class Engine:
             store.close()
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql", "jetstream"])
+@pytest.fixture(params=["memory", "sqlite", "sealed", "postgresql", "jetstream"])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
     with contextlib.ExitStack() as kept:
         if request.param == "postgresql":
@@ -46,6 +48,8 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
             # Each with a folder of its own, as on machines of their own: the index of ids is in it.
             made = Engine(lambda: JetstreamLog(Path(tempfile.mkdtemp(dir=tmp_path)), settings, "test"))
         else:
+            if request.param == "sealed":
+                kept.enter_context(keys_for_now(keys()))
             made = Engine(MemoryLog().beside if request.param == "memory" else lambda: SqliteLog(tmp_path))
         kept.callback(made.close)
         yield made
