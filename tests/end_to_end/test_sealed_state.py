@@ -13,15 +13,14 @@ import tarfile
 from pathlib import Path
 
 from bench.cluster.cluster import RunningCluster, children_of, running_cluster, wait_for
-from fasttree.client import Client, Endpoints
-from fasttree.v1 import types_pb2
+from fasttree.client import Client, Endpoints, UploadOptions
+from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.files.sealed.keys import new_key_line
 from tests.command.fasttree_command import FastTree
-from tests.end_to_end.test_failover import load_library
 
 WAIT_S = 120.0
 #: Members by when they came: in clear, sealed, and by the second key.
-CLEAR, SEALED, LATER = "quetzal", "axolotl", "ocelot"
+NAMES = CLEAR, SEALED, LATER = "quetzal", "axolotl", "ocelot"
 PARTS = {"pusher", "n1", "n2"}
 
 
@@ -35,19 +34,22 @@ def files_with(folder: Path, text: str) -> set[str]:
     return found
 
 
-async def import_of(client: Client, folder: Path, *names: str) -> None:
-    """Members of these names, ten each."""
-    file = folder / f"{names[-1]}.csv"
+async def import_of(cluster: RunningCluster, client: Client, folder: Path, *names: str) -> None:
+    """Members of these names, ten each; the file's own name stays readable."""
+    file = folder / f"members-{len(names)}.csv"
     rows = [f"{name}-{number},{f'{name}-0' * (number > 0)},1.00" for name in names for number in range(10)]
     file.write_text("\n".join(["member_id,sponsor_id,pv", *rows, ""]))
-    await load_library(client, file)
+    end = (await cluster.pusher()).log_end.position
+    manifest = await client.upload_import(file, UploadOptions(as_of_position=end, force=True))
+    states = [status.state async for status in client.watch_import(manifest.import_id)]
+    assert states[-1] == pusher_pb2.IMPORT_STATE_DONE
 
 
 async def push(cluster: RunningCluster, client: Client, name: str, under: str) -> int:
     """Twenty enrolments; their last position, once every node has it."""
     updates = [
         types_pb2.Update(
-            update_id=f"u-{name}-{number}",
+            update_id=f"u-{NAMES.index(name)}-{number}",  # it stays readable
             member_enrolled=types_pb2.MemberEnrolled(member_id=f"{name}-u{number}", sponsor_id=f"{under}-0"),
         )
         for number in range(20)
@@ -115,7 +117,7 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
     sealed = ("--set", f"sealing.key_file={keys}", "--set", "sealing.reload_s=0.02")
     async with running_cluster(folder) as cluster:
         async with Client.from_endpoints_file(endpoints) as client:
-            await import_of(client, tmp_path, CLEAR)
+            await import_of(cluster, client, tmp_path, CLEAR)
             before = await push(cluster, client, CLEAR, CLEAR)
         clear = await digests(cluster, before)
         fasttree = FastTree(tmp_path / "command", Endpoints.read(endpoints))
@@ -129,7 +131,7 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
         await cluster.wait_ready()
         assert await digests(cluster, before) == clear
         async with Client.from_endpoints_file(endpoints) as client:
-            await import_of(client, tmp_path, CLEAR, SEALED)
+            await import_of(cluster, client, tmp_path, CLEAR, SEALED)
             last = await push(cluster, client, SEALED, SEALED)
         known = await digests(cluster, last)
         assert len(known) == 1
