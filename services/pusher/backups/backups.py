@@ -186,7 +186,7 @@ def _copy_imports(log: Path, source: Path, target: Path, progress: Progress, *, 
         path, goal = there.path(manifest), kept.path(manifest)
         if not path.is_file():
             continue  # nothing needs it any more: the pusher removed it
-        if goal.is_file() and content_sha256(goal) == manifest.sha256:
+        if goal.is_file() and _sha256(goal) == manifest.sha256:
             yield goal.name
             continue
         part = part_of(goal)
