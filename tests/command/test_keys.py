@@ -158,13 +158,13 @@ async def test_a_log_that_can_t_be_read_is_told(fasttree: FastTree, tmp_path: Pa
 async def test_a_sealed_log_is_read_by_its_keys(fasttree: FastTree, tmp_path: Path) -> None:
     file = written(tmp_path / "state.keys", new_key_line("one"))
     pusher = str(state_of(tmp_path / "state", read_keys(file)) / "pusher")
-    ran = await fasttree("log", "--key-file", str(file), "verify", "--folder", pusher)
+    ran = await fasttree("log", "verify", "--key-file", str(file), "--folder", pusher)
     assert ran.code == 0, ran.err
     for keys, words in (
         ((), "no keys are named: set sealing.key_file"),
         (("--key-file", str(tmp_path / "none")), "No such file"),
         (("--key-file", str(written(tmp_path / "other", new_key_line("one")))), "another key one"),
     ):
-        ran = await fasttree("log", *keys, "verify", "--folder", pusher)
+        ran = await fasttree("log", "verify", *keys, "--folder", pusher)
         assert ran.code == 1
         assert words in ran.err

@@ -26,6 +26,10 @@ from tests.pusher.updates import ids_and_contents, orders
         ("frontline m1 --as-number", "--as-number goes with --sort"),
         ("drill --no-kill --kill-command x --yes", "--no-kill kills nothing: leave out --kill-command"),
         ("log verify --folder . --timeout 3", "--folder reads a disk, and asks nobody: leave out --timeout"),
+        (
+            "log verify --key-file x",
+            "what is asked of it comes opened: leave out --key-file",
+        ),
         ("--endpoints e.json log dump --folder .", "--folder reads a disk, and asks nobody: leave out --endpoints"),
     ],
 )

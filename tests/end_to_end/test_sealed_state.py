@@ -160,7 +160,7 @@ async def test_a_cluster_seals_what_it_keeps(tmp_path: Path) -> None:
     await _secrets_are_nowhere(keys, folder, tmp_path / "bundle.tar.gz")
     await _keys_are_shown(fasttree, state, keys)
     await _without_the_keys_nothing_starts(tmp_path, state)
-    verified = await fasttree("log", "--key-file", str(keys), "verify", "--folder", str(state / "pusher"))
+    verified = await fasttree("log", "verify", "--key-file", str(keys), "--folder", str(state / "pusher"))
     assert verified.code == 0, verified.err
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from fasttree.client.counts import counted
+from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
@@ -26,13 +27,14 @@ _folder = click.option(
 @click.command("backup")
 @click.argument("target", type=click.Path(path_type=Path, file_okay=False))
 @_folder
+@key_file_option
 @json_option
-def backup_command(session: Session, target: Path, folder: Path) -> None:
+def backup_command(session: Session, target: Path, folder: Path, key_file: str) -> None:
     """Copies the log and the import files that it needs into the folder TARGET, which must be empty.
 
     As of one moment, while the pusher runs and takes pushes; every record of the copy is read and checked.
     """
-    copied = _run(session, lambda progress: back_up(folder, target, progress))
+    copied = _run(session, key_file, lambda progress: back_up(folder, target, progress))
     if session.json:
         print_json({**_json(copied), "backup": str(target)})
     else:
@@ -42,14 +44,15 @@ def backup_command(session: Session, target: Path, folder: Path) -> None:
 @click.command("restore")
 @click.argument("backup", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_folder
+@key_file_option
 @json_option
-def restore_command(session: Session, backup: Path, folder: Path) -> None:
+def restore_command(session: Session, backup: Path, folder: Path, key_file: str) -> None:
     """Puts the log of a backup in the place of the pusher's, which must be down. What lies there is kept beside it.
 
     The pusher hears from the nodes before it takes pushes. Where they have more than the backup, it says so and takes
     none: `fasttree log adopt` is the word to go on without that.
     """
-    copied = _run(session, lambda progress: restore(backup, folder, progress))
+    copied = _run(session, key_file, lambda progress: restore(backup, folder, progress))
     moved_to = str(copied.moved_to) if copied.moved_to is not None else ""
     if session.json:
         print_json({**_json(copied), "moved_to": moved_to})
@@ -60,7 +63,8 @@ def restore_command(session: Session, backup: Path, folder: Path) -> None:
     click.echo("start the pusher, then look at `fasttree status`: it says whether nodes have more than this log")
 
 
-def _run(session: Session, work: Callable[[Callable[[str, int, int], None]], Copied]) -> Copied:
+def _run(session: Session, key_file: str, work: Callable[[Callable[[str, int, int], None]], Copied]) -> Copied:
+    use_keys(key_file)
     progress = Progress(quiet=session.json)
     try:
         return work(progress.percent)

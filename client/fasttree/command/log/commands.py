@@ -15,6 +15,7 @@ from fasttree.client.counts import counted
 from fasttree.command.log.backups import backup_command, restore_command
 from fasttree.command.log.copying import copy_command
 from fasttree.command.log.schema import schema_command
+from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json, print_json_line
 from fasttree.command.ranges import POSITION
 from fasttree.command.session import ASKING_OPTIONS, CommandError, Session, common_options, run
@@ -22,9 +23,6 @@ from fasttree.v1 import pusher_pb2, treenode_pb2, types_pb2
 from services.pusher.log.inspection import dump_log, verify_log
 from services.pusher.log.store import LogStoreError
 from services.shared.domain.updates import OWN_ID_PREFIX
-from services.shared.files.sealed.errors import SealKeyError
-from services.shared.files.sealed.own import begin_sealing
-from services.shared.files.sealed.settings import SealingSettings
 from services.shared.wire.record import RecordDamagedError
 
 _from_option = click.option("--from", "first", type=POSITION, help="First position; the log's first.")
@@ -37,18 +35,8 @@ _to_option = click.option("--to", "last", type=POSITION, help="Last position; th
 
 
 @click.group()
-@click.option(
-    "--key-file",
-    envvar="FASTTREE_SEALING_KEY_FILE",
-    default="",
-    help="Keys of a sealed log that is read from a disk, as sealing.key_file names them.",
-)
-def log(key_file: str) -> None:
+def log() -> None:
     """The pusher's log: dump, verify, back up, bring back; skip an update, adopt a log that is not the nodes'."""
-    try:
-        begin_sealing(SealingSettings(key_file=key_file))
-    except SealKeyError as error:
-        raise CommandError(str(error)) from None
 
 
 log.add_command(backup_command)
@@ -61,9 +49,12 @@ log.add_command(copy_command)
 @_from_option
 @_to_option
 @_folder_option
+@key_file_option
 @click.option("--for-push", is_flag=True, help="Without the pusher's own records, which nobody may push.")
 @common_options
-def dump(session: Session, first: int | None, last: int | None, folder: Path | None, for_push: bool) -> None:
+def dump(
+    session: Session, first: int | None, last: int | None, folder: Path | None, key_file: str, for_push: bool
+) -> None:
     """Updates as JSON lines that `fasttree push` takes; --json adds their positions."""
 
     def show(position: int, update: types_pb2.Update) -> None:
@@ -76,7 +67,7 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
             click.echo(text)
 
     if folder is not None:
-        session.refuse(*ASKING_OPTIONS, why="--folder reads a disk, and asks nobody")
+        _reads_disk(session, key_file)
         shown = 0
         with _told():
             for position, update in dump_log(folder, first or 0, last or 0):
@@ -85,6 +76,7 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
         if (first or last) and not shown:
             raise _none_there(folder, first, last)
         return
+    _asks(session)
 
     async def body() -> None:
         async with session.client() as client:
@@ -104,16 +96,18 @@ def dump(session: Session, first: int | None, last: int | None, folder: Path | N
 @_from_option
 @_to_option
 @_folder_option
+@key_file_option
 @common_options
-def verify(session: Session, first: int | None, last: int | None, folder: Path | None) -> None:
+def verify(session: Session, first: int | None, last: int | None, folder: Path | None, key_file: str) -> None:
     """Reads every record and checks position, checksum and content.
 
     Through the pusher, the newest records come from its memory; with --folder, all of them from its disk.
     """
     if folder is not None:
-        session.refuse(*ASKING_OPTIONS, why="--folder reads a disk, and asks nobody")
+        _reads_disk(session, key_file)
         _verify_folder(session, folder, first or 0, last or 0)
         return
+    _asks(session)
 
     async def body() -> tuple[int, int]:
         progress = Progress(quiet=session.json)
@@ -191,6 +185,15 @@ def adopt(session: Session, reason: str) -> None:
         print_json({"log_id": answer.log_id, "replaced_log_ids": replaced})
     else:
         click.echo(f"log {answer.log_id} stands in the place of {', '.join(replaced)}; import a file now, if none is")
+
+
+def _reads_disk(session: Session, key_file: str) -> None:
+    session.refuse(*ASKING_OPTIONS, why="--folder reads a disk, and asks nobody")
+    use_keys(key_file)
+
+
+def _asks(session: Session) -> None:
+    session.refuse("--key-file", why="the pusher has keys of its own, and what is asked of it comes opened")
 
 
 def _check_some(start: int, stop: int, first: int, last: int) -> None:

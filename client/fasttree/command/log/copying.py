@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from fasttree.command.log.sealed import key_file_option, use_keys
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
 from services.pusher.log.jetstream.settings import STREAM_PATTERN, JetstreamSettings
@@ -33,10 +34,19 @@ from services.shared.postgresql.names import SCHEMA_PATTERN
 @click.option("--password-file", default="", help="As pusher.log_password_file, or pusher.nats_password_file.")
 @click.option("--credentials-file", default="", help="As pusher.nats_credentials_file.")
 @click.option("--ca-file", default="", help="As pusher.nats_ca_file.")
+@key_file_option
 @click.option("--finish", is_flag=True, help="The last step: the old log takes nothing more, the copy is the log.")
 @json_option
 def copy_command(
-    session: Session, folder: Path, url: str, cluster: str, schema: str, stream: str, finish: bool, **options: Any
+    session: Session,
+    folder: Path,
+    url: str,
+    cluster: str,
+    schema: str,
+    stream: str,
+    finish: bool,
+    key_file: str,
+    **options: Any,
 ) -> None:
     """Copies a log to PostgreSQL or NATS JetStream while its pusher goes on: positions, ids, rules, imports.
 
@@ -53,6 +63,7 @@ def copy_command(
         from services.pusher.moving.moving import copy_log
     except ImportError as error:
         raise CommandError(f"this needs {error.name}: {_install(settings)}") from None
+    use_keys(key_file)
     progress = Progress(quiet=session.json)
     try:
         copied = copy_log(folder, settings, cluster, finish=finish, progress=partial(progress.percent, unit="records"))
