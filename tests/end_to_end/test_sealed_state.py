@@ -17,6 +17,7 @@ from fasttree.client import Client, Endpoints, UploadOptions
 from fasttree.v1 import pusher_pb2, types_pb2
 from services.shared.files.sealed.keys import new_key_line
 from tests.command.fasttree_command import FastTree
+from tests.fakes.import_file import csv_of
 
 WAIT_S = 120.0
 #: Members by when they came: in clear, sealed, and by the second key.
@@ -37,8 +38,8 @@ def files_with(folder: Path, text: str) -> set[str]:
 async def import_of(cluster: RunningCluster, client: Client, folder: Path, *names: str) -> None:
     """Members of these names, ten each; the file's own name stays readable."""
     file = folder / f"members-{len(names)}.csv"
-    rows = [f"{name}-{number},{f'{name}-0' * (number > 0)},1.00" for name in names for number in range(10)]
-    file.write_text("\n".join(["member_id,sponsor_id,pv", *rows, ""]))
+    rows = [(f"{name}-{number}", f"{name}-0" * (number > 0), "1.00") for name in names for number in range(10)]
+    file.write_bytes(csv_of(rows))
     end = (await cluster.pusher()).log_end.position
     manifest = await client.upload_import(file, UploadOptions(as_of_position=end, force=True))
     states = [status.state async for status in client.watch_import(manifest.import_id)]

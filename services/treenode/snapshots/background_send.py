@@ -24,6 +24,7 @@ _PR_SET_PDEATHSIG = 1
 #: Behind the node itself, whenever both want the processor.
 _NICE = 5
 
+_pointer: Any = types.CPointer
 _fork: Any = types.ExternalFunction("_Fork", types.int32())
 _getppid: Any = types.ExternalFunction("getppid", types.int32())
 _prctl: Any = types.ExternalFunction(
@@ -31,7 +32,7 @@ _prctl: Any = types.ExternalFunction(
 )
 _nice: Any = types.ExternalFunction("nice", types.int32(types.int32))
 _write: Any = types.ExternalFunction("write", types.int64(types.int32, types.uint64, types.uint64))
-_errno: Any = types.ExternalFunction("__errno_location", types.CPointer(types.int32)())
+_errno: Any = types.ExternalFunction("__errno_location", _pointer(types.int32)())
 _exit: Any = types.ExternalFunction("_exit", types.void(types.int32))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from services.pusher.backups.backups import back_up, restore
 from services.pusher.log.errors import error_of
-from services.pusher.log.group_commit import AppendProblem, Push, not_stored
+from services.pusher.log.group_commit import AppendProblem, NotStored, Push, not_stored
 from services.pusher.log.inspection import dump_log, seals_in, verify_log
 from services.pusher.log.sqlite import SqliteLog
 from services.pusher.log.store import LogDamagedError, LogEnds, LogSealedError
@@ -116,6 +116,7 @@ def test_a_record_within_the_log_whose_key_is_not_here_is_no_damage(tmp_path: Pa
         assert store.damage.count(1) == 0
     assert error_of(refused.value, "it").reason == "LOG_SEALED"
     (told,) = not_stored([Push(1, ["id"], [b""])], refused.value)
+    assert isinstance(told[1], NotStored)
     assert told[1].problem is AppendProblem.DAMAGED  # the push alone is refused: the pusher goes on
     with keys_for_now(keys("one")):
         assert len(store.read(1, 30, 1 << 20).ends) == 30

@@ -69,6 +69,7 @@ LISTED = {
     "services/treenode/snapshots/background_write.py:pwrite": _STATE,
     "services/treenode/snapshots/background_write.py:fdatasync": _STATE,
     "services/treenode/snapshots/background_write.py:open": "/dev/null, for the kernel to be compiled",
+    "services/treenode/snapshots/background_send.py:open": "/dev/null, for the kernel to be compiled",
     "services/treenode/replication/applying_mark.py:open": "mapped memory that outlives its process, not the machine",
     "services/treenode/replication/applying_mark.py:truncate": "as above: with the power gone nobody died of an update",
     "services/treenode/imports/reading/table_memory.py:ftruncate": _MEMORY,

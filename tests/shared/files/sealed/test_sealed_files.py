@@ -34,7 +34,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_was_written_in_any_pieces_comes_back_from_any_place(
     path: Path, pieces: list[bytes], first_last: bool, begin: bytes
 ) -> None:
-    whole = bytearray(b"".join(pieces))
+    whole = b"".join(pieces)
     beginning = begin if first_last and len(begin) <= len(whole) else b""
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -44,7 +44,7 @@ def test_what_was_written_in_any_pieces_comes_back_from_any_place(
             for piece in pieces:
                 writer.write(piece)
             size_bytes = writer.finish(beginning)
-            whole[: len(beginning)] = beginning
+            whole = beginning + whole[len(beginning) :]
             assert size_bytes == path.stat().st_size
             assert content_bytes(size_bytes, CHUNK) == len(whole)
             found = content_of(descriptor, NAMED, "it")
