@@ -25,6 +25,7 @@ from services.shared.debug.own_pages import own_pages
 from services.shared.debug.pages import DebugPages
 from services.shared.domain.addresses import address_of
 from services.shared.files.import_source import ImportSourceServicer
+from services.shared.files.sealed.own import key_to_seal
 from services.shared.files.sealed.survey import check_keys
 from services.shared.files.state_folder import lock_folder
 from services.shared.security.audit.log import begin_audit
@@ -128,7 +129,7 @@ class TreeNode:
         self.logs = {
             name: DebugLog(folder / "logs" / name, self.settings.debug_log_bytes_max) for name in (NODE_LOG, PUSH_LOG)
         }
-        self.echo = UpdateEcho(self.logs[PUSH_LOG], self.settings.push_log_lines_per_s)
+        self.echo = UpdateEcho(self.logs[PUSH_LOG], _lines_per_s(self.settings))
         self.mark = ApplyingMark(folder / "applying")
         self.applier = Applier(
             self.runner,
@@ -363,6 +364,11 @@ async def _settle_once(warm: asyncio.Event) -> None:
     await warm.wait()
     settle_memory()
     logger.info("every kernel is loaded")
+
+
+def _lines_per_s(settings: TreeNodeSettings) -> int:
+    """Of updates in the log of them, which lies on the disk beside what may be sealed."""
+    return settings.push_log_lines_per_s if key_to_seal() is None else 0
 
 
 def start(config: Path | None, overrides: dict[str, str], early: EarlyRead) -> None:

@@ -124,7 +124,8 @@ class TreeNodeSettings(Settings, frozen=True, kw_only=True):
 
     #: Largest debug log file, in bytes; one older file is kept beside it.
     debug_log_bytes_max: Annotated[int, Meta(ge=4_096, le=1 << 40)] = 8 * 1024**2
-    #: Most lines a second that instant updates write to hpushup.log; the rest is counted in one line.
+    #: Most lines a second that instant updates write to hpushup.log; the rest is counted in one line. None where the
+    #: node seals its state: they name members.
     push_log_lines_per_s: CountFrom0 = 200
 
     def problems(self) -> Iterator[Problem]:
