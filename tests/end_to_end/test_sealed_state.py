@@ -192,13 +192,14 @@ async def _without_the_keys_nothing_starts(folder: Path, state: Path) -> None:
     other, before = folder / "other.keys", kept_in(state)
     other.touch(0o600)
     other.write_text(new_key_line("two") + new_key_line("one"))
-    for part, place in (("treenode", state / "n1"), ("pusher", state / "pusher")):
-        for settings, words in (
-            ((), "and no keys are named: set sealing.key_file"),
-            ((f"sealing.key_file={other}",), f"in sealing.key_file = {other}: bring back the one"),
-            ((f"sealing.key_file={folder / 'none'}",), "can't read it: No such file"),
-        ):
-            line = await refused(part, place, *settings)
+    for settings, words in (
+        ((), "and no keys are named: set sealing.key_file"),
+        ((f"sealing.key_file={other}",), f"in sealing.key_file = {other}: bring back the one"),
+        ((f"sealing.key_file={folder / 'none'}",), "can't read it: No such file"),
+    ):
+        parts = {"treenode": state / "n1", "pusher": state / "pusher"}
+        lines = await asyncio.gather(*(refused(part, place, *settings) for part, place in parts.items()))
+        for part, line in zip(parts, lines, strict=True):
             assert line.startswith(f"error: {part}: ")
             assert words in line
     assert kept_in(state) == before
