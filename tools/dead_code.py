@@ -34,7 +34,6 @@ KEPT = {
     "services/shared/serving/metrics.py:_receive_metrics": "what a reader of OpenTelemetry's SDK is handed figures by",
     "client/fasttree/command/local/vip.py:render_haproxy": "makes the shipped configuration; `fasttree up` runs Envoy",
     "services/coordinator/stores/store.py:MemoryStore": _STORE,
-    "services/shared/files/sealed/own.py:keys_for_now": "how tests have keys without a file",
     "bench/servers/s3_server.py:s3_server": "what tests of the store of import files run against",
     "services/pusher/admission/admission.py:unconfirmed": _FIELD,
     "services/pusher/admission/progress.py:unconfirmed": _FIELD,
