@@ -2,7 +2,7 @@
 
 | bytes | what |
 |---|---|
-| 0 to 15 | `FTSEAL01`, CRC-32 of what is behind it up to 96, bytes of a chunk (4 each, little endian) |
+| 0 to 15 | FTSEAL01, CRC-32 of what is behind it up to 96, bytes of a chunk (4 each, little endian) |
 | 16 to 95 | the key's id (32, with zeros behind it), salt (32), key check (16) |
 | then each chunk | nonce (12), as many bytes as are in it, tag (16); all but the last are full, the last may be empty |
 
