@@ -15,6 +15,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from services.shared.files.sealed.names import state_name
 from services.shared.forms import Form
 from services.shared.objects.objects import ObjectDamagedError, ObjectMissingError, Objects
 from services.shared.objects.parts import WHOLE, FilesInParts, Index
@@ -123,7 +124,8 @@ class StoredSnapshots:
         )
         key = _key_of(about.log_id, *about.state)
         await self._tidy(about.log_id, older_halves_than=about.state)
-        is_new = await self._files.keep(key, path, sha256, path.name, msgspec.to_builtins(about))
+        sealed_as = state_name(path.name)  # its content is put: other nodes have other keys
+        is_new = await self._files.keep(key, path, sha256, path.name, msgspec.to_builtins(about), sealed_as)
         await self._drop_spare_parts(key)
         await self._tidy(about.log_id)
         return is_new
