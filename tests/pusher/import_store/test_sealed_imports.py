@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from services.pusher.import_store.imports import ImportObjects
+from services.pusher.import_store.settings import ImportStoreSettings
 from services.pusher.imports.files import ImportFiles
 from services.shared.files.sealed.names import IMPORT_FILE, MAGIC
 from services.shared.files.sealed.own import keys_for_now
@@ -21,7 +22,7 @@ PART_BYTES = 1_000
 async def test_a_file_is_sealed_on_this_disk_and_put_as_it_came(tmp_path: Path) -> None:
     (tmp_path / "mount").mkdir()
     (tmp_path / "own.csv").write_bytes(TEXT)
-    objects = FolderObjects(tmp_path / "mount", "company", 20.0)
+    objects = FolderObjects(ImportStoreSettings(import_folder=str(tmp_path / "mount")).place, "company")
     with keys_for_now(keys()):
         files, store = ImportFiles(tmp_path / "imports", 1 << 20), ImportObjects(objects, PART_BYTES, 2)
         part, manifest = await files.copy_in(tmp_path / "own.csv", "members.csv")

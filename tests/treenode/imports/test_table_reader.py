@@ -157,14 +157,15 @@ def test_a_process_that_ends_fails_its_file_and_nothing_else(
     run(work)
 
 
-def test_what_a_library_makes_of_odd_bytes_refuses_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_library_makes_of_odd_bytes_refuses_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fails(*_: object) -> None:
         raise KeyError("column")
 
     monkeypatch.setattr(process, "read_import", fails)
+    (tmp_path / "members.parquet").write_bytes(b"PAR1")
     descriptor = os.memfd_create("import")
     try:
-        answer = process.read(request(Path("members.parquet")), descriptor)
+        answer = process.read(request(tmp_path / "members.parquet"), descriptor)
     finally:
         os.close(descriptor)
     assert isinstance(answer, Refusal)
