@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from fasttree.client import update_to_json
 from fasttree.client.counts import counted
@@ -76,7 +77,7 @@ def dump(
         if (first or last) and not shown:
             raise _none_there(folder, first, last)
         return
-    _asks(session)
+    _asks()
 
     async def body() -> None:
         async with session.client() as client:
@@ -107,7 +108,7 @@ def verify(session: Session, first: int | None, last: int | None, folder: Path |
         _reads_disk(session, key_file)
         _verify_folder(session, folder, first or 0, last or 0)
         return
-    _asks(session)
+    _asks()
 
     async def body() -> tuple[int, int]:
         progress = Progress(quiet=session.json)
@@ -192,8 +193,11 @@ def _reads_disk(session: Session, key_file: str) -> None:
     use_keys(key_file)
 
 
-def _asks(session: Session) -> None:
-    session.refuse("--key-file", why="the pusher has keys of its own, and what is asked of it comes opened")
+def _asks() -> None:
+    if click.get_current_context().get_parameter_source("key_file") is ParameterSource.COMMANDLINE:
+        raise click.UsageError(
+            "the pusher has keys of its own, and what is asked of it comes opened: leave out --key-file."
+        )
 
 
 def _check_some(start: int, stop: int, first: int, last: int) -> None:
