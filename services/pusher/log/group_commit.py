@@ -203,8 +203,6 @@ class WriteQueue(Generic[Content, Other]):
             plain = len(group) > 1 or self._door.is_plain(group[0])
             door = self._door
             appended = door.plain(append)(update_ids, contents) if plain else door.append(group[0], append)
-        except LogDamagedError as error:
-            appended = append(update_ids, contents) if plain else self._door.append(group[0], append)
         except (LogDamagedError, LogSealedError) as error:
             if len(group) > 1:
                 self._waiting.extendleft(replace(push, alone=True) for push in reversed(group))

@@ -87,8 +87,7 @@ def answer(request: RewriteRequest) -> Answer:
             found = rewrite(source, target, request.profile, known)
     except MappingError as error:
         return NotOfProfile(str(error))
-    except VaultError as error:
-    except (SealKeyError, SealDamagedError) as error:
+    except (VaultError, SealKeyError, SealDamagedError) as error:
         return DiskFailed(errno.EIO, str(error))
     except OSError as error:
         return DiskFailed(error.errno or 0, error.strerror or str(error))
