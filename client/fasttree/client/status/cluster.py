@@ -8,7 +8,7 @@ from fasttree.client.status.imports import ImportJson, import_json
 from fasttree.client.status.log import LogJson, log_json
 from fasttree.client.status.nodes import NodeJson, node_json, streamed_json
 from fasttree.client.status.pushers import PusherJson, pushers_json
-from fasttree.client.status.snapshots import stored_json
+from fasttree.client.status.snapshots import StoredSnapshotsJson, stored_json
 from fasttree.v1 import coordinator_pb2, pusher_pb2
 
 
@@ -48,6 +48,7 @@ class ClusterJson(TypedDict):
     log: LogJson | None
     nodes: list[NodeJson]
     imports: list[ImportJson]
+    stored_snapshots: StoredSnapshotsJson | None
     audit: list[AuditProblemJson]
     certificates: list[CertificateExpiryJson]
     differences: list[DifferenceJson]

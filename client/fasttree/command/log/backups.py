@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import click
 
 from fasttree.client.counts import counted
 from fasttree.command.output import Progress, print_json
 from fasttree.command.session import CommandError, Session, json_option
+from fasttree.command.shapes import prints
 from services.pusher.backups.backups import BackupError, Copied, back_up, restore
 from services.pusher.log.store import LogStoreError
 
@@ -22,7 +23,21 @@ _folder = click.option(
 )
 
 
+class CopiedJson(TypedDict):
+    """What a backup holds."""
+
+    log_id: str
+    first_position: int
+    last_position: int
+    imports: list[str]
+    size_bytes: int
+    backup: NotRequired[str]
+    #: Of one that was brought back: where the log went that lay there.
+    moved_to: NotRequired[str]
+
+
 @click.command("backup")
+@prints(CopiedJson)
 @click.argument("target", type=click.Path(path_type=Path, file_okay=False))
 @_folder
 @json_option
@@ -33,12 +48,15 @@ def backup_command(session: Session, target: Path, folder: Path) -> None:
     """
     copied = _run(session, lambda progress: back_up(folder, target, progress))
     if session.json:
-        print_json({**_json(copied), "backup": str(target)})
+        content = _json(copied)
+        content["backup"] = str(target)
+        print_json(content)
     else:
         click.echo(f"{_text(copied)}: backed up to {target}")
 
 
 @click.command("restore")
+@prints(CopiedJson)
 @click.argument("backup", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @_folder
 @json_option
@@ -51,7 +69,9 @@ def restore_command(session: Session, backup: Path, folder: Path) -> None:
     copied = _run(session, lambda progress: restore(backup, folder, progress))
     moved_to = str(copied.moved_to) if copied.moved_to is not None else ""
     if session.json:
-        print_json({**_json(copied), "moved_to": moved_to})
+        content = _json(copied)
+        content["moved_to"] = moved_to
+        print_json(content)
         return
     click.echo(f"{_text(copied)}: brought back to {folder}")
     if moved_to:
@@ -69,7 +89,7 @@ def _run(session: Session, work: Callable[[Callable[[str, int, int], None]], Cop
         progress.clear()
 
 
-def _json(copied: Copied) -> dict[str, Any]:
+def _json(copied: Copied) -> CopiedJson:
     return {
         "log_id": copied.log.log_id,
         "first_position": copied.log.first_position,
