@@ -19,7 +19,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class SettingsCheckedJson(TypedDict):
-    """What is wrong with settings, a sentence each, or what else is to be known; `file` is empty where there is none."""
+    """What is wrong with settings, or else to be known, a sentence each; `file` is empty where there is none."""
 
     file: str
     faults: list[str]

@@ -15,7 +15,8 @@ def stored_lines(stored: StoredSnapshotsJson | None) -> Iterator[str]:
         yield f"stored snapshots: none yet in {stored['place']}"
     else:
         state = f"import {stored['import_id']}, position {stored['position']}"
-        yield f"stored snapshots: the newest is of {state}, {_age_words(stored['age_s'] or 0)} old, in {stored['place']}"
+        age = _age_words(stored["age_s"] or 0)
+        yield f"stored snapshots: the newest is of {state}, {age} old, in {stored['place']}"
     problems: dict[str, list[str]] = {}
     for each in stored["problems"]:
         problems.setdefault(each["problem"], []).append(each["node"])
